@@ -1,0 +1,1 @@
+"""JIT code only: arrays and scalars in, arrays out."""

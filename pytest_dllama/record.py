@@ -1,0 +1,265 @@
+"""The run file's data model: what one `pytest suites/` run measured, and all that a report needs.
+
+The JSON is this model, versioned and validated on both writing and reading. Knows nothing of
+pytest, hosts or templates. Units stand in the names; a missing value is `null`, never zero.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+SCHEMA_VERSION = 1
+
+CellStatus = Literal["ok", "failed", "skipped"]
+OutputStatus = Literal["oracle", "identical", "tie", "different", "unchecked"]
+Role = Literal["root", "worker"]
+
+
+class _Record(BaseModel):
+    """Frozen and strict: an unknown key is an error, so that a typo never becomes a lost figure."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="null")
+
+
+class Environment(_Record):
+    """The controller's machine and versions."""
+
+    hostname: str
+    os: str
+    machine: str
+    cpu_model: str
+    cpu_count: int
+    memory_bytes: int
+    python: str
+    numpy: str
+    numba: str
+    pytest_dllama: str
+    board: str | None = None  # e.g. "Raspberry Pi 5 Model B Rev 1.0"
+
+
+class Request(_Record):
+    """What every cell was asked to do."""
+
+    prompt: str
+    steps: int
+    repeats: int
+    warmup: int
+    nthreads: int
+    buffer_float_type: str
+    sync_mode: str
+    temperature: float
+    seed: int
+    node_counts: tuple[int, ...]
+    engine: str
+    host_kind: Literal["local", "ssh"]
+
+
+class ModelRecord(_Record):
+    """One model of the run, in the order of `--models`."""
+
+    name: str
+    model_file: str  # base names only: the report travels
+    tokenizer_file: str
+    size_bytes: int
+    arch: str
+    dim: int
+    hidden_dim: int
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    vocab_size: int
+    seq_len: int
+    weight_type: str
+
+
+class OpStats(_Record):
+    """All durations of one kind of collective on the root, over every repeat."""
+
+    op: str  # dllama's names: SYNC_WITH_ROOT, SYNC_NODE_SLICES, SYNC_LOGITS
+    operations: int
+    bytes: int
+    avg_ms: float
+    p50_ms: float
+    p95_ms: float | None  # None: too few samples for this percentile
+    p99_ms: float | None
+    max_ms: float
+
+
+class LinkStats(_Record):
+    """One socket of the root, totals of one request (median repeat)."""
+
+    peer: int
+    operations: int
+    sent_bytes: int
+    recv_bytes: int
+    avg_ms: float
+    max_ms: float
+    min_ms: float
+    p50_ms: float
+    p95_ms: float | None
+    p99_ms: float | None
+    bandwidth_mbps: float | None
+
+
+class NetworkRecord(_Record):
+    """The wire as the root saw it in the median repeat; None values where there is no peer."""
+
+    operations: int
+    total_bytes: int  # payload + framing, sent + received, all links of the root
+    payload_bytes: int
+    framing_bytes: int
+    expected_payload_bytes: int | None  # closed form of the shard plan
+    bytes_per_token: float  # payload of one decode step, root's links
+    sync_share: float | None  # time in collectives / step time, root, decode
+    avg_ms: float | None
+    max_ms: float | None
+    min_ms: float | None
+    p50_ms: float | None
+    p95_ms: float | None
+    p99_ms: float | None
+    bandwidth_mbps: float | None
+    slowest_peer: int | None
+    high_variance_peers: tuple[int, ...] = ()  # P95 > 2 * P50
+    links: tuple[LinkStats, ...] = ()
+    ops: tuple[OpStats, ...] = ()
+
+
+class RankRecord(_Record):
+    """One process of the cell."""
+
+    rank: int
+    role: Role
+    address: str
+    hostname: str
+    peak_rss_bytes: int | None
+    peak_pss_bytes: int | None
+    weight_bytes: int | None
+    kv_cache_bytes: int | None
+    compute_s: float | None
+    sync_s: float | None
+
+
+class Sample(_Record):
+    """One measured request: definitions in METRICS (docs/metrics.md)."""
+
+    n_input_tokens: int
+    n_output_tokens: int
+    ttft_s: float
+    tpot_ms: float | None  # needs two output tokens
+    rct_s: float
+    tokens_per_s: float
+    prefill_tokens: int
+    prefill_s: float | None
+    decode_tokens: int
+    decode_s: float | None
+    itl_ms: tuple[float, ...] = ()
+    load_s: float | None = None
+
+
+class Estimate(_Record):
+    """A metric over the repeats: the median, and how far the repeats spread."""
+
+    value: float
+    minimum: float
+    maximum: float
+    n: int
+
+
+class TokenAlternative(_Record):
+    """Where two runs part: the oracle's two best tokens there."""
+
+    position: int  # index among the output tokens
+    oracle_token_id: int
+    oracle_piece: str
+    cell_token_id: int
+    cell_piece: str
+    oracle_margin: float  # logit of its best minus logit of the token the cell chose
+    tolerance: float  # margin under which quantized sums may flip the choice
+
+
+class OutputRecord(_Record):
+    """What was generated, and whether it may be believed."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    status: OutputStatus
+    oracle_text: str | None = None
+    first_difference: TokenAlternative | None = None
+    note: str | None = None
+
+
+class ThresholdResult(_Record):
+    """One threshold against one cell."""
+
+    metric: str
+    limit: float
+    direction: Literal["max", "min"]
+    value: float | None
+    margin_percent: float | None  # positive: room left
+    passed: bool
+    source: str  # file and table that set it
+
+
+class Verdict(_Record):
+    """The cell's verdict and each reason for it."""
+
+    status: Literal["PASS", "FAIL", "INVALID", "ERROR"]
+    reasons: tuple[str, ...] = ()
+
+
+class Commands(_Record):
+    """Commands that run this cell by hand, as lists of arguments."""
+
+    root: tuple[str, ...]
+    workers: tuple[tuple[str, ...], ...] = ()
+
+
+class CellRecord(_Record):
+    """One model on one node count (`nodes` counts the root)."""
+
+    model: str
+    nodes: int
+    status: CellStatus
+    error: str | None = None  # why a failed or skipped cell has no figures
+    commands: Commands | None = None
+    samples: tuple[Sample, ...] = ()
+    metrics: dict[str, Estimate] = Field(default_factory=dict)  # keys: METRIC_NAMES
+    ranks: tuple[RankRecord, ...] = ()
+    network: NetworkRecord | None = None
+    output: OutputRecord | None = None
+    thresholds: tuple[ThresholdResult, ...] = ()
+    verdict: Verdict | None = None
+    logs: tuple[str, ...] = ()  # relative to the run file
+
+
+class RunRecord(_Record):
+    """One whole run."""
+
+    schema_version: Annotated[int, Field(ge=1, le=SCHEMA_VERSION)] = SCHEMA_VERSION
+    created_utc: str  # ISO 8601
+    wall_s: float | None = None
+    environment: Environment
+    request: Request
+    models: tuple[ModelRecord, ...]
+    cells: tuple[CellRecord, ...]
+    definitions: dict[str, str]  # metric -> its definition, in English
+    notes: tuple[str, ...] = ()
+
+
+# metric -> (unit, better); every key of CellRecord.metrics is one of these.
+METRIC_NAMES: dict[str, tuple[str, Literal["lower", "higher", "exact"]]] = {
+    "ttft_s": ("s", "lower"),
+    "tpot_ms": ("ms", "lower"),
+    "rct_s": ("s", "lower"),
+    "tokens_per_s": ("1/s", "higher"),
+    "prefill_tokens_per_s": ("1/s", "higher"),
+    "decode_tokens_per_s": ("1/s", "higher"),
+    "sync_share": ("-", "lower"),
+    "bytes_per_token": ("B", "exact"),
+    "bandwidth_mbps": ("Mbit/s", "higher"),
+    "root_peak_rss_bytes": ("B", "lower"),
+    "worker_peak_rss_bytes": ("B", "lower"),
+    "load_s": ("s", "lower"),
+}
