@@ -54,6 +54,7 @@ class Request(_Record):
     node_counts: tuple[int, ...]
     engine: str
     host_kind: Literal["local", "ssh"]
+    n_batches: int | None = None  # tokens of one prefill batch
 
 
 class ModelRecord(_Record):
@@ -81,10 +82,10 @@ class OpStats(_Record):
     operations: int
     bytes: int
     avg_ms: float
-    p50_ms: float
+    p50_ms: float | None
     p95_ms: float | None  # None: too few samples for this percentile
     p99_ms: float | None
-    max_ms: float
+    max_ms: float | None
 
 
 class LinkStats(_Record):
@@ -108,10 +109,10 @@ class NetworkRecord(_Record):
 
     operations: int
     total_bytes: int  # payload + framing, sent + received, all links of the root
-    payload_bytes: int
-    framing_bytes: int
+    payload_bytes: int | None
+    framing_bytes: int | None
     expected_payload_bytes: int | None  # closed form of the shard plan
-    bytes_per_token: float  # payload of one decode step, root's links
+    bytes_per_token: float | None  # payload of one decode step, root's links
     sync_share: float | None  # time in collectives / step time, root, decode
     avg_ms: float | None
     max_ms: float | None
