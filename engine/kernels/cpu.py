@@ -1,0 +1,31 @@
+"""Which instruction set the kernels are compiled for on this machine."""
+
+from __future__ import annotations
+
+import platform
+
+from llvmlite import binding
+
+
+def cpu_features() -> frozenset[str]:
+    """LLVM's names of the host CPU's features, e.g. avx2, avx512vnni, dotprod."""
+    features = binding.get_host_cpu_features()  # type: ignore[no-untyped-call]
+    return frozenset(name for name, present in features.items() if present)
+
+
+def cpu_label() -> str:
+    """What stands behind `🧠 CPU:`, the features that matter to the kernels.
+
+    >>> cpu_label().split()[0] in {"avx512vnni", "avx512", "avx2", "neon", platform.machine()}
+    True
+    """
+    features = cpu_features()
+    if "avx512vnni" in features:
+        return "avx512vnni"
+    if "avx512bw" in features:
+        return "avx512"
+    if "avx2" in features:
+        return "avx2"
+    if "neon" in features:
+        return "neon dotprod" if "dotprod" in features else "neon"
+    return platform.machine()

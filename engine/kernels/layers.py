@@ -1,0 +1,101 @@
+"""What stands between the matrix products: norms, rope, the activation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit
+
+
+@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
+def _mean_square(x: Any) -> np.float32:
+    total = np.float32(0.0)
+    for i in range(x.shape[0]):
+        total += x[i] * x[i]
+    return total / np.float32(x.shape[0])
+
+
+@njit(cache=True, nogil=True)
+def rms_norm(x: Any, weight: Any, epsilon: np.float32, out: Any) -> None:
+    """out (rows, n) = x / sqrt(mean(x^2) + epsilon) * weight (n,), row by row."""
+    for row in range(x.shape[0]):
+        inverse = np.float32(1.0) / np.sqrt(_mean_square(x[row]) + epsilon)
+        for i in range(x.shape[1]):
+            out[row, i] = weight[i] * (x[row, i] * inverse)
+
+
+@njit(cache=True, nogil=True)
+def rms_norm_heads(x: Any, weight: Any, epsilon: np.float32, first: int, n_heads: int) -> None:
+    """Normalise heads in place: x (tokens, width), heads side by side from column `first`."""
+    head_dim = weight.shape[0]
+    for token in range(x.shape[0]):
+        for head in range(n_heads):
+            start = first + head * head_dim
+            part = x[token, start : start + head_dim]
+            inverse = np.float32(1.0) / np.sqrt(_mean_square(part) + epsilon)
+            for i in range(head_dim):
+                part[i] = weight[i] * (part[i] * inverse)
+
+
+@njit(cache=True, nogil=True)
+def rope_neighbours(x: Any, cos: Any, sin: Any, pos: int, first: int, n_heads: int) -> None:
+    """Rotate pairs (2i, 2i+1) in place (Llama kind).
+
+    Args:
+        x: float32 (tokens, width), heads side by side from column `first`.
+        cos: float32 (positions, head_dim / 2).
+        sin: likewise.
+        pos: position of the first token.
+        first: first column of the heads.
+        n_heads: how many heads.
+    """
+    half = cos.shape[1]
+    for token in range(x.shape[0]):
+        for head in range(n_heads):
+            start = first + head * 2 * half
+            for i in range(half):
+                a, b = x[token, start + 2 * i], x[token, start + 2 * i + 1]
+                c, s = cos[pos + token, i], sin[pos + token, i]
+                x[token, start + 2 * i] = a * c - b * s
+                x[token, start + 2 * i + 1] = a * s + b * c
+
+
+@njit(cache=True, nogil=True)
+def rope_halves(x: Any, cos: Any, sin: Any, pos: int, first: int, n_heads: int) -> None:
+    """Rotate pairs (j, j + head_dim / 2) in place (Falcon kind); arguments as above."""
+    half = cos.shape[1]
+    for token in range(x.shape[0]):
+        for head in range(n_heads):
+            start = first + head * 2 * half
+            for j in range(half):
+                a, b = x[token, start + j], x[token, start + half + j]
+                c, s = cos[pos + token, j], sin[pos + token, j]
+                x[token, start + j] = a * c - b * s
+                x[token, start + half + j] = a * s + b * c
+
+
+@njit(cache=True, nogil=True)
+def silu_mul(gate_up: Any, out: Any) -> None:
+    """out (rows, n) = silu(gate) * up, with gate_up (rows, 2n) holding gate, then up."""
+    n = out.shape[1]
+    one = np.float32(1.0)
+    for row in range(out.shape[0]):
+        for i in range(n):
+            gate = gate_up[row, i]
+            out[row, i] = gate / (one + np.exp(-gate)) * gate_up[row, n + i]
+
+
+@njit(cache=True, nogil=True)
+def gelu_mul(gate_up: Any, out: Any) -> None:
+    """The same with GELU (tanh form), as dllama computes it."""
+    n = out.shape[1]
+    for row in range(out.shape[0]):
+        for i in range(n):
+            gate = gate_up[row, i]
+            inner = np.float32(0.79788456080286535587989211986876) * (
+                gate + np.float32(0.044715) * gate * gate * gate
+            )
+            out[row, i] = (
+                np.float32(0.5) * gate * (np.float32(1.0) + np.tanh(inner)) * gate_up[row, n + i]
+            )

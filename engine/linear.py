@@ -1,0 +1,129 @@
+"""Matrices packed for the kernels, and the activations that they are multiplied with."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from copy import copy
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.errors import ModelFileError
+from engine.kernels import matmul, packing, quantize
+from engine.quants import Q_BLOCK, FloatType, row_bytes
+from engine.threads import ThreadTeam
+
+Floats = npt.NDArray[np.float32]
+Bytes = npt.NDArray[np.uint8]
+
+
+class Activations:
+    """Up to n_batches input vectors of n values, cast to the buffer type.
+
+    Weights that are not quantized read float32: with Q80 buffers that is the cast's result,
+    dequantized again, so that the numbers are those of the buffer type all the same.
+    """
+
+    def __init__(self, n_batches: int, n: int, buffer_type: FloatType, weight_type: FloatType):
+        self.is_q80 = buffer_type is FloatType.Q80
+        self.reads_q80 = self.is_q80 and weight_type in (FloatType.Q40, FloatType.Q80)
+        blocks = n // Q_BLOCK if self.is_q80 else 0
+        self.values = np.zeros((n_batches, n if self.is_q80 else 0), np.int8)
+        self.scales = np.zeros((n_batches, blocks), np.float32)
+        self.floats: Floats = np.zeros((n_batches, 0 if self.reads_q80 else n), np.float32)
+
+    def load(self, x: Floats) -> None:
+        """Cast x (tokens, n)."""
+        tokens = x.shape[0]
+        if self.is_q80:
+            quantize.quantize_q80(x, self.values[:tokens], self.scales[:tokens])
+            self.finish(tokens)
+        else:
+            self.floats[:tokens] = x
+
+    def finish(self, tokens: int) -> None:
+        """After values and scales were filled from the wire: derive what the kernels read."""
+        if self.is_q80 and not self.reads_q80:
+            quantize.dequantize_q80(
+                self.values[:tokens], self.scales[:tokens], self.floats[:tokens]
+            )
+
+    def taken(self, rows: npt.NDArray[np.intp]) -> Activations:
+        """A copy of some of the rows, as loaded."""
+        part = copy(self)
+        part.values, part.scales = self.values[rows], self.scales[rows]
+        part.floats = self.floats[rows]
+        return part
+
+    def inputs(self, tokens: int) -> tuple[npt.NDArray[Any], ...]:
+        """The kernels' input arguments."""
+        if self.reads_q80:
+            return self.values[:tokens], self.scales[:tokens]
+        return (self.floats[:tokens],)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it holds."""
+        return self.values.nbytes + self.scales.nbytes + self.floats.nbytes
+
+
+_KERNELS: dict[tuple[FloatType, bool], Callable[..., None]] = {
+    (FloatType.Q40, True): matmul.q40_q80,
+    (FloatType.Q80, True): matmul.q80_q80,
+    (FloatType.Q40, False): matmul.q40_f32,
+    (FloatType.Q80, False): matmul.q80_f32,
+    (FloatType.F16, False): matmul.f16_f32,
+    (FloatType.F32, False): matmul.f32_f32,
+}
+_GRAIN = 8  # rows; parts of a matrix start at multiples of it
+
+
+class Linear:
+    """y = x W^T for a packed W of `rows` outputs; parts of W may arrive one after another."""
+
+    def __init__(self, rows: int, cols: int, float_type: FloatType) -> None:
+        self.rows, self.cols, self.float_type = rows, cols, float_type
+        self.packed = _allocate(rows, cols, float_type)
+
+    def fill(self, raw: Bytes, first_row: int, what: str) -> None:
+        """Pack rows as stored, uint8 (n, row_bytes), at `first_row`.
+
+        Raises:
+            ModelFileError: a scale or value that is not finite; `what` names the tensor.
+        """
+        part = tuple(array[first_row : first_row + raw.shape[0]] for array in self.packed)
+        if self.float_type in (FloatType.Q40, FloatType.Q80):
+            finite = packing.split_blocks(raw, *part)
+        elif self.float_type is FloatType.F16:
+            part[0][:] = raw.view(np.uint16)
+            finite = not np.any((part[0] & 0x7C00) == 0x7C00)
+        else:
+            part[0][:] = raw.view(np.float32)
+            finite = bool(np.isfinite(part[0]).all())
+        if not finite:
+            raise ModelFileError(
+                f"{what}: holds a scale or value that is not finite; "
+                "the file is damaged or was converted wrongly: convert the model again"
+            )
+
+    def apply(self, x: Activations, out: Floats, team: ThreadTeam) -> None:
+        """out (tokens, rows) = x W^T."""
+        kernel = _KERNELS[self.float_type, x.reads_q80]
+        team.run(kernel, (*self.packed, *x.inputs(out.shape[0]), out), self.rows, _GRAIN)
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it holds."""
+        return sum(array.nbytes for array in self.packed)
+
+
+def _allocate(rows: int, cols: int, float_type: FloatType) -> tuple[npt.NDArray[Any], ...]:
+    if float_type is FloatType.F32:
+        return (np.empty((rows, cols), np.float32),)
+    if float_type is FloatType.F16:
+        return (np.empty((rows, cols), np.uint16),)
+    blocks = cols // Q_BLOCK
+    bytes_per_block = row_bytes(float_type, Q_BLOCK) - 2
+    dtype = np.uint8 if float_type is FloatType.Q40 else np.int8
+    return np.empty((rows, blocks, bytes_per_block), dtype), np.empty((rows, blocks), np.uint16)

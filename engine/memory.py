@@ -1,0 +1,72 @@
+"""How much memory a rank needs, known before anything is loaded."""
+
+from __future__ import annotations
+
+from engine.kv_cache import kv_cache_bytes
+from engine.model_file import tensor_specs
+from engine.quants import Q_BLOCK, FloatType
+from engine.sharding import RankMemory, ShardPlan, SyncMode, slice_nbytes, vector_bytes
+
+
+def rank_memory(
+    plan: ShardPlan, rank: int, *, n_batches: int, max_seq_len: int, kv_type: FloatType
+) -> RankMemory:
+    """Bytes that rank holds while it serves, the interpreter and its libraries apart.
+
+    The embedding counts nowhere: the root reads its rows from the file.
+    """
+    config, shard = plan.config, plan.ranks[rank]
+    specs = [spec for spec in tensor_specs(config) if spec.name != "embedding"]
+    return RankMemory(
+        weight_bytes=sum(slice_nbytes(plan, spec, rank) for spec in specs),
+        kv_cache_bytes=kv_cache_bytes(
+            config.n_layers, shard.kv_heads.size, max_seq_len, config.head_dim, kv_type
+        ),
+        buffer_bytes=_buffer_bytes(plan, rank, n_batches, max_seq_len),
+    )
+
+
+def _activation_bytes(plan: ShardPlan, n: int) -> int:
+    """One vector as `linear.Activations` keeps it."""
+    quantized = plan.config.weight_type in (FloatType.Q40, FloatType.Q80)
+    if plan.buffer_type is not FloatType.Q80:
+        return 4 * n
+    return n + 4 * (n // Q_BLOCK) + (0 if quantized else 4 * n)
+
+
+def _buffer_bytes(plan: ShardPlan, rank: int, n_batches: int, max_seq_len: int) -> int:
+    """The transformer's and the collective's buffers and the rope tables."""
+    config, shard = plan.config, plan.ranks[rank]
+    whole = plan.sync_mode is SyncMode.INVARIANT
+    heads, ffn = shard.heads.size * config.head_dim, shard.ffn.size
+    slots = config.n_active_experts if config.is_moe else 1
+    floats = (
+        2 * config.dim
+        + (heads + 2 * shard.kv_heads.size * config.head_dim)
+        + heads
+        + (2 + slots) * ffn
+        + shard.dim_rows.size
+        + shard.vocab.size
+        + (config.dim + config.n_experts if config.is_moe else 0)
+    )
+    activations = (
+        _activation_bytes(plan, config.dim)
+        + _activation_bytes(plan, config.q_dim if whole else heads)
+        + slots * _activation_bytes(plan, config.ff_dim if whole else ffn)
+    )
+    wire = sum(_wire_bytes(plan, peer) for peer in range(plan.world_size))
+    rope = 2 * 4 * max_seq_len * (config.head_dim // 2)
+    return n_batches * (4 * floats + activations + wire) + rope
+
+
+def _wire_bytes(plan: ShardPlan, rank: int) -> int:
+    """One token's parts from one rank, as the collective keeps them; one buffer for each size."""
+    shard, config = plan.ranks[rank], plan.config
+    if plan.sync_mode is SyncMode.REDUCE:
+        return vector_bytes(plan.buffer_type, config.dim)
+    slots = config.n_active_experts if config.is_moe else 1
+    return (
+        vector_bytes(plan.buffer_type, shard.dim_rows.size)
+        + vector_bytes(plan.buffer_type, shard.heads.size * config.head_dim)
+        + slots * vector_bytes(plan.buffer_type, shard.ffn.size)
+    )
