@@ -1,0 +1,341 @@
+"""Links over real sockets: every byte arrives, is counted, and a lost peer is named."""
+
+from __future__ import annotations
+
+import random
+import signal
+import socket
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from engine import wire
+from engine.errors import InsufficientMemoryError, WireError, WorkerLost
+from engine.wire import HEADER_BYTES, SYNC_LOGITS, SYNC_NODE_SLICES, SYNC_WITH_ROOT, Links
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    """Two ends of one loopback TCP connection."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        near = socket.create_connection(server.getsockname())
+        far, _ = server.accept()
+    return near, far
+
+
+def mesh(world_size: int, timeout_s: float = 20.0) -> list[Links]:
+    """Every rank connected with every other."""
+    ends: list[dict[int, socket.socket]] = [{} for _ in range(world_size)]
+    for a, b in combinations(range(world_size), 2):
+        ends[a][b], ends[b][a] = tcp_pair()
+    return [Links(rank, world_size, ends[rank], timeout_s) for rank in range(world_size)]
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[Links, Links]]:
+    left, right = mesh(2, timeout_s=0.3)
+    yield left, right
+    left.close()
+    right.close()
+
+
+def in_threads(jobs: list[Callable[[], Any]]) -> list[Any]:
+    """Run all jobs at once; the first exception is raised here."""
+    results: list[Any] = [None] * len(jobs)
+    failures: list[BaseException] = []
+
+    def run(index: int) -> None:
+        try:
+            results[index] = jobs[index]()
+        except BaseException as error:  # handed to the test's thread
+            failures.append(error)
+
+    threads = [threading.Thread(target=run, args=(index,)) for index in range(len(jobs))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+        assert not thread.is_alive(), "deadlock"
+    if failures:
+        raise failures[0]
+    return results
+
+
+def all_to_all(links: Links, size: int, rounds: int) -> list[dict[int, bytes]]:
+    """Each rank sends its number, repeated; returns what came."""
+    got = []
+    for _ in range(rounds):
+        sends = {peer: np.full(size, links.rank, np.uint8) for peer in links.peers}
+        recvs = {peer: np.zeros(size, np.uint8) for peer in links.peers}
+        links.exchange(SYNC_NODE_SLICES, sends, recvs)
+        got.append({peer: array.tobytes() for peer, array in recvs.items()})
+    return got
+
+
+@pytest.mark.parametrize(
+    ("world_size", "size", "rounds"),
+    [(2, 0, 3), (2, 1, 3), (4, 1000, 20), (8, 340, 5), (3, 9 << 20, 2)],
+)
+def test_every_frame_arrives_and_both_ends_count_alike(
+    world_size: int, size: int, rounds: int
+) -> None:
+    ranks = mesh(world_size)
+    got = in_threads([lambda rank=rank: all_to_all(rank, size, rounds) for rank in ranks])
+    for links, rounds_got in zip(ranks, got, strict=True):
+        for frames in rounds_got:
+            assert frames == {peer: bytes([peer]) * size for peer in links.peers}
+        totals = links.totals()
+        for peer in links.peers:
+            assert totals.sent_bytes[peer] == totals.recv_bytes[peer] == size * rounds
+            assert totals.sent_messages[peer] == totals.recv_messages[peer] == rounds
+        trace = links.take_trace()
+        assert len(trace.kinds) == rounds
+        assert sum(trace.bytes) == totals.sent_and_received_bytes()
+        assert {len(d) for d in trace.peer_durations_ns.values()} == {rounds}
+        assert not links.take_trace().kinds
+        links.close()
+
+
+def test_frames_far_larger_than_socket_buffers_do_not_deadlock() -> None:
+    ends = socket.socketpair()
+    for sock in ends:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    ranks = [Links(rank, 2, {1 - rank: ends[rank]}, 20.0) for rank in (0, 1)]
+    got = in_threads([lambda rank=rank: all_to_all(rank, 3 << 20, 2) for rank in ranks])
+    assert got[0][1] == {1: b"\1" * (3 << 20)}
+    assert got[1][1] == {0: b"\0" * (3 << 20)}
+    for links in ranks:
+        links.close()
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32), st.integers(2, 5))
+def test_uneven_frames_of_any_size(seed: int, world_size: int) -> None:
+    """Sizes differ by pair and direction, and some pairs exchange nothing."""
+    sizes = random.Random(seed)
+    table = {
+        (a, b): sizes.choice([None, 0, 1, 7, 4096, 200_001])
+        for a in range(world_size)
+        for b in range(world_size)
+        if a != b
+    }
+    ranks = mesh(world_size)
+
+    def job(links: Links) -> dict[int, bytes]:
+        me = links.rank
+        sends = {p: bytes([me]) * s for p in links.peers if (s := table[me, p]) is not None}
+        recvs = {p: bytearray(s) for p in links.peers if (s := table[p, me]) is not None}
+        links.exchange(SYNC_LOGITS, sends, recvs)
+        return {peer: bytes(buffer) for peer, buffer in recvs.items()}
+
+    got = in_threads([lambda links=links: job(links) for links in ranks])
+    for links, frames in zip(ranks, got, strict=True):
+        expected = {p: s for p in links.peers if (s := table[p, links.rank]) is not None}
+        assert frames == {peer: bytes([peer]) * size for peer, size in expected.items()}
+        links.close()
+
+
+def test_a_fast_peer_may_run_ahead(pair: tuple[Links, Links]) -> None:
+    left, right = pair
+    for value in range(5):
+        left.send(SYNC_WITH_ROOT, 1, bytes([value]) * 10)
+    for value in range(5):
+        buffer = bytearray(10)
+        right.exchange(SYNC_WITH_ROOT, {}, {0: buffer})
+        assert buffer == bytes([value]) * 10
+
+
+def test_receive_takes_frames_up_to_the_buffer(pair: tuple[Links, Links]) -> None:
+    left, right = pair
+    buffer = np.zeros((2, 4), np.float32)
+    left.send(SYNC_WITH_ROOT, 1, b"")
+    left.send(SYNC_WITH_ROOT, 1, np.arange(3, dtype=np.float32))
+    assert right.receive(SYNC_WITH_ROOT, 0, buffer) == 0
+    assert right.receive(SYNC_WITH_ROOT, 0, buffer) == 12
+    assert buffer[0].tolist() == [0, 1, 2, 0]
+    left.send(SYNC_WITH_ROOT, 1, bytes(33))
+    with pytest.raises(WireError, match=r"number 2 of at most 32 bytes, found .* of 33 bytes"):
+        right.receive(SYNC_WITH_ROOT, 0, buffer)
+
+
+def test_json_frames(pair: tuple[Links, Links]) -> None:
+    left, right = pair
+    left.send_json(wire.SESSION, 1, {"a": [1, "é"]})
+    assert right.receive_json(wire.SESSION, 0) == {"a": [1, "é"]}
+    left.send(wire.SESSION, 1, b"{")
+    with pytest.raises(WireError, match="not JSON"):
+        right.receive_json(wire.SESSION, 0)
+
+
+@pytest.mark.parametrize(
+    ("op", "size", "words"),
+    [
+        (SYNC_LOGITS, 10, "expected SYNC_NODE_SLICES number 0 of 10 bytes, found SYNC_LOGITS"),
+        (SYNC_NODE_SLICES, 11, "number 0 of 10 bytes, found SYNC_NODE_SLICES number 0 of 11 bytes"),
+        (SYNC_NODE_SLICES, 9, "found SYNC_NODE_SLICES number 0 of 9 bytes"),
+    ],
+)
+def test_another_frame_than_the_expected_is_a_wire_error(
+    pair: tuple[Links, Links], op: str, size: int, words: str
+) -> None:
+    left, right = pair
+    left.send(op, 1, bytes(size))
+    with pytest.raises(WireError, match=words):
+        right.exchange(SYNC_NODE_SLICES, {}, {0: bytearray(10)})
+
+
+def test_a_skipped_frame_is_noticed_by_its_number(pair: tuple[Links, Links]) -> None:
+    left, right = pair
+    left._peers[1].send_sequence = 1
+    left.send(SYNC_LOGITS, 1, b"abc")
+    with pytest.raises(WireError, match=r"number 0 of 3 bytes, found SYNC_LOGITS number 1"):
+        right.exchange(SYNC_LOGITS, {}, {0: bytearray(3)})
+
+
+def test_sequence_numbers_wrap(pair: tuple[Links, Links]) -> None:
+    left, right = pair
+    left._peers[1].send_sequence = right._peers[0].recv_sequence = 0xFFFF
+    for _ in range(3):
+        left.send(SYNC_LOGITS, 1, b"abc")
+        right.exchange(SYNC_LOGITS, {}, {0: bytearray(3)})
+
+
+def test_a_silent_peer_is_lost_after_the_deadline(pair: tuple[Links, Links]) -> None:
+    left, _ = pair
+    with pytest.raises(WorkerLost) as caught:
+        left.exchange(SYNC_NODE_SLICES, {1: b"x"}, {1: bytearray(100)})
+    assert caught.value.rank == 1
+    words = str(caught.value)
+    assert "no progress in SYNC_NODE_SLICES for 0.3 s" in words
+    assert "worker 1 at 127.0.0.1:" in words
+    assert "0 bytes unsent, 108 to receive" in words
+    assert "--timeout" in words
+
+
+def test_a_peer_that_never_reads_is_lost_after_the_deadline(pair: tuple[Links, Links]) -> None:
+    left, _ = pair
+    with pytest.raises(WorkerLost, match=r"[1-9]\d* bytes unsent"):
+        left.send(SYNC_NODE_SLICES, 1, bytes(64 << 20))
+
+
+def test_receive_has_its_own_deadline(pair: tuple[Links, Links]) -> None:
+    left, right = pair
+    with pytest.raises(WorkerLost, match=r"for 0\.05 s"):
+        right.receive(SYNC_WITH_ROOT, 0, bytearray(8), timeout_s=0.05)
+    # half a header, then silence
+    left._peers[1].sock.send(b"\0\0\0")
+    with pytest.raises(WorkerLost):
+        right.receive(SYNC_WITH_ROOT, 0, bytearray(8), timeout_s=0.05)
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x05", struct.pack("<IHH", 5, 2, 0) + b"ab"])
+def test_a_closed_peer_is_lost_at_once(pair: tuple[Links, Links], sent: bytes) -> None:
+    left, right = pair
+    left._peers[1].sock.send(sent)
+    left.close()
+    with pytest.raises(WorkerLost, match=r"root \(rank 0\) at .* closed the connection during"):
+        right.exchange(SYNC_NODE_SLICES, {}, {0: bytearray(5)})
+
+
+def test_sending_to_a_reset_peer_is_worker_lost(pair: tuple[Links, Links]) -> None:
+    left, right = pair
+    sock = left._peers[1].sock
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()  # a reset, as a killed process with unread data makes
+    with pytest.raises(WorkerLost, match=r"is lost|closed the connection"):
+        right.exchange(SYNC_NODE_SLICES, {0: bytes(10)}, {0: bytearray(5)})
+
+
+@pytest.mark.parametrize("size", [0, 5, 100_000])
+def test_last_words_are_raised_in_place_of_the_frame(pair: tuple[Links, Links], size: int) -> None:
+    left, right = pair
+    left.say_last_words(InsufficientMemoryError("needs 3 GB, has 2"))
+    left.close()
+    with pytest.raises(InsufficientMemoryError, match=r"root \(rank 0\) .* reports: needs 3 GB"):
+        right.exchange(SYNC_NODE_SLICES, {}, {0: bytearray(size)})
+
+
+def test_last_words_name_the_rank_that_was_really_lost() -> None:
+    """Rank 2 dies; rank 1 tells the root, whoever's socket the root reads first."""
+    root, one, two = mesh(3)
+    two.close()
+    with pytest.raises(WorkerLost) as at_one:
+        one.exchange(SYNC_NODE_SLICES, {}, {2: bytearray(10)})
+    one.say_last_words(at_one.value)
+    one.close()
+    with pytest.raises(WorkerLost) as at_root:
+        root.exchange(SYNC_NODE_SLICES, {}, {1: bytearray(10)})
+    assert at_root.value.rank == 2
+    assert "worker 1 at" in str(at_root.value)
+    root.close()
+
+
+def test_last_words_survive_a_failing_send() -> None:
+    left, right = mesh(2, timeout_s=2)
+    left.send(SYNC_NODE_SLICES, 1, bytes(100))
+    left.say_last_words(InsufficientMemoryError("no room"))
+    left.close()
+    with pytest.raises(InsufficientMemoryError, match="no room"):
+        right.exchange(SYNC_NODE_SLICES, {0: bytes(64 << 20)}, {})
+    right.close()
+
+
+def test_an_interrupt_leaves_no_watch_behind() -> None:
+    left, right = mesh(2)
+    previous = signal.signal(signal.SIGALRM, _interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            left.exchange(SYNC_NODE_SLICES, {}, {1: bytearray(10)})
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    right.send(SYNC_NODE_SLICES, 0, bytes(10))
+    left.exchange(SYNC_NODE_SLICES, {}, {1: bytearray(10)})
+    left.close()
+    right.close()
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def test_a_signal_that_returns_does_not_end_an_exchange() -> None:
+    left, right = mesh(2)
+    previous = signal.signal(
+        signal.SIGALRM, lambda signum, frame: right.send(SYNC_LOGITS, 0, b"abc")
+    )
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        buffer = bytearray(3)
+        left.exchange(SYNC_LOGITS, {}, {1: buffer})
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    assert buffer == b"abc"
+    left.close()
+    right.close()
+
+
+def test_totals_subtract_and_speak_json(pair: tuple[Links, Links]) -> None:
+    left, right = pair
+    left.send(SYNC_WITH_ROOT, 1, bytes(7))
+    before = left.totals()
+    left.send(SYNC_WITH_ROOT, 1, bytes(5))
+    right.exchange(SYNC_WITH_ROOT, {0: b"12"}, {})
+    left.exchange(SYNC_WITH_ROOT, {}, {1: bytearray(2)})
+    (link,) = (left.totals() - before).to_json(0, HEADER_BYTES)
+    assert link.pop("busy_us") > 0
+    assert link == {
+        "peer": 1,
+        "sent_payload_bytes": 5,
+        "sent_framing_bytes": 8,
+        "recv_payload_bytes": 2,
+        "recv_framing_bytes": 8,
+        "sent_messages": 1,
+        "recv_messages": 1,
+    }
