@@ -17,7 +17,7 @@ class MergeTable:
     def __init__(self, regular: Sequence[bytes], scores: Sequence[float]) -> None:
         self._ids = _index(regular)
         self._regular = regular
-        self.longest = max(map(len, regular), default=0)
+        self.lengths = sorted({len(token) for token in regular})
         merged = {scores[i] for i in self._ids.values() if scores[i] > LEAST_SCORE}
         ranks = {score: rank for rank, score in enumerate(sorted(merged, reverse=True))}
         self._ranks = [ranks.get(scores[i], -1) for i in range(len(regular))]

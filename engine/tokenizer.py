@@ -1,6 +1,6 @@
 """The `.t` file and its byte-pair encoding: text -> token ids -> text, as dllama does it.
 
-Knows nothing about models and chats. Ids below bos are the regular vocabulary, bos and above are
+Knows nothing about weights and chats. Ids below bos are the regular vocabulary, bos and above are
 special: special tokens are matched literally, the rest is merged pair by pair.
 """
 
@@ -9,10 +9,11 @@ from __future__ import annotations
 import codecs
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 
 from engine.errors import TokenizerError
 from engine.merging import MergeTable, merge
+from engine.model_config import ModelConfig
 from engine.vocab import Vocab, read_vocab, write_tokenizer
 
 __all__ = [
@@ -31,9 +32,7 @@ class Tokenizer:
     def __init__(self, vocab: Vocab) -> None:
         self.vocab = vocab
         self._merges = MergeTable(vocab.tokens[: vocab.bos_id], vocab.scores)
-        special = [re.escape(token) for token in vocab.tokens[vocab.bos_id :]]
-        self._special = re.compile(b"|".join(special))  # the lowest id wins, as the first branch
-        self._special_ids = _first_ids(vocab)
+        self._special = _SpecialTokens(vocab)
 
     def encode(self, text: str | bytes, add_bos: bool | None = None) -> list[int]:
         """Token ids of a text; `add_bos=None` does what the file says.
@@ -67,28 +66,52 @@ class Tokenizer:
         """Special tokens where they stand literally, and the shortest regular tokens between."""
         ids: list[int] = []
         start = 0
-        for match in self._special.finditer(data):
-            ids += self._accumulate(data, start, match.start())
-            ids.append(self._special_ids[match.group()])
-            start = match.end()
+        for begin, end, token_id in self._special.find(data):
+            ids += self._accumulate(data, start, begin)
+            ids.append(token_id)
+            start = end
         return ids + self._accumulate(data, start, len(data))
 
     def _accumulate(self, data: bytes, start: int, stop: int) -> list[int]:
         """Bytes gather until they are a regular token; then the next one begins."""
-        find, longest = self._merges.token_id, self._merges.longest
+        find, lengths = self._merges.token_id, self._merges.lengths
         ids: list[int] = []
-        end = start + 1
-        while end <= stop:
-            token_id = find(data[start:end])
-            if token_id is not None:
-                ids.append(token_id)
-                start = end
-            elif end - start >= longest:
-                break
-            end += 1
-        if start < stop:
-            raise TokenizerError(_unknown_bytes(data, start, min(stop, start + longest)))
+        while start < stop:
+            for length in lengths:
+                token_id = find(data[start : start + length])
+                if token_id is not None and start + length <= stop:
+                    break
+            else:
+                raise TokenizerError(_unknown_bytes(data, start, stop))
+            ids.append(token_id)
+            start += length
         return ids
+
+
+class _SpecialTokens:
+    """Finds special tokens that stand literally in a text; of several the lowest id wins."""
+
+    def __init__(self, vocab: Vocab) -> None:
+        special = range(vocab.bos_id, len(vocab.tokens))
+        self._tokens = vocab.tokens
+        self._ids = {vocab.tokens[i]: i for i in reversed(special)}
+        self._lengths = sorted({len(token) for token in self._ids})
+        first_bytes = {re.escape(token[:1]) for token in self._ids}
+        self._may_start = re.compile(b"[" + b"".join(sorted(first_bytes)) + b"]")
+
+    def find(self, data: bytes) -> Iterator[tuple[int, int, int]]:
+        """(start, stop, id) of each one, left to right."""
+        start = 0
+        while candidate := self._may_start.search(data, start):
+            start = candidate.start()
+            pieces = (data[start : start + length] for length in self._lengths)
+            ids = [self._ids[piece] for piece in pieces if piece in self._ids]
+            if not ids:
+                start += 1
+                continue
+            stop = start + len(self._tokens[min(ids)])
+            yield start, stop, min(ids)
+            start = stop
 
 
 class StreamDecoder:
@@ -116,20 +139,13 @@ def read_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
     return Tokenizer(read_vocab(path))
 
 
-def check_vocab(model_vocab_size: int, vocab: Vocab) -> None:
+def check_vocab(config: ModelConfig, vocab: Vocab) -> None:
     """Refuse a tokenizer whose vocabulary is not the model's."""
-    if model_vocab_size != len(vocab.tokens):
+    if config.vocab_size != len(vocab.tokens):
         raise TokenizerError(
             f"the tokenizer has {len(vocab.tokens)} tokens but the model's vocab_size is "
-            f"{model_vocab_size}; give the tokenizer that was converted with this model"
+            f"{config.vocab_size}; give the tokenizer that was converted with this model"
         )
-
-
-def _first_ids(vocab: Vocab) -> dict[bytes, int]:
-    ids: dict[bytes, int] = {}
-    for token_id in range(vocab.bos_id, len(vocab.tokens)):
-        ids.setdefault(vocab.tokens[token_id], token_id)
-    return ids
 
 
 def _to_bytes(text: str | bytes) -> bytes:
@@ -144,7 +160,7 @@ def _to_bytes(text: str | bytes) -> bytes:
 
 
 def _unknown_bytes(data: bytes, start: int, stop: int) -> str:
-    found: Sequence[str] = [f"{byte:#04x}" for byte in data[start : min(stop, start + 8)]]
+    found = [f"{byte:#04x}" for byte in data[start : min(stop, start + 8)]]
     return (
         f"no token holds the bytes {' '.join(found)} at byte {start} of the text; "
         "the vocabulary lacks single bytes, convert the tokenizer again with byte tokens"

@@ -87,10 +87,11 @@ def read_vocab(path: str | os.PathLike[str]) -> Vocab:
 def write_tokenizer(path: str | os.PathLike[str], vocab: Vocab) -> None:
     """Write a vocabulary whole or not at all."""
     with atomic_writer(Path(path)) as file:
-        file.write(_encode(vocab))
+        file.write(encode_vocab(vocab))
 
 
-def _encode(vocab: Vocab) -> bytes:
+def encode_vocab(vocab: Vocab) -> bytes:
+    """The bytes of a `.t` file."""
     template = (vocab.chat_template or "").encode()
     values = {
         3: vocab.bos_id,
@@ -137,7 +138,7 @@ def _parse(data: bytes) -> Vocab:
         scores=scores,
         bos_id=header["bos_id"],
         eos_ids=tuple(dict.fromkeys(eos_ids)),
-        add_bos=bool(header.get("add_bos", 1)),
+        add_bos=header.get("add_bos", 1) == 1,
         chat_template=template,
         max_token_length=header["max_token_length"],
     )
