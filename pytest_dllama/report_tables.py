@@ -1,0 +1,366 @@
+"""The report's tables: which rows and columns, from which figures.
+
+The same in every language, so the two reports cannot differ in a table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from pytest_dllama.record import CellRecord, Estimate, ThresholdResult
+from pytest_dllama.report_analysis import best_of_models
+from pytest_dllama.report_cells import (
+    NOT_COUNTED,
+    WITHIN_SPREAD,
+    Cell,
+    Code,
+    Column,
+    Nodes,
+    Step,
+    Table,
+    Word,
+    in_unit,
+    metric_value,
+    shown,
+    unit_of,
+)
+from pytest_dllama.report_compare import Difference, compare_cells
+from pytest_dllama.report_findings import efficiency, largest_process
+from pytest_dllama.report_format import (
+    MISSING,
+    byte_unit,
+    count,
+    decimals_for,
+    number,
+    percent,
+    plain,
+    signed,
+    size,
+)
+from pytest_dllama.report_quantities import (
+    BANDWIDTH,
+    BYTES_PER_TOKEN,
+    LATENCY,
+    MEMORY,
+    RCT,
+    ROOT_MEMORY,
+    SPEED,
+    SYNC_SHARE,
+    TOKENS_PER_S,
+    TOTAL_BYTES,
+    TPOT,
+    TTFT,
+    WORKER_MEMORY,
+    Quantity,
+)
+from pytest_dllama.report_view import RunView, counts, verdict_of
+
+_NODES = Column("nodes")
+_MODEL = Column("model", numeric=False)
+
+
+def _value(quantity: Quantity, cell: CellRecord | None) -> float | None:
+    found = quantity.of(cell)
+    return None if found is None else found.value
+
+
+def _marked(quantity: Quantity, cell: CellRecord | None, unit: str) -> str:
+    text = shown(quantity, _value(quantity, cell), unit)
+    timed = quantity not in MEMORY and text != MISSING
+    return f"{text} {NOT_COUNTED}" if timed and not counts(cell) else text
+
+
+def models_table(view: RunView) -> Table:
+    """What the models are."""
+    keys = ("size", "arch", "weights", "dim", "hidden_dim", "layers", "heads", "vocab", "context")
+    texts = ("arch", "weights")
+    columns = (_MODEL, *(Column(key, numeric=key not in texts) for key in keys))
+    rows = tuple(
+        (
+            model.name,
+            size(model.size_bytes),
+            model.arch,
+            model.weight_type,
+            count(model.dim),
+            count(model.hidden_dim),
+            count(model.n_layers),
+            f"{model.n_heads} / {model.n_kv_heads}",
+            count(model.vocab_size),
+            count(model.seq_len),
+        )
+        for model in view.run.models
+    )
+    return Table(columns, rows)
+
+
+def _grid(view: RunView, model: str, quantities: Sequence[Quantity]) -> Table:
+    """One model's cells, a row each, a column for each quantity."""
+    cells = [(nodes, view.cell(model, nodes)) for nodes in view.node_counts]
+    units = {q.key: unit_of(q, [_value(q, cell) for _, cell in cells]) for q in quantities}
+    columns = (_NODES, *(Column(q.key, unit=_header_unit(q, units[q.key])) for q in quantities))
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (Nodes(nodes), *(_marked(q, cell, units[q.key]) for q in quantities))
+        for nodes, cell in cells
+    )
+    return Table(columns, rows)
+
+
+def _header_unit(quantity: Quantity, unit: str) -> str:
+    return "" if quantity is TOKENS_PER_S else unit
+
+
+def summary_table(view: RunView, model: str) -> Table:
+    """Memory, speed, output and verdict of one model on every node count."""
+    grid = _grid(view, model, (ROOT_MEMORY, WORKER_MEMORY, *SPEED))
+    last = (Column("output", numeric=False), Column("verdict", numeric=False))
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (*row, _output(view.cell(model, nodes)), verdict_of(view.cell(model, nodes)))
+        for row, nodes in zip(grid.rows, view.node_counts, strict=True)
+    )
+    return Table((*grid.columns, *last), rows)
+
+
+def _output(cell: CellRecord | None) -> Cell:
+    if cell is None or cell.status != "ok":
+        return MISSING
+    return Word("output", cell.output.status if cell.output else "unchecked")
+
+
+def spread_table(view: RunView, model: str) -> Table | None:
+    """Minimum to maximum of the repeats, or None if nothing was repeated."""
+    rows: list[tuple[Cell, ...]] = []
+    for nodes in view.node_counts:
+        found = [quantity.of(view.cell(model, nodes)) for quantity in SPEED]
+        n = max((value.n for value in found if value), default=0)
+        if n > 1:
+            ranges = [_range(q, value) for q, value in zip(SPEED, found, strict=True)]
+            rows.append((Nodes(nodes), str(n), *ranges))
+    columns = (Column(q.key, unit=_header_unit(q, q.unit)) for q in SPEED)
+    return Table((_NODES, Column("repeats"), *columns), tuple(rows)) if rows else None
+
+
+def _range(quantity: Quantity, value: Estimate | None) -> str:
+    if value is None:
+        return MISSING
+    decimals = quantity.shown_decimals(value.minimum, value.maximum)
+    return f"{plain(value.minimum, decimals)} – {plain(value.maximum, decimals)}"
+
+
+def comparison_table(view: RunView, quantity: Quantity) -> Table:
+    """The first model against each other one, per node count."""
+    values = [_value(quantity, cell) for cell in view.ordered()]
+    unit = unit_of(quantity, values)
+    shown_unit = _header_unit(quantity, unit)
+    first, others = view.models[0], view.models[1:]
+    rows: list[tuple[Cell, ...]] = []
+    for nodes in view.node_counts:
+        for other in others:
+            a, b = view.cell(first, nodes), view.cell(other, nodes)
+            diff = compare_cells(quantity, a, b)
+            pair = (_marked(quantity, a, unit), _marked(quantity, b, unit))
+            named = (pair[0], other, pair[1]) if len(others) > 1 else pair
+            rows.append((Nodes(nodes), *named, *_difference(quantity, diff, unit)))
+    last = (Column("difference", unit="%p" if quantity.unit == "share" else ""), Column("percent"))
+    if len(others) > 1:
+        middle = (
+            Column("of_model", first, shown_unit),
+            Column("compared", numeric=False),
+            Column("its_value", unit=shown_unit),
+        )
+        return Table((_NODES, *middle, *last), tuple(rows))
+    both = tuple(Column("of_model", model, shown_unit) for model in view.models)
+    return Table((_NODES, *both, *last), tuple(rows))
+
+
+def _difference(quantity: Quantity, diff: Difference | None, unit: str) -> tuple[str, str]:
+    if diff is None:
+        return MISSING, MISSING
+    scaled = [in_unit(quantity, value, unit) for value in (diff.first, diff.base)]
+    decimals = quantity.decimals if quantity.unit == "B" else quantity.shown_decimals(*scaled)
+    text = signed(in_unit(quantity, diff.absolute, unit), decimals)
+    if quantity.unit != "B":
+        text = text.replace(",", "")
+    return text, percent(diff.percent) + (f" {WITHIN_SPREAD}" if diff.tied else "")
+
+
+def memory_table(view: RunView) -> Table:
+    """Root and worker memory of every model."""
+    values = [_value(quantity, cell) for quantity in MEMORY for cell in view.ordered()]
+    unit = byte_unit(values)
+    columns = tuple(Column(f"{q.key}_of", model, unit) for q in MEMORY for model in view.models)
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (
+            Nodes(nodes),
+            *(shown(q, _value(q, view.cell(m, nodes)), unit) for q in MEMORY for m in view.models),
+        )
+        for nodes in view.node_counts
+    )
+    return Table((_NODES, *columns), rows)
+
+
+def network_table(view: RunView, model: str) -> Table:
+    """One model's traffic and latency on every node count."""
+    return _grid(view, model, (TOTAL_BYTES, BYTES_PER_TOKEN, LATENCY, BANDWIDTH, SYNC_SHARE))
+
+
+def scaling_table(view: RunView, quantity: Quantity) -> Table:
+    """Percent change from each node count to the next, a column for each model."""
+    columns = (Column("step", numeric=False), *(Column("of_model", m) for m in view.models))
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (Step(start, end), *(_change(view, model, quantity, start, end) for model in view.models))
+        for start, end in pairwise(view.node_counts)
+    )
+    return Table(columns, rows)
+
+
+def _change(view: RunView, model: str, quantity: Quantity, start: int, end: int) -> str:
+    diff = compare_cells(quantity, view.cell(model, end), view.cell(model, start))
+    if diff is None:
+        return MISSING
+    return percent(diff.percent) + (f" {WITHIN_SPREAD}" if diff.tied else "")
+
+
+def efficiency_table(view: RunView) -> Table | None:
+    """Speed per node against the smallest node count of each model."""
+    found = {(item.model, item.nodes): item for item in efficiency(view)}
+    if not found:
+        return None
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (
+            Nodes(nodes),
+            *(
+                f"{number(found[model, nodes].share * 100, 1)}%"
+                if (model, nodes) in found
+                else MISSING
+                for model in view.models
+            ),
+        )
+        for nodes in view.node_counts[1:]
+    )
+    return Table((_NODES, *(Column("of_model", model) for model in view.models)), rows)
+
+
+def output_table(view: RunView) -> Table:
+    """The state of every cell's output, and where it parts from the oracle."""
+    texts = ("model", "output", "oracle_piece", "cell_piece")
+    keys = ("nodes", "output", "position", "oracle_piece", "cell_piece", "margin", "tolerance")
+    columns = (_MODEL, *(Column(key, numeric=key not in texts) for key in keys))
+    return Table(columns, tuple(_output_row(cell) for cell in view.ordered()))
+
+
+def _output_row(cell: CellRecord) -> tuple[Cell, ...]:
+    part = cell.output.first_difference if cell.output else None
+    where: tuple[Cell, ...] = (MISSING,) * 5
+    if part is not None:
+        where = (
+            str(part.position),
+            f"“{part.oracle_piece}”",
+            f"“{part.cell_piece}”",
+            number(part.oracle_margin, decimals_for(part.oracle_margin, 3)),
+            number(part.tolerance, decimals_for(part.tolerance, 3)),
+        )
+    return (cell.model, Nodes(cell.nodes), _output(cell), *where)
+
+
+def threshold_table(view: RunView) -> Table | None:
+    """Every threshold against its cell, or None if none was set."""
+    rows = tuple(
+        _threshold_row(cell, result) for cell in view.ordered() for result in cell.thresholds
+    )
+    texts = ("metric", "result", "source")
+    keys = ("nodes", "metric", "limit", "measured", "margin", "result", "source")
+    columns = (_MODEL, *(Column(key, numeric=key not in texts) for key in keys))
+    return Table(columns, rows) if rows else None
+
+
+def _threshold_row(cell: CellRecord, result: ThresholdResult) -> tuple[Cell, ...]:
+    sign = "≤" if result.direction == "max" else "≥"
+    return (
+        cell.model,
+        Nodes(cell.nodes),
+        Code(result.metric),
+        f"{sign} {metric_value(result.metric, result.limit)}",
+        metric_value(result.metric, result.value),
+        percent(result.margin_percent),
+        Word("result", "passed" if result.passed else "missed"),
+        result.source,
+    )
+
+
+def ranks_table(cell: CellRecord) -> Table | None:
+    """The processes of a cell."""
+    keys = ("address", "host", "rss", "pss", "weight_bytes", "kv_cache", "compute", "sync")
+    columns = (
+        Column("rank"),
+        Column("role", numeric=False),
+        *(Column(key, numeric=key not in ("address", "host")) for key in keys),
+    )
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (
+            str(rank.rank),
+            Word("role", rank.role),
+            rank.address,
+            rank.hostname,
+            size(rank.peak_rss_bytes),
+            size(rank.peak_pss_bytes),
+            size(rank.weight_bytes),
+            size(rank.kv_cache_bytes),
+            plain(rank.compute_s, 3),
+            plain(rank.sync_s, 3),
+        )
+        for rank in sorted(cell.ranks, key=lambda rank: rank.rank)
+    )
+    return Table(columns, rows) if rows else None
+
+
+def links_table(cell: CellRecord) -> Table | None:
+    """The root's sockets."""
+    links = cell.network.links if cell.network else ()
+    keys = ("operations", "sent", "received", "avg", "maximum", "minimum", "p50", "p95", "p99")
+    columns = (Column("peer"), *(Column(key) for key in keys), Column("bandwidth_mbps"))
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (
+            str(link.peer),
+            count(link.operations),
+            size(link.sent_bytes),
+            size(link.recv_bytes),
+            *(
+                plain(value, 2)
+                for value in (
+                    *(link.avg_ms, link.max_ms, link.min_ms),
+                    *(link.p50_ms, link.p95_ms, link.p99_ms, link.bandwidth_mbps),
+                )
+            ),
+        )
+        for link in links
+    )
+    return Table(columns, rows) if rows else None
+
+
+def choice_table(view: RunView) -> Table:
+    """What each model needs and gives at its best node count."""
+    quantities = (TOKENS_PER_S, TPOT, TTFT, RCT)
+    columns = (
+        _MODEL,
+        Column("best_nodes"),
+        *(Column(q.key, unit=_header_unit(q, q.unit)) for q in quantities),
+        Column("largest_process"),
+        Column("bytes_per_token"),
+    )
+    tops = best_of_models(view, TOKENS_PER_S)
+    rows: list[tuple[Cell, ...]] = []
+    for model in view.models:
+        top = tops.get(model)
+        cell = view.cell(model, top.nodes) if top else None
+        need = largest_process(cell)
+        rows.append(
+            (
+                model,
+                Nodes(top.nodes) if top else MISSING,
+                *(shown(q, _value(q, cell), q.unit) for q in quantities),
+                size(need.largest_bytes if need else None),
+                size(_value(BYTES_PER_TOKEN, cell)),
+            )
+        )
+    return Table(columns, tuple(rows))
