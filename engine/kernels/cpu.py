@@ -9,7 +9,7 @@ from llvmlite import binding
 
 def cpu_features() -> frozenset[str]:
     """LLVM's names of the host CPU's features, e.g. avx2, avx512vnni, dotprod."""
-    features = binding.get_host_cpu_features()  # type: ignore[no-untyped-call]
+    features = binding.get_host_cpu_features()
     return frozenset(name for name, present in features.items() if present)
 
 

@@ -7,6 +7,10 @@ from typing import Any
 import numpy as np
 from numba import njit
 
+from engine.kernels.exponential import fast_exp
+
+_SQRT_2_OVER_PI = np.float32(0.7978845608028654)
+
 
 @njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
 def _mean_square(x: Any) -> np.float32:
@@ -83,19 +87,16 @@ def silu_mul(gate_up: Any, out: Any) -> None:
     for row in range(out.shape[0]):
         for i in range(n):
             gate = gate_up[row, i]
-            out[row, i] = gate / (one + np.exp(-gate)) * gate_up[row, n + i]
+            out[row, i] = gate / (one + fast_exp(-gate)) * gate_up[row, n + i]
 
 
 @njit(cache=True, nogil=True)
 def gelu_mul(gate_up: Any, out: Any) -> None:
     """The same with GELU (tanh form), as dllama computes it."""
     n = out.shape[1]
+    one = np.float32(1.0)
     for row in range(out.shape[0]):
         for i in range(n):
             gate = gate_up[row, i]
-            inner = np.float32(0.79788456080286535587989211986876) * (
-                gate + np.float32(0.044715) * gate * gate * gate
-            )
-            out[row, i] = (
-                np.float32(0.5) * gate * (np.float32(1.0) + np.tanh(inner)) * gate_up[row, n + i]
-            )
+            inner = _SQRT_2_OVER_PI * gate * (one + np.float32(0.044715) * gate * gate)
+            out[row, i] = np.float32(0.5) * gate * (one + np.tanh(inner)) * gate_up[row, n + i]

@@ -22,6 +22,14 @@ def _block_delta(x: Any, row: int, start: int) -> np.float32:
     return peak / np.float32(127.0)
 
 
+@njit(inline="always")
+def _to_int8(value: np.float32) -> np.int8:
+    """Nearest integer, halves away from zero, as C's roundf."""
+    whole = np.int32(value)
+    rest = value - np.float32(whole)
+    return np.int8(whole + np.int32(rest >= np.float32(0.5)) - np.int32(rest <= np.float32(-0.5)))
+
+
 @njit(cache=True, nogil=True)
 def quantize_q80(x: Any, values: Any, scales: Any) -> None:
     """Cast rows to Q80.
@@ -38,7 +46,7 @@ def quantize_q80(x: Any, values: Any, scales: Any) -> None:
             inverse = np.float32(1.0) / delta if delta > 0 else np.float32(0.0)
             scales[row, block] = f16_to_f32(f32_to_f16(delta))
             for i in range(_BLOCK):
-                values[row, start + i] = np.int8(np.rint(x[row, start + i] * inverse))
+                values[row, start + i] = _to_int8(x[row, start + i] * inverse)
 
 
 @njit(cache=True, nogil=True)
@@ -68,7 +76,7 @@ def pack_q80(x: Any, packed: Any) -> None:
             packed[row, at] = np.uint8(half & np.uint16(0xFF))
             packed[row, at + 1] = np.uint8(half >> np.uint16(8))
             for i in range(_BLOCK):
-                packed[row, at + 2 + i] = np.uint8(np.int8(np.rint(x[row, start + i] * inverse)))
+                packed[row, at + 2 + i] = np.uint8(_to_int8(x[row, start + i] * inverse))
 
 
 @njit(inline="always")

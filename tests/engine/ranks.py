@@ -1,0 +1,115 @@
+"""All ranks of a model in one process, one thread each, joined by real sockets."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.collectives import gather_logits
+from engine.model_file import ModelFile
+from engine.quants import FloatType
+from engine.sharding import ShardPlan, SyncMode, make_plan, slice_tensor
+from engine.transformer import Transformer
+from engine.weights import RankWeights
+from engine.wire import Links
+
+T = TypeVar("T")
+GOLDEN = Path(__file__).parent.parent / "golden"
+
+
+def run_ranks(world_size: int, rank_main: Callable[[int, Links | None], T]) -> list[T]:
+    """Call `rank_main(rank, links)` in one thread a rank; their results, or the first error."""
+    sockets: list[dict[int, socket.socket]] = [{} for _ in range(world_size)]
+    for high in range(world_size):
+        for low in range(high):
+            sockets[high][low], sockets[low][high] = socket.socketpair()
+    results: dict[int, T] = {}
+    errors: list[BaseException] = []
+
+    def main(rank: int) -> None:
+        links = Links(rank, world_size, sockets[rank], 30.0) if world_size > 1 else None
+        try:
+            results[rank] = rank_main(rank, links)
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            if links is not None:
+                links.close()
+
+    threads = [threading.Thread(target=main, args=(rank,)) for rank in range(world_size)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    if errors:
+        raise errors[0]
+    return [results[rank] for rank in range(world_size)]
+
+
+@dataclass
+class ModelRun:
+    """A model file on some ranks; `logits(ids)` runs all ids from position 0."""
+
+    path: Path
+    world_size: int = 1
+    buffer_type: FloatType = FloatType.Q80
+    sync_mode: SyncMode = SyncMode.REDUCE
+    kv_type: FloatType = FloatType.F32
+    n_threads: int = 1
+    n_batches: int = 32
+    batches: list[int] | None = None  # sizes of the batches; default: as large as allowed
+    plan: ShardPlan = field(init=False)
+
+    def logits(self, ids: list[int]) -> npt.NDArray[np.float32]:
+        """Logits of every position, float32 (len(ids), vocab)."""
+        with ModelFile.open(self.path) as model:
+            self.plan = make_plan(
+                model.config,
+                self.world_size,
+                buffer_type=self.buffer_type,
+                sync_mode=self.sync_mode,
+            )
+            embedding = model.raw(model.specs[0]).view(np.float32)
+            x = np.ascontiguousarray(embedding[ids])
+            parts = run_ranks(self.world_size, lambda r, links: self._rank(model, x, r, links))
+        return np.concatenate([part for part in parts[0] if part is not None])
+
+    def _rank(
+        self, model: ModelFile, x: npt.NDArray[np.float32], rank: int, links: Links | None
+    ) -> list[npt.NDArray[np.float32] | None]:
+        weights = RankWeights(self.plan, rank)
+        for spec in model.specs[1:]:
+            part = slice_tensor(model.raw(spec), spec, self.plan, rank)
+            if part is not None:
+                weights.add(spec, part)
+        weights.finish()
+        transformer = Transformer(
+            self.plan,
+            rank,
+            weights,
+            links,
+            n_threads=self.n_threads,
+            n_batches=self.n_batches,
+            kv_type=self.kv_type,
+        )
+        vocab = [shard.vocab for shard in self.plan.ranks]
+        results, pos = [], 0
+        for size in self._batches(len(x)):
+            local = transformer.forward(x[pos : pos + size], pos, size)
+            whole = gather_logits(links, rank, vocab, local)
+            results.append(None if whole is None else whole.copy())
+            pos += size
+        transformer.close()
+        return results
+
+    def _batches(self, n: int) -> list[int]:
+        if self.batches is not None:
+            return self.batches
+        return [min(self.n_batches, n - start) for start in range(0, n, self.n_batches)]
