@@ -79,10 +79,10 @@ def quantize_q40(x: F32Array) -> ByteArray:
 
 
 def quantize_q80(x: F32Array) -> ByteArray:
-    """Quantize f32 (..., n) to Q80 blocks, uint8 (..., n // 32 * 34); ties round to even."""
+    """Quantize f32 (..., n) to Q80 blocks, uint8 (..., n // 32 * 34)."""
     blocks = _blocks(x)  # (..., n_blocks, 32)
     delta = np.abs(blocks).max(axis=-1) / np.float32(127)  # (..., n_blocks)
-    values = np.clip(np.rint(blocks * _inverse(delta)), -127, 127).astype(np.int8)
+    values = np.clip(_round_half_away(blocks * _inverse(delta)), -127, 127).astype(np.int8)
     return _packed(delta, values.view(np.uint8))
 
 
@@ -156,6 +156,13 @@ def _inverse(delta: F32Array) -> F32Array:
     with np.errstate(divide="ignore", over="ignore"):
         inverse = np.float32(1) / delta
     return np.where(np.isfinite(inverse), inverse, np.float32(0))[..., None]
+
+
+def _round_half_away(x: F32Array) -> F32Array:
+    """Nearest whole number, halves away from zero, as C's roundf."""
+    whole = np.trunc(x)
+    rest = np.abs(x - whole)  # exact
+    return np.asarray(whole + np.copysign(rest >= np.float32(0.5), x))
 
 
 def _to_half(x: F32Array) -> NDArray[np.float16]:
