@@ -72,18 +72,20 @@ def quantize_q40(x: F32Array) -> ByteArray:
     blocks = _blocks(x)  # (..., n_blocks, 32)
     low, high = blocks.min(axis=-1), blocks.max(axis=-1)
     delta = np.where(-low > high, low, high) / np.float32(-8)  # (..., n_blocks)
+    scales = _to_half(delta)
     scaled = blocks * _inverse(delta) + np.float32(8.5)
     nibbles = np.clip(np.floor(scaled), 0, 15).astype(np.uint8)
     half = Q_BLOCK // 2
-    return _packed(delta, nibbles[..., :half] | (nibbles[..., half:] << 4))
+    return _packed(scales, nibbles[..., :half] | (nibbles[..., half:] << 4))
 
 
 def quantize_q80(x: F32Array) -> ByteArray:
     """Quantize f32 (..., n) to Q80 blocks, uint8 (..., n // 32 * 34)."""
     blocks = _blocks(x)  # (..., n_blocks, 32)
     delta = np.abs(blocks).max(axis=-1) / np.float32(127)  # (..., n_blocks)
+    scales = _to_half(delta)
     values = np.clip(_round_half_away(blocks * _inverse(delta)), -127, 127).astype(np.int8)
-    return _packed(delta, values.view(np.uint8))
+    return _packed(scales, values.view(np.uint8))
 
 
 def dequantize_q40(raw: ByteArray) -> F32Array:
@@ -170,15 +172,18 @@ def _to_half(x: F32Array) -> NDArray[np.float16]:
         half = x.astype("<f2")
     if not np.isfinite(half).all():
         worst = float(np.abs(x).max())
-        raise EngineError(f"a value of {worst:g} does not fit f16 (limit 65504); store f32 instead")
+        raise EngineError(
+            f"a value or scale of {worst:g} does not fit f16 (limit 65504); "
+            "mend the values or store f32"
+        )
     return half
 
 
-def _packed(delta: F32Array, values: ByteArray) -> ByteArray:
+def _packed(scales: NDArray[np.float16], values: ByteArray) -> ByteArray:
     """Join deltas (..., n_blocks) and their bytes (..., n_blocks, k) to rows."""
-    scales = _to_half(delta)[..., None].view(np.uint8)  # (..., n_blocks, 2)
-    joined = np.concatenate([scales, values], axis=-1)
-    return joined.reshape(*delta.shape[:-1], -1)
+    scale_bytes = np.ascontiguousarray(scales)[..., None].view(np.uint8)  # (..., n_blocks, 2)
+    joined = np.concatenate([scale_bytes, values], axis=-1)
+    return joined.reshape(*scales.shape[:-1], -1)
 
 
 def _unpacked(raw: ByteArray, block_bytes: int) -> tuple[F32Array, ByteArray]:
