@@ -1,4 +1,5 @@
-"""How the small model that ships with the project is made: stories -> tokenizer -> training -> files.
+"""How the shipped model is made: stories -> tokenizer -> training -> files.
 
-Nothing here is needed to run the product. Only `model`, `quantization` and `train` need PyTorch.
+Nothing here is needed to run the product. Only `llama`, `fake_quant`, `optimize`,
+`evaluation` and `train` need PyTorch (`pip install .[train]`).
 """

@@ -11,10 +11,23 @@ from dataclasses import dataclass
 
 Beat = tuple[str, ...]
 
-TIMES = (
-    "One morning,", "One evening,", "One afternoon,", "One summer day,", "One winter day,",
-    "Every day,", "On Sunday,", "Long ago,", "Last spring,", "After school,",
+ONCE = (
+    "One morning,", "One evening,", "One day,", "One afternoon,",
+    "Once upon a time,", "Long ago,", "On Sunday,", "Last summer,", "One fine day,",
 )  # fmt: skip
+"""Openings that go straight to what happened."""
+
+ALWAYS = ("Every day,", "Every morning,", "Every summer,", "Every week,")
+"""Openings that tell a habit first."""
+
+HABITS = (
+    "helped {her} {elder} with the work.",
+    "played in the garden with {her} {elder}.",
+    "read a good book to {her} {elder}.",
+    "learned something new from {her} {elder}.",
+)
+TURN = ("One day, {she}", "But one day, {she}")
+"""How a habit turns into the plot's opening."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +44,7 @@ WET_PATH = Plot(
     (
         "walked to the {place} with {her} {color} {toy}.",
         "went to the {place} to play with {her} {color} {toy}.",
-        "wanted to show {her} {color} {toy} to the children at the {place}.",
+        "wanted to show {her} {color} {toy} to the children {at_place}.",
     ),
     (
         (
@@ -45,13 +58,13 @@ WET_PATH = Plot(
             "Because the path was wet, {she} slipped and hurt {her} knee.",
         ),
         (
-            "The {toy} rolled away, and {hero} began to cry.",
+            "The {toy} flew out of {her} hands, and {hero} began to cry.",
             "{Her} {toy} fell into the mud, and {hero} was very sad.",
-            "{She} dropped the {toy}, and nobody seemed to hear {her} cry.",
+            "{She} dropped the {toy}, and nobody seemed to hear {him} cry.",
         ),
         (
-            "A {fchild} named {friend} saw {her} and came to help.",
-            "Then a {fchild} named {friend} heard {her} and ran to {her} side.",
+            "A {fchild} named {friend} saw {him} and came to help.",
+            "Then a {fchild} named {friend} heard {him} and ran to {her} side.",
         ),
         (
             '"Do not worry," said {friend}. "Take my hand."',
@@ -69,11 +82,11 @@ WET_PATH = Plot(
         ),
         (
             "They walked slowly to the {place} and played with the {toy} until the sun went down.",
-            "When the rain stopped, they played with the {toy} at the {place} all day.",
+            "When the rain stopped, they played with the {toy} {at_place} for a long time.",
         ),
         (
             "From that day on, {hero} and {friend} were best friends.",
-            "After that, {hero} and {friend} met at the {place} every week.",
+            "After that, {hero} and {friend} met {at_place} every week.",
             "That is how {hero} and {friend} became good friends.",
         ),
         (
@@ -92,7 +105,7 @@ LOST_IN_WIND = Plot(
     (
         (
             "The {cloth} was a gift from {her} {elder}, and {she} loved it very much.",
-            "{Her} {elder} had made the {cloth} for {her}, so {she} was very proud of it.",
+            "{Her} {elder} had made the {cloth} for {him}, so {she} was very proud of it.",
         ),
         (
             "Suddenly a strong wind began to blow.",
@@ -108,7 +121,7 @@ LOST_IN_WIND = Plot(
             "{Hero} threw a stick at it, but the {cloth} did not move.",
         ),
         (
-            "{Her} friend {friend} was at the {place} too and saw that {hero} was sad.",
+            "{Her} friend {friend} was {at_place} too and saw that {hero} was sad.",
             "Just then {her} friend {friend} came to the {place} and asked what was wrong.",
         ),
         (
@@ -132,7 +145,7 @@ LOST_IN_WIND = Plot(
             "{Hero} was so happy that {she} danced and laughed.",
         ),
         (
-            "Then they went home together, and {her} {elder} gave them warm {food}.",
+            "Then they went home together, and {her} {elder} gave them warm {dish}.",
             "To thank {fhim}, {hero} shared {her} {food} with {friend}.",
         ),
         (
@@ -150,8 +163,8 @@ LOST_ANIMAL = Plot(
     ),
     (
         (
-            "Behind a bush, {she} found a little {color} {animal}.",
-            "Under a tree, {she} saw a little {color} {animal}.",
+            "Behind a bush, {she} found a little {fur} {animal}.",
+            "Under a tree, {she} saw a little {fur} {animal}.",
         ),
         (
             "It was cold and hungry, and it had lost its way.",
@@ -171,7 +184,7 @@ LOST_ANIMAL = Plot(
         ),
         (
             "The next day, the {animal} was strong and wanted to play.",
-            "After three days, the {animal} was well and could run again.",
+            "After three days, the {animal} was well again.",
         ),
         (
             "{Hero} wanted to keep it, but {she} knew that somebody missed it.",
@@ -183,14 +196,14 @@ LOST_ANIMAL = Plot(
         ),
         (
             "At the last house, a {fchild} named {friend} opened the door and cried with joy.",
-            "At last {she} met a {fchild} named {friend}, who was looking for a {color} {animal}.",
+            "At last {she} met a {fchild} named {friend}, who was looking for a {fur} {animal}.",
         ),
         (
             '"That is my {animal}!" said {friend}. "I looked for it everywhere."',
             '"You found my {animal}!" said {friend}. "Thank you so much."',
         ),
         (
-            "To thank {hero}, {fshe} gave {her} a {gift} and a big hug.",
+            "To thank {hero}, {fshe} gave {him} a {gift} and a big hug.",
             "{Friend} was so happy that {fshe} gave {hero} a {color2} {gift}.",
         ),
         (
@@ -232,7 +245,7 @@ BAD_CAKE = Plot(
             '"It is only {food}," said {friend}. "We can make it again together."',
         ),
         (
-            "They washed the {fruit}, cut them and put them in a bowl.",
+            "They washed the {fruit} and put them in a bowl.",
             "{Friend} read the book, and {hero} washed the {fruit}.",
         ),
         (
@@ -245,7 +258,7 @@ BAD_CAKE = Plot(
         ),
         (
             "When {her} {elder} came home, {eshe} could not believe {eher} eyes.",
-            "In the evening {her} {elder} came home and tasted it.",
+            "Later {her} {elder} came home and tasted it.",
         ),
         (
             '"This is the best {food} of my life," said {her} {elder}.',
@@ -299,10 +312,10 @@ BROKEN_THING = Plot(
         ),
         (
             "The {elder} was not angry and held {her} hand.",
-            "The {elder} looked at {her} and smiled.",
+            "The {elder} looked at {him} and smiled.",
         ),
         (
-            '"Thank you for telling me," said the {elder}. "The truth is worth more than a {vessel}."',
+            '"Thank you," said the {elder}. "The truth is worth more than any {vessel}."',
             '"I am glad that you told me," {eshe} said. "We can fix it together."',
         ),
         (
@@ -323,12 +336,12 @@ BROKEN_THING = Plot(
 LOST_IN_FOG = Plot(
     "light in the fog",
     (
+        "walked far past the {place} to look for {fruit}.",
         "went to the {place} to find some {fruit}.",
-        "walked far into the {place} to look for {fruit}.",
     ),
     (
         (
-            "{She} took a basket and a {color} {toy} with {her}.",
+            "{She} took a basket and a {color} {toy} with {him}.",
             "{She} carried {her} {color} {toy} and an empty basket.",
         ),
         (
@@ -341,7 +354,7 @@ LOST_IN_FOG = Plot(
         ),
         (
             '"Where am I?" {she} said, and {she} was afraid.',
-            "{She} called for help, but nobody heard {her}.",
+            "{She} called for help, but nobody heard {him}.",
         ),
         (
             "Then {she} saw a small light between the trees.",
@@ -356,16 +369,16 @@ LOST_IN_FOG = Plot(
             '"Poor child," said the {helper}. "Sit by the fire and rest."',
         ),
         (
-            "{Hshe} gave {hero} hot {food} and a cup of tea.",
-            "{Hshe} gave {her} a warm coat and some {food}.",
+            "{Hshe} gave {hero} hot {dish} and a cup of tea.",
+            "{Hshe} gave {him} a warm coat and some {dish}.",
         ),
         (
-            "Then {hshe} took a lantern and walked home with {her}.",
-            "When {hero} was warm, {hshe} showed {her} the way home.",
+            "Then {hshe} took a lantern and walked home with {him}.",
+            "When {hero} was warm, {hshe} showed {him} the way home.",
         ),
         (
-            "At the door, {her} {elder} was waiting and took {her} in {eher} arms.",
-            "{Her} {elder} was so glad to see {her} that {eshe} cried with joy.",
+            "At the door, {her} {elder} was waiting and took {him} in {eher} arms.",
+            "{Her} {elder} was so glad to see {him} that {eshe} cried with joy.",
         ),
         (
             "{Hero} gave the {helper} half of the {fruit} to thank {hhim}.",
@@ -381,7 +394,7 @@ LOST_IN_FOG = Plot(
 ONE_TOY = Plot(
     "taking turns",
     (
-        "found a {color} {toy} at the {place}.",
+        "found a {color} {toy} {at_place}.",
         "saw a {color} {toy} in the grass near the {place}.",
     ),
     (
@@ -418,7 +431,7 @@ ONE_TOY = Plot(
             '"Thank you," said {friend}. "Tomorrow it will be your turn."',
         ),
         (
-            "So they took turns and played with the {color} {toy} all afternoon.",
+            "So they took turns and played with the {color} {toy} for a long time.",
             "So they played together with the {color} {toy} and laughed until they were tired.",
         ),
         (
@@ -426,8 +439,8 @@ ONE_TOY = Plot(
             "In the evening they put the {toy} in a box and hid it under a tree.",
         ),
         (
-            "The next day, they met at the {place} and played again.",
-            "Every day after school, they met at the {place} to play.",
+            "The next day, they met {at_place} and played again.",
+            "Every day after school, they met {at_place} to play.",
         ),
         (
             "They never fought about the {toy} again, because sharing made them friends.",
@@ -449,7 +462,7 @@ GARDEN = Plot(
         ),
         (
             "For a week {hero} gave them water, but then {she} forgot.",
-            "At first {hero} took good care of them, but soon {she} only wanted to play with {her} {toy}.",
+            "At first {hero} took good care of them, but soon {she} only played with {her} {toy}.",
         ),
         (
             "The sun was hot, and no rain fell, so the ground was dry.",
@@ -460,12 +473,12 @@ GARDEN = Plot(
             "Because they had no water, the {flower} were brown and weak.",
         ),
         (
-            '"It is too late," said {hero}, and {she} was very sad.',
+            '"It is too late," {she} said to {her} friend {friend}.',
             "{Hero} felt bad and ran to {her} friend {friend} for help.",
         ),
         (
             '"Maybe we can save them," said {friend}. "Let us bring water from the river."',
-            "{Her} friend {friend} had a big can, and they brought water from the lake.",
+            "{Friend} had a big can, and they brought water from the lake.",
         ),
         (
             "Every morning and every evening, {hero} and {friend} gave water to the {flower}.",
@@ -564,7 +577,7 @@ AFRAID = Plot(
             "{She} wanted to swim too, but the water was cold and deep.",
         ),
         (
-            "{Her} friend {friend} saw that {she} was alone and sat down next to {her}.",
+            "{Her} friend {friend} saw that {she} was alone and sat down next to {him}.",
             "Then {her} friend {friend} came out of the water and asked what was wrong.",
         ),
         (
@@ -584,8 +597,8 @@ AFRAID = Plot(
             "The next day, {she} put {her} face in the water and laughed.",
         ),
         (
-            "{Friend} never laughed at {her} and never let go of {her} hand.",
-            "{Friend} stayed at {her} side and told {her} to breathe.",
+            "{Friend} never laughed at {him} and never let go of {her} hand.",
+            "{Friend} stayed at {her} side and told {him} to breathe.",
         ),
         (
             "After a week, {hero} could swim like a {swimmer}.",
@@ -614,7 +627,3 @@ PLOTS = (
     WET_PATH, LOST_IN_WIND, LOST_ANIMAL, BAD_CAKE, BROKEN_THING,
     LOST_IN_FOG, ONE_TOY, GARDEN, OLD_KEY, AFRAID,
 )  # fmt: skip
-
-VESSELS = ("bowl", "cup", "jar", "plate")
-WATERS = ("river", "lake", "beach", "pool")
-SWIMMERS = ("fish", "duck", "frog")

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Gender:
-    """The pronouns and family words that go with a person or an animal."""
+    """The pronouns that go with a person, and the word for a child."""
 
     subject: str
     object: str
@@ -25,6 +25,9 @@ BOYS = ("Tom", "Ben", "Sam", "Max", "Leo", "Jack", "Finn", "Noah", "Omar", "Hugo
 
 PEOPLE: dict[str, Gender] = {name: SHE for name in GIRLS} | {name: HE for name in BOYS}
 """Every name a story may use, with its one and only gender."""
+
+FRIENDS = tuple(name for pair in zip(BOYS, GIRLS[1:] + GIRLS[:1], strict=True) for name in pair)
+"""The same names as friends, the commonest first."""
 
 ELDERS: dict[str, Gender] = {
     "grandmother": SHE,
@@ -46,13 +49,34 @@ HELPERS: dict[str, Gender] = {
 }
 """Grown-ups of the village."""
 
-ANIMALS = ("dog", "cat", "bird", "rabbit", "duck", "pony")
-PLACES = ("park", "forest", "river", "lake", "market", "farm", "hill", "beach", "village", "school")
-TOYS = ("ball", "kite", "drum", "boat", "doll", "train", "bell", "lamp")
-CLOTHES = ("hat", "scarf", "coat", "ribbon")
+PLACES: dict[str, str] = {
+    "park": "in the park",
+    "lake": "at the lake",
+    "forest": "in the forest",
+    "river": "by the river",
+    "hill": "on the hill",
+    "farm": "at the farm",
+    "beach": "on the beach",
+    "market": "at the market",
+    "village": "in the village",
+    "bridge": "by the bridge",
+}
+"""Every place, and how somebody is there."""
+
 COLORS = ("red", "blue", "green", "yellow", "white", "brown", "golden", "silver")
-SIZES = ("small", "big", "old", "pretty")
-FOODS = ("bread", "soup", "cake", "pie", "rice", "jam")
-FRUITS = ("apples", "pears", "berries", "plums", "carrots", "beans")
-FLOWERS = ("roses", "daisies", "tulips", "sunflowers")
-GIFTS = ("book", "map", "key", "shell", "ring", "coin")
+
+THINGS: dict[str, tuple[str, ...]] = {
+    "toy": ("ball", "kite", "boat", "drum", "doll", "train", "bell", "top"),
+    "cloth": ("hat", "scarf", "cap", "ribbon"),
+    "animal": ("dog", "cat", "rabbit", "bird", "duck", "lamb"),
+    "fur": ("white", "brown", "black", "grey"),
+    "food": ("bread", "cake", "pie", "jam", "pudding"),
+    "dish": ("soup", "rice", "bread", "porridge"),
+    "fruit": ("apples", "berries", "pears", "plums", "nuts"),
+    "flower": ("roses", "tulips", "daisies", "sunflowers"),
+    "gift": ("book", "ring", "shell", "coin", "map"),
+    "vessel": ("bowl", "cup", "jar", "plate"),
+    "water": ("lake", "river", "pool", "pond"),
+    "swimmer": ("fish", "duck", "frog"),
+}
+"""Slots that a story fills once, each with its choices, the commonest first."""
