@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import ModelFileError
-from engine.kernels import matmul, packing, quantize
-from engine.quants import Q_BLOCK, FloatType, row_bytes
+from engine.kernels import matmul, packing, q40, quantize
+from engine.quants import Q_BLOCK, FloatType
 from engine.threads import ThreadTeam
 
 Floats = npt.NDArray[np.float32]
@@ -31,6 +31,8 @@ class Activations:
         blocks = n // Q_BLOCK if self.is_q80 else 0
         self.values = np.zeros((n_batches, n if self.is_q80 else 0), np.int8)
         self.scales = np.zeros((n_batches, blocks), np.float32)
+        self._needs_sums = self.reads_q80 and weight_type is FloatType.Q40
+        self.sums = np.zeros((n_batches, blocks if self._needs_sums else 0), np.int32)
         self.floats: Floats = np.zeros((n_batches, 0 if self.reads_q80 else n), np.float32)
 
     def load(self, x: Floats) -> None:
@@ -44,6 +46,8 @@ class Activations:
 
     def finish(self, tokens: int) -> None:
         """After values and scales were filled from the wire: derive what the kernels read."""
+        if self._needs_sums:
+            q40.block_sums(self.values[:tokens], self.sums[:tokens])
         if self.is_q80 and not self.reads_q80:
             quantize.dequantize_q80(
                 self.values[:tokens], self.scales[:tokens], self.floats[:tokens]
@@ -53,11 +57,13 @@ class Activations:
         """A copy of some of the rows, as loaded."""
         part = copy(self)
         part.values, part.scales = self.values[rows], self.scales[rows]
-        part.floats = self.floats[rows]
+        part.sums, part.floats = self.sums[rows], self.floats[rows]
         return part
 
     def inputs(self, tokens: int) -> tuple[npt.NDArray[Any], ...]:
         """The kernels' input arguments."""
+        if self._needs_sums:
+            return self.values[:tokens], self.scales[:tokens], self.sums[:tokens]
         if self.reads_q80:
             return self.values[:tokens], self.scales[:tokens]
         return (self.floats[:tokens],)
@@ -65,18 +71,18 @@ class Activations:
     @property
     def nbytes(self) -> int:
         """Memory it holds."""
-        return self.values.nbytes + self.scales.nbytes + self.floats.nbytes
+        return sum(a.nbytes for a in (self.values, self.scales, self.sums, self.floats))
 
 
 _KERNELS: dict[tuple[FloatType, bool], Callable[..., None]] = {
-    (FloatType.Q40, True): matmul.q40_q80,
+    (FloatType.Q40, True): q40.q40_q80,
     (FloatType.Q80, True): matmul.q80_q80,
     (FloatType.Q40, False): matmul.q40_f32,
     (FloatType.Q80, False): matmul.q80_f32,
     (FloatType.F16, False): matmul.f16_f32,
     (FloatType.F32, False): matmul.f32_f32,
 }
-_GRAIN = 8  # rows; parts of a matrix start at multiples of it
+_GRAIN = q40.LANES  # rows; parts of a matrix start at multiples of it
 
 
 class Linear:
@@ -93,7 +99,10 @@ class Linear:
             ModelFileError: a scale or value that is not finite; `what` names the tensor.
         """
         part = tuple(array[first_row : first_row + raw.shape[0]] for array in self.packed)
-        if self.float_type in (FloatType.Q40, FloatType.Q80):
+        if self.float_type is FloatType.Q40:
+            weights, deltas = self.packed
+            finite = q40.pack_rows(raw, weights, deltas, first_row)
+        elif self.float_type is FloatType.Q80:
             finite = packing.split_blocks(raw, *part)
         elif self.float_type is FloatType.F16:
             part[0][:] = raw.view(np.uint16)
@@ -124,6 +133,8 @@ def _allocate(rows: int, cols: int, float_type: FloatType) -> tuple[npt.NDArray[
     if float_type is FloatType.F16:
         return (np.empty((rows, cols), np.uint16),)
     blocks = cols // Q_BLOCK
-    bytes_per_block = row_bytes(float_type, Q_BLOCK) - 2
-    dtype = np.uint8 if float_type is FloatType.Q40 else np.int8
-    return np.empty((rows, blocks, bytes_per_block), dtype), np.empty((rows, blocks), np.uint16)
+    if float_type is FloatType.Q40:
+        groups = -(-rows // q40.LANES)
+        weights = np.zeros((groups, blocks, q40.STEPS, Q_BLOCK), np.uint8)
+        return weights, np.zeros((groups, blocks, q40.LANES), np.uint16)
+    return np.empty((rows, blocks, Q_BLOCK), np.int8), np.empty((rows, blocks), np.uint16)

@@ -9,8 +9,7 @@ from numba import njit
 
 from engine.kernels.bits import f16_to_f32, f32_to_f16
 from engine.kernels.exponential import fast_exp
-
-_LANES = 8
+from engine.kernels.lanes import LANES, dot
 
 
 @njit(cache=True, nogil=True)
@@ -44,33 +43,16 @@ def store_f16(qkv: Any, keys: Any, values: Any, pos: int, first_k: int, first_v:
                 values[head, pos + token, i] = f32_to_f16(qkv[token, first_v + head * head_dim + i])
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def _dot_f32(a: Any, b: Any) -> np.float32:
-    total = np.float32(0.0)
-    for i in range(a.shape[0]):
-        total += a[i] * b[i]
-    return total
-
-
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def _dot_f16(a: Any, b: Any) -> np.float32:
-    total = np.float32(0.0)
-    for i in range(a.shape[0]):
-        total += a[i] * f16_to_f32(b[i])
-    return total
-
-
 @njit(cache=True, nogil=True)
-def _softmax(scores: Any, n: int) -> None:
+def _softmax(scores: Any, ones: Any, n: int) -> None:
     """Softmax of scores[:n] in place; whole groups of 8 by `fast_exp`, the rest exactly."""
     peak = scores[0]
     for i in range(1, n):
         peak = max(peak, scores[i])
-    total = np.float32(0.0)
-    whole = n - n % _LANES
+    whole = n - n % LANES
     for i in range(whole):
         scores[i] = fast_exp(scores[i] - peak)
-        total += scores[i]
+    total = dot(scores[:whole], ones[:whole])
     for i in range(whole, n):
         scores[i] = np.exp(scores[i] - peak)
         total += scores[i]
@@ -79,7 +61,7 @@ def _softmax(scores: Any, n: int) -> None:
         scores[i] *= inverse
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath={"contract"})
 def attend_f32(
     qkv: Any, keys: Any, values: Any, kv_of_head: Any, out: Any, pos: int, first: int, last: int
 ) -> None:
@@ -98,6 +80,7 @@ def attend_f32(
     head_dim = keys.shape[2]
     root = np.sqrt(np.float32(head_dim))
     scores = np.empty(pos + qkv.shape[0], np.float32)
+    ones = np.ones(scores.shape[0], np.float32)
     for head in range(first, last):
         k, v = keys[kv_of_head[head]], values[kv_of_head[head]]
         start = head * head_dim
@@ -105,8 +88,8 @@ def attend_f32(
             query = qkv[token, start : start + head_dim]
             n = pos + token + 1
             for t in range(n):
-                scores[t] = _dot_f32(query, k[t]) / root
-            _softmax(scores, n)
+                scores[t] = dot(query, k[t]) / root
+            _softmax(scores, ones, n)
             mixed = out[token, start : start + head_dim]
             mixed[:] = np.float32(0.0)
             for t in range(n):
@@ -115,14 +98,16 @@ def attend_f32(
                     mixed[i] += weight * v[t, i]
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath={"contract"})
 def attend_f16(
     qkv: Any, keys: Any, values: Any, kv_of_head: Any, out: Any, pos: int, first: int, last: int
 ) -> None:
     """The same over a cache of half-precision bits, uint16."""
     head_dim = keys.shape[2]
     root = np.sqrt(np.float32(head_dim))
+    key = np.empty(head_dim, np.float32)
     scores = np.empty(pos + qkv.shape[0], np.float32)
+    ones = np.ones(scores.shape[0], np.float32)
     for head in range(first, last):
         k, v = keys[kv_of_head[head]], values[kv_of_head[head]]
         start = head * head_dim
@@ -130,8 +115,10 @@ def attend_f16(
             query = qkv[token, start : start + head_dim]
             n = pos + token + 1
             for t in range(n):
-                scores[t] = _dot_f16(query, k[t]) / root
-            _softmax(scores, n)
+                for i in range(head_dim):
+                    key[i] = f16_to_f32(k[t, i])
+                scores[t] = dot(query, key) / root
+            _softmax(scores, ones, n)
             mixed = out[token, start : start + head_dim]
             mixed[:] = np.float32(0.0)
             for t in range(n):

@@ -8,6 +8,7 @@ rounding turns that into differences half as large as those between two node cou
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 from numba import njit
@@ -21,7 +22,7 @@ _LIMIT = np.float32(88.0)
 
 
 @njit(inline="always", fastmath={"contract"})
-def fast_exp(x: np.float32) -> np.float32:
+def fast_exp(x: Any) -> Any:
     """exp(x) of one float32, clamped to |x| <= 88."""
     scaled = min(max(x, -_LIMIT), _LIMIT) * _LOG2_E
     whole = np.rint(scaled)

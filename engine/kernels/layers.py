@@ -8,23 +8,22 @@ import numpy as np
 from numba import njit
 
 from engine.kernels.exponential import fast_exp
+from engine.kernels.lanes import dot
 
 _SQRT_2_OVER_PI = np.float32(0.7978845608028654)
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def _mean_square(x: Any) -> np.float32:
-    total = np.float32(0.0)
-    for i in range(x.shape[0]):
-        total += x[i] * x[i]
-    return total / np.float32(x.shape[0])
+@njit(inline="always")
+def _inverse_rms(x: Any, epsilon: Any) -> Any:
+    mean = dot(x, x) / np.float32(x.shape[0])
+    return np.float32(1.0) / np.sqrt(mean + epsilon)
 
 
 @njit(cache=True, nogil=True)
 def rms_norm(x: Any, weight: Any, epsilon: np.float32, out: Any) -> None:
     """out (rows, n) = x / sqrt(mean(x^2) + epsilon) * weight (n,), row by row."""
     for row in range(x.shape[0]):
-        inverse = np.float32(1.0) / np.sqrt(_mean_square(x[row]) + epsilon)
+        inverse = _inverse_rms(x[row], epsilon)
         for i in range(x.shape[1]):
             out[row, i] = weight[i] * (x[row, i] * inverse)
 
@@ -37,12 +36,12 @@ def rms_norm_heads(x: Any, weight: Any, epsilon: np.float32, first: int, n_heads
         for head in range(n_heads):
             start = first + head * head_dim
             part = x[token, start : start + head_dim]
-            inverse = np.float32(1.0) / np.sqrt(_mean_square(part) + epsilon)
+            inverse = _inverse_rms(part, epsilon)
             for i in range(head_dim):
                 part[i] = weight[i] * (part[i] * inverse)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath={"contract"})
 def rope_neighbours(x: Any, cos: Any, sin: Any, pos: int, first: int, n_heads: int) -> None:
     """Rotate pairs (2i, 2i+1) in place (Llama kind).
 
@@ -65,7 +64,7 @@ def rope_neighbours(x: Any, cos: Any, sin: Any, pos: int, first: int, n_heads: i
                 x[token, start + 2 * i + 1] = a * s + b * c
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, fastmath={"contract"})
 def rope_halves(x: Any, cos: Any, sin: Any, pos: int, first: int, n_heads: int) -> None:
     """Rotate pairs (j, j + head_dim / 2) in place (Falcon kind); arguments as above."""
     half = cos.shape[1]

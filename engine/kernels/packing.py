@@ -1,4 +1,4 @@
-"""From blocks as they stand in files to the arrays that the products read."""
+"""From Q80 blocks as they stand in files to the arrays that the products read."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from numba import njit
 
 @njit(cache=True, nogil=True)
 def split_blocks(raw: Any, values: Any, deltas: Any) -> bool:
-    """Part the deltas of Q40 or Q80 blocks from their values.
+    """Part the deltas of Q80 blocks from their values.
 
     Args:
-        raw: uint8 (rows, n_blocks * (2 + m)), as stored.
-        values: uint8 or int8 (rows, n_blocks, m), written.
+        raw: uint8 (rows, n_blocks * 34), as stored.
+        values: int8 (rows, n_blocks, 32), written.
         deltas: half-precision bits uint16 (rows, n_blocks), written.
 
     Returns:
