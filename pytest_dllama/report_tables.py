@@ -5,10 +5,10 @@ The same in every language, so the two reports cannot differ in a table.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
-from pytest_dllama.record import CellRecord, Estimate, ThresholdResult
+from pytest_dllama.record import METRIC_NAMES, CellRecord, Estimate, RunRecord, ThresholdResult
 from pytest_dllama.report_analysis import best_of_models
 from pytest_dllama.report_cells import (
     NOT_COUNTED,
@@ -244,7 +244,15 @@ def efficiency_table(view: RunView) -> Table | None:
 def output_table(view: RunView) -> Table:
     """The state of every cell's output, and where it parts from the oracle."""
     texts = ("model", "output", "oracle_piece", "cell_piece")
-    keys = ("nodes", "output", "position", "oracle_piece", "cell_piece", "margin", "tolerance")
+    keys = (
+        "nodes",
+        "output",
+        "position",
+        "oracle_piece",
+        "cell_piece",
+        "logit_margin",
+        "tolerance",
+    )
     columns = (_MODEL, *(Column(key, numeric=key not in texts) for key in keys))
     return Table(columns, tuple(_output_row(cell) for cell in view.ordered()))
 
@@ -364,3 +372,26 @@ def choice_table(view: RunView) -> Table:
             )
         )
     return Table(columns, tuple(rows))
+
+
+def definitions_table(
+    run: RunRecord, translations: Mapping[str, Mapping[str, str]]
+) -> Table | None:
+    """The run's own definitions, translated where the translation is of that very text."""
+    columns = tuple(
+        Column(key, numeric=False) for key in ("metric", "unit", "better", "definition")
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for metric, text in run.definitions.items():
+        unit, better = METRIC_NAMES.get(metric, ("", ""))
+        known = translations.get(metric)
+        definition = str(known["text"]) if known and known["of"] == text else text
+        rows.append(
+            (
+                Code(metric),
+                unit or MISSING,
+                Word("better", better) if better else MISSING,
+                definition,
+            )
+        )
+    return Table(columns, tuple(rows)) if rows else None

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from pytest_dllama.record import CellRecord, ModelRecord, RunRecord, Sample
+from pytest_dllama.record import CellRecord, ModelRecord, RunRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,3 @@ def verdict_of(cell: CellRecord | None) -> str:
     if cell.verdict is not None:
         return cell.verdict.status
     return {"ok": "-", "failed": "ERROR", "skipped": "SKIPPED"}[cell.status]
-
-
-def median_sample(cell: CellRecord) -> Sample | None:
-    """The repeat whose RCT is the median (the lower one of two)."""
-    ranked = sorted(cell.samples, key=lambda sample: sample.rct_s)
-    return ranked[(len(ranked) - 1) // 2] if ranked else None

@@ -1,0 +1,203 @@
+"""Sentences, tables and values -> Markdown of one language, through its word list and macros."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from markupsafe import Markup
+
+from pytest_dllama import report_command, report_format, report_korean, report_markdown
+from pytest_dllama.record import CellRecord, Environment, NetworkRecord
+from pytest_dllama.report_cells import Cell, Code, Column, Nodes, Step, Table, Word, metric_value
+from pytest_dllama.report_detail import Percentile
+from pytest_dllama.report_quantities import Quantity
+from pytest_dllama.report_sentences import Sentence
+
+
+class Writer:
+    """Turns sentences, tables and values into Markdown of one language."""
+
+    def __init__(
+        self, words: Mapping[str, Any], macro: Callable[[str], Callable[[Sentence], str]]
+    ) -> None:
+        self.words = words
+        self.macro = macro
+
+    def say(self, sentence: Sentence) -> Markup:
+        """A sentence in words: the macro of its kind."""
+        return Markup(self.macro(sentence.macro())(sentence).strip())
+
+    def table(self, table: Table) -> Markup:
+        """A table in Markdown, with a legend for the marks in it."""
+        header = [self._header(column) for column in table.columns]
+        rows = [[self._cell(cell) for cell in row] for row in table.rows]
+        text = report_markdown.table(header, rows, [column.numeric for column in table.columns])
+        legends = "".join(f"\n\n{mark} {self.words['marks'][mark]}" for mark in table.marks)
+        return Markup(text + legends)
+
+    def _header(self, column: Column) -> str:
+        title: str = self.words["columns"].get(column.key) or self._short(column.key)
+        title = title.replace("{model}", str(report_markdown.escape(column.model)))
+        return f"{title} ({column.unit})" if column.unit else title
+
+    def _short(self, key: str) -> str:
+        short: str = self.words["quantities"][key]["short"]
+        return short
+
+    def _cell(self, cell: Cell) -> str:
+        match cell:
+            case Nodes(n):
+                return self._phrase("nodes_cell", n=str(n))
+            case Step(start, end):
+                return self._phrase("step", start=str(start), end=str(end))
+            case Word(group, key):
+                return str(self.words[group][key])
+            case Code(text):
+                return str(report_markdown.code(text))
+            case str():
+                return str(report_markdown.escape(cell))
+
+    def filters(self) -> dict[str, Callable[..., object]]:
+        """Filters of the templates; all return ready Markdown."""
+        return {
+            "code": lambda text: report_markdown.code(text),
+            "fence": lambda text, kind="": report_markdown.fence(text, kind),
+            "command": lambda argv: report_markdown.fence(report_command.wrapped(argv), "bash"),
+            "particle": lambda text, pair: Markup(report_korean.particle(str(text), pair)),
+            "josa": self._josa,
+            "listing": self._listing,
+            "numbers": lambda values: self._join(str(value) for value in values),
+            "nodes": self._nodes,
+            "plural": _plural,
+            "value": lambda value, quantity: Markup(_with_unit(value, quantity)),
+            "metric": lambda value, name: Markup(metric_value(name, value)),
+            "advantage": self._advantage,
+            "percent": lambda value: Markup(report_format.percent(value)),
+            "magnitude": lambda value: Markup(report_format.percent(abs(value)).lstrip("+")),
+            "share": lambda value: Markup(report_format.share(value)),
+            "factor": lambda value: Markup(report_format.factor(value)),
+            "size": lambda value: Markup(report_format.size(value)),
+            "count": lambda value: Markup(report_format.count(value)),
+            "plain": lambda value, decimals: Markup(report_format.plain(value, decimals)),
+            "signed": lambda value, decimals: Markup(report_format.signed(value, decimals)),
+            "significant": _significant,
+            "filled": _filled,
+            "codes": lambda texts: Markup(", ".join(map(report_markdown.code, texts)) or "-"),
+            "quoted": lambda text: Markup(f"“{report_markdown.escape(text)}”"),
+            "join_versus": self._versus,
+            "estimate": lambda value, quantity: Markup(
+                _with_unit(value.value if value else None, quantity)
+            ),
+            "percentile": self._percentile,
+            "slowest_link": self._slowest_link,
+            "machine_line": self._machine,
+            "versions_line": _versions,
+        }
+
+    def _josa(self, text: str, pair: str) -> Markup:
+        shown = text if isinstance(text, Markup) else report_markdown.escape(str(text))
+        return Markup(f"{shown}{report_korean.particle(str(text), pair)}")
+
+    def _listing(self, texts: Iterable[str]) -> Markup:
+        return self._join(
+            text if isinstance(text, Markup) else report_markdown.escape(text) for text in texts
+        )
+
+    def _nodes(self, values: int | Iterable[int]) -> Markup:
+        """Node counts with their noun, for use inside a sentence."""
+        counts = [values] if isinstance(values, int) else list(values)
+        phrase = "nodes_one" if counts == [1] else "nodes"
+        return Markup(self._phrase(phrase, n=self._join(map(str, counts))))
+
+    def _join(self, texts: Iterable[str]) -> Markup:
+        *first, last = list(texts) or [report_format.MISSING]
+        joined = ", ".join(first)
+        return Markup(f"{joined}{self._phrase('last_of_list')}{last}" if first else last)
+
+    def _versus(self, models: Iterable[str]) -> Markup:
+        return Markup(self._phrase("versus").join(map(report_markdown.escape, models)))
+
+    def _percentile(self, percentile: Percentile) -> Markup:
+        if percentile.too_few:
+            numbers = {"n": str(percentile.n), "needed": str(percentile.needed)}
+            return Markup(self._phrase("too_few", **numbers))
+        text = report_format.plain(percentile.value_ms, 2)
+        return Markup(text if text == report_format.MISSING else f"{text} ms")
+
+    def _slowest_link(self, network: NetworkRecord, cell: CellRecord) -> Markup:
+        """The slowest peer with its address and average latency, as far as they are known."""
+        peer = network.slowest_peer
+        address = next((rank.address for rank in cell.ranks if rank.rank == peer), "")
+        latency = next((link.avg_ms for link in network.links if link.peer == peer), None)
+        shown = f"{peer} {report_markdown.code(address)}" if address else str(peer)
+        if latency is None and len(network.links) < 2 and cell.nodes == 2:
+            latency = network.avg_ms  # a single link: the average over all is its own
+        return Markup(self._phrase("link", peer=shown, avg=report_format.plain(latency, 2)))
+
+    def _machine(self, machine: Environment) -> Markup:
+        """`machine: board or CPU, cores, memory, OS`."""
+        labels = self.words["labels"]
+        parts = [
+            *([machine.board] if machine.board else []),
+            f"{machine.cpu_model} ({machine.machine})",
+            f"{machine.cpu_count} {labels['cores']}",
+            f"{labels['memory_short']} {report_format.size(machine.memory_bytes)}",
+            machine.os,
+        ]
+        return report_markdown.escape(", ".join(parts))
+
+    def _phrase(self, key: str, **values: str) -> str:
+        text: str = self.words["phrases"][key]
+        for name, value in values.items():
+            text = text.replace(f"{{{name}}}", value)
+        return text
+
+    def _advantage(self, low: float, high: float, quantity: Quantity) -> Markup:
+        """How far one is ahead of the other, from `low` to `high`."""
+        small = quantity.as_factor and low < 1.1  # "3.2 %" reads better than "1.03 times"
+        if quantity.as_factor and not small:
+            ends, phrase = [report_format.factor(low), report_format.factor(high)], "times"
+        else:
+            percents = [(low - 1) * 100, (high - 1) * 100] if small else [low, high]
+            ends, phrase = [report_format.number(p, 1) for p in percents], "percents"
+        text = ends[0] if ends[0] == ends[1] else f"{ends[0]}{self._phrase('to')}{ends[1]}"
+        return Markup(self._phrase(phrase, x=text))
+
+
+def _plural(n: int, noun: str, many: str = "") -> Markup:
+    """`1 cell`, `2 cells`."""
+    return Markup(f"{report_format.count(n)} {noun if n == 1 else many or noun + 's'}")
+
+
+def _with_unit(value: float | None, quantity: Quantity) -> str:
+    if quantity.unit == "B":
+        return report_format.size(value)
+    if quantity.unit == "share":
+        return report_format.share(value)
+    decimals = quantity.shown_decimals(value)
+    text = report_format.plain(value, decimals)
+    return text if text == report_format.MISSING else f"{text} {quantity.unit}"
+
+
+def _filled(template: str, **values: object) -> Markup:
+    """`template` with each `{name}` replaced by its escaped value."""
+    text = str(template)
+    for name, value in values.items():
+        shown = value if isinstance(value, Markup) else report_markdown.escape(str(value))
+        text = text.replace(f"{{{name}}}", str(shown))
+    return Markup(text)
+
+
+def _versions(machine: Environment) -> Markup:
+    return report_markdown.escape(
+        f"pytest-dllama {machine.pytest_dllama}, Python {machine.python}, "
+        f"numpy {machine.numpy}, numba {machine.numba}"
+    )
+
+
+def _significant(value: float | None) -> Markup:
+    if value is None or not math.isfinite(value):
+        return Markup(report_format.MISSING)
+    return Markup(report_format.plain(value, report_format.decimals_for(value, 3)))
