@@ -1,0 +1,3 @@
+"""Only what pytest asks a root conftest for."""
+
+pytest_plugins = ["pytester"]

@@ -1,0 +1,55 @@
+"""Engines that can be measured: each is command lines and a parser of output, nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pytest_dllama.events import Event
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRequest:
+    """What a root is asked to run; the same for every node count of a cell's model."""
+
+    model_file: Path
+    tokenizer_file: Path
+    prompt: str
+    steps: int
+    nthreads: int
+    buffer_float_type: str
+    sync_mode: str
+    temperature: float
+    seed: int
+    timeout_s: float
+
+
+class Backend(Protocol):
+    """One engine."""
+
+    name: str
+
+    def worker_command(
+        self, host: str, port: int, nthreads: int, timeout_s: float, *, exit_with_parent: bool
+    ) -> list[str]:
+        """Arguments that start a worker; port 0 lets the system choose."""
+
+    def root_command(
+        self, request: EngineRequest, workers: Sequence[str], *, exit_with_parent: bool
+    ) -> list[str]:
+        """Arguments that run one request; `workers` are `host:port`, rank 1 first."""
+
+    def shown(self, command: Sequence[str], port: int | None = None) -> tuple[str, ...]:
+        """The same command as a person would type it."""
+
+    def parse(self, line: str) -> Event | None:
+        """One line of output; None when it says nothing that is recorded."""
+
+    def probe(self, host: str, port: int, token: str, timeout_s: float) -> None:
+        """Handshake with a worker and leave; raises `WorkerNotReady`."""
+
+
+class WorkerNotReady(RuntimeError):
+    """A worker that does not answer the handshake as one of this cluster."""

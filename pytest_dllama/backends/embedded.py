@@ -1,0 +1,165 @@
+"""The embedded engine: its command lines, its events, and what its files say about a model.
+
+The only module that knows `engine`; everything measured comes from its processes' output.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import engine
+from engine.errors import EngineError
+from engine.handshake import probe_worker
+from engine.model_file import ModelConfig, ModelFile
+from engine.quants import FloatType
+from engine.sharding import SyncMode, make_plan
+from engine.synthetic import parse_shape, write_synthetic
+from engine.tokenizer import read_tokenizer
+from pytest_dllama.backends import EngineRequest, WorkerNotReady
+from pytest_dllama.events import Event, parse_event
+from pytest_dllama.hosts import PROGRAM
+from pytest_dllama.record import ModelRecord
+
+MODELS_FOLDER = Path(engine.__file__).parent / "models"
+_MACHINE_FLAGS = {"--events": 1, "--exit-with-parent": 0}
+
+
+class EmbeddedBackend:
+    """`dllama-py`, the engine of this project."""
+
+    name = "embedded"
+
+    def worker_command(
+        self, host: str, port: int, nthreads: int, timeout_s: float, *, exit_with_parent: bool
+    ) -> list[str]:
+        """Arguments that start a worker."""
+        return [
+            *(PROGRAM, "worker", "--host", host, "--port", str(port)),
+            *("--nthreads", str(nthreads), "--timeout", f"{timeout_s:g}"),
+            *_machine_flags(exit_with_parent),
+        ]
+
+    def root_command(
+        self, request: EngineRequest, workers: Sequence[str], *, exit_with_parent: bool
+    ) -> list[str]:
+        """Arguments that run one request."""
+        return [
+            *(PROGRAM, "inference"),
+            *("--model", str(request.model_file), "--tokenizer", str(request.tokenizer_file)),
+            *("--prompt", request.prompt, "--steps", str(request.steps)),
+            *("--nthreads", str(request.nthreads)),
+            *("--buffer-float-type", request.buffer_float_type),
+            *("--sync-mode", request.sync_mode),
+            *("--temperature", f"{request.temperature:g}", "--seed", str(request.seed)),
+            *("--timeout", f"{request.timeout_s:g}"),
+            *(("--workers", *workers) if workers else ()),
+            *_machine_flags(exit_with_parent),
+        ]
+
+    def shown(self, command: Sequence[str], port: int | None = None) -> tuple[str, ...]:
+        """The command without the flags that only a program needs, with the real port."""
+        arguments: list[str] = []
+        skip = 0
+        for argument in command:
+            if skip:
+                skip -= 1
+            elif argument in _MACHINE_FLAGS:
+                skip = _MACHINE_FLAGS[argument]
+            else:
+                arguments.append(argument)
+        if port is not None:
+            arguments[arguments.index("--port") + 1] = str(port)
+        return tuple(arguments)
+
+    def parse(self, line: str) -> Event | None:
+        """One JSON line."""
+        return parse_event(line)
+
+    def probe(self, host: str, port: int, token: str, timeout_s: float) -> None:
+        """Handshake with a worker and leave."""
+        try:
+            probe_worker(host, port, token.encode(), timeout_s)
+        except (EngineError, OSError) as error:
+            raise WorkerNotReady(f"{host}:{port} does not answer the handshake: {error}") from error
+
+
+def _machine_flags(exit_with_parent: bool) -> list[str]:
+    return ["--events", "-", *(["--exit-with-parent"] if exit_with_parent else [])]
+
+
+def shipped_model(name: str) -> tuple[Path, Path] | None:
+    """Model and tokenizer file of a shipped model, if there is one of this name."""
+    model, tokenizer = MODELS_FOLDER / f"{name}.m", MODELS_FOLDER / f"{name}.t"
+    return (model, tokenizer) if model.exists() and tokenizer.exists() else None
+
+
+def shipped_names() -> tuple[str, ...]:
+    """Names of the shipped models."""
+    return tuple(sorted(path.stem for path in MODELS_FOLDER.glob("*.m")))
+
+
+def file_config(model_file: Path) -> ModelConfig:
+    """The configuration in a model file's header; raises EngineError."""
+    with ModelFile.open(model_file) as model:
+        return model.config
+
+
+def shape_config(shape: str) -> ModelConfig:
+    """The configuration of a synthetic shape; raises EngineError."""
+    return parse_shape(shape)
+
+
+def write_shape(
+    shape: str, folder: Path, progress: Callable[[int, int], None]
+) -> tuple[Path, Path]:
+    """Write a synthetic model unless it is there; raises EngineError."""
+    return write_synthetic(shape, folder, progress)
+
+
+def check_split(config: ModelConfig, nodes: int, buffer_float_type: str, sync_mode: str) -> None:
+    """Raise EngineError unless the model can be split over so many nodes."""
+    make_plan(
+        config,
+        nodes,
+        buffer_type=FloatType.parse(buffer_float_type),
+        sync_mode=SyncMode(sync_mode),
+    )
+
+
+def prompt_tokens(tokenizer_file: Path, prompt: str) -> int:
+    """Tokens the engine makes of a prompt; raises EngineError."""
+    return len(read_tokenizer(tokenizer_file).encode(prompt))
+
+
+def model_record(name: str, config: ModelConfig, model_file: Path, tokenizer: Path) -> ModelRecord:
+    """What a report says about a model."""
+    return ModelRecord(
+        name=name,
+        model_file=model_file.name,
+        tokenizer_file=tokenizer.name,
+        size_bytes=model_file.stat().st_size,
+        arch=config.arch.name.lower(),
+        dim=config.dim,
+        hidden_dim=config.ff_dim,
+        n_layers=config.n_layers,
+        n_heads=config.n_heads,
+        n_kv_heads=config.n_kv_heads,
+        vocab_size=config.vocab_size,
+        seq_len=config.seq_len,
+        weight_type=config.weight_type.label,
+    )
+
+
+__all__ = [
+    "EmbeddedBackend",
+    "EngineError",
+    "check_split",
+    "file_config",
+    "model_record",
+    "prompt_tokens",
+    "shape_config",
+    "shipped_model",
+    "shipped_names",
+    "write_shape",
+]

@@ -1,0 +1,132 @@
+"""A cell as tests see it: its record, and the checks that fail a test with a full sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from pytest_dllama.record import CellRecord, ThresholdResult
+from pytest_dllama.thresholds import CLUSTER_METRICS, Threshold, explain
+from pytest_dllama.validity import explain_difference
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class CellKey:
+    """One model on one node count; `nodes` counts the root."""
+
+    model: str
+    nodes: int
+
+    @property
+    def id(self) -> str:
+        """As in test ids and log names."""
+        return f"{self.model}-{self.nodes}"
+
+    def __str__(self) -> str:
+        return f"{self.model} on {self.nodes} node{'s' if self.nodes > 1 else ''}"
+
+
+class CellFailed(Exception):
+    """A cell without figures; the message is why."""
+
+
+class CheckFailed(AssertionError):
+    """A check that a cell did not stand."""
+
+
+class Cell:
+    """One measured cell.
+
+    Attributes:
+        record: everything that was measured.
+        key: which model and node count.
+    """
+
+    def __init__(self, record: CellRecord) -> None:
+        self.record = record
+        self.key = CellKey(record.model, record.nodes)
+
+    def has(self, metric: str) -> bool:
+        """Whether the metric exists here: a lone root has no network and no workers."""
+        return self.key.nodes > 1 or metric not in CLUSTER_METRICS
+
+    def check_metric(self, metric: str, more: Sequence[Threshold] = ()) -> None:
+        """Fail unless the metric was measured and keeps every limit set for it.
+
+        Args:
+            metric: one of METRIC_NAMES.
+            more: limits beside the thresholds file's, as a marker gives them.
+        """
+        __tracebackhide__ = True
+        estimate = self.record.metrics.get(metric)
+        if estimate is None:
+            raise CheckFailed(f"{self.key}: {metric} was not measured")
+        results: list[ThresholdResult] = [t for t in self.record.thresholds if t.metric == metric]
+        results += [limit.check(estimate) for limit in more if limit.metric == metric]
+        missed = [explain(result, str(self.key)) for result in results if not result.passed]
+        if missed:
+            raise CheckFailed("\n".join(missed))
+
+    def check_output(self) -> None:
+        """Fail unless the output is the one-node run's, or parts from it at a near tie."""
+        __tracebackhide__ = True
+        output = self.record.output
+        if output is None or output.status == "different":
+            text = "no output" if output is None else explain_difference(output, str(self.key))
+            raise CheckFailed(text)
+        self._check_reasons("output:")
+
+    def check_wire(self) -> None:
+        """Fail unless every byte on the root's sockets is accounted for by the shard plan."""
+        __tracebackhide__ = True
+        self._check_reasons("wire:")
+
+    def _check_reasons(self, about: str) -> None:
+        __tracebackhide__ = True
+        verdict = self.record.verdict
+        invalid = verdict.reasons if verdict and verdict.status == "INVALID" else ()
+        found = [reason for reason in invalid if about in reason]
+        if found:
+            raise CheckFailed(f"{self.key}: " + "\n".join(found))
+
+    @property
+    def trusted(self) -> bool:
+        """Whether the figures may become a baseline."""
+        return self.record.verdict is not None and self.record.verdict.status == "PASS"
+
+
+class Scaling:
+    """The cells of one model, by node count."""
+
+    def __init__(self, model: str, cells: Sequence[Cell]) -> None:
+        self.model = model
+        self.cells = tuple(sorted(cells, key=lambda cell: cell.key.nodes))
+
+    def check_weights_shrink(self) -> None:
+        """Fail unless the largest share of the weights falls as nodes are added."""
+        __tracebackhide__ = True
+        shares = [(cell.key.nodes, _largest_weights(cell.record)) for cell in self.cells]
+        known = [(nodes, size) for nodes, size in shares if size is not None]
+        for (fewer, before), (more, after) in pairwise(known):
+            if after >= before:
+                raise CheckFailed(
+                    f"{self.model}: the largest rank holds {after} bytes of weights on {more} "
+                    f"nodes and {before} on {fewer}; more nodes should need less each"
+                )
+
+    def check_same_request(self) -> None:
+        """Fail unless every node count did the same work: same prompt, as many output tokens."""
+        __tracebackhide__ = True
+        work = {
+            cell.key.nodes: (sample.n_input_tokens, sample.n_output_tokens)
+            for cell in self.cells
+            for sample in cell.record.samples
+        }
+        if len(set(work.values())) > 1:
+            raise CheckFailed(f"{self.model}: (input, output) tokens differ by node count: {work}")
+
+
+def _largest_weights(record: CellRecord) -> int | None:
+    sizes = [rank.weight_bytes for rank in record.ranks if rank.weight_bytes is not None]
+    return max(sizes, default=None)

@@ -1,0 +1,183 @@
+"""The workers of a session: provisioned together, probed, restarted when dead, always stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_dllama.backends import Backend, WorkerNotReady
+from pytest_dllama.events import Error, EventFormatError, Listening
+from pytest_dllama.hosts import STOP_GRACE_S, Host, HostError, HostProcess
+
+TOKEN_VARIABLE = "DLLAMA_PY_TOKEN"  # the name, not the secret
+START_TIMEOUT_S = 120.0
+PROBE_TIMEOUT_S = 10.0
+
+
+class ClusterError(RuntimeError):
+    """Workers that do not come up; the message carries every worker's own reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A worker that listens."""
+
+    rank: int
+    process: HostProcess
+    host: str
+    port: int
+    command: tuple[str, ...]  # as a person would type it
+
+    @property
+    def address(self) -> str:
+        """`host:port`, as dllama's --workers takes it."""
+        return f"{self.host}:{self.port}"
+
+
+class Cluster:
+    """Workers on hosts: rank `r` runs on `hosts[r]`, the root on `hosts[0]`.
+
+    Args:
+        hosts: one for each rank, the root's first.
+        backend: the engine.
+        logs: folder of the processes' logs.
+        nthreads: threads of each worker.
+        timeout_s: how long a worker waits for a peer that makes no progress.
+    """
+
+    def __init__(
+        self, hosts: Sequence[Host], backend: Backend, logs: Path, nthreads: int, timeout_s: float
+    ) -> None:
+        self.hosts = tuple(hosts)
+        self.backend = backend
+        self.logs = logs
+        self._nthreads = nthreads
+        self._timeout_s = timeout_s
+        self._token = secrets.token_hex(32)
+        self._workers: dict[int, Worker] = {}
+        self._starts: dict[int, int] = {}
+        self._processes: list[HostProcess] = []
+
+    @property
+    def secrets(self) -> dict[str, str]:
+        """What a process needs to belong to this cluster; goes by its environment."""
+        return {TOKEN_VARIABLE: self._token}
+
+    def workers(self, nodes: int) -> tuple[Worker, ...]:
+        """The workers of a cluster of `nodes`, the root being one of them."""
+        return tuple(self._workers[rank] for rank in range(1, nodes))
+
+    def ensure(
+        self, nodes: int, report: Callable[[int, int], None] = lambda done, total: None
+    ) -> None:
+        """Have a healthy worker on every rank of a cluster of `nodes`, restarting dead ones.
+
+        Raises:
+            ClusterError: workers that do not come up, with each one's reason.
+        """
+        ranks = range(1, nodes)
+        missing = [rank for rank in ranks if not self._is_healthy(rank)]
+        started, failures = self._launch(missing)
+        for rank, process in started.items():
+            report(len(ranks) - len(missing) + len(self._workers), len(ranks))
+            try:
+                self._workers[rank] = self._await_worker(rank, process)
+            except ClusterError as error:
+                process.stop()
+                failures.append(f"worker {rank} on {self.hosts[rank].name}: {error}")
+        if failures:
+            raise ClusterError("; ".join(failures))
+
+    def _is_healthy(self, rank: int) -> bool:
+        """Alive and answering the handshake; a worker that is not is put out of the way."""
+        worker = self._workers.get(rank)
+        if worker is None:
+            return False
+        if worker.process.wait(0) is None:
+            with contextlib.suppress(WorkerNotReady):
+                self._probe(worker)
+                return True
+        del self._workers[rank]
+        worker.process.stop()
+        return False
+
+    def _launch(self, ranks: Sequence[int]) -> tuple[dict[int, HostProcess], list[str]]:
+        """Start workers side by side; readiness is awaited afterwards."""
+        started: dict[int, HostProcess] = {}
+        failures: list[str] = []
+        for rank in ranks:
+            try:
+                started[rank] = self.start(rank, self._worker_command(rank), self._log_name(rank))
+            except HostError as error:
+                failures.append(f"worker {rank}: {error}")
+        return started, failures
+
+    def _worker_command(self, rank: int) -> list[str]:
+        host = self.hosts[rank]
+        return self.backend.worker_command(
+            host.address,
+            0,
+            self._nthreads,
+            self._timeout_s,
+            exit_with_parent=host.exit_with_parent,
+        )
+
+    def _log_name(self, rank: int) -> str:
+        """Each start of a worker has logs of its own."""
+        self._starts[rank] = self._starts.get(rank, 0) + 1
+        again = f".start{self._starts[rank]}" if self._starts[rank] > 1 else ""
+        return f"worker{rank}{again}"
+
+    def start(self, rank: int, command: Sequence[str], name: str) -> HostProcess:
+        """Start a command on a rank's host; it is stopped with the cluster at the latest."""
+        process = self.hosts[rank].start(command, name, self.logs, self.secrets)
+        self._processes.append(process)
+        return process
+
+    def _await_worker(self, rank: int, process: HostProcess) -> Worker:
+        """Wait until the worker says where it listens, then shake hands."""
+        event = self._await_listening(process)
+        command = self.backend.shown(self._worker_command(rank), event.port)
+        worker = Worker(rank, process, self.hosts[rank].address, event.port, command)
+        try:
+            self._probe(worker)
+        except WorkerNotReady as error:
+            raise ClusterError(str(error)) from error
+        return worker
+
+    def _await_listening(self, process: HostProcess) -> Listening:
+        end = time.monotonic() + START_TIMEOUT_S
+        while True:
+            try:
+                line = process.read_line(max(end - time.monotonic(), 0.0))
+                event = None if line is None else self.backend.parse(line)
+            except (TimeoutError, EventFormatError) as error:
+                raise ClusterError(f"does not listen: {error}") from None
+            if isinstance(event, Listening):
+                return event
+            if isinstance(event, Error):
+                raise ClusterError(event.message)
+            if line is None:
+                code = process.wait(STOP_GRACE_S)
+                raise ClusterError(f"ended with exit code {code}: {process.error_tail()}")
+
+    def _probe(self, worker: Worker) -> None:
+        self.backend.probe(worker.host, worker.port, self._token, PROBE_TIMEOUT_S)
+
+    def finish(self, process: HostProcess) -> None:
+        """Stop one process, whether it has ended or not."""
+        process.stop()
+        self._processes.remove(process)
+
+    def stop(self) -> None:
+        """Stop every process that was started; safe to call twice."""
+        for process in self._processes:
+            process.signal_stop()
+        while self._processes:
+            self._processes[-1].stop()
+            self._processes.pop()
+        self._workers.clear()

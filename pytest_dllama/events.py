@@ -1,0 +1,236 @@
+"""The event stream: what a root or worker tells about itself, one JSON object a line.
+
+The embedded engine writes these lines; a backend for another engine makes the same events from
+that engine's own text. Times are nanoseconds of one monotonic clock on the root. A field that an
+engine cannot know is None, and a field unknown here is ignored, so that engines may add some.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+
+class EventFormatError(ValueError):
+    """A line that should be an event and is not; the message shows the line."""
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    t_ns: int = 0
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class LinkCount(_Part):
+    """What one socket moved: in one step, or over a request."""
+
+    peer: int
+    sent_payload_bytes: int
+    sent_framing_bytes: int = 0
+    recv_payload_bytes: int
+    recv_framing_bytes: int = 0
+    sent_messages: int = 0
+    recv_messages: int = 0
+    busy_us: float | None = None
+
+    @property
+    def payload_bytes(self) -> int:
+        """Payload in both directions."""
+        return self.sent_payload_bytes + self.recv_payload_bytes
+
+    @property
+    def framing_bytes(self) -> int:
+        """Frame headers in both directions."""
+        return self.sent_framing_bytes + self.recv_framing_bytes
+
+
+class Start(_Event):
+    """The process knows what it will run."""
+
+    event: Literal["start"]
+    version: str | None = None
+    world_size: int = 1
+    cpu: str | None = None
+
+
+class Plan(_Event):
+    """How the model is split; one decode step's payload by (source, destination)."""
+
+    event: Literal["plan"]
+    decode_payload_bytes: tuple[tuple[int, int, int, int], ...] = ()  # src, dst, bytes, messages
+
+
+class Progress(_Event):
+    """Connecting or loading goes on."""
+
+    event: Literal["progress"]
+    phase: str
+    done: float
+    total: float
+    unit: str = ""
+
+
+class Ready(_Event):
+    """Every rank holds its weights."""
+
+    event: Literal["ready"]
+    load_s: float | None = None
+
+
+class RequestStart(_Event):
+    """The clock of the request starts (before tokenizing)."""
+
+    event: Literal["request"]
+    n_input_tokens: int
+    input_ids: tuple[int, ...] = ()
+
+
+class Step(_Event):
+    """One forward pass: a prefill batch ("eval") or one decoded token ("pred")."""
+
+    event: Literal["step"]
+    phase: Literal["eval", "pred"]
+    index: int
+    pos: int = 0
+    n_tokens: int
+    start_ns: int
+    end_ns: int
+    compute_us: float | None = None
+    sync_us: float | None = None
+    token_id: int | None = None
+    piece: str | None = None
+    top: tuple[tuple[int, float], ...] | None = None  # (token id, logit), best first
+    sync_durations_us: dict[str, tuple[float, ...]] = Field(default_factory=dict)
+    links: tuple[LinkCount, ...] = ()
+    expected_payload_bytes: int | None = None
+
+
+class Done(_Event):
+    """The request is complete; the engine's own phase times."""
+
+    event: Literal["done"]
+    n_input_tokens: int
+    n_output_tokens: int
+    prefill_s: float | None = None
+    decode_s: float | None = None
+    ttft_s: float | None = None
+    rct_s: float | None = None
+    finish_reason: str | None = None
+    text: str | None = None
+
+
+class Rank(_Event):
+    """One process's account of the request."""
+
+    event: Literal["rank"]
+    rank: int
+    role: Literal["root", "worker"]
+    address: str = ""
+    hostname: str = ""
+    pid: int | None = None
+    peak_rss_bytes: int | None = None
+    peak_pss_bytes: int | None = None
+    weight_bytes: int | None = None
+    kv_cache_bytes: int | None = None
+    compute_us: float | None = None
+    sync_us: float | None = None
+    links: tuple[LinkCount, ...] = ()
+
+
+class NetworkLink(_Part):
+    """All operations of one socket of the root."""
+
+    peer: int
+    operations: int
+    sent_bytes: int
+    recv_bytes: int
+    payload_bytes: int = 0
+    avg_us: float
+    max_us: float
+    min_us: float
+    p50_us: float
+    p95_us: float
+    p99_us: float
+    bandwidth_mbps: float | None = None
+
+
+class NetworkOp(_Part):
+    """All operations of one kind of collective on the root."""
+
+    op: str
+    operations: int
+    bytes: int
+
+
+class Network(_Event):
+    """The root's network report."""
+
+    event: Literal["network"]
+    links: tuple[NetworkLink, ...] = ()
+    ops: tuple[NetworkOp, ...] = ()
+
+
+class Error(_Event):
+    """The engine gave up; `message` says what, the value, the limit and the remedy."""
+
+    event: Literal["error"]
+    type: str = "EngineError"
+    message: str
+    rank: int | None = None
+
+
+class End(_Event):
+    """The last line of a process."""
+
+    event: Literal["end"]
+    exit_code: int = 0
+
+
+class Listening(_Event):
+    """A worker accepts sessions."""
+
+    event: Literal["listening"]
+    host: str
+    port: int
+    pid: int | None = None
+
+
+Event = Annotated[
+    Start
+    | Plan
+    | Progress
+    | Ready
+    | RequestStart
+    | Step
+    | Done
+    | Rank
+    | Network
+    | Error
+    | End
+    | Listening,
+    Field(discriminator="event"),
+]
+_ADAPTER: TypeAdapter[Any] = TypeAdapter(Event)
+_UNKNOWN_KIND = "union_tag_invalid"
+
+
+def parse_event(line: str) -> Event | None:
+    """One line of the stream; None for a kind of event that nobody here reads.
+
+    Raises:
+        EventFormatError: the line is no JSON object, or a field is missing or of a wrong type.
+    """
+    try:
+        event: Event = _ADAPTER.validate_json(line)
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        if first["type"] == _UNKNOWN_KIND:
+            return None
+        where = ".".join(str(part) for part in first["loc"]) or "line"
+        raise EventFormatError(f"{where}: {first['msg']} in {line.strip()[:200]!r}") from None
+    return event

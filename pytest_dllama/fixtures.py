@@ -1,0 +1,134 @@
+"""The fixtures that suites use.
+
+This module is imported by every pytest run of an environment that has the plugin, so it imports
+nothing heavy: the session's `Lab` comes ready from the plugin, and only when a test asks for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from pytest_dllama.cells import Cell, CellKey, Scaling
+    from pytest_dllama.lab import Lab
+    from pytest_dllama.thresholds import Threshold
+
+LAB_KEY: pytest.StashKey[Lab] = pytest.StashKey()
+MARKER = "dllama_threshold"
+# Rows of the benchmark table: metric -> (its name there, samples per second)
+ROWS: dict[str, tuple[str, float]] = {
+    "rct_s": ("RCT", 1.0),
+    "ttft_s": ("TTFT", 1.0),
+    "tpot_ms": ("TPOT", 1e3),
+}
+
+
+@contextmanager
+def _uncaptured(config: pytest.Config) -> Iterator[None]:
+    """Let the progress line reach the terminal from inside a test."""
+    capture: Any = config.pluginmanager.getplugin("capturemanager")
+    if capture is None:
+        yield
+    else:
+        with capture.global_and_fixture_disabled():
+            yield
+
+
+def _measured(config: pytest.Config, key: CellKey) -> Cell:
+    """The cell, measured on first use; a failed one fails the test with the engine's message."""
+    from pytest_dllama.cells import Cell
+
+    if hasattr(config, "workerinput"):
+        pytest.fail("cells cannot be measured side by side; run them without -n", pytrace=False)
+    with _uncaptured(config):
+        record = config.stash[LAB_KEY].cell(key)
+    if record.error is not None:
+        pytest.fail(record.error, pytrace=False)
+    return Cell(record)
+
+
+@pytest.fixture(scope="session")
+def cell(request: pytest.FixtureRequest) -> Cell:
+    """One measured cell: a model on a node count.
+
+    Tests that use it run once for each model and node count of the command line. The cell is
+    measured once a session, with warm-up and repeats, and read by every test.
+    """
+    return _measured(request.config, request.param)
+
+
+@pytest.fixture(scope="session")
+def scaling(request: pytest.FixtureRequest) -> Scaling:
+    """All cells of one model; skips with fewer than two node counts."""
+    from pytest_dllama.cells import Scaling
+
+    model, keys = request.param
+    if len(keys) < 2:
+        pytest.skip(f"{model} was measured on one node count only; scaling needs two")
+    return Scaling(model, [_measured(request.config, key) for key in keys])
+
+
+@pytest.fixture
+def threshold(cell: Cell, request: pytest.FixtureRequest) -> Callable[[str], None]:
+    """`threshold("tpot_ms")`: fail unless the metric was measured and keeps all its limits.
+
+    Limits come from the thresholds file and from `@pytest.mark.dllama_threshold(tpot_ms=50)`.
+    Skips where the metric cannot exist: a lone root has no network and no workers.
+    """
+
+    def check(metric: str) -> None:
+        __tracebackhide__ = True
+        if not cell.has(metric):
+            pytest.skip(f"{cell.key} has no {metric}")
+        cell.check_metric(metric, _marked(request.node))
+
+    return check
+
+
+def _marked(node: Any) -> tuple[Threshold, ...]:
+    """Limits of the test's own markers, the nearest winning."""
+    from pytest_dllama.thresholds import ThresholdError, marker_thresholds
+
+    limits: dict[str, Any] = {}
+    for mark in reversed(list(node.iter_markers(MARKER))):
+        limits |= mark.kwargs
+    try:
+        return marker_thresholds(limits)
+    except ThresholdError as error:
+        raise pytest.UsageError(f"@pytest.mark.{MARKER}: {error}") from None
+
+
+@pytest.fixture
+def timing_row(cell: Cell, benchmark: Any) -> Callable[[str], None]:
+    """`timing_row("rct_s")`: hand the cell's samples of a time to pytest-benchmark as a row.
+
+    Rows of cells that did not pass are shown and never saved.
+    """
+    from pytest_dllama import benchmark_bridge
+
+    def add(metric: str) -> None:
+        name, per_second = ROWS[metric]
+        values = [getattr(sample, metric) for sample in cell.record.samples]
+        benchmark_bridge.record_row(
+            benchmark,
+            [value / per_second for value in values if value is not None],
+            f"{name} of {cell.key.model}",
+            _extra_info(cell),
+            trusted=cell.trusted,
+        )
+
+    return add
+
+
+def _extra_info(cell: Cell) -> dict[str, Any]:
+    """What pytest-benchmark has no column for: every other metric, and the verdict."""
+    figures: dict[str, Any] = {
+        name: estimate.value for name, estimate in cell.record.metrics.items()
+    }
+    verdict = cell.record.verdict
+    figures["verdict"] = verdict.status if verdict else None
+    return figures

@@ -1,0 +1,192 @@
+"""Where commands run: a host starts a command and gives back its output as lines of text.
+
+`LocalHost` runs subprocesses. Another kind of host only has to offer the same two classes: a
+command goes in as a list of arguments, secrets go in by the environment and never by the command
+line, text lines come out, and everything the process says is kept in log files.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, Protocol
+
+PROGRAM = "dllama-py"
+STOP_GRACE_S = 5.0
+_TAIL_BYTES = 4000
+
+
+class HostError(RuntimeError):
+    """A command that a host could not start."""
+
+
+class HostProcess(Protocol):
+    """A command that runs on a host."""
+
+    name: str
+    log_files: tuple[Path, ...]
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id on its host, where that is known."""
+
+    def read_line(self, timeout_s: float) -> str | None:
+        """The next line of standard output; None at its end; TimeoutError after `timeout_s`."""
+
+    def wait(self, timeout_s: float) -> int | None:
+        """The exit code, or None if it still runs after `timeout_s`."""
+
+    def signal_stop(self) -> None:
+        """Ask the process to end, without waiting."""
+
+    def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """End the process, by force after `grace_s`."""
+
+    def error_tail(self) -> str:
+        """The last lines the process wrote to standard error."""
+
+
+class Host(Protocol):
+    """A machine that runs commands."""
+
+    name: str
+    address: str  # where its workers listen
+    exit_with_parent: bool  # whether a process there can watch its parent's life
+
+    def start(
+        self, command: Sequence[str], name: str, logs: Path, secrets: Mapping[str, str]
+    ) -> HostProcess:
+        """Start a command; its output goes to files of `logs` named after `name`."""
+
+
+class LocalHost:
+    """This machine: commands are subprocesses in sessions of their own.
+
+    A session of its own keeps a Ctrl-C at the terminal from the process, which is stopped in order
+    by its cluster instead.
+    """
+
+    def __init__(self, name: str = "localhost", address: str = "127.0.0.1") -> None:
+        self.name = name
+        self.address = address
+        self.exit_with_parent = True
+
+    def start(
+        self, command: Sequence[str], name: str, logs: Path, secrets: Mapping[str, str]
+    ) -> HostProcess:
+        """Start a command.
+
+        Raises:
+            HostError: the program cannot be started.
+        """
+        logs.mkdir(parents=True, exist_ok=True)
+        stderr_file = logs / f"{name}.stderr.log"
+        with stderr_file.open("wb") as stderr:
+            try:
+                popen = subprocess.Popen(
+                    _resolve(command),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=stderr,
+                    env={**os.environ, **secrets, "PYTHONUNBUFFERED": "1"},
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise HostError(
+                    f"{command[0]} cannot be started on {self.name}: {error.strerror}"
+                ) from error
+        return LocalProcess(name, popen, logs / f"{name}.stdout.log", stderr_file)
+
+
+def _resolve(command: Sequence[str]) -> list[str]:
+    """Our own engine runs in this interpreter, whatever PATH and the working folder hold."""
+    if command[0] == PROGRAM:
+        return [sys.executable, "-P", "-m", "engine.cli", *command[1:]]
+    return list(command)
+
+
+class LocalProcess:
+    """A subprocess whose output is read by a thread, into a file and a queue."""
+
+    def __init__(
+        self, name: str, popen: subprocess.Popen[bytes], stdout_file: Path, stderr_file: Path
+    ) -> None:
+        self.name = name
+        self.log_files: tuple[Path, ...] = (stdout_file, stderr_file)
+        self._popen = popen
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._reader = threading.Thread(
+            target=self._read, args=(popen.stdout, stdout_file), name=f"read-{name}", daemon=True
+        )
+        self._reader.start()
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id."""
+        return self._popen.pid
+
+    def _read(self, stdout: IO[bytes], log_file: Path) -> None:
+        with stdout, log_file.open("wb") as log:
+            for raw in stdout:
+                log.write(raw)
+                log.flush()
+                self._lines.put(raw.decode("utf-8", errors="replace"))
+        self._lines.put(None)
+
+    def read_line(self, timeout_s: float) -> str | None:
+        """The next line; None at the end of the output.
+
+        Raises:
+            TimeoutError: no line came within `timeout_s`.
+        """
+        try:
+            line = self._lines.get(timeout=timeout_s)
+        except queue.Empty:
+            raise TimeoutError(f"{self.name} printed nothing for {timeout_s:g} s") from None
+        if line is None:
+            self._lines.put(None)  # the end stays the end
+        return line
+
+    def wait(self, timeout_s: float) -> int | None:
+        """The exit code, or None if it still runs."""
+        try:
+            return self._popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def signal_stop(self) -> None:
+        """Ask the process and its children to end."""
+        self._signal(signal.SIGTERM)
+
+    def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """End the process and its children, by force after `grace_s`."""
+        self.signal_stop()
+        if self.wait(grace_s) is None:
+            self._signal(signal.SIGKILL)
+            self.wait(grace_s)
+        self._reader.join(grace_s)
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._popen.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._popen.pid, number)
+
+    def error_tail(self) -> str:
+        """The last lines of standard error."""
+        return tail(self.log_files[1])
+
+
+def tail(path: Path, n_lines: int = 8) -> str:
+    """The last lines of a log file; empty when there is none."""
+    try:
+        data = path.read_bytes()[-_TAIL_BYTES:]
+    except OSError:
+        return ""
+    return "\n".join(data.decode("utf-8", errors="replace").splitlines()[-n_lines:])

@@ -1,0 +1,106 @@
+"""The definitions of the figures, one function each: plain numbers in, plain numbers out.
+
+Every time is of one monotonic clock on the root. Knows nothing of events, processes or pytest.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from itertools import pairwise
+
+from pytest_dllama.record import Estimate
+
+DEFINITIONS: dict[str, str] = {
+    "ttft_s": "time to first token: request start (before tokenizing) to the first generated "
+    "token in hand, s",
+    "tpot_ms": "time per output token: (RCT - TTFT) / (output tokens - 1), the first token left "
+    "out, ms",
+    "itl_ms": "inter-token latency: every single gap between two consecutive tokens, ms",
+    "rct_s": "request completion time: request start to the last token, s",
+    "tokens_per_s": "output tokens / RCT, 1/s",
+    "prefill_tokens_per_s": "prompt tokens evaluated / the engine's prefill time, 1/s",
+    "decode_tokens_per_s": "output tokens / the engine's decode time, 1/s",
+    "sync_share": "time in collectives / step time, on the root, over the decode steps",
+    "bytes_per_token": "payload counted on the root's sockets in one decode step, sent and "
+    "received, framing left out, B",
+    "bandwidth_mbps": "bytes moved on the root's links / time the links were busy, Mbit/s",
+    "root_peak_rss_bytes": "peak resident memory of the root process, B",
+    "worker_peak_rss_bytes": "peak resident memory of the largest worker process, B",
+    "load_s": "root start of loading to every rank holding its weights, s",
+}
+
+# Fewest samples a percentile needs at confidence 0.99 with no overrun allowed: the binomial rule
+# of MLPerf LoadGen.
+PERCENTILE_MIN_SAMPLES: dict[int, int] = {50: 7, 90: 44, 95: 90, 99: 459}
+
+
+def ttft_s(request_ns: int, first_token_ns: int) -> float:
+    """Time to first token."""
+    return (first_token_ns - request_ns) / 1e9
+
+
+def rct_s(request_ns: int, last_token_ns: int) -> float:
+    """Request completion time."""
+    return (last_token_ns - request_ns) / 1e9
+
+
+def tpot_ms(rct_s: float, ttft_s: float, n_output_tokens: int) -> float | None:
+    """Time per output token; None below two output tokens, where it has no meaning."""
+    if n_output_tokens < 2:
+        return None
+    return (rct_s - ttft_s) * 1e3 / (n_output_tokens - 1)
+
+
+def itl_ms(token_times_ns: Sequence[int]) -> tuple[float, ...]:
+    """Gaps between consecutive tokens."""
+    return tuple((b - a) / 1e6 for a, b in pairwise(token_times_ns))
+
+
+def rate_per_s(count: int, seconds: float | None) -> float | None:
+    """`count / seconds`; None for a phase that did not take place."""
+    if not count or not seconds:
+        return None
+    return count / seconds
+
+
+def share(part: float, whole: float) -> float | None:
+    """`part / whole`; None when there is no whole."""
+    return part / whole if whole > 0 else None
+
+
+def bandwidth_mbps(moved_bytes: int, busy_us: float) -> float | None:
+    """Bytes over the time the link was busy, in Mbit/s (10^6 bits)."""
+    return moved_bytes * 8 / busy_us if busy_us > 0 else None
+
+
+def percentile(values: Sequence[float], percent: int) -> float | None:
+    """Nearest-rank percentile (an observed value); None below PERCENTILE_MIN_SAMPLES."""
+    if len(values) < PERCENTILE_MIN_SAMPLES[percent]:
+        return None
+    return nearest_rank(values, percent)
+
+
+def nearest_rank(values: Sequence[float], percent: int) -> float:
+    """The smallest value that `percent` percent of the values do not exceed."""
+    return sorted(values)[max(math.ceil(percent * len(values) / 100) - 1, 0)]
+
+
+def estimate(values: Sequence[float | None]) -> Estimate | None:
+    """Median and range over the repeats that have the figure; None when none has."""
+    present = [value for value in values if value is not None]
+    if not present:
+        return None
+    return Estimate(
+        value=statistics.median(present),
+        minimum=min(present),
+        maximum=max(present),
+        n=len(present),
+    )
+
+
+def median_index(values: Sequence[float]) -> int:
+    """Index of the repeat whose value is the median (the lower one of two)."""
+    order = sorted(range(len(values)), key=values.__getitem__)
+    return order[(len(order) - 1) // 2]

@@ -1,0 +1,130 @@
+"""`--models` entries -> files on disk that can be measured, checked before anything starts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import platformdirs
+
+from pytest_dllama.backends import embedded
+from pytest_dllama.config import ConfigError, LabConfig, ModelSpec
+
+if TYPE_CHECKING:
+    from engine.model_config import ModelConfig
+    from pytest_dllama.record import ModelRecord
+
+_FILE_PREFIX = "dllama_model_"  # as dllama's converters name their files
+
+
+@dataclass(frozen=True, slots=True)
+class ModelUnderTest:
+    """A model whose files exist."""
+
+    record: ModelRecord
+    model_file: Path
+    tokenizer_file: Path
+
+
+def model_name(spec: ModelSpec) -> str:
+    """A model's short name, in test ids, tables and the thresholds file."""
+    if spec.kind == "files":
+        return Path(spec.model).stem.removeprefix(_FILE_PREFIX)
+    return spec.model
+
+
+def model_names(specs: Sequence[ModelSpec]) -> tuple[str, ...]:
+    """The names of all models of a run, each once."""
+    names = tuple(model_name(spec) for spec in specs)
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"--models: two models are called {name!r}; rename one file or name it once"
+            )
+    return names
+
+
+def cache_folder() -> Path:
+    """Where synthetic models are kept between runs."""
+    return Path(platformdirs.user_cache_dir("pytest-dllama")) / "models"
+
+
+def check_model(spec: ModelSpec, node_counts: Sequence[int], config: LabConfig) -> None:
+    """Check all that can be known without writing a file or starting a process.
+
+    Raises:
+        ConfigError: a missing or broken file, an unknown shape, more nodes than the model allows,
+            or a prompt that leaves no step.
+    """
+    try:
+        model_config = _config_of(spec)
+        for nodes in node_counts:
+            embedded.check_split(model_config, nodes, config.buffer_float_type, config.sync_mode)
+        if spec.kind != "synthetic":
+            check_prompt(_files(spec)[1], config)
+    except embedded.EngineError as error:
+        raise ConfigError(f"--models {spec.text}: {error}") from error
+
+
+def _config_of(spec: ModelSpec) -> ModelConfig:
+    if spec.kind == "synthetic":
+        return embedded.shape_config(spec.model)
+    return embedded.file_config(_files(spec)[0])
+
+
+def _files(spec: ModelSpec) -> tuple[Path, Path]:
+    """The two files of a spec that names files, which must exist."""
+    if spec.kind == "shipped":
+        return _shipped_files(spec)
+    files = spec.base / spec.model, spec.base / spec.tokenizer
+    for path in files:
+        if not path.is_file():
+            raise ConfigError(
+                f"--models {spec.text}: no file {path}; give the path of a .m model and of its "
+                ".t tokenizer"
+            )
+    return files
+
+
+def _shipped_files(spec: ModelSpec) -> tuple[Path, Path]:
+    files = embedded.shipped_model(spec.model)
+    if files is None:
+        names = ", ".join(embedded.shipped_names()) or "none"
+        raise ConfigError(
+            f"--models {spec.text}: no shipped model of this name (there is: {names}); for your "
+            "own write MODEL.m:TOKENIZER.t, for random weights synthetic:SHAPE"
+        )
+    return files
+
+
+def check_prompt(tokenizer_file: Path, config: LabConfig) -> None:
+    """The prompt must leave at least one step."""
+    n_tokens = embedded.prompt_tokens(tokenizer_file, config.prompt)
+    if n_tokens > config.steps:
+        raise ConfigError(
+            f"--prompt has {n_tokens} tokens and --steps is {config.steps}: steps count the prompt "
+            f"too, so nothing would be generated; use --steps {n_tokens + 1} or more, or a shorter "
+            "prompt"
+        )
+
+
+def open_model(
+    spec: ModelSpec, config: LabConfig, progress: Callable[[int, int], None]
+) -> ModelUnderTest:
+    """A model's files, a synthetic one written first if it is not in the cache.
+
+    Raises:
+        ConfigError: files that cannot be used or written.
+    """
+    try:
+        if spec.kind == "synthetic":
+            files = embedded.write_shape(spec.model, cache_folder(), progress)
+            check_prompt(files[1], config)
+        else:
+            files = _files(spec)
+        record = embedded.model_record(model_name(spec), embedded.file_config(files[0]), *files)
+    except embedded.EngineError as error:
+        raise ConfigError(f"--models {spec.text}: {error}") from error
+    return ModelUnderTest(record, *files)

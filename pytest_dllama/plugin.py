@@ -1,0 +1,243 @@
+"""pytest's hooks: options, cells as parameters, the session's beginning and end.
+
+A test run that uses none of our fixtures gets the options and nothing else: no cluster, no
+header, no heavy import.
+"""
+
+from __future__ import annotations
+
+import signal
+from types import FrameType
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_dllama.config import ConfigError, LabConfig, add_options
+from pytest_dllama.fixtures import LAB_KEY, MARKER
+
+if TYPE_CHECKING:
+    from pytest_dllama.cells import CellKey
+    from pytest_dllama.lab import Lab
+    from pytest_dllama.progress import Progress
+
+pytest_plugins = ("pytest_dllama.fixtures",)
+
+CONFIG_KEY: pytest.StashKey[LabConfig] = pytest.StashKey()
+OUTCOME_KEY: pytest.StashKey[list[str]] = pytest.StashKey()
+HANDLERS_KEY: pytest.StashKey[dict[signal.Signals, Any]] = pytest.StashKey()
+FIXTURES_MODULE = "pytest_dllama.fixtures"
+DEADLY_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options."""
+    add_options(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Read the options; a value that cannot be ends the run here."""
+    config.addinivalue_line(
+        "markers",
+        f"{MARKER}(metric=limit, ...): limits of one test beside the thresholds file's, "
+        "as in tpot_ms=50 or tokens_per_s={'min': 5}",
+    )
+    try:
+        config.stash[CONFIG_KEY] = LabConfig.from_pytest(config)
+    except ConfigError as error:
+        raise pytest.UsageError(str(error)) from None
+    if config.stash[CONFIG_KEY].explicit:
+        _place_benchmarks(config, "use_storage")
+
+
+def _place_benchmarks(config: pytest.Config, how: str) -> None:
+    """Saved benchmarks of one kind of cluster go to one folder."""
+    from pytest_dllama import benchmark_bridge
+    from pytest_dllama.environment import fingerprint, probe_environment
+
+    getattr(benchmark_bridge, how)(config, fingerprint(probe_environment(), "local"))
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test a cell, or one a model."""
+    if _is_ours(metafunc, "cell"):
+        keys = _all_keys(metafunc.config)
+        metafunc.parametrize(
+            "cell", keys, indirect=True, scope="session", ids=[key.id for key in keys]
+        )
+    elif _is_ours(metafunc, "scaling"):
+        keys = _all_keys(metafunc.config)
+        models = {key.model: [k for k in keys if k.model == key.model] for key in keys}
+        metafunc.parametrize(
+            "scaling", list(models.items()), indirect=True, scope="session", ids=list(models)
+        )
+
+
+def _is_ours(metafunc: pytest.Metafunc, name: str) -> bool:
+    """Whether a test means our fixture: other projects may well have a `cell` of their own."""
+    if name not in metafunc.fixturenames:
+        return False
+    return _comes_from_us(metafunc._arg2fixturedefs.get(name))
+
+
+def _comes_from_us(definitions: Any) -> bool:
+    """Whether the fixture definition that wins is ours."""
+    return bool(definitions) and definitions[-1].func.__module__ == FIXTURES_MODULE
+
+
+def _all_keys(config: pytest.Config) -> list[CellKey]:
+    from pytest_dllama.cells import CellKey
+    from pytest_dllama.models import model_names
+
+    lab_config = config.stash[CONFIG_KEY]
+    try:
+        names = model_names(lab_config.models)
+    except ConfigError as error:
+        raise pytest.UsageError(str(error)) from None
+    return [CellKey(name, nodes) for name in names for nodes in lab_config.node_counts]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """When any selected test reads a cell: check everything, then get ready to measure."""
+    keys = _keys_of(session.items)
+    if not keys:
+        return
+    config = session.config
+    from pytest_dllama.thresholds import ThresholdError
+
+    try:
+        config.stash[LAB_KEY] = _make_lab(config, keys)
+    except (ConfigError, ThresholdError) as error:
+        raise pytest.UsageError(str(error)) from None
+    if not config.option.collectonly:
+        _place_benchmarks(config, "move_storage")
+        _install_signal_handlers(config)
+
+
+def _keys_of(items: list[pytest.Item]) -> list[CellKey]:
+    """The cells that the selected tests read, in the order of the command line."""
+    found: dict[CellKey, None] = {}
+    for item in items:
+        params = getattr(getattr(item, "callspec", None), "params", {})
+        if _reads(item, params, "cell"):
+            found[params["cell"]] = None
+        if _reads(item, params, "scaling"):
+            found |= dict.fromkeys(params["scaling"][1])
+    if not found:
+        return []
+    return [key for key in _all_keys(items[0].config) if key in found]
+
+
+def _reads(item: pytest.Item, params: dict[str, Any], name: str) -> bool:
+    info = getattr(item, "_fixtureinfo", None)
+    return name in params and info is not None and _comes_from_us(info.name2fixturedefs.get(name))
+
+
+def _make_lab(config: pytest.Config, keys: list[CellKey]) -> Lab:
+    from pytest_dllama.backends.embedded import EmbeddedBackend
+    from pytest_dllama.lab import Lab
+    from pytest_dllama.models import check_model, model_name
+    from pytest_dllama.thresholds import Thresholds, load_thresholds
+
+    lab_config = config.stash[CONFIG_KEY]
+    for spec in lab_config.models:
+        counts = [key.nodes for key in keys if key.model == model_name(spec)]
+        if counts:
+            check_model(spec, counts, lab_config)
+    file = lab_config.thresholds_file
+    thresholds = load_thresholds(file) if file else Thresholds()
+    return Lab(lab_config, keys, thresholds, EmbeddedBackend(), _progress(config))
+
+
+def _progress(config: pytest.Config) -> Progress:
+    """A live line on a terminal, plain lines elsewhere, nothing with -q."""
+    from pytest_dllama.progress import LiveLine, PlainLines, Silent
+
+    reporter: Any = config.pluginmanager.getplugin("terminalreporter")
+    if reporter is None or config.option.verbose < 0:
+        return Silent()
+
+    def write_line(text: str) -> None:
+        reporter.ensure_newline()
+        reporter.write_line(text)
+
+    if reporter.isatty:
+        return LiveLine(config.get_terminal_writer()._file, reporter.ensure_newline)
+    return PlainLines(write_line)
+
+
+def _install_signal_handlers(config: pytest.Config) -> None:
+    """`kill -TERM` and a closed terminal end the session in order, as Ctrl-C does."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        pytest.exit(f"stopped by {signal.Signals(number).name}")
+
+    try:
+        handlers = {number: signal.signal(number, leave) for number in DEADLY_SIGNALS}
+    except ValueError:
+        return  # not the main thread: whoever runs pytest there answers for signals
+    config.stash[HANDLERS_KEY] = handlers
+
+
+def pytest_report_collectionfinish(config: pytest.Config) -> str | None:
+    """One line: what is going to be measured."""
+    lab = config.stash.get(LAB_KEY, None)
+    if lab is None:
+        return None
+    lab_config = lab.config
+    cells = ", ".join(key.id for key in lab.keys)
+    return (
+        f"dllama: {len(lab.keys)} cells ({cells}), {lab_config.repeats} repeats of "
+        f"{lab_config.steps} steps, {lab_config.buffer_float_type} buffers, "
+        f"sync mode {lab_config.sync_mode}"
+    )
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Stop the cluster whatever happened, then write the run file and the reports."""
+    lab = session.config.stash.get(LAB_KEY, None)
+    if lab is None:
+        return
+    lab.stop()
+    if lab.has_cells:
+        session.config.stash[OUTCOME_KEY] = _write_results(session, lab)
+
+
+def _write_results(session: pytest.Session, lab: Lab) -> list[str]:
+    """Paths of what was written; a report that fails never costs the run file."""
+    from pytest_dllama.report import write_reports
+
+    lab.save()
+    lines = [f"run file: {lab.run_file}"]
+    try:
+        lines += [
+            f"report:   {path}" for path in write_reports(lab.run_record(), lab.run_file.parent)
+        ]
+    except Exception as error:
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+        lines.append(f"report:   failed with {type(error).__name__}: {error}")
+    return lines
+
+
+def pytest_terminal_summary(
+    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+) -> None:
+    """The table of cells, and where the results are."""
+    lab = config.stash.get(LAB_KEY, None)
+    if lab is None or not lab.has_cells:
+        return
+    from pytest_dllama.summary import summary_lines
+
+    terminalreporter.section("distributed LLM inference")
+    for line in [*summary_lines(lab.run_record()), *config.stash.get(OUTCOME_KEY, [])]:
+        terminalreporter.write_line(line)
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The last chance to stop what runs, and the old signal handlers."""
+    lab = config.stash.get(LAB_KEY, None)
+    if lab is not None:
+        lab.stop()
+    for number, handler in config.stash.get(HANDLERS_KEY, {}).items():
+        signal.signal(number, handler)

@@ -1,0 +1,219 @@
+"""Traces of one cell -> the figures of the run record: samples, network, ranks, metrics.
+
+Only arithmetic on events: nothing here judges, starts or prints.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from pytest_dllama import metrics
+from pytest_dllama.events import NetworkLink, Step
+from pytest_dllama.record import (
+    Estimate,
+    LinkStats,
+    NetworkRecord,
+    OpStats,
+    RankRecord,
+    Sample,
+)
+from pytest_dllama.traces import Trace
+
+HIGH_VARIANCE_RATIO = 2.0  # dllama's rule: P95 > 2 * P50
+
+
+def sample_of(trace: Trace) -> Sample:
+    """The figures of one request."""
+    times_ns = [step.end_ns for step in trace.decode_steps if step.token_id is not None]
+    ttft_s = metrics.ttft_s(trace.request.t_ns, times_ns[0])
+    rct_s = metrics.rct_s(trace.request.t_ns, times_ns[-1])
+    return Sample(
+        n_input_tokens=trace.request.n_input_tokens,
+        n_output_tokens=len(times_ns),
+        ttft_s=ttft_s,
+        tpot_ms=metrics.tpot_ms(rct_s, ttft_s, len(times_ns)),
+        rct_s=rct_s,
+        tokens_per_s=len(times_ns) / rct_s,
+        prefill_tokens=sum(step.n_tokens for step in trace.prefill_steps),
+        prefill_s=_phase_s(trace.done.prefill_s, trace.prefill_steps),
+        decode_tokens=len(times_ns),
+        decode_s=_phase_s(trace.done.decode_s, trace.decode_steps),
+        itl_ms=metrics.itl_ms(times_ns),
+        load_s=trace.ready.load_s if trace.ready else None,
+    )
+
+
+def _phase_s(engine_s: float | None, steps: Sequence[Step]) -> float | None:
+    """The engine's own phase time, else the sum of its steps; None when there was no phase."""
+    if not steps:
+        return None
+    return engine_s if engine_s else sum(step.end_ns - step.start_ns for step in steps) / 1e9
+
+
+def cell_metrics(traces: Sequence[Trace], samples: Sequence[Sample]) -> dict[str, Estimate]:
+    """Every metric that these repeats can give, as the median over them."""
+    columns: dict[str, list[float | None]] = {
+        "ttft_s": [s.ttft_s for s in samples],
+        "tpot_ms": [s.tpot_ms for s in samples],
+        "rct_s": [s.rct_s for s in samples],
+        "tokens_per_s": [s.tokens_per_s for s in samples],
+        "prefill_tokens_per_s": [
+            metrics.rate_per_s(s.prefill_tokens, s.prefill_s) for s in samples
+        ],
+        "decode_tokens_per_s": [metrics.rate_per_s(s.decode_tokens, s.decode_s) for s in samples],
+        "load_s": [s.load_s for s in samples],
+        "sync_share": [sync_share(t) for t in traces],
+        "bytes_per_token": [bytes_per_token(t) for t in traces],
+        "bandwidth_mbps": [root_bandwidth_mbps(t) for t in traces],
+        "root_peak_rss_bytes": [peak_rss_bytes(t, "root") for t in traces],
+        "worker_peak_rss_bytes": [peak_rss_bytes(t, "worker") for t in traces],
+    }
+    estimates = {name: metrics.estimate(values) for name, values in columns.items()}
+    return {name: value for name, value in estimates.items() if value is not None}
+
+
+def sync_share(trace: Trace) -> float | None:
+    """Root's time in collectives over its step time, decode; None on one node."""
+    steps = [s for s in trace.decode_steps if s.sync_us is not None and s.links]
+    return metrics.share(
+        sum(s.sync_us or 0.0 for s in steps), sum((s.end_ns - s.start_ns) / 1e3 for s in steps)
+    )
+
+
+def bytes_per_token(trace: Trace) -> float | None:
+    """Payload of a decode step on the root's links, the mean of the decode steps; None alone."""
+    steps = [s for s in trace.decode_steps if s.links]
+    if not steps:
+        return None
+    return sum(link.payload_bytes for s in steps for link in s.links) / len(steps)
+
+
+def root_bandwidth_mbps(trace: Trace) -> float | None:
+    """Bytes on the root's links over the time those links were busy."""
+    links = [link for step in trace.steps for link in step.links]
+    moved_bytes = sum(link.payload_bytes + link.framing_bytes for link in links)
+    return metrics.bandwidth_mbps(moved_bytes, sum(link.busy_us or 0.0 for link in links))
+
+
+def peak_rss_bytes(trace: Trace, role: str) -> int | None:
+    """The largest peak RSS among the ranks of a role."""
+    peaks = [r.peak_rss_bytes for r in trace.ranks if r.role == role and r.peak_rss_bytes]
+    return max(peaks, default=None)
+
+
+def rank_records(trace: Trace) -> tuple[RankRecord, ...]:
+    """One record a process, from the trace of the median repeat."""
+    return tuple(
+        RankRecord(
+            rank=r.rank,
+            role=r.role,
+            address=r.address,
+            hostname=r.hostname,
+            peak_rss_bytes=r.peak_rss_bytes,
+            peak_pss_bytes=r.peak_pss_bytes,
+            weight_bytes=r.weight_bytes,
+            kv_cache_bytes=r.kv_cache_bytes,
+            compute_s=None if r.compute_us is None else r.compute_us / 1e6,
+            sync_s=None if r.sync_us is None else r.sync_us / 1e6,
+        )
+        for r in trace.ranks
+    )
+
+
+def network_record(traces: Sequence[Trace], median: Trace) -> NetworkRecord | None:
+    """The wire as the root saw it; None when the root had no peer."""
+    counts = [link for step in median.steps for link in step.links]
+    if not counts:
+        return None
+    durations_ms = [us / 1e3 for step in median.steps for us in _durations_us(step)]
+    links = tuple(_link_stats(link) for link in (median.network.links if median.network else ()))
+    return NetworkRecord(
+        operations=len(durations_ms),
+        total_bytes=sum(link.payload_bytes + link.framing_bytes for link in counts),
+        payload_bytes=sum(link.payload_bytes for link in counts),
+        framing_bytes=sum(link.framing_bytes for link in counts),
+        expected_payload_bytes=_expected_payload_bytes(median),
+        bytes_per_token=bytes_per_token(median) or 0.0,
+        sync_share=sync_share(median),
+        avg_ms=sum(durations_ms) / len(durations_ms) if durations_ms else None,
+        max_ms=max(durations_ms, default=None),
+        min_ms=min(durations_ms, default=None),
+        p50_ms=metrics.percentile(durations_ms, 50),
+        p95_ms=metrics.percentile(durations_ms, 95),
+        p99_ms=metrics.percentile(durations_ms, 99),
+        bandwidth_mbps=root_bandwidth_mbps(median),
+        slowest_peer=max(links, key=lambda link: link.avg_ms).peer if links else None,
+        high_variance_peers=tuple(link.peer for link in links if _varies(link)),
+        links=links,
+        ops=_op_stats(traces),
+    )
+
+
+def _durations_us(step: Step) -> list[float]:
+    return [us for durations in step.sync_durations_us.values() for us in durations]
+
+
+def _expected_payload_bytes(trace: Trace) -> int | None:
+    """The closed form summed over the request; None if the engine gives none for some step."""
+    expected = [step.expected_payload_bytes for step in trace.steps]
+    if any(value is None for value in expected):
+        return None
+    return sum(value or 0 for value in expected)
+
+
+def _link_stats(link: NetworkLink) -> LinkStats:
+    def if_enough(value_us: float, percent: int) -> float | None:
+        return (
+            value_us / 1e3 if link.operations >= metrics.PERCENTILE_MIN_SAMPLES[percent] else None
+        )
+
+    return LinkStats(
+        peer=link.peer,
+        operations=link.operations,
+        sent_bytes=link.sent_bytes,
+        recv_bytes=link.recv_bytes,
+        avg_ms=link.avg_us / 1e3,
+        max_ms=link.max_us / 1e3,
+        min_ms=link.min_us / 1e3,
+        p50_ms=link.p50_us / 1e3,
+        p95_ms=if_enough(link.p95_us, 95),
+        p99_ms=if_enough(link.p99_us, 99),
+        bandwidth_mbps=link.bandwidth_mbps,
+    )
+
+
+def _varies(link: LinkStats) -> bool:
+    return link.p95_ms is not None and link.p95_ms > HIGH_VARIANCE_RATIO * link.p50_ms
+
+
+def _op_stats(traces: Sequence[Trace]) -> tuple[OpStats, ...]:
+    """Every duration of each kind of collective, over all repeats."""
+    durations_ms: defaultdict[str, list[float]] = defaultdict(list)
+    moved_bytes: defaultdict[str, int] = defaultdict(int)
+    for trace in traces:
+        for step in trace.steps:
+            for op, durations_us in step.sync_durations_us.items():
+                durations_ms[op] += [us / 1e3 for us in durations_us]
+        for op, op_bytes in _op_bytes(trace).items():
+            moved_bytes[op] += op_bytes
+    return tuple(
+        _one_op(op, moved_bytes[op], values) for op, values in durations_ms.items() if values
+    )
+
+
+def _op_bytes(trace: Trace) -> dict[str, int]:
+    return {op.op: op.bytes for op in trace.network.ops} if trace.network else {}
+
+
+def _one_op(op: str, moved_bytes: int, values_ms: list[float]) -> OpStats:
+    return OpStats(
+        op=op,
+        operations=len(values_ms),
+        bytes=moved_bytes,
+        avg_ms=sum(values_ms) / len(values_ms),
+        p50_ms=metrics.nearest_rank(values_ms, 50),
+        p95_ms=metrics.percentile(values_ms, 95),
+        p99_ms=metrics.percentile(values_ms, 99),
+        max_ms=max(values_ms),
+    )

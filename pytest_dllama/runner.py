@@ -1,0 +1,100 @@
+"""One measured request on one cluster: a new root process, its lines read until it ends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_dllama.backends import Backend, EngineRequest
+from pytest_dllama.cluster import Cluster
+from pytest_dllama.events import Event, EventFormatError
+from pytest_dllama.hosts import STOP_GRACE_S, HostError, HostProcess
+from pytest_dllama.traces import Trace, TraceError, build_trace
+
+GLANCE_S = 0.2  # how often a line is parsed while the request runs
+SILENCE_MARGIN_S = 10.0  # the engine's own deadline comes first: it knows which worker is silent
+
+
+@dataclass(frozen=True, slots=True)
+class RequestRun:
+    """A request that was measured."""
+
+    trace: Trace
+    command: tuple[str, ...]
+    log_files: tuple[Path, ...]
+
+
+class RequestFailed(RuntimeError):
+    """A request that gave no trace; the message is the engine's own where it had one."""
+
+    def __init__(self, message: str, kind: str, log_files: tuple[Path, ...] = ()) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.log_files = log_files
+
+
+def run_request(
+    cluster: Cluster,
+    request: EngineRequest,
+    nodes: int,
+    name: str,
+    on_event: Callable[[Event], None],
+) -> RequestRun:
+    """Run one request on `nodes` nodes.
+
+    Lines are kept as text while the request runs and parsed afterwards, so that reading disturbs
+    the measurement as little as may be; `on_event` sees a few of them, for the progress line.
+
+    Raises:
+        RequestFailed: the engine's error, a crash, or silence beyond the request's timeout.
+    """
+    backend, host = cluster.backend, cluster.hosts[0]
+    workers = [worker.address for worker in cluster.workers(nodes)]
+    command = backend.root_command(request, workers, exit_with_parent=host.exit_with_parent)
+    try:
+        process = cluster.start(0, command, name)
+    except HostError as error:
+        raise RequestFailed(str(error), "HostError") from error
+    try:
+        lines = _read_lines(process, backend, request.timeout_s + SILENCE_MARGIN_S, on_event)
+        code = process.wait(STOP_GRACE_S)
+        trace = build_trace(_parse(backend, lines))
+    except TraceError as error:
+        raise _failure(str(error), error.kind, process) from error
+    except (TimeoutError, EventFormatError) as error:
+        raise _failure(str(error), type(error).__name__, process) from error
+    finally:
+        cluster.finish(process)
+    if code != 0:
+        raise _failure(f"the root ended with exit code {code}", "ExitCode", process)
+    return RequestRun(trace, backend.shown(command), process.log_files)
+
+
+def _read_lines(
+    process: HostProcess, backend: Backend, timeout_s: float, on_event: Callable[[Event], None]
+) -> list[str]:
+    lines: list[str] = []
+    next_glance = 0.0
+    while (line := process.read_line(timeout_s)) is not None:
+        lines.append(line)
+        if time.monotonic() >= next_glance:
+            next_glance = time.monotonic() + GLANCE_S
+            event = backend.parse(line)
+            if event is not None:
+                on_event(event)
+    return lines
+
+
+def _parse(backend: Backend, lines: list[str]) -> list[Event]:
+    events = (backend.parse(line) for line in lines)
+    return [event for event in events if event is not None]
+
+
+def _failure(message: str, kind: str, process: HostProcess) -> RequestFailed:
+    """With the process's last words when the engine itself left no error event."""
+    if kind in ("TraceError", "ExitCode", "TimeoutError"):
+        last_words = process.error_tail()
+        message = f"{message}; its last words: {last_words}" if last_words else message
+    return RequestFailed(message, kind, process.log_files)

@@ -1,0 +1,66 @@
+"""The table of cells at the end of a run, as plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytest_dllama.record import CellRecord, RunRecord
+
+MEBI = 2**20
+_HEADER = (
+    "model", "nodes", "tokens/s", "TPOT ms", "TTFT s", "RCT s", "root MiB", "worker MiB",
+    "MB/token", "output", "verdict",
+)  # fmt: skip
+_LEFT = (0, 9, 10)  # columns of words
+
+
+def summary_lines(run: RunRecord) -> list[str]:
+    """Header, one line a cell, and the reasons of every verdict that is not a plain PASS."""
+    rows = [_HEADER, *(_row(cell) for cell in run.cells)]
+    return [*_aligned(rows), *_reasons(run.cells), *_notes(run)]
+
+
+def _row(cell: CellRecord) -> tuple[str, ...]:
+    return (
+        cell.model,
+        str(cell.nodes),
+        _figure(cell, "tokens_per_s", 1, ".2f"),
+        _figure(cell, "tpot_ms", 1, ".2f"),
+        _figure(cell, "ttft_s", 1, ".3f"),
+        _figure(cell, "rct_s", 1, ".3f"),
+        _figure(cell, "root_peak_rss_bytes", MEBI, ".0f"),
+        _figure(cell, "worker_peak_rss_bytes", MEBI, ".0f"),
+        _figure(cell, "bytes_per_token", 1e6, ".4f"),
+        cell.output.status if cell.output else "-",
+        cell.verdict.status if cell.verdict else "-",
+    )
+
+
+def _figure(cell: CellRecord, metric: str, unit: float, form: str) -> str:
+    estimate = cell.metrics.get(metric)
+    return "-" if estimate is None else format(estimate.value / unit, form)
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(_cells(row, widths)).rstrip() for row in rows]
+
+
+def _cells(row: tuple[str, ...], widths: Sequence[int]) -> list[str]:
+    return [
+        text.ljust(width) if column in _LEFT else text.rjust(width)
+        for column, (text, width) in enumerate(zip(row, widths, strict=True))
+    ]
+
+
+def _reasons(cells: Sequence[CellRecord]) -> list[str]:
+    return [
+        f"{cell.verdict.status}: {reason}"
+        for cell in cells
+        if cell.verdict
+        for reason in cell.verdict.reasons
+    ]
+
+
+def _notes(run: RunRecord) -> list[str]:
+    return [f"note: {note}" for note in run.notes]

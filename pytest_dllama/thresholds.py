@@ -1,0 +1,208 @@
+"""The thresholds file: limits by model and node count, typed, with precise errors.
+
+    [defaults]                    # every cell
+    ttft_s = 60                   # the limit in the metric's bad direction
+    [defaults.nodes.8]            # every cell of 8 nodes
+    tpot_ms = { max = 2000 }      # the same, spelled out
+    [models.tiny]                 # every cell of one model
+    tokens_per_s = { min = 5 }
+    [models.tiny.nodes.2]         # one cell; the more special table wins, metric by metric
+    bytes_per_token = { min = 1000, max = 20000 }
+
+Knows nothing of pytest.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pytest_dllama.record import METRIC_NAMES, Estimate, ThresholdResult
+
+Direction = Literal["max", "min"]
+# Metrics of the wire and of workers: a lone root has none, so limits pass it by.
+CLUSTER_METRICS = frozenset(
+    {"sync_share", "bytes_per_token", "bandwidth_mbps", "worker_peak_rss_bytes"}
+)
+
+
+class ThresholdError(ValueError):
+    """A thresholds file that cannot be used; the message names file, table and key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Threshold:
+    """One limit of one metric."""
+
+    metric: str
+    limit: float
+    direction: Direction
+    source: str  # where it was set: "thresholds.toml [models.tiny]"
+
+    def check(self, estimate: Estimate | None) -> ThresholdResult:
+        """Compare the median over the repeats; a missing value fails."""
+        value = estimate.value if estimate else None
+        return ThresholdResult(
+            metric=self.metric,
+            limit=self.limit,
+            direction=self.direction,
+            value=value,
+            margin_percent=None if value is None else self._margin_percent(value),
+            passed=value is not None and self._holds(value),
+            source=self.source,
+        )
+
+    def _holds(self, value: float) -> bool:
+        return value <= self.limit if self.direction == "max" else value >= self.limit
+
+    def _margin_percent(self, value: float) -> float | None:
+        """Room left, in percent of the limit; negative beyond it."""
+        if self.limit == 0:
+            return None
+        room = self.limit - value if self.direction == "max" else value - self.limit
+        return 100 * room / abs(self.limit)
+
+
+_Table = dict[tuple[str, Direction], Threshold]
+
+
+@dataclass(frozen=True, slots=True)
+class Thresholds:
+    """All limits of a file; `of(model, nodes)` gives those of one cell."""
+
+    tables: Mapping[tuple[str | None, int | None], _Table] = field(default_factory=dict)
+
+    def of(self, model: str, nodes: int) -> tuple[Threshold, ...]:
+        """The limits of one cell, the most special table winning metric by metric."""
+        merged: _Table = {}
+        for key in ((None, None), (None, nodes), (model, None), (model, nodes)):
+            table = self.tables.get(key, {})
+            overridden = {metric for metric, _ in table}
+            merged = {k: v for k, v in merged.items() if k[0] not in overridden} | table
+        limits = merged.values()
+        return tuple(t for t in limits if nodes > 1 or t.metric not in CLUSTER_METRICS)
+
+    def models(self) -> frozenset[str]:
+        """The models the file names."""
+        return frozenset(model for model, _ in self.tables if model is not None)
+
+
+def load_thresholds(path: Path) -> Thresholds:
+    """Read and check a thresholds file.
+
+    Raises:
+        ThresholdError: no such file, no TOML, an unknown table or metric, or a limit of a wrong
+            kind.
+    """
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ThresholdError(f"{path}: cannot be read ({error.strerror})") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ThresholdError(f"{path}: not valid TOML: {error}") from None
+    return parse_thresholds(data, path.name)
+
+
+def parse_thresholds(data: Mapping[str, Any], file: str) -> Thresholds:
+    """Check the content of a thresholds file; `file` is its name in messages."""
+    _only_known(data, ("defaults", "models"), file, "top level")
+    tables: dict[tuple[str | None, int | None], _Table] = {}
+    tables |= _model_tables(None, data.get("defaults", {}), file, "defaults")
+    models = _mapping(data.get("models", {}), file, "models")
+    for model, content in models.items():
+        tables |= _model_tables(model, content, file, f"models.{model}")
+    return Thresholds(tables)
+
+
+def _model_tables(
+    model: str | None, content: Any, file: str, name: str
+) -> dict[tuple[str | None, int | None], _Table]:
+    """A model's own table and those of its node counts."""
+    content = dict(_mapping(content, file, name))
+    by_nodes = _mapping(content.pop("nodes", {}), file, f"{name}.nodes")
+    tables: dict[tuple[str | None, int | None], _Table] = {
+        (model, None): _table(content, file, name)
+    }
+    for text, limits in by_nodes.items():
+        here = f"{name}.nodes.{text}"
+        if not text.isdecimal() or int(text) < 1:
+            raise ThresholdError(
+                f"{file} [{here}]: {text!r} is no node count; use a whole number of 1 or more"
+            )
+        tables[model, int(text)] = _table(_mapping(limits, file, here), file, here)
+    return tables
+
+
+def _table(content: Mapping[str, Any], file: str, name: str) -> _Table:
+    _only_known(content, tuple(METRIC_NAMES), file, f"[{name}]")
+    limits = [t for key, value in content.items() for t in _limits(key, value, file, name)]
+    return {(limit.metric, limit.direction): limit for limit in limits}
+
+
+def _limits(metric: str, value: Any, file: str, name: str) -> list[Threshold]:
+    """`metric = 3` or `metric = { min = 1, max = 3 }`."""
+    where = f"{file} [{name}] {metric}"
+    if not isinstance(value, Mapping):
+        return [_limit(metric, value, _bad_direction(metric), where)]
+    if not value or not set(value) <= {"min", "max"}:
+        raise ThresholdError(
+            f"{where}: found keys {sorted(value)}; a limit is a number or "
+            "{ min = NUMBER, max = NUMBER } with one of the two or both"
+        )
+    return [_limit(metric, v, "max" if k == "max" else "min", where) for k, v in value.items()]
+
+
+def _bad_direction(metric: str) -> Direction:
+    """A plain number limits growth, except where more is better."""
+    return "min" if METRIC_NAMES[metric][1] == "higher" else "max"
+
+
+def _limit(metric: str, value: Any, direction: Direction, where: str) -> Threshold:
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
+        raise ThresholdError(
+            f"{where}: {value!r} is no number; write the limit in the metric's unit"
+        )
+    file_and_table = where.rsplit(" ", 1)[0]
+    return Threshold(metric, float(value), direction, file_and_table)
+
+
+def marker_thresholds(limits: Mapping[str, Any]) -> tuple[Threshold, ...]:
+    """The limits of `@pytest.mark.dllama_threshold(tpot_ms=50)`."""
+    return tuple(_table(limits, "marker", "dllama_threshold").values())
+
+
+def _mapping(value: Any, file: str, name: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise ThresholdError(f"{file} {name}: found {value!r} where a table [{name}] must stand")
+    return value
+
+
+def _only_known(found: Mapping[str, Any], known: tuple[str, ...], file: str, where: str) -> None:
+    for key in found:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            kind = "metric" if where.startswith("[") else "table"
+            raise ThresholdError(f"{file} {where}: unknown {kind} {key!r}; {hint}")
+
+
+def explain(result: ThresholdResult, cell: str) -> str:
+    """One line for a missed or met threshold.
+
+    >>> t = Threshold("tpot_ms", 50.0, "max", "limits.toml [models.tiny]")
+    >>> explain(t.check(Estimate(value=62.5, minimum=60, maximum=63, n=3)), "tiny on 4 nodes")
+    'tiny on 4 nodes: tpot_ms = 62.5 ms, limit <= 50 ms, 25.0 % beyond (limits.toml [models.tiny])'
+    """
+    unit = METRIC_NAMES[result.metric][0].replace("-", "")
+    sign = "<=" if result.direction == "max" else ">="
+    limit = f"limit {sign} {result.limit:g} {unit}".rstrip()
+    if result.value is None:
+        return f"{cell}: {result.metric} was not measured, {limit} ({result.source})"
+    value = f"{cell}: {result.metric} = {result.value:.6g} {unit}".rstrip()
+    margin = result.margin_percent
+    room = "" if margin is None else f", {abs(margin):.1f} % {'left' if margin >= 0 else 'beyond'}"
+    return f"{value}, {limit}{room} ({result.source})"

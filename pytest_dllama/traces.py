@@ -1,0 +1,109 @@
+"""A trace: the events of one measured request, put in order and checked to be complete.
+
+Knows nothing of processes; a trace from a live engine and one from a log file are the same thing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pytest_dllama.events import (
+    Done,
+    Error,
+    Event,
+    Network,
+    Plan,
+    Rank,
+    Ready,
+    RequestStart,
+    Step,
+)
+
+
+class TraceError(RuntimeError):
+    """A request that has no usable trace: the engine's error, or what is missing."""
+
+    def __init__(self, message: str, kind: str = "TraceError", rank: int | None = None) -> None:
+        super().__init__(message)
+        self.kind = kind
+        self.rank = rank
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """One request from its start to its last token."""
+
+    request: RequestStart
+    steps: tuple[Step, ...]
+    done: Done
+    plan: Plan | None = None
+    ready: Ready | None = None
+    ranks: tuple[Rank, ...] = ()
+    network: Network | None = None
+
+    @property
+    def prefill_steps(self) -> tuple[Step, ...]:
+        """The prompt's batches."""
+        return tuple(step for step in self.steps if step.phase == "eval")
+
+    @property
+    def decode_steps(self) -> tuple[Step, ...]:
+        """The steps that gave a token."""
+        return tuple(step for step in self.steps if step.phase == "pred")
+
+    @property
+    def token_ids(self) -> tuple[int, ...]:
+        """The output tokens."""
+        return tuple(s.token_id for s in self.decode_steps if s.token_id is not None)
+
+    @property
+    def text(self) -> str:
+        """The generated text, as the engine decoded it."""
+        if self.done.text is not None:
+            return self.done.text
+        return "".join(step.piece or "" for step in self.decode_steps)
+
+
+def build_trace(events: Iterable[Event]) -> Trace:
+    """The trace of one request.
+
+    Raises:
+        TraceError: the engine reported an error, or the stream ended before the request did.
+    """
+    found: dict[type, Event] = {}
+    steps: list[Step] = []
+    ranks: list[Rank] = []
+    for event in events:
+        if isinstance(event, Error):
+            raise TraceError(event.message, event.type, event.rank)
+        if isinstance(event, Step):
+            steps.append(event)
+        elif isinstance(event, Rank):
+            ranks.append(event)
+        else:
+            found[type(event)] = event
+    request, done = found.get(RequestStart), found.get(Done)
+    plan, ready, network = found.get(Plan), found.get(Ready), found.get(Network)
+    if not isinstance(request, RequestStart) or not isinstance(done, Done):
+        raise TraceError(f"the engine's events end after {_last_phase(found, steps)}")
+    if not any(step.token_id is not None for step in steps):
+        raise TraceError("the request gave no output token; ask for more --steps")
+    return Trace(
+        request=request,
+        steps=tuple(steps),
+        done=done,
+        plan=plan if isinstance(plan, Plan) else None,
+        ready=ready if isinstance(ready, Ready) else None,
+        ranks=tuple(sorted(ranks, key=lambda rank: rank.rank)),
+        network=network if isinstance(network, Network) else None,
+    )
+
+
+def _last_phase(found: dict[type, Event], steps: list[Step]) -> str:
+    """How far a stream came, in words."""
+    if steps:
+        return f"{len(steps)} steps of the request"
+    if RequestStart in found:
+        return "the start of the request"
+    return "loading" if Ready in found else "no sign of a request"

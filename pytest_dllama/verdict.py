@@ -1,0 +1,43 @@
+"""The verdict on one cell, with each of its reasons. Validity comes before speed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytest_dllama.record import OutputRecord, ThresholdResult, Verdict
+from pytest_dllama.thresholds import explain
+
+TRUSTED_OUTPUT = ("oracle", "identical", "tie")
+
+
+def judge(
+    cell: str,
+    *,
+    error: str | None = None,
+    invalid: Sequence[str] = (),
+    output: OutputRecord | None = None,
+    thresholds: Sequence[ThresholdResult] = (),
+) -> Verdict:
+    """ERROR without figures, INVALID when they may not be believed, else FAIL or PASS.
+
+    Args:
+        cell: the cell in words, for the reasons.
+        error: why there are no figures.
+        invalid: what `validity` found wrong.
+        output: the output check; "unchecked" is a remark of a PASS, never hidden.
+        thresholds: every limit of the cell, met or missed.
+    """
+    if error is not None:
+        return Verdict(status="ERROR", reasons=(error,))
+    if invalid:
+        return Verdict(status="INVALID", reasons=tuple(invalid))
+    missed = tuple(explain(result, cell) for result in thresholds if not result.passed)
+    if missed:
+        return Verdict(status="FAIL", reasons=missed)
+    return Verdict(status="PASS", reasons=_remarks(output))
+
+
+def _remarks(output: OutputRecord | None) -> tuple[str, ...]:
+    if output is None or output.status in ("oracle", "identical"):
+        return ()
+    return (output.note or f"output {output.status}",)
