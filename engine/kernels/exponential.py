@@ -1,7 +1,7 @@
 """The exponential that dllama's vector units compute: fast, and part of its numbers.
 
 exp(x) = 2^n * 2^f with n = round(x log2 e), 2^f by its Taylor series to the fourth power of
-f ln 2: within 4.1e-5 of the truth. An exact exponential moves a logit by 1e-5 only, but Q80's
+f ln 2: within 7e-5 of the truth. An exact exponential moves a logit by 1e-5 only, but Q80's
 rounding turns that into differences half as large as those between two node counts.
 """
 

@@ -1,0 +1,281 @@
+"""Every kernel against its naive numpy twin, extremes included."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from engine.errors import ModelFileError
+from engine.kernels import bits, exponential, lanes, layers, q40, quantize
+from engine.linear import Activations, Linear
+from engine.quants import (
+    FloatType,
+    decode_tensor,
+    dequantize_q40,
+    encode_tensor,
+    quantize_q80,
+)
+from engine.threads import ThreadTeam
+
+Floats = npt.NDArray[np.float32]
+ONE_THREAD = ThreadTeam(1)
+VARIANTS = q40.available_variants()
+
+
+def random_floats(seed: int, *shape: int) -> Floats:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+# -- numbers -----------------------------------------------------------------------------------
+
+
+def test_every_finite_half_converts_both_ways() -> None:
+    halves = np.arange(2**16, dtype=np.uint16)
+    halves = halves[(halves & 0x7C00) != 0x7C00]
+    expected = halves.view(np.float16).astype(np.float32)
+    got = np.empty(len(halves), np.float32)
+    quantize.halves_to_f32(halves, got)
+    assert np.array_equal(got.view(np.uint32), expected.view(np.uint32))
+    assert [int(bits.f32_to_f16(np.float32(x))) for x in expected[::97]] == halves[::97].tolist()
+
+
+@given(st.floats(width=32, allow_nan=False, allow_infinity=False))
+def test_f32_to_f16_rounds_as_numpy_does(value: float) -> None:
+    with np.errstate(over="ignore"):
+        expected = int(np.float32(value).astype(np.float16).view(np.uint16))
+    assert int(bits.f32_to_f16(np.float32(value))) == expected
+
+
+@given(st.floats(-88, 88, width=32))
+def test_fast_exp_is_within_its_stated_error(x: float) -> None:
+    assert float(exponential.fast_exp(np.float32(x))) == pytest.approx(np.exp(x), rel=7e-5)
+
+
+@given(st.integers(0, 100), st.integers(0, 10))
+def test_dot_of_any_length(n: int, seed: int) -> None:
+    a, b = random_floats(seed, n), random_floats(seed + 1, n)
+    exact = a.astype(np.float64) @ b.astype(np.float64)
+    assert lanes.dot(a, b) == pytest.approx(exact, abs=1e-5 * max(1, n))
+
+
+# -- Q80 ---------------------------------------------------------------------------------------
+
+
+@settings(deadline=None)
+@given(arrays(np.float32, (2, 64), elements=st.floats(-6e4, 6e4, width=32)))
+def test_packed_q80_is_the_reference_quantizer(x: Floats) -> None:
+    packed = np.empty((2, 68), np.uint8)
+    quantize.pack_q80(x, packed)
+    values, scales = np.empty((2, 64), np.int8), np.empty((2, 2), np.float32)
+    quantize.quantize_q80(x, values, scales)
+    reference = quantize_q80(x).reshape(2, 2, 34)
+    ours = packed.reshape(2, 2, 34)
+    assert np.array_equal(ours[..., :2], reference[..., :2])
+    assert (
+        np.abs(ours[..., 2:].view(np.int8) - reference[..., 2:].view(np.int8).astype(int)).max()
+        <= 1
+    )
+    assert np.array_equal(ours[..., 2:].view(np.int8).reshape(2, 64), values)
+    assert np.array_equal(ours[..., :2].copy().view(np.float16)[..., 0].astype(np.float32), scales)
+
+
+def test_adding_and_unpacking_slices() -> None:
+    x = random_floats(1, 3, 64)
+    packed = np.empty((3, 68), np.uint8)
+    quantize.pack_q80(x, packed)
+    whole = np.zeros((3, 128), np.float32)
+    quantize.add_packed_q80_columns(packed, whole, 64)
+    assert not whole[:, :64].any()
+    assert np.abs(whole[:, 64:] - x).max() < np.abs(x).max() / 127
+    values, scales = np.zeros((3, 128), np.int8), np.zeros((3, 4), np.float32)
+    quantize.unpack_q80_columns(packed, values, scales, 64)
+    back = np.empty((3, 128), np.float32)
+    quantize.dequantize_q80(values, scales, back)
+    assert np.array_equal(back, whole)
+
+
+# -- products ----------------------------------------------------------------------------------
+
+
+def naive_q40_q80(raw: Any, values: Any, scales: Any) -> npt.NDArray[np.float64]:
+    """Exact in the integers, float64 in the sums."""
+    weights = dequantize_q40(raw).astype(np.float64)
+    tokens, n = values.shape
+    x = values.reshape(tokens, -1, 32) * scales[:, :, None].astype(np.float64)
+    return np.asarray(x.reshape(tokens, n) @ weights.T)
+
+
+def run_q40(which: str, raw: Any, values: Any, scales: Any, first: int, last: int) -> Floats:
+    rows, blocks = raw.shape[0], raw.shape[1] // 18
+    weights = np.zeros((-(-rows // 8), blocks, q40.STEPS, 32), np.uint8)
+    deltas = np.zeros((-(-rows // 8), blocks, 8), np.uint16)
+    assert q40.pack_rows(raw, weights, deltas, 0)
+    sums = np.empty((len(values), blocks), np.int32)
+    q40.block_sums(values, sums)
+    out = np.full((len(values), rows), np.nan, np.float32)
+    q40.make_q40_q80(which)(weights, deltas, values, scales, sums, out, first, last)
+    return out
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 20), st.integers(1, 5), st.integers(1, 9), st.integers(0, 2**32 - 1))
+def test_every_q40_variant_agrees_with_the_naive_twin_and_to_the_bit_with_the_others(
+    rows: int, blocks: int, tokens: int, seed: int
+) -> None:
+    rng = np.random.default_rng(seed)
+    raw = rng.integers(0, 256, (rows, blocks, 18), np.uint8)
+    raw[..., 1] &= 0xBB  # deltas finite, of either sign, subnormal ones among them
+    raw = raw.reshape(rows, -1)
+    values = rng.integers(-127, 128, (tokens, 32 * blocks)).astype(np.int8)
+    scales = rng.random((tokens, blocks), np.float32)
+    expected = naive_q40_q80(raw, values, scales)
+    results = [run_q40(which, raw, values, scales, 0, rows) for which in VARIANTS]
+    tolerance = 1e-6 * max(1.0, np.abs(expected).max()) * blocks
+    for which, result in zip(VARIANTS, results, strict=True):
+        assert np.abs(result - expected).max() <= tolerance, which
+        assert np.array_equal(result, results[0]), which
+
+
+@pytest.mark.parametrize("which", VARIANTS)
+@pytest.mark.parametrize("nibble", [0x00, 0xFF, 0x0F, 0xF0, 0x88])
+@pytest.mark.parametrize("value", [-127, 127, -128, 0])
+def test_extreme_values_do_not_overflow(which: str, nibble: int, value: int) -> None:
+    raw = np.full((9, 2, 18), nibble, np.uint8)
+    raw[..., :2] = np.array([1.0], np.float16).view(np.uint8)
+    raw = raw.reshape(9, -1)
+    values, scales = np.full((5, 64), value, np.int8), np.ones((5, 2), np.float32)
+    got = run_q40(which, raw, values, scales, 0, 9)
+    assert np.array_equal(got, naive_q40_q80(raw, values, scales))
+
+
+@pytest.mark.parametrize("which", VARIANTS)
+def test_parts_of_rows_are_written_and_nothing_else(which: str) -> None:
+    raw = encode_tensor(random_floats(3, 21, 64), FloatType.Q40)
+    values = np.ones((3, 64), np.int8)
+    scales = np.ones((3, 2), np.float32)
+    whole = run_q40(which, raw, values, scales, 0, 21)
+    part = run_q40(which, raw, values, scales, 8, 19)
+    assert np.array_equal(part[:, 8:19], whole[:, 8:19])
+    assert np.isnan(part[:, :8]).all()
+    assert np.isnan(part[:, 19:]).all()
+
+
+def test_a_variant_that_the_cpu_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DLLAMA_KERNELS", "abacus")
+    with pytest.raises(ValueError, match=r"DLLAMA_KERNELS=abacus: this CPU can run .*generic"):
+        q40.variant()
+    monkeypatch.setenv("DLLAMA_KERNELS", "generic")
+    assert q40.variant() == "generic"
+
+
+@pytest.mark.parametrize("weight_type", list(FloatType))
+@pytest.mark.parametrize("buffer_type", [FloatType.Q80, FloatType.F32])
+@pytest.mark.parametrize("tokens", [1, 5])
+@pytest.mark.parametrize("n_threads", [1, 3])
+def test_linear_of_every_kind_is_a_matrix_product(
+    weight_type: FloatType, buffer_type: FloatType, tokens: int, n_threads: int
+) -> None:
+    matrix, x = random_floats(5, 37, 96), random_floats(6, tokens, 96)
+    raw = encode_tensor(matrix, weight_type)
+    linear = Linear(37, 96, weight_type)
+    linear.fill(raw[:10], 0, "first part")
+    linear.fill(raw[10:], 10, "second part")
+    inputs = Activations(8, 96, buffer_type, weight_type)
+    inputs.load(x)
+    out = np.empty((tokens, 37), np.float32)
+    team = ThreadTeam(n_threads)
+    linear.apply(inputs, out, team)
+    team.close()
+    rounded = decode_tensor(quantize_q80(x), FloatType.Q80) if buffer_type is FloatType.Q80 else x
+    expected = rounded @ decode_tensor(raw, weight_type).T
+    assert np.abs(out - expected).max() < 0.02 * np.abs(expected).max()
+    exact = buffer_type is FloatType.F32
+    assert np.abs(out - expected).max() < (1e-4 if exact else 0.1)
+
+
+@pytest.mark.parametrize("weight_type", list(FloatType))
+def test_values_that_are_not_finite_are_refused_by_name(weight_type: FloatType) -> None:
+    raw = encode_tensor(np.ones((8, 64), np.float32), weight_type).copy()
+    raw[3, 0:4] = 0xFF if weight_type is FloatType.F32 else raw[3, 0:4]
+    raw[3, 0:2] = [0x00, 0x7C] if weight_type is not FloatType.F32 else raw[3, 0:2]
+    with pytest.raises(ModelFileError, match=r"tensor w, layer 2: holds a .*not finite"):
+        Linear(8, 64, weight_type).fill(raw, 0, "tensor w, layer 2")
+
+
+# -- layers ------------------------------------------------------------------------------------
+
+
+def test_rms_norm() -> None:
+    x, weight = random_floats(7, 3, 40), random_floats(8, 40)
+    out = np.empty_like(x)
+    layers.rms_norm(x, weight, np.float32(1e-5), out)
+    expected = x / np.sqrt((x.astype(np.float64) ** 2).mean(axis=1, keepdims=True) + 1e-5) * weight
+    assert np.allclose(out, expected, atol=1e-6)
+    heads = x.copy()
+    layers.rms_norm_heads(heads, weight[:8], np.float32(1e-5), 8, 3)
+    part = x[:, 8:32].reshape(3, 3, 8)
+    scaled = part / np.sqrt((part**2).mean(axis=2, keepdims=True) + 1e-5) * weight[:8]
+    assert np.allclose(heads[:, 8:32], scaled.reshape(3, 24), atol=1e-6)
+    assert np.array_equal(heads[:, :8], x[:, :8])
+
+
+@pytest.mark.parametrize("kind", ["silu", "gelu"])
+def test_activation(kind: str) -> None:
+    gate_up = random_floats(9, 4, 30) * 4
+    out = np.empty((4, 15), np.float32)
+    getattr(layers, f"{kind}_mul")(gate_up, out)
+    gate = gate_up[:, :15].astype(np.float64)
+    silu = gate / (1 + np.exp(-gate))
+    gelu = 0.5 * gate * (1 + np.tanh(np.sqrt(2 / np.pi) * gate * (1 + 0.044715 * gate**2)))
+    expected = (silu if kind == "silu" else gelu) * gate_up[:, 15:]
+    assert np.allclose(out, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_activation_of_huge_gates_stays_finite() -> None:
+    gate_up = np.array([[-1e4, 1e4, 1.0, 1.0]], np.float32)
+    out = np.empty((1, 2), np.float32)
+    layers.silu_mul(gate_up, out)
+    assert out[0, 1] == 1e4
+    assert abs(out[0, 0]) < 1e-30
+
+
+# -- threads -----------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 5), st.integers(0, 50), st.integers(1, 9))
+@settings(deadline=None, max_examples=40)
+def test_a_team_covers_every_item_once_in_whole_grains(
+    n_threads: int, total: int, grain: int
+) -> None:
+    team = ThreadTeam(n_threads)
+    seen = np.zeros(total, np.int64)
+    starts: list[int] = []
+
+    def kernel(items: Any, first: int, last: int) -> None:
+        items[first:last] += 1
+        starts.append(first)
+
+    for _ in range(2):
+        team.run(kernel, (seen,), total, grain)
+    team.close()
+    assert (seen == 2).all()
+    assert all(start % grain == 0 for start in starts)
+
+
+def test_an_error_in_any_part_reaches_the_caller_and_the_team_lives_on() -> None:
+    team = ThreadTeam(3)
+
+    def kernel(first: int, last: int) -> None:
+        if first > 0:
+            raise ValueError(f"part at {first}")
+
+    for _ in range(2):
+        with pytest.raises(ValueError, match="part at"):
+            team.run(kernel, (), 9)
+    team.close()

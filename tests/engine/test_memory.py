@@ -1,0 +1,45 @@
+"""What `rank_memory` says against what the arrays really hold."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from engine.memory import rank_memory
+from engine.model_file import ModelFile
+from engine.quants import FloatType
+from engine.sharding import SyncMode, make_plan, slice_tensor
+from engine.transformer import Transformer
+from engine.weights import RankWeights
+from tests.engine.ranks import GOLDEN
+
+
+@pytest.mark.parametrize("kv_type", [FloatType.F32, FloatType.F16])
+@pytest.mark.parametrize("sync_mode", list(SyncMode))
+@pytest.mark.parametrize("name", ["llama_q40", "qwen3_f32", "qwen3moe_q40"])
+@pytest.mark.parametrize("world_size", [1, 3])
+def test_arithmetic_is_what_is_allocated(
+    name: str, world_size: int, sync_mode: SyncMode, kv_type: FloatType
+) -> None:
+    with ModelFile.open(GOLDEN / f"{name}.m") as model:
+        plan = make_plan(model.config, world_size, sync_mode=sync_mode)
+        rank = world_size - 1
+        memory = rank_memory(plan, rank, n_batches=4, max_seq_len=100, kv_type=kv_type)
+        weights = RankWeights(plan, rank)
+        for spec in model.specs[1:]:
+            part = slice_tensor(model.raw(spec), spec, plan, rank)
+            if part is not None:
+                weights.add(spec, part)
+    transformer = Transformer(
+        plan, rank, weights, None, max_seq_len=100, n_batches=4, kv_type=kv_type
+    )
+    cache = transformer._cache
+    assert memory.kv_cache_bytes == cache.keys.nbytes + cache.values.nbytes
+    assert memory.weight_bytes == pytest.approx(weights.nbytes, rel=0.01)
+    arrays = [a for a in vars(transformer).values() if isinstance(a, np.ndarray)]
+    inputs = [i for i in vars(transformer).values() if hasattr(i, "reads_q80")]
+    held = sum(a.nbytes for a in arrays) + sum(i.nbytes for i in inputs)
+    wire = memory.buffer_bytes - held
+    assert wire > 0.0  # the collective's buffers come with the first exchange
+    assert wire < 0.35 * memory.buffer_bytes
+    transformer.close()
