@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from engine import errors
 from engine.errors import EngineError, WireError, WorkerLost
+from engine.handshake import WorkerInfo, probe_worker
 from engine.trace import LinkTotals, Trace
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     import numpy as np
 
     Buffer: TypeAlias = bytes | bytearray | memoryview | np.ndarray[Any, Any]
+
+__all__ = ["HEADER_BYTES", "OPS", "Links", "WorkerInfo", "probe_worker"]
 
 _HEADER = struct.Struct("<IHH")  # payload bytes, kind, sequence
 HEADER_BYTES = _HEADER.size

@@ -1,0 +1,145 @@
+"""`dllama-py plan`: who would hold what, and what would cross each link, without loading."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from engine.admission import format_bytes
+from engine.memory import rank_memory
+from engine.model_file import ModelConfig, ModelFile, model_bytes
+from engine.model_paths import model_path
+from engine.quants import FloatType
+from engine.run import plan_json
+from engine.shapes import parse_shape
+from engine.sharding import RankMemory, ShardPlan, SyncMode, make_plan
+
+_SPANS = ("heads", "kv_heads", "ffn", "vocab")
+
+
+def show_plan(args: argparse.Namespace, say: Callable[[str], None]) -> None:
+    """Print the plan that the arguments describe.
+
+    Raises:
+        EngineError: a model or a shape that is not there, or that cannot be split so.
+    """
+    config = _config(args)
+    plan = make_plan(
+        config,
+        args.nodes,
+        buffer_type=FloatType.parse(args.buffer_float_type),
+        sync_mode=SyncMode(args.sync_mode),
+    )
+    seq_len = min(args.max_seq_len or config.seq_len, config.seq_len)
+    memories = [
+        rank_memory(
+            plan,
+            rank,
+            n_batches=args.nbatches,
+            max_seq_len=seq_len,
+            kv_type=FloatType.parse(args.kv_type),
+        )
+        for rank in range(args.nodes)
+    ]
+    described = plan_json(plan, memories)
+    if args.json:
+        head = {"model": config.to_json(), "model_bytes": model_bytes(config), **_options(args)}
+        say(json.dumps(head | {"max_seq_len": seq_len} | described, indent=1))
+        return
+    for line in plan_lines(plan, memories, described, args, seq_len):
+        say(line)
+
+
+def plan_lines(
+    plan: ShardPlan,
+    memories: Sequence[RankMemory],
+    described: dict[str, Any],
+    args: argparse.Namespace,
+    seq_len: int,
+) -> list[str]:
+    """The plan as aligned text."""
+    config = plan.config
+    return [
+        f"{config.arch.name.lower()}: {config.n_layers} layers, dim {config.dim}, "
+        f"{config.n_heads} heads, {config.n_kv_heads} K/V heads, ffn {config.ff_dim}, "
+        f"vocab {config.vocab_size}; {config.weight_type.label} weights, "
+        f"{format_bytes(model_bytes(config))}",
+        f"{plan.world_size} nodes, {args.buffer_float_type} buffers, {args.sync_mode} sync, "
+        f"{args.kv_type} KV cache of {seq_len} tokens, batches of {args.nbatches}",
+        "",
+        *_rank_table(described, memories),
+        "",
+        *_link_table(plan, described),
+    ]
+
+
+def _rank_table(described: dict[str, Any], memories: Sequence[RankMemory]) -> list[str]:
+    head = ["rank", *_SPANS, "weights", "KV cache", "buffers", "total"]
+    rows = [
+        [
+            f"{rank['rank']}{' root' if rank['rank'] == 0 else ''}",
+            *(_span(rank[name]) for name in _SPANS),
+            *(
+                format_bytes(n)
+                for n in (
+                    memory.weight_bytes,
+                    memory.kv_cache_bytes,
+                    memory.buffer_bytes,
+                    memory.total_bytes,
+                )
+            ),
+        ]
+        for rank, memory in zip(described["ranks"], memories, strict=True)
+    ]
+    return _aligned([head, *rows])
+
+
+def _link_table(plan: ShardPlan, described: dict[str, Any]) -> list[str]:
+    if plan.world_size == 1:
+        return ["one node: nothing is sent"]
+    links = described["decode_payload_bytes"]
+    rows = [
+        ["link", "bytes/token", "messages/token"],
+        *(
+            [f"{src} -> {dst}", f"{n_bytes}", f"{messages}"]
+            for src, dst, n_bytes, messages in links
+        ),
+    ]
+    root_bytes = sum(n_bytes for src, dst, n_bytes, _ in links if 0 in (src, dst))
+    return [
+        *_aligned(rows),
+        "",
+        f"a decoded token moves {sum(link[2] for link in links)} bytes of payload, "
+        f"{root_bytes} of them over the root's links",
+    ]
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """Columns of equal width; the first is text, the others stand right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _span(bounds: list[int]) -> str:
+    start, stop = bounds
+    return f"{start}-{stop - 1}" if stop > start else "none"
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    names = ("nodes", "buffer_float_type", "sync_mode", "kv_type", "nbatches")
+    return {name: getattr(args, name) for name in names}
+
+
+def _config(args: argparse.Namespace) -> ModelConfig:
+    if args.shape is not None:
+        return parse_shape(args.shape)
+    with ModelFile.open(model_path(args.model)) as model:
+        return model.config

@@ -1,0 +1,128 @@
+"""What every mode's process needs: signals, caches, a clean end, and no life beyond its parent's.
+
+Must not import numpy or numba: it sets the environment that they read when imported.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import sys
+import tempfile
+import threading
+import time
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+from types import FrameType
+
+EXIT_INTERRUPTED = 128 + signal.SIGINT
+EXIT_TERMINATED = 128 + signal.SIGTERM
+EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
+GRACE_S = 10.0  # between asking this process to end and ending it
+
+
+class Terminated(BaseException):
+    """SIGTERM, as KeyboardInterrupt is SIGINT: unwinds everything and closes every link."""
+
+
+def prepare() -> None:
+    """Environment, signals and streams; before anything heavy is imported."""
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(kernel_cache_folder()))
+    for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
+        os.environ.setdefault(name, "1")  # the kernels have their own threads
+    signal.signal(signal.SIGTERM, _on_sigterm)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(encoding="utf-8", errors="replace")
+
+
+def kernel_cache_folder() -> Path:
+    """Where compiled kernels are kept; a folder that goes with the boot if home is read-only."""
+    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = base / "dllama-py" / f"numba-{metadata.version('numba')}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if os.access(folder, os.W_OK):
+            return folder
+    except OSError:
+        pass
+    return _own_folder(Path(tempfile.gettempdir()) / f"dllama-py-numba-{os.getuid()}")
+
+
+def _own_folder(folder: Path) -> Path:
+    """A folder that only this user can have filled: its content is code that will run."""
+    with suppress(OSError):
+        folder.mkdir(mode=0o700, exist_ok=True)
+        found = folder.lstat()
+        if found.st_uid == os.getuid() and not found.st_mode & 0o077 and folder.is_dir():
+            return folder
+    return Path(tempfile.mkdtemp(prefix="dllama-py-numba-"))
+
+
+def _on_sigterm(signum: int, frame: FrameType | None) -> None:
+    raise Terminated
+
+
+def ignore_further_signals() -> None:
+    """While a first signal is being obeyed, a second one ends the process without a word."""
+    for signum in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(signum, signal.SIG_DFL)
+
+
+def leave_quietly() -> None:
+    """Nobody reads our output any more: let nothing complain when the streams are closed."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            os.dup2(nowhere, stream.fileno())
+
+
+def exit_with_parent(pid: int | None) -> None:
+    """End this process when process `pid` ends, or at the end of standard input if it is None.
+
+    Standard input is for a parent on another host: over SSH it ends with the connection.
+    """
+    watch = _watch_stdin if pid is None else _watch_process
+    args = () if pid is None else (pid or os.getppid(),)
+    threading.Thread(target=watch, args=args, name="watch-parent", daemon=True).start()
+
+
+def _watch_stdin() -> None:
+    with suppress(OSError):
+        while os.read(0, 4096):
+            pass
+    _end()
+
+
+def _watch_process(pid: int) -> None:
+    descriptor = _open_process(pid)
+    if descriptor is not None:
+        select.select([descriptor], [], [])
+    while _is_alive(pid):
+        time.sleep(0.5)
+    _end()
+
+
+def _open_process(pid: int) -> int | None:
+    """A descriptor that becomes readable when the process ends; None before Linux 5.3."""
+    with suppress(OSError, AttributeError):
+        return os.pidfd_open(pid)
+    return None
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _end() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_S)
+    os._exit(EXIT_TERMINATED)
