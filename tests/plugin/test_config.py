@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_dllama.config import SETTINGS, ConfigError, parse_models, parse_node_counts
+from pytest_dllama.models import model_names
+
+
+def _parse(name: str, text: str):
+    (setting,) = [s for s in SETTINGS if s.name == name]
+    return setting.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("nodes", "0", "--nodes 0: 0 is no cluster; a count includes the root, so 1 is the"),
+        ("nodes", "2,x", "--nodes 2,x: 'x' is no whole number"),
+        ("nodes", "2,", "--nodes 2,: '' is no whole number"),
+        ("nodes", "2,4,2", "--nodes 2,4,2: 2 stands twice"),
+        ("nodes", "-1", "smallest"),
+        ("steps", "0", "--steps 0 is too small; the smallest is 1"),
+        ("steps", "many", "--steps many is no whole number"),
+        ("repeats", "0", "the smallest is 1"),
+        ("warmup", "-1", "the smallest is 0"),
+        ("nthreads", "0", "the smallest is 1"),
+        ("prompt", " ", "--prompt is empty"),
+        ("buffer-float-type", "q40", "--buffer-float-type 'q40' is unknown; choose q80 or f32"),
+        ("sync-mode", "fast", "choose reduce or invariant"),
+        ("temperature", "-1", "--temperature -1 is out of range; give a number 0 or greater"),
+        ("temperature", "nan", "out of range"),
+        ("request-timeout", "0", "give a number greater than 0"),
+        ("request-timeout", "soon", "'soon' is no number"),
+    ],
+)
+def test_messages(name: str, text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        _parse(name, text)
+
+
+@pytest.mark.parametrize("setting", [s for s in SETTINGS if s.default], ids=lambda s: s.name)
+def test_defaults_are_valid(setting) -> None:
+    setting.parse(setting.default)
+
+
+@given(st.lists(st.integers(1, 64), min_size=1, max_size=6, unique=True))
+def test_node_counts_keep_their_order(counts: list[int]) -> None:
+    assert parse_node_counts(",".join(map(str, counts))) == tuple(counts)
+
+
+def test_model_specs() -> None:
+    specs = parse_models("tiny,a/x.m:b/y.t,synthetic:dim=256,n_layers=2,synthetic:llama-160m")
+    assert [(s.kind, s.model, s.tokenizer) for s in specs] == [
+        ("shipped", "tiny", ""),
+        ("files", "a/x.m", "b/y.t"),
+        ("synthetic", "dim=256,n_layers=2", ""),
+        ("synthetic", "llama-160m", ""),
+    ]
+
+
+def test_a_named_shape_with_changes_keeps_its_commas() -> None:
+    (spec,) = parse_models("synthetic:llama-7b,weight_type=q80")
+    assert spec.model == "llama-7b,weight_type=q80"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x.m", r"the tokenizer is missing; write x\.m:x\.t"),
+        ("x.m:y.json", r"expected MODEL\.m:TOKENIZER\.t"),
+        ("synthetic:", "the shape is missing"),
+        ("", "'' is no model"),
+        ("tiny,,tiny", "'' is no model"),
+        ("a/b", "'a/b' is no model"),
+    ],
+)
+def test_model_messages(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_models(text)
+
+
+def test_names_come_from_file_names() -> None:
+    specs = parse_models("m/dllama_model_llama-13b_q40.m:t.t,tiny", Path("base"))
+    assert model_names(specs) == ("llama-13b_q40", "tiny")
+    assert specs[0].base == Path("base")
+
+
+def test_two_models_of_one_name() -> None:
+    with pytest.raises(ConfigError, match="two models are called 'x'"):
+        model_names(parse_models("a/x.m:x.t,b/x.m:x.t"))

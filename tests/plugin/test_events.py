@@ -1,0 +1,121 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_dllama.events import Error, EventFormatError, Listening, Step, parse_event
+from pytest_dllama.traces import TraceError, build_trace
+
+STEP = {
+    "event": "step",
+    "t_ns": 5,
+    "phase": "pred",
+    "index": 0,
+    "pos": 6,
+    "n_tokens": 1,
+    "start_ns": 1,
+    "end_ns": 2,
+    "compute_us": 3.5,
+    "sync_us": 1.5,
+    "token_id": 17,
+    "piece": "é\n",
+    "top": [[17, 3.5], [2, 1.25]],
+    "sync_durations_us": {"SYNC_LOGITS": [1.5]},
+    "links": [
+        {
+            "peer": 1,
+            "sent_payload_bytes": 10,
+            "sent_framing_bytes": 8,
+            "recv_payload_bytes": 20,
+            "recv_framing_bytes": 8,
+            "sent_messages": 1,
+            "recv_messages": 1,
+            "busy_us": 2.5,
+        }
+    ],
+    "expected_payload_bytes": 30,
+    "a_field_of_tomorrow": {},
+}
+START = {"event": "request", "t_ns": 0, "n_input_tokens": 7, "input_ids": [1, 2]}
+DONE = {"event": "done", "n_input_tokens": 7, "n_output_tokens": 1, "text": "é\n"}
+
+
+def _events(*records):
+    return [parse_event(json.dumps(record)) for record in records]
+
+
+def test_a_step() -> None:
+    (step,) = _events(STEP)
+    assert isinstance(step, Step)
+    assert step.top == ((17, 3.5), (2, 1.25))
+    assert step.links[0].payload_bytes == 30
+    assert step.links[0].framing_bytes == 16
+
+
+def test_a_kind_of_tomorrow_is_passed_over() -> None:
+    assert parse_event('{"event": "weather", "t_ns": 1}') is None
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ('{"event": "listening", "host": "h"}', "listening.port: Field required"),
+        ('{"event": "listening", "host": "h", "port": "x"}', "listening.port"),
+        ("Traceback (most recent call last):", "Invalid JSON"),
+        ('{"event": "step", "t_ns"', "Invalid JSON"),
+        ("{}", "event"),
+    ],
+)
+def test_lines_that_are_no_event(line: str, message: str) -> None:
+    with pytest.raises(EventFormatError, match=message):
+        parse_event(line)
+
+
+@given(st.text())
+def test_no_line_crashes_the_parser(line: str) -> None:
+    try:
+        parse_event(line)
+    except EventFormatError:
+        pass
+
+
+def test_a_trace() -> None:
+    trace = build_trace(_events({**STEP, "phase": "eval", "token_id": None}, START, STEP, DONE))
+    assert trace.token_ids == (17,)
+    assert trace.text == "é\n"
+    assert (len(trace.prefill_steps), len(trace.decode_steps)) == (1, 1)
+
+
+def test_the_engines_error_is_the_traces_error() -> None:
+    error = {"event": "error", "type": "WorkerLost", "message": "worker 2 is gone", "rank": 2}
+    with pytest.raises(TraceError, match="worker 2 is gone") as caught:
+        build_trace(_events(START, STEP, error))
+    assert (caught.value.kind, caught.value.rank) == ("WorkerLost", 2)
+
+
+@pytest.mark.parametrize(
+    ("records", "message"),
+    [
+        ([], "no sign of a request"),
+        ([{"event": "ready", "load_s": 1}], "after loading"),
+        ([START], "the start of the request"),
+        ([START, STEP], "1 steps of the request"),
+        ([START, DONE], "no output token; ask for more --steps"),
+    ],
+)
+def test_a_stream_that_ends_too_early(records, message: str) -> None:
+    with pytest.raises(TraceError, match=message):
+        build_trace(_events(*records))
+
+
+def test_other_events() -> None:
+    listening, error = _events(
+        {"event": "listening", "host": "127.0.0.1", "port": 4242, "pid": 1},
+        {"event": "error", "type": "PlanError", "message": "no", "rank": None},
+    )
+    assert isinstance(listening, Listening)
+    assert isinstance(error, Error)
+    assert listening.port == 4242

@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from pytest_dllama import environment, history, metrics
+from pytest_dllama.history import RunFileError, archive_previous, read_run, write_run
+from pytest_dllama.record import Environment, Request, RunRecord
+
+
+def _run(created_utc: str = "2026-01-02T03:04:05Z") -> RunRecord:
+    return RunRecord(
+        created_utc=created_utc,
+        environment=environment.probe_environment(),
+        request=Request(
+            prompt="héllo",
+            steps=8,
+            repeats=1,
+            warmup=0,
+            nthreads=1,
+            buffer_float_type="q80",
+            sync_mode="reduce",
+            temperature=0,
+            seed=1,
+            node_counts=(1, 2),
+            engine="embedded",
+            host_kind="local",
+        ),
+        models=(),
+        cells=(),
+        definitions=metrics.DEFINITIONS,
+    )
+
+
+def test_what_is_written_is_read(tmp_path) -> None:
+    path = write_run(_run(), tmp_path / "deep" / "run.json")
+    assert read_run(path) == _run()
+    assert [file.name for file in path.parent.iterdir()] == ["run.json"]  # nothing half-written
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
+    path = write_run(_run(), tmp_path / "run.json")
+
+    def no_space(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(history.os, "fsync", no_space)
+    with pytest.raises(OSError, match="No space"):
+        write_run(_run("2027-01-01T00:00:00Z"), path)
+    assert read_run(path) == _run()
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def _change(path, **changes) -> None:
+    path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+
+
+def test_messages_name_file_and_field(tmp_path) -> None:
+    path = tmp_path / "run.json"
+    with pytest.raises(RunFileError, match=r"run\.json: cannot be read"):
+        read_run(path)
+    write_run(_run(), path)
+    _change(path, schema_version=99)
+    with pytest.raises(RunFileError, match="schema version 99, this pytest-dllama reads up to 1"):
+        read_run(path)
+    _change(path, schema_version=1, celsl=[])
+    with pytest.raises(RunFileError, match="field celsl: Extra inputs"):
+        read_run(path)
+    path.write_text(path.read_text()[:100])
+    with pytest.raises(RunFileError, match="was it cut short"):
+        read_run(path)
+    path.write_text("[]")
+    with pytest.raises(RunFileError, match="top level"):
+        read_run(path)
+
+
+def test_an_older_run_moves_to_the_history(tmp_path) -> None:
+    assert archive_previous(tmp_path) is None
+    for _ in range(2):
+        write_run(_run(), tmp_path / "run.json")
+        archive_previous(tmp_path)
+    (tmp_path / "run.json").write_text("broken")
+    archive_previous(tmp_path)
+    names = sorted(file.name for file in (tmp_path / "history").iterdir())
+    assert names == ["20260102T030405Z-2.json", "20260102T030405Z.json", "unreadable.json"]
+
+
+def test_fingerprint_is_of_the_machine_not_of_the_software() -> None:
+    here = environment.probe_environment()
+    same = here.model_copy(update={"python": "9.9", "hostname": "other", "pytest_dllama": "9"})
+    other = here.model_copy(update={"cpu_count": here.cpu_count + 1})
+    assert environment.fingerprint(here, "local") == environment.fingerprint(same, "local")
+    assert environment.fingerprint(here, "local") != environment.fingerprint(other, "local")
+    assert environment.fingerprint(here, "local") != environment.fingerprint(here, "ssh")
+
+
+def test_fingerprint_is_a_folder_name() -> None:
+    pi = Environment.model_construct(
+        board="Raspberry Pi 5 Model B Rev 1.0",
+        cpu_model="",
+        machine="aarch64",
+        cpu_count=4,
+        memory_bytes=8 << 30,
+    )
+    name = environment.fingerprint(pi, "ssh")
+    assert name.startswith("ssh-4x-raspberry-pi-5-model-b-rev-1-0-")
+    assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")

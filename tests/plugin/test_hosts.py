@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+import sys
+
+import psutil
+import pytest
+
+from pytest_dllama.hosts import HostError, LocalHost
+
+STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('on', flush=True); "
+
+
+def _start(tmp_path, code: str, **secrets: str):
+    return LocalHost().start([sys.executable, "-c", code], "p", tmp_path, secrets)
+
+
+def test_lines_logs_and_end(tmp_path) -> None:
+    process = _start(tmp_path, "import sys; print('a\\né'); print('oops', file=sys.stderr)")
+    assert [process.read_line(10) for _ in range(2)] == ["a\n", "é\n"]
+    assert process.read_line(10) is None
+    assert process.read_line(10) is None  # the end stays the end
+    assert process.wait(10) == 0
+    process.stop()
+    assert process.error_tail() == "oops"
+    assert [file.read_text() for file in process.log_files] == ["a\né\n", "oops\n"]
+
+
+def test_secrets_go_by_the_environment(tmp_path) -> None:
+    process = _start(tmp_path, "import os; print(os.environ['KEY']); input()", KEY="hush")
+    assert process.read_line(10) == "hush\n"
+    process.stop()
+
+
+def test_silence_times_out(tmp_path) -> None:
+    process = _start(tmp_path, "import time; time.sleep(60)")
+    with pytest.raises(TimeoutError, match=r"p printed nothing for 0\.1 s"):
+        process.read_line(0.1)
+    assert process.wait(0) is None
+    process.stop()
+    assert process.wait(0) == -15
+
+
+def test_stop_is_by_force_in_the_end_and_takes_the_children(tmp_path) -> None:
+    child = "import subprocess, sys; c = subprocess.Popen([sys.executable, '-c', 'input()'], "
+    child += "stdin=subprocess.PIPE); print(c.pid, flush=True); time.sleep(60)"
+    process = _start(tmp_path, STUBBORN + child)
+    assert process.read_line(10) == "on\n"
+    child_pid = int(process.read_line(10) or 0)
+    process.stop(grace_s=0.2)
+    assert process.wait(0) == -9
+    psutil.wait_procs([psutil.Process(child_pid)] if psutil.pid_exists(child_pid) else [], 10)
+    assert not psutil.pid_exists(child_pid)
+
+
+def test_a_program_that_is_not_there(tmp_path) -> None:
+    with pytest.raises(HostError, match="no-such-program cannot be started on localhost"):
+        LocalHost().start(["no-such-program"], "p", tmp_path, {})

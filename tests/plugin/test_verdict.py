@@ -1,0 +1,36 @@
+from __future__ import annotations
+
+from pytest_dllama.record import Estimate, OutputRecord
+from pytest_dllama.thresholds import marker_thresholds
+from pytest_dllama.verdict import judge
+
+(LIMIT,) = marker_thresholds({"tpot_ms": 50})
+MET = LIMIT.check(Estimate(value=40, minimum=40, maximum=40, n=1))
+MISSED = LIMIT.check(Estimate(value=60, minimum=60, maximum=60, n=1))
+TIE = OutputRecord(text="x", token_ids=(1,), status="tie", note="a near tie")
+SAME = OutputRecord(text="x", token_ids=(1,), status="identical")
+
+
+def test_an_error_has_no_other_verdict() -> None:
+    verdict = judge("c", error="worker lost", invalid=["wire"], thresholds=[MISSED])
+    assert (verdict.status, verdict.reasons) == ("ERROR", ("worker lost",))
+
+
+def test_validity_comes_before_speed() -> None:
+    verdict = judge("c", invalid=["wire: one byte more"], thresholds=[MISSED])
+    assert (verdict.status, verdict.reasons) == ("INVALID", ("wire: one byte more",))
+
+
+def test_a_missed_threshold_fails_with_all_its_figures() -> None:
+    verdict = judge("tiny on 2 nodes", output=SAME, thresholds=[MET, MISSED])
+    assert verdict.status == "FAIL"
+    assert verdict.reasons == (
+        "tiny on 2 nodes: tpot_ms = 60 ms, limit <= 50 ms, 20.0 % beyond "
+        "(marker [dllama_threshold])",
+    )
+
+
+def test_a_pass_says_what_it_rests_on() -> None:
+    assert judge("c", output=SAME, thresholds=[MET]).reasons == ()
+    passed = judge("c", output=TIE, thresholds=[MET])
+    assert (passed.status, passed.reasons) == ("PASS", ("a near tie",))
