@@ -249,7 +249,7 @@ def _n_pairs(data: bytearray) -> int:
     """Pairs that the header size claims and the file holds."""
     if len(data) < 8:
         data += bytes(8 - len(data))
-    (size,) = struct.unpack_from("<i", data, 4)
+    size: int = struct.unpack_from("<i", data, 4)[0]
     return max(0, min(size, len(data), 4096) - 8) // 8
 
 
