@@ -1,0 +1,60 @@
+# Two commands do everything: `make bench` and `make test`. `make help` lists the rest.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+NODES  ?= 2,4,8
+MODELS ?= tiny,synthetic:llama-160m
+REPORT ?= report
+BENCH_ARGS ?=
+TEST_ARGS  ?=
+FUZZ_COUNT ?= 100000
+
+.DEFAULT_GOAL := help
+.PHONY: help bench test lint types fuzz train clean
+
+help:  ## This list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+
+bench: $(VENV)/.installed  ## Measure the shipped models on 2, 4 and 8 local nodes, write report/
+	$(BIN)/pytest suites/ --nodes $(NODES) --models $(MODELS) --report $(REPORT) \
+	  --thresholds suites/thresholds.toml $(BENCH_ARGS)
+
+test: lint types  ## Lint, types and all tests
+	$(BIN)/pytest $(TEST_ARGS)
+
+lint: $(VENV)/.installed-dev  ## ruff: rules and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(VENV)/.installed-dev  ## mypy --strict
+	$(BIN)/mypy
+
+fuzz: $(VENV)/.installed-dev  ## 100 000 damaged model and tokenizer files: typed errors only
+	$(BIN)/python -m tests.fuzz --count $(FUZZ_COUNT)
+
+train: $(VENV)/.installed  ## Make the shipped model `tiny` again (PyTorch CPU, about half an hour)
+	$(BIN)/pip install --quiet -e '.[train]'
+	$(BIN)/python -m training.train
+
+clean:  ## Remove the environment, caches and reports
+	rm -rf $(VENV) $(REPORT) .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks build dist
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/bin/pip:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "Python 3.11 or newer is needed, $(PYTHON) is $$($(PYTHON) --version 2>&1);" \
+	       "try: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+	  echo "Python's venv module is missing; on Debian: sudo apt install python3-venv" >&2; exit 1; }
+	@echo "Creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml | $(VENV)/bin/pip
+	@echo "Installing pytest-dllama and its libraries into $(VENV)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml $(VENV)/.installed
+	@echo "Installing the development tools into $(VENV)"
+	@$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
