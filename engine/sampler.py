@@ -60,8 +60,12 @@ class Sampler:
         self._check(logits)
         if self._temperature == 0:
             return int(np.argmax(logits))
-        probs = _softmax(logits / self._temperature)
         coin = self._random.next_f32()
+        with np.errstate(over="ignore"):
+            scaled = logits / self._temperature
+        if not np.isfinite(scaled.max()):  # a temperature so low that it is 0 in f32's range
+            return int(np.argmax(logits))
+        probs = _softmax(scaled)
         if 0 < self._topp < 1:
             return _draw_topp(probs, self._topp, coin)
         return _draw(np.cumsum(probs, dtype=np.float32), coin)

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import EngineError, ModelFileError, TokenizerError
-from engine.model_file import KEYS, ModelConfig, ModelFile
+from engine.model_file import ModelConfig, ModelFile
+from engine.model_header import KEYS
 from engine.shapes import parse_shape
 from engine.tokenizer import read_tokenizer
 from tests.fuzz import Fuzzer

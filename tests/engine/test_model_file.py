@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from engine.errors import ModelFileError
 from engine.model_file import (
@@ -22,6 +24,7 @@ from engine.model_file import (
     tensor_specs,
     write_model,
 )
+from engine.model_header import read_header
 from engine.quants import FloatType, decode_tensor, encode_tensor
 from engine.shapes import SHAPES, parse_shape
 
@@ -142,6 +145,31 @@ def test_every_weight_type_is_written_and_read(weight_type, tmp_path):
             np.testing.assert_array_equal(model.raw(spec), expected)
             decoded = decode_tensor(model.raw(spec), spec.float_type)
             np.testing.assert_allclose(decoded, values[spec.index], atol=0.13)
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(["tiny-gqa", "tiny-qwen3", "tiny-qwen3moe"]),
+    st.fixed_dictionaries(
+        {},
+        optional={
+            "n_layers": st.integers(1, 9),
+            "seq_len": st.integers(1, 2**31 - 1),
+            "version": st.integers(0, 9),
+            "rope_theta": st.integers(1, 2**31 - 1).map(float),
+            "rope_scaling_factor": st.integers(1, 64).map(float),
+            "rope_scaling_high_freq_factor": st.integers(2, 64).map(float),
+            "rope_scaling_orig_max_seq_len": st.integers(1, 2**31 - 1),
+            "norm_epsilon": st.sampled_from([1e-5, 1e-6]),
+            "hidden_act": st.sampled_from(HiddenAct),
+            "weight_type": st.sampled_from(FloatType),
+        },
+    ),
+)
+def test_any_config_comes_back_from_its_header(shape, change):
+    config = replace(parse_shape(shape), **change)
+    raw = encode_header(config)
+    assert read_header(raw[:8], lambda n: raw[8 : 8 + n], len(raw)) == (config, len(raw))
 
 
 @pytest.mark.parametrize("shape", ["tiny-gqa", "tiny-qwen3moe", "llama3.2-1b"])

@@ -98,6 +98,10 @@ def test_temperature_0_takes_the_first_of_the_largest():
     assert [sampler.sample(np.array([0, 3, 3, -np.inf], F)) for _ in range(3)] == [1, 1, 1]
 
 
+def test_a_temperature_that_overflows_is_as_good_as_0():
+    assert Sampler(3, 1e-40, 0.9, 1).sample(np.array([1, -5, 2], F)) == 2
+
+
 def test_same_seed_same_draws_and_logits_stay():
     logits = np.random.default_rng(1).standard_normal(1000).astype(F)
     before = logits.copy()
