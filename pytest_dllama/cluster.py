@@ -46,17 +46,13 @@ class Cluster:
         backend: the engine.
         logs: folder of the processes' logs.
         nthreads: threads of each worker.
-        timeout_s: how long a worker waits for a peer that makes no progress.
     """
 
-    def __init__(
-        self, hosts: Sequence[Host], backend: Backend, logs: Path, nthreads: int, timeout_s: float
-    ) -> None:
+    def __init__(self, hosts: Sequence[Host], backend: Backend, logs: Path, nthreads: int) -> None:
         self.hosts = tuple(hosts)
         self.backend = backend
         self.logs = logs
         self._nthreads = nthreads
-        self._timeout_s = timeout_s
         self._token = secrets.token_hex(32)
         self._workers: dict[int, Worker] = {}
         self._starts: dict[int, int] = {}
@@ -118,13 +114,7 @@ class Cluster:
 
     def _worker_command(self, rank: int) -> list[str]:
         host = self.hosts[rank]
-        return self.backend.worker_command(
-            host.address,
-            0,
-            self._nthreads,
-            self._timeout_s,
-            exit_with_parent=host.exit_with_parent,
-        )
+        return self.backend.worker_command(host.address, 0, self._nthreads, host.parent)
 
     def _log_name(self, rank: int) -> str:
         """Each start of a worker has logs of its own."""

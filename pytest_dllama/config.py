@@ -21,6 +21,7 @@ SYNC_MODES = ("reduce", "invariant")
 SHIPPED_MODEL = "tiny"
 SYNTHETIC_PREFIX = "synthetic:"
 DEFAULT_PROMPT = "One morning, Mina"
+_FILE_PREFIX = "dllama_model_"  # as dllama's converters name their files
 
 
 class ConfigError(ValueError):
@@ -36,6 +37,13 @@ class ModelSpec:
     model: str  # shipped name, path of the .m file, or shape
     tokenizer: str = ""  # path of the .t file
     base: Path = Path()  # folder that relative paths start from
+
+    @property
+    def name(self) -> str:
+        """The model's short name, in test ids, tables and the thresholds file."""
+        if self.kind == "files":
+            return Path(self.model).stem.removeprefix(_FILE_PREFIX)
+        return self.model
 
 
 def parse_node_counts(text: str) -> tuple[int, ...]:
@@ -62,6 +70,12 @@ def parse_models(text: str, base: Path = Path()) -> tuple[ModelSpec, ...]:
             specs.append(_model_spec(joined, base))
         else:
             specs.append(_model_spec(part.strip(), base))
+    names = [spec.name for spec in specs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"--models: two models are called {name!r}; rename one file or name it once"
+            )
     return tuple(specs)
 
 

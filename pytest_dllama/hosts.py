@@ -58,7 +58,7 @@ class Host(Protocol):
 
     name: str
     address: str  # where its workers listen
-    exit_with_parent: bool  # whether a process there can watch its parent's life
+    parent: str  # whose end a process there must not outlive: a process id, or "stdin"
 
     def start(
         self, command: Sequence[str], name: str, logs: Path, secrets: Mapping[str, str]
@@ -76,7 +76,7 @@ class LocalHost:
     def __init__(self, name: str = "localhost", address: str = "127.0.0.1") -> None:
         self.name = name
         self.address = address
-        self.exit_with_parent = True
+        self.parent = str(os.getpid())
 
     def start(
         self, command: Sequence[str], name: str, logs: Path, secrets: Mapping[str, str]

@@ -18,7 +18,7 @@ from pytest_dllama.events import Event, Step
 from pytest_dllama.events import Progress as LoadProgress
 from pytest_dllama.history import RUN_FILE, archive_previous, write_run
 from pytest_dllama.hosts import LocalHost
-from pytest_dllama.models import ModelUnderTest, model_names, open_model
+from pytest_dllama.models import ModelUnderTest, open_model
 from pytest_dllama.progress import Progress
 from pytest_dllama.record import (
     CellRecord,
@@ -72,7 +72,7 @@ class Lab:
         self._started = datetime.now(UTC)
         self._start_s = time.monotonic()
         self._environment = probe_environment()
-        self._specs = dict(zip(model_names(config.models), config.models, strict=True))
+        self._specs = {spec.name: spec for spec in config.models}
         self._models: dict[str, ModelUnderTest] = {}
         self._oracles: dict[str, _Oracle] = {}
         self._records: dict[CellKey, CellRecord] = {}
@@ -138,7 +138,6 @@ class Lab:
                 self._backend,
                 self.logs,
                 self.config.nthreads,
-                self.config.request_timeout_s,
             )
             self._progress.stage(f"provisioning {largest - 1} workers for {largest} nodes")
             try:

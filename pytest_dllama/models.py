@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from engine.model_config import ModelConfig
     from pytest_dllama.record import ModelRecord
 
-_FILE_PREFIX = "dllama_model_"  # as dllama's converters name their files
-
 
 @dataclass(frozen=True, slots=True)
 class ModelUnderTest:
@@ -26,24 +24,6 @@ class ModelUnderTest:
     record: ModelRecord
     model_file: Path
     tokenizer_file: Path
-
-
-def model_name(spec: ModelSpec) -> str:
-    """A model's short name, in test ids, tables and the thresholds file."""
-    if spec.kind == "files":
-        return Path(spec.model).stem.removeprefix(_FILE_PREFIX)
-    return spec.model
-
-
-def model_names(specs: Sequence[ModelSpec]) -> tuple[str, ...]:
-    """The names of all models of a run, each once."""
-    names = tuple(model_name(spec) for spec in specs)
-    for name in names:
-        if names.count(name) > 1:
-            raise ConfigError(
-                f"--models: two models are called {name!r}; rename one file or name it once"
-            )
-    return names
 
 
 def cache_folder() -> Path:
@@ -124,7 +104,7 @@ def open_model(
             check_prompt(files[1], config)
         else:
             files = _files(spec)
-        record = embedded.model_record(model_name(spec), embedded.file_config(files[0]), *files)
+        record = embedded.model_record(spec.name, embedded.file_config(files[0]), *files)
     except embedded.EngineError as error:
         raise ConfigError(f"--models {spec.text}: {error}") from error
     return ModelUnderTest(record, *files)

@@ -86,14 +86,11 @@ def _comes_from_us(definitions: Any) -> bool:
 
 def _all_keys(config: pytest.Config) -> list[CellKey]:
     from pytest_dllama.cells import CellKey
-    from pytest_dllama.models import model_names
 
     lab_config = config.stash[CONFIG_KEY]
-    try:
-        names = model_names(lab_config.models)
-    except ConfigError as error:
-        raise pytest.UsageError(str(error)) from None
-    return [CellKey(name, nodes) for name in names for nodes in lab_config.node_counts]
+    return [
+        CellKey(spec.name, nodes) for spec in lab_config.models for nodes in lab_config.node_counts
+    ]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -136,12 +133,12 @@ def _reads(item: pytest.Item, params: dict[str, Any], name: str) -> bool:
 def _make_lab(config: pytest.Config, keys: list[CellKey]) -> Lab:
     from pytest_dllama.backends.embedded import EmbeddedBackend
     from pytest_dllama.lab import Lab
-    from pytest_dllama.models import check_model, model_name
+    from pytest_dllama.models import check_model
     from pytest_dllama.thresholds import Thresholds, load_thresholds
 
     lab_config = config.stash[CONFIG_KEY]
     for spec in lab_config.models:
-        counts = [key.nodes for key in keys if key.model == model_name(spec)]
+        counts = [key.nodes for key in keys if key.model == spec.name]
         if counts:
             check_model(spec, counts, lab_config)
     file = lab_config.thresholds_file

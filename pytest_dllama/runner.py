@@ -52,7 +52,7 @@ def run_request(
     """
     backend, host = cluster.backend, cluster.hosts[0]
     workers = [worker.address for worker in cluster.workers(nodes)]
-    command = backend.root_command(request, workers, exit_with_parent=host.exit_with_parent)
+    command = backend.root_command(request, workers, host.parent)
     try:
         process = cluster.start(0, command, name)
     except HostError as error:

@@ -31,13 +31,15 @@ class Backend(Protocol):
 
     name: str
 
-    def worker_command(
-        self, host: str, port: int, nthreads: int, timeout_s: float, *, exit_with_parent: bool
-    ) -> list[str]:
-        """Arguments that start a worker; port 0 lets the system choose."""
+    def worker_command(self, host: str, port: int, nthreads: int, parent: str) -> list[str]:
+        """Arguments that start a worker; port 0 lets the system choose.
+
+        `parent` is what the process must not outlive: a process id, or "stdin" for the end of its
+        standard input.
+        """
 
     def root_command(
-        self, request: EngineRequest, workers: Sequence[str], *, exit_with_parent: bool
+        self, request: EngineRequest, workers: Sequence[str], parent: str
     ) -> list[str]:
         """Arguments that run one request; `workers` are `host:port`, rank 1 first."""
 

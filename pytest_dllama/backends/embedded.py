@@ -22,7 +22,7 @@ from pytest_dllama.hosts import PROGRAM
 from pytest_dllama.record import ModelRecord
 
 MODELS_FOLDER = Path(engine.__file__).parent / "models"
-_MACHINE_FLAGS = {"--events": 1, "--exit-with-parent": 0}
+_MACHINE_FLAGS = {"--events": 1, "--exit-with-parent": 1}  # and how many values each takes
 
 
 class EmbeddedBackend:
@@ -30,18 +30,16 @@ class EmbeddedBackend:
 
     name = "embedded"
 
-    def worker_command(
-        self, host: str, port: int, nthreads: int, timeout_s: float, *, exit_with_parent: bool
-    ) -> list[str]:
+    def worker_command(self, host: str, port: int, nthreads: int, parent: str) -> list[str]:
         """Arguments that start a worker."""
         return [
             *(PROGRAM, "worker", "--host", host, "--port", str(port)),
-            *("--nthreads", str(nthreads), "--timeout", f"{timeout_s:g}"),
-            *_machine_flags(exit_with_parent),
+            *("--nthreads", str(nthreads)),
+            *_machine_flags(parent),
         ]
 
     def root_command(
-        self, request: EngineRequest, workers: Sequence[str], *, exit_with_parent: bool
+        self, request: EngineRequest, workers: Sequence[str], parent: str
     ) -> list[str]:
         """Arguments that run one request."""
         return [
@@ -54,7 +52,7 @@ class EmbeddedBackend:
             *("--temperature", f"{request.temperature:g}", "--seed", str(request.seed)),
             *("--timeout", f"{request.timeout_s:g}"),
             *(("--workers", *workers) if workers else ()),
-            *_machine_flags(exit_with_parent),
+            *_machine_flags(parent),
         ]
 
     def shown(self, command: Sequence[str], port: int | None = None) -> tuple[str, ...]:
@@ -84,8 +82,8 @@ class EmbeddedBackend:
             raise WorkerNotReady(f"{host}:{port} does not answer the handshake: {error}") from error
 
 
-def _machine_flags(exit_with_parent: bool) -> list[str]:
-    return ["--events", "-", *(["--exit-with-parent"] if exit_with_parent else [])]
+def _machine_flags(parent: str) -> list[str]:
+    return ["--events", "-", "--exit-with-parent", parent]
 
 
 def shipped_model(name: str) -> tuple[Path, Path] | None:

@@ -7,7 +7,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_dllama.config import SETTINGS, ConfigError, parse_models, parse_node_counts
-from pytest_dllama.models import model_names
 
 
 def _parse(name: str, text: str):
@@ -85,10 +84,10 @@ def test_model_messages(text: str, message: str) -> None:
 
 def test_names_come_from_file_names() -> None:
     specs = parse_models("m/dllama_model_llama-13b_q40.m:t.t,tiny", Path("base"))
-    assert model_names(specs) == ("llama-13b_q40", "tiny")
+    assert [spec.name for spec in specs] == ["llama-13b_q40", "tiny"]
     assert specs[0].base == Path("base")
 
 
 def test_two_models_of_one_name() -> None:
     with pytest.raises(ConfigError, match="two models are called 'x'"):
-        model_names(parse_models("a/x.m:x.t,b/x.m:x.t"))
+        parse_models("a/x.m:x.t,b/x.m:x.t")

@@ -1,0 +1,59 @@
+"""The two languages word the same statements, labels and columns."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+import pytest
+
+from pytest_dllama import metrics, report_sentences
+from pytest_dllama.report import LANGUAGES, ReportError, load_words, templates_folder
+from pytest_dllama.report_sentences import Sentence
+
+HELPERS = {"where"}  # macros used by other macros
+
+
+def _keys(words: dict[str, Any], prefix: str = "") -> set[str]:
+    keys: set[str] = set()
+    for key, value in words.items():
+        name = f"{prefix}{key}"
+        keys |= _keys(value, f"{name}.") if isinstance(value, dict) else {name}
+    return keys
+
+
+def test_word_lists_have_the_same_keys() -> None:
+    lists = [load_words(language, templates_folder()) for language in LANGUAGES]
+    keys = [{k for k in _keys(words) if not k.startswith("definitions.")} for words in lists]
+    assert keys[0] == keys[1]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_sentence_has_one_macro(language: str) -> None:
+    kinds = {
+        kind.macro()
+        for kind in vars(report_sentences).values()
+        if isinstance(kind, type) and issubclass(kind, Sentence) and kind is not Sentence
+    }
+    source = (templates_folder() / language / "sentences.md.j2").read_text(encoding="utf-8")
+    macros = re.findall(r"macro (\w+)\(", source)
+    assert sorted(macros) == sorted(kinds | HELPERS)
+
+
+def test_korean_definitions_translate_the_current_ones() -> None:
+    translations = load_words("ko", templates_folder())["definitions"]
+    assert {name: item["of"] for name, item in translations.items()} == metrics.DEFINITIONS
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_word_used_exists(language: str) -> None:
+    words = load_words(language, templates_folder())
+    sources = [path.read_text(encoding="utf-8") for path in templates_folder().rglob("*.j2")]
+    used = set(re.findall(r"words\.(\w+\.\w+)", "".join(sources)))
+    assert not used - _keys(words)
+
+
+def test_missing_templates_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pytest_dllama.report._LAYOUT", "gone.md.j2")
+    with pytest.raises(ReportError, match=r"gone\.md\.j2 is missing in .*reinstall pytest-dllama"):
+        templates_folder()
