@@ -68,8 +68,14 @@ def _pair(view: RunView, quantity: Quantity, first: str, other: str) -> list[Sen
             low, high = min(ahead.values()), max(ahead.values())
             everywhere = len(ahead) == len(known) > 1
             said.append(Ahead(quantity, winner, loser, tuple(ahead), everywhere, low, high))
-    if level := tuple(nodes for nodes, diff in known.items() if diff.tied):
-        said.append(Level(quantity, first, other, level))
+    for equal in (False, True):
+        level = tuple(
+            nodes
+            for nodes, diff in known.items()
+            if diff.tied and (diff.spread is not Spread.OVERLAP) == equal
+        )
+        if level:
+            said.append(Level(quantity, first, other, level, equal))
     missing = tuple(n for n, diff in found.items() if diff is None and not _wireless(quantity, n))
     if missing:
         said.append(Incomparable(quantity, first, other, missing))

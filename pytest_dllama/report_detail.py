@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_dllama.metrics import PERCENTILE_MIN_SAMPLES, median_index
+from pytest_dllama.metrics import PERCENTILE_MIN_SAMPLES, median_index, percentile
 from pytest_dllama.record import CellRecord, Estimate, NetworkRecord, Sample
 from pytest_dllama.report_command import option_values
 from pytest_dllama.report_format import plain
@@ -101,6 +101,17 @@ def percentiles(network: NetworkRecord) -> list[Percentile]:
     return [
         Percentile(percent, value, network.operations, PERCENTILE_MIN_SAMPLES[percent])
         for percent, value in values
+    ]
+
+
+def itl_percentiles(cell: CellRecord) -> list[Percentile]:
+    """P50, P95 and P99 of the gaps between tokens, over all repeats; [] without any gap."""
+    gaps = [gap for sample in cell.samples for gap in sample.itl_ms]
+    if not gaps:
+        return []
+    return [
+        Percentile(percent, percentile(gaps, percent), len(gaps), PERCENTILE_MIN_SAMPLES[percent])
+        for percent in (50, 95, 99)
     ]
 
 

@@ -29,6 +29,7 @@ from pytest_dllama.report_sentences import (
     FixOutput,
     Incomparable,
     Knee,
+    LargestProcess,
     Level,
     MemoryNeed,
     MoreRepeats,
@@ -45,7 +46,7 @@ from pytest_dllama.report_sentences import (
     TieExplained,
     UseNodes,
 )
-from pytest_dllama.report_view import RunView, counts
+from pytest_dllama.report_view import RunView, counts, verdict_of
 
 NEARLY = 0.90  # of the best speed: worth naming a smaller cluster
 SYNC_HEAVY = 0.50  # share of sync above which it is the first thing to improve
@@ -198,36 +199,46 @@ def _operations(cell: CellRecord) -> dict[str, OpStats]:
     return {stats.op: stats for stats in cell.network.ops} if cell.network else {}
 
 
-def largest_process(cell: CellRecord | None) -> MemoryNeed | None:
+def largest_process(cell: CellRecord | None) -> LargestProcess | None:
     """The larger of root and worker: what a node of this cell must hold."""
     root, worker = ROOT_MEMORY.of(cell), WORKER_MEMORY.of(cell)
     if cell is None or (root is None and worker is None):
         return None
     root_bytes, worker_bytes = (value.value if value else 0.0 for value in (root, worker))
     largest = max(root_bytes, worker_bytes)
-    return MemoryNeed(cell.model, cell.nodes, largest, root_bytes >= worker_bytes)
+    return LargestProcess(cell.nodes, largest, root_bytes >= worker_bytes)
+
+
+def memory_needs(view: RunView) -> list[MemoryNeed]:
+    """What a node must hold, by model and node count."""
+    said = []
+    for model in view.models:
+        found = [largest_process(view.cell(model, nodes)) for nodes in view.node_counts]
+        items = tuple(need for need in found if need is not None)
+        if items:
+            said.append(MemoryNeed(model, items))
+    return said
+
+
+def headlines(view: RunView) -> list[Sentence]:
+    """The shortest answer: which node count, and which model."""
+    pairs = comparison(view, TOKENS_PER_S)
+    speed = [said for said in pairs if isinstance(said, (Ahead, Level, Incomparable))]
+    return [*best_nodes(view, TOKENS_PER_S), *speed]
 
 
 def findings(view: RunView) -> list[Sentence]:
     """The main results, most important first."""
-    output, missed = correctness(view)[:1], thresholds(view)
-    speed = [
-        said
-        for said in comparison(view, TOKENS_PER_S)
-        if isinstance(said, (Ahead, Level, Incomparable))
-    ]
-    needs = [largest_process(cell) for cell in view.ordered()]
     return [
-        *output,
+        *correctness(view)[:1],
         *troubles(view),
-        *best_nodes(view, TOKENS_PER_S),
-        *speed,
+        *wire(view),
+        *thresholds(view),
+        *headlines(view),
         *knees(view),
         *sync_shares(view),
-        *(need for need in needs if need is not None),
+        *memory_needs(view),
         *variance(view),
-        *wire(view),
-        *missed,
     ]
 
 
@@ -262,7 +273,8 @@ def _node_advice(view: RunView, model: str) -> Iterator[Sentence]:
     top = best_of_models(view, TOKENS_PER_S).get(model)
     if top is None or not top.value.value:
         return
-    yield UseNodes(model, top.nodes, top.value.value)
+    failed = verdict_of(view.cell(model, top.nodes)) == "FAIL"
+    yield UseNodes(model, top.nodes, top.value.value, top.tied_with, failed)
     for nodes, value in series(view, model, TOKENS_PER_S):
         diff = difference(value, top.value)
         if diff.percent is None or diff.tied:

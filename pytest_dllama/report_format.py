@@ -34,7 +34,7 @@ def number(value: float | None, decimals: int) -> str:
     """
     if value is None or not math.isfinite(value):
         return MISSING
-    text = f"{value:,.{decimals}f}"
+    text = f"{round(value, 9):,.{decimals}f}"  # 3.7499999999999996 is 3.75
     return text.lstrip("-") if not text.strip("-0,.") else text
 
 
@@ -59,7 +59,10 @@ def signed(value: float | None, decimals: int) -> str:
 
 
 def percent(value: float | None) -> str:
-    """A signed change in percent, with one decimal.
+    """A signed change in percent, with one decimal; float noise does not decide the rounding.
+
+    >>> percent((0.83 - 0.80) / 0.80 * 100)
+    '+3.8%'
 
     >>> percent(-62.6506), percent(105.128), percent(0.01), percent(None)
     ('-62.7%', '+105.1%', '0.0%', '-')
@@ -85,6 +88,16 @@ def factor(value: float | None) -> str:
     ('2.05', '-')
     """
     return number(value, 2)
+
+
+def short(value: float | None) -> str:
+    """A number without trailing zeros.
+
+    >>> short(4.0), short(1.5), short(0.123456), short(100.0)
+    ('4', '1.5', '0.12', '100')
+    """
+    text = number(value, 2)
+    return text.rstrip("0").rstrip(".") if "." in text else text
 
 
 def byte_unit(values: Iterable[float | None]) -> str:

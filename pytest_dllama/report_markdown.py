@@ -40,14 +40,16 @@ def escape(text: str) -> Markup:
     return Markup(_ENTITY.sub("&amp;", line))
 
 
-def code(text: str) -> Markup:
+def code(text: str, *, in_table: bool = False) -> Markup:
     r"""`text` as inline code; falls back to escaped text where code cannot hold it.
 
-    >>> print(code("model_q40.m"), code("a|b"))
-    `model_q40.m` a\|b
+    >>> print(code("model_q40.m"), code("a|b"), code("a|b", in_table=True))
+    `model_q40.m` `a|b` a\|b
     """
-    simple = text.strip() and not re.search(r"[`|\n\r]", text) and printable(text) == text
-    return Markup(f"`{text}`") if simple else escape(text)
+    barred = "`|\n" if in_table else "`\n"
+    simple = text.strip() == text != "" and printable(text) == text
+    fits = simple and not any(char in text for char in barred)
+    return Markup(f"`{text}`") if fits else escape(text)
 
 
 def fence(text: str, language: str = "") -> Markup:

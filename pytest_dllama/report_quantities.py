@@ -28,7 +28,9 @@ class Quantity:
         if cell is None or cell.status != "ok":
             return None
         found = self.find(cell)
-        return found if found is not None and math.isfinite(found.value) else None
+        if found is None or not math.isfinite(found.value):
+            return None
+        return found if found.value > 0 or not self.as_factor else None  # no speed is 0
 
     def shown_decimals(self, *values: float | None) -> int:
         """Decimals that suit every one of `values`."""
@@ -63,10 +65,10 @@ RCT = Quantity("rct_s", "s", 3, "lower", as_factor=True, find=_metric("rct_s"))
 SPEED = (TOKENS_PER_S, TPOT, TTFT, RCT)
 
 ROOT_MEMORY = Quantity(
-    "root_memory", "B", 2, "lower", as_factor=False, find=_metric("root_peak_rss_bytes")
+    "root_memory", "B", 1, "lower", as_factor=False, find=_metric("root_peak_rss_bytes")
 )
 WORKER_MEMORY = Quantity(
-    "worker_memory", "B", 2, "lower", as_factor=False, find=_metric("worker_peak_rss_bytes")
+    "worker_memory", "B", 1, "lower", as_factor=False, find=_metric("worker_peak_rss_bytes")
 )
 MEMORY = (ROOT_MEMORY, WORKER_MEMORY)
 

@@ -55,8 +55,10 @@ def _memory_change(view: RunView, quantity: Quantity, model: str) -> list[Senten
     if len(values) < 2:
         return []
     (start, low), (end, high) = values[0], values[-1]
-    percent = difference(high, low).percent
-    return [] if percent is None else [MemoryChange(quantity, model, start, end, percent)]
+    diff = difference(high, low)
+    if diff.percent is None:
+        return []
+    return [MemoryChange(quantity, model, start, end, diff.percent, diff.tied)]
 
 
 def root_against_worker(cell: CellRecord) -> RootAgainstWorker | None:

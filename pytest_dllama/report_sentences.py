@@ -88,12 +88,13 @@ class Ahead(Sentence):
 
 @dataclass(frozen=True, slots=True)
 class Level(Sentence):
-    """No difference beyond the spread of the repeats."""
+    """No difference beyond the spread of the repeats, or equal figures."""
 
     quantity: Quantity
     first: str
     other: str
     nodes: tuple[int, ...]
+    equal: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,16 +246,24 @@ class MemoryChange(Sentence):
     start: int
     end: int
     percent: float
+    tied: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LargestProcess:
+    """The larger of root and worker: what a node must hold."""
+
+    nodes: int
+    peak_bytes: float
+    on_root: bool
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryNeed(Sentence):
-    """The largest process of a cell."""
+    """The memory a node needs, by node count."""
 
     model: str
-    nodes: int
-    largest_bytes: float
-    on_root: bool
+    items: tuple[LargestProcess, ...]
 
 
 # --- network ---------------------------------------------------------------------------------
@@ -422,6 +431,8 @@ class UseNodes(Sentence):
     model: str
     nodes: int
     value: float
+    tied_with: tuple[int, ...]
+    failed: bool  # its verdict is FAIL
 
 
 @dataclass(frozen=True, slots=True)

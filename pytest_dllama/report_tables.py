@@ -184,6 +184,11 @@ def _difference(quantity: Quantity, diff: Difference | None, unit: str) -> tuple
     return text, percent(diff.percent) + (f" {WITHIN_SPREAD}" if diff.tied else "")
 
 
+def is_known(view: RunView, quantity: Quantity) -> bool:
+    """Whether any cell has this quantity: a table of nothing but "-" helps nobody."""
+    return any(quantity.of(cell) is not None for cell in view.ordered())
+
+
 def memory_table(view: RunView) -> Table:
     """Root and worker memory of every model."""
     values = [_value(quantity, cell) for quantity in MEMORY for cell in view.ordered()]
@@ -326,7 +331,11 @@ def links_table(cell: CellRecord) -> Table | None:
     """The root's sockets."""
     links = cell.network.links if cell.network else ()
     keys = ("operations", "sent", "received", "avg", "maximum", "minimum", "p50", "p95", "p99")
-    columns = (Column("peer"), *(Column(key) for key in keys), Column("bandwidth_mbps"))
+    columns = (
+        Column("peer"),
+        *(Column(key) for key in keys),
+        Column("bandwidth_mbps", unit="Mbit/s"),
+    )
     rows: tuple[tuple[Cell, ...], ...] = tuple(
         (
             str(link.peer),
@@ -367,7 +376,7 @@ def choice_table(view: RunView) -> Table:
                 model,
                 Nodes(top.nodes) if top else MISSING,
                 *(shown(q, _value(q, cell), q.unit) for q in quantities),
-                size(need.largest_bytes if need else None),
+                size(need.peak_bytes if need else None),
                 size(_value(BYTES_PER_TOKEN, cell)),
             )
         )

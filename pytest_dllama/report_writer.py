@@ -55,7 +55,7 @@ class Writer:
             case Word(group, key):
                 return str(self.words[group][key])
             case Code(text):
-                return str(report_markdown.code(text))
+                return str(report_markdown.code(text, in_table=True))
             case str():
                 return str(report_markdown.escape(cell))
 
@@ -77,6 +77,8 @@ class Writer:
             "percent": lambda value: Markup(report_format.percent(value)),
             "magnitude": lambda value: Markup(report_format.percent(abs(value)).lstrip("+")),
             "share": lambda value: Markup(report_format.share(value)),
+            "short": lambda value: Markup(report_format.short(value)),
+            "seconds": lambda value: Markup(_seconds(value)),
             "factor": lambda value: Markup(report_format.factor(value)),
             "size": lambda value: Markup(report_format.size(value)),
             "count": lambda value: Markup(report_format.count(value)),
@@ -134,6 +136,8 @@ class Writer:
         shown = f"{peer} {report_markdown.code(address)}" if address else str(peer)
         if latency is None and len(network.links) < 2 and cell.nodes == 2:
             latency = network.avg_ms  # a single link: the average over all is its own
+        if latency is None:
+            return Markup(shown)
         return Markup(self._phrase("link", peer=shown, avg=report_format.plain(latency, 2)))
 
     def _machine(self, machine: Environment) -> Markup:
@@ -179,6 +183,11 @@ def _with_unit(value: float | None, quantity: Quantity) -> str:
     decimals = quantity.shown_decimals(value)
     text = report_format.plain(value, decimals)
     return text if text == report_format.MISSING else f"{text} {quantity.unit}"
+
+
+def _seconds(value: float | None) -> str:
+    text = report_format.number(value, 1)
+    return text if text == report_format.MISSING else f"{text} s"
 
 
 def _filled(template: str, **values: object) -> Markup:

@@ -1,0 +1,87 @@
+"""The `pytest-dllama` command: what is done with a run file once it is measured."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from pytest_dllama import __version__
+from pytest_dllama.history import RunFileError, read_run
+from pytest_dllama.report import LANGUAGES, ReportError, write_reports
+
+_EXIT_ERROR = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    arguments = _parser().parse_args(argv)
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    try:
+        return command(arguments)
+    except (ReportError, RunFileError) as error:
+        print(f"pytest-dllama: {error}", file=sys.stderr)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        print(f"pytest-dllama: {error.filename or arguments.run}: {reason}", file=sys.stderr)
+    return _EXIT_ERROR
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="pytest-dllama",
+        description="Work with the run files that `pytest suites/ --nodes 2,4,8` writes.",
+    )
+    parser.add_argument("--version", action="version", version=f"pytest-dllama {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    _add_report(commands)
+    return parser
+
+
+def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    report = commands.add_parser(
+        "report",
+        help="write the Markdown report of a run",
+        description="Write report.ko.md and report.en.md from a run file, and from it alone.",
+        epilog="example: pytest-dllama report report/run.json -o report --lang en",
+    )
+    report.add_argument("run", metavar="RUN.json", type=Path, help="the run file")
+    report.add_argument(
+        "-o",
+        "--output",
+        metavar="DIR",
+        type=Path,
+        help="folder to write into, made if missing (default: the run file's own)",
+    )
+    report.add_argument(
+        "--lang",
+        metavar="LANG[,LANG]",
+        type=_languages,
+        default=LANGUAGES,
+        help=f"languages to write, of {','.join(LANGUAGES)} (default: all)",
+    )
+    report.set_defaults(command=_report)
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    run = read_run(arguments.run)
+    folder = arguments.output if arguments.output is not None else arguments.run.parent
+    for path in write_reports(run, folder, arguments.lang):
+        print(path)
+    return 0
+
+
+def _languages(text: str) -> tuple[str, ...]:
+    languages = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
+    unknown = [language for language in languages if language not in LANGUAGES]
+    if unknown or not languages:
+        found = ", ".join(unknown) or "nothing"
+        raise argparse.ArgumentTypeError(
+            f"{found} is no report language; use {', '.join(LANGUAGES)}"
+        )
+    return languages
+
+
+if __name__ == "__main__":
+    sys.exit(main())
