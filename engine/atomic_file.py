@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,17 +16,18 @@ def atomic_writer(path: Path) -> Iterator[BinaryIO]:
     Where the file system can hold a file without a name, not even a killed process leaves one.
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    partial.unlink(missing_ok=True)  # of a process that was killed and had our number
     try:
-        with _open_unnamed(path.parent) or open(partial, "wb") as file:
+        unnamed = _open_unnamed(path.parent)
+        with unnamed or open(partial, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-            if not partial.exists():
-                _name(file, partial)
+            if unnamed:
+                _name(unnamed, partial)
         os.replace(partial, path)
     except BaseException:
-        with suppress(FileNotFoundError):
-            partial.unlink()
+        partial.unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
 

@@ -91,7 +91,7 @@ def _has_scaling(config: ModelConfig) -> bool:
         config.rope_scaling_low_freq_factor,
         config.rope_scaling_high_freq_factor,
     )
-    return factors != (1, 1, 1) or config.rope_scaling_orig_max_seq_len != 0
+    return config.rope_scaling_orig_max_seq_len != 0 or any(factor != 1 for factor in factors)
 
 
 def _epsilon_key(epsilon: float) -> int:

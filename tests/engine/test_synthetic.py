@@ -180,3 +180,17 @@ def test_a_disk_without_space_is_refused_with_the_arithmetic(tmp_path, monkeypat
     with pytest.raises(DiskSpaceError, match=words):
         write_synthetic("llama-13b", tmp_path)
     assert os.listdir(tmp_path) == []
+
+
+def test_processes_that_ask_for_the_same_model_write_it_once(tmp_path):
+    script = (
+        "import sys\n"
+        "from engine.synthetic import write_synthetic\n"
+        "parts = []\n"
+        "write_synthetic('tiny-llama', sys.argv[1], lambda done, total: parts.append(done))\n"
+        "print(bool(parts))\n"
+    )
+    command = [sys.executable, "-c", script, tmp_path]
+    writers = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(3)]
+    wrote = [writer.communicate()[0].strip() for writer in writers]
+    assert sorted(wrote) == ["False", "False", "True"]
