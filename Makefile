@@ -30,7 +30,7 @@ types: $(VENV)/.installed-dev  ## mypy --strict
 	$(BIN)/mypy
 
 fuzz: $(VENV)/.installed-dev  ## 100 000 damaged model and tokenizer files: typed errors only
-	$(BIN)/python -m tests.fuzz --count $(FUZZ_COUNT)
+	$(BIN)/python -W error -m tests.fuzz --mutations $(FUZZ_COUNT)
 
 train: $(VENV)/.installed  ## Make the shipped model `tiny` again (PyTorch CPU, about half an hour)
 	$(BIN)/pip install --quiet -e '.[train]'

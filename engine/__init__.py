@@ -1,1 +1,1 @@
-"""The embedded quantized distributed engine: dllama's files and command lines, measured from inside."""
+"""The embedded quantized distributed engine: dllama's files and commands, measured from inside."""

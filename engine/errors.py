@@ -1,4 +1,4 @@
-"""Every error the engine raises on purpose; a message says what, the value found, the limit and the remedy."""
+"""The errors the engine raises on purpose: what, the value found, the limit and the remedy."""
 
 
 class EngineError(Exception):
