@@ -79,7 +79,9 @@ def _root(args: argparse.Namespace, events: EventWriter, show: Show) -> None:
     from engine import chat_mode, modes
     from engine.run import Run
 
-    run = Run(args, events, show)
+    run = Run(
+        args, events, show, is_terminal=(sys.stderr if args.events == "-" else sys.stdout).isatty()
+    )
     mode = {
         "inference": modes.inference,
         "perplexity": modes.perplexity,

@@ -111,6 +111,7 @@ def answer(
         if prefix != _OURS:
             if prefix.startswith(_MAGIC):
                 until.send(_OURS)  # so that the other side can name both versions
+                until.drain()
             _check_prefix(prefix, "the stranger", "root")
         rest = until.read(1 + _NONCE_BYTES)
         role = DialerRole(rest[0])
@@ -186,6 +187,14 @@ class _Deadline:
                 raise EOFError("the connection was closed")
             data += chunk
         return data
+
+    def drain(self) -> None:
+        """Read on until the other side closes: closing first could take back what was sent."""
+        self._sock.shutdown(socket.SHUT_WR)
+        for _ in range(16):
+            self._arm()
+            if not self._sock.recv(256):
+                return
 
     def send_json(self, value: object) -> None:
         text = json.dumps(value).encode()

@@ -6,6 +6,7 @@ session runs. One root at a time is let in; the next one is told that the worker
 
 from __future__ import annotations
 
+import os
 import queue
 import socket
 import threading
@@ -62,7 +63,8 @@ class Listener:
         try:
             self._socket = socket.create_server((self.host, self.port), family=family, backlog=64)
         except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or error
+            errno = getattr(error, "errno", None)
+            reason = os.strerror(errno) if errno else error
             raise WireError(
                 f"cannot listen on {self.host}:{self.port} ({reason}); "
                 "choose another --port, or 0 for any free one"

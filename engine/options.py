@@ -37,6 +37,10 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         parser.error("give --prompt or --file, not both")
     if args.model is None and args.mode in ("inference", "chat", "perplexity"):
         parser.error(f"{args.mode} needs --model")
+    twice = [f"{host}:{port}" for host, port in args.workers]
+    for address in set(twice):
+        if twice.count(address) > 1:
+            parser.error(f"--workers names {address} twice; every node is a process of its own")
     if args.mode == "plan" and (args.model is None) == (args.shape is None):
         parser.error("plan needs either --model or --shape")
     return args

@@ -99,20 +99,17 @@ def _rank_table(described: dict[str, Any], memories: Sequence[RankMemory]) -> li
 def _link_table(plan: ShardPlan, described: dict[str, Any]) -> list[str]:
     if plan.world_size == 1:
         return ["one node: nothing is sent"]
-    links = described["decode_payload_bytes"]
-    rows = [
-        ["link", "bytes/token", "messages/token"],
-        *(
-            [f"{src} -> {dst}", f"{n_bytes}", f"{messages}"]
-            for src, dst, n_bytes, messages in links
-        ),
-    ]
-    root_bytes = sum(n_bytes for src, dst, n_bytes, _ in links if 0 in (src, dst))
+    links = {(src, dst): (n_bytes, n) for src, dst, n_bytes, n in described["decode_payload_bytes"]}
+    ranks = range(plan.world_size)
+    cells = [[str(links.get((src, dst), ("-",))[0]) for dst in ranks] for src in ranks]
+    root_links = [link for ends, link in links.items() if 0 in ends]
     return [
-        *_aligned(rows),
+        "payload bytes of one decoded token, from the row's rank to the column's",
+        *_aligned([["", *map(str, ranks)], *([str(src), *cells[src]] for src in ranks)]),
         "",
-        f"a decoded token moves {sum(link[2] for link in links)} bytes of payload, "
-        f"{root_bytes} of them over the root's links",
+        f"in all {sum(n for n, _ in links.values())} bytes in "
+        f"{sum(n for _, n in links.values())} messages; over the root's links "
+        f"{sum(n for n, _ in root_links)} bytes in {sum(n for _, n in root_links)} messages",
     ]
 
 

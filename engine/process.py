@@ -33,6 +33,9 @@ def prepare() -> None:
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # the kernels have their own threads
     signal.signal(signal.SIGTERM, _on_sigterm)
+    if sys.stdout is None or sys.stderr is None:  # started with closed descriptors
+        sys.stdout = sys.stdout or open(os.devnull, "w")
+        sys.stderr = sys.stderr or open(os.devnull, "w")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(encoding="utf-8", errors="replace")
@@ -62,7 +65,7 @@ def _own_folder(folder: Path) -> Path:
 
 
 def _on_sigterm(signum: int, frame: FrameType | None) -> None:
-    raise Terminated
+    raise Terminated("told to end (SIGTERM)")
 
 
 def ignore_further_signals() -> None:

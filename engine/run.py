@@ -37,14 +37,19 @@ class Run:
     """Opened by `open`, ready after `start`, summed up by `finish`, always `close`d."""
 
     def __init__(
-        self, args: argparse.Namespace, events: EventWriter, show: Callable[[str], None]
+        self,
+        args: argparse.Namespace,
+        events: EventWriter,
+        show: Callable[[str], None],
+        *,
+        is_terminal: bool = False,
     ) -> None:
         self.args, self.events, self.show = args, events, show
         self.model: ModelFile
         self.tokenizer: Tokenizer
         self.plan: ShardPlan
         self.root: Root
-        self._progress = _Progress(events)
+        self._progress = _Progress(events, show if is_terminal else None)
 
     def open(self) -> None:
         """Read and check files, split the model; no connection is made yet."""
@@ -204,10 +209,10 @@ class Run:
 
 
 class _Progress:
-    """Progress events, a few a second."""
+    """Progress events, a few a second; on a terminal a line that overwrites itself."""
 
-    def __init__(self, events: EventWriter) -> None:
-        self._events = events
+    def __init__(self, events: EventWriter, show: Callable[[str], None] | None) -> None:
+        self._events, self._show = events, show
         self._last_s = 0.0
 
     def __call__(self, phase: str, done: int, total: int, unit: str) -> None:
@@ -215,6 +220,8 @@ class _Progress:
         if done == total or now_s - self._last_s >= PROGRESS_PERIOD_S:
             self._last_s = now_s
             self._events.emit("progress", phase=phase, done=done, total=total, unit=unit)
+            if self._show is not None and phase == "load":
+                self._show(f"\r💿 {100 * done // total:3d} %{chr(13) if done == total else ''}")
 
 
 def plan_json(plan: ShardPlan, memories: list[Any]) -> dict[str, Any]:

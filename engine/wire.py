@@ -22,7 +22,7 @@ from engine.handshake import WorkerInfo, probe_worker
 from engine.trace import LinkTotals, Trace
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Container, Iterator, Mapping
 
     import numpy as np
 
@@ -170,7 +170,7 @@ class Links:
 
     def _collect(self, kind: int, recvs: Mapping[int, Buffer], start_ns: int) -> None:
         """Receive from every peer, in the order of arrival; all sends are done."""
-        waiting = len(recvs)
+        waiting = set(recvs)
         by_fd, poll = self._by_fd, self._poll
         for rank in recvs:
             poll.register(self._peers[rank].fd, select.POLLIN)
@@ -178,12 +178,12 @@ class Links:
             while waiting:
                 ready = poll.poll(self._poll_ms())
                 if not ready:
-                    raise self._stalled(recvs, ())
+                    raise self._stalled(waiting, ())
                 for fd, _ in ready:
                     peer = by_fd[fd]
                     if self._receive_some(peer, kind):
                         poll.unregister(fd)
-                        waiting -= 1
+                        waiting.remove(peer.rank)
                         self._finished(peer.rank, _now_ns() - start_ns)
         except BaseException:
             self._unregister_all()
@@ -238,6 +238,7 @@ class Links:
         return True
 
     def _received(self, peer: _Peer, size: int) -> None:
+        peer.got = 0  # the next frame has not begun
         peer.recv_sequence = (peer.recv_sequence + 1) & 0xFFFF
         self._recv_bytes[peer.rank] += size
         self._recv_messages[peer.rank] += 1
@@ -345,7 +346,7 @@ class Links:
         with self._watching(peer):
             timeout_ms = None if timeout_s is None or math.isinf(timeout_s) else timeout_s * 1e3
             if not self._poll.poll(timeout_ms):
-                raise self._stalled({peer.rank: b""}, (), timeout_s)
+                raise self._stalled({peer.rank}, (), timeout_s)
 
     @contextmanager
     def _watching(self, peer: _Peer) -> Iterator[None]:
@@ -375,7 +376,7 @@ class Links:
         """Tell every peer why this rank leaves, where a frame can still begin; never blocks."""
         words = {
             "type": type(error).__name__,
-            "message": str(error)[: _LAST_WORDS_BYTES // 8],
+            "message": (str(error) or type(error).__name__)[: _LAST_WORDS_BYTES // 8],
             "rank": error.rank if isinstance(error, WorkerLost) else None,
         }
         payload = json.dumps(words).encode()
@@ -406,14 +407,12 @@ class Links:
             peer.rank,
         )
 
-    def _stalled(self, receiving: Any, sending: Any, timeout_s: float | None = None) -> WorkerLost:
+    def _stalled(
+        self, receiving: Container[int], sending: Container[int], timeout_s: float | None = None
+    ) -> WorkerLost:
         """Nothing moved before the deadline: name every peer that is waited for."""
         late = [peer for rank, peer in self._peers.items() if peer.outgoing and rank in sending]
-        late += [
-            peer
-            for rank, peer in self._peers.items()
-            if rank in receiving and not self._whole(peer)
-        ]
+        late += [peer for rank, peer in self._peers.items() if rank in receiving]
         what = ", ".join(
             f"{peer} ({sum(part.nbytes for part in peer.outgoing)} bytes unsent, "
             f"{HEADER_BYTES + _view(peer.incoming).nbytes - peer.got} to receive)"
@@ -425,9 +424,6 @@ class Links:
             "Is that host overloaded, suspended or unreachable? --timeout sets the deadline.",
             late[0].rank if late else None,
         )
-
-    def _whole(self, peer: _Peer) -> bool:
-        return peer.got == HEADER_BYTES + _view(peer.incoming).nbytes
 
     def _unexpected(
         self, peer: _Peer, size: int, kind: int, *, at_most: bool = False

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import time
+import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from engine.memory import rank_memory
 from engine.procmem import PeakMemory
 from engine.session import (
     CONTROL,
+    READY_TIMEOUT_S,
     SETUP_TIMEOUT_S,
     SessionConfig,
     format_address,
@@ -80,6 +82,9 @@ class Worker:
         except (EngineError, OSError) as error:
             reason = str(error)
             self._log(f"🚨 Session error: {reason}")
+        except Exception as error:  # a bug must cost one session, not the worker
+            reason = f"{type(error).__name__}: {error}"
+            self._log(f"🚨 Session error: {reason}\n{traceback.format_exc()}")
         finally:
             session.close()
             self._listener.release()
@@ -123,7 +128,9 @@ class WorkerSession:
         self._log("⭕ Network is initialized")
         _warm_up(config)
         links.send_json(SESSION, 0, {"state": "connected"})
+        links.timeout_s = max(READY_TIMEOUT_S, config.timeout_s)  # others may still compile
         weights = self._load(config, links)
+        links.timeout_s = config.timeout_s
         self._transformer = self._build(config, weights, links)
         self._memory.sample()
         links.send_json(SESSION, 0, {"state": "loaded"})
