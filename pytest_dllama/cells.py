@@ -64,7 +64,7 @@ class Cell:
             raise CheckFailed(f"{self.key}: {metric} was not measured")
         results: list[ThresholdResult] = [t for t in self.record.thresholds if t.metric == metric]
         results += [limit.check(estimate) for limit in more if limit.metric == metric]
-        missed = [explain(result, str(self.key)) for result in results if not result.passed]
+        missed = [f"{self.key}: {explain(result)}" for result in results if not result.passed]
         if missed:
             raise CheckFailed("\n".join(missed))
 

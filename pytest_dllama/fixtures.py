@@ -47,7 +47,7 @@ def _measured(config: pytest.Config, key: CellKey) -> Cell:
     with _uncaptured(config):
         record = config.stash[LAB_KEY].cell(key)
     if record.error is not None:
-        pytest.fail(record.error, pytrace=False)
+        pytest.fail(f"{key}: {record.error}", pytrace=False)
     return Cell(record)
 
 

@@ -98,14 +98,13 @@ class Lab:
             return self._measure(key)
         except CellError as error:
             logs = error.log_files if isinstance(error, RequestFailed) else ()
-            message = f"{key}: {error}"
             return CellRecord(
                 model=key.model,
                 nodes=key.nodes,
                 status="failed",
-                error=message,
+                error=str(error),
                 logs=self._relative(logs),
-                verdict=judge(str(key), error=message),
+                verdict=judge(error=str(error)),
             )
 
     def _measure(self, key: CellKey) -> CellRecord:
@@ -220,7 +219,6 @@ class Lab:
             output=output,
             thresholds=limits,
             verdict=judge(
-                str(key),
                 invalid=validity.faults(traces, output),
                 output=output,
                 thresholds=limits,
@@ -310,6 +308,6 @@ def _settled(record: CellRecord) -> str:
     """A finished cell in one line."""
     key = CellKey(record.model, record.nodes)
     if record.error is not None:
-        return f"failed: {record.error}"
+        return f"{key}: failed: {record.error}"
     figures = {name: record.metrics[name].value for name in ("tokens_per_s", "ttft_s")}
     return f"{key}: {figures['tokens_per_s']:.2f} tokens/s, TTFT {figures['ttft_s']:.3f} s"

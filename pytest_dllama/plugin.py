@@ -217,6 +217,7 @@ def _write_results(session: pytest.Session, lab: Lab) -> list[str]:
     return lines
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
 ) -> None:

@@ -55,7 +55,7 @@ def _cells(row: tuple[str, ...], widths: Sequence[int]) -> list[str]:
 
 def _reasons(cells: Sequence[CellRecord]) -> list[str]:
     return [
-        f"{cell.verdict.status}: {reason}"
+        f"{cell.model}, {cell.nodes} nodes, {cell.verdict.status}: {reason}"
         for cell in cells
         if cell.verdict
         for reason in cell.verdict.reasons

@@ -190,19 +190,19 @@ def _only_known(found: Mapping[str, Any], known: tuple[str, ...], file: str, whe
             raise ThresholdError(f"{file} {where}: unknown {kind} {key!r}; {hint}")
 
 
-def explain(result: ThresholdResult, cell: str) -> str:
+def explain(result: ThresholdResult) -> str:
     """One line for a missed or met threshold.
 
     >>> t = Threshold("tpot_ms", 50.0, "max", "limits.toml [models.tiny]")
-    >>> explain(t.check(Estimate(value=62.5, minimum=60, maximum=63, n=3)), "tiny on 4 nodes")
-    'tiny on 4 nodes: tpot_ms = 62.5 ms, limit <= 50 ms, 25.0 % beyond (limits.toml [models.tiny])'
+    >>> explain(t.check(Estimate(value=62.5, minimum=60, maximum=63, n=3)))
+    'tpot_ms = 62.5 ms, limit <= 50 ms, 25.0 % beyond (limits.toml [models.tiny])'
     """
     unit = METRIC_NAMES[result.metric][0].replace("-", "")
     sign = "<=" if result.direction == "max" else ">="
     limit = f"limit {sign} {result.limit:g} {unit}".rstrip()
     if result.value is None:
-        return f"{cell}: {result.metric} was not measured, {limit} ({result.source})"
-    value = f"{cell}: {result.metric} = {result.value:.6g} {unit}".rstrip()
+        return f"{result.metric} was not measured, {limit} ({result.source})"
+    value = f"{result.metric} = {result.value:.6g} {unit}".rstrip()
     margin = result.margin_percent
     room = "" if margin is None else f", {abs(margin):.1f} % {'left' if margin >= 0 else 'beyond'}"
     return f"{value}, {limit}{room} ({result.source})"

@@ -1,17 +1,25 @@
 """Whether a cell's figures may be believed: the right output, and the right bytes on the wire.
 
-Output. The oracle is the run of the same request on one node. With `--sync-mode invariant`, or
-when sampling is greedy and the sums are exact, token ids must be equal. In reduce mode every rank
-rounds its partial sums to the buffer type before they are added, so logits move a little with the
-node count and a near tie may go the other way. That is forgiven only where the oracle's two best
-logits are closer than a tolerance which is *measured on the pair of runs at hand*:
+Output. The oracle is the run of the same request on one node. With `--sync-mode invariant` token
+ids must be equal. In reduce mode every rank rounds its partial sums to the buffer type before they
+are added, so logits move a little with the node count and a near tie may go the other way. That is
+forgiven where the oracle's two best logits are closer than a tolerance that is *measured on the
+pair of runs at hand*:
 
-- Until the two runs part, both have computed logits for the very same prefixes. Wherever their two
-  best tokens are the same two, the difference of the two margins (best minus second) is one sample
-  of what rounding does to a margin.
-- tolerance = SPREAD_FACTOR * root mean square of those samples, at least the floor and at most the
-  cap of the buffer type, both as a share of the largest logit seen. With fewer than MIN_SAMPLES
-  samples there is no spread to speak of, and the tolerance is the floor alone.
+- Until the two runs part, both computed logits for the very same prefixes. Wherever their two best
+  tokens are the same two, the change of the margin (best minus second) is one sample of what
+  rounding does to a margin.
+- tolerance = SPREAD_FACTOR * rms of these samples, pooled with PRIOR_SAMPLES samples of the buffer
+  type's usual rms (so that two runs that part early are judged by what is usual, and two that part
+  late by their own spread), and at most the buffer type's cap. Usual rms and cap are shares of the
+  largest logit seen.
+
+Measured with this engine on six models (Llama, Qwen 3, Qwen 3 MoE; 2 to 8 layers) at 2, 4 and 8
+nodes: q80 rms 0.3 to 1.4 % of the largest logit (median 0.75 %), f32 rms 1.1e-7 to 2.7e-7 of it;
+no sample of some 2700 lay beyond 3.4 times its run's rms.
+
+The cell must have chosen one of the oracle's two best. A third token is forgiven only if, besides,
+the cell itself had one of those two as its second best, and that within the tolerance too.
 
 Wire. The payload counted on the root's sockets in every step must equal the closed form of the
 shard plan, to the byte, and each link's share of a decode step the plan's figure for that link.
@@ -26,13 +34,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_dllama.events import Step
-from pytest_dllama.record import OutputRecord, TokenAlternative
+from pytest_dllama.record import OutputRecord, OutputStatus, TokenAlternative
 from pytest_dllama.traces import Trace
 
 SPREAD_FACTOR = 4.0
-MIN_SAMPLES = 8
-# Share of the largest logit seen: (floor, cap) of the tolerance. See docs/metrics.md.
-TOLERANCE_SHARE: dict[str, tuple[float, float]] = {"f32": (1e-5, 1e-4), "q80": (0.01, 0.05)}
+PRIOR_SAMPLES = 8
+# Buffer type -> (usual rms of a margin's change, cap of the tolerance), shares of the largest logit
+USUAL_RMS_AND_CAP: dict[str, tuple[float, float]] = {"q80": (0.01, 0.06), "f32": (5e-7, 1e-5)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +48,16 @@ class Tolerance:
     """The margin under which rounding may turn the choice, and where it comes from."""
 
     margin: float
-    n_samples: int
-    rms: float | None  # of the margins' differences; None without samples
-    limited_by: str  # "spread", "floor", "cap" or "exact"
+    n_samples: int = 0
+    rms: float | None = None  # of the margins' changes; None without samples
+    is_capped: bool = False
 
     def __str__(self) -> str:
-        if self.limited_by == "exact":
-            return "no tolerance: this mode must give equal ids"
-        spread = "no spread measured" if self.rms is None else f"rms {self.rms:.3g}"
-        return f"{self.margin:.3g} ({self.limited_by}; {spread} over {self.n_samples} steps)"
+        if self.margin == 0:
+            return "none: this mode must give equal ids"
+        spread = "none to measure" if self.rms is None else f"rms {self.rms:.3g}"
+        capped = ", capped" if self.is_capped else ""
+        return f"{self.margin:.3g} ({spread} on {self.n_samples} equal steps{capped})"
 
 
 def measure_tolerance(
@@ -56,18 +65,16 @@ def measure_tolerance(
 ) -> Tolerance:
     """The tolerance for one pair of runs whose first `n_common` output tokens agree."""
     if sync_mode == "invariant":
-        return Tolerance(0.0, 0, None, "exact")
+        return Tolerance(0.0)
     pairs = list(zip(oracle.decode_steps, cell.decode_steps, strict=False))[:n_common]
-    deltas = [d for a, b in pairs if (d := _margin_change(a, b)) is not None]
-    floor_share, cap_share = TOLERANCE_SHARE[buffer_float_type]
-    scale = _largest_logit(oracle.decode_steps[: n_common + 1])
-    floor, cap = floor_share * scale, cap_share * scale
-    rms = math.sqrt(sum(d * d for d in deltas) / len(deltas)) if deltas else None
-    if rms is None or len(deltas) < MIN_SAMPLES or SPREAD_FACTOR * rms <= floor:
-        return Tolerance(floor, len(deltas), rms, "floor")
-    if SPREAD_FACTOR * rms >= cap:
-        return Tolerance(cap, len(deltas), rms, "cap")
-    return Tolerance(SPREAD_FACTOR * rms, len(deltas), rms, "spread")
+    changes = [change for a, b in pairs if (change := _margin_change(a, b)) is not None]
+    largest_logit = _largest_logit(oracle.decode_steps[: n_common + 1])
+    usual_rms, cap = (share * largest_logit for share in USUAL_RMS_AND_CAP[buffer_float_type])
+    squares = sum(change * change for change in changes)
+    pooled = (squares + PRIOR_SAMPLES * usual_rms**2) / (len(changes) + PRIOR_SAMPLES)
+    margin = SPREAD_FACTOR * math.sqrt(pooled)
+    rms = math.sqrt(squares / len(changes)) if changes else None
+    return Tolerance(min(margin, cap), len(changes), rms, margin > cap)
 
 
 def _margin_change(oracle: Step, cell: Step) -> float | None:
@@ -106,29 +113,83 @@ def compare_output(
     """Compare a cell's output with the oracle's."""
     expected, found = oracle.token_ids, cell.token_ids
     if expected == found:
-        return OutputRecord(
-            text=cell.text, token_ids=found, status="identical", oracle_text=oracle.text
-        )
-    position = _first_difference(expected, found)
-    tolerance = measure_tolerance(oracle, cell, position, buffer_float_type, sync_mode)
+        return _compared(oracle, cell, "identical")
     if oracle.request.input_ids != cell.request.input_ids:
-        return _different(oracle, cell, None, "the prompt became other token ids than the oracle's")
-    if position >= min(len(expected), len(found)):
-        note = f"{len(found)} output tokens where the oracle has {len(expected)}"
-        return _different(oracle, cell, None, note)
-    first, known = _alternative(
-        oracle.decode_steps[position], cell.decode_steps[position], position, tolerance
-    )
-    where = f"output token {position + 1}: {first.cell_piece!r} where the oracle has"
-    what = f"{where} {first.oracle_piece!r}"
+        note = "the prompt became other token ids than on one node"
+        return _compared(oracle, cell, "different", note)
+    at = _first_difference(expected, found)
+    if at >= min(len(expected), len(found)):
+        note = f"{len(found)} output tokens where one node gave {len(expected)}"
+        return _compared(oracle, cell, "different", note)
+    tolerance = measure_tolerance(oracle, cell, at, buffer_float_type, sync_mode)
+    parting = _Parting(at, oracle.decode_steps[at], cell.decode_steps[at], tolerance)
+    what = parting.in_words()
     if temperature > 0 and sync_mode != "invariant":
         note = f"{what}; sampled at temperature {temperature:g}, so nothing is proven"
-        return _verdict(oracle, cell, "unchecked", first, note)
-    if known and first.oracle_margin < tolerance.margin:
-        note = f"{what}; a near tie: margin {first.oracle_margin:.3g}, tolerance {tolerance}"
-        return _verdict(oracle, cell, "tie", first, note)
-    margin = f"{first.oracle_margin:.3g}" + ("" if known else " or more (not of its two best)")
-    return _different(oracle, cell, first, f"{what}; margin {margin}, tolerance {tolerance}")
+        return _compared(oracle, cell, "unchecked", note, parting.record())
+    if parting.is_near_tie():
+        note = f"{what}; a near tie: margin {parting.margin():.3g}, tolerance {tolerance}"
+        return _compared(oracle, cell, "tie", note, parting.record())
+    note = f"{what}; margin {parting.margin():.3g}{parting.unknown()}, tolerance {tolerance}"
+    return _compared(oracle, cell, "different", note, parting.record())
+
+
+@dataclass(frozen=True, slots=True)
+class _Parting:
+    """The first step at which the cell chose another token than the oracle."""
+
+    position: int
+    oracle: Step
+    cell: Step
+    tolerance: Tolerance
+
+    def is_near_tie(self) -> bool:
+        """Whether rounding explains the other choice."""
+        if self.margin() >= self.tolerance.margin:
+            return False
+        return self._is_of_two_best() or self._cell_was_undecided_too()
+
+    def margin(self) -> float:
+        """Oracle's logit of its best minus that of the cell's choice, or at least its second."""
+        logits = dict(self.oracle.top or ())
+        worst = min(logits.values(), default=0.0)
+        return max(logits.values(), default=0.0) - logits.get(self._chosen(), worst)
+
+    def unknown(self) -> str:
+        """A remark when the margin is only a lower bound."""
+        return "" if self._is_of_two_best() else " or more (a third token)"
+
+    def _is_of_two_best(self) -> bool:
+        return self._chosen() in dict(self.oracle.top or ())
+
+    def _cell_was_undecided_too(self) -> bool:
+        """The cell's second best is one of the oracle's two, and close."""
+        top = self.cell.top or ()
+        if len(top) < 2 or top[1][0] not in dict(self.oracle.top or ()):
+            return False
+        return top[0][1] - top[1][1] < self.tolerance.margin
+
+    def _chosen(self) -> int:
+        return -1 if self.cell.token_id is None else self.cell.token_id
+
+    def in_words(self) -> str:
+        """Which token stands where which was expected."""
+        return (
+            f"output token {self.position + 1} is {self.cell.piece!r} where one node gave "
+            f"{self.oracle.piece!r}"
+        )
+
+    def record(self) -> TokenAlternative:
+        """For the run file."""
+        return TokenAlternative(
+            position=self.position,
+            oracle_token_id=-1 if self.oracle.token_id is None else self.oracle.token_id,
+            oracle_piece=self.oracle.piece or "",
+            cell_token_id=self._chosen(),
+            cell_piece=self.cell.piece or "",
+            oracle_margin=self.margin(),
+            tolerance=self.tolerance.margin,
+        )
 
 
 def _first_difference(expected: Sequence[int], found: Sequence[int]) -> int:
@@ -136,48 +197,21 @@ def _first_difference(expected: Sequence[int], found: Sequence[int]) -> int:
     return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(expected), len(found)))
 
 
-def _alternative(
-    oracle: Step, cell: Step, position: int, tolerance: Tolerance
-) -> tuple[TokenAlternative, bool]:
-    """Where the runs part, and whether the oracle's margin to the cell's choice is known.
-
-    A choice that is not among the oracle's two best lies at least as far off as the second.
-    """
-    logits = dict(oracle.top or ())
-    chosen = -1 if cell.token_id is None else cell.token_id
-    known = chosen in logits
-    best = max(logits.values(), default=0.0)
-    alternative = TokenAlternative(
-        position=position,
-        oracle_token_id=-1 if oracle.token_id is None else oracle.token_id,
-        oracle_piece=oracle.piece or "",
-        cell_token_id=chosen,
-        cell_piece=cell.piece or "",
-        oracle_margin=best - (logits[chosen] if known else min(logits.values(), default=0.0)),
-        tolerance=tolerance.margin,
-    )
-    return alternative, known
-
-
-def _verdict(
-    oracle: Trace, cell: Trace, status: str, first: TokenAlternative | None, note: str
+def _compared(
+    oracle: Trace,
+    cell: Trace,
+    status: OutputStatus,
+    note: str | None = None,
+    first_difference: TokenAlternative | None = None,
 ) -> OutputRecord:
-    return OutputRecord.model_validate(
-        {
-            "text": cell.text,
-            "token_ids": cell.token_ids,
-            "status": status,
-            "oracle_text": oracle.text,
-            "first_difference": first,
-            "note": note,
-        }
+    return OutputRecord(
+        text=cell.text,
+        token_ids=cell.token_ids,
+        status=status,
+        oracle_text=oracle.text,
+        first_difference=first_difference,
+        note=note,
     )
-
-
-def _different(
-    oracle: Trace, cell: Trace, first: TokenAlternative | None, note: str
-) -> OutputRecord:
-    return _verdict(oracle, cell, "different", first, note)
 
 
 def wire_faults(trace: Trace) -> list[str]:

@@ -11,7 +11,6 @@ TRUSTED_OUTPUT = ("oracle", "identical", "tie")
 
 
 def judge(
-    cell: str,
     *,
     error: str | None = None,
     invalid: Sequence[str] = (),
@@ -21,7 +20,6 @@ def judge(
     """ERROR without figures, INVALID when they may not be believed, else FAIL or PASS.
 
     Args:
-        cell: the cell in words, for the reasons.
         error: why there are no figures.
         invalid: what `validity` found wrong.
         output: the output check; "unchecked" is a remark of a PASS, never hidden.
@@ -31,7 +29,7 @@ def judge(
         return Verdict(status="ERROR", reasons=(error,))
     if invalid:
         return Verdict(status="INVALID", reasons=tuple(invalid))
-    missed = tuple(explain(result, cell) for result in thresholds if not result.passed)
+    missed = tuple(explain(result) for result in thresholds if not result.passed)
     if missed:
         return Verdict(status="FAIL", reasons=missed)
     return Verdict(status="PASS", reasons=_remarks(output))

@@ -49,8 +49,8 @@ def _shape(markdown: str) -> list[str]:
         elif line.startswith("|"):
             bars = re.findall(r"(?<!\\)[|]", line)  # an escaped one is text
             kinds.append(f"row of {len(bars) - 1}")
-        elif re.match(r"(- |\d+\. |`{3,})", line):
-            kinds.append(line[:3].strip("0123456789."))
+        elif item := re.match(r"- |(?=\d+\. )|`{3,}", line):
+            kinds.append(item.group() or "numbered")
         else:
             kinds.append("text" if line else "")
     return kinds

@@ -12,25 +12,24 @@ SAME = OutputRecord(text="x", token_ids=(1,), status="identical")
 
 
 def test_an_error_has_no_other_verdict() -> None:
-    verdict = judge("c", error="worker lost", invalid=["wire"], thresholds=[MISSED])
+    verdict = judge(error="worker lost", invalid=["wire"], thresholds=[MISSED])
     assert (verdict.status, verdict.reasons) == ("ERROR", ("worker lost",))
 
 
 def test_validity_comes_before_speed() -> None:
-    verdict = judge("c", invalid=["wire: one byte more"], thresholds=[MISSED])
+    verdict = judge(invalid=["wire: one byte more"], thresholds=[MISSED])
     assert (verdict.status, verdict.reasons) == ("INVALID", ("wire: one byte more",))
 
 
 def test_a_missed_threshold_fails_with_all_its_figures() -> None:
-    verdict = judge("tiny on 2 nodes", output=SAME, thresholds=[MET, MISSED])
+    verdict = judge(output=SAME, thresholds=[MET, MISSED])
     assert verdict.status == "FAIL"
     assert verdict.reasons == (
-        "tiny on 2 nodes: tpot_ms = 60 ms, limit <= 50 ms, 20.0 % beyond "
-        "(marker [dllama_threshold])",
+        "tpot_ms = 60 ms, limit <= 50 ms, 20.0 % beyond (marker [dllama_threshold])",
     )
 
 
 def test_a_pass_says_what_it_rests_on() -> None:
-    assert judge("c", output=SAME, thresholds=[MET]).reasons == ()
-    passed = judge("c", output=TIE, thresholds=[MET])
+    assert judge(output=SAME, thresholds=[MET]).reasons == ()
+    passed = judge(output=TIE, thresholds=[MET])
     assert (passed.status, passed.reasons) == ("PASS", ("a near tie",))
