@@ -11,6 +11,7 @@ import os
 import tempfile
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,7 @@ def load_words(language: str, folder: Path) -> dict[str, Any]:
         return tomllib.load(file)
 
 
+@cache
 def _environment(language: str, folder: Path) -> jinja2.Environment:
     # Not HTML: the loader's autoescaping is used to tell ready Markdown (Markup) from raw text,
     # which `finalize` escapes for Markdown.

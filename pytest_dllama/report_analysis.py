@@ -93,8 +93,10 @@ def is_better(quantity: Quantity, diff: Difference) -> bool:
 
 
 def advantage(quantity: Quantity, diff: Difference) -> float:
-    """How far the better is ahead: a factor of at least 1, or percent below the other."""
+    """How far the better is ahead: a factor of at least 1, percent below, or points of a share."""
     low, high = sorted((diff.first, diff.base))
+    if quantity.unit == "share":
+        return (high - low) * 100
     if quantity.as_factor:
         return high / low if low > 0 else float("inf")
     return (high - low) / high * 100 if high else 0.0

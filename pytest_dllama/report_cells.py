@@ -97,12 +97,24 @@ def in_unit(quantity: Quantity, value: float | None, unit: str) -> float | None:
     return value
 
 
-def shown(quantity: Quantity, value: float | None, unit: str) -> str:
-    """`value` as a cell of a column in `unit`."""
+def shown(
+    quantity: Quantity, value: float | None, unit: str, column: Sequence[float | None] = ()
+) -> str:
+    """`value` as a cell of a column in `unit`, with decimals that suit the whole column."""
     scaled = in_unit(quantity, value, unit)
     if quantity.unit == "B":
         return number(scaled, quantity.decimals)
-    return plain(scaled, quantity.shown_decimals(scaled))
+    others = (in_unit(quantity, other, unit) for other in column)
+    return plain(scaled, quantity.shown_decimals(scaled, *others))
+
+
+def token_shown(piece: str, token_id: int) -> str:
+    """A token as text and number: many pieces print nothing.
+
+    >>> token_shown(" red", 311)
+    '“ red” (311)'
+    """
+    return f"“{piece}” ({token_id})"
 
 
 def metric_value(metric: str, value: float | None) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from pytest_dllama.record import CellRecord, Estimate, OpStats
 from pytest_dllama.report_analysis import best_nodes, best_of_models, comparison
+from pytest_dllama.report_cells import token_shown
 from pytest_dllama.report_compare import Best, difference, series
 from pytest_dllama.report_quantities import (
     ROOT_MEMORY,
@@ -40,6 +41,7 @@ from pytest_dllama.report_sentences import (
     ReduceSync,
     RepeatRule,
     Sentence,
+    SharedCores,
     StepAttribution,
     ThresholdCounts,
     ThresholdMissed,
@@ -65,7 +67,18 @@ def overview(view: RunView) -> list[Sentence]:
         by_status.count("skipped"),
     )
     request = view.run.request
-    return [coverage, RepeatRule(request.repeats, request.warmup), *troubles(view)]
+    repeats = RepeatRule(request.repeats, request.warmup)
+    return [coverage, repeats, *shared_cores(view), *troubles(view)]
+
+
+def shared_cores(view: RunView) -> list[SharedCores]:
+    """Whether the nodes of a local run had fewer cores than threads."""
+    request, cores = view.run.request, view.run.environment.cpu_count
+    measured = [cell.nodes for cell in view.ordered() if cell.status == "ok"]
+    threads = max(measured, default=0) * request.nthreads
+    if request.host_kind != "local" or cores < 1 or threads <= cores:
+        return []
+    return [SharedCores(threads, cores)]
 
 
 def troubles(view: RunView) -> list[Sentence]:
@@ -105,9 +118,9 @@ def correctness(view: RunView) -> list[Sentence]:
                 TieExplained(
                     cell.model,
                     cell.nodes,
-                    part.position,
-                    part.oracle_piece,
-                    part.cell_piece,
+                    part.position + 1,
+                    token_shown(part.oracle_piece, part.oracle_token_id),
+                    token_shown(part.cell_piece, part.cell_token_id),
                     part.oracle_margin,
                     part.tolerance,
                     cell.output.status != "different",
@@ -244,7 +257,7 @@ def findings(view: RunView) -> list[Sentence]:
 
 def recommendations(view: RunView) -> list[Sentence]:
     """What to do, each with the figure that says so."""
-    said: list[Sentence] = [*_repairs(view)]
+    said: list[Sentence] = [*_repairs(view), *shared_cores(view)]
     for model in view.models:
         said += _node_advice(view, model)
     said += _model_advice(view)

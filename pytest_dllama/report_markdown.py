@@ -10,7 +10,7 @@ from markupsafe import Markup
 
 _SPECIAL = re.compile(r"([\\`*\[\]<>|~#$])")
 _LOOSE_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
-_LIST_MARK = re.compile(r"^[-+](?=\s)")
+_LIST_MARK = re.compile(r"^(\d*)([-+](?=\s)|(?<=\d)[.)](?=\s|$))")
 _ENTITY = re.compile(r"&(?=#?\w+;)")
 _LINE_ENDS = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
@@ -32,11 +32,13 @@ def escape(text: str) -> Markup:
 
     >>> print(escape("a|b *c* llama_13b_q40 <i>\nend"))
     a\|b \*c\* llama_13b_q40 \<i\>⏎end
+    >>> print(escape("1. no list"), escape("- nor this"), escape("0.5"))
+    1\. no list \- nor this 0.5
     """
     line = printable(text).replace("\n", "⏎").replace("\t", " ")
     line = _SPECIAL.sub(r"\\\1", line)
     line = _LOOSE_UNDERSCORE.sub(r"\\_", line)
-    line = _LIST_MARK.sub(r"\\\g<0>", line)
+    line = _LIST_MARK.sub(r"\1\\\2", line)
     return Markup(_ENTITY.sub("&amp;", line))
 
 

@@ -51,6 +51,14 @@ class RepeatRule(Sentence):
 
 
 @dataclass(frozen=True, slots=True)
+class SharedCores(Sentence):
+    """Local processes that had to share cores: their node counts say nothing of real ones."""
+
+    threads: int
+    cores: int
+
+
+@dataclass(frozen=True, slots=True)
 class CellFailed(Sentence):
     """A cell without figures, and why."""
 
@@ -82,7 +90,7 @@ class Ahead(Sentence):
     loser: str
     nodes: tuple[int, ...]
     everywhere: bool  # at every node count compared, of two or more
-    low: float  # factor of at least 1, or percent below the loser
+    low: float  # factor of at least 1, percent below the loser, or points of a share
     high: float
 
 
@@ -362,7 +370,7 @@ class TieExplained(Sentence):
 
     model: str
     nodes: int
-    position: int
+    position: int  # from 1
     oracle_piece: str
     cell_piece: str
     margin: float

@@ -23,6 +23,7 @@ from pytest_dllama.report_cells import (
     in_unit,
     metric_value,
     shown,
+    token_shown,
     unit_of,
 )
 from pytest_dllama.report_compare import Difference, compare_cells
@@ -65,8 +66,10 @@ def _value(quantity: Quantity, cell: CellRecord | None) -> float | None:
     return None if found is None else found.value
 
 
-def _marked(quantity: Quantity, cell: CellRecord | None, unit: str) -> str:
-    text = shown(quantity, _value(quantity, cell), unit)
+def _marked(
+    quantity: Quantity, cell: CellRecord | None, unit: str, column: Sequence[float | None]
+) -> str:
+    text = shown(quantity, _value(quantity, cell), unit, column)
     timed = quantity not in MEMORY and text != MISSING
     return f"{text} {NOT_COUNTED}" if timed and not counts(cell) else text
 
@@ -97,10 +100,11 @@ def models_table(view: RunView) -> Table:
 def _grid(view: RunView, model: str, quantities: Sequence[Quantity]) -> Table:
     """One model's cells, a row each, a column for each quantity."""
     cells = [(nodes, view.cell(model, nodes)) for nodes in view.node_counts]
-    units = {q.key: unit_of(q, [_value(q, cell) for _, cell in cells]) for q in quantities}
+    values = {q.key: [_value(q, cell) for _, cell in cells] for q in quantities}
+    units = {q.key: unit_of(q, values[q.key]) for q in quantities}
     columns = (_NODES, *(Column(q.key, unit=_header_unit(q, units[q.key])) for q in quantities))
     rows: tuple[tuple[Cell, ...], ...] = tuple(
-        (Nodes(nodes), *(_marked(q, cell, units[q.key]) for q in quantities))
+        (Nodes(nodes), *(_marked(q, cell, units[q.key], values[q.key]) for q in quantities))
         for nodes, cell in cells
     )
     return Table(columns, rows)
@@ -129,21 +133,24 @@ def _output(cell: CellRecord | None) -> Cell:
 
 def spread_table(view: RunView, model: str) -> Table | None:
     """Minimum to maximum of the repeats, or None if nothing was repeated."""
+    found = {nodes: [q.of(view.cell(model, nodes)) for q in SPEED] for nodes in view.node_counts}
+    decimals = [
+        q.shown_decimals(*(value.minimum for row in found.values() if (value := row[i])))
+        for i, q in enumerate(SPEED)
+    ]
     rows: list[tuple[Cell, ...]] = []
-    for nodes in view.node_counts:
-        found = [quantity.of(view.cell(model, nodes)) for quantity in SPEED]
-        n = max((value.n for value in found if value), default=0)
+    for nodes, values in found.items():
+        n = max((value.n for value in values if value), default=0)
         if n > 1:
-            ranges = [_range(q, value) for q, value in zip(SPEED, found, strict=True)]
+            ranges = [_range(value, digits) for value, digits in zip(values, decimals, strict=True)]
             rows.append((Nodes(nodes), str(n), *ranges))
     columns = (Column(q.key, unit=_header_unit(q, q.unit)) for q in SPEED)
     return Table((_NODES, Column("repeats"), *columns), tuple(rows)) if rows else None
 
 
-def _range(quantity: Quantity, value: Estimate | None) -> str:
+def _range(value: Estimate | None, decimals: int) -> str:
     if value is None:
         return MISSING
-    decimals = quantity.shown_decimals(value.minimum, value.maximum)
     return f"{plain(value.minimum, decimals)} – {plain(value.maximum, decimals)}"
 
 
@@ -158,9 +165,9 @@ def comparison_table(view: RunView, quantity: Quantity) -> Table:
         for other in others:
             a, b = view.cell(first, nodes), view.cell(other, nodes)
             diff = compare_cells(quantity, a, b)
-            pair = (_marked(quantity, a, unit), _marked(quantity, b, unit))
+            pair = tuple(_marked(quantity, found, unit, values) for found in (a, b))
             named = (pair[0], other, pair[1]) if len(others) > 1 else pair
-            rows.append((Nodes(nodes), *named, *_difference(quantity, diff, unit)))
+            rows.append((Nodes(nodes), *named, *_difference(quantity, diff, unit, values)))
     last = (Column("difference", unit="%p" if quantity.unit == "share" else ""), Column("percent"))
     if len(others) > 1:
         middle = (
@@ -173,10 +180,12 @@ def comparison_table(view: RunView, quantity: Quantity) -> Table:
     return Table((_NODES, *both, *last), tuple(rows))
 
 
-def _difference(quantity: Quantity, diff: Difference | None, unit: str) -> tuple[str, str]:
+def _difference(
+    quantity: Quantity, diff: Difference | None, unit: str, column: Sequence[float | None]
+) -> tuple[str, str]:
     if diff is None:
         return MISSING, MISSING
-    scaled = [in_unit(quantity, value, unit) for value in (diff.first, diff.base)]
+    scaled = [in_unit(quantity, value, unit) for value in column]
     decimals = quantity.decimals if quantity.unit == "B" else quantity.shown_decimals(*scaled)
     text = signed(in_unit(quantity, diff.absolute, unit), decimals)
     if quantity.unit != "B":
@@ -267,9 +276,9 @@ def _output_row(cell: CellRecord) -> tuple[Cell, ...]:
     where: tuple[Cell, ...] = (MISSING,) * 5
     if part is not None:
         where = (
-            str(part.position),
-            f"“{part.oracle_piece}”",
-            f"“{part.cell_piece}”",
+            str(part.position + 1),
+            token_shown(part.oracle_piece, part.oracle_token_id),
+            token_shown(part.cell_piece, part.cell_token_id),
             number(part.oracle_margin, decimals_for(part.oracle_margin, 3)),
             number(part.tolerance, decimals_for(part.tolerance, 3)),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
@@ -14,6 +15,9 @@ from pytest_dllama.report_cells import Cell, Code, Column, Nodes, Step, Table, W
 from pytest_dllama.report_detail import Percentile
 from pytest_dllama.report_quantities import Quantity
 from pytest_dllama.report_sentences import Sentence
+
+# A sentence is a list item: a mark at its start would open another list inside.
+_LIST_START = re.compile(r"^(\d*)([-+]|(?<=\d)[.)])(?=\s|$)")
 
 
 class Writer:
@@ -27,7 +31,8 @@ class Writer:
 
     def say(self, sentence: Sentence) -> Markup:
         """A sentence in words: the macro of its kind."""
-        return Markup(self.macro(sentence.macro())(sentence).strip())
+        text = self.macro(sentence.macro())(sentence).strip()
+        return Markup(_LIST_START.sub(r"\1\\\2", text))
 
     def table(self, table: Table) -> Markup:
         """A table in Markdown, with a legend for the marks in it."""
@@ -165,7 +170,8 @@ class Writer:
             ends, phrase = [report_format.factor(low), report_format.factor(high)], "times"
         else:
             percents = [(low - 1) * 100, (high - 1) * 100] if small else [low, high]
-            ends, phrase = [report_format.number(p, 1) for p in percents], "percents"
+            ends = [report_format.number(p, 1) for p in percents]
+            phrase = "points" if quantity.unit == "share" else "percents"
         text = ends[0] if ends[0] == ends[1] else f"{ends[0]}{self._phrase('to')}{ends[1]}"
         return Markup(self._phrase(phrase, x=text))
 

@@ -22,7 +22,7 @@ from pytest_dllama.report_analysis import at_node_count, comparison, conclusion,
 from pytest_dllama.report_compare import Spread, best, difference
 from pytest_dllama.report_detail import percentiles
 from pytest_dllama.report_findings import findings, knees, recommendations, thresholds
-from pytest_dllama.report_quantities import TOKENS_PER_S, TOTAL_BYTES
+from pytest_dllama.report_quantities import SYNC_SHARE, TOKENS_PER_S, TOTAL_BYTES
 from pytest_dllama.report_resources import memory, variance, wire
 from pytest_dllama.report_sentences import (
     Ahead,
@@ -44,6 +44,7 @@ from pytest_dllama.report_sentences import (
     OpGrowth,
     Plateau,
     Sentence,
+    SharedCores,
     StepAttribution,
     ThresholdMissed,
     UseNodes,
@@ -285,6 +286,25 @@ def test_single_repeat_is_a_caveat() -> None:
     assert recommendations(view) == [MoreRepeats(1)]
 
 
+def test_shared_cores_are_a_caveat() -> None:
+    cells = [cell("a", 4, [2]), cell("a", 32, [1])]
+    said = SharedCores(threads=128, cores=64)
+    assert said in recommendations(RunView.of(run(cells, nthreads=4)))
+    assert said not in recommendations(RunView.of(run(cells, nthreads=2)))
+    assert said not in recommendations(RunView.of(run(cells, nthreads=4, host_kind="ssh")))
+
+
+def test_difference_of_shares_is_in_points() -> None:
+    def share(value: float) -> dict[str, Estimate]:
+        return {"sync_share": estimate(value)}
+
+    view = _view(cell("a", 2, metrics=share(0.30)), cell("b", 2, metrics=share(0.25)))
+    (said,) = comparison(view, SYNC_SHARE)
+    assert isinstance(said, Ahead)
+    assert (said.winner, said.low) == ("b", pytest.approx(5.0))
+    assert "b's sync share is 5.0 points lower than that of a on 2 nodes" in render(view.run, "en")
+
+
 # --- memory, network, thresholds -----------------------------------------------------------------
 
 
@@ -370,6 +390,7 @@ def test_tie_shows_both_texts_and_the_margin() -> None:
     assert tied.output is not None
     output = tied.output.model_copy(update={"oracle_text": "a red", "first_difference": part})
     text = render(run([tied.model_copy(update={"output": output})]), "en")
+    assert "at output token 8 the oracle says “ red” (1), this cell “ blue” (2)" in text
     assert "Logit margin 0.012, tolerance 0.050: a tie within the error" in text
     assert "```text\na red\n```" in text
 
