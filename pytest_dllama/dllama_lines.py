@@ -1,0 +1,143 @@
+"""The grammar of the real dllama's output: one line of text -> what it says, or None.
+
+Upstream and the fork print the same lines but for the fork's additions. Every pattern mirrors one
+printf of dllama; nothing here remembers an earlier line.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+_ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_NUMBER = r"[-+]?(?:\d+(?:\.\d+)?(?:e[-+]?\d+)?|nan(?:\([^)]*\))?|inf)"
+
+# kind -> pattern of the whole line; numbered groups never, named ones only.
+_PATTERNS: dict[str, str] = {
+    # a step of the request; the piece may go on over the next lines
+    "eval": r"🔷️? Eval *(?P<ms>\d+) ms Sync *(?P<sync_ms>\d+) ms \| "
+    r"Sent *(?P<sent_kb>\d+) kB Recv *(?P<recv_kb>\d+) kB \| \((?P<tokens>\d+) tokens\)",
+    "pred": r"🔶 Pred *(?P<ms>\d+) ms Sync *(?P<sync_ms>\d+) ms \| "
+    r"Sent *(?P<sent_kb>\d+) kB Recv *(?P<recv_kb>\d+) kB \| ?(?P<piece>.*)",
+    # closing blocks
+    "title": r"(?P<title>Evaluation|Prediction|Timing|Results)",
+    "batches": r" *nBatches: (?P<n>\d+)",
+    "chunks": r" *prefillChunks: (?P<n>\d+) \(avg (?P<avg>NUM) tok/chunk\)",
+    "tokens": r" *nTokens: (?P<n>-?\d+)",
+    "rate": r" *tokens/s: (?P<per_s>NUM) \((?P<ms>NUM) ms/tok\)",
+    "timing": r" *(?P<name>prefillMs|ttftMs|decodeMs|totalMs): (?P<ms>NUM)",
+    "result": r" *(?P<name>perplexity|avgLogProb|bitPerToken): (?P<value>NUM)"
+    r"(?: \(lower = better\))?",
+    "probability": r" *(?P<index>\d+) / (?P<total>\d+), prob=(?P<value>NUM)",
+    "evaluating": r"Evaluating (?P<n>\d+) tokens\.\.\.",
+    # header
+    "header": r"[💡📄] (?P<key>\w+): *(?P<value>.*)",
+    "memory": r"📀 RequiredMemory: (?P<mb>\d+) MB",
+    "cpu": r"🧠 CPU: *(?P<value>.*)",
+    "weights": r"💿 Weights loaded",
+    "loading": r"💿 .*",
+    "collective": r"📡 Collective: (?P<name>[\w-]+) \(nNodes=(?P<nodes>\d+)\)",
+    "topology": r"🔀 Topology: pp=(?P<pp>\d+) tp=(?P<tp>\d+)",
+    "monitor_on": r"📊 Network performance monitoring enabled",
+    # connections
+    "listening": r"Listening on (?P<host>\S+?):(?P<port>\d+)\.\.\.",
+    "connecting": r"⭕ Socket\[(?P<socket>\d+)\]: connecting to (?P<address>\S+) worker",
+    "expects": r"⭕ Root expects (?P<n>\d+) workers",
+    "initial_ack": r"⭕ Socket\[\d+\]: waiting initial ACK from worker",
+    "root_connected": r"⭕ The root node has connected",
+    "n_nodes": r"⭕ nNodes: (?P<n>\d+)",
+    "node_index": r"⭕ NodeIndex: (?P<n>\d+)",
+    "closed": r"⭕ Network is closed",
+    "circle": r"[⭕🚁📦] .*",
+    # the fork's network report
+    "report_title": r"[📊🔍📈] ?(?:=== .* ===|Operation Analysis:)",
+    "socket_row": r" +(?P<socket>\d+) +\| +(?P<operations>\d+) +\| +(?P<mb>NUM) +\| +(?P<avg>NUM) ms"
+    r" +\| +(?P<max>NUM) ms +\| +(?P<min>NUM) ms +\| +(?P<mbps>NUM) Mbps",
+    "table_rule": r"(?:Socket \| Operations \|.*|-{4,}\|-{4,}.*)",
+    "slowest": r"🐌 Slowest Socket: (?P<socket>\d+) \(Avg Latency: (?P<avg>NUM) ms\)",
+    "percentiles": r"Socket (?P<socket>\d+): P50=(?P<p50>NUM)ms, P95=(?P<p95>NUM)ms, "
+    r"P99=(?P<p99>NUM)ms",
+    "socket_warning": r"⚠️ +Socket (?P<socket>\d+) (?P<what>.*)",
+    "operation": r"  (?P<op>\w+): (?P<operations>\d+) ops, (?P<mb>NUM) MB, (?P<avg>NUM) ms avg",
+    # trouble
+    "net_stall": r"⏳ \[NET_STALL\] (?P<what>\w+)(?: fd=(?P<fd>\d+))? stalled=(?P<ms>\d+)ms "
+    r"pending=(?P<pending>\d+)B(?: sockets=(?P<sockets>\d+))?",
+    "net_timeout": r"🚨 \[NET_TIMEOUT\] (?P<what>\w+)(?: fd=(?P<fd>\d+))? stalled=(?P<ms>\d+)ms "
+    r"pending=(?P<pending>\d+)B(?: sockets=(?P<sockets>\d+))?(?: \(timeout=(?P<limit>\d+)ms\))?",
+    "exec_stall": r"⏳ \[EXEC_STALL\] step=(?P<step>\d+)/(?P<steps>\d+) type=(?P<type>\S+) "
+    r"op=(?P<op>\S+) stalled=(?P<ms>\d+)ms doneThreads=(?P<done>\d+)/(?P<threads>\d+)",
+    "cannot_connect": r"Cannot connect to (?P<address>\S+) \((?P<reason>.*)\)",
+    "error": r"🚨 (?P<kind>Critical|Network|Execution) error: (?P<message>.*)",
+    "downgraded": r"⚠️ +Collective (?P<message>.*)",
+    "alarm": r"[🚨⏳] .*",
+    "debug": r"DEBUG: .*",
+}
+_COMPILED = {
+    kind: re.compile(pattern.replace("NUM", _NUMBER), re.DOTALL)
+    for kind, pattern in _PATTERNS.items()
+}
+# The marks that stand at the start of a line that dllama printed by itself.
+_MARKS = tuple("🔷🔶💡📄📀🧠💿📡🔀📊⭕🚁📦🔍📈🐌⚠⏳🚨")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One understood line; `kind` is a key of the grammar."""
+
+    kind: str
+    values: dict[str, str]
+
+    def word(self, name: str) -> str:
+        """A text; empty when the line has none."""
+        return self.values.get(name, "")
+
+    def whole(self, name: str) -> int:
+        """A whole number that the pattern demands."""
+        return int(self.values[name])
+
+    def maybe_whole(self, name: str) -> int | None:
+        """A whole number that the line may leave out."""
+        return int(self.values[name]) if name in self.values else None
+
+    def number(self, name: str) -> float | None:
+        """A number; None for nan and inf, which dllama prints for a phase without tokens.
+
+        >>> read_line("   tokens/s: nan (inf ms/tok)").number("per_s") is None
+        True
+        """
+        try:
+            value = float(self.values[name])
+        except ValueError:  # "nan(ind)" of a Windows runtime
+            return None
+        return value if math.isfinite(value) else None
+
+
+def clean(text: str) -> str:
+    r"""A line without its end, terminal colours and a byte order mark.
+
+    >>> clean("\x1b[32m🧠 CPU: avx2\x1b[0m\r\n")
+    '🧠 CPU: avx2'
+    """
+    return _ANSI.sub("", text.removeprefix("\ufeff")).rstrip("\r\n")
+
+
+def read_line(text: str) -> Line | None:
+    """What a cleaned line says; None when it is none of dllama's own lines.
+
+    >>> read_line("🔶 Pred    5 ms Sync   33 ms | Sent   200 kB Recv   197 kB | ef").word("piece")
+    'ef'
+    """
+    for kind, pattern in _COMPILED.items():
+        if kind == "pred":
+            match = pattern.fullmatch(text)
+        else:
+            match = pattern.fullmatch(text.rstrip())
+        if match is not None:
+            return Line(kind, {k: v for k, v in match.groupdict().items() if v is not None})
+    return None
+
+
+def looks_like_dllama(text: str) -> bool:
+    """Whether a line that could not be read starts like one of dllama's: cut or garbled."""
+    return text.startswith(_MARKS)
