@@ -19,12 +19,15 @@ import jinja2
 from markupsafe import Markup
 
 from pytest_dllama import (
+    report_advice,
     report_analysis,
     report_detail,
+    report_detail_tables,
     report_findings,
     report_markdown,
     report_quantities,
     report_resources,
+    report_status,
     report_tables,
     report_view,
 )
@@ -114,9 +117,12 @@ def _environment(language: str, folder: Path) -> jinja2.Environment:
         quantities=report_quantities,
         analysis=report_analysis,
         resources=report_resources,
+        status=report_status,
         findings=report_findings,
+        advice=report_advice,
         tables=report_tables,
         detail=report_detail,
+        detail_tables=report_detail_tables,
         counts=report_view.counts,
         verdict_of=report_view.verdict_of,
     )

@@ -1,8 +1,8 @@
 """Every statement the report can make, as values: a kind and its numbers, no wording.
 
 Each kind has a macro of the same name (in snake case) in `templates/LANG/sentences.md.j2`, and a
-test compares the two lists. Rules that decide *when* to say something are in report_analysis
-and report_findings.
+test compares the two lists. *When* to say something is decided in report_analysis,
+report_resources, report_status, report_findings and report_advice.
 """
 
 from __future__ import annotations

@@ -18,10 +18,11 @@ from pytest_dllama.record import (
     Verdict,
 )
 from pytest_dllama.report import render
+from pytest_dllama.report_advice import recommendations
 from pytest_dllama.report_analysis import at_node_count, comparison, conclusion, steps
 from pytest_dllama.report_compare import Spread, best, difference
 from pytest_dllama.report_detail import percentiles
-from pytest_dllama.report_findings import findings, knees, recommendations, thresholds
+from pytest_dllama.report_findings import findings, knees
 from pytest_dllama.report_quantities import SYNC_SHARE, TOKENS_PER_S, TOTAL_BYTES
 from pytest_dllama.report_resources import memory, variance, wire
 from pytest_dllama.report_sentences import (
@@ -52,6 +53,7 @@ from pytest_dllama.report_sentences import (
     WireChecked,
     WireMismatch,
 )
+from pytest_dllama.report_status import thresholds
 from pytest_dllama.report_view import RunView
 from tests.plugin.report_runs import cell, estimate, network, run
 
