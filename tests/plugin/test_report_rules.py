@@ -30,6 +30,7 @@ from pytest_dllama.report_sentences import (
     AvoidNodes,
     BestNodes,
     CellExcluded,
+    CheckLinks,
     CheckOutput,
     FasterModel,
     FewerNodes,
@@ -44,6 +45,7 @@ from pytest_dllama.report_sentences import (
     NothingCounts,
     OpGrowth,
     Plateau,
+    ReduceSync,
     Sentence,
     SharedCores,
     StepAttribution,
@@ -294,6 +296,15 @@ def test_shared_cores_are_a_caveat() -> None:
     assert said in recommendations(RunView.of(run(cells, nthreads=4)))
     assert said not in recommendations(RunView.of(run(cells, nthreads=2)))
     assert said not in recommendations(RunView.of(run(cells, nthreads=4, host_kind="ssh")))
+
+
+def test_network_advice_needs_a_network() -> None:
+    busy = network(sync_share=0.6, p50_ms=1.0, p95_ms=3.0)
+    cells = [cell("a", 2, [1], network=busy)]
+    on_links = recommendations(RunView.of(run(cells, host_kind="ssh")))
+    assert on_links == [ReduceSync("a", 2, 0.6), CheckLinks("a", 2, 1.0, 3.0)]
+    assert recommendations(RunView.of(run(cells))) == [ReduceSync("a", 2, 0.6)]
+    assert _kinds(recommendations(RunView.of(run(cells, nthreads=64)))) == [SharedCores]
 
 
 def test_difference_of_shares_is_in_points() -> None:

@@ -1,0 +1,179 @@
+"""The plugin at pytest's edge: help, ini keys, refusals, and silence where nobody asked for it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+# Loaded here, for a pytester run forgets what it imported; numpy cannot be loaded twice.
+import hypothesis  # noqa: F401
+import pytest
+
+import pytest_dllama.lab
+import pytest_dllama.models  # noqa: F401
+from pytest_dllama.config import SETTINGS
+
+GOLDEN = Path(__file__).parent.parent / "golden"
+MODEL = f"{GOLDEN / 'llama_q40.m'}:{GOLDEN / 'golden.t'}"
+A_CELL = "def test_it(cell):\n    pass\n"
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester) -> pytest.Pytester:
+    """A project whose one test reads cells; it is never measured here."""
+    pytester.makepyfile(A_CELL)
+    return pytester
+
+
+@pytest.mark.parametrize("option", SETTINGS, ids=lambda option: option.name)
+def test_help_explains_every_option(option, request) -> None:
+    text = request.getfixturevalue("help_text")
+    assert f"{option.flag}={option.metavar}" in text
+    assert option.key in text
+
+
+@pytest.fixture(scope="module")
+def help_text(tmp_path_factory) -> str:
+    command = [sys.executable, "-m", "pytest", "--help"]
+    folder = tmp_path_factory.mktemp("help")
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--nodes", "0"], "ERROR: --nodes 0: 0 is no cluster; a count includes the root*"),
+        (["--nodes", "2,x"], "ERROR: --nodes 2,x: 'x' is no whole number"),
+        (
+            ["--models", "no/model.m:no/tok.t"],
+            "ERROR: --models no/model.m:no/tok.t: no file *no/model.m; give the path of a .m*",
+        ),
+        (
+            ["--models", "huge"],
+            "ERROR: --models huge: no shipped model of this name *synthetic:SHAPE",
+        ),
+        (
+            ["--models", "synthetic:llama-9t"],
+            "ERROR: *unknown shape 'llama-9t'; one of llama-160m*",
+        ),
+        (
+            ["--models", MODEL, "--nodes", "2,16"],
+            "ERROR: *16 nodes: this model runs on 1 to 8 nodes*ask for fewer nodes",
+        ),
+        (
+            ["--models", MODEL, "--steps", "3"],
+            "ERROR: --prompt has * tokens and --steps is 3: *use --steps * or more*",
+        ),
+        (["--models", MODEL, "--thresholds", "limits.toml"], "ERROR: *did you mean 'tpot_ms'?"),
+        (["--models", MODEL, "--thresholds", "none.toml"], "ERROR: *none.toml: cannot be read*"),
+    ],
+)
+def test_what_cannot_be_is_refused_before_anything_starts(
+    project: pytest.Pytester, options: list[str], message: str
+) -> None:
+    project.makefile(".toml", limits="[defaults]\ntpot_mss = 3\n")
+    result = project.runpytest(*options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])
+    assert not (project.path / "report").exists()
+
+
+def test_a_broken_model_file_is_refused(project: pytest.Pytester) -> None:
+    (project.path / "broken.m").write_bytes(b"not a model")
+    result = project.runpytest("--models", f"broken.m:{GOLDEN / 'golden.t'}")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --models broken.m:*"])
+
+
+def test_ini_keys_and_the_flag_wins(project: pytest.Pytester) -> None:
+    project.makeini(
+        f"[pytest]\ndllama_nodes = 1,2\ndllama_models = {MODEL}\ndllama_repeats = 7\n"
+        "dllama_sync_mode = invariant\n"
+    )
+    result = project.runpytest("--collect-only", "--nodes", "4")
+    result.stdout.fnmatch_lines(
+        ["dllama: 1 cells (llama_q40-4), 7 repeats of 64 steps, q80 buffers, sync mode invariant"]
+    )
+
+
+def test_a_bad_ini_value_is_refused(project: pytest.Pytester) -> None:
+    project.makeini("[pytest]\ndllama_repeats = few\n")
+    result = project.runpytest()
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: --repeats few is no whole number"])
+
+
+def test_paths_of_ini_keys_start_at_the_ini_file(project: pytest.Pytester, monkeypatch) -> None:
+    (project.path / "m.m").symlink_to(GOLDEN / "llama_q40.m")
+    (project.path / "m.t").symlink_to(GOLDEN / "golden.t")
+    project.makeini("[pytest]\ndllama_models = m.m:m.t\n")
+    below = project.mkdir("below")
+    monkeypatch.chdir(below)
+    result = project.runpytest("--collect-only", "--nodes", "2", "..")
+    result.stdout.fnmatch_lines(["dllama: 1 cells (m-2)*"])
+
+
+def test_only_selected_cells_are_planned(project: pytest.Pytester) -> None:
+    result = project.runpytest(
+        "--collect-only", "--models", MODEL, "--nodes", "2,4", "-k", "llama_q40-2"
+    )
+    result.stdout.fnmatch_lines(["dllama: 1 cells (llama_q40-2)*"])
+
+
+def test_collecting_starts_nothing(project: pytest.Pytester) -> None:
+    result = project.runpytest("--collect-only", "--models", MODEL)
+    assert result.ret == 0
+    assert not (project.path / "report").exists()
+
+
+UNRELATED = """
+    import sys
+    import pytest
+
+    @pytest.mark.parametrize("cell", ["A1", "B2"])
+    def test_a_spreadsheet(cell):
+        assert len(cell) == 2
+
+    @pytest.fixture
+    def scaling():
+        return 3
+
+    def test_a_picture(scaling):
+        assert scaling == 3
+
+    def test_nothing_heavy_was_imported():
+        heavy = {"numpy", "numba", "pydantic", "rich", "engine", "psutil"}
+        assert heavy.isdisjoint(sys.modules)
+"""
+
+
+def test_an_unrelated_project_notices_nothing(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(UNRELATED)
+    result = pytester.runpytest_subprocess("-p", "no:benchmark")
+    result.assert_outcomes(passed=4)
+    result.stdout.no_fnmatch_line("*dllama:*")
+    assert {"report", ".benchmarks"}.isdisjoint(path.name for path in pytester.path.iterdir())
+
+
+def test_a_flag_that_another_plugin_took_gets_a_prefix(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(other="def pytest_addoption(parser):\n    parser.addoption('--seed')\n")
+    pytester.syspathinsert()
+    result = pytester.runpytest_subprocess("-p", "other", "--help")
+    result.stdout.fnmatch_lines(["*--dllama-seed=N*"])
+
+
+def test_an_unknown_metric_of_a_marker(pytester: pytest.Pytester) -> None:
+    """A marker is read when its test runs; its error names the marker."""
+    pytester.makepyfile(
+        """
+        import pytest
+        from pytest_dllama import fixtures
+
+        @pytest.mark.dllama_threshold(tpot=3)
+        def test_it(request):
+            with pytest.raises(pytest.UsageError, match="dllama_threshold.*unknown metric 'tpot'"):
+                fixtures._marked(request.node)
+        """
+    )
+    pytester.runpytest("--strict-markers").assert_outcomes(passed=1)
