@@ -96,10 +96,15 @@ def _speed(item: tuple[int, Estimate]) -> float:
 
 
 def _network_advice(view: RunView) -> Iterator[Sentence]:
+    """Only where the waiting is the network's: on shared cores it is the scheduler's."""
+    if shared_cores(view):
+        return
     for model in view.models:
         shares = series(view, model, SYNC_SHARE)
         worst = max(shares, key=_speed, default=None)
         if worst is not None and worst[1].value >= SYNC_HEAVY:
             yield ReduceSync(model, worst[0], worst[1].value)
+    if view.run.request.host_kind == "local":  # no link to check
+        return
     for seen in variance(view):
         yield CheckLinks(seen.model, seen.nodes, seen.p50_ms, seen.p95_ms)
