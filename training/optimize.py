@@ -129,7 +129,7 @@ class Run:
             group["lr"] = self.recipe.lr(step)
         loss = next_token_loss(self.model, self._batch(step))
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.recipe.gradient_clip)
         self.optimizer.step()
         return float(loss.detach())

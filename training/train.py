@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,14 +11,14 @@ import torch
 
 from engine.quants import FloatType
 from engine.tokenizer import read_tokenizer
-from training import evaluation, measure
-from training.card import CardFacts, FileFacts, Perplexities, Sample, render
+from training import evaluation, measure, world
+from training.card import CardFacts, Consistency, FileFacts, Perplexities, Sample, render
 from training.corpus import BOS, EOS, Corpus, make_corpus, pack
 from training.export import Weights, export_model, export_tokenizer
 from training.llama import Llama
 from training.optimize import Recipe, Run
 from training.shape import ModelShape
-from training.stories import vocabulary
+from training.stories import WORD, vocabulary
 
 MODELS = Path(__file__).parent.parent / "engine" / "models"
 PROMPTS = ("One morning, Mina", "One evening, Tom", "Every day, Lily", "Once upon a time, Leo")
@@ -92,7 +93,8 @@ def _facts(run: Run, corpus: Corpus, files: tuple[Path, Path], work_dir: Path) -
         training_s=round(run.progress.elapsed_s, 1),
         final_loss=sum(last) / len(last),
         perplexities=_perplexities(run, corpus, files[0], work_dir),
-        samples=_samples(*files),
+        consistency=_consistency(*files),
+        samples=tuple(_continue(*files, PROMPTS)),
         files=tuple(FileFacts.of(path) for path in files),
     )
 
@@ -119,13 +121,24 @@ def _perplexities(
     )
 
 
-def _samples(model_path: Path, tokenizer_path: Path) -> tuple[Sample, ...]:
+def _continue(model_path: Path, tokenizer_path: Path, prompts: Iterable[str]) -> Iterator[Sample]:
+    """Greedy continuations by the exported files; one that does not end has `SAMPLE_TOKENS`."""
     node, tokenizer = measure.OneNode(model_path, FloatType.Q80), read_tokenizer(tokenizer_path)
-    samples = []
-    for prompt in PROMPTS:
+    for prompt in prompts:
         ids = node.greedy(tokenizer.encode(prompt), SAMPLE_TOKENS, EOS)
-        samples.append(Sample(prompt, tokenizer.decode(ids).decode()))
-    return tuple(samples)
+        yield Sample(prompt, tokenizer.decode(ids).decode(), ended=len(ids) < SAMPLE_TOKENS)
+
+
+def _consistency(model_path: Path, tokenizer_path: Path) -> Consistency:
+    prompts = [f"One morning, {name}" for name in world.PEOPLE]
+    samples = list(_continue(model_path, tokenizer_path, prompts))
+    words = [set(WORD.findall(sample.prompt + sample.continuation)) for sample in samples]
+    return Consistency(
+        n_stories=len(samples),
+        n_ended=sum(sample.ended for sample in samples),
+        n_in_vocabulary=sum(story <= vocabulary() for story in words),
+        n_same_people=sum(len(story & set(world.PEOPLE)) == 2 for story in words),
+    )
 
 
 if __name__ == "__main__":

@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from training.card import CardFacts, FileFacts, Perplexities, Sample, read_facts, render
+from training.card import (
+    CardFacts,
+    Consistency,
+    FileFacts,
+    Perplexities,
+    Sample,
+    read_facts,
+    render,
+)
 from training.shape import ModelShape
 
 
@@ -29,7 +37,8 @@ def facts(path: Path) -> CardFacts:
         training_s=90.0,
         final_loss=0.25,
         perplexities=(Perplexities("the engine", 2, 400, 2.0, 2.02),),
-        samples=(Sample("One morning, Mina", ' said "{hello}".'),),
+        consistency=Consistency(24, 23, 22, 21),
+        samples=(Sample("One morning, Mina", ' said "{hello}".', ended=True),),
         files=(FileFacts.of(path),),
     )
 
@@ -41,6 +50,7 @@ def test_card_shows_the_measured_numbers(tmp_path: Path) -> None:
     assert f"| tiny.m | 7 | `{digest}` |" in card
     assert '> **One morning, Mina** said "{hello}".' in card
     assert "| training time | 1.5 minutes |" in card
+    assert "23 end by themselves, 22 use only" in card
 
 
 def test_json_block_holds_the_same_facts(tmp_path: Path) -> None:
