@@ -33,6 +33,10 @@ _LENGTH = struct.Struct("<I")
 MAX_TEXT_BYTES = 1 << 20
 
 
+class HandshakeCut(HandshakeError):
+    """The other side closed before the end: it may be ending, or have too many callers."""
+
+
 class DialerRole(IntEnum):
     """What a dialer wants of a worker."""
 
@@ -70,6 +74,7 @@ def dial(
 
     Raises:
         HandshakeError: what listens there is no worker, of another version, or of another cluster.
+        HandshakeCut: it closed the connection before one could tell.
     """
     until = _Deadline(sock, timeout_s)
     try:
@@ -92,7 +97,7 @@ def dial(
             "is that a dllama-py worker?"
         ) from None
     except (OSError, EOFError) as error:
-        raise HandshakeError(f"{address} ended the handshake: {error}") from None
+        raise HandshakeCut(f"{address} ended the handshake: {error}") from None
     except (ValueError, TypeError, KeyError) as error:
         raise HandshakeError(f"{address} sent a welcome that cannot be read: {error}") from None
 

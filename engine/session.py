@@ -11,7 +11,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from engine.errors import HandshakeError, WireError
-from engine.handshake import HANDSHAKE_TIMEOUT_S, DialerRole, WorkerInfo, dial
+from engine.handshake import (
+    HANDSHAKE_TIMEOUT_S,
+    DialerRole,
+    HandshakeCut,
+    WorkerInfo,
+    dial,
+)
 from engine.quants import FloatType
 from engine.sharding import ShardPlan
 
@@ -147,6 +153,9 @@ def _try_to_reach(
         return str(getattr(error, "strerror", None) or error), False
     try:
         info = dial(sock, role, token, format_address(address), HANDSHAKE_TIMEOUT_S)
+    except HandshakeCut as error:
+        sock.close()
+        return str(error), False
     except BaseException:
         sock.close()
         raise
