@@ -38,9 +38,22 @@ def main(argv: list[str] | None = None) -> None:
     model_path, tokenizer_path = options.output / "tiny.m", options.output / "tiny.t"
     export_model(model_path, weights, run.model.shape, FloatType.Q40)
     export_tokenizer(tokenizer_path, corpus.vocabulary)
-    card = render(_facts(run, corpus, (model_path, tokenizer_path), options.work_dir))
+    files = (model_path, tokenizer_path)
+    card = render(_facts(_command(options), run, corpus, files, options.work_dir))
     (options.output / "tiny.md").write_text(card, encoding="utf-8")
     print(f"wrote {model_path}, {tokenizer_path} and the card")
+
+
+def _command(options: argparse.Namespace) -> str:
+    """The command that makes the same files, with the flags that decide them."""
+    defaults = vars(_parser().parse_args([]))
+    flags = {
+        name: value
+        for name, value in vars(options).items()
+        if name not in ("work_dir", "output") and value != defaults[name]
+    }
+    words = [f" --{name.replace('_', '-')} {value}" for name, value in flags.items()]
+    return "python -m training.train" + "".join(words)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -76,12 +89,14 @@ def _weights(model: Llama) -> Weights:
     return {name: value.detach().numpy() for name, value in model.named_parameters()}
 
 
-def _facts(run: Run, corpus: Corpus, files: tuple[Path, Path], work_dir: Path) -> CardFacts:
+def _facts(
+    command: str, run: Run, corpus: Corpus, files: tuple[Path, Path], work_dir: Path
+) -> CardFacts:
     """Measure everything the card states."""
     losses, shape = run.progress.losses, run.model.shape
     last = losses[-FINAL_LOSS_STEPS:]
     return CardFacts(
-        command="python -m training.train",
+        command=command,
         torch=torch.__version__.split("+")[0],
         recipe=asdict(run.recipe),
         shape=asdict(shape) | {"head_dim": shape.head_dim},

@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import engine
@@ -131,3 +132,11 @@ def test_default_prompt_keeps_its_people(tokenizer: Tokenizer, node: OneNode) ->
     assert len(named) == 2, "a hero and a friend"
     assert words.count("Mina") >= 4
     assert "she" in [word.lower() for word in words]
+
+
+def test_every_greedy_choice_is_clear(tokenizer: Tokenizer, node: OneNode) -> None:
+    """A near tie would make node counts disagree without either being wrong."""
+    prompt = tokenizer.encode(PROMPT)
+    ids = node.greedy(prompt, 128, 1023)
+    logits = np.sort(node.logits([*prompt, *ids])[len(prompt) - 1 : -1], axis=1)
+    assert (logits[:, -1] - logits[:, -2]).min() > 0.15
