@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from copy import copy
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.errors import ModelFileError
-from engine.kernels import matmul, packing, q40, quantize
+from engine.kernels import ops, packing, q40, quantize
 from engine.quants import Q_BLOCK, FloatType
 from engine.threads import ThreadTeam
 
@@ -26,6 +25,7 @@ class Activations:
     """
 
     def __init__(self, n_batches: int, n: int, buffer_type: FloatType, weight_type: FloatType):
+        self.n = n
         self.is_q80 = buffer_type is FloatType.Q80
         self.reads_q80 = self.is_q80 and weight_type in (FloatType.Q40, FloatType.Q80)
         blocks = n // Q_BLOCK if self.is_q80 else 0
@@ -60,13 +60,15 @@ class Activations:
         part.sums, part.floats = self.sums[rows], self.floats[rows]
         return part
 
-    def inputs(self, tokens: int) -> tuple[npt.NDArray[Any], ...]:
-        """The kernels' input arguments."""
-        if self._needs_sums:
-            return self.values[:tokens], self.scales[:tokens], self.sums[:tokens]
-        if self.reads_q80:
-            return self.values[:tokens], self.scales[:tokens]
-        return (self.floats[:tokens],)
+    def fields(self) -> tuple[int, ...]:
+        """How the kernels' operations find it: n, flags and the addresses of its arrays."""
+        flags = (
+            ops.IS_Q80 * self.is_q80
+            + ops.NEEDS_SUMS * self._needs_sums
+            + ops.NEEDS_FLOATS * (self.is_q80 and not self.reads_q80)
+        )
+        arrays = self.values, self.scales, self.sums, self.floats
+        return self.n, flags, *(int(array.ctypes.data) for array in arrays)
 
     @property
     def nbytes(self) -> int:
@@ -74,15 +76,17 @@ class Activations:
         return sum(a.nbytes for a in (self.values, self.scales, self.sums, self.floats))
 
 
-_KERNELS: dict[tuple[FloatType, bool], Callable[..., None]] = {
-    (FloatType.Q40, True): q40.q40_q80,
-    (FloatType.Q80, True): matmul.q80_q80,
-    (FloatType.Q40, False): matmul.q40_f32,
-    (FloatType.Q80, False): matmul.q80_f32,
-    (FloatType.F16, False): matmul.f16_f32,
-    (FloatType.F32, False): matmul.f32_f32,
+_MATMULS: dict[tuple[FloatType, bool], int] = {
+    (FloatType.Q40, True): ops.Q40_Q80,
+    (FloatType.Q80, True): ops.Q80_Q80,
+    (FloatType.Q40, False): ops.Q40_F32,
+    (FloatType.Q80, False): ops.Q80_F32,
+    (FloatType.F16, False): ops.F16_F32,
+    (FloatType.F32, False): ops.F32_F32,
 }
-_GRAIN = q40.LANES  # rows; parts of a matrix start at multiples of it
+_GRAIN = 2 * q40.LANES  # rows; parts of a matrix start at multiples of it
+_CHUNK_BYTES = 1 << 17
+_MIN_CHUNKS = 16
 
 
 class Linear:
@@ -116,10 +120,32 @@ class Linear:
                 "the file is damaged or was converted wrongly: convert the model again"
             )
 
+    def operation(self, x: Activations, out: Floats) -> npt.NDArray[np.int64]:
+        """The product as a row of a table of operations; out (n_batches, rows)."""
+        assert out.flags.c_contiguous
+        addresses = [array.ctypes.data for array in self.packed]
+        row = np.zeros(ops.WIDTH, np.int64)
+        row[: ops.FIRST + 4] = (
+            _MATMULS[self.float_type, x.reads_q80],
+            self.rows,
+            0,
+            self._rows_a_chunk(),
+            addresses[0],
+            addresses[-1],  # the deltas, where there are any
+            self.rows,
+            out.ctypes.data,
+        )
+        row[ops.FIRST + 4 : ops.FIRST + 10] = x.fields()
+        return row
+
+    def _rows_a_chunk(self) -> int:
+        by_size = _CHUNK_BYTES // max(1, self.nbytes // self.rows)
+        rows = max(1, min(by_size, self.rows // _MIN_CHUNKS))
+        return -(-rows // _GRAIN) * _GRAIN
+
     def apply(self, x: Activations, out: Floats, team: ThreadTeam) -> None:
         """out (tokens, rows) = x W^T."""
-        kernel = _KERNELS[self.float_type, x.reads_q80]
-        team.run(kernel, (*self.packed, *x.inputs(out.shape[0]), out), self.rows, _GRAIN)
+        team.run_one(self.operation(x, out), out.shape[0])
 
     @property
     def nbytes(self) -> int:

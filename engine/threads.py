@@ -1,88 +1,104 @@
-"""A small team of threads that share out the rows of one kernel call; sleeping, never spinning."""
+"""A team of threads that share out tables of operations inside compiled code.
+
+The helpers are Python threads that stay in `kernels.team`'s loop, without the GIL, until the team
+is closed. See there for how work is shared and how they sleep.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from functools import cache
 from typing import Any
 
-Kernel = Callable[..., None]
+import numpy as np
+import numpy.typing as npt
+
+from engine.kernels import q40
+from engine.kernels.cache import sources_digest
+from engine.kernels.ops import WIDTH
+from engine.kernels.team import (
+    CONTROL_WORDS,
+    IDLE,
+    TABLE,
+    TABLE_ROWS,
+    WORD,
+    dismiss,
+    make_work,
+)
+
+Table = npt.NDArray[np.int64]  # (operations, ops.WIDTH)
+_LINE_BYTES = 64
+
+
+@cache
+def _compiled_loop() -> Any:
+    return make_work(q40.variant(), sources_digest())
 
 
 class ThreadTeam:
-    """Runs a nogil kernel over [0, total) in one contiguous part per thread.
+    """Runs ranges of a table of operations; the calling thread works too.
 
-    The calling thread does the first part itself. Helpers sleep on a lock between calls, so that
-    nodes or threads that outnumber the cores do not take time from each other.
+    Args:
+        n_threads: threads in all, the caller among them.
     """
 
     def __init__(self, n_threads: int) -> None:
         self.n_threads = n_threads
-        self._helpers = [_Helper() for _ in range(n_threads - 1)]
+        self._work = _compiled_loop()
+        self._control = _aligned_words(CONTROL_WORDS)
+        self._control[WORD] = IDLE << 48
+        self._tables: list[Table] = []  # a late helper may still look at an old one
+        self._single = np.zeros((1, WIDTH), np.int64)
+        self._helpers: list[threading.Thread] = []
 
-    def run(self, kernel: Kernel, args: tuple[Any, ...], total: int, grain: int = 1) -> None:
-        """Call `kernel(*args, first, last)` over parts of whole grains; returns when all are done.
+    def install(self, table: Table) -> None:
+        """From now on `run` means rows of this table, whose arrays the caller keeps alive."""
+        self._tables.append(table)
+        self._control[TABLE], self._control[TABLE_ROWS] = table.ctypes.data, len(table)
 
-        Raises whatever a part raised.
+    def run(self, first: int, last: int, tokens: int, pos: int = 0, row: int = 0) -> None:
+        """Run operations [first, last) of the table one after another.
+
+        Args:
+            first: first operation.
+            last: one past the last operation.
+            tokens: tokens in the batch.
+            pos: position of the first token.
+            row: first row of x that a norm reads.
         """
-        n_grains = -(-total // grain)
-        n_parts = min(self.n_threads, n_grains)
-        if n_parts <= 1:
-            if total:
-                kernel(*args, 0, total)
-            return
-        bounds = [min(n_grains * i // n_parts * grain, total) for i in range(n_parts + 1)]
-        busy = self._helpers[: n_parts - 1]
-        for helper, first, last in zip(busy, bounds[1:-1], bounds[2:], strict=True):
-            helper.start(kernel, (*args, first, last))
-        try:
-            kernel(*args, bounds[0], bounds[1])
-        finally:
-            errors = [helper.wait() for helper in busy]
-        for error in errors:
-            if error is not None:
-                raise error
+        if len(self._helpers) < self.n_threads - 1:
+            self._start()
+        if first < last:
+            self._work(self._control, True, first, last, tokens, pos, row)
+
+    def run_one(self, op: Table, tokens: int) -> None:
+        """Run one operation that is in no table, int64 (WIDTH,)."""
+        table, rows = self._control[TABLE], self._control[TABLE_ROWS]
+        self._single[0] = op
+        self._control[TABLE], self._control[TABLE_ROWS] = self._single.ctypes.data, 1
+        self.run(0, 1, tokens)
+        self._control[TABLE], self._control[TABLE_ROWS] = table, rows
+
+    def _start(self) -> None:
+        while len(self._helpers) < self.n_threads - 1:
+            helper = threading.Thread(
+                target=self._work,
+                args=(self._control, False, 0, 0, 0, 0, 0),
+                name="dllama-kernel",
+                daemon=True,
+            )
+            helper.start()
+            self._helpers.append(helper)
 
     def close(self) -> None:
         """Let the helpers end."""
+        dismiss(self._control)
         for helper in self._helpers:
-            helper.stop()
+            helper.join()
+        self._helpers.clear()
 
 
-class _Helper:
-    """One sleeping thread; `start` hands it a call, `wait` waits for its end."""
-
-    def __init__(self) -> None:
-        self._go, self._done = threading.Lock(), threading.Lock()
-        self._go.acquire()
-        self._done.acquire()
-        self._call: tuple[Kernel, tuple[Any, ...]] | None = None
-        self._error: BaseException | None = None
-        threading.Thread(target=self._loop, name="dllama-kernel", daemon=True).start()
-
-    def start(self, kernel: Kernel, args: tuple[Any, ...]) -> None:
-        self._call = (kernel, args)
-        self._go.release()
-
-    def wait(self) -> BaseException | None:
-        self._done.acquire()
-        error, self._error = self._error, None
-        return error
-
-    def stop(self) -> None:
-        self._call = None
-        self._go.release()
-
-    def _loop(self) -> None:
-        while True:
-            self._go.acquire()
-            if self._call is None:
-                return
-            kernel, args = self._call
-            self._call = None
-            try:
-                kernel(*args)
-            except BaseException as error:  # handed to the caller of run()
-                self._error = error
-            del kernel, args  # the arrays must not outlive the call
-            self._done.release()
+def _aligned_words(n: int) -> Table:
+    raw = np.zeros(8 * n + _LINE_BYTES, np.uint8)
+    start = -raw.ctypes.data % _LINE_BYTES
+    return raw[start : start + 8 * n].view(np.int64)

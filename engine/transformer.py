@@ -5,16 +5,20 @@ Knows nothing of sockets, tokens or files: float vectors in, a slice of logits o
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 
 from engine.collectives import Exchanger, MeshCollective
 from engine.errors import RequestError
-from engine.kernels import attention, layers
+from engine.kernels import layers
 from engine.kv_cache import KVCache
 from engine.linear import Activations, Linear
 from engine.model_file import HiddenAct, RopeType
 from engine.moe import Indices, route, slots_by_expert
+from engine.program import Program
 from engine.quants import FloatType
 from engine.rope import rope_tables
 from engine.sharding import ShardPlan, Span, SyncMode
@@ -22,6 +26,7 @@ from engine.threads import ThreadTeam
 from engine.weights import RankWeights
 
 Floats = npt.NDArray[np.float32]
+_Stage = tuple[int, int, Callable[[int], None]]  # operations [first, last), then this, with tokens
 
 
 class Transformer:
@@ -46,9 +51,14 @@ class Transformer:
         self._weights = weights
         self._team = ThreadTeam(n_threads)
         self._collective = MeshCollective(rank, plan.world_size, links, plan.buffer_type)
+        # Alone, both modes are the same: what a rank would send itself goes no detour.
+        self._invariant = plan.sync_mode is SyncMode.INVARIANT and plan.world_size > 1
         self._epsilon = np.float32(config.norm_epsilon)
-        self._invariant = plan.sync_mode is SyncMode.INVARIANT
         self._allocate(kv_type)
+        self._stages: list[_Stage] = []
+        self._program = Program(config.norm_epsilon)
+        self._compile()
+        self._team.install(self._program.table())
 
     def _allocate(self, kv_type: FloatType) -> None:
         config, shard, n = self.config, self.shard, self.n_batches
@@ -58,10 +68,8 @@ class Transformer:
         self._cache = KVCache(
             config.n_layers, shard.kv_heads.size, self.max_seq_len, head_dim, kv_type
         )
-        self._half_cache = kv_type is FloatType.F16
         group = config.n_heads // config.n_kv_heads
-        local = np.arange(shard.heads.start, shard.heads.stop)
-        self._kv_of_head = local // group - shard.kv_heads.start
+        self._first_head = self._heads_by_kv(group)
         self._x = np.zeros((n, config.dim), np.float32)
         self._normed = np.zeros((n, config.dim), np.float32)
         self._input = Activations(n, config.dim, *kinds)
@@ -78,6 +86,107 @@ class Transformer:
         if config.is_moe:
             self._gate_input = Activations(n, config.dim, FloatType.F32, FloatType.F32)
             self._gate = np.zeros((n, config.n_experts), np.float32)
+
+    def _heads_by_kv(self, group: int) -> npt.NDArray[np.int64]:
+        """int64 (kv_heads + 1,): the first local query head that reads each local K/V head."""
+        heads, kv_heads = self.shard.heads, self.shard.kv_heads
+        starts = np.arange(kv_heads.start, kv_heads.stop + 1, dtype=np.int64) * group
+        return np.clip(starts, heads.start, heads.stop) - heads.start
+
+    # -- the program --------------------------------------------------------------------------
+
+    def _compile(self) -> None:
+        """Write all layers down as operations, with what Python does between them."""
+        first = 0
+        for layer in range(self.config.n_layers):
+            first = self._compile_attention(layer, first)
+            if self.config.is_moe:
+                first = self._stage(first, partial(self._mixture, layer))
+            else:
+                first = self._compile_feed_forward(layer, first)
+        self._layers_end = len(self._program)
+        if self._layers_end > first:
+            self._stage(first, _nothing)
+        weight = self._weights.linear("logits")
+        if weight is not None:
+            self._program.norm(self._x, self._weights.norm("final_norm"), self._normed, self._input)
+            self._program.matmul(weight, self._input, self._logits)
+
+    def _stage(self, first: int, then: Callable[[int], None]) -> int:
+        """End a stage here; the next one starts where it ends."""
+        last = len(self._program)
+        self._stages.append((first, last, then))
+        return last
+
+    def _compile_attention(self, layer: int, first: int) -> int:
+        weights, shard, program = self._weights, self.shard, self._program
+        config, head_dim = self.config, self.config.head_dim
+        qkv_weights = weights.linear("qkv", layer)
+        if qkv_weights is not None:
+            program.norm(self._x, weights.norm("block_norm_0", layer), self._normed, self._input)
+            program.matmul(qkv_weights, self._input, self._qkv)
+            if config.has_qk_norm:
+                spans = (
+                    ("block_norm_q", Span(0, shard.heads.size)),
+                    (
+                        "block_norm_k",
+                        Span(shard.heads.size, shard.heads.size + shard.kv_heads.size),
+                    ),
+                )
+                for name, span in spans:
+                    norm = weights.norm(name, layer)
+                    start = span.start * head_dim
+                    program.head_norms(self._qkv, norm, head_dim, start, span.size)
+            program.attention(
+                self._qkv,
+                self._cache.keys[layer],
+                self._cache.values[layer],
+                shard.heads.size,
+                self._first_head,
+                (self._cos, self._sin),
+                config.rope_type is RopeType.FALCON,
+                self._mixed,
+            )
+        columns = [rank.heads.scaled(head_dim) for rank in self.plan.ranks]
+        weight = weights.linear("wo", layer)
+        return self._compile_projection(self._mixed, self._mixed_input, weight, columns, first)
+
+    def _compile_feed_forward(self, layer: int, first: int) -> int:
+        weights, program = self._weights, self._program
+        w13 = weights.linear("w13", layer)
+        if w13 is not None:
+            program.norm(self._x, weights.norm("block_norm_1", layer), self._normed, self._input)
+            program.matmul(w13, self._input, self._gate_up)
+            silu = self.config.hidden_act is HiddenAct.SILU
+            into = None if self._invariant else self._hidden_input
+            program.activate(self._gate_up, self._hidden, silu, into)
+        columns = [rank.ffn for rank in self.plan.ranks]
+        weight = weights.linear("w2", layer)
+        return self._compile_projection(self._hidden, self._hidden_input, weight, columns, first)
+
+    def _compile_projection(
+        self,
+        local: Floats,
+        inputs: Activations,
+        weight: Linear | None,
+        columns: list[Span],
+        first: int,
+    ) -> int:
+        """x += W local, with W's columns (REDUCE) or rows (INVARIANT) spread over the ranks."""
+        program = self._program
+        if self._invariant:
+            first = self._stage(first, partial(self._gather, local, inputs, columns))
+        elif weight is not None and local is self._mixed:
+            program.load(local, inputs)
+        if weight is not None:
+            program.matmul(weight, inputs, self._partial)
+        if self.plan.world_size == 1:
+            is_q80 = self.plan.buffer_type is FloatType.Q80
+            program.add_cast(self._partial, self._x, is_q80)
+            return first
+        return self._stage(first, partial(self._combine, weight is not None))
+
+    # -- a step -------------------------------------------------------------------------------
 
     def forward(self, x: Floats, pos: int, n_logits: int) -> Floats:
         """Run a batch through all layers.
@@ -99,104 +208,34 @@ class Transformer:
                 f"{tokens} tokens at position {pos}: the limits are batches of {self.n_batches} "
                 f"and a context of {self.max_seq_len}; see --nbatches and --max-seq-len"
             )
-        stream = self._x[:tokens]
-        stream[:] = x
-        for layer in range(self.config.n_layers):
-            self._attention(stream, layer, pos)
-            if self.config.is_moe:
-                self._mixture(stream, layer)
-            else:
-                self._feed_forward(stream, layer)
-        return self._classify(stream[tokens - n_logits :])
+        self._x[:tokens] = x
+        run = self._team.run
+        for first, last, then in self._stages:
+            run(first, last, tokens, pos)
+            then(tokens)
+        run(self._layers_end, len(self._program), n_logits, row=tokens - n_logits)
+        return self._logits[:n_logits]
 
-    def _norm(self, x: Floats, weight: Floats) -> Floats:
-        out = self._normed[: x.shape[0]]
-        layers.rms_norm(x, weight, self._epsilon, out)
-        return out
+    def _gather(self, local: Floats, inputs: Activations, columns: list[Span], n: int) -> None:
+        self._collective.all_gather(local[:n], inputs, columns)
 
-    def _attention(self, x: Floats, layer: int, pos: int) -> None:
-        tokens, weights, shard = x.shape[0], self._weights, self.shard
-        qkv_weights = weights.linear("qkv", layer)
-        mixed = self._mixed[:tokens]
-        if qkv_weights is not None:
-            self._input.load(self._norm(x, weights.norm("block_norm_0", layer)))
-            qkv = self._qkv[:tokens]
-            qkv_weights.apply(self._input, qkv, self._team)
-            self._rotate(qkv, layer, pos)
-            keys, values = self._cache.keys[layer], self._cache.values[layer]
-            first_k = shard.heads.size * self.config.head_dim
-            first_v = first_k + shard.kv_heads.size * self.config.head_dim
-            store = attention.store_f16 if self._half_cache else attention.store_f32
-            store(qkv, keys, values, pos, first_k, first_v)
-            attend = attention.attend_f16 if self._half_cache else attention.attend_f32
-            args = (qkv, keys, values, self._kv_of_head, mixed, pos)
-            self._team.run(attend, args, shard.heads.size)
-        columns = [rank.heads.scaled(self.config.head_dim) for rank in self.plan.ranks]
-        self._project(x, mixed, self._mixed_input, weights.linear("wo", layer), columns)
-
-    def _rotate(self, qkv: Floats, layer: int, pos: int) -> None:
-        """Qwen3's norms of q and k, then rope, both in place."""
-        config, heads, kv_heads = self.config, self.shard.heads.size, self.shard.kv_heads.size
-        first_k = heads * config.head_dim
-        if config.has_qk_norm:
-            for name, first, n in (
-                ("block_norm_q", 0, heads),
-                ("block_norm_k", first_k, kv_heads),
-            ):
-                weight = self._weights.norm(name, layer)
-                layers.rms_norm_heads(qkv, weight, self._epsilon, first, n)
-        falcon = config.rope_type is RopeType.FALCON
-        rope = layers.rope_halves if falcon else layers.rope_neighbours
-        rope(qkv, self._cos, self._sin, pos, 0, heads + kv_heads)  # k stands right behind q
-
-    def _project(
-        self,
-        x: Floats,
-        local: Floats,
-        inputs: Activations,
-        weight: Linear | None,
-        columns: list[Span],
-    ) -> None:
-        """x += W local, with W's columns (REDUCE) or rows (INVARIANT) spread over the ranks."""
-        tokens = x.shape[0]
-        partial = self._partial[:tokens]
-        if self._invariant:
-            self._collective.all_gather(local, inputs, columns)
-        elif weight is not None:
-            inputs.load(local)
-        if weight is None:
-            partial[:] = 0.0
-        else:
-            weight.apply(inputs, partial, self._team)
-        self._combine(partial, x)
-
-    def _combine(self, partial: Floats, x: Floats) -> None:
+    def _combine(self, has_part: bool, tokens: int) -> None:
+        """x += everyone's part."""
+        part, x = self._partial[:tokens], self._x[:tokens]
+        if not has_part:
+            part[:] = 0.0
         if self._invariant:
             rows = [rank.dim_rows for rank in self.plan.ranks]
-            self._collective.all_gather_add(partial, x, rows)
+            self._collective.all_gather_add(part, x, rows)
         else:
-            self._collective.all_reduce(partial, x)
+            self._collective.all_reduce(part, x)
 
-    def _activate(self, w13: Linear, inputs: Activations, hidden: Floats) -> None:
-        """hidden (rows, local units) = act(w1 y) * (w3 y)."""
-        gate_up = self._gate_up[: hidden.shape[0]]
-        w13.apply(inputs, gate_up, self._team)
-        silu = self.config.hidden_act is HiddenAct.SILU
-        (layers.silu_mul if silu else layers.gelu_mul)(gate_up, hidden)
-
-    def _feed_forward(self, x: Floats, layer: int) -> None:
-        weights, hidden = self._weights, self._hidden[: x.shape[0]]
-        w13 = weights.linear("w13", layer)
-        if w13 is not None:
-            self._input.load(self._norm(x, weights.norm("block_norm_1", layer)))
-            self._activate(w13, self._input, hidden)
-        columns = [rank.ffn for rank in self.plan.ranks]
-        self._project(x, hidden, self._hidden_input, weights.linear("w2", layer), columns)
-
-    def _mixture(self, x: Floats, layer: int) -> None:
+    def _mixture(self, layer: int, tokens: int) -> None:
         """A MoE layer: every token's active experts, summed in the order of their indices."""
-        tokens, k = x.shape[0], self.config.n_active_experts
-        normed = self._norm(x, self._weights.norm("block_norm_1", layer))
+        k, normed = self.config.n_active_experts, self._normed[:tokens]
+        layers.rms_norm(
+            self._x[:tokens], self._weights.norm("block_norm_1", layer), self._epsilon, normed
+        )
         experts, expert_weights = self._route(normed, layer)
         self._input.load(normed)
         hidden = self._hidden[: tokens * k]
@@ -211,16 +250,16 @@ class Transformer:
             self._collective.all_gather(hidden, self._hidden_input, columns)
         else:
             self._hidden_input.load(hidden)
-        partial = self._partial[:tokens]
-        partial[:] = 0.0
+        total = self._partial[:tokens]
+        total[:] = 0.0
         scale = expert_weights.reshape(-1, 1)
         for expert, slots in slots_by_expert(experts):
             w2 = self._weights.linear("w2", layer, expert)
             if w2 is not None:
                 part = np.empty((len(slots), w2.rows), np.float32)
                 w2.apply(self._hidden_input.taken(slots), part, self._team)
-                partial[slots // k] += scale[slots] * part
-        self._combine(partial, x)
+                total[slots // k] += scale[slots] * part
+        self._combine(True, tokens)
 
     def _route(self, normed: Floats, layer: int) -> tuple[Indices, Floats]:
         gate_weights, gate = self._weights.linear("gate", layer), self._gate[: normed.shape[0]]
@@ -229,14 +268,17 @@ class Transformer:
         gate_weights.apply(self._gate_input, gate, self._team)
         return route(gate, self.config.n_active_experts)
 
-    def _classify(self, x: Floats) -> Floats:
-        logits = self._logits[: x.shape[0]]
-        weight = self._weights.linear("logits")
-        if weight is not None and x.shape[0]:
-            self._input.load(self._norm(x, self._weights.norm("final_norm")))
-            weight.apply(self._input, logits, self._team)
-        return logits
+    def _activate(self, w13: Linear, inputs: Activations, hidden: Floats) -> None:
+        """hidden (rows, local units) = act(w1 y) * (w3 y)."""
+        gate_up = self._gate_up[: hidden.shape[0]]
+        w13.apply(inputs, gate_up, self._team)
+        silu = self.config.hidden_act is HiddenAct.SILU
+        (layers.silu_mul if silu else layers.gelu_mul)(gate_up, hidden)
 
     def close(self) -> None:
         """End the helper threads."""
         self._team.close()
+
+
+def _nothing(tokens: int) -> None:
+    """What follows the last operations."""

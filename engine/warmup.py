@@ -14,6 +14,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from engine.kernels.cache import folder as config_folder
 from engine.model_file import ModelConfig, tensor_specs
 from engine.quants import FloatType
 from engine.sharding import ShardPlan, make_plan, slice_nbytes
@@ -65,10 +66,7 @@ def _zero_weights(plan: ShardPlan) -> RankWeights:
 @contextlib.contextmanager
 def _one_at_a_time() -> Iterator[None]:
     """A lock beside numba's cache; none where the cache has no folder of its own."""
-    folder = os.environ.get("NUMBA_CACHE_DIR")
-    if not folder:
-        yield
-        return
+    folder = config_folder()
     try:
         os.makedirs(folder, exist_ok=True)
         lock = open(os.path.join(folder, "warm-up.lock"), "w")

@@ -1,4 +1,4 @@
-"""Causal grouped-query attention over the local heads, for one token or a batch of them."""
+"""Causal grouped-query attention: the cache of K and V, and one token's heads against it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def store_f16(qkv: Any, keys: Any, values: Any, pos: int, first_k: int, first_v:
                 values[head, pos + token, i] = f32_to_f16(qkv[token, first_v + head * head_dim + i])
 
 
-@njit(cache=True, nogil=True)
+@njit(nogil=True, error_model="numpy")
 def _softmax(scores: Any, ones: Any, n: int) -> None:
     """Softmax of scores[:n] in place; whole groups of 8 by `fast_exp`, the rest exactly."""
     peak = scores[0]
@@ -61,67 +61,64 @@ def _softmax(scores: Any, ones: Any, n: int) -> None:
         scores[i] *= inverse
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def attend_f32(
-    qkv: Any, keys: Any, values: Any, kv_of_head: Any, out: Any, pos: int, first: int, last: int
-) -> None:
-    """Attention of the heads [first, last).
+@njit(inline="always", fastmath={"contract"})
+def add_scaled(weight: np.float32, v: Any, mixed: Any) -> None:
+    """mixed (n,) += weight * v (n,), fused."""
+    for i in range(v.shape[0]):
+        mixed[i] += weight * v[i]
+
+
+@njit(nogil=True, error_model="numpy", fastmath={"contract"})
+def attend_f32(q: Any, keys: Any, values: Any, out: Any, first: int, last: int) -> None:
+    """Attention of one token's query heads [first, last), which share a K/V head.
+
+    K and V are read once for all of them.
 
     Args:
-        qkv: float32 (tokens, width); query heads stand first.
-        keys: float32 (kv_heads, positions, head_dim).
+        q: float32 (width,); query heads stand first.
+        keys: float32 (positions, head_dim), what the token sees.
         values: likewise.
-        kv_of_head: int64 (heads,): the local K/V head that each local query head reads.
-        out: float32 (tokens, heads * head_dim), columns of these heads written.
-        pos: position of the first token; token t sees positions 0 to pos + t.
+        out: float32 (heads * head_dim,), these heads' columns written.
         first: first head.
         last: one past the last head.
     """
-    head_dim = keys.shape[2]
+    n, head_dim = keys.shape
+    scores = np.empty((last - first, n), np.float32)
+    ones = np.ones(n, np.float32)
     root = np.sqrt(np.float32(head_dim))
-    scores = np.empty(pos + qkv.shape[0], np.float32)
-    ones = np.ones(scores.shape[0], np.float32)
-    for head in range(first, last):
-        k, v = keys[kv_of_head[head]], values[kv_of_head[head]]
-        start = head * head_dim
-        for token in range(qkv.shape[0]):
-            query = qkv[token, start : start + head_dim]
-            n = pos + token + 1
-            for t in range(n):
-                scores[t] = dot(query, k[t]) / root
-            _softmax(scores, ones, n)
-            mixed = out[token, start : start + head_dim]
-            mixed[:] = np.float32(0.0)
-            for t in range(n):
-                weight = scores[t]
-                for i in range(head_dim):
-                    mixed[i] += weight * v[t, i]
+    for t in range(n):
+        for head in range(last - first):
+            start = (first + head) * head_dim
+            scores[head, t] = dot(q[start : start + head_dim], keys[t]) / root
+    for head in range(last - first):
+        _softmax(scores[head], ones, n)
+    out[first * head_dim : last * head_dim] = np.float32(0.0)
+    for t in range(n):
+        for head in range(last - first):
+            start = (first + head) * head_dim
+            add_scaled(scores[head, t], values[t], out[start : start + head_dim])
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def attend_f16(
-    qkv: Any, keys: Any, values: Any, kv_of_head: Any, out: Any, pos: int, first: int, last: int
-) -> None:
+@njit(nogil=True, error_model="numpy", fastmath={"contract"})
+def attend_f16(q: Any, keys: Any, values: Any, out: Any, first: int, last: int) -> None:
     """The same over a cache of half-precision bits, uint16."""
-    head_dim = keys.shape[2]
+    n, head_dim = keys.shape
+    scores = np.empty((last - first, n), np.float32)
+    ones = np.ones(n, np.float32)
+    row = np.empty(head_dim, np.float32)
     root = np.sqrt(np.float32(head_dim))
-    key = np.empty(head_dim, np.float32)
-    scores = np.empty(pos + qkv.shape[0], np.float32)
-    ones = np.ones(scores.shape[0], np.float32)
-    for head in range(first, last):
-        k, v = keys[kv_of_head[head]], values[kv_of_head[head]]
-        start = head * head_dim
-        for token in range(qkv.shape[0]):
-            query = qkv[token, start : start + head_dim]
-            n = pos + token + 1
-            for t in range(n):
-                for i in range(head_dim):
-                    key[i] = f16_to_f32(k[t, i])
-                scores[t] = dot(query, key) / root
-            _softmax(scores, ones, n)
-            mixed = out[token, start : start + head_dim]
-            mixed[:] = np.float32(0.0)
-            for t in range(n):
-                weight = scores[t]
-                for i in range(head_dim):
-                    mixed[i] += weight * f16_to_f32(v[t, i])
+    for t in range(n):
+        for i in range(head_dim):
+            row[i] = f16_to_f32(keys[t, i])
+        for head in range(last - first):
+            start = (first + head) * head_dim
+            scores[head, t] = dot(q[start : start + head_dim], row) / root
+    for head in range(last - first):
+        _softmax(scores[head], ones, n)
+    out[first * head_dim : last * head_dim] = np.float32(0.0)
+    for t in range(n):
+        for i in range(head_dim):
+            row[i] = f16_to_f32(values[t, i])
+        for head in range(last - first):
+            start = (first + head) * head_dim
+            add_scaled(scores[head, t], row, out[start : start + head_dim])

@@ -13,22 +13,28 @@ from engine.kernels.lanes import dot
 _SQRT_2_OVER_PI = np.float32(0.7978845608028654)
 
 
-@njit(inline="always")
+@njit(inline="always", error_model="numpy")
 def _inverse_rms(x: Any, epsilon: Any) -> Any:
     mean = dot(x, x) / np.float32(x.shape[0])
     return np.float32(1.0) / np.sqrt(mean + epsilon)
 
 
+@njit(nogil=True, error_model="numpy")
+def norm_row(x: Any, weight: Any, epsilon: np.float32, out: Any) -> None:
+    """out (n,) = x (n,) / sqrt(mean(x^2) + epsilon) * weight (n,)."""
+    inverse = _inverse_rms(x, epsilon)
+    for i in range(x.shape[0]):
+        out[i] = weight[i] * (x[i] * inverse)
+
+
 @njit(cache=True, nogil=True)
 def rms_norm(x: Any, weight: Any, epsilon: np.float32, out: Any) -> None:
-    """out (rows, n) = x / sqrt(mean(x^2) + epsilon) * weight (n,), row by row."""
+    """The same for rows: x and out (rows, n)."""
     for row in range(x.shape[0]):
-        inverse = _inverse_rms(x[row], epsilon)
-        for i in range(x.shape[1]):
-            out[row, i] = weight[i] * (x[row, i] * inverse)
+        norm_row(x[row], weight, epsilon, out[row])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def rms_norm_heads(x: Any, weight: Any, epsilon: np.float32, first: int, n_heads: int) -> None:
     """Normalise heads in place: x (tokens, width), heads side by side from column `first`."""
     head_dim = weight.shape[0]
@@ -78,24 +84,35 @@ def rope_halves(x: Any, cos: Any, sin: Any, pos: int, first: int, n_heads: int) 
                 x[token, start + half + j] = a * s + b * c
 
 
+@njit(nogil=True, error_model="numpy")
+def silu_row(gate: Any, up: Any, out: Any) -> None:
+    """out (n,) = silu(gate) * up."""
+    one = np.float32(1.0)
+    for i in range(out.shape[0]):
+        out[i] = gate[i] / (one + fast_exp(-gate[i])) * up[i]
+
+
+@njit(nogil=True, error_model="numpy")
+def gelu_row(gate: Any, up: Any, out: Any) -> None:
+    """The same with GELU (tanh form), as dllama computes it."""
+    one = np.float32(1.0)
+    for i in range(out.shape[0]):
+        x = gate[i]
+        inner = _SQRT_2_OVER_PI * x * (one + np.float32(0.044715) * x * x)
+        out[i] = np.float32(0.5) * x * (one + np.tanh(inner)) * up[i]
+
+
 @njit(cache=True, nogil=True)
 def silu_mul(gate_up: Any, out: Any) -> None:
     """out (rows, n) = silu(gate) * up, with gate_up (rows, 2n) holding gate, then up."""
     n = out.shape[1]
-    one = np.float32(1.0)
     for row in range(out.shape[0]):
-        for i in range(n):
-            gate = gate_up[row, i]
-            out[row, i] = gate / (one + fast_exp(-gate)) * gate_up[row, n + i]
+        silu_row(gate_up[row, :n], gate_up[row, n:], out[row])
 
 
 @njit(cache=True, nogil=True)
 def gelu_mul(gate_up: Any, out: Any) -> None:
-    """The same with GELU (tanh form), as dllama computes it."""
+    """The same with GELU."""
     n = out.shape[1]
-    one = np.float32(1.0)
     for row in range(out.shape[0]):
-        for i in range(n):
-            gate = gate_up[row, i]
-            inner = _SQRT_2_OVER_PI * gate * (one + np.float32(0.044715) * gate * gate)
-            out[row, i] = np.float32(0.5) * gate * (one + np.tanh(inner)) * gate_up[row, n + i]
+        gelu_row(gate_up[row, :n], gate_up[row, n:], out[row])

@@ -1,4 +1,4 @@
-"""Casts between float32 vectors and the buffer types: Q80 apart (for products) or packed (wire)."""
+"""Casts of whole batches between float32 and Q80: apart (for products) or packed (on the wire)."""
 
 from __future__ import annotations
 
@@ -7,27 +7,11 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from engine.kernels.bits import f16_to_f32, f32_to_f16
+from engine.kernels.bits import f16_to_f32
+from engine.kernels.casts import add_block, cast_block, cast_q80, place_block
 
 _BLOCK = 32
 _Q80_BYTES = 34
-
-
-@njit(inline="always")
-def _block_delta(x: Any, row: int, start: int) -> np.float32:
-    """max|x| / 127 of one block of 32 values."""
-    peak = np.float32(0.0)
-    for i in range(_BLOCK):
-        peak = max(peak, abs(x[row, start + i]))
-    return peak / np.float32(127.0)
-
-
-@njit(inline="always")
-def _to_int8(value: np.float32) -> np.int8:
-    """Nearest integer, halves away from zero, as C's roundf."""
-    whole = np.int32(value)
-    rest = value - np.float32(whole)
-    return np.int8(whole + np.int32(rest >= np.float32(0.5)) - np.int32(rest <= np.float32(-0.5)))
 
 
 @njit(cache=True, nogil=True)
@@ -39,14 +23,9 @@ def quantize_q80(x: Any, values: Any, scales: Any) -> None:
         values: int8 (rows, n), written.
         scales: float32 (rows, n / 32), written: the deltas, rounded to half precision.
     """
+    nothing, none = np.empty(0, np.int32), np.empty(0, np.float32)
     for row in range(x.shape[0]):
-        for block in range(x.shape[1] // _BLOCK):
-            start = block * _BLOCK
-            delta = _block_delta(x, row, start)
-            inverse = np.float32(1.0) / delta if delta > 0 else np.float32(0.0)
-            scales[row, block] = f16_to_f32(f32_to_f16(delta))
-            for i in range(_BLOCK):
-                values[row, start + i] = _to_int8(x[row, start + i] * inverse)
+        cast_q80(x[row], values[row], scales[row], nothing, none, 0, 0, x.shape[1])
 
 
 @njit(cache=True, nogil=True)
@@ -54,9 +33,7 @@ def dequantize_q80(values: Any, scales: Any, x: Any) -> None:
     """Q80 values int8 (rows, n) and scales float32 (rows, n / 32) -> x float32 (rows, n)."""
     for row in range(x.shape[0]):
         for block in range(scales.shape[1]):
-            scale = scales[row, block]
-            for i in range(block * _BLOCK, (block + 1) * _BLOCK):
-                x[row, i] = np.float32(values[row, i]) * scale
+            place_block(values[row], block * _BLOCK, scales[row, block], x[row], block * _BLOCK)
 
 
 @njit(cache=True, nogil=True)
@@ -69,14 +46,10 @@ def pack_q80(x: Any, packed: Any) -> None:
     """
     for row in range(x.shape[0]):
         for block in range(x.shape[1] // _BLOCK):
-            start, at = block * _BLOCK, block * _Q80_BYTES
-            delta = _block_delta(x, row, start)
-            inverse = np.float32(1.0) / delta if delta > 0 else np.float32(0.0)
-            half = f32_to_f16(delta)
+            at = block * _Q80_BYTES
+            half, _ = cast_block(x[row], block * _BLOCK, packed[row], at + 2)
             packed[row, at] = np.uint8(half & np.uint16(0xFF))
             packed[row, at + 1] = np.uint8(half >> np.uint16(8))
-            for i in range(_BLOCK):
-                packed[row, at + 2 + i] = np.uint8(_to_int8(x[row, start + i] * inverse))
 
 
 @njit(inline="always")
@@ -86,25 +59,30 @@ def _packed_scale(packed: Any, row: int, at: int) -> np.float32:
 
 
 @njit(cache=True, nogil=True)
-def add_packed_q80(packed: Any, x: Any) -> None:
-    """x float32 (rows, n) += the values of packed uint8 (rows, n / 32 * 34)."""
+def add_packed_q80_columns(packed: Any, x: Any, first: int) -> None:
+    """Add packed values to a slice of x.
+
+    Args:
+        packed: uint8 (rows, m / 32 * 34), m columns.
+        x: float32 (rows, n), columns first to first + m changed.
+        first: first column.
+    """
     for row in range(x.shape[0]):
-        for block in range(x.shape[1] // _BLOCK):
-            start, at = block * _BLOCK, block * _Q80_BYTES
+        for block in range(packed.shape[1] // _Q80_BYTES):
+            at = block * _Q80_BYTES
             scale = _packed_scale(packed, row, at)
-            for i in range(_BLOCK):
-                x[row, start + i] += np.float32(np.int8(packed[row, at + 2 + i])) * scale
+            add_block(packed[row], at + 2, scale, x[row], first + block * _BLOCK)
 
 
 @njit(cache=True, nogil=True)
-def add_packed_q80_columns(packed: Any, x: Any, first: int) -> None:
-    """The same for a slice: packed holds the columns of x from `first` on."""
+def add_all_packed_q80(parts: Any, x: Any) -> None:
+    """x float32 (rows, n) += each of parts uint8 (ranks, rows, n / 32 * 34), in rank order."""
     for row in range(x.shape[0]):
-        for block in range(packed.shape[1] // _Q80_BYTES):
-            start, at = first + block * _BLOCK, block * _Q80_BYTES
-            scale = _packed_scale(packed, row, at)
-            for i in range(_BLOCK):
-                x[row, start + i] += np.float32(np.int8(packed[row, at + 2 + i])) * scale
+        for block in range(x.shape[1] // _BLOCK):
+            at = block * _Q80_BYTES
+            for rank in range(parts.shape[0]):
+                scale = _packed_scale(parts[rank], row, at)
+                add_block(parts[rank, row], at + 2, scale, x[row], block * _BLOCK)
 
 
 @njit(cache=True, nogil=True)
