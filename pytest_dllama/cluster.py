@@ -15,7 +15,7 @@ from pytest_dllama.hosts import STOP_GRACE_S, Host, HostError, HostProcess
 
 TOKEN_VARIABLE = "DLLAMA_PY_TOKEN"  # the name, not the secret
 START_TIMEOUT_S = 120.0
-PROBE_TIMEOUT_S = 10.0
+PROBE_TIMEOUT_S = 5.0
 
 
 class ClusterError(RuntimeError):
@@ -78,8 +78,8 @@ class Cluster:
         ranks = range(1, nodes)
         missing = [rank for rank in ranks if not self._is_healthy(rank)]
         started, failures = self._launch(missing)
-        for rank, process in started.items():
-            report(len(ranks) - len(missing) + len(self._workers), len(ranks))
+        for n_done, (rank, process) in enumerate(started.items()):
+            report(n_done, len(started))
             try:
                 self._workers[rank] = self._await_worker(rank, process)
             except ClusterError as error:

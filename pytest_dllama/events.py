@@ -56,6 +56,7 @@ class Start(_Event):
     version: str | None = None
     world_size: int = 1
     cpu: str | None = None
+    n_batches: int | None = None
 
 
 class Plan(_Event):
@@ -165,6 +166,17 @@ class NetworkOp(_Part):
     op: str
     operations: int
     bytes: int
+    avg_us: float | None = None
+
+
+class NetworkTotal(_Part):
+    """All operations of the root, from an engine that reports sums in place of durations."""
+
+    operations: int
+    avg_us: float | None = None
+    max_us: float | None = None
+    min_us: float | None = None
+    p50_us: float | None = None
 
 
 class Network(_Event):
@@ -173,6 +185,15 @@ class Network(_Event):
     event: Literal["network"]
     links: tuple[NetworkLink, ...] = ()
     ops: tuple[NetworkOp, ...] = ()
+    total: NetworkTotal | None = None
+
+
+class Note(_Event):
+    """What a reader must know of the figures; an invalid one forbids to believe them."""
+
+    event: Literal["note"]
+    text: str
+    invalid: bool = False
 
 
 class Error(_Event):
@@ -210,6 +231,7 @@ Event = Annotated[
     | Done
     | Rank
     | Network
+    | Note
     | Error
     | End
     | Listening,

@@ -121,6 +121,7 @@ class LocalProcess:
         self.name = name
         self.log_files: tuple[Path, ...] = (stdout_file, stderr_file)
         self._popen = popen
+        self._was_told_to_stop = False
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._reader = threading.Thread(
             target=self._read, args=(popen.stdout, stdout_file), name=f"read-{name}", daemon=True
@@ -162,8 +163,10 @@ class LocalProcess:
             return None
 
     def signal_stop(self) -> None:
-        """Ask the process and its children to end."""
-        self._signal(signal.SIGTERM)
+        """Ask the process and its children to end; once, for a second SIGTERM is a harsher one."""
+        if not self._was_told_to_stop:
+            self._was_told_to_stop = True
+            self._signal(signal.SIGTERM)
 
     def stop(self, grace_s: float = STOP_GRACE_S) -> None:
         """End the process and its children, by force after `grace_s`."""

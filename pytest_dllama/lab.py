@@ -78,6 +78,7 @@ class Lab:
         self._records: dict[CellKey, CellRecord] = {}
         self._cluster: Cluster | None = None
         self._archived = False
+        self._n_batches: int | None = None  # the engine's own choice, known from its events
 
     @property
     def logs(self) -> Path:
@@ -164,13 +165,15 @@ class Lab:
         self, cluster: Cluster, model: ModelUnderTest, key: CellKey, what: str, log: str
     ) -> RequestRun:
         self._progress.stage(f"{key}: {what}")
+        self._progress.detail("starting (a machine's first run compiles kernels)")
         return run_request(
             cluster, self._request(model), key.nodes, f"{key.id}.{log}.root", self._on_event
         )
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, LoadProgress):
-            self._progress.detail(f"{event.phase} {event.done:g}/{event.total:g} {event.unit}")
+            self._progress.detail(f"{event.phase}ing")
+            self._progress.bar(event.done, event.total)
         elif isinstance(event, Step):
             what = f"{event.index + 1} tokens" if event.phase == "pred" else "reading the prompt"
             self._progress.detail(what)
@@ -194,6 +197,7 @@ class Lab:
         self, key: CellKey, cluster: Cluster, runs: Sequence[RequestRun], oracle: _Oracle | None
     ) -> CellRecord:
         traces = [run.trace for run in runs]
+        self._n_batches = traces[0].start.n_batches if traces[0].start else None
         samples = tuple(recording.sample_of(trace) for trace in traces)
         median = traces[metrics.median_index([sample.rct_s for sample in samples])]
         figures = recording.cell_metrics(traces, samples)
@@ -273,6 +277,7 @@ class Lab:
             node_counts=config.node_counts,
             engine=self._backend.name,
             host_kind="local",
+            n_batches=self._n_batches,
         )
 
     def _notes(self) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ it that no capture stands in between.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Protocol, TextIO
@@ -75,14 +76,16 @@ class LiveLine:
         self._stage = ""
         self._detail = ""
         self._bar: tuple[float, float] | None = None
+        self._since_s = time.monotonic()
 
     def stage(self, text: str) -> None:
         """Show a new stage."""
         self._stage, self._detail, self._bar = text, "", None
+        self._since_s = time.monotonic()
 
     def detail(self, text: str) -> None:
         """Show how far the stage is."""
-        self._detail = text
+        self._detail, self._bar = text, None
 
     def bar(self, done: float, total: float) -> None:
         """Show a bar."""
@@ -107,12 +110,15 @@ class LiveLine:
             yield
 
     def _render(self) -> Table:
-        row = Table.grid(padding=(0, 1))
         cells: list[Spinner | ProgressBar | str] = [self._spinner, self._stage]
         if self._bar:
             done, total = self._bar
             cells.append(ProgressBar(total=total or 1, completed=done, width=BAR_WIDTH))
-        row.add_row(*cells, self._detail)
+        cells += [self._detail, f"{time.monotonic() - self._since_s:.0f} s"]
+        row = Table.grid(padding=(0, 1))
+        for _ in cells:
+            row.add_column(no_wrap=True, overflow="ellipsis")
+        row.add_row(*cells)
         return row
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 from pytest_dllama import metrics
 from pytest_dllama.events import NetworkLink, Step
@@ -126,28 +127,44 @@ def network_record(traces: Sequence[Trace], median: Trace) -> NetworkRecord | No
     counts = [link for step in median.steps for link in step.links]
     if not counts:
         return None
-    durations_ms = [us / 1e3 for step in median.steps for us in _durations_us(step)]
     links = tuple(_link_stats(link) for link in (median.network.links if median.network else ()))
     return NetworkRecord(
-        operations=len(durations_ms),
+        **_latencies(median),
         total_bytes=sum(link.payload_bytes + link.framing_bytes for link in counts),
         payload_bytes=sum(link.payload_bytes for link in counts),
         framing_bytes=sum(link.framing_bytes for link in counts),
         expected_payload_bytes=_expected_payload_bytes(median),
-        bytes_per_token=bytes_per_token(median) or 0.0,
+        bytes_per_token=bytes_per_token(median),
         sync_share=sync_share(median),
-        avg_ms=sum(durations_ms) / len(durations_ms) if durations_ms else None,
-        max_ms=max(durations_ms, default=None),
-        min_ms=min(durations_ms, default=None),
-        p50_ms=metrics.percentile(durations_ms, 50),
-        p95_ms=metrics.percentile(durations_ms, 95),
-        p99_ms=metrics.percentile(durations_ms, 99),
         bandwidth_mbps=root_bandwidth_mbps(median),
         slowest_peer=max(links, key=lambda link: link.avg_ms).peer if links else None,
         high_variance_peers=tuple(link.peer for link in links if _varies(link)),
         links=links,
         ops=_op_stats(traces),
     )
+
+
+def _latencies(trace: Trace) -> dict[str, Any]:
+    """Operations and their durations: of every single one, else the engine's own sums."""
+    durations_ms = [us / 1e3 for step in trace.steps for us in _durations_us(step)]
+    if durations_ms:
+        return {
+            "operations": len(durations_ms),
+            "avg_ms": sum(durations_ms) / len(durations_ms),
+            "max_ms": max(durations_ms),
+            "min_ms": min(durations_ms),
+            "p50_ms": metrics.percentile(durations_ms, 50),
+            "p95_ms": metrics.percentile(durations_ms, 95),
+            "p99_ms": metrics.percentile(durations_ms, 99),
+        }
+    total = trace.network.total if trace.network else None
+    names = ("avg", "max", "min", "p50", "p95", "p99")
+    values = {f"{name}_ms": _ms(getattr(total, f"{name}_us", None)) for name in names}
+    return {"operations": total.operations if total else 0, **values}
+
+
+def _ms(value_us: float | None) -> float | None:
+    return None if value_us is None else value_us / 1e3
 
 
 def _durations_us(step: Step) -> list[float]:
@@ -188,7 +205,7 @@ def _varies(link: LinkStats) -> bool:
 
 
 def _op_stats(traces: Sequence[Trace]) -> tuple[OpStats, ...]:
-    """Every duration of each kind of collective, over all repeats."""
+    """Every duration of each kind of collective, over all repeats; else the engine's averages."""
     durations_ms: defaultdict[str, list[float]] = defaultdict(list)
     moved_bytes: defaultdict[str, int] = defaultdict(int)
     for trace in traces:
@@ -197,8 +214,25 @@ def _op_stats(traces: Sequence[Trace]) -> tuple[OpStats, ...]:
                 durations_ms[op] += [us / 1e3 for us in durations_us]
         for op, op_bytes in _op_bytes(trace).items():
             moved_bytes[op] += op_bytes
+    if not durations_ms:
+        return _op_averages(traces[-1])
+    return tuple(_one_op(op, moved_bytes[op], ms) for op, ms in durations_ms.items() if ms)
+
+
+def _op_averages(trace: Trace) -> tuple[OpStats, ...]:
     return tuple(
-        _one_op(op, moved_bytes[op], values) for op, values in durations_ms.items() if values
+        OpStats(
+            op=op.op,
+            operations=op.operations,
+            bytes=op.bytes,
+            avg_ms=op.avg_us / 1e3,
+            p50_ms=None,
+            p95_ms=None,
+            p99_ms=None,
+            max_ms=None,
+        )
+        for op in (trace.network.ops if trace.network else ())
+        if op.avg_us is not None
     )
 
 

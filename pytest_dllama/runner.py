@@ -75,16 +75,30 @@ def run_request(
 def _read_lines(
     process: HostProcess, backend: Backend, timeout_s: float, on_event: Callable[[Event], None]
 ) -> list[str]:
+    """All lines up to the end of the output; the newest is shown a few times a second."""
     lines: list[str] = []
-    next_glance = 0.0
-    while (line := process.read_line(timeout_s)) is not None:
-        lines.append(line)
-        if time.monotonic() >= next_glance:
-            next_glance = time.monotonic() + GLANCE_S
-            event = backend.parse(line)
-            if event is not None:
-                on_event(event)
-    return lines
+    n_seen = 0
+    last_glance_s = last_line_s = time.monotonic()
+    while True:
+        try:
+            line = process.read_line(GLANCE_S)
+        except TimeoutError:
+            if time.monotonic() - last_line_s > timeout_s:
+                message = f"{process.name} printed nothing for {timeout_s:g} s"
+                raise TimeoutError(message) from None
+        else:
+            if line is None:
+                return lines
+            lines.append(line)
+            last_line_s = time.monotonic()
+        if len(lines) > n_seen and time.monotonic() - last_glance_s > GLANCE_S:
+            n_seen, last_glance_s = len(lines), time.monotonic()
+            _show(backend.parse(lines[-1]), on_event)
+
+
+def _show(event: Event | None, on_event: Callable[[Event], None]) -> None:
+    if event is not None:
+        on_event(event)
 
 
 def _parse(backend: Backend, lines: list[str]) -> list[Event]:

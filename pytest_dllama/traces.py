@@ -13,10 +13,12 @@ from pytest_dllama.events import (
     Error,
     Event,
     Network,
+    Note,
     Plan,
     Rank,
     Ready,
     RequestStart,
+    Start,
     Step,
 )
 
@@ -37,10 +39,12 @@ class Trace:
     request: RequestStart
     steps: tuple[Step, ...]
     done: Done
+    start: Start | None = None
     plan: Plan | None = None
     ready: Ready | None = None
     ranks: tuple[Rank, ...] = ()
     network: Network | None = None
+    notes: tuple[Note, ...] = ()
 
     @property
     def prefill_steps(self) -> tuple[Step, ...]:
@@ -74,6 +78,7 @@ def build_trace(events: Iterable[Event]) -> Trace:
     found: dict[type, Event] = {}
     steps: list[Step] = []
     ranks: list[Rank] = []
+    notes: list[Note] = []
     for event in events:
         if isinstance(event, Error):
             raise TraceError(event.message, event.type, event.rank)
@@ -81,9 +86,12 @@ def build_trace(events: Iterable[Event]) -> Trace:
             steps.append(event)
         elif isinstance(event, Rank):
             ranks.append(event)
+        elif isinstance(event, Note):
+            notes.append(event)
         else:
             found[type(event)] = event
     request, done = found.get(RequestStart), found.get(Done)
+    start = found.get(Start)
     plan, ready, network = found.get(Plan), found.get(Ready), found.get(Network)
     if not isinstance(request, RequestStart) or not isinstance(done, Done):
         raise TraceError(f"the engine's events end after {_last_phase(found, steps)}")
@@ -93,10 +101,12 @@ def build_trace(events: Iterable[Event]) -> Trace:
         request=request,
         steps=tuple(steps),
         done=done,
+        start=start if isinstance(start, Start) else None,
         plan=plan if isinstance(plan, Plan) else None,
         ready=ready if isinstance(ready, Ready) else None,
         ranks=tuple(sorted(ranks, key=lambda rank: rank.rank)),
         network=network if isinstance(network, Network) else None,
+        notes=tuple(notes),
     )
 
 

@@ -265,6 +265,7 @@ def repeat_faults(traces: Sequence[Trace]) -> list[str]:
 def faults(traces: Sequence[Trace], output: OutputRecord) -> tuple[str, ...]:
     """Every reason why a cell's figures may not be believed."""
     found = [] if output.status != "different" else [f"output: {output.note}"]
+    found += [note.text for note in traces[0].notes if note.invalid]
     found += repeat_faults(traces)
     for index, trace in enumerate(traces, start=1):
         found += [f"repeat {index}: {fault}" for fault in wire_faults(trace)]

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import doctest
+import re
 import tomllib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -101,3 +103,15 @@ def test_margin_and_verdict_agree(metric: str, limit: float, value: float) -> No
 
 def test_doctests() -> None:
     assert doctest.testmod(thresholds).failed == 0
+
+
+def test_the_shipped_file_limits_every_metric_of_the_suites() -> None:
+    suites = Path(__file__).parent.parent.parent / "suites"
+    shipped = {t.metric for t in load_thresholds(suites / "thresholds.toml").of("tiny", 8)}
+    read = {
+        metric
+        for path in suites.glob("test_*.py")
+        for metric in re.findall(r'threshold\("(\w+)"\)', path.read_text())
+    }
+    assert read
+    assert shipped == read

@@ -1,0 +1,137 @@
+"""The real dllama (C++), upstream and fork: its command lines, its text, its workers' habits.
+
+A worker of it serves one root at a time and listens anew after each: a connection that only looks
+whether it is there would be taken for a root. So readiness is what it prints, never a probe.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Sequence
+
+from pytest_dllama.backends import EngineRequest, WorkerNotReady
+from pytest_dllama.dllama_events import run_events
+from pytest_dllama.dllama_lines import clean, read_line
+from pytest_dllama.dllama_log import parse_lines
+from pytest_dllama.events import Error, Event, Listening, Step
+from pytest_dllama.hosts import HostProcess
+from pytest_dllama.process_guard import guarded, unguarded
+
+
+class DllamaBackend:
+    """`dllama` at a path of its host.
+
+    Args:
+        binary: the program, as the host finds it.
+        more_arguments: for root and workers alike, such as the fork's `--collective star`.
+    """
+
+    name = "dllama"
+
+    def __init__(self, binary: str, more_arguments: Sequence[str] = ()) -> None:
+        self._binary = binary
+        self._more = tuple(more_arguments)
+
+    def worker_command(self, host: str, port: int, nthreads: int, parent: str) -> list[str]:
+        """Arguments that start a worker; dllama has no port 0, so a free one is looked up."""
+        command = [
+            *(self._binary, "worker", "--host", host, "--port", str(port or _free_port(host))),
+            *("--nthreads", str(nthreads)),
+            *self._more,
+        ]
+        return guarded(command, parent)
+
+    def root_command(
+        self, request: EngineRequest, workers: Sequence[str], parent: str
+    ) -> list[str]:
+        """Arguments that run one request."""
+        command = [
+            *(self._binary, "inference"),
+            *("--model", str(request.model_file), "--tokenizer", str(request.tokenizer_file)),
+            *("--prompt", request.prompt, "--steps", str(request.steps)),
+            *("--nthreads", str(request.nthreads)),
+            *("--buffer-float-type", request.buffer_float_type),
+            *("--temperature", f"{request.temperature:g}", "--seed", str(request.seed)),
+            *self._more,
+            *(("--workers", *workers) if workers else ()),
+        ]
+        return guarded(command, parent)
+
+    def shown(self, command: Sequence[str], port: int | None = None) -> tuple[str, ...]:
+        """The command without what only keeps it in hand, with the real port."""
+        arguments = list(unguarded(command))
+        if port is not None:
+            arguments[arguments.index("--port") + 1] = str(port)
+        return tuple(arguments)
+
+    def parse(self, line: str) -> Event | None:
+        """What one line tells while the program runs; `events` reads them all together."""
+        found = read_line(clean(line))
+        if found is None:
+            return None
+        match found.kind:
+            case "listening":
+                return Listening(
+                    event="listening", host=found.word("host"), port=found.whole("port")
+                )
+            case "error":
+                message = f"{found.word('kind')} error: {found.word('message')}"
+                return Error(event="error", type="DllamaError", message=message)
+            case "eval" | "pred":
+                return Step(
+                    event="step",
+                    phase="eval" if found.kind == "eval" else "pred",
+                    index=0,
+                    n_tokens=1,
+                    start_ns=0,
+                    end_ns=0,
+                )
+        return None
+
+    def events(self, lines: Sequence[str], nodes: int) -> list[Event]:
+        """All that a root's whole output tells; empty when it says nothing of dllama's."""
+        runs = [run for run in parse_lines(lines) if not run.is_worker]
+        return run_events(runs[-1], nodes=nodes) if runs else []
+
+    def probe(self, host: str, port: int, token: str, timeout_s: float) -> None:
+        """Nothing: dllama has no handshake, and would take a probe for its root."""
+
+    def await_idle(self, process: HostProcess, timeout_s: float) -> None:
+        """Wait until a worker that has served a root listens again, by what it prints.
+
+        Raises:
+            WorkerNotReady: it ended, or is still busy after `timeout_s`.
+        """
+        end = time.monotonic() + timeout_s
+        is_busy = False
+        while True:
+            try:
+                line = process.read_line(max(end - time.monotonic(), 0.0) if is_busy else 0.0)
+            except TimeoutError:
+                if not is_busy:
+                    return
+                raise WorkerNotReady(
+                    f"{process.name} still serves an earlier root after {timeout_s:g} s"
+                ) from None
+            if line is None:
+                raise WorkerNotReady(f"{process.name} ended: {process.error_tail()}")
+            found = read_line(clean(line))
+            if found is not None and found.kind in ("root_connected", "n_nodes"):
+                is_busy = True
+            elif found is not None and found.kind == "listening":
+                is_busy = False
+
+
+def _free_port(host: str) -> int:
+    """A port that nobody of this machine listens on now."""
+    try:
+        with socket.socket() as probe:
+            probe.bind((host, 0))
+            port: int = probe.getsockname()[1]
+            return port
+    except OSError as error:
+        raise WorkerNotReady(
+            f"no free port can be looked up for {host} from here ({error.strerror}); give the "
+            "worker's port"
+        ) from error
