@@ -110,6 +110,11 @@ class Step(_Event):
     links: tuple[LinkCount, ...] = ()
     expected_payload_bytes: int | None = None
 
+    @property
+    def gave_token(self) -> bool:
+        """Whether it generated a token; an engine may tell its text and not its id."""
+        return self.token_id is not None or self.piece is not None
+
 
 class Done(_Event):
     """The request is complete; the engine's own phase times."""

@@ -26,7 +26,7 @@ HIGH_VARIANCE_RATIO = 2.0  # dllama's rule: P95 > 2 * P50
 
 def sample_of(trace: Trace) -> Sample:
     """The figures of one request."""
-    times_ns = [step.end_ns for step in trace.decode_steps if step.token_id is not None]
+    times_ns = [step.end_ns for step in trace.decode_steps if step.gave_token]
     ttft_s = metrics.ttft_s(trace.request.t_ns, times_ns[0])
     rct_s = metrics.rct_s(trace.request.t_ns, times_ns[-1])
     return Sample(
@@ -125,8 +125,8 @@ def rank_records(trace: Trace) -> tuple[RankRecord, ...]:
 def network_record(traces: Sequence[Trace], median: Trace) -> NetworkRecord | None:
     """The wire as the root saw it; None when the root had no peer."""
     counts = [link for step in median.steps for link in step.links]
-    if not counts:
-        return None
+    if not counts or not (median.network or any(s.sync_durations_us for s in median.steps)):
+        return None  # no peer, or nothing that tells how many operations there were
     links = tuple(_link_stats(link) for link in (median.network.links if median.network else ()))
     return NetworkRecord(
         **_latencies(median),

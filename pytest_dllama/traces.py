@@ -44,7 +44,8 @@ class Trace:
     ready: Ready | None = None
     ranks: tuple[Rank, ...] = ()
     network: Network | None = None
-    notes: tuple[Note, ...] = ()
+    notes: tuple[str, ...] = ()  # what a reader must know
+    invalid: tuple[str, ...] = ()  # why the figures may not be believed, by the engine's backend
 
     @property
     def prefill_steps(self) -> tuple[Step, ...]:
@@ -60,6 +61,11 @@ class Trace:
     def token_ids(self) -> tuple[int, ...]:
         """The output tokens."""
         return tuple(s.token_id for s in self.decode_steps if s.token_id is not None)
+
+    @property
+    def tokens(self) -> tuple[int | str, ...]:
+        """The output tokens: their ids, or the printed pieces of an engine that tells no ids."""
+        return self.token_ids or tuple(s.piece for s in self.decode_steps if s.piece is not None)
 
     @property
     def text(self) -> str:
@@ -95,7 +101,7 @@ def build_trace(events: Iterable[Event]) -> Trace:
     plan, ready, network = found.get(Plan), found.get(Ready), found.get(Network)
     if not isinstance(request, RequestStart) or not isinstance(done, Done):
         raise TraceError(f"the engine's events end after {_last_phase(found, steps)}")
-    if not any(step.token_id is not None for step in steps):
+    if not any(step.gave_token for step in steps):
         raise TraceError("the request gave no output token; ask for more --steps")
     return Trace(
         request=request,
@@ -106,7 +112,8 @@ def build_trace(events: Iterable[Event]) -> Trace:
         ready=ready if isinstance(ready, Ready) else None,
         ranks=tuple(sorted(ranks, key=lambda rank: rank.rank)),
         network=network if isinstance(network, Network) else None,
-        notes=tuple(notes),
+        notes=tuple(note.text for note in notes if not note.invalid),
+        invalid=tuple(note.text for note in notes if note.invalid),
     )
 
 

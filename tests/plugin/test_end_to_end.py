@@ -302,7 +302,10 @@ def test_even_kill_9_leaves_no_process(tmp_path) -> None:
     run = RealRun(tmp_path)
     _start_slow(run, "--models", f"synthetic:{SLOW_SHAPE}")
     run.wait_until(lambda: run.logged("dim*-1.oracle.root.stdout.log", '"phase": "pred"'))
-    assert len(run.workers()) == 2
+    workers = run.workers()
+    assert len(workers) == 2
+    (secret,) = {worker.environ()["DLLAMA_PY_TOKEN"] for worker in workers}
+    assert not any(secret in " ".join(worker.cmdline()) for worker in workers)
     assert run.process is not None
     run.process.kill()
     assert run.finish() == -signal.SIGKILL

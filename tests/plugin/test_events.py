@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_dllama import validity
 from pytest_dllama.events import Error, EventFormatError, Listening, Step, parse_event
 from pytest_dllama.traces import TraceError, build_trace
 
@@ -119,3 +120,14 @@ def test_other_events() -> None:
     assert isinstance(listening, Listening)
     assert isinstance(error, Error)
     assert listening.port == 4242
+
+
+def test_notes_are_kept_apart_from_reasons_not_to_believe() -> None:
+    notes = [
+        {"event": "note", "text": "kB are 1024 bytes"},
+        {"event": "note", "text": "a pipeline run skips work", "invalid": True},
+    ]
+    trace = build_trace(_events(START, STEP, *notes, DONE))
+    assert trace.notes == ("kB are 1024 bytes",)
+    assert trace.invalid == ("a pipeline run skips work",)
+    assert validity.faults([trace, trace], validity.oracle_output(trace)) == trace.invalid

@@ -1,0 +1,102 @@
+"""The contract with pytest-benchmark's private parts, and the place of saved rows."""
+
+from __future__ import annotations
+
+import json
+
+# Loaded here, for a pytester run forgets what it imported; numpy cannot be loaded twice.
+import hypothesis  # noqa: F401
+import pytest
+from pytest_benchmark.fixture import BenchmarkFixture
+from pytest_benchmark.logger import PytestBenchmarkWarning
+from pytest_benchmark.session import BenchmarkSession
+
+import pytest_dllama.lab  # noqa: F401
+from pytest_dllama import benchmark_bridge
+
+ROWS = """
+    from pytest_dllama.benchmark_bridge import record_row
+
+    def test_good(benchmark):
+        record_row(benchmark, [0.25, 0.5, 0.75], "RCT of m", {"tokens_per_s": 4.0}, trusted=True)
+
+    def test_bad(benchmark):
+        record_row(benchmark, [0.5], "RCT of m", {}, trusted=False)
+
+    def test_without_samples(benchmark):
+        record_row(benchmark, [], "TPOT of m", {}, trusted=True)
+"""
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester) -> pytest.Pytester:
+    pytester.makepyfile(test_rows=ROWS)
+    pytester.makeini("[pytest]\nfilterwarnings = error\n")
+    return pytester
+
+
+def test_the_private_parts_are_there() -> None:
+    assert callable(BenchmarkFixture._make_stats)
+    assert callable(BenchmarkSession.handle_loading)
+
+
+def test_recorded_samples_become_rows(project: pytest.Pytester) -> None:
+    result = project.runpytest("--benchmark-json", "rows.json")
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["*benchmark 'RCT of m': 2 tests*"])
+    (row,) = json.loads((project.path / "rows.json").read_text())["benchmarks"]
+    assert (row["name"], row["group"]) == ("test_good", "RCT of m")
+    assert row["stats"]["data"] == [0.25, 0.5, 0.75]
+    assert row["stats"]["median"] == 0.5
+    assert row["extra_info"] == {"tokens_per_s": 4.0}
+
+
+def test_switched_off_benchmarks_are_passed_over(project: pytest.Pytester) -> None:
+    project.runpytest("--benchmark-disable").assert_outcomes(passed=3)
+    project.runpytest("--benchmark-skip").assert_outcomes(skipped=3)
+    project.runpytest("--benchmark-only").assert_outcomes(passed=3)
+
+
+def test_rows_are_saved_and_compared_under_the_name_of_the_machine(
+    project: pytest.Pytester,
+) -> None:
+    here = "--nodes=2"  # says that the run is about us
+    project.runpytest(here, "--benchmark-save", "one")
+    (saved,) = project.path.glob(".benchmarks/local-*/*/0001_one.json")
+    assert [row["name"] for row in json.loads(saved.read_text())["benchmarks"]] == ["test_good"]
+    result = project.runpytest(here, "--benchmark-compare")
+    result.stdout.fnmatch_lines(["test_good (0001_one)*"])
+
+
+def test_the_place_of_the_user_is_kept(project: pytest.Pytester) -> None:
+    project.runpytest("--nodes=2", "--benchmark-storage=mine", "--benchmark-save", "one")
+    assert list(project.path.glob("mine/*/0001_one.json"))
+    assert not (project.path / ".benchmarks").exists()
+
+
+def test_runs_about_something_else_keep_their_place(project: pytest.Pytester) -> None:
+    project.runpytest("--benchmark-save", "one")
+    assert list(project.path.glob(".benchmarks/Linux-*/0001_one.json"))
+
+
+def test_storage_moves_late_when_only_the_tests_tell(project: pytest.Pytester) -> None:
+    project.makeconftest(
+        """
+        import pytest
+        from pytest_dllama import benchmark_bridge
+
+        def pytest_collection_finish(session):
+            benchmark_bridge.move_storage(session.config, "local-machine")
+        """
+    )
+    project.runpytest("--benchmark-save", "one").assert_outcomes(passed=3)
+    assert list(project.path.glob(".benchmarks/local-machine/*/0001_one.json"))
+    with pytest.warns(PytestBenchmarkWarning, match="No benchmark files"):  # of the old place
+        result = project.runpytest("--benchmark-compare", "0001")
+    result.stdout.fnmatch_lines(["test_good (0001_one)*"])
+
+
+def test_without_pytest_benchmark_nothing_is_touched(project: pytest.Pytester) -> None:
+    project.makepyfile(test_rows="def test_it(pytestconfig):\n    assert pytestconfig\n")
+    project.runpytest("-p", "no:benchmark", "--nodes=2").assert_outcomes(passed=1)
+    assert benchmark_bridge.PLUGIN_NAME == "benchmark"

@@ -1,0 +1,81 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_dllama import models
+from pytest_dllama.backends import EngineRequest, WorkerNotReady
+from pytest_dllama.backends.embedded import EmbeddedBackend
+from pytest_dllama.config import SETTINGS, ConfigError, LabConfig, parse_models
+
+
+def _config(**changes) -> LabConfig:
+    values = {
+        setting.name.replace("-", "_"): setting.parse(setting.default)
+        for setting in SETTINGS
+        if setting.name not in ("models", "report", "thresholds", "request-timeout", "nodes")
+    }
+    others = {
+        "node_counts": (2,),
+        "models": parse_models("tiny"),
+        "report_folder": Path("report"),
+        "thresholds_file": None,
+        "request_timeout_s": 60.0,
+        "explicit": False,
+    }
+    return LabConfig(**(values | others | changes))
+
+
+def test_a_synthetic_model_is_written_once_into_the_cache(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (spec,) = parse_models("synthetic:tiny-llama")
+    progress: list[tuple[int, int]] = []
+    model = models.open_model(spec, _config(), lambda done, total: progress.append((done, total)))
+    assert model.model_file.parent == tmp_path / "pytest-dllama" / "models"
+    assert (model.record.name, model.record.arch, model.record.dim) == ("tiny-llama", "llama", 128)
+    assert progress[-1][0] == progress[-1][1] == model.record.size_bytes
+    written_ns = model.model_file.stat().st_mtime_ns
+    progress.clear()
+    again = models.open_model(spec, _config(), lambda done, total: progress.append((done, total)))
+    assert again.model_file.stat().st_mtime_ns == written_ns
+    assert progress == []
+
+
+def test_the_shipped_model() -> None:
+    (spec,) = parse_models("tiny")
+    models.check_model(spec, (1, 2, 4, 8), _config())
+    record = models.open_model(spec, _config(), lambda done, total: None).record
+    assert (record.name, record.weight_type) == ("tiny", "q40")
+
+
+def test_a_synthetic_prompt_is_checked_once_the_tokenizer_is_there(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    (spec,) = parse_models("synthetic:tiny-llama")
+    config = _config(steps=2)
+    models.check_model(spec, (2,), config)
+    with pytest.raises(ConfigError, match="--steps is 2"):
+        models.open_model(spec, config, lambda done, total: None)
+
+
+def test_command_lines_as_a_person_would_type_them() -> None:
+    backend = EmbeddedBackend()
+    worker = backend.worker_command("10.0.0.2", 0, 4, "stdin")
+    assert worker[-4:] == ["--events", "-", "--exit-with-parent", "stdin"]
+    shown = " ".join(backend.shown(worker, 9998))
+    assert shown == "dllama-py worker --host 10.0.0.2 --port 9998 --nthreads 4"
+    request = EngineRequest(
+        Path("m.m"), Path("t.t"), "hello  you", 64, 4, "q80", "reduce", 0.0, 7, 60.0
+    )
+    root = backend.root_command(request, ["10.0.0.2:9998", "10.0.0.3:9998"], "77")
+    assert " ".join(backend.shown(root)) == (
+        "dllama-py inference --model m.m --tokenizer t.t --prompt hello  you --steps 64 "
+        "--nthreads 4 --buffer-float-type q80 --sync-mode reduce --temperature 0 --seed 7 "
+        "--timeout 60 --workers 10.0.0.2:9998 10.0.0.3:9998"
+    )
+    assert "--workers" not in backend.root_command(request, [], "77")
+
+
+def test_nobody_there_is_not_ready() -> None:
+    with pytest.raises(WorkerNotReady, match=r"127\.0\.0\.1:1 does not answer the handshake"):
+        EmbeddedBackend().probe("127.0.0.1", 1, "a token of the cluster", 1.0)
