@@ -52,8 +52,8 @@ _PATTERNS: dict[str, str] = {
     "circle": r"[⭕🚁📦] .*",
     # the fork's network report
     "report_title": r"[📊🔍📈] ?(?:=== .* ===|Operation Analysis:)",
-    "socket_row": r" +(?P<socket>\d+) +\| +(?P<operations>\d+) +\| +(?P<mb>NUM) +\| +(?P<avg>NUM) ms"
-    r" +\| +(?P<max>NUM) ms +\| +(?P<min>NUM) ms +\| +(?P<mbps>NUM) Mbps",
+    "socket_row": r" +(?P<socket>\d+) +\| +(?P<operations>\d+) +\| +(?P<mb>NUM) +"
+    r"\| +(?P<avg>NUM) ms +\| +(?P<max>NUM) ms +\| +(?P<min>NUM) ms +\| +(?P<mbps>NUM) Mbps",
     "table_rule": r"(?:Socket \| Operations \|.*|-{4,}\|-{4,}.*)",
     "slowest": r"🐌 Slowest Socket: (?P<socket>\d+) \(Avg Latency: (?P<avg>NUM) ms\)",
     "percentiles": r"Socket (?P<socket>\d+): P50=(?P<p50>NUM)ms, P95=(?P<p95>NUM)ms, "

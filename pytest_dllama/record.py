@@ -43,17 +43,17 @@ class Request(_Record):
     """What every cell was asked to do."""
 
     prompt: str
-    steps: int
+    steps: int | None
     repeats: int
     warmup: int
-    nthreads: int
+    nthreads: int | None  # None, here and below: an imported log does not tell
     buffer_float_type: str
     sync_mode: str
-    temperature: float
-    seed: int
+    temperature: float | None
+    seed: int | None
     node_counts: tuple[int, ...]
     engine: str
-    host_kind: Literal["local", "ssh"]
+    host_kind: Literal["local", "ssh", "log"]
     n_batches: int | None = None  # tokens of one prefill batch
 
 
@@ -63,7 +63,7 @@ class ModelRecord(_Record):
     name: str
     model_file: str  # base names only: the report travels
     tokenizer_file: str
-    size_bytes: int
+    size_bytes: int | None  # None: imported from a log
     arch: str
     dim: int
     hidden_dim: int

@@ -39,7 +39,7 @@ def shared_cores(view: RunView) -> list[SharedCores]:
     """Whether the nodes of a local run had fewer cores than threads."""
     request, cores = view.run.request, view.run.environment.cpu_count
     measured = [cell.nodes for cell in view.ordered() if cell.status == "ok"]
-    threads = max(measured, default=0) * request.nthreads
+    threads = max(measured, default=0) * (request.nthreads or 0)
     if request.host_kind != "local" or cores < 1 or threads <= cores:
         return []
     return [SharedCores(threads, cores)]

@@ -1,0 +1,221 @@
+"""One run of the real dllama -> the events that the embedded engine's stream would hold.
+
+The log has no clock. Steps are laid out on one that starts with the request, so that the first and
+the last token stand at dllama's own TTFT and RCT; every trap on the way is told by a note.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+from pytest_dllama.dllama_faults import Failure, failure_of
+from pytest_dllama.dllama_notes import Wire, invalid_reasons, notes_of, traffic_of, wire_of
+from pytest_dllama.dllama_run import LoggedRun, MonitorTable, StepLine, Totals, totals
+from pytest_dllama.dllama_traffic import collectives_per_row
+from pytest_dllama.events import (
+    Done,
+    Error,
+    Event,
+    LinkCount,
+    Network,
+    NetworkOp,
+    NetworkTotal,
+    Note,
+    Rank,
+    RequestStart,
+    Start,
+    Step,
+)
+
+ALL_LINKS = 0  # dllama prints the sum over the root's links: booked on the root itself
+NO_TEXT = "~"  # printed for a token without text
+
+
+def run_events(
+    run: LoggedRun, workers: Sequence[LoggedRun] = (), nodes: int | None = None
+) -> list[Event]:
+    """Events of a root's run.
+
+    Args:
+        run: the root's run.
+        workers: its workers' sessions, as far as their logs are at hand.
+        nodes: nodes with the root, where the log cannot tell.
+    """
+    n_nodes = nodes or run.nodes or 1
+    start = Start(
+        event="start",
+        version=f"dllama ({run.variant})",
+        world_size=n_nodes,
+        cpu=run.cpu,
+        n_batches=run.n_batches,
+    )
+    failure = failure_of(run, workers)
+    if failure is not None:
+        return [start, _error(failure)]
+    times = totals(run)
+    if times is None:
+        return [start, _perplexity(run)]
+    wire = wire_of(run, n_nodes)
+    return [
+        start,
+        RequestStart(event="request", n_input_tokens=_input_tokens(run)),
+        *_steps(run, n_nodes, times, wire),
+        _done(run, times),
+        *_ranks(run, n_nodes),
+        *_network(run, n_nodes, wire),
+        *(Note(event="note", text=text) for text in notes_of(run, n_nodes, times, wire)),
+        *(Note(event="note", text=why, invalid=True) for why in invalid_reasons(run)),
+    ]
+
+
+def _error(failure: Failure) -> Error:
+    return Error(event="error", type=failure.kind, message=failure.message, rank=failure.rank)
+
+
+def _perplexity(run: LoggedRun) -> Error:
+    """A perplexity run measures no request; its result is told all the same."""
+    figures = ", ".join(f"{name} {value}" for name, value in run.perplexity.items())
+    return Error(
+        event="error",
+        type="NoRequest",
+        message=f"a perplexity run, which times no request: {figures} over "
+        f"{run.perplexity_tokens} tokens",
+    )
+
+
+def _input_tokens(run: LoggedRun) -> int:
+    """All but the last token of a prompt are evaluated; the last one starts the decoding."""
+    return sum(step.n_tokens for step in run.prefill) + 1
+
+
+def _steps(run: LoggedRun, nodes: int, times: Totals, wire: Wire | None) -> list[Step]:
+    ends_ms = [*_prefill_ends_ms(run.prefill, times), *decode_ends_ms(run.decode, times)]
+    steps: list[Step] = []
+    position = previous_ns = 0
+    for line, end_ms in zip(run.steps, ends_ms, strict=True):
+        end_ns = round(end_ms * 1e6)
+        start_ns = max(end_ns - line.total_ms * 1_000_000, previous_ns)
+        index = sum(step.phase == line.phase for step in steps)
+        steps.append(_step(run, nodes, line, wire, (index, position, start_ns, end_ns)))
+        position, previous_ns = position + line.n_tokens, end_ns
+    return steps
+
+
+def _step(
+    run: LoggedRun, nodes: int, line: StepLine, wire: Wire | None, at: tuple[int, int, int, int]
+) -> Step:
+    index, position, start_ns, end_ns = at
+    expected = traffic_of(run, nodes, wire, line.n_tokens) if wire else None
+    link = LinkCount(
+        peer=ALL_LINKS,
+        sent_payload_bytes=expected.sent_bytes if expected else line.sent_kb * 1024,
+        recv_payload_bytes=expected.recv_bytes if expected else line.recv_kb * 1024,
+    )
+    piece = "" if line.piece == NO_TEXT else line.piece
+    return Step(
+        event="step",
+        phase=line.phase,
+        index=index,
+        pos=position,
+        n_tokens=line.n_tokens,
+        start_ns=start_ns,
+        end_ns=end_ns,
+        compute_us=line.compute_ms * 1e3,
+        sync_us=line.sync_ms * 1e3,
+        piece=piece if line.phase == "pred" else None,
+        links=(link,) if nodes > 1 else (),
+        expected_payload_bytes=expected.bytes if expected else None,
+    )
+
+
+def _prefill_ends_ms(steps: Sequence[StepLine], times: Totals) -> list[float]:
+    """The batches one after the other; what they cut off comes after the last."""
+    ends: list[float] = []
+    for step in steps:
+        ends.append((ends[-1] if ends else 0.0) + step.total_ms)
+    if ends and times.prefill_ms is not None:
+        ends[-1] = max(times.prefill_ms, ends[-2] if len(ends) > 1 else 0.0)
+    return ends
+
+
+def decode_ends_ms(steps: Sequence[StepLine], times: Totals) -> list[float]:
+    """When each token was in hand: the first at TTFT, the last at RCT.
+
+    What the printed ms leave out between the two (fractions; sampling, where the engine's clock
+    has it) is spread evenly over the gaps.
+    """
+    gaps_ms = [float(step.total_ms) for step in steps[1:]]
+    if not gaps_ms:
+        return [times.rct_ms]
+    rest_ms = (times.rct_ms - times.ttft_ms - sum(gaps_ms)) / len(gaps_ms)
+    ends = [times.ttft_ms]
+    for gap_ms in gaps_ms:
+        ends.append(ends[-1] + gap_ms + rest_ms)
+    if all(a <= b for a, b in pairwise(ends)):
+        return ends
+    even_ms = (times.rct_ms - times.ttft_ms) / len(gaps_ms)
+    return [times.ttft_ms + even_ms * i for i in range(len(steps))]
+
+
+def _done(run: LoggedRun, times: Totals) -> Done:
+    return Done(
+        event="done",
+        n_input_tokens=_input_tokens(run),
+        n_output_tokens=len(run.decode),
+        prefill_s=None if times.prefill_ms is None else times.prefill_ms / 1e3,
+        decode_s=None if times.decode_ms is None else times.decode_ms / 1e3,
+        ttft_s=times.ttft_ms / 1e3,
+        rct_s=times.rct_ms / 1e3,
+    )
+
+
+def _ranks(run: LoggedRun, nodes: int) -> list[Rank]:
+    """The root and, by address, its workers; dllama tells no one's memory or a worker's times."""
+    root = Rank(
+        event="rank",
+        rank=0,
+        role="root",
+        compute_us=sum(step.compute_ms for step in run.steps) * 1e3,
+        sync_us=sum(step.sync_ms for step in run.steps) * 1e3 if nodes > 1 else None,
+    )
+    workers = [
+        Rank(event="rank", rank=socket + 1, role="worker", address=address)
+        for socket, address in sorted(run.peer_addresses.items())
+    ]
+    return [root, *workers]
+
+
+def _network(run: LoggedRun, nodes: int, wire: Wire | None) -> list[Network]:
+    """The fork's own report; for upstream, how many collectives its closed form has."""
+    if run.monitor is not None:
+        return [_monitored(run.monitor)]
+    if nodes < 2 or run.shape is None:
+        return []
+    operations = sum(run.rows) * collectives_per_row(run.shape)
+    return [Network(event="network", total=NetworkTotal(operations=operations))]
+
+
+def _monitored(table: MonitorTable) -> Network:
+    p50_ms = table.percentiles_ms[0] if table.percentiles_ms else None
+    total = NetworkTotal(
+        operations=table.operations,
+        avg_us=_us(table.avg_ms),
+        max_us=_us(table.max_ms),
+        min_us=_us(table.min_ms),
+        p50_us=_us(p50_ms),
+    )
+    ops = tuple(
+        NetworkOp(
+            op=item.op,
+            operations=item.operations,
+            bytes=round(item.mb * 2**20),
+            avg_us=item.avg_ms * 1e3,
+        )
+        for item in table.operations_by_kind
+    )
+    return Network(event="network", total=total, ops=ops)
+
+
+def _us(value_ms: float | None) -> float | None:
+    return None if value_ms is None else value_ms * 1e3

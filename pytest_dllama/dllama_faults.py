@@ -1,0 +1,179 @@
+"""Why a run of the real dllama has no figures, and which worker is to blame.
+
+Only what the logs prove is said; where the root's log alone cannot tell, it says that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pytest_dllama.dllama_run import LoggedRun, Stall, is_sum, totals
+from pytest_dllama.dllama_traffic import buffer_bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A run without figures."""
+
+    kind: str
+    message: str
+    rank: int | None = None
+
+
+def failure_of(run: LoggedRun, workers: Sequence[LoggedRun] = ()) -> Failure | None:
+    """Why a root's run cannot be used; None for a whole one.
+
+    Args:
+        run: the root's run.
+        workers: the sessions of its workers, those whose logs are at hand.
+    """
+    if run.unreachable is not None:
+        return _unreachable(run, *run.unreachable)
+    if run.errors or any(stall.kind == "NET_TIMEOUT" for stall in run.stalls):
+        return _stopped(run, workers)
+    if run.perplexity:
+        return None
+    if totals(run) is None:
+        return _ends_early(run, workers)
+    return _damaged(run)
+
+
+def _unreachable(run: LoggedRun, address: str, reason: str) -> Failure:
+    ranks = [socket + 1 for socket, peer in run.peer_addresses.items() if peer == address]
+    who = f"worker {ranks[0]}" if ranks else "a worker"
+    return Failure(
+        "WorkerUnreachable",
+        f"{who} at {address} cannot be reached ({reason}): no worker listens there; start it, or "
+        "correct --workers",
+        ranks[0] if ranks else None,
+    )
+
+
+def _stopped(run: LoggedRun, workers: Sequence[LoggedRun]) -> Failure:
+    timeouts = [stall for stall in run.stalls if stall.kind == "NET_TIMEOUT"]
+    errors = "; ".join(run.errors)
+    if not timeouts:
+        waits = f"; {_waits(run)}" if run.stalls else ""
+        return Failure("DllamaError", (errors or "stopped without a reason") + waits)
+    blamed, rank = _culprit(run, workers, timeouts[-1])
+    parts = [_timeout(run, timeouts[-1]), blamed, f"dllama said: {errors}" if errors else ""]
+    return Failure("NET_TIMEOUT", "; ".join(part for part in parts if part), rank)
+
+
+def _timeout(run: LoggedRun, stall: Stall) -> str:
+    """What was waited for, how long, and where in the step."""
+    where = next((s for s in reversed(run.stalls) if s.kind == "EXEC_STALL"), None)
+    step = f", in step {where.step}/{where.steps} ({where.what})" if where else ""
+    sockets = f" on {stall.sockets} sockets" if stall.sockets is not None else ""
+    return (
+        f"{stall.what} gave up after {stall.stalled_ms} ms with {stall.pending_bytes} bytes "
+        f"still to come{sockets}{step}"
+    )
+
+
+def _waits(run: LoggedRun) -> str:
+    longest = max(run.stalls, key=lambda stall: stall.stalled_ms)
+    return f"it waited {longest.stalled_ms} ms in {longest.what} before"
+
+
+def _culprit(run: LoggedRun, workers: Sequence[LoggedRun], stall: Stall) -> tuple[str, int | None]:
+    """Whom the root waited for, in words, and the rank if it is one."""
+    if not workers:
+        text = "which worker was silent the root's log cannot tell: import the workers' logs too"
+        return text, None
+    idle = [worker for worker in workers if not worker.stalls]
+    if len(idle) == 1 and idle[0].node_index is not None:
+        rank = idle[0].node_index
+        said = f" ({'; '.join(idle[0].errors)})" if idle[0].errors else ""
+        return (
+            f"worker {rank} is the culprit: the others wait, and its log shows no wait{said}",
+            rank,
+        )
+    if idle:
+        return f"{len(idle)} workers' logs show no wait: {_ranks(idle)} were silent", None
+    return _deadlock(run, workers, stall), None
+
+
+def _deadlock(run: LoggedRun, workers: Sequence[LoggedRun], stall: Stall) -> str:
+    """Everybody waits for somebody."""
+    pending = {worker.stalls[-1].pending_bytes or 0 for worker in _net_waiting(workers)}
+    everybody = f"no single worker is to blame: {_ranks(workers)} wait too"
+    if not pending:
+        return everybody
+    amounts = " or ".join(map(str, sorted(pending)))
+    everybody += f", each for {amounts} bytes"
+    chunk = _ring_chunk(run, pending, stall)
+    if chunk is None:
+        return f"{everybody}: a deadlock"
+    return (
+        f"{everybody}, which is one chunk of a ring all-reduce ({chunk} bytes / {run.nodes} nodes) "
+        f"while the root runs {run.collective or 'another collective'}: start the root and every "
+        "worker with the same --collective"
+    )
+
+
+def _net_waiting(workers: Sequence[LoggedRun]) -> list[LoggedRun]:
+    """Workers whose last words name what they waited for."""
+    return [w for w in workers if w.stalls and w.stalls[-1].pending_bytes is not None]
+
+
+def _ring_chunk(run: LoggedRun, pending: set[int], stall: Stall) -> int | None:
+    """The vector whose n-th part all workers wait for, if the root expects it whole."""
+    if run.shape is None or not run.nodes or len(pending) != 1 or run.collective == "ring":
+        return None
+    for buffer_type in ("f32", "q80"):
+        vector = buffer_bytes(run.shape.dim, buffer_type)
+        if {vector // run.nodes} == pending and (stall.pending_bytes or 0) <= vector * (
+            run.nodes - 1
+        ):
+            return vector
+    return None
+
+
+def _ranks(workers: Sequence[LoggedRun]) -> str:
+    ranks = sorted(worker.node_index or 0 for worker in workers)
+    return f"worker{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}"
+
+
+def _ends_early(run: LoggedRun, workers: Sequence[LoggedRun]) -> Failure:
+    if run.decode:
+        spent_s = sum(step.total_ms for step in run.steps) / 1e3
+        how_far = f"after {len(run.decode)} tokens ({spent_s:.1f} s of forward passes)"
+    elif run.prefill:
+        how_far = "in the prompt's evaluation"
+    elif run.has_weights:
+        how_far = "before the first forward pass"
+    else:
+        how_far = "before the weights were loaded"
+    waits = f"; {_waits(run)}" if run.stalls else ""
+    said = [f"worker {w.node_index} said: {'; '.join(w.errors)}" for w in workers if w.errors]
+    if run.prediction is not None and run.prediction.has_rate:
+        how_far = "without any generated token: ask for more --steps"
+    return Failure("LogEnds", "; ".join([f"the root's output ends {how_far}{waits}", *said]))
+
+
+def _damaged(run: LoggedRun) -> Failure | None:
+    """Step lines that are not those which the closing blocks sum up."""
+    for name, block, steps in (
+        ("Evaluation", run.evaluation, run.prefill),
+        ("Prediction", run.prediction, run.decode),
+    ):
+        printed = sum(step.n_tokens for step in steps)
+        if block is not None and block.n_tokens is not None and block.n_tokens != printed:
+            return Failure(
+                "LogDamaged",
+                f"the log has {printed} tokens in its {steps[0].phase if steps else 'Eval'} lines "
+                f"where the {name} block says {block.n_tokens}: lines were lost, doubled or mixed "
+                "with another run's",
+            )
+    times = totals(run)
+    assert times is not None  # `failure_of` has looked
+    if not is_sum(times.decode_ms or 0.0, run.decode):
+        summed_ms = sum(step.total_ms for step in run.decode)
+        return Failure(
+            "LogDamaged",
+            f"the Pred lines sum up to {summed_ms} ms where the Prediction block says "
+            f"{times.decode_ms:.0f} ms: lines were changed, lost or mixed with another run's",
+        )
+    return None

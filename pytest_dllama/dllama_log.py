@@ -1,0 +1,302 @@
+"""The real dllama's output, live or from a file -> its runs (`dllama_run.LoggedRun`).
+
+A state machine over the lines of `dllama_lines`. Pieces of text may contain anything, newlines and
+dllama's own marks included; so a line counts as dllama's only where dllama prints such lines.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pytest_dllama.dllama_lines import Line, clean, looks_like_dllama, read_line
+from pytest_dllama.dllama_run import (
+    LoggedRun,
+    MonitorTable,
+    Operation,
+    PhaseBlock,
+    Stall,
+    StepLine,
+)
+
+# Lines that only the fork prints.
+_FORK_KINDS = {
+    *("expects", "initial_ack", "collective", "topology", "monitor_on", "chunks", "timing"),
+    *("net_stall", "net_timeout", "exec_stall", "socket_row", "slowest", "downgraded"),
+}
+# Lines that end the prompt's or a piece's text wherever they come.
+_INTERRUPTS = {
+    *("eval", "pred", "net_stall", "net_timeout", "exec_stall", "error", "closed", "header"),
+    *("listening", "cannot_connect", "circle", "alarm", "memory", "root_connected", "downgraded"),
+    *("connecting", "expects", "initial_ack", "loading", "weights"),
+}
+# Lines before the first step; the text after the last of them is the prompt.
+_PREAMBLE = {*_INTERRUPTS, "cpu", "collective", "topology", "monitor_on", "debug", "evaluating"}
+_PREAMBLE |= {"n_nodes", "node_index"}
+_TITLE_FOLLOWED_BY = {
+    "Evaluation": "batches",
+    "Prediction": "tokens",
+    "Timing": "timing",
+    "Results": "result",
+}
+_STALL_KINDS = {"net_stall", "net_timeout", "exec_stall"}
+_AFTER_PROMPT = {*_STALL_KINDS, "eval", "pred", "error", "closed", "title", "alarm", "downgraded"}
+
+
+def parse_log(text: str) -> list[LoggedRun]:
+    """Every run of a file, in order; none for a file that holds nothing of dllama's."""
+    return parse_lines(text.removesuffix("\n").split("\n"))
+
+
+def parse_lines(lines: Iterable[str]) -> list[LoggedRun]:
+    """Every run of some lines, with or without their ends."""
+    parser = LogParser()
+    for line in lines:
+        parser.feed(line)
+    return parser.finish()
+
+
+class LogParser:
+    """Feed lines, then finish."""
+
+    def __init__(self) -> None:
+        self._runs: list[LoggedRun] = []
+        self._run = LoggedRun()
+        self._place = "preamble"  # or "steps", "blocks"
+        self._block = ""  # title of the block that is being read
+        self._title = ""  # a title whose block is not proven yet
+        self._previous = ""  # kind of the line before
+
+    def feed(self, text: str) -> None:
+        """Read one line."""
+        for part in clean(text).split("\n"):  # a chunk of several lines is fine too
+            self._feed_line(part.rstrip("\r"))
+
+    def _feed_line(self, text: str) -> None:
+        line = read_line(text)
+        if self._title:
+            self._settle_title(line)
+        if line is None or not self._belongs(line):
+            self._text(text)
+            return
+        self._maybe_new_run(line)
+        self._take(line, text)
+        self._previous = line.kind
+
+    def finish(self) -> list[LoggedRun]:
+        """The runs, the last one as far as it came."""
+        if self._title:
+            self._settle_title(None)
+        self._close_run()
+        return self._runs
+
+    def _belongs(self, line: Line) -> bool:
+        """Whether dllama prints such a line here; if not, it is generated text or prompt."""
+        if self._place == "preamble":
+            return line.kind in _PREAMBLE or (line.kind == "title" and not self._run.prompt_lines)
+        if self._place == "steps":
+            return line.kind in _INTERRUPTS or line.kind in ("title", "report_title")
+        return True
+
+    def _text(self, text: str) -> None:
+        """A line that is not dllama's own."""
+        if self._place == "preamble":
+            if text or self._run.prompt_lines:
+                self._run.prompt_lines.append(text)
+        elif self._place == "steps":
+            self._continue_piece(text)
+        if looks_like_dllama(text):
+            self._run.unread.append(text)
+
+    def _continue_piece(self, text: str) -> None:
+        decode = self._run.decode
+        if decode and not text.startswith(("🔶", "🔷")):
+            decode[-1].piece += "\n" + text
+
+    def _settle_title(self, following: Line | None) -> None:
+        """A title is one if its block follows; else it was the text of a piece."""
+        title, self._title = self._title, ""
+        if following is not None and following.kind == _TITLE_FOLLOWED_BY[title]:
+            self._enter_block(title)
+        elif self._place == "steps":
+            self._continue_piece(title)
+        elif self._place == "preamble":
+            self._run.prompt_lines.append(title)
+
+    def _enter_block(self, title: str) -> None:
+        run = self._run
+        if self._place == "steps" and run.decode:
+            last = run.decode[-1]
+            last.piece = last.piece.removesuffix("\n")  # the empty line before the blocks
+        self._place, self._block = "blocks", title
+        if title == "Evaluation" and run.evaluation is None:
+            run.evaluation = PhaseBlock()
+        elif title == "Prediction" and run.prediction is None:
+            run.prediction = PhaseBlock()
+
+    def _maybe_new_run(self, line: Line) -> None:
+        """A root starts with its tokenizer, a worker's session with Listening."""
+        run = self._run
+        begun = bool(run.steps or run.errors or run.has_weights or run.perplexity or run.stalls)
+        begins = line.kind == "header" and line.word("key") in run.header and begun
+        begins = begins or (line.kind == "header" and (run.is_worker or self._place == "blocks"))
+        if begins or (line.kind == "listening" and not run.is_empty):
+            self._close_run()
+
+    def _close_run(self) -> None:
+        if not self._run.is_empty:
+            self._runs.append(self._run)
+        self._run = LoggedRun()
+        self._place, self._block, self._previous = "preamble", "", ""
+
+    def _take(self, line: Line, text: str) -> None:
+        run = self._run
+        run.signs.add(line.kind)
+        if line.kind in _FORK_KINDS or (line.kind == "circle" and "Worker[" in text):
+            run.signs.add("fork")
+        if self._place == "preamble" and line.kind not in _AFTER_PROMPT:
+            run.prompt_lines.clear()
+        if line.kind in _STALL_KINDS:
+            run.stalls.append(_stall(line))
+        elif line.kind == "title":
+            self._title = line.word("title")
+        elif line.kind in ("eval", "pred"):
+            self._take_step(line)
+        elif line.kind in _PREAMBLE:
+            self._take_preamble(line, text)
+        else:
+            self._take_block_line(line)
+
+    def _take_step(self, line: Line) -> None:
+        self._place = "steps"
+        self._run.steps.append(
+            StepLine(
+                "eval" if line.kind == "eval" else "pred",
+                line.whole("ms"),
+                line.whole("sync_ms"),
+                line.whole("sent_kb"),
+                line.whole("recv_kb"),
+                line.whole("tokens") if line.kind == "eval" else 1,
+                line.word("piece"),
+            )
+        )
+
+    def _take_preamble(self, line: Line, text: str) -> None:
+        run = self._run
+        match line.kind:
+            case "header":
+                run.header[line.word("key")] = line.word("value").strip()
+            case "memory":
+                run.required_mb = line.whole("mb")
+            case "cpu":
+                run.cpu = line.word("value")
+            case "weights":
+                run.has_weights = True
+            case "collective":
+                run.collective = line.word("name")
+                run.said_nodes.append(line.whole("nodes"))
+            case "topology":
+                run.pp_size, run.tp_size = line.whole("pp"), line.whole("tp")
+            case "expects":
+                run.said_nodes.append(line.whole("n") + 1)
+            case "connecting":
+                run.peer_addresses[line.whole("socket")] = line.word("address")
+                if not run.is_worker and run.header and "expects" not in run.signs:
+                    run.signs.add("upstream")  # the fork's root first counts its workers
+            case "evaluating":
+                run.perplexity_tokens = line.whole("n")
+                self._place = "blocks"
+            case _:
+                self._take_worker_or_trouble(line, text)
+
+    def _take_worker_or_trouble(self, line: Line, text: str) -> None:
+        run = self._run
+        match line.kind:
+            case "n_nodes":
+                run.said_nodes.append(line.whole("n"))
+            case "node_index":
+                run.node_index = line.whole("n")
+                run.is_worker = True
+            case "listening":
+                run.is_worker = True
+                run.listening = (line.word("host"), line.whole("port"))
+            case "cannot_connect":
+                run.unreachable = (line.word("address"), line.word("reason"))
+            case "error":
+                run.errors.append(f"{line.word('kind')} error: {line.word('message')}")
+            case "downgraded":
+                run.warnings.append(text)
+            case "alarm":
+                run.unread.append(text)
+
+    def _take_block_line(self, line: Line) -> None:
+        run = self._run
+        if self._place != "blocks" and line.kind == "report_title":
+            self._place = "blocks"
+        match line.kind:
+            case "batches":
+                run.n_batches = line.whole("n")
+            case "tokens" | "rate":
+                self._take_phase(line)
+            case "timing":
+                run.timing_ms[line.word("name")] = line.number("ms")
+            case "result":
+                run.perplexity[line.word("name")] = line.number("value")
+            case _:
+                self._take_monitor(line)
+
+    def _take_phase(self, line: Line) -> None:
+        run = self._run
+        block = {"Evaluation": run.evaluation, "Prediction": run.prediction}.get(self._block)
+        if block is None:
+            return
+        if line.kind == "tokens":
+            if self._block == "Evaluation" and self._previous == "batches":
+                run.signs.add("upstream")  # the fork prints its chunks between the two
+            block.n_tokens = line.whole("n")
+        else:
+            block.has_rate, block.ms_per_token = True, line.number("ms")
+
+    def _take_monitor(self, line: Line) -> None:
+        monitor = self._run.monitor
+        if line.kind == "socket_row":
+            self._add_row(line)
+        elif line.kind == "percentiles" and monitor is not None:
+            monitor.percentiles_ms = (line.number("p50"), line.number("p95"), line.number("p99"))
+        elif line.kind == "operation" and monitor is not None:
+            mb, avg_ms = line.number("mb"), line.number("avg")
+            if mb is not None and avg_ms is not None:
+                monitor.operations_by_kind.append(
+                    Operation(line.word("op"), line.whole("operations"), mb, avg_ms)
+                )
+        elif line.kind == "socket_warning":
+            self._run.warnings.append(f"socket {line.word('socket')} {line.word('what')}")
+
+    def _add_row(self, line: Line) -> None:
+        total_mb = line.number("mb")
+        if self._run.monitor is None and total_mb is not None:
+            self._run.monitor = MonitorTable(
+                line.whole("operations"),
+                total_mb,
+                line.number("avg"),
+                line.number("max"),
+                line.number("min"),
+                line.number("mbps"),
+            )
+
+
+def _stall(line: Line) -> Stall:
+    if line.kind == "exec_stall":
+        return Stall(
+            "EXEC_STALL",
+            line.word("type"),
+            line.whole("ms"),
+            step=line.whole("step"),
+            steps=line.whole("steps"),
+        )
+    return Stall(
+        "NET_STALL" if line.kind == "net_stall" else "NET_TIMEOUT",
+        line.word("what"),
+        line.whole("ms"),
+        pending_bytes=line.whole("pending"),
+        sockets=line.maybe_whole("sockets"),
+    )

@@ -1,0 +1,234 @@
+"""One run of the real dllama as its output tells it: raw figures, and which build printed them.
+
+Filled by `dllama_log`; knows nothing of lines. What was not printed is None or empty, never zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from pytest_dllama.dllama_traffic import PrintedStep, Shape
+
+Variant = Literal["upstream", "fork", "unknown"]
+WRAP_MS = 2**32 / 1e3  # dllama sums microseconds in 32 bits
+_TRUNCATION_MS = 2.0  # a step prints two figures, each cut to a whole ms
+_PRINT_ERROR_MS = 0.01  # a block prints ms per token with two decimals
+
+
+@dataclass(slots=True)
+class StepLine:
+    """An Eval or Pred line."""
+
+    phase: Literal["eval", "pred"]
+    compute_ms: int
+    sync_ms: int
+    sent_kb: int
+    recv_kb: int
+    n_tokens: int
+    piece: str = ""
+
+    @property
+    def total_ms(self) -> int:
+        """The forward pass as printed; up to 2 ms less than it took."""
+        return self.compute_ms + self.sync_ms
+
+    def printed(self) -> PrintedStep:
+        """Its bytes."""
+        return PrintedStep(self.n_tokens, self.sent_kb, self.recv_kb)
+
+
+@dataclass(slots=True)
+class PhaseBlock:
+    """The Evaluation or Prediction block."""
+
+    n_tokens: int | None = None
+    ms_per_token: float | None = None
+    has_rate: bool = False
+
+    @property
+    def total_ms(self) -> float | None:
+        """The phase's forward passes; None when it was not printed, or had no token (nan)."""
+        if not self.n_tokens or self.ms_per_token is None:
+            return None
+        return self.n_tokens * self.ms_per_token
+
+
+@dataclass(frozen=True, slots=True)
+class Stall:
+    """A wait that dllama complained of."""
+
+    kind: Literal["NET_STALL", "NET_TIMEOUT", "EXEC_STALL"]
+    what: str  # readMany, writeMany, ...; for EXEC_STALL the step's type
+    stalled_ms: int
+    pending_bytes: int | None = None
+    sockets: int | None = None
+    step: int | None = None
+    steps: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """A line of the fork's operation analysis: the first 500 records only."""
+
+    op: str
+    operations: int
+    mb: float
+    avg_ms: float
+
+
+@dataclass(slots=True)
+class MonitorTable:
+    """The fork's network report. Every record is booked on socket 0, whoever was talked to."""
+
+    operations: int
+    total_mb: float
+    avg_ms: float | None
+    max_ms: float | None
+    min_ms: float | None
+    bandwidth_mbps: float | None
+    percentiles_ms: tuple[float | None, float | None, float | None] | None = None  # P50, P95, P99
+    operations_by_kind: list[Operation] = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class LoggedRun:
+    """What one root run, or one session of a worker, printed."""
+
+    is_worker: bool = False
+    header: dict[str, str] = field(default_factory=dict)
+    signs: set[str] = field(default_factory=set)  # of "fork" and "upstream", and line kinds seen
+    listening: tuple[str, int] | None = None
+    peer_addresses: dict[int, str] = field(default_factory=dict)  # socket -> host:port
+    node_index: int | None = None
+    said_nodes: list[int] = field(default_factory=list)
+    required_mb: int | None = None
+    cpu: str | None = None
+    collective: str | None = None
+    pp_size: int | None = None
+    tp_size: int | None = None
+    has_weights: bool = False
+    prompt_lines: list[str] = field(default_factory=list)
+    steps: list[StepLine] = field(default_factory=list)
+    n_batches: int | None = None
+    evaluation: PhaseBlock | None = None
+    prediction: PhaseBlock | None = None
+    timing_ms: dict[str, float | None] = field(default_factory=dict)
+    perplexity: dict[str, float | None] = field(default_factory=dict)
+    perplexity_tokens: int | None = None
+    stalls: list[Stall] = field(default_factory=list)
+    unreachable: tuple[str, str] | None = None  # address, reason
+    errors: list[str] = field(default_factory=list)
+    monitor: MonitorTable | None = None
+    warnings: list[str] = field(default_factory=list)
+    unread: list[str] = field(default_factory=list)  # start like dllama's lines, but broken
+
+    @property
+    def is_empty(self) -> bool:
+        """Nothing of dllama's was found."""
+        return not (self.signs or self.header)
+
+    @property
+    def variant(self) -> Variant:
+        """Which dllama printed it."""
+        if "fork" in self.signs:
+            return "fork"
+        return "upstream" if "upstream" in self.signs else "unknown"
+
+    @property
+    def nodes(self) -> int | None:
+        """Nodes with the root; None when the log does not tell."""
+        if self.said_nodes:
+            return max(self.said_nodes)
+        if self.peer_addresses and not self.is_worker:
+            return max(self.peer_addresses) + 2
+        return 1 if self.has_weights and not self.is_worker else None
+
+    @property
+    def prompt(self) -> str:
+        """The prompt that the root repeats before its first step."""
+        return "\n".join(self.prompt_lines)
+
+    @property
+    def prefill(self) -> list[StepLine]:
+        """The prompt's batches."""
+        return [step for step in self.steps if step.phase == "eval"]
+
+    @property
+    def decode(self) -> list[StepLine]:
+        """The generated tokens."""
+        return [step for step in self.steps if step.phase == "pred"]
+
+    @property
+    def rows(self) -> list[int]:
+        """Rows of each forward pass."""
+        return [step.n_tokens for step in self.steps]
+
+    @property
+    def shape(self) -> Shape | None:
+        """The model's figures that bytes depend on; None without a whole header."""
+        try:
+            return Shape(
+                int(self.header["Dim"]), int(self.header["nLayers"]), int(self.header["VocabSize"])
+            )
+        except (KeyError, ValueError):
+            return None
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """A run's times, unwrapped; `wraps` tells how often a 32-bit sum had overflowed."""
+
+    prefill_ms: float | None
+    decode_ms: float | None
+    ttft_ms: float
+    rct_ms: float
+    is_own_clock: bool  # the fork's Timing block; else sums of forward passes
+    wraps: int
+
+
+def unwrap(printed_ms: float, steps: list[StepLine]) -> tuple[float, int]:
+    """A 32-bit sum with its overflows put back, and their number, by the steps it sums up.
+
+    >>> slow = [StepLine("pred", 2_000_000, 500_000, 0, 0, 1)] * 2
+    >>> unwrap(5_000_000 - WRAP_MS, slow)
+    (5000000.0, 1)
+    """
+    summed_ms = sum(step.total_ms for step in steps)
+    wraps = round((summed_ms - printed_ms) / WRAP_MS)
+    if wraps < 1:
+        return printed_ms, 0
+    whole_ms = printed_ms + wraps * WRAP_MS
+    return (whole_ms, wraps) if is_sum(whole_ms, steps) else (printed_ms, 0)
+
+
+def is_sum(total_ms: float, steps: list[StepLine]) -> bool:
+    """Whether a total is that of the steps, as far as their truncation lets one see."""
+    slack_ms = _PRINT_ERROR_MS * max(sum(step.n_tokens for step in steps), 1)
+    summed_ms = sum(step.total_ms for step in steps)
+    return -slack_ms <= total_ms - summed_ms <= _TRUNCATION_MS * len(steps) + slack_ms
+
+
+def totals(run: LoggedRun) -> Totals | None:
+    """The run's times; None unless its closing blocks are there."""
+    if run.prediction is None or run.prediction.total_ms is None or not run.decode:
+        return None
+    decode_ms, wraps = unwrap(run.prediction.total_ms, run.decode)
+    prefill_ms: float | None = None
+    if run.evaluation is not None and run.evaluation.total_ms is not None:
+        prefill_ms, more = unwrap(run.evaluation.total_ms, run.prefill)
+        wraps += more
+    first_ms = (prefill_ms or 0.0) + run.decode[0].total_ms
+    own_ttft_ms, own_total_ms = run.timing_ms.get("ttftMs"), run.timing_ms.get("totalMs")
+    if own_ttft_ms is None or own_total_ms is None:
+        rct_ms = (prefill_ms or 0.0) + decode_ms
+        return Totals(prefill_ms, decode_ms, min(first_ms, rct_ms), rct_ms, False, wraps)
+    missing = max(round(((prefill_ms or 0.0) + decode_ms - own_total_ms) / WRAP_MS), 0)
+    return Totals(
+        prefill_ms,
+        decode_ms,
+        own_ttft_ms + max(round((first_ms - own_ttft_ms) / WRAP_MS), 0) * WRAP_MS,
+        own_total_ms + missing * WRAP_MS,
+        True,
+        wraps + missing,
+    )

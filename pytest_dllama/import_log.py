@@ -1,0 +1,294 @@
+"""`pytest-dllama import-log`: logs of the real dllama -> one run file, as if it had been measured.
+
+Runs of one model on one node count become the repeats of one cell; each other run is a cell of its
+own. The same parser, events and arithmetic as for a live dllama.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pytest_dllama import metrics, recording
+from pytest_dllama.dllama_events import run_events
+from pytest_dllama.dllama_log import parse_log
+from pytest_dllama.dllama_notes import wire_of
+from pytest_dllama.dllama_run import LoggedRun
+from pytest_dllama.environment import probe_environment
+from pytest_dllama.record import (
+    CellRecord,
+    ModelRecord,
+    OutputRecord,
+    Request,
+    RunRecord,
+)
+from pytest_dllama.traces import Trace, TraceError, build_trace
+from pytest_dllama.validity import faults
+from pytest_dllama.verdict import judge
+
+DEFAULT_MODEL_NAME = "model"
+_MAX_LOG_BYTES = 256 * 2**20  # a fork is known to have written 14 GB in an endless loop
+
+
+class ImportLogError(ValueError):
+    """Logs that give no run; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """What the logs do not tell and the user may add."""
+
+    nodes: int | None = None
+    model_name: str = ""
+    nthreads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """A root's run with the workers' sessions that belong to it."""
+
+    run: LoggedRun
+    log: Path
+    nodes: int
+    model: str
+    workers: tuple[LoggedRun, ...] = ()
+
+
+@dataclass(slots=True)
+class _Logs:
+    roots: list[tuple[LoggedRun, Path]] = field(default_factory=list)
+    workers: list[LoggedRun] = field(default_factory=list)
+
+
+def import_logs(paths: Sequence[Path], options: ImportOptions) -> RunRecord:
+    """Read logs, roots' and workers' in any order.
+
+    Raises:
+        ImportLogError: no root's run in them, or a node count that nothing tells.
+        OSError: a file that cannot be read.
+    """
+    logs = _read(paths)
+    if not logs.roots:
+        shown = ", ".join(str(path) for path in paths)
+        hint = "only workers' logs" if logs.workers else "no line of dllama's"
+        raise ImportLogError(
+            f"{shown}: {hint}; give the output of the root (dllama inference ... > root.log 2>&1)"
+        )
+    sessions = _sessions(logs, options)
+    cells = [_cell(group) for group in _groups(sessions)]
+    return RunRecord(
+        created_utc=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
+        environment=probe_environment(),
+        request=_request(sessions, options),
+        models=_models(sessions),
+        cells=tuple(cell for cell, _ in cells),
+        definitions=metrics.DEFINITIONS,
+        notes=_notes(sessions, [notes for _, notes in cells]),
+    )
+
+
+def _read(paths: Sequence[Path]) -> _Logs:
+    logs = _Logs()
+    for path in paths:
+        if path.stat().st_size > _MAX_LOG_BYTES:
+            raise ImportLogError(
+                f"{path}: {path.stat().st_size >> 20} MiB, more than {_MAX_LOG_BYTES >> 20}; cut "
+                "the repeated lines out of it"
+            )
+        for run in parse_log(path.read_bytes().decode("utf-8", errors="replace")):
+            if run.is_worker:
+                logs.workers.append(run)
+            else:
+                logs.roots.append((run, path))
+    return logs
+
+
+def _sessions(logs: _Logs, options: ImportOptions) -> list[_Session]:
+    """Each root's run with its workers: of every rank the first session not yet taken."""
+    left = list(logs.workers)
+    sessions = []
+    for run, path in logs.roots:
+        nodes = options.nodes or run.nodes
+        if nodes is None:
+            raise ImportLogError(
+                f"{path}: nothing tells on how many nodes it ran (its head is missing); add "
+                "--nodes N, the root counted"
+            )
+        taken = _take_workers(left, run, nodes)
+        sessions.append(_Session(run, path, nodes, _model_name(run, options), tuple(taken)))
+    return sessions
+
+
+def _take_workers(left: list[LoggedRun], run: LoggedRun, nodes: int) -> list[LoggedRun]:
+    taken = []
+    for rank in range(1, nodes):
+        for worker in left:
+            if _is_worker_of(worker, run, rank, nodes):
+                taken.append(worker)
+                left.remove(worker)
+                break
+    return taken
+
+
+def _is_worker_of(worker: LoggedRun, run: LoggedRun, rank: int, nodes: int) -> bool:
+    """Same rank and size, and the port that the root dialled, as far as they are known."""
+    if worker.nodes is not None and worker.nodes != nodes:
+        return False
+    address = run.peer_addresses.get(rank - 1)
+    port = address.rpartition(":")[2] if address else ""
+    if worker.listening is not None and port and str(worker.listening[1]) != port:
+        return False
+    return worker.node_index == rank if worker.node_index is not None else bool(port)
+
+
+def _model_name(run: LoggedRun, options: ImportOptions) -> str:
+    """The given name, else one made of the model's figures: a log has no file name."""
+    if options.model_name:
+        return options.model_name
+    header = run.header
+    if "Dim" not in header or "nLayers" not in header:
+        return DEFAULT_MODEL_NAME
+    arch = header.get("Arch", DEFAULT_MODEL_NAME).lower().replace(" ", "-")
+    return f"{arch}-dim{header['Dim']}-layers{header['nLayers']}"
+
+
+def _groups(sessions: Sequence[_Session]) -> list[list[_Session]]:
+    """Sessions by model and node count, in the order of their first run."""
+    groups: dict[tuple[str, int], list[_Session]] = {}
+    for session in sessions:
+        groups.setdefault((session.model, session.nodes), []).append(session)
+    return list(groups.values())
+
+
+def _cell(sessions: Sequence[_Session]) -> tuple[CellRecord, list[str]]:
+    """One cell with its notes; runs that failed are told and left out of the figures."""
+    traces: list[Trace] = []
+    failures: list[TraceError] = []
+    for session in sessions:
+        try:
+            traces.append(build_trace(run_events(session.run, session.workers, session.nodes)))
+        except TraceError as error:
+            failures.append(error)
+    logs = tuple(dict.fromkeys(session.log.name for session in sessions))
+    first = sessions[0]
+    if not traces:
+        return _failed_cell(first, failures, logs), []
+    notes = [note for trace in traces for note in trace.notes]
+    notes += [f"One run of {len(sessions)} failed and is left out: {e}." for e in failures]
+    samples = tuple(recording.sample_of(trace) for trace in traces)
+    median = traces[metrics.median_index([sample.rct_s for sample in samples])]
+    output = OutputRecord(
+        text=median.text,
+        token_ids=(),
+        status="unchecked",
+        note="output unchecked: a log holds nothing to compare with",
+    )
+    cell = CellRecord(
+        model=first.model,
+        nodes=first.nodes,
+        status="ok",
+        samples=samples,
+        metrics=recording.cell_metrics(traces, samples),
+        ranks=recording.rank_records(median),
+        network=recording.network_record(traces, median),
+        output=output,
+        verdict=judge(invalid=faults(traces, output), output=output),
+        logs=logs,
+    )
+    return cell, list(dict.fromkeys(notes))
+
+
+def _failed_cell(
+    session: _Session, failures: Sequence[TraceError], logs: tuple[str, ...]
+) -> CellRecord:
+    skipped = all(failure.kind == "NoRequest" for failure in failures)
+    error = "\n".join(dict.fromkeys(str(failure) for failure in failures))
+    return CellRecord(
+        model=session.model,
+        nodes=session.nodes,
+        status="skipped" if skipped else "failed",
+        error=error,
+        logs=logs,
+        verdict=None if skipped else judge(error=error),
+    )
+
+
+def _request(sessions: Sequence[_Session], options: ImportOptions) -> Request:
+    """What the runs were asked for, as far as their text tells."""
+    wires = [wire_of(session.run, session.nodes) for session in sessions]
+    types = {wire.build.buffer_float_type for wire in wires if wire}
+    threads = {wire.n_threads for wire in wires if wire and wire.n_threads}
+    repeats = max(len(group) for group in _groups(sessions))
+    prompts = dict.fromkeys(session.run.prompt for session in sessions if session.run.prompt)
+    steps = {sum(session.run.rows) for session in sessions if session.run.decode}
+    n_batches = {session.run.n_batches for session in sessions if session.run.n_batches}
+    addresses = [a for session in sessions for a in session.run.peer_addresses.values()]
+    is_local = bool(addresses) and all(a.startswith(("127.", "localhost")) for a in addresses)
+    return Request(
+        prompt=" | ".join(prompts) or "-",
+        steps=max(steps, default=None),
+        repeats=repeats,
+        warmup=0,
+        nthreads=options.nthreads or (threads.pop() if len(threads) == 1 else None),
+        buffer_float_type="/".join(sorted(types)) or "-",
+        sync_mode="reduce",
+        temperature=None,
+        seed=None,
+        node_counts=tuple(sorted({session.nodes for session in sessions})),
+        engine="/".join(sorted({f"dllama ({session.run.variant})" for session in sessions})),
+        host_kind="local" if is_local else "log",
+        n_batches=n_batches.pop() if len(n_batches) == 1 else None,
+    )
+
+
+def _models(sessions: Sequence[_Session]) -> tuple[ModelRecord, ...]:
+    """Models whose header the log has; file, size and weight type are in no log."""
+    records: dict[str, ModelRecord] = {}
+    for session in sessions:
+        record = model_of(session.run, session.model)
+        if record is not None:
+            records.setdefault(session.model, record)
+    return tuple(records.values())
+
+
+def model_of(run: LoggedRun, name: str) -> ModelRecord | None:
+    """What the header says of the model; None for a header that is not whole."""
+    keys = ("Dim", "HiddenDim", "nLayers", "nHeads", "nKvHeads", "VocabSize", "SeqLen")
+    figures = [run.header.get(key, "") for key in keys]
+    if not all(figure.isascii() and figure.isdigit() for figure in figures):
+        return None
+    dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, seq_len = map(int, figures)
+    return ModelRecord(
+        name=name,
+        model_file="-",
+        tokenizer_file="-",
+        size_bytes=None,
+        arch=run.header.get("Arch", "-").lower(),
+        dim=dim,
+        hidden_dim=hidden_dim,
+        n_layers=n_layers,
+        n_heads=n_heads,
+        n_kv_heads=n_kv_heads,
+        vocab_size=vocab_size,
+        seq_len=seq_len,
+        weight_type="-",
+    )
+
+
+def _notes(sessions: Sequence[_Session], cell_notes: Sequence[Sequence[str]]) -> tuple[str, ...]:
+    """General remarks first; then each cell's, with the cell named where not all share it."""
+    said = [
+        "Imported from logs of the real dllama; the machine above is the one that read the logs. "
+        "Prompt, steps and thread count are as far as the logs tell; temperature, seed, file names "
+        "and weight type are not in them.",
+    ]
+    groups = _groups(sessions)
+    every = [set(notes) for notes in cell_notes if notes]
+    shared = set.intersection(*every) if every else set()
+    said += [n for n in dict.fromkeys(n for notes in cell_notes for n in notes) if n in shared]
+    for group, notes in zip(groups, cell_notes, strict=True):
+        where = f"{group[0].model}, {group[0].nodes} node{'s' if group[0].nodes > 1 else ''}: "
+        said += [where + note for note in notes if note not in shared]
+    return tuple(said)
