@@ -72,6 +72,11 @@ def _run_mode(args: argparse.Namespace, events: EventWriter, show: Show) -> int:
             return 0
         _emit_error(events, error, "terminated")
         return process.EXIT_TERMINATED
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # a bug: the events' reader hears of it too
+        _emit_error(events, error)
+        raise
     return 0
 
 

@@ -25,7 +25,7 @@ class EventWriter:
         if target == "-":
             return cls(sys.stdout)
         try:
-            return cls(Path(target).open("w", encoding="utf-8"))
+            return cls(Path(target).open("w", encoding="utf-8", errors="replace"))
         except OSError as error:
             raise RequestError(f"--events {target}: {error.strerror or error}") from None
 

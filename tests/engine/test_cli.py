@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -405,6 +406,16 @@ def test_an_error_is_an_event_too(tmp_path: Path) -> None:
     assert error["type"] == "RequestError"
     assert error["message"] in done.stderr
     assert end["exit_code"] == 1
+
+
+def test_a_prompt_that_is_no_utf8_ends_without_a_traceback(tmp_path: Path) -> None:
+    events = tmp_path / "events.jsonl"
+    prompt = os.fsdecode(b"caf\xe9 \xff")
+    done = run(
+        "inference", *model_arguments(), "--prompt", prompt, "--steps", 40, "--events", events
+    )
+    assert "Traceback" not in done.stderr
+    assert read_events(events)[-1]["exit_code"] == done.returncode
 
 
 def test_a_closed_pipe_ends_quietly(workers: list[Node]) -> None:

@@ -235,6 +235,22 @@ def test_available_memory_is_the_smaller_of_host_and_container(
     assert procmem.available_bytes() > 7 << 20
 
 
+def test_dropped_pages_no_longer_count(tmp_path: Path) -> None:
+    path = tmp_path / "large"
+    with path.open("wb") as file:
+        file.truncate(64 << 20)
+    mapped = np.memmap(path, np.uint8, "r")
+    view = np.asarray(mapped[4097:]).reshape(-1, 1)
+    resident = procmem._field_bytes
+    before_bytes = resident(procmem._STATUS, "RssFile") or 0
+    view.sum()
+    read_bytes = (resident(procmem._STATUS, "RssFile") or 0) - before_bytes
+    drop_pages(view)
+    dropped_bytes = (resident(procmem._STATUS, "RssFile") or 0) - before_bytes
+    assert read_bytes > 60 << 20
+    assert dropped_bytes < 8 << 20
+
+
 def test_dropped_pages_are_read_again() -> None:
     with ModelFile.open(GOLDEN / "llama_f32.m") as model:
         for spec in model.specs:
