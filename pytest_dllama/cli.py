@@ -9,6 +9,8 @@ from pathlib import Path
 
 from pytest_dllama import __version__
 from pytest_dllama.history import RunFileError, read_run
+from pytest_dllama.import_command import add_import_log
+from pytest_dllama.import_log import ImportLogError
 from pytest_dllama.report import LANGUAGES, ReportError, write_reports
 
 _EXIT_ERROR = 2
@@ -20,11 +22,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         return command(arguments)
-    except (ReportError, RunFileError) as error:
+    except (ReportError, RunFileError, ImportLogError) as error:
         print(f"pytest-dllama: {error}", file=sys.stderr)
     except OSError as error:
         reason = error.strerror or str(error)
-        print(f"pytest-dllama: {error.filename or arguments.run}: {reason}", file=sys.stderr)
+        print(f"pytest-dllama: {error.filename or 'file'}: {reason}", file=sys.stderr)
     return _EXIT_ERROR
 
 
@@ -36,6 +38,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"pytest-dllama {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_report(commands)
+    add_import_log(commands)
     return parser
 
 

@@ -25,7 +25,7 @@ from pytest_dllama.record import (
     RunRecord,
 )
 from pytest_dllama.traces import Trace, TraceError, build_trace
-from pytest_dllama.validity import faults
+from pytest_dllama.validity import compare_output, faults, oracle_output, unchecked_output
 from pytest_dllama.verdict import judge
 
 DEFAULT_MODEL_NAME = "model"
@@ -77,7 +77,9 @@ def import_logs(paths: Sequence[Path], options: ImportOptions) -> RunRecord:
             f"{shown}: {hint}; give the output of the root (dllama inference ... > root.log 2>&1)"
         )
     sessions = _sessions(logs, options)
-    cells = [_cell(group) for group in _groups(sessions)]
+    groups = _groups(sessions)
+    oracles = {group[0].model: _oracle(group) for group in groups if group[0].nodes == 1}
+    cells = [_cell(group, oracles.get(group[0].model)) for group in groups]
     return RunRecord(
         created_utc=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         environment=probe_environment(),
@@ -162,8 +164,8 @@ def _groups(sessions: Sequence[_Session]) -> list[list[_Session]]:
     return list(groups.values())
 
 
-def _cell(sessions: Sequence[_Session]) -> tuple[CellRecord, list[str]]:
-    """One cell with its notes; runs that failed are told and left out of the figures."""
+def _traces(sessions: Sequence[_Session]) -> tuple[list[Trace], list[TraceError]]:
+    """The runs that can be used, and why the others cannot."""
     traces: list[Trace] = []
     failures: list[TraceError] = []
     for session in sessions:
@@ -171,6 +173,35 @@ def _cell(sessions: Sequence[_Session]) -> tuple[CellRecord, list[str]]:
             traces.append(build_trace(run_events(session.run, session.workers, session.nodes)))
         except TraceError as error:
             failures.append(error)
+    return traces, failures
+
+
+def _oracle(sessions: Sequence[_Session]) -> tuple[Trace, str] | None:
+    """The first run on one node that can be used, with its prompt."""
+    for session in sessions:
+        traces, _ = _traces([session])
+        if traces:
+            return traces[0], session.run.prompt
+    return None
+
+
+def _output(session: _Session, trace: Trace, oracle: tuple[Trace, str] | None) -> OutputRecord:
+    """By the text of a one-node run of the same logs, prompt and length."""
+    if oracle is None or oracle[1] != session.run.prompt:
+        why = "the logs hold no run of this prompt on one node to compare with"
+        return unchecked_output(trace, f"output unchecked: {why}")
+    if session.nodes == 1:
+        return oracle_output(trace)
+    if len(oracle[0].tokens) != len(trace.tokens):
+        return unchecked_output(trace, "output unchecked: the one-node run has other --steps")
+    return compare_output(oracle[0], trace, buffer_float_type="q80", sync_mode="reduce")
+
+
+def _cell(
+    sessions: Sequence[_Session], oracle: tuple[Trace, str] | None
+) -> tuple[CellRecord, list[str]]:
+    """One cell with its notes; runs that failed are told and left out of the figures."""
+    traces, failures = _traces(sessions)
     logs = tuple(dict.fromkeys(session.log.name for session in sessions))
     first = sessions[0]
     if not traces:
@@ -179,12 +210,7 @@ def _cell(sessions: Sequence[_Session]) -> tuple[CellRecord, list[str]]:
     notes += [f"One run of {len(sessions)} failed and is left out: {e}." for e in failures]
     samples = tuple(recording.sample_of(trace) for trace in traces)
     median = traces[metrics.median_index([sample.rct_s for sample in samples])]
-    output = OutputRecord(
-        text=median.text,
-        token_ids=(),
-        status="unchecked",
-        note="output unchecked: a log holds nothing to compare with",
-    )
+    output = _output(first, traces[0], oracle)
     cell = CellRecord(
         model=first.model,
         nodes=first.nodes,

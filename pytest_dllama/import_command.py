@@ -1,0 +1,75 @@
+"""`pytest-dllama import-log`: the command line of `import_log`."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pytest_dllama.history import write_run
+from pytest_dllama.import_log import ImportOptions, import_logs
+
+
+def add_import_log(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the command."""
+    parser = commands.add_parser(
+        "import-log",
+        help="make a run file of logs of the real dllama",
+        description="Read what dllama (upstream or fork) printed, the root's logs and, where they "
+        "are at hand, the workers'; several runs of one model and node count become repeats.",
+        epilog="example: pytest-dllama import-log root.log worker1.log -o run.json && "
+        "pytest-dllama report run.json",
+    )
+    parser.add_argument("logs", metavar="LOG", type=Path, nargs="+", help="dllama's output")
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="RUN.json",
+        type=Path,
+        default=Path("run.json"),
+        help="run file to write (default: run.json)",
+    )
+    parser.add_argument(
+        "--nodes",
+        metavar="N",
+        type=_positive,
+        help="node count of the runs, the root counted, where the logs do not tell",
+    )
+    parser.add_argument(
+        "--model-name",
+        metavar="NAME",
+        default="",
+        help="the model's name in the report (default: made of its figures; logs have no name)",
+    )
+    parser.add_argument(
+        "--nthreads", metavar="N", type=_positive, help="threads of each node, for the report"
+    )
+    parser.add_argument(
+        "--force", action="store_true", help="replace the run file if it is there already"
+    )
+    parser.set_defaults(command=_import_log)
+
+
+def _import_log(arguments: argparse.Namespace) -> int:
+    output: Path = arguments.output
+    if output.exists() and not arguments.force:
+        raise FileExistsError(
+            17, "is there already; give another -o, or --force to replace it", str(output)
+        )
+    options = ImportOptions(arguments.nodes, arguments.model_name, arguments.nthreads)
+    run = import_logs(arguments.logs, options)
+    write_run(run, output)
+    for cell in run.cells:
+        nodes = f"{cell.nodes} node{'s' if cell.nodes > 1 else ''}"
+        if cell.error is not None:
+            print(f"{cell.model}, {nodes}: {cell.status}: {cell.error}")
+        else:
+            n, speed = len(cell.samples), cell.metrics["tokens_per_s"].value
+            print(f"{cell.model}, {nodes}: {n} run{'s' if n > 1 else ''}, {speed:.2f} tokens/s")
+    print(output)
+    return 0
+
+
+def _positive(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
+    return int(text)
