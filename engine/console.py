@@ -170,9 +170,9 @@ def perplexity_line(index: int, total: int, probability: float) -> str:
 def perplexity_summary(total_log_prob: float, n_scored: int) -> list[str]:
     """Perplexity and its kin.
 
-    >>> perplexity_summary(-10.973804 * 12, 12)[2:]
-    ['   perplexity: 58326.044208 (lower = better)', '   avgLogProb: -10.973804', \
-'   bitPerToken: 15.831852']
+    >>> perplexity_summary(-3 * math.log(8), 3)[2:]
+    ['   perplexity: 8.000000 (lower = better)', '   avgLogProb: -2.079442', \
+'   bitPerToken: 3.000000']
     """
     average = total_log_prob / n_scored
     return [
