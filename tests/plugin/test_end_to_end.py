@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from pytest_dllama.history import read_run
 from pytest_dllama.record import CellRecord, RunRecord
-from tests.plugin.real_runs import ROOT, SMALL_MODEL, RealRun
+from tests.plugin.real_runs import GOLDEN, ROOT, SMALL_MODEL, RealRun
 
 SUITES = str(ROOT / "suites")
 SMALL = ("--models", SMALL_MODEL, "--prompt", "hello", "--warmup", "0")
@@ -246,6 +247,66 @@ def test_a_lost_worker_fails_its_cell_and_the_others_go_on(tmp_path) -> None:
     assert lost.verdict.status == "ERROR"
     assert lost.logs
     assert list(run.report.glob("logs/*/worker2.start2.stdout.log"))  # provisioned anew
+
+
+SWAPPER = """
+import os, threading, time
+from pathlib import Path
+
+def pytest_sessionstart(session):
+    threading.Thread(target=_swap_the_model_after_the_oracle, daemon=True).start()
+
+def _swap_the_model_after_the_oracle():
+    while True:
+        for log in Path("report").glob("logs/*/*.oracle.root.stdout.log"):
+            if '"event": "end"' in log.read_text():
+                os.replace("other.m", "model.m")
+                return
+        time.sleep(0.005)
+"""
+CHECKS = """
+import pytest
+
+def test_output(cell):
+    cell.check_output()
+
+def test_wire(cell):
+    cell.check_wire()
+
+def test_row(timing_row, threshold):
+    timing_row("rct_s")
+    threshold("rct_s")
+
+@pytest.mark.dllama_threshold(rct_s=1e-6)
+def test_of_its_own(threshold):
+    threshold("rct_s")
+"""
+
+
+def test_a_wrong_output_makes_the_cell_invalid_and_shows_both_texts(tmp_path) -> None:
+    """The model file is exchanged once the oracle has read it."""
+    shutil.copy(GOLDEN / "llama_q40.m", tmp_path / "model.m")
+    shutil.copy(GOLDEN / "qwen3_q40.m", tmp_path / "other.m")
+    shutil.copy(GOLDEN / "golden.t", tmp_path / "model.t")
+    (tmp_path / "conftest.py").write_text(SWAPPER)
+    (tmp_path / "test_cells.py").write_text(CHECKS)
+    run = RealRun(tmp_path)
+    run.start(
+        [
+            *("--models", "model.m:model.t", "--prompt", "hello", "--warmup", "0"),
+            *("--nodes", "2", "--steps", "24", "--repeats", "1", "--benchmark-json", "rows.json"),
+        ]
+    )
+    assert run.finish() == pytest.ExitCode.TESTS_FAILED, run.output
+    assert "2 failed, 2 passed" in run.output
+    (cell,) = read_run(run.report / "run.json").cells
+    assert cell.output is not None
+    assert cell.verdict is not None
+    assert (cell.output.status, cell.verdict.status) == ("different", "INVALID")
+    assert f"one node: {cell.output.oracle_text!r}" in run.output
+    assert f"this one: {cell.output.text!r}" in run.output
+    assert re.search(r"model on 2 nodes: rct_s = .* s, limit <= 1e-06 s", run.output)
+    assert json.loads((tmp_path / "rows.json").read_text())["benchmarks"] == []
 
 
 SLOW_SHAPE = "dim=1024,n_layers=8,hidden_dim=2816,n_heads=16,seq_len=2048"
