@@ -12,7 +12,7 @@ from itertools import pairwise
 from pytest_dllama.dllama_faults import Failure, failure_of
 from pytest_dllama.dllama_notes import Wire, invalid_reasons, notes_of, traffic_of, wire_of
 from pytest_dllama.dllama_run import LoggedRun, MonitorTable, StepLine, Totals, totals
-from pytest_dllama.dllama_traffic import collectives_per_row
+from pytest_dllama.dllama_traffic import Traffic, collectives_per_row
 from pytest_dllama.events import (
     Done,
     Error,
@@ -42,7 +42,7 @@ def run_events(
         workers: its workers' sessions, as far as their logs are at hand.
         nodes: nodes with the root, where the log cannot tell.
     """
-    n_nodes = nodes or run.nodes or 1
+    n_nodes = run.nodes or nodes or 1
     start = Start(
         event="start",
         version=f"dllama ({run.variant})",
@@ -91,41 +91,44 @@ def _input_tokens(run: LoggedRun) -> int:
 
 def _steps(run: LoggedRun, nodes: int, times: Totals, wire: Wire | None) -> list[Step]:
     ends_ms = [*_prefill_ends_ms(run.prefill, times), *decode_ends_ms(run.decode, times)]
+    has_bytes = nodes > 1 and (wire is not None or run.printed_kb > 0)  # 0 kB printed: unknown
     steps: list[Step] = []
     position = previous_ns = 0
-    for line, end_ms in zip(run.steps, ends_ms, strict=True):
+    for number, (line, end_ms) in enumerate(zip(run.steps, ends_ms, strict=True)):
+        traffic = traffic_of(run, nodes, wire, line.n_tokens) if wire else None
         end_ns = round(end_ms * 1e6)
-        start_ns = max(end_ns - line.total_ms * 1_000_000, previous_ns)
-        index = sum(step.phase == line.phase for step in steps)
-        steps.append(_step(run, nodes, line, wire, (index, position, start_ns, end_ns)))
+        steps.append(
+            Step(
+                event="step",
+                phase=line.phase,
+                index=number if line.phase == "eval" else number - len(run.prefill),
+                pos=position,
+                n_tokens=line.n_tokens,
+                start_ns=max(end_ns - line.total_ms * 1_000_000, previous_ns),
+                end_ns=end_ns,
+                compute_us=line.compute_ms * 1e3,
+                sync_us=line.sync_ms * 1e3,
+                piece=_piece(line),
+                links=(_link(line, traffic),) if has_bytes else (),
+                expected_payload_bytes=traffic.bytes if traffic else None,
+            )
+        )
         position, previous_ns = position + line.n_tokens, end_ns
     return steps
 
 
-def _step(
-    run: LoggedRun, nodes: int, line: StepLine, wire: Wire | None, at: tuple[int, int, int, int]
-) -> Step:
-    index, position, start_ns, end_ns = at
-    expected = traffic_of(run, nodes, wire, line.n_tokens) if wire else None
-    link = LinkCount(
+def _piece(line: StepLine) -> str | None:
+    if line.phase == "eval":
+        return None
+    return "" if line.piece == NO_TEXT else line.piece
+
+
+def _link(line: StepLine, traffic: Traffic | None) -> LinkCount:
+    """The closed form's bytes where they are the printed ones, else the printed kB."""
+    return LinkCount(
         peer=ALL_LINKS,
-        sent_payload_bytes=expected.sent_bytes if expected else line.sent_kb * 1024,
-        recv_payload_bytes=expected.recv_bytes if expected else line.recv_kb * 1024,
-    )
-    piece = "" if line.piece == NO_TEXT else line.piece
-    return Step(
-        event="step",
-        phase=line.phase,
-        index=index,
-        pos=position,
-        n_tokens=line.n_tokens,
-        start_ns=start_ns,
-        end_ns=end_ns,
-        compute_us=line.compute_ms * 1e3,
-        sync_us=line.sync_ms * 1e3,
-        piece=piece if line.phase == "pred" else None,
-        links=(link,) if nodes > 1 else (),
-        expected_payload_bytes=expected.bytes if expected else None,
+        sent_payload_bytes=traffic.sent_bytes if traffic else line.sent_kb * 1024,
+        recv_payload_bytes=traffic.recv_bytes if traffic else line.recv_kb * 1024,
     )
 
 

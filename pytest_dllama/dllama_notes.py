@@ -100,10 +100,9 @@ def _time_notes(run: LoggedRun, times: Totals) -> list[str]:
 
 
 def _byte_notes(run: LoggedRun, nodes: int, wire: Wire | None) -> list[str]:
-    printed_kb = sum(step.sent_kb + step.recv_kb for step in run.steps)
     if wire is None:
         return [
-            f"dllama printed {printed_kb} kB (of 1024, cut off, over all of the root's links); "
+            f"dllama printed {run.printed_kb} kB (of 1024, cut off, over all of the root's links); "
             f"{_why_no_form(run)}, so bytes are lower bounds and unchecked."
         ]
     said = (

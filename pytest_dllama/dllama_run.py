@@ -142,7 +142,8 @@ class LoggedRun:
             return max(self.said_nodes)
         if self.peer_addresses and not self.is_worker:
             return max(self.peer_addresses) + 2
-        return 1 if self.has_weights and not self.is_worker else None
+        is_alone = self.has_weights and not self.is_worker and not self.printed_kb
+        return 1 if is_alone else None
 
     @property
     def prompt(self) -> str:
@@ -158,6 +159,11 @@ class LoggedRun:
     def decode(self) -> list[StepLine]:
         """The generated tokens."""
         return [step for step in self.steps if step.phase == "pred"]
+
+    @property
+    def printed_kb(self) -> int:
+        """All that the steps sent and received, as printed."""
+        return sum(step.sent_kb + step.recv_kb for step in self.steps)
 
     @property
     def rows(self) -> list[int]:

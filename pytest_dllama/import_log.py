@@ -112,7 +112,7 @@ def _sessions(logs: _Logs, options: ImportOptions) -> list[_Session]:
     left = list(logs.workers)
     sessions = []
     for run, path in logs.roots:
-        nodes = options.nodes or run.nodes
+        nodes = run.nodes or options.nodes
         if nodes is None:
             raise ImportLogError(
                 f"{path}: nothing tells on how many nodes it ran (its head is missing); add "
