@@ -16,6 +16,7 @@ from pytest_dllama.hosts import STOP_GRACE_S, Host, HostError, HostProcess
 TOKEN_VARIABLE = "DLLAMA_PY_TOKEN"  # the name, not the secret
 START_TIMEOUT_S = 120.0
 PROBE_TIMEOUT_S = 5.0
+IDLE_TIMEOUT_S = 60.0  # a dllama that lost its root gives up after so long
 
 
 class ClusterError(RuntimeError):
@@ -108,7 +109,7 @@ class Cluster:
         for rank in ranks:
             try:
                 started[rank] = self.start(rank, self._worker_command(rank), self._log_name(rank))
-            except HostError as error:
+            except (HostError, WorkerNotReady) as error:
                 failures.append(f"worker {rank}: {error}")
         return started, failures
 
@@ -157,6 +158,11 @@ class Cluster:
 
     def _probe(self, worker: Worker) -> None:
         self.backend.probe(worker.host, worker.port, self._token, PROBE_TIMEOUT_S)
+
+    def await_idle(self, nodes: int) -> None:
+        """Wait until the workers of `nodes` nodes take a root; raises WorkerNotReady."""
+        for worker in self.workers(nodes):
+            self.backend.await_idle(worker.process, IDLE_TIMEOUT_S)
 
     def finish(self, process: HostProcess) -> None:
         """Stop one process, whether it has ended or not."""

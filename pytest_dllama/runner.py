@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_dllama.backends import Backend, EngineRequest
+from pytest_dllama.backends import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.cluster import Cluster
 from pytest_dllama.events import Event, EventFormatError
 from pytest_dllama.hosts import STOP_GRACE_S, HostError, HostProcess
@@ -51,16 +51,18 @@ def run_request(
         RequestFailed: the engine's error, a crash, or silence beyond the request's timeout.
     """
     backend, host = cluster.backend, cluster.hosts[0]
-    workers = [worker.address for worker in cluster.workers(nodes)]
-    command = backend.root_command(request, workers, host.parent)
+    workers = cluster.workers(nodes)
+    command = backend.root_command(request, [w.address for w in workers], host.parent)
     try:
+        cluster.await_idle(nodes)
         process = cluster.start(0, command, name)
-    except HostError as error:
-        raise RequestFailed(str(error), "HostError") from error
+    except (HostError, WorkerNotReady) as error:
+        raise RequestFailed(str(error), type(error).__name__) from error
     try:
         lines = _read_lines(process, backend, request.timeout_s + SILENCE_MARGIN_S, on_event)
         code = process.wait(STOP_GRACE_S)
-        trace = build_trace(_parse(backend, lines))
+        worker_logs = [worker.process.log_files[0] for worker in workers]
+        trace = build_trace(backend.events(lines, nodes, worker_logs))
     except TraceError as error:
         raise _failure(str(error), error.kind, process) from error
     except (TimeoutError, EventFormatError) as error:
@@ -99,11 +101,6 @@ def _read_lines(
 def _show(event: Event | None, on_event: Callable[[Event], None]) -> None:
     if event is not None:
         on_event(event)
-
-
-def _parse(backend: Backend, lines: list[str]) -> list[Event]:
-    events = (backend.parse(line) for line in lines)
-    return [event for event in events if event is not None]
 
 
 def _failure(message: str, kind: str, process: HostProcess) -> RequestFailed:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pytest_dllama.events import Event
+from pytest_dllama.hosts import HostProcess
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,18 @@ class Backend(Protocol):
         """The same command as a person would type it."""
 
     def parse(self, line: str) -> Event | None:
-        """One line of output; None when it says nothing that is recorded."""
+        """One line of output, for what is shown meanwhile; None when it says nothing."""
+
+    def events(
+        self, lines: Sequence[str], nodes: int, worker_logs: Sequence[Path] = ()
+    ) -> list[Event]:
+        """All that a root's whole output tells; `worker_logs` may help to explain a failure."""
 
     def probe(self, host: str, port: int, token: str, timeout_s: float) -> None:
         """Handshake with a worker and leave; raises `WorkerNotReady`."""
+
+    def await_idle(self, process: HostProcess, timeout_s: float) -> None:
+        """Wait until a worker takes the next root's connection; raises `WorkerNotReady`."""
 
 
 class WorkerNotReady(RuntimeError):

@@ -9,11 +9,13 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Sequence
+from pathlib import Path
 
 from pytest_dllama.backends import EngineRequest, WorkerNotReady
 from pytest_dllama.dllama_events import run_events
 from pytest_dllama.dllama_lines import clean, read_line
-from pytest_dllama.dllama_log import parse_lines
+from pytest_dllama.dllama_log import parse_lines, parse_log
+from pytest_dllama.dllama_run import LoggedRun
 from pytest_dllama.events import Error, Event, Listening, Step
 from pytest_dllama.hosts import HostProcess
 from pytest_dllama.process_guard import guarded, unguarded
@@ -89,10 +91,15 @@ class DllamaBackend:
                 )
         return None
 
-    def events(self, lines: Sequence[str], nodes: int) -> list[Event]:
+    def events(
+        self, lines: Sequence[str], nodes: int, worker_logs: Sequence[Path] = ()
+    ) -> list[Event]:
         """All that a root's whole output tells; empty when it says nothing of dllama's."""
         runs = [run for run in parse_lines(lines) if not run.is_worker]
-        return run_events(runs[-1], nodes=nodes) if runs else []
+        if not runs:
+            return []
+        sessions = [_last_session(log) for log in worker_logs] if runs[-1].stalls else []
+        return run_events(runs[-1], [s for s in sessions if s is not None], nodes)
 
     def probe(self, host: str, port: int, token: str, timeout_s: float) -> None:
         """Nothing: dllama has no handshake, and would take a probe for its root."""
@@ -121,6 +128,16 @@ class DllamaBackend:
                 is_busy = True
             elif found is not None and found.kind == "listening":
                 is_busy = False
+
+
+def _last_session(log: Path) -> LoggedRun | None:
+    """What a worker printed in its newest session."""
+    try:
+        text = log.read_bytes().decode("utf-8", errors="replace")
+    except OSError:
+        return None
+    sessions = [run for run in parse_log(text) if run.node_index is not None]
+    return sessions[-1] if sessions else None
 
 
 def _free_port(host: str) -> int:

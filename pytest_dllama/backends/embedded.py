@@ -18,7 +18,7 @@ from engine.synthetic import parse_shape, write_synthetic
 from engine.tokenizer import read_tokenizer
 from pytest_dllama.backends import EngineRequest, WorkerNotReady
 from pytest_dllama.events import Event, parse_event
-from pytest_dllama.hosts import PROGRAM
+from pytest_dllama.hosts import PROGRAM, HostProcess
 from pytest_dllama.record import ModelRecord
 
 MODELS_FOLDER = Path(engine.__file__).parent / "models"
@@ -73,6 +73,15 @@ class EmbeddedBackend:
     def parse(self, line: str) -> Event | None:
         """One JSON line."""
         return parse_event(line)
+
+    def events(
+        self, lines: Sequence[str], nodes: int, worker_logs: Sequence[Path] = ()
+    ) -> list[Event]:
+        """Every line's event."""
+        return [event for line in lines if (event := parse_event(line)) is not None]
+
+    def await_idle(self, process: HostProcess, timeout_s: float) -> None:
+        """Nothing to wait for: our worker keeps listening, and greets a root that comes early."""
 
     def probe(self, host: str, port: int, token: str, timeout_s: float) -> None:
         """Handshake with a worker and leave."""

@@ -1,0 +1,94 @@
+"""Which engines there are: our own, the real dllama, and those that installed packages add.
+
+A package adds one with an entry point of the group `pytest_dllama.engines`: its name is what
+`--engine` takes, its value a function that makes a `Backend` of `EngineOptions`.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+
+from pytest_dllama.backends import Backend
+from pytest_dllama.config import ConfigError
+
+GROUP = "pytest_dllama.engines"
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What the command line says of the engine itself."""
+
+    binary: str = ""  # --dllama-bin
+    arguments: Sequence[str] = ()  # --dllama-args
+    sync_mode: str = "reduce"
+
+
+def make_backend(name: str, options: EngineOptions) -> Backend:
+    """The engine of a name.
+
+    Raises:
+        ConfigError: no such engine, or options that it cannot take.
+    """
+    makers = engine_makers()
+    if name not in makers:
+        raise ConfigError(
+            f"--engine {name!r} is unknown; choose {', '.join(sorted(makers))}, or install a "
+            f"package that adds it (entry point group {GROUP})"
+        )
+    return makers[name](options)
+
+
+def engine_makers() -> dict[str, Callable[[EngineOptions], Backend]]:
+    """Every engine by name; an installed one cannot take the place of a built-in one."""
+    makers = {point.name: _plugged_in(point.name) for point in entry_points(group=GROUP)}
+    return {**makers, "embedded": _embedded, "dllama": _dllama}
+
+
+def _plugged_in(name: str) -> Callable[[EngineOptions], Backend]:
+    def make(options: EngineOptions) -> Backend:
+        (point, *more) = entry_points(group=GROUP, name=name)
+        if more:
+            owners = ", ".join(sorted(p.value for p in (point, *more)))
+            raise ConfigError(f"--engine {name}: several packages add it ({owners}); remove one")
+        try:
+            maker: Callable[[EngineOptions], Backend] = point.load()
+        except (ImportError, AttributeError) as error:
+            raise ConfigError(
+                f"--engine {name}: {point.value} cannot be loaded: {error}"
+            ) from error
+        return maker(options)
+
+    return make
+
+
+def _embedded(options: EngineOptions) -> Backend:
+    from pytest_dllama.backends.embedded import EmbeddedBackend
+
+    if options.binary:
+        raise ConfigError("--dllama-bin is for the real dllama; add --engine dllama")
+    return EmbeddedBackend()
+
+
+def _dllama(options: EngineOptions) -> Backend:
+    from pytest_dllama.backends.dllama import DllamaBackend
+
+    if not options.binary:
+        raise ConfigError("--engine dllama needs --dllama-bin PATH, the program that runs there")
+    if options.sync_mode != "reduce":
+        raise ConfigError(
+            f"--sync-mode {options.sync_mode} is our own engine's; the real dllama only reduces: "
+            "leave it out"
+        )
+    found = shutil.which(options.binary)
+    if found is None:
+        raise ConfigError(
+            f"--dllama-bin {options.binary}: no such program, or it is not executable; build it "
+            "(make dllama) and give its path"
+        )
+    for tool in ("sh", "stdbuf", "tail"):
+        if shutil.which(tool) is None:
+            raise ConfigError(f"--engine dllama needs the program {tool} (coreutils); install it")
+    return DllamaBackend(found, options.arguments)
