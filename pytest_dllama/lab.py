@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pytest_dllama import metrics, recording, validity
+from pytest_dllama import assembly, metrics, validity
 from pytest_dllama.backends import Backend, EngineRequest
 from pytest_dllama.cells import CellKey
 from pytest_dllama.cluster import Cluster, ClusterError
@@ -20,17 +20,9 @@ from pytest_dllama.history import RUN_FILE, archive_previous, write_run
 from pytest_dllama.hosts import LocalHost
 from pytest_dllama.models import ModelUnderTest, open_model
 from pytest_dllama.progress import Progress
-from pytest_dllama.record import (
-    CellRecord,
-    Commands,
-    ModelRecord,
-    OutputRecord,
-    Request,
-    RunRecord,
-)
+from pytest_dllama.record import CellRecord, ModelRecord, OutputRecord, RunRecord
 from pytest_dllama.runner import RequestFailed, RequestRun, run_request
 from pytest_dllama.thresholds import Thresholds
-from pytest_dllama.verdict import judge
 
 LOG_FOLDER = "logs"
 CellError = (ClusterError, RequestFailed, ConfigError)
@@ -90,7 +82,7 @@ class Lab:
         if key not in self._records:
             with self._progress.running():
                 self._records[key] = self._measure_or_fail(key)
-                self._progress.settle(_settled(self._records[key]))
+                self._progress.settle(assembly.in_one_line(self._records[key]))
             self.save()
         return self._records[key]
 
@@ -99,14 +91,7 @@ class Lab:
             return self._measure(key)
         except CellError as error:
             logs = error.log_files if isinstance(error, RequestFailed) else ()
-            return CellRecord(
-                model=key.model,
-                nodes=key.nodes,
-                status="failed",
-                error=str(error),
-                logs=self._relative(logs),
-                verdict=judge(error=str(error)),
-            )
+            return assembly.failed_cell(key, str(error), logs, self.config.report_folder)
 
     def _measure(self, key: CellKey) -> CellRecord:
         model = self._model(key.model)
@@ -121,7 +106,15 @@ class Lab:
         ]
         if key.nodes == 1:
             self._oracles.setdefault(key.model, _Oracle(runs[0]))
-        return self._record(key, cluster, runs, oracle)
+        self._n_batches = runs[0].trace.start.n_batches if runs[0].trace.start else None
+        return assembly.measured_cell(
+            key,
+            runs,
+            cluster.workers(key.nodes),
+            self._output(runs[0], oracle),
+            self._thresholds.of(key.model, key.nodes),
+            self.config.report_folder,
+        )
 
     def _model(self, name: str) -> ModelUnderTest:
         if name not in self._models:
@@ -139,7 +132,8 @@ class Lab:
                 self.logs,
                 self.config.nthreads,
             )
-            self._progress.stage(f"provisioning {largest - 1} workers for {largest} nodes")
+            if largest > 1:
+                self._progress.stage(f"provisioning {largest - 1} workers for {largest} nodes")
             try:
                 self._cluster.ensure(largest, self._progress.bar)
             except ClusterError:
@@ -193,43 +187,6 @@ class Lab:
             timeout_s=config.request_timeout_s,
         )
 
-    def _record(
-        self, key: CellKey, cluster: Cluster, runs: Sequence[RequestRun], oracle: _Oracle | None
-    ) -> CellRecord:
-        traces = [run.trace for run in runs]
-        self._n_batches = traces[0].start.n_batches if traces[0].start else None
-        samples = tuple(recording.sample_of(trace) for trace in traces)
-        median = traces[metrics.median_index([sample.rct_s for sample in samples])]
-        figures = recording.cell_metrics(traces, samples)
-        output = self._output(runs[0], oracle)
-        limits = tuple(
-            limit.check(figures.get(limit.metric))
-            for limit in self._thresholds.of(key.model, key.nodes)
-        )
-        workers = cluster.workers(key.nodes)
-        logs = [file for run in runs for file in run.log_files]
-        logs += [file for worker in workers for file in worker.process.log_files]
-        return CellRecord(
-            model=key.model,
-            nodes=key.nodes,
-            status="ok",
-            commands=Commands(
-                root=runs[-1].command, workers=tuple(worker.command for worker in workers)
-            ),
-            samples=samples,
-            metrics=figures,
-            ranks=recording.rank_records(median),
-            network=recording.network_record(traces, median),
-            output=output,
-            thresholds=limits,
-            verdict=judge(
-                invalid=validity.faults(traces, output),
-                output=output,
-                thresholds=limits,
-            ),
-            logs=self._relative(logs),
-        )
-
     def _output(self, run: RequestRun, oracle: _Oracle | None) -> OutputRecord:
         if oracle is None:
             return validity.oracle_output(run.trace)
@@ -243,53 +200,24 @@ class Lab:
             temperature=self.config.temperature,
         )
 
-    def _relative(self, files: Sequence[Path]) -> tuple[str, ...]:
-        return tuple(file.relative_to(self.config.report_folder).as_posix() for file in files)
-
     def run_record(self) -> RunRecord:
         """The run so far: cells in the order they were asked for, unmeasured ones left out."""
         return RunRecord(
             created_utc=f"{self._started:%Y-%m-%dT%H:%M:%SZ}",
             wall_s=time.monotonic() - self._start_s,
             environment=self._environment,
-            request=self._request_record(),
+            request=assembly.request_record(self.config, self._backend.name, self._n_batches),
             models=self._model_records(),
             cells=tuple(self._records[key] for key in self.keys if key in self._records),
             definitions=metrics.DEFINITIONS,
-            notes=self._notes(),
+            notes=assembly.sharing_notes(
+                max(key.nodes for key in self.keys) * self.config.nthreads,
+                self._environment.cpu_count,
+            ),
         )
 
     def _model_records(self) -> tuple[ModelRecord, ...]:
         return tuple(self._models[name].record for name in self._specs if name in self._models)
-
-    def _request_record(self) -> Request:
-        config = self.config
-        return Request(
-            prompt=config.prompt,
-            steps=config.steps,
-            repeats=config.repeats,
-            warmup=config.warmup,
-            nthreads=config.nthreads,
-            buffer_float_type=config.buffer_float_type,
-            sync_mode=config.sync_mode,
-            temperature=config.temperature,
-            seed=config.seed,
-            node_counts=config.node_counts,
-            engine=self._backend.name,
-            host_kind="local",
-            n_batches=self._n_batches,
-        )
-
-    def _notes(self) -> tuple[str, ...]:
-        """What a reader must know before believing a figure."""
-        threads = max(key.nodes for key in self.keys) * self.config.nthreads
-        cores = self._environment.cpu_count
-        if threads <= cores:
-            return ()
-        return (
-            f"Up to {threads} threads shared the {cores} cores of one machine: more nodes cannot "
-            "be faster here; the figures show overheads, not the speed of separate machines.",
-        )
 
     def save(self) -> None:
         """Write the run file; the first time, an older run moves out of the way."""
@@ -307,12 +235,3 @@ class Lab:
         """Stop every process of the session; safe to call twice."""
         if self._cluster is not None:
             self._cluster.stop()
-
-
-def _settled(record: CellRecord) -> str:
-    """A finished cell in one line."""
-    key = CellKey(record.model, record.nodes)
-    if record.error is not None:
-        return f"{key}: failed: {record.error}"
-    figures = {name: record.metrics[name].value for name in ("tokens_per_s", "ttft_s")}
-    return f"{key}: {figures['tokens_per_s']:.2f} tokens/s, TTFT {figures['ttft_s']:.3f} s"

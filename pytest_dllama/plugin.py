@@ -131,19 +131,21 @@ def _reads(item: pytest.Item, params: dict[str, Any], name: str) -> bool:
 
 
 def _make_lab(config: pytest.Config, keys: list[CellKey]) -> Lab:
-    from pytest_dllama.backends.embedded import EmbeddedBackend
+    from pytest_dllama.engines import EngineOptions, make_backend
     from pytest_dllama.lab import Lab
     from pytest_dllama.models import check_model
     from pytest_dllama.thresholds import Thresholds, load_thresholds
 
     lab_config = config.stash[CONFIG_KEY]
+    options = EngineOptions(lab_config.dllama_bin, lab_config.dllama_args, lab_config.sync_mode)
+    backend = make_backend(lab_config.engine, options)
     for spec in lab_config.models:
         counts = [key.nodes for key in keys if key.model == spec.name]
         if counts:
             check_model(spec, counts, lab_config)
     file = lab_config.thresholds_file
     thresholds = load_thresholds(file) if file else Thresholds()
-    return Lab(lab_config, keys, thresholds, EmbeddedBackend(), _progress(config))
+    return Lab(lab_config, keys, thresholds, backend, _progress(config))
 
 
 def _progress(config: pytest.Config) -> Progress:

@@ -14,6 +14,7 @@ ENGINE = sorted((ROOT / "engine").rglob("*.py"))
 PLUGIN = sorted((ROOT / "pytest_dllama").rglob("*.py"))
 SUITES = sorted((ROOT / "suites").rglob("*.py"))
 
+JUDGES = {"metrics", "stats", "verdict", "validity", "thresholds", "tolerance", "wire_truth"}
 ENGINE_MAY_IMPORT = {"numpy", "numba", "llvmlite"}
 # package -> modules of pytest_dllama that may import it
 ONLY = {
@@ -74,10 +75,10 @@ def test_plugin_does_not_import_suites_or_tests(path: Path) -> None:
     assert {name for name, _ in _packages(path)}.isdisjoint({"suites", "tests", "training"})
 
 
-@pytest.mark.parametrize("module", ["metrics", "stats", "verdict", "validity", "thresholds"])
+@pytest.mark.parametrize("module", sorted(JUDGES))
 def test_the_judges_are_tested_in_milliseconds(module: str) -> None:
     """Neither they nor what they import may need pytest, a process or the engine."""
-    allowed = {"record", "metrics", "stats", "thresholds", "traces", "events", "validity"}
+    allowed = {"record", "events", "traces", *JUDGES}
     path = ROOT / "pytest_dllama" / f"{module}.py"
     if not path.exists():
         return

@@ -7,7 +7,8 @@ import pytest
 from pytest_dllama import models
 from pytest_dllama.backends import EngineRequest, WorkerNotReady
 from pytest_dllama.backends.embedded import EmbeddedBackend
-from pytest_dllama.config import SETTINGS, ConfigError, LabConfig, parse_models
+from pytest_dllama.config import SETTINGS, ConfigError, LabConfig
+from pytest_dllama.option_values import parse_models
 
 
 def _config(**changes) -> LabConfig:

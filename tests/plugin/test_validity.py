@@ -6,6 +6,8 @@ import pytest
 
 from pytest_dllama import validity
 from pytest_dllama.events import Plan
+from pytest_dllama.tolerance import measure_tolerance
+from pytest_dllama.wire_truth import wire_faults
 from tests.plugin.traces_for_tests import decode_step, greedy, link, trace
 
 CLEAR = [(1, 10.0), (2, 5.0)]
@@ -90,16 +92,14 @@ def test_the_cap_holds_when_the_runs_have_little_in_common() -> None:
 
 
 def test_without_common_steps_the_usual_spread_counts() -> None:
-    tolerance = validity.measure_tolerance(greedy([CLEAR]), greedy([CLEAR]), 0, "q80", "reduce")
+    tolerance = measure_tolerance(greedy([CLEAR]), greedy([CLEAR]), 0, "q80", "reduce")
     assert tolerance.margin == pytest.approx(_pooled(0, 0))
     assert "none to measure" in str(tolerance)
 
 
 def test_many_common_steps_outweigh_the_usual_spread() -> None:
     steps = [CLEAR] * 1000
-    tolerance = validity.measure_tolerance(
-        greedy(steps), greedy(_noisy(steps, 0.02)), 1000, "q80", "reduce"
-    )
+    tolerance = measure_tolerance(greedy(steps), greedy(_noisy(steps, 0.02)), 1000, "q80", "reduce")
     assert tolerance.margin == pytest.approx(4 * 0.02, rel=0.1)
 
 
@@ -141,11 +141,11 @@ def _wired(counted_bytes: int, expected_bytes: int):
 
 
 def test_wire_truth() -> None:
-    assert validity.wire_faults(_wired(100, 100)) == []
+    assert wire_faults(_wired(100, 100)) == []
 
 
 def test_one_byte_more_is_a_fault() -> None:
-    faults = validity.wire_faults(_wired(101, 100))
+    faults = wire_faults(_wired(101, 100))
     assert "moved 101 payload bytes on the root's links, the shard plan says 100" in faults[0]
     assert "61 payload bytes to rank 1, the shard plan says 60" in faults[1]
 
@@ -153,14 +153,14 @@ def test_one_byte_more_is_a_fault() -> None:
 def test_a_wrong_link_is_a_fault_though_the_sum_is_right() -> None:
     plan = Plan(event="plan", decode_payload_bytes=((0, 1, 50, 3), (1, 0, 50, 3)))
     step = decode_step(0, 1, 10, links=[link(1, 60, 40)], expected_payload_bytes=100)
-    assert len(validity.wire_faults(trace([step], plan=plan))) == 2
+    assert len(wire_faults(trace([step], plan=plan))) == 2
 
 
 def test_many_faults_are_summed_up() -> None:
     steps = [
         decode_step(i, 1, 10, links=[link(1, 6, 4)], expected_payload_bytes=9) for i in range(9)
     ]
-    faults = validity.wire_faults(trace(steps))
+    faults = wire_faults(trace(steps))
     assert len(faults) == 4
     assert faults[-1] == "and 6 more such steps"
 

@@ -1,0 +1,166 @@
+"""What an option's text may say: parsers, each with messages of what, value, limit and remedy."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+BUFFER_FLOAT_TYPES = ("q80", "f32")
+SYNC_MODES = ("reduce", "invariant")
+SHIPPED_MODEL = "tiny"
+SYNTHETIC_PREFIX = "synthetic:"
+DEFAULT_PROMPT = "One morning, Mina"
+_FILE_PREFIX = "dllama_model_"  # as dllama's converters name their files
+
+
+class ConfigError(ValueError):
+    """A value that an option cannot take; the message says what, the limit and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSpec:
+    """One entry of `--models`: a shipped name, files of one's own, or a synthetic shape."""
+
+    text: str  # as the user wrote it
+    kind: str  # "shipped", "files" or "synthetic"
+    model: str  # shipped name, path of the .m file, or shape
+    tokenizer: str = ""  # path of the .t file
+    base: Path = Path()  # folder that relative paths start from
+
+    @property
+    def name(self) -> str:
+        """The model's short name, in test ids, tables and the thresholds file."""
+        if self.kind == "files":
+            return Path(self.model).stem.removeprefix(_FILE_PREFIX)
+        return self.model
+
+
+def parse_node_counts(text: str) -> tuple[int, ...]:
+    """`2,4,8`: node counts, the root among them."""
+    counts = tuple(_whole(part, text, "--nodes") for part in text.split(","))
+    for count in counts:
+        if count < 1:
+            raise ConfigError(
+                f"--nodes {text}: {count} is no cluster; a count includes the root, so 1 is the "
+                "smallest (for example --nodes 1,2,4)"
+            )
+        if counts.count(count) > 1:
+            raise ConfigError(f"--nodes {text}: {count} stands twice; name each count once")
+    return counts
+
+
+def parse_models(text: str, base: Path = Path()) -> tuple[ModelSpec, ...]:
+    """`tiny,PATH.m:PATH.t,synthetic:SHAPE`; commas inside `synthetic:dim=..,..` stay with it."""
+    specs: list[ModelSpec] = []
+    for part in text.split(","):
+        inside_shape = "=" in part and ":" not in part
+        if inside_shape and specs and specs[-1].kind == "synthetic":
+            joined = f"{specs.pop().text},{part}"
+            specs.append(_model_spec(joined, base))
+        else:
+            specs.append(_model_spec(part.strip(), base))
+    names = [spec.name for spec in specs]
+    for name in names:
+        if names.count(name) > 1:
+            raise ConfigError(
+                f"--models: two models are called {name!r}; rename one file or name it once"
+            )
+    return tuple(specs)
+
+
+def _model_spec(text: str, base: Path) -> ModelSpec:
+    if text.startswith(SYNTHETIC_PREFIX):
+        shape = text.removeprefix(SYNTHETIC_PREFIX)
+        if not shape:
+            raise ConfigError(f"--models {text}: the shape is missing; try synthetic:llama-160m")
+        return ModelSpec(text, "synthetic", shape, base=base)
+    if ":" in text:
+        model, _, tokenizer = text.partition(":")
+        if not model.endswith(".m") or not tokenizer.endswith(".t"):
+            raise ConfigError(
+                f"--models {text}: expected MODEL.m:TOKENIZER.t, two files of dllama's formats"
+            )
+        return ModelSpec(text, "files", model, tokenizer, base)
+    if text.endswith(".m"):
+        raise ConfigError(
+            f"--models {text}: the tokenizer is missing; write {text}:{text.removesuffix('.m')}.t"
+        )
+    if not text or not text.replace("-", "").replace("_", "").isalnum():
+        raise ConfigError(
+            f"--models: {text!r} is no model; write {SHIPPED_MODEL}, MODEL.m:TOKENIZER.t or "
+            "synthetic:SHAPE, separated by commas"
+        )
+    return ModelSpec(text, "shipped", text, base=base)
+
+
+def _whole(text: str, whole_text: str, option: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        shown = whole_text if whole_text == text else f"{whole_text}: {text!r}"
+        raise ConfigError(f"{option} {shown} is no whole number") from None
+
+
+def at_least(option: str, smallest: int) -> Callable[[str], int]:
+    """A parser of whole numbers."""
+
+    def parse(text: str) -> int:
+        value = _whole(text, text, option)
+        if value < smallest:
+            raise ConfigError(f"{option} {value} is too small; the smallest is {smallest}")
+        return value
+
+    return parse
+
+
+def number(option: str, *, positive: bool) -> Callable[[str], float]:
+    """A parser of finite numbers from 0 on."""
+
+    def parse(text: str) -> float:
+        limit = "greater than 0" if positive else "0 or greater"
+        try:
+            value = float(text)
+        except ValueError:
+            raise ConfigError(f"{option} {text!r} is no number; give one {limit}") from None
+        if not math.isfinite(value) or value < 0 or (positive and value == 0):
+            raise ConfigError(f"{option} {text} is out of range; give a number {limit}")
+        return value
+
+    return parse
+
+
+def one_of(option: str, choices: tuple[str, ...]) -> Callable[[str], str]:
+    """A parser of words."""
+
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise ConfigError(f"{option} {text!r} is unknown; choose {' or '.join(choices)}")
+        return text
+
+    return parse
+
+
+def words_of(option: str) -> Callable[[str], tuple[str, ...]]:
+    """Words as a shell splits them."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        try:
+            return tuple(shlex.split(text))
+        except ValueError as error:
+            raise ConfigError(f"{option} {text!r} cannot be split into words: {error}") from None
+
+    return parse
+
+
+def text_of(option: str) -> Callable[[str], str]:
+    """A parser of text that must not be empty."""
+
+    def parse(text: str) -> str:
+        if not text.strip():
+            raise ConfigError(f"{option} is empty; give at least one word")
+        return text
+
+    return parse
