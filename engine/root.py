@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from engine.admission import check_memory
 from engine.collectives import gather_logits
-from engine.errors import EngineError, InsufficientMemoryError
+from engine.errors import EngineError, InsufficientMemoryError, ModelFileError
 from engine.handshake import DialerRole, WorkerInfo, own_info, send_text
 from engine.mapped_pages import drop_pages
 from engine.memory import rank_memory
@@ -273,6 +273,11 @@ class Root:
         CONTROL.pack_into(packet.data, 0, pos, len(token_ids), n_logits)
         x = packet[CONTROL.size :].view(np.float32).reshape(len(token_ids), dim)
         np.take(self._embedding(), token_ids, axis=0, out=x)
+        if not np.isfinite(x).all():
+            raise ModelFileError(
+                f"{self.model.path}: tensor embedding: the row of one of the tokens "
+                f"{list(token_ids)} holds a value that is not finite; convert the model again"
+            )
         if links.peers:
             links.exchange(SYNC_WITH_ROOT, dict.fromkeys(links.peers, packet), {})
         local = self._transformer.forward(x, pos, n_logits)

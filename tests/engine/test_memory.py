@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -9,8 +12,10 @@ from engine.memory import rank_memory
 from engine.model_file import ModelFile
 from engine.quants import FloatType
 from engine.sharding import SyncMode, make_plan, slice_tensor
+from engine.synthetic import write_synthetic
 from engine.transformer import Transformer
 from engine.weights import RankWeights
+from tests.engine.processes import Node, read_events, run
 from tests.engine.ranks import GOLDEN
 
 
@@ -43,3 +48,24 @@ def test_arithmetic_is_what_is_allocated(
     assert wire > 0.0  # the collective's buffers come with the first exchange
     assert wire < 0.35 * memory.buffer_bytes
     transformer.close()
+
+
+def test_the_plan_says_what_the_processes_take(workers: list[Node], tmp_path: Path) -> None:
+    """Peak resident memory of root and workers against `dllama-py plan`, within 10 %."""
+    shape = "llama-160m,seq_len=1024"
+    model, tokenizer = write_synthetic(shape, tmp_path)
+    planned = json.loads(run("plan", "--model", model, "--nodes", 3, "--json").stdout)
+    events = tmp_path / "events.jsonl"
+    done = run(
+        *("inference", "--model", model, "--tokenizer", tokenizer, "--events", events),
+        *("--prompt", "Hello world", "--steps", 6, "--temperature", 0),
+        *("--workers", workers[0].address, workers[1].address),
+    )
+    assert done.returncode == 0, done.stderr
+    ranks = [event for event in read_events(events) if event["event"] == "rank"]
+    assert len(ranks) == 3
+    for rank, plan in zip(ranks, planned["ranks"], strict=True):
+        own = plan["weight_bytes"] + plan["kv_cache_bytes"] + plan["buffer_bytes"]
+        assert own > 50e6  # else this would measure the interpreter alone
+        expected = own + planned["runtime_bytes"]
+        assert rank["peak_rss_bytes"] == pytest.approx(expected, rel=0.1), rank["role"]
