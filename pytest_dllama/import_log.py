@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pytest_dllama import metrics, recording
+from pytest_dllama.cell_notes import run_notes
 from pytest_dllama.dllama_events import run_events
 from pytest_dllama.dllama_log import parse_log
 from pytest_dllama.dllama_notes import wire_of
@@ -304,17 +305,11 @@ def model_of(run: LoggedRun, name: str) -> ModelRecord | None:
 
 
 def _notes(sessions: Sequence[_Session], cell_notes: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """General remarks first; then each cell's, with the cell named where not all share it."""
+    """General remarks first, then what the cells' figures fall under."""
     said = [
         "Imported from logs of the real dllama; the machine above is the one that read the logs. "
         "Prompt, steps and thread count are as far as the logs tell; temperature, seed, file names "
         "and weight type are not in them.",
     ]
-    groups = _groups(sessions)
-    every = [set(notes) for notes in cell_notes if notes]
-    shared = set.intersection(*every) if every else set()
-    said += [n for n in dict.fromkeys(n for notes in cell_notes for n in notes) if n in shared]
-    for group, notes in zip(groups, cell_notes, strict=True):
-        where = f"{group[0].model}, {group[0].nodes} node{'s' if group[0].nodes > 1 else ''}: "
-        said += [where + note for note in notes if note not in shared]
-    return tuple(said)
+    cells = [f"{group[0].model}, {group[0].nodes} nodes" for group in _groups(sessions)]
+    return (*said, *run_notes(dict(zip(cells, cell_notes, strict=True))))
