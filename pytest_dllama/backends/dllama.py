@@ -10,6 +10,7 @@ import socket
 import time
 from collections.abc import Sequence
 from pathlib import Path
+from weakref import WeakSet
 
 from pytest_dllama.backends import EngineRequest, WorkerNotReady
 from pytest_dllama.dllama_events import run_events
@@ -34,6 +35,7 @@ class DllamaBackend:
     def __init__(self, binary: str, more_arguments: Sequence[str] = ()) -> None:
         self._binary = binary
         self._more = tuple(more_arguments)
+        self._busy: WeakSet[HostProcess] = WeakSet()  # workers that serve a root, as last read
 
     def worker_command(self, host: str, port: int, nthreads: int, parent: str) -> list[str]:
         """Arguments that start a worker; dllama has no port 0, so a free one is looked up."""
@@ -111,23 +113,27 @@ class DllamaBackend:
             WorkerNotReady: it ended, or is still busy after `timeout_s`.
         """
         end = time.monotonic() + timeout_s
-        is_busy = False
-        while True:
-            try:
-                line = process.read_line(max(end - time.monotonic(), 0.0) if is_busy else 0.0)
-            except TimeoutError:
-                if not is_busy:
-                    return
-                raise WorkerNotReady(
-                    f"{process.name} still serves an earlier root after {timeout_s:g} s"
-                ) from None
-            if line is None:
-                raise WorkerNotReady(f"{process.name} ended: {process.error_tail()}")
-            found = read_line(clean(line))
-            if found is not None and found.kind in ("root_connected", "n_nodes"):
-                is_busy = True
-            elif found is not None and found.kind == "listening":
-                is_busy = False
+        while self._reads_on(process, max(end - time.monotonic(), 0.0)):
+            pass
+        if process in self._busy:
+            raise WorkerNotReady(
+                f"{process.name} still serves an earlier root after {timeout_s:g} s"
+            )
+
+    def _reads_on(self, process: HostProcess, timeout_s: float) -> bool:
+        """Read a worker's next line; waits for one only while it serves a root."""
+        try:
+            line = process.read_line(timeout_s if process in self._busy else 0.0)
+        except TimeoutError:
+            return False
+        if line is None:
+            raise WorkerNotReady(f"{process.name} ended: {process.error_tail()}")
+        found = read_line(clean(line))
+        if found is not None and found.kind in ("root_connected", "n_nodes"):
+            self._busy.add(process)
+        elif found is not None and found.kind == "listening":
+            self._busy.discard(process)
+        return True
 
 
 def _last_session(log: Path) -> LoggedRun | None:
