@@ -12,6 +12,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ENGINE = sorted((ROOT / "engine").rglob("*.py"))
 PLUGIN = sorted((ROOT / "pytest_dllama").rglob("*.py"))
+AGENT = sorted((ROOT / "pytest_dllama/remote/agent").rglob("*.py"))
 SUITES = sorted((ROOT / "suites").rglob("*.py"))
 
 JUDGES = {"metrics", "stats", "verdict", "validity", "thresholds", "tolerance", "wire_truth"}
@@ -19,7 +20,8 @@ ENGINE_MAY_IMPORT = {"numpy", "numba", "llvmlite"}
 # package -> modules of pytest_dllama that may import it
 ONLY = {
     "engine": {"backends/embedded"},
-    "fabric": {"hosts"},
+    "fabric": {"remote/connection"},
+    "paramiko": {"remote/connection"},
     "jinja2": {"report"},
     "pytest": {"plugin", "fixtures"},
     "pytest_benchmark": {"benchmark_bridge"},
@@ -70,6 +72,13 @@ def test_each_dependency_has_its_module(path: Path) -> None:
     assert wrong == []
 
 
+@pytest.mark.parametrize("path", AGENT, ids=_id)
+def test_the_agent_runs_on_any_python(path: Path) -> None:
+    assert {name for name, _ in _packages(path)} <= STDLIB | {"pytest_dllama"}
+    ours = {name for name, _ in _imports(path) if name.startswith("pytest_dllama")}
+    assert all(name.startswith("pytest_dllama.remote.agent") for name in ours)
+
+
 @pytest.mark.parametrize("path", PLUGIN, ids=_id)
 def test_plugin_does_not_import_suites_or_tests(path: Path) -> None:
     assert {name for name, _ in _packages(path)}.isdisjoint({"suites", "tests", "training"})
@@ -98,4 +107,5 @@ def test_suites_use_fixtures_and_markers_only(path: Path) -> None:
 def test_the_rules_look_at_something() -> None:
     assert len(ENGINE) > 10
     assert len(PLUGIN) > 10
+    assert len(AGENT) > 3
     assert len(SUITES) > 3

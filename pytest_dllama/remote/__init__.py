@@ -1,0 +1,1 @@
+"""Other machines as hosts: inventory, SSH, provisioning, facts; only `connection` knows Fabric."""

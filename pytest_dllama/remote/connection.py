@@ -1,0 +1,312 @@
+"""One SSH connection to one host, through Fabric; the only module that knows Fabric and paramiko.
+
+Fabric reads `ssh_config`, finds jump hosts and logs in. Host keys are checked against the user's
+`known_hosts` and the inventory's own. Commands get channels of their own, with standard input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import shlex
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import paramiko
+from fabric import Config, Connection
+
+from pytest_dllama.hosts import HostError
+from pytest_dllama.remote.inventory import HostEntry, Inventory
+
+CONNECT_TIMEOUT_S = 10.0
+DEAD_AFTER_S = 15.0  # without an answer of the other side's network
+COMMAND_TIMEOUT_S = 60.0
+_CHUNK = 256 * 1024
+_known_hosts_lock = threading.Lock()
+
+
+class ConnectionLost(HostError):
+    """The connection ended, or the host cannot be reached any more."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A command that has ended."""
+
+    code: int
+    out: bytes
+    err: str
+
+
+class SshConnection:
+    """A connection that is made when it is needed, and again when it was lost."""
+
+    def __init__(self, entry: HostEntry, inventory: Inventory) -> None:
+        self.entry = entry
+        self._inventory = inventory
+        self._lock = threading.Lock()
+        self._fabric: Any = None
+
+    @property
+    def where(self) -> str:
+        """For messages: `pi2 (pi@192.168.0.12:22)`."""
+        if self._fabric is None:
+            return f"{self.entry.name} ({self.entry.target})"
+        made = self._fabric
+        return f"{self.entry.name} ({made.user}@{made.host}:{made.port})"
+
+    def connect(self) -> None:
+        """Log in, unless a living connection is there.
+
+        Raises:
+            HostError: why not, and what to do.
+        """
+        with self._lock:
+            if self._fabric is not None and self._fabric.is_connected:
+                return
+            self._drop()
+            self._fabric = self._new()
+            try:
+                with _explained(self.where, self._fabric, self._inventory):
+                    self._fabric.open()
+                    _fail_fast(self._fabric.transport)
+            except HostError:
+                self._drop()
+                raise
+
+    def _new(self) -> Any:
+        entry = self.entry
+        settings = self._inventory.ssh_config
+        path = {"ssh_config_path": str(settings)} if settings else {}
+        connection = Connection(
+            entry.target,
+            user=entry.user,
+            port=entry.port,
+            gateway=self._gateway(entry.jump, path),
+            connect_timeout=int(CONNECT_TIMEOUT_S),
+            connect_kwargs=_login(entry),
+            config=Config(**path),
+        )
+        self._check_keys(connection.client)
+        return connection
+
+    def _gateway(self, jump: str | None, path: dict[str, str]) -> Any:
+        if jump is None:
+            return None  # ssh_config may still name one
+        gateway = Connection(
+            jump,
+            connect_timeout=int(CONNECT_TIMEOUT_S),
+            connect_kwargs=_login(self.entry),
+            config=Config(**path),
+        )
+        self._check_keys(gateway.client)
+        return gateway
+
+    def _check_keys(self, client: Any) -> None:
+        """Fabric alone would take any host key; here known ones bind."""
+        own = self._inventory.known_hosts
+        if own is None:
+            client.load_system_host_keys()
+        elif own.exists():
+            client.load_system_host_keys(str(own))
+        store = own or Path("~/.ssh/known_hosts").expanduser()
+        accepts = self._inventory.new_host_keys == "accept"
+        client.set_missing_host_key_policy(_StoreKey(store) if accepts else paramiko.RejectPolicy())
+
+    def _drop(self) -> None:
+        if self._fabric is not None:
+            with contextlib.suppress(Exception):
+                self._fabric.close()
+            self._fabric = None
+
+    def channel(self, command: str) -> Channel:
+        """Start a command on the host.
+
+        Raises:
+            HostError: the connection cannot be made, or does not live.
+        """
+        self.connect()
+        made = self._fabric
+        if made is None:
+            raise ConnectionLost(f"{self.where}: the connection was closed")
+        with _explained(self.where, made, self._inventory):
+            channel = made.transport.open_session(timeout=CONNECT_TIMEOUT_S)
+            channel.exec_command(command)
+        return Channel(channel, self.where)
+
+    def run(
+        self, command: Sequence[str], stdin: bytes = b"", timeout_s: float = COMMAND_TIMEOUT_S
+    ) -> Finished:
+        """Run a command to its end.
+
+        Raises:
+            HostError: the connection fails, or the command is silent for `timeout_s`.
+        """
+        channel = self.channel(shlex.join(command))
+        try:
+            return channel.communicate(stdin, timeout_s, shlex.join(command)[:80])
+        finally:
+            channel.close()
+
+    def upload(
+        self, source: IO[bytes], target: str, report: Callable[[int], None] = lambda n: None
+    ) -> None:
+        """Send a file; it stands at `target` whole or not at all.
+
+        Raises:
+            HostError: the host cannot keep it, with its reason.
+        """
+        script = 'umask 077; p="$1.part.$$"; cat > "$p" && mv "$p" "$1" || { rm -f "$p"; exit 1; }'
+        channel = self.channel(shlex.join(["sh", "-c", script, "upload", target]))
+        try:
+            sent = 0
+            while chunk := source.read(_CHUNK):
+                channel.send(chunk)
+                sent += len(chunk)
+                report(sent)
+            done = channel.communicate(b"", COMMAND_TIMEOUT_S, f"upload of {target}")
+        except ConnectionLost as error:
+            done = channel.communicate(None, 1.0, f"upload of {target}", lost=str(error))
+        finally:
+            channel.close()
+        if done.code != 0:
+            raise HostError(f"{self.where}: {target} cannot be written: {done.err.strip()}")
+
+    def close(self) -> None:
+        """Close the connection; channels end with it."""
+        with self._lock:
+            self._drop()
+
+
+class Channel:
+    """A running command: bytes in, bytes out."""
+
+    def __init__(self, channel: Any, where: str) -> None:
+        self._channel = channel
+        self._where = where
+
+    def send(self, data: bytes) -> None:
+        """Write to standard input.
+
+        Raises:
+            ConnectionLost: nobody reads it any more.
+        """
+        try:
+            self._channel.sendall(data)
+        except (OSError, EOFError) as error:
+            reason = str(error) or type(error).__name__
+            raise ConnectionLost(f"{self._where}: connection lost ({reason})") from error
+
+    def lines(self) -> Iterator[bytes]:
+        """Lines of standard output, until it ends for whatever reason."""
+        rest = b""
+        while True:
+            try:
+                data = self._channel.recv(_CHUNK)
+            except (OSError, EOFError):
+                return
+            if not data:
+                return
+            *whole, rest = (rest + data).split(b"\n")
+            yield from whole
+
+    def communicate(
+        self, stdin: bytes | None, timeout_s: float, what: str, lost: str = ""
+    ) -> Finished:
+        """Send input, read all output, wait for the end."""
+        channel = self._channel
+        channel.settimeout(timeout_s)
+        try:
+            if stdin:
+                self.send(stdin)
+            if stdin is not None:
+                channel.shutdown_write()
+            out = channel.makefile("rb").read()
+            err = channel.makefile_stderr("rb").read().decode("utf-8", "replace")
+        except (TimeoutError, OSError) as error:
+            raise ConnectionLost(
+                f"{self._where}: {what}: no answer for {timeout_s:g} s ({lost or error})"
+            ) from error
+        code = channel.recv_exit_status() if channel.exit_status_ready() or not lost else -1
+        if code == -1:
+            raise ConnectionLost(lost or f"{self._where}: connection lost during {what}")
+        return Finished(code, out, err)
+
+    def close(self) -> None:
+        """Let go of it; its standard input ends."""
+        with contextlib.suppress(Exception):
+            self._channel.close()
+
+
+class _StoreKey:
+    """Take a host seen for the first time, and remember its key; a changed key is refused."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:
+        """Called by paramiko."""
+        with _known_hosts_lock:
+            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(f"{hostname} {key.get_name()} {key.get_base64()}\n")
+
+
+def _login(entry: HostEntry) -> dict[str, Any]:
+    """A key named by the inventory is the only one that is tried."""
+    if entry.key is None:
+        return {}
+    return {"key_filename": entry.key, "look_for_keys": False, "allow_agent": False}
+
+
+def _fail_fast(transport: Any) -> None:
+    """Notice a cut link within seconds; the kernel's own patience is a quarter of an hour."""
+    transport.set_keepalive(5)
+    sock = transport.sock
+    if isinstance(sock, socket.socket) and hasattr(socket, "TCP_USER_TIMEOUT"):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(DEAD_AFTER_S * 1e3))
+
+
+@contextlib.contextmanager
+def _explained(where: str, made: Any, inventory: Inventory) -> Iterator[None]:
+    """Turn what can go wrong between two machines into a sentence with its remedy."""
+    try:
+        yield
+    except paramiko.BadHostKeyException as error:
+        file = inventory.known_hosts or "~/.ssh/known_hosts"
+        raise HostError(
+            f"{where}: its host key is not the one in {file}: another machine answers there, or it "
+            f"was installed anew (got {error.key.get_name()} {error.key.get_fingerprint().hex()}). "
+            f"If you installed it anew: ssh-keygen -f {file} -R '[{made.host}]:{made.port}' -R "
+            f"{made.host}"
+        ) from None
+    except (paramiko.AuthenticationException, paramiko.PasswordRequiredException) as error:
+        raise HostError(
+            f"{where} does not let us in: {error}; try: ssh-copy-id -p {made.port} "
+            f"{made.user}@{made.host}, or give the right `user` and `key`"
+        ) from None
+    except FileNotFoundError as error:
+        raise HostError(
+            f"{where}: no file {error.filename}; `key` names a private key on this machine"
+        ) from None
+    except (paramiko.SSHException, OSError, EOFError) as error:
+        raise ConnectionLost(f"{where}: {_reason(error, made, inventory)}") from error
+
+
+def _reason(error: Exception, made: Any, inventory: Inventory) -> str:
+    if "not found in known_hosts" in str(error):
+        return (
+            f"its host key is unknown and new_host_keys = 'refuse'; try: ssh {made.user}@"
+            f"{made.host} -p {made.port} once, and compare the fingerprint"
+        )
+    if isinstance(error, socket.gaierror):
+        return "its name cannot be resolved; give its IP address as `address`"
+    if isinstance(error, TimeoutError):
+        return f"no answer within {CONNECT_TIMEOUT_S:g} s; is it on, and on this network?"
+    text = str(error) or type(error).__name__
+    if isinstance(error, (ConnectionRefusedError, paramiko.ssh_exception.NoValidConnectionsError)):
+        return f"nobody answers there ({text}); is sshd running (sudo systemctl enable --now ssh)?"
+    return f"the connection failed ({text})"

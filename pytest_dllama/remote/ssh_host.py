@@ -1,0 +1,210 @@
+"""A machine behind SSH as a host: the same commands in, the same lines out as on this machine.
+
+Every process is started by the agent of the host, detached, so that neither a lost connection nor
+the end of this program decides over its life: its lease does. A follower brings its lines back;
+when the connection drops, another one goes on where it ended.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets as random
+import shlex
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from pytest_dllama.hosts import PROGRAM, HostError
+from pytest_dllama.remote.agent_archive import agent_archive
+from pytest_dllama.remote.connection import ConnectionLost, Finished, SshConnection
+from pytest_dllama.remote.inventory import HostEntry, Inventory
+from pytest_dllama.remote.ssh_process import SshProcess
+
+MIN_PYTHON = (3, 11)
+_HELLO = """
+printf 'home=%s\\nssh=%s\\n' "$HOME" "$SSH_CONNECTION"
+command -v "$1" >/dev/null 2>&1 && printf 'python=%s\\n' "$("$1" -c \
+'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>&1 | tail -n 1)"
+exit 0
+"""
+
+
+class SshHost:
+    """One host of an inventory.
+
+    Args:
+        entry: the host, as the inventory has it.
+        inventory: the rest of the file.
+        session: names this run's folder on the host.
+    """
+
+    parent = "stdin"
+
+    def __init__(self, entry: HostEntry, inventory: Inventory, session: str = "") -> None:
+        self.entry = entry
+        self.name = entry.name
+        self.address = entry.listen
+        self.port = entry.listen_port
+        self.nthreads = entry.nthreads
+        self.connection = SshConnection(entry, inventory)
+        self.lease_s = inventory.lease_s
+        self.session = session or random.token_hex(4)
+        self.folder = entry.folder
+        self.engine_python = entry.python  # provisioning puts the one of its environment here
+        self.environment: dict[str, str] = {}
+        self.python_version = ""
+        self._has_agent = self._has_started = False
+        self._lock = threading.Lock()
+
+    def open(self) -> None:
+        """Connect, look for python, send the agent.
+
+        Raises:
+            HostError: what is missing, and what to do about it.
+        """
+        hello = self._hello()
+        home = hello.get("home", "")
+        folder = self.entry.folder
+        self.folder = home + folder[1:] if folder == "~" or folder.startswith("~/") else folder
+        if not PurePosixPath(self.folder).is_absolute():
+            self.folder = f"{home}/{self.folder}"
+        ssh_addresses = hello.get("ssh", "").split()
+        self.address = self.entry.listen or (ssh_addresses[2] if len(ssh_addresses) > 2 else "")
+        self._check_python(hello.get("python"))
+        self._send_agent()
+
+    def _hello(self) -> dict[str, str]:
+        done = self.connection.run(["sh", "-c", _HELLO, "hello", self.entry.python])
+        lines = done.out.decode("utf-8", "replace").splitlines()
+        pairs = (line.partition("=") for line in lines)
+        return {key: value for key, _, value in pairs}
+
+    def _check_python(self, version: str | None) -> None:
+        wanted = ".".join(map(str, MIN_PYTHON))
+        if version is None:
+            raise HostError(
+                f"{self.connection.where}: {self.entry.python} is not there; install it (sudo apt "
+                "install python3 python3-venv) or name another with `python`"
+            )
+        parts = version.split(".")
+        if not all(part.isdecimal() for part in parts) or len(parts) != 3:
+            raise HostError(f"{self.connection.where}: {self.entry.python} does not run: {version}")
+        if tuple(map(int, parts)) < MIN_PYTHON:
+            raise HostError(
+                f"{self.connection.where}: {self.entry.python} is Python {version}, at least "
+                f"{wanted} is needed; install a newer system (Raspberry Pi OS 12 or later) or name "
+                "another interpreter with `python`"
+            )
+        self.python_version = version
+
+    def _send_agent(self) -> None:
+        name, data = agent_archive()
+        folder = f"{self.folder}/agent"
+        script = 'umask 077; [ -s "$2" ] || { mkdir -p "$1" && cat > "$2.$$" && mv "$2.$$" "$2"; }'
+        command = ["sh", "-c", script, "agent", folder, f"{folder}/{name}"]
+        done = self.connection.run(command, data)
+        if done.code != 0:
+            raise HostError(
+                f"{self.connection.where}: the working folder {self.folder} cannot be written: "
+                f"{done.err.strip()}; name another with `folder`, or make room"
+            )
+        self._has_agent = True
+
+    def agent_command(self, *arguments: str) -> list[str]:
+        """A command line that runs the agent."""
+        return [self.entry.python, "-I", f"{self.folder}/agent/{agent_archive()[0]}", *arguments]
+
+    def ask(self, what: str, /, *, timeout_s: float = 60.0, **request: Any) -> dict[str, Any]:
+        """Have the agent do something; opens the host first if need be.
+
+        Raises:
+            HostError: the agent's reason, or the connection's.
+        """
+        self.ensure_open()
+        text = json.dumps(request).encode()
+        done = self.connection.run(self.agent_command(what), text, timeout_s)
+        return self._answer(done, what)
+
+    def _answer(self, done: Finished, what: str) -> dict[str, Any]:
+        try:
+            answer: dict[str, Any] = json.loads(done.out)
+        except ValueError:
+            last_words = done.err.strip().splitlines()[-1:] or [f"exit code {done.code}"]
+            raise HostError(f"{self.connection.where}: {what} failed: {last_words[0]}") from None
+        if "error" in answer:
+            raise HostError(f"{self.connection.where}: {what}: {answer['error']}")
+        return answer
+
+    def ensure_open(self) -> None:
+        """Open the host, once."""
+        with self._lock:
+            if not self._has_agent:
+                self.open()
+
+    def start(
+        self, command: Sequence[str], name: str, logs: Path, secrets: Mapping[str, str]
+    ) -> SshProcess:
+        """Start a command, detached; secrets travel by standard input and never stand in a list.
+
+        Raises:
+            HostError: it cannot be started.
+        """
+        logs.mkdir(parents=True, exist_ok=True)
+        folder = f"{self.folder}/run/{self.session}/{name}"
+        self._has_started = True
+        environment = {**self.environment, **secrets, "PYTHONUNBUFFERED": "1"}
+        try:
+            answer = self.ask(
+                "start",
+                folder=folder,
+                command=self._resolve(command),
+                env=environment,
+                lease_s=self.lease_s,
+            )
+        except ConnectionLost:
+            raise
+        except HostError as error:
+            raise HostError(f"{command[0]} cannot be started: {error}") from error
+        process = SshProcess(self, name, folder, int(answer["pid"]), logs)
+        process.attach()
+        return process
+
+    def follow_command(self, folder: str, stdout_offset: int, stderr_offset: int) -> str:
+        """The command whose output is a process's lines from these offsets on."""
+        offsets = (str(stdout_offset), str(stderr_offset))
+        return shlex.join(self.agent_command("follow", folder, *offsets))
+
+    def _resolve(self, command: Sequence[str]) -> list[str]:
+        """Our own engine runs in the environment that was made for it."""
+        if command[0] == PROGRAM:
+            return [self.engine_python, "-P", "-m", "engine.cli", *command[1:]]
+        return list(command)
+
+    def leftovers(self) -> list[dict[str, Any]]:
+        """Processes of ours that are still there, of whichever session."""
+        found: list[dict[str, Any]] = self.ask("leftovers", run_folder=self.run_folder)["processes"]
+        return found
+
+    def clear(self, session: str | None = None) -> list[str]:
+        """Stop the processes of one session, or of all, and remove their folders."""
+        removed: list[str] = self.ask("clear", run_folder=self.run_folder, session=session)[
+            "removed"
+        ]
+        return removed
+
+    @property
+    def run_folder(self) -> str:
+        """Where the processes have their folders."""
+        return f"{self.folder}/run"
+
+    def close(self) -> str | None:
+        """Remove what this session left on the host; tells why that could not be."""
+        try:
+            if self._has_started:
+                self.clear(self.session)
+        except HostError as error:
+            return f"{error}; what runs there ends by itself within {self.lease_s:g} s"
+        finally:
+            self.connection.close()
+        return None

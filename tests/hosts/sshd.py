@@ -1,0 +1,155 @@
+"""Real OpenSSH servers of our own: keys, configuration and ports apart from the machine's."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import psutil
+
+CONFIG = """
+Port {port}
+ListenAddress {address}
+HostKey {folder}/host_key
+PidFile {folder}/sshd.pid
+AuthorizedKeysFile {keys}/id.pub
+StrictModes no
+UsePAM no
+PasswordAuthentication no
+KbdInteractiveAuthentication no
+PermitRootLogin prohibit-password
+AllowTcpForwarding yes
+SetEnv HOME={folder}/home
+Subsystem sftp internal-sftp
+"""
+
+
+def missing() -> str | None:
+    """Why there can be no server here."""
+    for program in ("sshd", "ssh-keygen"):
+        if find(program) is None:
+            return f"{program} is not installed; make test-deps installs openssh-server"
+    return None
+
+
+def find(program: str) -> str | None:
+    return shutil.which(program, path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
+
+
+def make_key(file: Path) -> None:
+    subprocess.run(
+        ["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", "test", "-f", str(file)], check=True
+    )
+
+
+def free_port(address: str = "127.0.0.1") -> int:
+    with socket.socket() as probe:
+        probe.bind((address, 0))
+        return int(probe.getsockname()[1])
+
+
+class Sshd:
+    """One server; `prefix` may put it into a network namespace."""
+
+    def __init__(
+        self,
+        folder: Path,
+        keys: Path,
+        address: str = "127.0.0.1",
+        port: int = 0,
+        prefix: Sequence[str] = (),
+    ) -> None:
+        self.folder, self.keys, self.address = folder, keys, address
+        self.port = port or free_port()
+        self.prefix = tuple(prefix)
+        self.home = folder / "home"
+        self.home.mkdir(parents=True)
+        if not (keys / "id").exists():
+            make_key(keys / "id")
+        make_key(folder / "host_key")
+        self._process: subprocess.Popen[bytes] | None = None
+        if os.geteuid() == 0:
+            Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
+
+    def start(self) -> None:
+        config = self.folder / "sshd_config"
+        config.write_text(
+            CONFIG.format(port=self.port, address=self.address, folder=self.folder, keys=self.keys)
+        )
+        command = [*self.prefix, str(find("sshd")), "-D", "-e", "-f", str(config)]
+        with (self.folder / "sshd.log").open("ab") as log:
+            self._process = subprocess.Popen(command, stderr=log, start_new_session=True)
+        self._await_port()
+
+    def _await_port(self) -> None:
+        for _ in range(200):
+            with (
+                contextlib.suppress(OSError),
+                socket.create_connection((self.address, self.port), 1),
+            ):
+                return
+            time.sleep(0.05)
+        raise AssertionError((self.folder / "sshd.log").read_text())
+
+    def new_host_key(self) -> None:
+        """As after an installation anew."""
+        self.kill()
+        for file in self.folder.glob("host_key*"):
+            file.unlink()
+        make_key(self.folder / "host_key")
+        self.start()
+
+    def sessions(self) -> list[psutil.Process]:
+        """Its processes that serve connections."""
+        assert self._process
+        main = psutil.Process(self._process.pid)
+        return [child for child in main.children(recursive=True) if child.name() == "sshd"]
+
+    def cut_connections(self) -> None:
+        """End every connection, as a server's restart does; new ones are taken."""
+        for process in self.sessions():
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+
+    def kill(self) -> None:
+        """End the server and every connection."""
+        if self._process is not None and self._process.poll() is None:
+            self.cut_connections()
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send_signal(signal.SIGKILL)
+            self._process.wait()
+
+    def entry(self, name: str, **more: object) -> str:
+        """This server as a `[[host]]` table."""
+        values: dict[str, object] = {
+            "name": name,
+            "address": self.address,
+            "port": self.port,
+            "key": str(self.keys / "id"),
+            "folder": str(self.folder / "work"),
+        } | more
+        lines = [f"{key} = {_toml(value)}" for key, value in values.items()]
+        return "\n".join(["[[host]]", *lines, ""])
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return str(value) if isinstance(value, (int, float)) else f'"{value}"'
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Command lines of processes that run from below a folder, servers apart."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "name"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if str(folder) in line and process.info["name"] != "sshd":
+            found.append(line)
+    return found

@@ -1,0 +1,96 @@
+"""A machine behind SSH behaves as a host does: lines, logs, secrets, ends."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_dllama.hosts import HostError
+from pytest_dllama.remote.ssh_host import SshHost
+from tests.hosts import sshd
+
+
+@pytest.fixture
+def host(pis, inventory_of):
+    inventory = inventory_of(pis[:1])
+    host = SshHost(inventory.hosts[0], inventory)
+    yield host
+    host.close()
+
+
+def _start(host: SshHost, tmp_path: Path, code: str, name: str = "p", **secrets: str):
+    return host.start([sys.executable, "-c", code], name, tmp_path / "logs", secrets)
+
+
+def test_lines_logs_and_end(host, tmp_path) -> None:
+    process = _start(host, tmp_path, "import sys; print('a\\né'); print('oops', file=sys.stderr)")
+    assert [process.read_line(10) for _ in range(2)] == ["a\n", "é\n"]
+    assert process.read_line(10) is None
+    assert process.read_line(10) is None  # the end stays the end
+    assert process.wait(10) == 0
+    process.stop()
+    assert process.error_tail() == "oops"
+    assert [file.read_text() for file in process.log_files] == ["a\né\n", "oops\n"]
+
+
+def test_a_last_line_without_end_is_kept(host, tmp_path) -> None:
+    process = _start(host, tmp_path, "import sys; sys.stdout.write('half')")
+    assert process.read_line(10) == "half\n"
+    assert process.wait(10) == 0
+    assert process.log_files[0].read_text() == "half"
+
+
+def test_exit_codes_come_back(host, tmp_path) -> None:
+    process = _start(host, tmp_path, "import sys; sys.exit(7)")
+    assert process.wait(10) == 7
+
+
+def test_secrets_are_on_no_command_line_and_in_no_file(host, pis, tmp_path) -> None:
+    code = "import os, time; print(os.environ['KEY'], flush=True); time.sleep(60)"
+    process = _start(host, tmp_path, code, KEY="hush-hush")
+    assert process.read_line(10) == "hush-hush\n"
+    lines = [Path(f"/proc/{p}/cmdline").read_bytes() for p in _pids()]
+    assert not any(b"hush-hush" in line for line in lines)
+    files = [file for file in (pis[0].folder / "work").rglob("*") if file.is_file()]
+    with_secret = [file.name for file in files if b"hush-hush" in file.read_bytes()]
+    assert with_secret == ["stdout.log"]  # it printed the secret itself
+    modes = {oct(file.stat().st_mode & 0o077) for file in files}
+    assert modes == {"0o0"}
+    process.stop()
+    assert process.wait(0) == -15
+
+
+def _pids() -> list[str]:
+    return [path.name for path in Path("/proc").glob("[0-9]*") if (path / "cmdline").exists()]
+
+
+def test_a_program_that_is_not_there(host, tmp_path) -> None:
+    with pytest.raises(HostError, match=r"no-such-program cannot be started: pi1 .*No such file"):
+        host.start(["no-such-program"], "p", tmp_path / "logs", {})
+
+
+def test_the_session_leaves_nothing(host, pis, tmp_path) -> None:
+    stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print('on', flush=True); "
+    process = _start(host, tmp_path, stubborn + "time.sleep(60)", "stubborn")
+    assert process.read_line(10) == "on\n"
+    _start(host, tmp_path, "import time; time.sleep(60)", "forgotten")
+    process.stop(grace_s=0.3)
+    assert process.wait(0) == -9
+    assert host.close() is None
+    assert sshd.leftovers(pis[0].folder) == []
+    assert not (pis[0].folder / "work" / "run").exists()
+
+
+def test_lines_go_on_after_a_lost_connection(host, pis, tmp_path) -> None:
+    code = f"import pathlib, time\nprint('one', flush=True)\nd = pathlib.Path({str(tmp_path)!r})\n"
+    code += "while not (d / 'go').exists(): time.sleep(0.05)\nprint('two')"
+    process = _start(host, tmp_path, code)
+    assert process.read_line(10) == "one\n"
+    pis[0].cut_connections()
+    (tmp_path / "go").touch()
+    assert process.read_line(30) == "two\n"
+    assert process.read_line(10) is None
+    assert process.wait(10) == 0
+    assert process.log_files[0].read_text() == "one\ntwo\n"
