@@ -20,6 +20,11 @@ _CANDIDATES = {
     "fork": FORK_COLLECTIVES,
     "unknown": tuple(Collective),
 }
+_BUILDS = {
+    "upstream": "upstream build",
+    "fork": "fork (network monitor, collectives, pipeline stages)",
+    "unknown": "upstream or fork: nothing in it tells which",
+}
 PIPELINE_REASON = (
     "pipeline run (pp={pp}): this fork's --pp-size above 1 skips part of the model's work, so its "
     "speed is not that of the model"
@@ -68,6 +73,7 @@ def invalid_reasons(run: LoggedRun) -> list[str]:
 def notes_of(run: LoggedRun, nodes: int, times: Totals, wire: Wire | None) -> list[str]:
     """Every trap that this run's figures fall under."""
     return [
+        f"The output is that of dllama's {_BUILDS[run.variant]}.",
         *_time_notes(run, times),
         *(_byte_notes(run, nodes, wire) if nodes > 1 else []),
         *(_monitor_notes(run, run.monitor, wire) if run.monitor is not None else []),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pytest_dllama import assembly, metrics, validity
 from pytest_dllama.backends import Backend, EngineRequest
+from pytest_dllama.cell_notes import run_notes
 from pytest_dllama.cells import CellKey
 from pytest_dllama.cluster import Cluster, ClusterError
 from pytest_dllama.config import ConfigError, LabConfig
@@ -70,6 +71,7 @@ class Lab:
         self._records: dict[CellKey, CellRecord] = {}
         self._cluster: Cluster | None = None
         self._archived = False
+        self._engine_notes: dict[CellKey, list[str]] = {}
         self._n_batches: int | None = None  # the engine's own choice, known from its events
 
     @property
@@ -107,6 +109,7 @@ class Lab:
         if key.nodes == 1:
             self._oracles.setdefault(key.model, _Oracle(runs[0]))
         self._n_batches = runs[0].trace.start.n_batches if runs[0].trace.start else None
+        self._engine_notes[key] = [note for run in runs for note in run.trace.notes]
         return assembly.measured_cell(
             key,
             runs,
@@ -210,9 +213,12 @@ class Lab:
             models=self._model_records(),
             cells=tuple(self._records[key] for key in self.keys if key in self._records),
             definitions=metrics.DEFINITIONS,
-            notes=assembly.sharing_notes(
-                max(key.nodes for key in self.keys) * self.config.nthreads,
-                self._environment.cpu_count,
+            notes=(
+                *assembly.sharing_notes(
+                    max(key.nodes for key in self.keys) * self.config.nthreads,
+                    self._environment.cpu_count,
+                ),
+                *run_notes({str(key): notes for key, notes in self._engine_notes.items()}),
             ),
         )
 
