@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import socket
 import time
@@ -283,6 +284,8 @@ class WorkerSession:
         if self._transformer is not None:
             self._transformer.close()
         self._transformer = self._links = None
+        # Its operations refer back to the transformer: until a collection its memory stays taken.
+        gc.collect()
 
 
 def _warm_up(config: SessionConfig) -> None:

@@ -55,17 +55,18 @@ def test_the_plan_says_what_the_processes_take(workers: list[Node], tmp_path: Pa
     shape = "llama-160m,seq_len=1024"
     model, tokenizer = write_synthetic(shape, tmp_path)
     planned = json.loads(run("plan", "--model", model, "--nodes", 3, "--json").stdout)
-    events = tmp_path / "events.jsonl"
-    done = run(
-        *("inference", "--model", model, "--tokenizer", tokenizer, "--events", events),
-        *("--prompt", "Hello world", "--steps", 6, "--temperature", 0),
-        *("--workers", workers[0].address, workers[1].address),
-    )
-    assert done.returncode == 0, done.stderr
-    ranks = [event for event in read_events(events) if event["event"] == "rank"]
-    assert len(ranks) == 3
-    for rank, plan in zip(ranks, planned["ranks"], strict=True):
-        own = plan["weight_bytes"] + plan["kv_cache_bytes"] + plan["buffer_bytes"]
-        assert own > 50e6  # else this would measure the interpreter alone
-        expected = own + planned["runtime_bytes"]
-        assert rank["peak_rss_bytes"] == pytest.approx(expected, rel=0.1), rank["role"]
+    for session in range(3):  # the last session's memory must be gone
+        events = tmp_path / f"events{session}.jsonl"
+        done = run(
+            *("inference", "--model", model, "--tokenizer", tokenizer, "--events", events),
+            *("--prompt", "Hello world", "--steps", 6, "--temperature", 0),
+            *("--workers", workers[0].address, workers[1].address),
+        )
+        assert done.returncode == 0, done.stderr
+        ranks = [event for event in read_events(events) if event["event"] == "rank"]
+        assert len(ranks) == 3
+        for rank, plan in zip(ranks, planned["ranks"], strict=True):
+            own = plan["weight_bytes"] + plan["kv_cache_bytes"] + plan["buffer_bytes"]
+            assert own > 50e6  # else this would measure the interpreter alone
+            expected = own + planned["runtime_bytes"]
+            assert rank["peak_rss_bytes"] == pytest.approx(expected, rel=0.1), rank["role"]
