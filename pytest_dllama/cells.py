@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -40,16 +40,25 @@ class Cell:
 
     Attributes:
         record: everything that was measured.
+        cannot_give: metrics that the engine never tells, with the reason.
         key: which model and node count.
     """
 
-    def __init__(self, record: CellRecord) -> None:
+    def __init__(self, record: CellRecord, cannot_give: Mapping[str, str] | None = None) -> None:
         self.record = record
+        self._cannot_give = cannot_give or {}
         self.key = CellKey(record.model, record.nodes)
 
-    def has(self, metric: str) -> bool:
-        """Whether the metric exists here: a lone root has no network and no workers."""
-        return self.key.nodes > 1 or metric not in CLUSTER_METRICS
+    def why_without(self, metric: str) -> str | None:
+        """Why the metric cannot exist here; None where it was measured or should have been.
+
+        A lone root has no network and no workers, and an engine may not tell everything.
+        """
+        if self.key.nodes == 1 and metric in CLUSTER_METRICS:
+            return f"{self.key} has no {metric}"
+        if metric not in self.record.metrics and metric in self._cannot_give:
+            return f"{self.key}: {metric}: {self._cannot_give[metric]}"
+        return None
 
     def check_metric(self, metric: str, more: Sequence[Threshold] = ()) -> None:
         """Fail unless the metric was measured and keeps every limit set for it.

@@ -172,6 +172,7 @@ def _other_notes(run: LoggedRun) -> list[str]:
             f"The root said it would allocate {run.required_mb} MB (RequiredMemory, of 2^20); "
             "dllama measures no memory, so peak memory is left out."
         )
+    said.append("dllama prints neither the time its links were busy nor that of loading.")
     if is_pipeline(run):
         said.append(PIPELINE_REASON.format(pp=run.pp_size) + ".")
     if any(step.piece == "~" for step in run.decode):

@@ -45,10 +45,11 @@ def _measured(config: pytest.Config, key: CellKey) -> Cell:
     if hasattr(config, "workerinput"):
         pytest.fail("cells cannot be measured side by side; run them without -n", pytrace=False)
     with _uncaptured(config):
-        record = config.stash[LAB_KEY].cell(key)
+        lab = config.stash[LAB_KEY]
+        record = lab.cell(key)
     if record.error is not None:
         pytest.fail(f"{key}: {record.error}", pytrace=False)
-    return Cell(record)
+    return Cell(record, lab.cannot_give)
 
 
 @pytest.fixture(scope="session")
@@ -77,13 +78,15 @@ def threshold(cell: Cell, request: pytest.FixtureRequest) -> Callable[[str], Non
     """`threshold("tpot_ms")`: fail unless the metric was measured and keeps all its limits.
 
     Limits come from the thresholds file and from `@pytest.mark.dllama_threshold(tpot_ms=50)`.
-    Skips where the metric cannot exist: a lone root has no network and no workers.
+    Skips where the metric cannot exist: a lone root has no network and no workers, and an engine
+    may not tell everything.
     """
 
     def check(metric: str) -> None:
         __tracebackhide__ = True
-        if not cell.has(metric):
-            pytest.skip(f"{cell.key} has no {metric}")
+        why_without = cell.why_without(metric)
+        if why_without is not None:
+            pytest.skip(why_without)
         cell.check_metric(metric, _marked(request.node))
 
     return check

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -231,6 +231,11 @@ class Lab:
             archive_previous(self.config.report_folder)
             self._archived = True
         write_run(self.run_record(), self.run_file)
+
+    @property
+    def cannot_give(self) -> Mapping[str, str]:
+        """Metrics that the engine never tells, with the reason."""
+        return self._backend.cannot_give
 
     @property
     def has_cells(self) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -31,6 +31,7 @@ class Backend(Protocol):
     """One engine."""
 
     name: str
+    cannot_give: Mapping[str, str]  # metric -> why this engine never tells it
 
     def worker_command(self, host: str, port: int, nthreads: int, parent: str) -> list[str]:
         """Arguments that start a worker; port 0 lets the system choose.

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from weakref import WeakSet
 
 from pytest_dllama.backends import EngineRequest, WorkerNotReady
@@ -21,6 +22,15 @@ from pytest_dllama.events import Error, Event, Listening, Step
 from pytest_dllama.hosts import HostProcess
 from pytest_dllama.process_guard import guarded, unguarded
 
+CANNOT_GIVE: Mapping[str, str] = MappingProxyType(
+    {
+        "bandwidth_mbps": "dllama does not print how long its links were busy",
+        "root_peak_rss_bytes": "dllama prints what it will allocate, not what it used",
+        "worker_peak_rss_bytes": "dllama prints what it will allocate, not what it used",
+        "load_s": "dllama does not print how long loading took",
+    }
+)
+
 
 class DllamaBackend:
     """`dllama` at a path of its host.
@@ -31,6 +41,7 @@ class DllamaBackend:
     """
 
     name = "dllama"
+    cannot_give: Mapping[str, str] = CANNOT_GIVE
 
     def __init__(self, binary: str, more_arguments: Sequence[str] = ()) -> None:
         self._binary = binary

@@ -5,8 +5,9 @@ The only module that knows `engine`; everything measured comes from its processe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 
 import engine
 from engine.errors import EngineError
@@ -29,6 +30,7 @@ class EmbeddedBackend:
     """`dllama-py`, the engine of this project."""
 
     name = "embedded"
+    cannot_give: Mapping[str, str] = MappingProxyType({})
 
     def worker_command(self, host: str, port: int, nthreads: int, parent: str) -> list[str]:
         """Arguments that start a worker."""
