@@ -12,6 +12,9 @@ from pytest_dllama.dllama_run import LoggedRun, Stall, is_sum, totals
 from pytest_dllama.dllama_traffic import buffer_bytes
 
 
+_PRINTED_MS = 1.0  # prefillMs is a wall time, ms/tok a rounded mean: they differ by less
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """A run without figures."""
@@ -147,6 +150,8 @@ def _ends_early(run: LoggedRun, workers: Sequence[LoggedRun]) -> Failure:
     else:
         how_far = "before the weights were loaded"
     waits = f"; {_waits(run)}" if run.stalls else ""
+    if any(line.startswith(("🔷", "🔶")) for line in run.unread):
+        waits += f"; {len(run.unread)} lines are of an unknown format, such as {run.unread[0]!r}"
     said = [f"worker {w.node_index} said: {'; '.join(w.errors)}" for w in workers if w.errors]
     if run.prediction is not None and run.prediction.has_rate:
         how_far = "without any generated token: ask for more --steps"
@@ -169,6 +174,13 @@ def _damaged(run: LoggedRun) -> Failure | None:
             )
     times = totals(run)
     assert times is not None  # `failure_of` has looked
+    if not (times.prefill_ms or 0.0) - _PRINTED_MS <= times.ttft_ms <= times.rct_ms + _PRINTED_MS:
+        return Failure(
+            "LogDamaged",
+            f"the times do not follow each other: prefill {times.prefill_ms or 0.0:.2f} ms, first "
+            f"token {times.ttft_ms:.2f} ms, last token {times.rct_ms:.2f} ms; this is no Timing "
+            "block of the real fork (dllama-py's own runs are measured with pytest, not imported)",
+        )
     if not is_sum(times.decode_ms or 0.0, run.decode):
         summed_ms = sum(step.total_ms for step in run.decode)
         return Failure(

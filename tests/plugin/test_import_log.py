@@ -200,6 +200,19 @@ def test_a_changed_step_is_no_figure(tmp_path: Path) -> None:
     assert "lines were changed" in str(cell_of(written(tmp_path, text)).error)
 
 
+def test_times_out_of_order_are_no_figures(tmp_path: Path) -> None:
+    cell = cell_of(fork_with(tmp_path, ("ttftMs: 216.45", "ttftMs: 9216.45")))
+    assert "first token 9216.45 ms, last token 1732.92 ms" in str(cell.error)
+
+
+def test_steps_of_an_older_dllama_are_named(tmp_path: Path) -> None:
+    text = (
+        "💡 Arch: Llama\n💡 Dim: 64\n💿 Weights loaded\nhello\n🔶 P   12 ms S  22 kB R  81 kB a\n"
+    )
+    cell = cell_of(written(tmp_path, text))
+    assert "1 lines are of an unknown format, such as '🔶 P" in str(cell.error)
+
+
 def test_without_a_head_the_node_count_must_be_given(tmp_path: Path) -> None:
     path = written(tmp_path, generated("a", "b").partition("\n")[2])
     with pytest.raises(ImportLogError, match="add --nodes N, the root counted"):
