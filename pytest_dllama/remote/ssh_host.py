@@ -49,10 +49,11 @@ class SshHost:
         self.nthreads = entry.nthreads
         self.connection = SshConnection(entry, inventory)
         self.lease_s = inventory.lease_s
-        self.session = session or random.token_hex(4)
+        self.session = f"{session or random.token_hex(4)}-{entry.name}"  # homes may be shared
         self.folder = entry.folder
         self.engine_python = entry.python  # provisioning puts the one of its environment here
         self.environment: dict[str, str] = {}
+        self.environment_folder = ""
         self.python_version = ""
         self._has_agent = self._has_started = False
         self._lock = threading.Lock()
@@ -141,6 +142,13 @@ class SshHost:
         with self._lock:
             if not self._has_agent:
                 self.open()
+
+    def use_environment(self, folder: str) -> None:
+        """Run the engine from an environment of the working folder, its caches there too."""
+        self.environment_folder = folder
+        self.engine_python = f"{folder}/bin/python"
+        cache = f"{self.folder}/cache"
+        self.environment = {"NUMBA_CACHE_DIR": f"{cache}/kernels", "XDG_CACHE_HOME": cache}
 
     def start(
         self, command: Sequence[str], name: str, logs: Path, secrets: Mapping[str, str]

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pytest_dllama.remote.agent import facts, links, places, processes
+from pytest_dllama.remote.agent import environment, facts, links, places, processes
 from pytest_dllama.remote.agent.supervisor import supervise
 
 COMMANDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
@@ -19,6 +19,9 @@ COMMANDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "facts": facts.facts,
     "sample": facts.sample,
     "place": places.place,
+    "environment": environment.status,
+    "make-venv": environment.make_venv,
+    "install": environment.install,
     "measure": links.measure,
 }
 

@@ -1,4 +1,4 @@
-"""Files and room on a host: how much is free, what a file's content is."""
+"""Files and room on a host: how much is free, what is there, small texts beside large files."""
 
 from __future__ import annotations
 
@@ -7,22 +7,28 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from pytest_dllama.remote.agent.supervisor import put
+
 _CHUNK = 1 << 20
 
 
 def place(request: dict[str, Any]) -> dict[str, Any]:
-    """Make a folder; tell its free room and the digests of the files asked for.
+    """Look into a folder, which is made: free room, sizes, and on request digests and texts.
 
-    A file that is not there has no digest. With `remove`, these files and folders go first.
+    `remove` names files and folders that go first, `write` texts that are written then.
     """
     folder = Path(request["folder"])
     folder.mkdir(parents=True, exist_ok=True)
     for name in request.get("remove", ()):
         _remove(folder / name)
+    for name, text in request.get("write", {}).items():
+        put(folder / name, text)
+    files = sorted(path for path in folder.iterdir() if path.is_file())
     return {
         "free_bytes": shutil.disk_usage(folder).free,
+        "sizes": {path.name: path.stat().st_size for path in files},
         "digests": {name: _digest(folder / name) for name in request.get("digests", ())},
-        "names": sorted(path.name for path in folder.iterdir()),
+        "texts": {name: _text(folder / name) for name in request.get("texts", ())},
     }
 
 
@@ -42,3 +48,10 @@ def _digest(path: Path) -> str | None:
     except FileNotFoundError:
         return None
     return digest.hexdigest()
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except FileNotFoundError:
+        return None

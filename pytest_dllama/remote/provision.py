@@ -1,0 +1,186 @@
+"""Hosts made ready, all at once: connect, look, send the wheel, environment, kernels.
+
+Everything lands in the host's working folder and is named after what it was made of, so that a
+second time finds it there. A fault of one host does not stop the others; all are told together.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pytest_dllama.hosts import HostError
+from pytest_dllama.remote.ssh_host import SshHost
+from pytest_dllama.remote.upload import check_room, upload_data
+from pytest_dllama.remote.wheel import engine_wheel
+
+STEPS = ("connect", "facts", "upload", "venv", "install", "kernels")
+ENVIRONMENT_BYTES = 500 << 20  # numpy, numba and LLVM, unpacked
+INSTALL_TIMEOUT_S = 1800.0
+KERNELS_TIMEOUT_S = 1800.0
+
+Report = Callable[[str, str, str], None]  # host, step, state
+T = TypeVar("T")
+
+
+class ProvisionError(HostError):
+    """Hosts that could not be made ready; one line a host, the good ones too."""
+
+
+@dataclass(slots=True)
+class Wanted:
+    """What the hosts shall be ready for."""
+
+    configs: Sequence[Mapping[str, Any]] = ()  # of the models; empty: the shipped one
+    buffer_float_type: str = "q80"
+    sync_mode: str = "reduce"
+    wheelhouse: Path | None = None
+
+    def kernels_request(self) -> dict[str, Any]:
+        """What `engine.prepare` reads."""
+        return {
+            "configs": list(self.configs),
+            "buffer_float_type": self.buffer_float_type,
+            "sync_mode": self.sync_mode,
+        }
+
+
+@dataclass(slots=True)
+class Ready:
+    """A host that is ready: its facts and the versions of its environment."""
+
+    facts: dict[str, Any]
+    versions: dict[str, Any] = field(default_factory=dict)
+
+
+def provision(hosts: Sequence[SshHost], wanted: Wanted, report: Report) -> dict[str, Ready]:
+    """Make all hosts ready side by side.
+
+    Raises:
+        ProvisionError: with every host's result.
+    """
+    return on_all(hosts, lambda host: _Provisioning(host, wanted, report).run())
+
+
+def on_all(hosts: Sequence[SshHost], work: Callable[[SshHost], T]) -> dict[str, T]:
+    """The same work on all hosts at once.
+
+    Raises:
+        ProvisionError: with every host's result, if any failed.
+    """
+    with ThreadPoolExecutor(max(len(hosts), 1)) as pool:
+        futures = {host.name: pool.submit(work, host) for host in hosts}
+    faults = {name: future.exception() for name, future in futures.items()}
+    for fault in faults.values():
+        if fault is not None and not isinstance(fault, HostError):
+            raise fault
+    if any(faults.values()):
+        lines = [f"{name}: {fault or 'ready'}" for name, fault in faults.items()]
+        raise ProvisionError("\n".join(lines))
+    return {name: future.result() for name, future in futures.items()}
+
+
+class _Provisioning:
+    """One host's way through the steps."""
+
+    def __init__(self, host: SshHost, wanted: Wanted, report: Report) -> None:
+        self._host, self._wanted, self._report = host, wanted, report
+        self._step = ""
+        self._found_kernels: list[str] = []
+
+    def _begin(self, step: str) -> None:
+        if self._step:
+            self._report(self._host.name, self._step, "ok")
+        self._step = step
+        if step:
+            self._report(self._host.name, step, "...")
+
+    def run(self) -> Ready:
+        try:
+            return self._run()
+        except HostError:
+            self._report(self._host.name, self._step, "failed")
+            raise
+
+    def _run(self) -> Ready:
+        host = self._host
+        self._begin("connect")
+        host.ensure_open()
+        self._begin("facts")
+        ready = Ready(host.ask("facts", folder=host.folder))
+        if host.entry.provision:
+            self._environment(ready)
+            self._kernels()
+        self._begin("")
+        return ready
+
+    def _environment(self, ready: Ready) -> None:
+        host, wheel = self._host, engine_wheel()
+        name = f"env-{wheel.digest}-py{host.python_version.rpartition('.')[0]}"
+        request: dict[str, Any] = {
+            "folder": host.folder,
+            "environment": f"{host.folder}/{name}",
+            "python": host.entry.python,
+            "wheelhouse": None,
+        }
+        host.use_environment(request["environment"])
+        found = host.ask("environment", **request)
+        self._found_kernels = found["kernels"]
+        if found["ready"] is None:
+            self._check_machine(ready.facts)
+            self._begin("upload")
+            wheel_folder = f"{host.folder}/wheels/{wheel.digest}"
+            request["wheel"] = upload_data(host, wheel.name, wheel.data, wheel_folder)
+            request["wheelhouse"] = self._send_wheelhouse()
+            self._begin("venv")
+            host.ask("make-venv", timeout_s=INSTALL_TIMEOUT_S, **request)
+            self._begin("install")
+            found["ready"] = host.ask("install", timeout_s=INSTALL_TIMEOUT_S, **request)
+        ready.versions = found["ready"]
+
+    def _check_machine(self, facts: Mapping[str, Any]) -> None:
+        host = self._host
+        check_room(host, facts["disk_free_bytes"], ENVIRONMENT_BYTES, "the engine's environment")
+        if facts["bits"] != 64:
+            raise HostError(
+                f"{host.connection.where}: its system has {facts['bits']} bits ({facts['machine']})"
+                ", numba needs 64; install the 64-bit Raspberry Pi OS"
+            )
+
+    def _send_wheelhouse(self) -> str | None:
+        source = self._wanted.wheelhouse
+        if source is None:
+            return None
+        wheels = sorted(source.glob("*.whl"))
+        if not wheels:
+            raise HostError(
+                f"the wheelhouse {source} holds no wheel; fill it: pytest-dllama wheelhouse --help"
+            )
+        folder = f"{self._host.folder}/wheelhouse"
+        for wheel in wheels:
+            upload_data(self._host, wheel.name, wheel.read_bytes(), folder)
+        return folder
+
+    def _kernels(self) -> None:
+        """Compile once what the models will call, so that no measured run has to."""
+        self._begin("kernels")
+        host, text = self._host, json.dumps(self._wanted.kernels_request())
+        mark = f"kernels-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        if mark in self._found_kernels:
+            return
+        command = ["env", *(f"{key}={value}" for key, value in host.environment.items())]
+        command += [host.engine_python, "-P", "-m", "engine.prepare"]
+        done = host.connection.run(command, text.encode(), KERNELS_TIMEOUT_S)
+        if done.code != 0:
+            words = "\n".join(done.err.strip().splitlines()[-3:])
+            raise HostError(
+                f"{host.connection.where}: the kernels do not compile ({shlex.join(command[-3:])}):"
+                f" {words}"
+            )
+        host.ask("place", folder=host.environment_folder, write={mark: done.out.decode()})
