@@ -6,7 +6,6 @@ touches files or models; what needs them is checked at collection (`models`, `th
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -218,13 +217,18 @@ def add_options(parser: pytest.Parser) -> None:
 
     A flag that another plugin took first is ours as `--dllama-NAME` only.
     """
+    taken = _taken_flags(parser)
     group = parser.getgroup("dllama", "performance of distributed LLM inference (pytest-dllama)")
     for setting in SETTINGS:
         default = setting.default or "none"
         text = f"{setting.help} (default: {default})".replace("%", "%%")
         attributes = {"dest": setting.key, "metavar": setting.metavar, "default": None}
-        try:
-            group.addoption(setting.flag, **attributes, help=text)
-        except (ValueError, argparse.ArgumentError):
-            group.addoption(f"--dllama-{setting.name}", **attributes, help=text)
+        flag = f"--dllama-{setting.name}" if setting.flag in taken else setting.flag
+        group.addoption(flag, **attributes, help=text)
         parser.addini(setting.key, f"default of {setting.flag}", default=None)
+
+
+def _taken_flags(parser: Any) -> set[str]:
+    """Flags that other plugins declared before us; pytest has no public way to ask."""
+    groups = [parser._anonymous, *parser._groups]
+    return {name for group in groups for option in group.options for name in option.names()}

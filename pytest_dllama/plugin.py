@@ -13,14 +13,15 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_dllama.config import ConfigError, LabConfig, add_options
-from pytest_dllama.fixtures import LAB_KEY, MARKER
+from pytest_dllama.fixtures import LAB_KEY, MARKER, cell, scaling, threshold, timing_row
 
 if TYPE_CHECKING:
     from pytest_dllama.cells import CellKey
     from pytest_dllama.lab import Lab
     from pytest_dllama.progress import Progress
 
-pytest_plugins = ("pytest_dllama.fixtures",)
+# Fixtures, to be found in this module; named in `pytest_plugins` they would draw a warning.
+__all__ = ["cell", "scaling", "threshold", "timing_row"]
 
 CONFIG_KEY: pytest.StashKey[LabConfig] = pytest.StashKey()
 OUTCOME_KEY: pytest.StashKey[list[str]] = pytest.StashKey()

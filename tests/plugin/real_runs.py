@@ -18,7 +18,7 @@ ROOT = Path(__file__).parent.parent.parent
 GOLDEN = ROOT / "tests" / "golden"
 SMALL_MODEL = f"{GOLDEN / 'llama_q40.m'}:{GOLDEN / 'golden.t'}"
 MARK = "PYTEST_DLLAMA_TEST_MARK"
-PATIENCE_S = 120.0
+PATIENCE_S = 300.0  # a first run compiles the kernels
 
 
 @dataclass
