@@ -9,7 +9,9 @@ from numba import njit
 
 from engine.kernels.bits import f16_to_f32, f32_to_f16
 from engine.kernels.exponential import fast_exp
-from engine.kernels.lanes import LANES, dot
+from engine.kernels.lanes import LANES, add_weighted, dot, dots, largest
+
+_TILE = 64  # positions whose K or V stay in the first-level cache
 
 
 @njit(cache=True, nogil=True)
@@ -46,9 +48,7 @@ def store_f16(qkv: Any, keys: Any, values: Any, pos: int, first_k: int, first_v:
 @njit(nogil=True, error_model="numpy")
 def _softmax(scores: Any, ones: Any, n: int) -> None:
     """Softmax of scores[:n] in place; whole groups of 8 by `fast_exp`, the rest exactly."""
-    peak = scores[0]
-    for i in range(1, n):
-        peak = max(peak, scores[i])
+    peak = largest(scores[:n])
     whole = n - n % LANES
     for i in range(whole):
         scores[i] = fast_exp(scores[i] - peak)
@@ -61,18 +61,41 @@ def _softmax(scores: Any, ones: Any, n: int) -> None:
         scores[i] *= inverse
 
 
-@njit(inline="always", fastmath={"contract"})
-def add_scaled(weight: np.float32, v: Any, mixed: Any) -> None:
-    """mixed (n,) += weight * v (n,), fused."""
-    for i in range(v.shape[0]):
-        mixed[i] += weight * v[i]
+@njit(inline="always")
+def _score(q: Any, keys: Any, scores: Any, first: int, start: int) -> None:
+    """scores (heads, positions), from position `start` on: q times keys (some, head_dim)."""
+    n, head_dim = keys.shape
+    for head in range(scores.shape[0]):
+        column = (first + head) * head_dim
+        dots(q[column : column + head_dim], keys, scores[head, start : start + n])
 
 
-@njit(nogil=True, error_model="numpy", fastmath={"contract"})
+@njit(inline="always")
+def _weigh(scores: Any, head_dim: int) -> None:
+    """Products -> weights, in place."""
+    root = np.sqrt(np.float32(head_dim))
+    ones = np.ones(scores.shape[1], np.float32)
+    for head in range(scores.shape[0]):
+        row = scores[head]
+        for t in range(row.shape[0]):
+            row[t] /= root
+        _softmax(row, ones, row.shape[0])
+
+
+@njit(inline="always")
+def _mix(scores: Any, values: Any, out: Any, first: int, start: int) -> None:
+    """Add values (some, head_dim) of the positions from `start` on, weighted, to the heads."""
+    n, head_dim = values.shape
+    for head in range(scores.shape[0]):
+        column = (first + head) * head_dim
+        add_weighted(scores[head, start : start + n], values, out[column : column + head_dim])
+
+
+@njit(nogil=True, error_model="numpy")
 def attend_f32(q: Any, keys: Any, values: Any, out: Any, first: int, last: int) -> None:
     """Attention of one token's query heads [first, last), which share a K/V head.
 
-    K and V are read once for all of them.
+    K and V are read once for all of them, tile by tile.
 
     Args:
         q: float32 (width,); query heads stand first.
@@ -84,41 +107,32 @@ def attend_f32(q: Any, keys: Any, values: Any, out: Any, first: int, last: int) 
     """
     n, head_dim = keys.shape
     scores = np.empty((last - first, n), np.float32)
-    ones = np.ones(n, np.float32)
-    root = np.sqrt(np.float32(head_dim))
-    for t in range(n):
-        for head in range(last - first):
-            start = (first + head) * head_dim
-            scores[head, t] = dot(q[start : start + head_dim], keys[t]) / root
-    for head in range(last - first):
-        _softmax(scores[head], ones, n)
+    for start in range(0, n, _TILE):
+        _score(q, keys[start : start + _TILE], scores, first, start)
+    _weigh(scores, head_dim)
     out[first * head_dim : last * head_dim] = np.float32(0.0)
-    for t in range(n):
-        for head in range(last - first):
-            start = (first + head) * head_dim
-            add_scaled(scores[head, t], values[t], out[start : start + head_dim])
+    for start in range(0, n, _TILE):
+        _mix(scores, values[start : start + _TILE], out, first, start)
 
 
-@njit(nogil=True, error_model="numpy", fastmath={"contract"})
+@njit(inline="always")
+def _widen(halves: Any, tile: Any) -> Any:
+    """Half-precision bits uint16 (n, head_dim) as float32, in the first rows of tile."""
+    for t in range(halves.shape[0]):
+        for i in range(halves.shape[1]):
+            tile[t, i] = f16_to_f32(halves[t, i])
+    return tile[: halves.shape[0]]
+
+
+@njit(nogil=True, error_model="numpy")
 def attend_f16(q: Any, keys: Any, values: Any, out: Any, first: int, last: int) -> None:
     """The same over a cache of half-precision bits, uint16."""
     n, head_dim = keys.shape
     scores = np.empty((last - first, n), np.float32)
-    ones = np.ones(n, np.float32)
-    row = np.empty(head_dim, np.float32)
-    root = np.sqrt(np.float32(head_dim))
-    for t in range(n):
-        for i in range(head_dim):
-            row[i] = f16_to_f32(keys[t, i])
-        for head in range(last - first):
-            start = (first + head) * head_dim
-            scores[head, t] = dot(q[start : start + head_dim], row) / root
-    for head in range(last - first):
-        _softmax(scores[head], ones, n)
+    tile = np.empty((_TILE, head_dim), np.float32)
+    for start in range(0, n, _TILE):
+        _score(q, _widen(keys[start : start + _TILE], tile), scores, first, start)
+    _weigh(scores, head_dim)
     out[first * head_dim : last * head_dim] = np.float32(0.0)
-    for t in range(n):
-        for i in range(head_dim):
-            row[i] = f16_to_f32(values[t, i])
-        for head in range(last - first):
-            start = (first + head) * head_dim
-            add_scaled(scores[head, t], row, out[start : start + head_dim])
+    for start in range(0, n, _TILE):
+        _mix(scores, _widen(values[start : start + _TILE], tile), out, first, start)

@@ -164,7 +164,7 @@ def cast_q80(
         x: float32 (n,).
         values: int8 (n,), written.
         scales: float32 (n / 32,), written.
-        sums: int32 (n / 32,), written if flags has bit 2: 8 times the sum of each block's values.
+        sums: int32 (n / 32,), written if flags has bit 2: -8 times the sum of each block's values.
         floats: float32 (n,), written if flags has bit 4: the values, dequantized again.
         flags: as above.
         first: a multiple of 32.
@@ -175,7 +175,7 @@ def cast_q80(
         scale = f16_to_f32(half)
         scales[block] = scale
         if flags & _NEEDS_SUMS:
-            sums[block] = np.int32(8) * total
+            sums[block] = np.int32(-8) * total
         if flags & _NEEDS_FLOATS:
             place_block(values, block * _BLOCK, scale, floats, block * _BLOCK)
 

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import platform
 
 from llvmlite import binding
 
 
 def cpu_features() -> frozenset[str]:
-    """LLVM's names of the host CPU's features, e.g. avx2, avx512vnni, dotprod."""
+    """LLVM's names of the CPU features that numba compiles for, e.g. avx2, avx512vnni, dotprod.
+
+    The host's, unless NUMBA_CPU_FEATURES says otherwise.
+    """
+    given = os.environ.get("NUMBA_CPU_FEATURES")
+    if given is not None:
+        return frozenset(name[1:] for name in given.split(",") if name.startswith("+"))
     features = binding.get_host_cpu_features()
     return frozenset(name for name, present in features.items() if present)
 
