@@ -24,6 +24,7 @@ class EngineOptions:
     binary: str = ""  # --dllama-bin
     arguments: Sequence[str] = ()  # --dllama-args
     sync_mode: str = "reduce"
+    runs_here: bool = True  # false: the program is on other hosts, and looked for there
 
 
 def make_backend(name: str, options: EngineOptions) -> Backend:
@@ -82,6 +83,8 @@ def _dllama(options: EngineOptions) -> Backend:
             f"--sync-mode {options.sync_mode} is our own engine's; the real dllama only reduces: "
             "leave it out"
         )
+    if not options.runs_here:
+        return DllamaBackend(options.binary, options.arguments)
     found = shutil.which(options.binary)
     if found is None:
         raise ConfigError(

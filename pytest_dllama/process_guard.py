@@ -31,13 +31,31 @@ exit "$code"
 """
 
 
+_GUARD = ("sh", "-c", _SCRIPT, "guard")
+
+
 def guarded(command: Sequence[str], parent: str) -> list[str]:
-    """The command so that it ends with its parent, a process id or "stdin"."""
-    return ["sh", "-c", _SCRIPT, "guard", parent, *UNBUFFERED, *command]
+    """The command so that it ends with its parent: a process id, or "stdin".
+
+    With any other parent (a host that looks after its processes itself) it is only unbuffered.
+    """
+    watched = [*_GUARD, parent] if parent == "stdin" or parent.isdigit() else []
+    return [*watched, *UNBUFFERED, *command]
 
 
 def unguarded(command: Sequence[str]) -> tuple[str, ...]:
     """The command as a person would type it."""
-    if list(command[:2]) != ["sh", "-c"]:
-        return tuple(command)
-    return tuple(command[5 + len(UNBUFFERED) :])
+    return tuple(command[_program_at(command) :])
+
+
+def with_program(command: Sequence[str], program: str) -> list[str]:
+    """The same command with another program, for a host that has its own."""
+    at = _program_at(command)
+    return [*command[:at], program, *command[at + 1 :]]
+
+
+def _program_at(command: Sequence[str]) -> int:
+    """Where the program stands behind the guard and the unbuffering."""
+    at = len(_GUARD) + 1 if tuple(command[: len(_GUARD)]) == _GUARD else 0
+    is_unbuffered = tuple(command[at : at + len(UNBUFFERED)]) == UNBUFFERED
+    return at + len(UNBUFFERED) if is_unbuffered else at

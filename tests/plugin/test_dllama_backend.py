@@ -22,11 +22,12 @@ from pytest_dllama.backends.dllama import DllamaBackend
 from pytest_dllama.cluster import Cluster, ClusterError
 from pytest_dllama.events import Error, Event, Listening, Step
 from pytest_dllama.hosts import LocalHost
-from pytest_dllama.process_guard import guarded, unguarded
+from pytest_dllama.process_guard import guarded, unguarded, with_program
 from pytest_dllama.recording import sample_of
 from pytest_dllama.runner import RequestFailed, RequestRun, run_request
 from tests.plugin import dllama_stand_in
 
+BUILD = "The output is that of dllama's upstream build."
 START_S = 20.0  # how long a process may take to show up or go; nothing is measured
 
 
@@ -99,7 +100,7 @@ def test_requests_one_after_the_other_on_workers_that_listen_anew(
 
 def test_one_node_needs_no_worker(clusters: Callable[..., Cluster]) -> None:
     trace = run(clusters(nodes=1), nodes=1).trace
-    assert (len(trace.tokens), trace.token_ids, trace.notes[0][:6]) == (43, (), "dllama")
+    assert (len(trace.tokens), trace.token_ids, trace.notes[0]) == (43, (), BUILD)
 
 
 def test_commands_are_shown_as_typed(clusters: Callable[..., Cluster], binary: str) -> None:
@@ -112,6 +113,11 @@ def test_commands_are_shown_as_typed(clusters: Callable[..., Cluster], binary: s
         *("--net-turbo", "0"),
     )
     assert unguarded(("dllama", "worker")) == ("dllama", "worker")
+    moved = with_program(command, "/opt/dllama")
+    assert unguarded(moved)[:2] == ("/opt/dllama", "worker")
+    assert len(moved) == len(command)
+    assert guarded(["dllama", "worker"], "lease") == ["stdbuf", "-oL", "-eL", "dllama", "worker"]
+    assert unguarded(guarded(["dllama", "worker"], "lease")) == ("dllama", "worker")
 
 
 def test_a_worker_that_cannot_listen_says_why(

@@ -51,6 +51,8 @@ def test_built_in_engines(stand_in: Path) -> None:
     assert isinstance(make_backend("embedded", EngineOptions()), EmbeddedBackend)
     options = EngineOptions(binary=str(stand_in), arguments=("--collective", "star"))
     assert isinstance(make_backend("dllama", options), DllamaBackend)
+    elsewhere = EngineOptions(binary="/opt/pi/dllama", runs_here=False)
+    assert isinstance(make_backend("dllama", elsewhere), DllamaBackend)
 
 
 @pytest.mark.parametrize(
