@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 _ANSI = re.compile(r"\x1b(?:\[[0-9;?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_ABSURD = 1e15  # no time in ms, rate or size in MB comes near it
 _NUMBER = r"[-+]?(?:\d+(?:\.\d+)?(?:e[-+]?\d+)?|nan(?:\([^)]*\))?|inf)"
 
 # kind -> pattern of the whole line; numbered groups never, named ones only.
@@ -74,7 +75,7 @@ _PATTERNS: dict[str, str] = {
     "debug": r"DEBUG: .*",
 }
 _COMPILED = {
-    kind: re.compile(pattern.replace("NUM", _NUMBER), re.DOTALL)
+    kind: re.compile(pattern.replace("NUM", _NUMBER).replace(r"\d+", r"\d{1,18}"), re.DOTALL)
     for kind, pattern in _PATTERNS.items()
 }
 # The marks that stand at the start of a line that dllama printed by itself.
@@ -110,7 +111,7 @@ class Line:
             value = float(self.values[name])
         except ValueError:  # "nan(ind)" of a Windows runtime
             return None
-        return value if math.isfinite(value) else None
+        return value if math.isfinite(value) and abs(value) < _ABSURD else None
 
 
 def clean(text: str) -> str:

@@ -12,6 +12,8 @@ from pytest_dllama.dllama_traffic import PrintedStep, Shape
 
 Variant = Literal["upstream", "fork", "unknown"]
 WRAP_MS = 2**32 / 1e3  # dllama sums microseconds in 32 bits
+MAX_NODES = 1024  # a larger count is a damaged line
+_MAX_FIGURE = 10**9  # of a model's dimensions
 _TRUNCATION_MS = 2.0  # a step prints two figures, each cut to a whole ms
 _PRINT_ERROR_MS = 0.01  # a block prints ms per token with two decimals
 
@@ -138,9 +140,10 @@ class LoggedRun:
     @property
     def nodes(self) -> int | None:
         """Nodes with the root; None when the log does not tell."""
-        if self.said_nodes:
-            return max(self.said_nodes)
-        if self.peer_addresses and not self.is_worker:
+        said = [nodes for nodes in self.said_nodes if 1 <= nodes <= MAX_NODES]
+        if said:
+            return max(said)
+        if self.peer_addresses and not self.is_worker and max(self.peer_addresses) < MAX_NODES:
             return max(self.peer_addresses) + 2
         is_alone = self.has_weights and not self.is_worker and not self.printed_kb
         return 1 if is_alone else None
@@ -174,11 +177,10 @@ class LoggedRun:
     def shape(self) -> Shape | None:
         """The model's figures that bytes depend on; None without a whole header."""
         try:
-            return Shape(
-                int(self.header["Dim"]), int(self.header["nLayers"]), int(self.header["VocabSize"])
-            )
+            figures = [int(self.header[key]) for key in ("Dim", "nLayers", "VocabSize")]
         except (KeyError, ValueError):
             return None
+        return Shape(*figures) if all(0 < figure <= _MAX_FIGURE for figure in figures) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 
 from pytest_dllama.history import write_run
-from pytest_dllama.import_log import ImportOptions, import_logs
+from pytest_dllama.import_log import import_logs
+from pytest_dllama.imported_run import ImportOptions
 
 
 def add_import_log(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

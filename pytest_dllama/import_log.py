@@ -12,49 +12,29 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from pytest_dllama import metrics, recording
-from pytest_dllama.cell_notes import run_notes
 from pytest_dllama.dllama_events import run_events
 from pytest_dllama.dllama_log import parse_log
-from pytest_dllama.dllama_notes import wire_of
 from pytest_dllama.dllama_run import LoggedRun
 from pytest_dllama.environment import probe_environment
-from pytest_dllama.record import (
-    CellRecord,
-    ModelRecord,
-    OutputRecord,
-    Request,
-    RunRecord,
+from pytest_dllama.imported_run import (
+    ImportOptions,
+    Session,
+    cell_groups,
+    model_name,
+    models_of,
+    notes_of_run,
+    request_of,
 )
+from pytest_dllama.record import CellRecord, OutputRecord, RunRecord
 from pytest_dllama.traces import Trace, TraceError, build_trace
 from pytest_dllama.validity import compare_output, faults, oracle_output, unchecked_output
 from pytest_dllama.verdict import judge
 
-DEFAULT_MODEL_NAME = "model"
 _MAX_LOG_BYTES = 256 * 2**20  # a fork is known to have written 14 GB in an endless loop
 
 
 class ImportLogError(ValueError):
     """Logs that give no run; the message says what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImportOptions:
-    """What the logs do not tell and the user may add."""
-
-    nodes: int | None = None
-    model_name: str = ""
-    nthreads: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Session:
-    """A root's run with the workers' sessions that belong to it."""
-
-    run: LoggedRun
-    log: Path
-    nodes: int
-    model: str
-    workers: tuple[LoggedRun, ...] = ()
 
 
 @dataclass(slots=True)
@@ -78,17 +58,17 @@ def import_logs(paths: Sequence[Path], options: ImportOptions) -> RunRecord:
             f"{shown}: {hint}; give the output of the root (dllama inference ... > root.log 2>&1)"
         )
     sessions = _sessions(logs, options)
-    groups = _groups(sessions)
+    groups = cell_groups(sessions)
     oracles = {group[0].model: _oracle(group) for group in groups if group[0].nodes == 1}
     cells = [_cell(group, oracles.get(group[0].model)) for group in groups]
     return RunRecord(
         created_utc=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         environment=probe_environment(),
-        request=_request(sessions, options),
-        models=_models(sessions),
+        request=request_of(sessions, options),
+        models=models_of(sessions),
         cells=tuple(cell for cell, _ in cells),
         definitions=metrics.DEFINITIONS,
-        notes=_notes(sessions, [notes for _, notes in cells]),
+        notes=notes_of_run(sessions, [notes for _, notes in cells]),
     )
 
 
@@ -108,7 +88,7 @@ def _read(paths: Sequence[Path]) -> _Logs:
     return logs
 
 
-def _sessions(logs: _Logs, options: ImportOptions) -> list[_Session]:
+def _sessions(logs: _Logs, options: ImportOptions) -> list[Session]:
     """Each root's run with its workers: of every rank the first session not yet taken."""
     left = list(logs.workers)
     sessions = []
@@ -120,7 +100,7 @@ def _sessions(logs: _Logs, options: ImportOptions) -> list[_Session]:
                 "--nodes N, the root counted"
             )
         taken = _take_workers(left, run, nodes)
-        sessions.append(_Session(run, path, nodes, _model_name(run, options), tuple(taken)))
+        sessions.append(Session(run, path, nodes, model_name(run, options), tuple(taken)))
     return sessions
 
 
@@ -146,26 +126,7 @@ def _is_worker_of(worker: LoggedRun, run: LoggedRun, rank: int, nodes: int) -> b
     return worker.node_index == rank if worker.node_index is not None else bool(port)
 
 
-def _model_name(run: LoggedRun, options: ImportOptions) -> str:
-    """The given name, else one made of the model's figures: a log has no file name."""
-    if options.model_name:
-        return options.model_name
-    header = run.header
-    if "Dim" not in header or "nLayers" not in header:
-        return DEFAULT_MODEL_NAME
-    arch = header.get("Arch", DEFAULT_MODEL_NAME).lower().replace(" ", "-")
-    return f"{arch}-dim{header['Dim']}-layers{header['nLayers']}"
-
-
-def _groups(sessions: Sequence[_Session]) -> list[list[_Session]]:
-    """Sessions by model and node count, in the order of their first run."""
-    groups: dict[tuple[str, int], list[_Session]] = {}
-    for session in sessions:
-        groups.setdefault((session.model, session.nodes), []).append(session)
-    return list(groups.values())
-
-
-def _traces(sessions: Sequence[_Session]) -> tuple[list[Trace], list[TraceError]]:
+def _traces(sessions: Sequence[Session]) -> tuple[list[Trace], list[TraceError]]:
     """The runs that can be used, and why the others cannot."""
     traces: list[Trace] = []
     failures: list[TraceError] = []
@@ -177,7 +138,7 @@ def _traces(sessions: Sequence[_Session]) -> tuple[list[Trace], list[TraceError]
     return traces, failures
 
 
-def _oracle(sessions: Sequence[_Session]) -> tuple[Trace, str] | None:
+def _oracle(sessions: Sequence[Session]) -> tuple[Trace, str] | None:
     """The first run on one node that can be used, with its prompt."""
     for session in sessions:
         traces, _ = _traces([session])
@@ -186,7 +147,7 @@ def _oracle(sessions: Sequence[_Session]) -> tuple[Trace, str] | None:
     return None
 
 
-def _output(session: _Session, trace: Trace, oracle: tuple[Trace, str] | None) -> OutputRecord:
+def _output(session: Session, trace: Trace, oracle: tuple[Trace, str] | None) -> OutputRecord:
     """By the text of a one-node run of the same logs, prompt and length."""
     if oracle is None or oracle[1] != session.run.prompt:
         why = "the logs hold no run of this prompt on one node to compare with"
@@ -199,7 +160,7 @@ def _output(session: _Session, trace: Trace, oracle: tuple[Trace, str] | None) -
 
 
 def _cell(
-    sessions: Sequence[_Session], oracle: tuple[Trace, str] | None
+    sessions: Sequence[Session], oracle: tuple[Trace, str] | None
 ) -> tuple[CellRecord, list[str]]:
     """One cell with its notes; runs that failed are told and left out of the figures."""
     traces, failures = _traces(sessions)
@@ -228,7 +189,7 @@ def _cell(
 
 
 def _failed_cell(
-    session: _Session, failures: Sequence[TraceError], logs: tuple[str, ...]
+    session: Session, failures: Sequence[TraceError], logs: tuple[str, ...]
 ) -> CellRecord:
     skipped = all(failure.kind == "NoRequest" for failure in failures)
     error = "\n".join(dict.fromkeys(str(failure) for failure in failures))
@@ -240,76 +201,3 @@ def _failed_cell(
         logs=logs,
         verdict=None if skipped else judge(error=error),
     )
-
-
-def _request(sessions: Sequence[_Session], options: ImportOptions) -> Request:
-    """What the runs were asked for, as far as their text tells."""
-    wires = [wire_of(session.run, session.nodes) for session in sessions]
-    types = {wire.build.buffer_float_type for wire in wires if wire}
-    threads = {wire.n_threads for wire in wires if wire and wire.n_threads}
-    repeats = max(len(group) for group in _groups(sessions))
-    prompts = dict.fromkeys(session.run.prompt for session in sessions if session.run.prompt)
-    steps = {sum(session.run.rows) for session in sessions if session.run.decode}
-    n_batches = {session.run.n_batches for session in sessions if session.run.n_batches}
-    addresses = [a for session in sessions for a in session.run.peer_addresses.values()]
-    is_local = bool(addresses) and all(a.startswith(("127.", "localhost")) for a in addresses)
-    return Request(
-        prompt=" | ".join(prompts) or "-",
-        steps=max(steps, default=None),
-        repeats=repeats,
-        warmup=0,
-        nthreads=options.nthreads or (threads.pop() if len(threads) == 1 else None),
-        buffer_float_type="/".join(sorted(types)) or "-",
-        sync_mode="reduce",
-        temperature=None,
-        seed=None,
-        node_counts=tuple(sorted({session.nodes for session in sessions})),
-        engine="/".join(sorted({f"dllama ({session.run.variant})" for session in sessions})),
-        host_kind="local" if is_local else "log",
-        n_batches=n_batches.pop() if len(n_batches) == 1 else None,
-    )
-
-
-def _models(sessions: Sequence[_Session]) -> tuple[ModelRecord, ...]:
-    """Models whose header the log has; file, size and weight type are in no log."""
-    records: dict[str, ModelRecord] = {}
-    for session in sessions:
-        record = model_of(session.run, session.model)
-        if record is not None:
-            records.setdefault(session.model, record)
-    return tuple(records.values())
-
-
-def model_of(run: LoggedRun, name: str) -> ModelRecord | None:
-    """What the header says of the model; None for a header that is not whole."""
-    keys = ("Dim", "HiddenDim", "nLayers", "nHeads", "nKvHeads", "VocabSize", "SeqLen")
-    figures = [run.header.get(key, "") for key in keys]
-    if not all(figure.isascii() and figure.isdigit() for figure in figures):
-        return None
-    dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, seq_len = map(int, figures)
-    return ModelRecord(
-        name=name,
-        model_file="-",
-        tokenizer_file="-",
-        size_bytes=None,
-        arch=run.header.get("Arch", "-").lower(),
-        dim=dim,
-        hidden_dim=hidden_dim,
-        n_layers=n_layers,
-        n_heads=n_heads,
-        n_kv_heads=n_kv_heads,
-        vocab_size=vocab_size,
-        seq_len=seq_len,
-        weight_type="-",
-    )
-
-
-def _notes(sessions: Sequence[_Session], cell_notes: Sequence[Sequence[str]]) -> tuple[str, ...]:
-    """General remarks first, then what the cells' figures fall under."""
-    said = [
-        "Imported from logs of the real dllama; the machine above is the one that read the logs. "
-        "Prompt, steps and thread count are as far as the logs tell; temperature, seed, file names "
-        "and weight type are not in them.",
-    ]
-    cells = [f"{group[0].model}, {group[0].nodes} nodes" for group in _groups(sessions)]
-    return (*said, *run_notes(dict(zip(cells, cell_notes, strict=True))))

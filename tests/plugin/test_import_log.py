@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from pytest_dllama.cli import main
 from pytest_dllama.dllama_run import LoggedRun
 from pytest_dllama.history import read_run
-from pytest_dllama.import_log import ImportLogError, ImportOptions, import_logs
+from pytest_dllama.import_log import ImportLogError, import_logs
+from pytest_dllama.imported_run import ImportOptions
 from pytest_dllama.record import CellRecord, RunRecord
 from pytest_dllama.report import LANGUAGES, render
 from tests.plugin.test_dllama_log import LOGS, NAMES, damaged_logs, generated, read
@@ -222,6 +223,34 @@ def test_without_a_head_the_node_count_must_be_given(tmp_path: Path) -> None:
     assert any("header is not in the log" in note for note in run.notes)
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("nNodes=2", "nNodes=999999999999"),
+        ("expects 1 workers", "expects 999999999999 workers"),
+        ("Socket[0]: connecting", "Socket[99999999999]: connecting"),
+        ("Dim: 768", "Dim: " + "9" * 6000),
+        ("nLayers: 12", "nLayers: 0"),
+        ("VocabSize: 32000", "VocabSize: 9" + "0" * 17),
+        ("nTokens: 43", "nTokens: " + "9" * 6000),
+        ("35.87 ms/tok", "9" * 400 + ".00 ms/tok"),
+        ("ttftMs: 216.45", "ttftMs: " + "9" * 300 + ".0"),
+        ("totalMs: 1732.92", "totalMs: 0.00"),
+        ("Pred    5 ms", "Pred " + "9" * 5000 + " ms"),
+        ("|      2448   |", "|      " + "9" * 5000 + "   |"),
+        ("Sent   200 kB", "Sent 999999999999999999 kB"),
+    ],
+)
+def test_absurd_figures_are_no_crash_no_hang_and_no_zero(
+    tmp_path: Path, old: str, new: str
+) -> None:
+    run = import_logs([fork_with(tmp_path, (old, new))], ImportOptions(nodes=2))
+    for cell in run.cells:
+        no_silent_zero(cell)
+    for language in LANGUAGES:
+        render(run, language)
+
+
 def test_no_run_at_all(tmp_path: Path) -> None:
     with pytest.raises(ImportLogError, match="no line of dllama's"):
         import_logs([written(tmp_path, "make: *** no rule\n")], ImportOptions())
@@ -253,7 +282,7 @@ def no_silent_zero(cell: CellRecord) -> None:
         assert cell.network.total_bytes > 0
 
 
-@settings(max_examples=600, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(text=damaged_logs)
 def test_damage_is_no_crash_and_no_silent_zero(
     tmp_path_factory: pytest.TempPathFactory, text: str

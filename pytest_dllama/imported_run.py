@@ -1,0 +1,129 @@
+"""What an imported run says beside its cells: request, models and notes, as far as logs tell."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_dllama.cell_notes import run_notes
+from pytest_dllama.dllama_notes import wire_of
+from pytest_dllama.dllama_run import LoggedRun
+from pytest_dllama.record import ModelRecord, Request
+
+DEFAULT_MODEL_NAME = "model"
+
+
+@dataclass(frozen=True, slots=True)
+class ImportOptions:
+    """What the logs do not tell and the user may add."""
+
+    nodes: int | None = None
+    model_name: str = ""
+    nthreads: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A root's run with the workers' sessions that belong to it."""
+
+    run: LoggedRun
+    log: Path
+    nodes: int
+    model: str
+    workers: tuple[LoggedRun, ...] = ()
+
+
+def model_name(run: LoggedRun, options: ImportOptions) -> str:
+    """The given name, else one made of the model's figures: a log has no file name."""
+    if options.model_name:
+        return options.model_name
+    header = run.header
+    if "Dim" not in header or "nLayers" not in header:
+        return DEFAULT_MODEL_NAME
+    arch = header.get("Arch", DEFAULT_MODEL_NAME).lower().replace(" ", "-")
+    return f"{arch}-dim{header['Dim']}-layers{header['nLayers']}"
+
+
+def cell_groups(sessions: Sequence[Session]) -> list[list[Session]]:
+    """Sessions by model and node count, in the order of their first run."""
+    groups: dict[tuple[str, int], list[Session]] = {}
+    for session in sessions:
+        groups.setdefault((session.model, session.nodes), []).append(session)
+    return list(groups.values())
+
+
+def request_of(sessions: Sequence[Session], options: ImportOptions) -> Request:
+    """What the runs were asked for, as far as their text tells."""
+    wires = [wire_of(session.run, session.nodes) for session in sessions]
+    types = {wire.build.buffer_float_type for wire in wires if wire}
+    threads = {wire.n_threads for wire in wires if wire and wire.n_threads}
+    repeats = max(len(group) for group in cell_groups(sessions))
+    prompts = dict.fromkeys(session.run.prompt for session in sessions if session.run.prompt)
+    steps = {sum(session.run.rows) for session in sessions if session.run.decode}
+    n_batches = {session.run.n_batches for session in sessions if session.run.n_batches}
+    addresses = [a for session in sessions for a in session.run.peer_addresses.values()]
+    is_local = bool(addresses) and all(a.startswith(("127.", "localhost")) for a in addresses)
+    return Request(
+        prompt=" | ".join(prompts) or "-",
+        steps=max(steps, default=None),
+        repeats=repeats,
+        warmup=0,
+        nthreads=options.nthreads or (threads.pop() if len(threads) == 1 else None),
+        buffer_float_type="/".join(sorted(types)) or "-",
+        sync_mode="reduce",
+        temperature=None,
+        seed=None,
+        node_counts=tuple(sorted({session.nodes for session in sessions})),
+        engine="/".join(sorted({f"dllama ({session.run.variant})" for session in sessions})),
+        host_kind="local" if is_local else "log",
+        n_batches=n_batches.pop() if len(n_batches) == 1 else None,
+    )
+
+
+def models_of(sessions: Sequence[Session]) -> tuple[ModelRecord, ...]:
+    """Models whose header the log has; file, size and weight type are in no log."""
+    records: dict[str, ModelRecord] = {}
+    for session in sessions:
+        record = model_of(session.run, session.model)
+        if record is not None:
+            records.setdefault(session.model, record)
+    return tuple(records.values())
+
+
+def model_of(run: LoggedRun, name: str) -> ModelRecord | None:
+    """What the header says of the model; None for a header that is not whole."""
+    keys = ("Dim", "HiddenDim", "nLayers", "nHeads", "nKvHeads", "VocabSize", "SeqLen")
+    figures = [run.header.get(key, "") for key in keys]
+    if not all(re.fullmatch(r"[0-9]{1,18}", figure) for figure in figures):
+        return None
+    dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, seq_len = map(int, figures)
+    return ModelRecord(
+        name=name,
+        model_file="-",
+        tokenizer_file="-",
+        size_bytes=None,
+        arch=run.header.get("Arch", "-").lower(),
+        dim=dim,
+        hidden_dim=hidden_dim,
+        n_layers=n_layers,
+        n_heads=n_heads,
+        n_kv_heads=n_kv_heads,
+        vocab_size=vocab_size,
+        seq_len=seq_len,
+        weight_type="-",
+    )
+
+
+def notes_of_run(
+    sessions: Sequence[Session], cell_notes: Sequence[Sequence[str]]
+) -> tuple[str, ...]:
+    """General remarks first, then what the cells' figures fall under."""
+    said = [
+        "Imported from logs of the real dllama; the machine above is the one that read the logs. "
+        "Prompt, steps and thread count are as far as the logs tell; temperature, seed, file names "
+        "and weight type are not in them.",
+    ]
+    cells = [f"{group[0].model}, {group[0].nodes} nodes" for group in cell_groups(sessions)]
+    return (*said, *run_notes(dict(zip(cells, cell_notes, strict=True))))
