@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 from pytest_dllama import metrics, recording, validity
 from pytest_dllama.cells import CellKey
@@ -65,7 +66,9 @@ def _relative(files: Sequence[Path], folder: Path) -> tuple[str, ...]:
     return tuple(file.relative_to(folder).as_posix() for file in files)
 
 
-def request_record(config: LabConfig, engine: str, n_batches: int | None) -> Request:
+def request_record(
+    config: LabConfig, engine: str, host_kind: Literal["local", "ssh"], n_batches: int | None
+) -> Request:
     """What every cell was asked to do; `n_batches` is the engine's own choice."""
     return Request(
         prompt=config.prompt,
@@ -79,7 +82,7 @@ def request_record(config: LabConfig, engine: str, n_batches: int | None) -> Req
         seed=config.seed,
         node_counts=config.node_counts,
         engine=engine,
-        host_kind="local",
+        host_kind=host_kind,
         n_batches=n_batches,
     )
 

@@ -115,7 +115,8 @@ class Cluster:
 
     def _worker_command(self, rank: int) -> list[str]:
         host = self.hosts[rank]
-        return self.backend.worker_command(host.address, 0, self._nthreads, host.parent)
+        nthreads = host.nthreads or self._nthreads
+        return self.backend.worker_command(host.address, host.port, nthreads, host.parent)
 
     def _log_name(self, rank: int) -> str:
         """Each start of a worker has logs of its own."""
@@ -146,7 +147,7 @@ class Cluster:
             try:
                 line = process.read_line(max(end - time.monotonic(), 0.0))
                 event = None if line is None else self.backend.parse(line)
-            except (TimeoutError, EventFormatError) as error:
+            except (TimeoutError, EventFormatError, HostError) as error:
                 raise ClusterError(f"does not listen: {error}") from None
             if isinstance(event, Listening):
                 return event
@@ -157,7 +158,12 @@ class Cluster:
                 raise ClusterError(f"ended with exit code {code}: {process.error_tail()}")
 
     def _probe(self, worker: Worker) -> None:
-        self.backend.probe(worker.host, worker.port, self._token, PROBE_TIMEOUT_S)
+        """Handshake from here, or else from the root's host: that is who must reach it."""
+        try:
+            self.backend.probe(worker.host, worker.port, self._token, PROBE_TIMEOUT_S)
+        except WorkerNotReady:
+            if not self.hosts[0].reaches(worker.host, worker.port, self._token, PROBE_TIMEOUT_S):
+                raise
 
     def await_idle(self, nodes: int) -> None:
         """Wait until the workers of `nodes` nodes take a root; raises WorkerNotReady."""

@@ -122,6 +122,15 @@ SETTINGS: tuple[Setting, ...] = (
         "more arguments for the real dllama's root and workers, such as '--collective star'",
         words_of("--dllama-args"),
     ),
+    Setting(
+        "hosts",
+        "FILE",
+        "",
+        "TOML file of machines to run on, over SSH (docs/raspberry-pi.md); without it all nodes "
+        "are processes of this machine",
+        str,
+    ),
+    Setting("hosts-only", "NAME,..", "", "run on these hosts of the file only, in its order", str),
     Setting("report", "DIR", "report", "folder of the run file, the reports and the logs", str),
     Setting("thresholds", "FILE", "", "TOML file with limits by model and node count", str),
     Setting(
@@ -156,6 +165,8 @@ class LabConfig:
     engine: str = "embedded"
     dllama_bin: str = ""  # a path, or a name that PATH finds
     dllama_args: tuple[str, ...] = ()
+    hosts_file: Path | None = None
+    hosts_only: tuple[str, ...] = ()
 
     @classmethod
     def from_pytest(cls, config: pytest.Config) -> LabConfig:
@@ -167,6 +178,7 @@ class LabConfig:
         raw = {setting.name: _read(config, setting) for setting in SETTINGS}
         value = {s.name: s.parse(raw[s.name].text) for s in SETTINGS if s.name != "models"}
         models, report, thresholds = raw["models"], raw["report"], raw["thresholds"]
+        hosts = raw["hosts"]
         return cls(
             node_counts=value["nodes"],
             models=parse_models(models.text, models.base),
@@ -186,6 +198,8 @@ class LabConfig:
             engine=value["engine"],
             dllama_bin=_program(raw["dllama-bin"]),
             dllama_args=value["dllama-args"],
+            hosts_file=hosts.base / hosts.text if hosts.text else None,
+            hosts_only=tuple(n.strip() for n in value["hosts-only"].split(",") if n.strip()),
         )
 
 

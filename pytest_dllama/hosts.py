@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Protocol
+from typing import IO, Literal, Protocol
 
 PROGRAM = "dllama-py"
 STOP_GRACE_S = 5.0
@@ -58,12 +58,52 @@ class Host(Protocol):
 
     name: str
     address: str  # where its workers listen
+    port: int  # at which port; 0: any free one
+    nthreads: int | None  # of a process there; None: as many as elsewhere
     parent: str  # whose end a process there must not outlive: a process id, or "stdin"
 
     def start(
         self, command: Sequence[str], name: str, logs: Path, secrets: Mapping[str, str]
     ) -> HostProcess:
         """Start a command; its output goes to files of `logs` named after `name`."""
+
+    def place(self, file: Path) -> Path:
+        """A file of this machine as the host's processes find it; sent there if need be."""
+
+    def reaches(self, address: str, port: int, token: str, timeout_s: float) -> bool:
+        """Whether a worker answers the handshake when asked from there; False: not known."""
+
+
+class Stages(Protocol):
+    """Where long work tells how far it is."""
+
+    def stage(self, text: str) -> None:
+        """Something new begins."""
+
+    def bar(self, done: float, total: float) -> None:
+        """How far it is."""
+
+    def settle(self, text: str) -> None:
+        """A line that stays."""
+
+
+class Hosts(Protocol):
+    """The machines of a session."""
+
+    kind: Literal["local", "ssh"]
+    notes: tuple[str, ...]  # what a reader must know of them
+
+    def prepare(
+        self, nodes: int, needed: int, models: Sequence[Path], progress: Stages
+    ) -> Sequence[Host]:
+        """Hosts for the ranks of `nodes` nodes, ready to run these models.
+
+        Raises:
+            HostError: one of the first `needed` is not ready; each host's result.
+        """
+
+    def close(self) -> list[str]:
+        """Leave nothing behind; what could not be cleared away, in sentences."""
 
 
 class LocalHost:
@@ -76,6 +116,8 @@ class LocalHost:
     def __init__(self, name: str = "localhost", address: str = "127.0.0.1") -> None:
         self.name = name
         self.address = address
+        self.port = 0
+        self.nthreads: int | None = None
         self.parent = str(os.getpid())
 
     def start(
@@ -103,6 +145,31 @@ class LocalHost:
                     f"{command[0]} cannot be started on {self.name}: {error.strerror}"
                 ) from error
         return LocalProcess(name, popen, logs / f"{name}.stdout.log", stderr_file)
+
+    def place(self, file: Path) -> Path:
+        """The file itself."""
+        return file
+
+    def reaches(self, address: str, port: int, token: str, timeout_s: float) -> bool:
+        """Not known: whoever asks has tried from this very machine."""
+        return False
+
+
+class LocalHosts:
+    """Every rank on this machine."""
+
+    kind: Literal["local", "ssh"] = "local"
+    notes: tuple[str, ...] = ()
+
+    def prepare(
+        self, nodes: int, needed: int, models: Sequence[Path], progress: Stages
+    ) -> Sequence[Host]:
+        """One host for each rank."""
+        return [LocalHost()] * nodes
+
+    def close(self) -> list[str]:
+        """Nothing is left open."""
+        return []
 
 
 def _resolve(command: Sequence[str]) -> list[str]:

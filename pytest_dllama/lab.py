@@ -18,7 +18,7 @@ from pytest_dllama.environment import probe_environment
 from pytest_dllama.events import Event, Step
 from pytest_dllama.events import Progress as LoadProgress
 from pytest_dllama.history import RUN_FILE, archive_previous, write_run
-from pytest_dllama.hosts import LocalHost
+from pytest_dllama.hosts import HostError, Hosts, LocalHosts
 from pytest_dllama.models import ModelUnderTest, open_model
 from pytest_dllama.progress import Progress
 from pytest_dllama.record import CellRecord, ModelRecord, OutputRecord, RunRecord
@@ -26,7 +26,7 @@ from pytest_dllama.runner import RequestFailed, RequestRun, run_request
 from pytest_dllama.thresholds import Thresholds
 
 LOG_FOLDER = "logs"
-CellError = (ClusterError, RequestFailed, ConfigError)
+CellError = (ClusterError, RequestFailed, ConfigError, HostError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +46,7 @@ class Lab:
         thresholds: limits to judge by.
         backend: the engine.
         progress: where to tell how far it is.
+        hosts: the machines; this one if none are given.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class Lab:
         thresholds: Thresholds,
         backend: Backend,
         progress: Progress,
+        hosts: Hosts | None = None,
     ) -> None:
         self.config = config
         self.keys = tuple(keys)
@@ -62,6 +64,7 @@ class Lab:
         self._thresholds = thresholds
         self._backend = backend
         self._progress = progress
+        self._hosts: Hosts = hosts or LocalHosts()
         self._started = datetime.now(UTC)
         self._start_s = time.monotonic()
         self._environment = probe_environment()
@@ -129,12 +132,9 @@ class Lab:
         """Workers for the largest cell at first; later only what this cell needs is looked at."""
         if self._cluster is None:
             largest = max(key.nodes for key in self.keys)
-            self._cluster = Cluster(
-                [LocalHost()] * largest,
-                self._backend,
-                self.logs,
-                self.config.nthreads,
-            )
+            models = [self._model(name).model_file for name in self._names()]
+            hosts = self._hosts.prepare(largest, key.nodes, models, self._progress)
+            self._cluster = Cluster(hosts, self._backend, self.logs, self.config.nthreads)
             if largest > 1:
                 self._progress.stage(f"provisioning {largest - 1} workers for {largest} nodes")
             try:
@@ -144,6 +144,10 @@ class Lab:
                     raise  # a smaller cell may do without the worker that did not come up
         self._cluster.ensure(key.nodes, self._progress.bar)
         return self._cluster
+
+    def _names(self) -> list[str]:
+        """The models of this session's cells."""
+        return list(dict.fromkeys(key.model for key in self.keys))
 
     def _oracle(self, model: ModelUnderTest) -> _Oracle:
         """The one-node run that outputs are compared with: a measured one, or one run extra."""
@@ -209,18 +213,24 @@ class Lab:
             created_utc=f"{self._started:%Y-%m-%dT%H:%M:%SZ}",
             wall_s=time.monotonic() - self._start_s,
             environment=self._environment,
-            request=assembly.request_record(self.config, self._backend.name, self._n_batches),
+            request=assembly.request_record(
+                self.config, self._backend.name, self._hosts.kind, self._n_batches
+            ),
             models=self._model_records(),
             cells=tuple(self._records[key] for key in self.keys if key in self._records),
             definitions=metrics.DEFINITIONS,
             notes=(
-                *assembly.sharing_notes(
-                    max(key.nodes for key in self.keys) * self.config.nthreads,
-                    self._environment.cpu_count,
-                ),
+                *self._sharing_notes(),
+                *self._hosts.notes,
                 *run_notes({str(key): notes for key, notes in self._engine_notes.items()}),
             ),
         )
+
+    def _sharing_notes(self) -> tuple[str, ...]:
+        if self._hosts.kind != "local":
+            return ()
+        n_threads = max(key.nodes for key in self.keys) * self.config.nthreads
+        return assembly.sharing_notes(n_threads, self._environment.cpu_count)
 
     def _model_records(self) -> tuple[ModelRecord, ...]:
         return tuple(self._models[name].record for name in self._specs if name in self._models)
@@ -246,3 +256,5 @@ class Lab:
         """Stop every process of the session; safe to call twice."""
         if self._cluster is not None:
             self._cluster.stop()
+        for problem in self._hosts.close():
+            self._progress.settle(problem)

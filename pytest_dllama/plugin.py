@@ -17,6 +17,7 @@ from pytest_dllama.fixtures import LAB_KEY, MARKER, cell, scaling, threshold, ti
 
 if TYPE_CHECKING:
     from pytest_dllama.cells import CellKey
+    from pytest_dllama.hosts import Hosts
     from pytest_dllama.lab import Lab
     from pytest_dllama.progress import Progress
 
@@ -146,7 +147,27 @@ def _make_lab(config: pytest.Config, keys: list[CellKey]) -> Lab:
             check_model(spec, counts, lab_config)
     file = lab_config.thresholds_file
     thresholds = load_thresholds(file) if file else Thresholds()
-    return Lab(lab_config, keys, thresholds, backend, _progress(config))
+    hosts = _hosts(lab_config, keys)
+    return Lab(lab_config, keys, thresholds, backend, _progress(config), hosts)
+
+
+def _hosts(lab_config: LabConfig, keys: list[CellKey]) -> Hosts | None:
+    """The machines of `--hosts`, enough of them; none means this machine."""
+    if lab_config.hosts_file is None:
+        return None
+    from pytest_dllama.remote.inventory import InventoryError, load_inventory
+    from pytest_dllama.remote.provision import Wanted
+    from pytest_dllama.remote.remote_hosts import RemoteHosts
+
+    try:
+        inventory = load_inventory(lab_config.hosts_file)
+        if lab_config.hosts_only:
+            inventory = inventory.only(lab_config.hosts_only)
+        inventory.first(max(key.nodes for key in keys))
+    except InventoryError as error:
+        raise ConfigError(str(error)) from None
+    wanted = Wanted((), lab_config.buffer_float_type, lab_config.sync_mode, inventory.wheelhouse)
+    return RemoteHosts(inventory, wanted, lab_config.dllama_bin)
 
 
 def _progress(config: pytest.Config) -> Progress:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_dllama.backends import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.cluster import Cluster
 from pytest_dllama.events import Event, EventFormatError
-from pytest_dllama.hosts import STOP_GRACE_S, HostError, HostProcess
+from pytest_dllama.hosts import STOP_GRACE_S, Host, HostError, HostProcess
 from pytest_dllama.traces import Trace, TraceError, build_trace
 
 GLANCE_S = 0.2  # how often a line is parsed while the request runs
@@ -52,8 +52,9 @@ def run_request(
     """
     backend, host = cluster.backend, cluster.hosts[0]
     workers = cluster.workers(nodes)
-    command = backend.root_command(request, [w.address for w in workers], host.parent)
     try:
+        placed = _placed(request, host)
+        command = backend.root_command(placed, [w.address for w in workers], host.parent)
         cluster.await_idle(nodes)
         process = cluster.start(0, command, name)
     except (HostError, WorkerNotReady) as error:
@@ -65,13 +66,23 @@ def run_request(
         trace = build_trace(backend.events(lines, nodes, worker_logs))
     except TraceError as error:
         raise _failure(str(error), error.kind, process) from error
-    except (TimeoutError, EventFormatError) as error:
+    except (TimeoutError, EventFormatError, HostError) as error:
         raise _failure(str(error), type(error).__name__, process) from error
     finally:
         cluster.finish(process)
     if code != 0:
         raise _failure(f"the root ended with exit code {code}", "ExitCode", process)
     return RequestRun(trace, backend.shown(command), process.log_files)
+
+
+def _placed(request: EngineRequest, host: Host) -> EngineRequest:
+    """The request as the root's host must be asked: its own paths, its own threads."""
+    return replace(
+        request,
+        model_file=host.place(request.model_file),
+        tokenizer_file=host.place(request.tokenizer_file),
+        nthreads=host.nthreads or request.nthreads,
+    )
 
 
 def _read_lines(

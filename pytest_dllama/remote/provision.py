@@ -65,25 +65,34 @@ def provision(hosts: Sequence[SshHost], wanted: Wanted, report: Report) -> dict[
     Raises:
         ProvisionError: with every host's result.
     """
-    return on_all(hosts, lambda host: _Provisioning(host, wanted, report).run())
+    ready, faults = provision_each(hosts, wanted, report)
+    if faults:
+        lines = [f"{host.name}: {faults.get(host.name, 'ready')}" for host in hosts]
+        raise ProvisionError("\n".join(lines))
+    return ready
 
 
-def on_all(hosts: Sequence[SshHost], work: Callable[[SshHost], T]) -> dict[str, T]:
-    """The same work on all hosts at once.
+def provision_each(
+    hosts: Sequence[SshHost], wanted: Wanted, report: Report
+) -> tuple[dict[str, Ready], dict[str, HostError]]:
+    """The hosts that are ready, and why the others are not."""
+    return on_each(hosts, lambda host: _Provisioning(host, wanted, report).run())
 
-    Raises:
-        ProvisionError: with every host's result, if any failed.
-    """
+
+def on_each(
+    hosts: Sequence[SshHost], work: Callable[[SshHost], T]
+) -> tuple[dict[str, T], dict[str, HostError]]:
+    """The same work on all hosts at once: results and faults, by the hosts' names."""
+    results: dict[str, T] = {}
+    faults: dict[str, HostError] = {}
     with ThreadPoolExecutor(max(len(hosts), 1)) as pool:
         futures = {host.name: pool.submit(work, host) for host in hosts}
-    faults = {name: future.exception() for name, future in futures.items()}
-    for fault in faults.values():
-        if fault is not None and not isinstance(fault, HostError):
-            raise fault
-    if any(faults.values()):
-        lines = [f"{name}: {fault or 'ready'}" for name, fault in faults.items()]
-        raise ProvisionError("\n".join(lines))
-    return {name: future.result() for name, future in futures.items()}
+        for name, future in futures.items():
+            try:
+                results[name] = future.result()
+            except HostError as error:
+                faults[name] = error
+    return results, faults
 
 
 class _Provisioning:

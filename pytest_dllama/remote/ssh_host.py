@@ -11,7 +11,7 @@ import json
 import secrets as random
 import shlex
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -20,6 +20,7 @@ from pytest_dllama.remote.agent_archive import agent_archive
 from pytest_dllama.remote.connection import ConnectionLost, Finished, SshConnection
 from pytest_dllama.remote.inventory import HostEntry, Inventory
 from pytest_dllama.remote.ssh_process import SshProcess
+from pytest_dllama.remote.upload import upload_file
 
 MIN_PYTHON = (3, 11)
 _HELLO = """
@@ -36,20 +37,23 @@ class SshHost:
     Args:
         entry: the host, as the inventory has it.
         inventory: the rest of the file.
-        session: names this run's folder on the host.
+        dllama_bin: a program that commands name, in place of which the entry's `binary` runs.
     """
 
     parent = "stdin"
 
-    def __init__(self, entry: HostEntry, inventory: Inventory, session: str = "") -> None:
+    def __init__(self, entry: HostEntry, inventory: Inventory, dllama_bin: str = "") -> None:
         self.entry = entry
         self.name = entry.name
         self.address = entry.listen
         self.port = entry.listen_port
         self.nthreads = entry.nthreads
         self.connection = SshConnection(entry, inventory)
+        self.report_upload: Callable[[int, int], None] = lambda done, total: None
+        self._placed: dict[Path, Path] = {}
         self.lease_s = inventory.lease_s
-        self.session = f"{session or random.token_hex(4)}-{entry.name}"  # homes may be shared
+        self._dllama_bin = dllama_bin
+        self.session = f"{random.token_hex(4)}-{entry.name}"  # homes may be shared
         self.folder = entry.folder
         self.engine_python = entry.python  # provisioning puts the one of its environment here
         self.environment: dict[str, str] = {}
@@ -187,7 +191,25 @@ class SshHost:
         """Our own engine runs in the environment that was made for it."""
         if command[0] == PROGRAM:
             return [self.engine_python, "-P", "-m", "engine.cli", *command[1:]]
-        return list(command)
+        own = self.entry.binary
+        return [own if own and word == self._dllama_bin else word for word in command]
+
+    def place(self, file: Path) -> Path:
+        """A file of the controller on this host; looked at once a session."""
+        if file not in self._placed:
+            self._placed[file] = Path(upload_file(self, file, self.report_upload))
+        return self._placed[file]
+
+    def reaches(self, address: str, port: int, token: str, timeout_s: float) -> bool:
+        """Whether a worker answers the handshake when asked from this host."""
+        self.ensure_open()
+        command = ["env", *(f"{key}={value}" for key, value in self.environment.items())]
+        command += [self.engine_python, "-P", "-m", "engine.probe", address, str(port)]
+        try:
+            done = self.connection.run([*command, f"{timeout_s:g}"], token.encode(), 30.0)
+        except HostError:
+            return False
+        return done.code == 0
 
     def leftovers(self) -> list[dict[str, Any]]:
         """Processes of ours that are still there, of whichever session."""

@@ -7,9 +7,12 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pytest_dllama.hosts import HostError
-from pytest_dllama.remote.ssh_host import SshHost
+
+if TYPE_CHECKING:
+    from pytest_dllama.remote.ssh_host import SshHost
 
 SPARE_BYTES = 64 << 20  # room that is left free
 _CHUNK = 1 << 20
