@@ -170,7 +170,7 @@ def _other_notes(run: LoggedRun) -> list[str]:
     if run.required_mb is not None:
         said.append(
             f"The root said it would allocate {run.required_mb} MB (RequiredMemory, of 2^20); "
-            "dllama measures no memory, so peak memory is left out."
+            "dllama measures no memory: a peak is shown only where it was read from outside."
         )
     said.append("dllama prints neither the time its links were busy nor that of loading.")
     if is_pipeline(run):

@@ -15,7 +15,7 @@ import psutil
 from pytest_dllama.hosts import HostProcess, LocalProcess
 from pytest_dllama.traces import Trace
 
-LOOK_S = 0.5
+_SEARCHES = 50  # for a root's engine: it starts within a few looks, or never
 _HELPERS = ("sh", "dash", "bash", "tail", "cat", "stdbuf")  # of process_guard
 _RESET_PEAK = "5"  # proc(5), clear_refs
 
@@ -31,14 +31,16 @@ class MemoryWatch:
         self._workers = [_engine_pid(worker) for worker in workers]
         self._root: int | None = None
         self._root_peak: int | None = None
+        self._searches_left = _SEARCHES
 
     def start(self) -> None:
         """Forget what the workers needed for earlier requests."""
         self._workers = [pid if pid and _reset(pid) else None for pid in self._workers]
 
     def look(self, root: HostProcess) -> None:
-        """See what the root has needed so far."""
-        if self._root is None:
+        """See what the root has needed so far; cheap enough for every line that it prints."""
+        if self._root is None and self._searches_left:
+            self._searches_left -= 1
             self._root = _engine_pid(root)
         if self._root is not None:
             self._root_peak = _peak_bytes(self._root) or self._root_peak

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +11,7 @@ from pytest_dllama.backends import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.cluster import Cluster
 from pytest_dllama.events import Event, EventFormatError
 from pytest_dllama.hosts import STOP_GRACE_S, Host, HostError, HostProcess
+from pytest_dllama.memory_watch import MemoryWatch
 from pytest_dllama.traces import Trace, TraceError, build_trace
 
 GLANCE_S = 0.2  # how often a line is parsed while the request runs
@@ -56,14 +57,17 @@ def run_request(
         placed = _placed(request, host)
         command = backend.root_command(placed, [w.address for w in workers], host.parent)
         cluster.await_idle(nodes)
+        watch = _memory_watch(backend, [worker.process for worker in workers])
         process = cluster.start(0, command, name)
     except (HostError, WorkerNotReady) as error:
         raise RequestFailed(str(error), type(error).__name__) from error
     try:
-        lines = _read_lines(process, backend, request.timeout_s + SILENCE_MARGIN_S, on_event)
+        timeout_s = request.timeout_s + SILENCE_MARGIN_S
+        lines = _read_lines(process, backend, timeout_s, on_event, watch)
         code = process.wait(STOP_GRACE_S)
         worker_logs = [worker.process.log_files[0] for worker in workers]
         trace = build_trace(backend.events(lines, nodes, worker_logs))
+        trace = watch.fill(trace) if watch else trace
     except TraceError as error:
         raise _failure(str(error), error.kind, process) from error
     except (TimeoutError, EventFormatError, HostError) as error:
@@ -85,8 +89,21 @@ def _placed(request: EngineRequest, host: Host) -> EngineRequest:
     )
 
 
+def _memory_watch(backend: Backend, workers: Sequence[HostProcess]) -> MemoryWatch | None:
+    """For an engine that does not tell its memory itself."""
+    if "root_peak_rss_bytes" not in backend.cannot_give:
+        return None
+    watch = MemoryWatch(workers)
+    watch.start()
+    return watch
+
+
 def _read_lines(
-    process: HostProcess, backend: Backend, timeout_s: float, on_event: Callable[[Event], None]
+    process: HostProcess,
+    backend: Backend,
+    timeout_s: float,
+    on_event: Callable[[Event], None],
+    watch: MemoryWatch | None,
 ) -> list[str]:
     """All lines up to the end of the output; the newest is shown a few times a second."""
     lines: list[str] = []
@@ -104,6 +121,8 @@ def _read_lines(
                 return lines
             lines.append(line)
             last_line_s = time.monotonic()
+        if watch is not None:
+            watch.look(process)
         if len(lines) > n_seen and time.monotonic() - last_glance_s > GLANCE_S:
             n_seen, last_glance_s = len(lines), time.monotonic()
             _show(backend.parse(lines[-1]), on_event)

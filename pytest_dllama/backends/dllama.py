@@ -22,11 +22,12 @@ from pytest_dllama.events import Error, Event, Listening, Step
 from pytest_dllama.hosts import HostProcess
 from pytest_dllama.process_guard import guarded, unguarded
 
+_NO_MEMORY = "dllama prints what it will allocate, not what it used; seen from outside here only"
 CANNOT_GIVE: Mapping[str, str] = MappingProxyType(
     {
         "bandwidth_mbps": "dllama does not print how long its links were busy",
-        "root_peak_rss_bytes": "dllama prints what it will allocate, not what it used",
-        "worker_peak_rss_bytes": "dllama prints what it will allocate, not what it used",
+        "root_peak_rss_bytes": _NO_MEMORY,
+        "worker_peak_rss_bytes": _NO_MEMORY,
         "load_s": "dllama does not print how long loading took",
     }
 )

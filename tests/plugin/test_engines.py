@@ -115,12 +115,14 @@ def test_the_suites_on_the_stand_in(stand_in: Path, pytester: pytest.Pytester) -
     )
     assert result.ret == 0
     result.stdout.fnmatch_lines(
-        ["*note: *closed form of all-to-all with q80*", "*dllama prints what it will allocate*"]
+        ["*note: *closed form of all-to-all with q80*", "*how long its links were busy*"]
     )
     run = read_run(pytester.path / "report" / "run.json")
     assert run.request.engine == "dllama"
     assert [(cell.nodes, cell.status) for cell in run.cells] == [(1, "ok"), (2, "ok")]
     assert [cell.output.status for cell in run.cells if cell.output] == ["oracle", "identical"]
+    peaks = [run.cells[1].metrics[f"{role}_peak_rss_bytes"].value for role in ("root", "worker")]
+    assert min(peaks) > 2**20  # the stand-in's own: read from outside
     commands = run.cells[1].commands
     assert commands is not None
     assert commands.root[1:3] == ("inference", "--model")
