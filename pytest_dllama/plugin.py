@@ -139,7 +139,12 @@ def _make_lab(config: pytest.Config, keys: list[CellKey]) -> Lab:
     from pytest_dllama.thresholds import Thresholds, load_thresholds
 
     lab_config = config.stash[CONFIG_KEY]
-    options = EngineOptions(lab_config.dllama_bin, lab_config.dllama_args, lab_config.sync_mode)
+    options = EngineOptions(
+        lab_config.dllama_bin,
+        lab_config.dllama_args,
+        lab_config.sync_mode,
+        runs_here=lab_config.hosts_file is None,
+    )
     backend = make_backend(lab_config.engine, options)
     for spec in lab_config.models:
         counts = [key.nodes for key in keys if key.model == spec.name]

@@ -167,6 +167,6 @@ def _free_port(host: str) -> int:
             return port
     except OSError as error:
         raise WorkerNotReady(
-            f"no free port can be looked up for {host} from here ({error.strerror}); give the "
-            "worker's port"
+            f"no free port can be looked up for {host} from here ({error.strerror}); give it "
+            "a listen_port in the hosts file"
         ) from error
