@@ -1,0 +1,1 @@
+"""The suites that users run: `pytest suites/`; from the wheel, `--pyargs pytest_dllama.suites`."""
