@@ -18,6 +18,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Literal, Protocol
 
+from pytest_dllama.record import HostRecord, PairRecord
+
 PROGRAM = "dllama-py"
 STOP_GRACE_S = 5.0
 _TAIL_BYTES = 4000
@@ -80,6 +82,9 @@ class Stages(Protocol):
     def stage(self, text: str) -> None:
         """Something new begins."""
 
+    def detail(self, text: str) -> None:
+        """How far it is, in words."""
+
     def bar(self, done: float, total: float) -> None:
         """How far it is."""
 
@@ -91,7 +96,14 @@ class Hosts(Protocol):
     """The machines of a session."""
 
     kind: Literal["local", "ssh"]
-    notes: tuple[str, ...]  # what a reader must know of them
+    pairs: tuple[PairRecord, ...]  # the ways between them
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know of them."""
+
+    def records(self) -> tuple[HostRecord, ...]:
+        """What they are and how they fared; none where this machine is all."""
 
     def prepare(
         self, nodes: int, needed: int, models: Sequence[Path], progress: Stages
@@ -159,7 +171,12 @@ class LocalHosts:
     """Every rank on this machine."""
 
     kind: Literal["local", "ssh"] = "local"
+    pairs: tuple[PairRecord, ...] = ()
     notes: tuple[str, ...] = ()
+
+    def records(self) -> tuple[HostRecord, ...]:
+        """None: the run's environment describes this machine."""
+        return ()
 
     def prepare(
         self, nodes: int, needed: int, models: Sequence[Path], progress: Stages

@@ -101,7 +101,7 @@ class Lab:
     def _measure(self, key: CellKey) -> CellRecord:
         model = self._model(key.model)
         cluster = self._provision(key)
-        oracle = self._oracle(model) if key.nodes > 1 else None
+        oracle = self._oracle(model) if key.nodes > 1 or self._backend.reference else None
         for n in range(1, self.config.warmup + 1):
             self._run(cluster, model, key, f"warm-up {n}/{self.config.warmup}", f"warmup{n}")
         repeats = self.config.repeats
@@ -109,7 +109,7 @@ class Lab:
             self._run(cluster, model, key, f"repeat {n}/{repeats}", f"repeat{n}")
             for n in range(1, repeats + 1)
         ]
-        if key.nodes == 1:
+        if oracle is None:
             self._oracles.setdefault(key.model, _Oracle(runs[0]))
         self._n_batches = runs[0].trace.start.n_batches if runs[0].trace.start else None
         self._engine_notes[key] = [note for run in runs for note in run.trace.notes]
@@ -154,21 +154,35 @@ class Lab:
         name = model.record.name
         if name not in self._oracles:
             assert self._cluster is not None
-            key = CellKey(name, 1)
-            try:
-                run = self._run(self._cluster, model, key, "reference output", "oracle")
-                self._oracles[name] = _Oracle(run)
-            except RequestFailed as error:
-                self._oracles[name] = _Oracle(None, f"the one-node run failed: {error}")
+            self._oracles[name] = self._reference_run(self._cluster, model)
         return self._oracles[name]
 
+    def _reference_run(self, cluster: Cluster, model: ModelUnderTest) -> _Oracle:
+        """By the engine that has logits, if the measured one names one; else by itself."""
+        key = CellKey(model.record.name, 1)
+        what, why_not = "reference output", ""
+        for engine in filter(None, (self._backend.reference, self._backend)):
+            try:
+                return _Oracle(
+                    self._run(cluster, model, key, what, f"oracle.{engine.name}", engine)
+                )
+            except RequestFailed as error:
+                why_not = f"the one-node run failed: {error}"
+        return _Oracle(None, why_not)
+
     def _run(
-        self, cluster: Cluster, model: ModelUnderTest, key: CellKey, what: str, log: str
+        self,
+        cluster: Cluster,
+        model: ModelUnderTest,
+        key: CellKey,
+        what: str,
+        log: str,
+        engine: Backend | None = None,
     ) -> RequestRun:
         self._progress.stage(f"{key}: {what}")
         self._progress.detail("starting (a machine's first run compiles kernels)")
         return run_request(
-            cluster, self._request(model), key.nodes, f"{key.id}.{log}.root", self._on_event
+            cluster, self._request(model), key.nodes, f"{key.id}.{log}.root", self._on_event, engine
         )
 
     def _on_event(self, event: Event) -> None:
@@ -218,6 +232,8 @@ class Lab:
             ),
             models=self._model_records(),
             cells=tuple(self._records[key] for key in self.keys if key in self._records),
+            hosts=self._hosts.records(),
+            pairs=self._hosts.pairs,
             definitions=metrics.DEFINITIONS,
             notes=(
                 *self._sharing_notes(),

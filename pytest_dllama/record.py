@@ -235,6 +235,65 @@ class CellRecord(_Record):
     logs: tuple[str, ...] = ()  # relative to the run file
 
 
+class NicRecord(_Record):
+    """A network interface of a host."""
+
+    name: str
+    speed_mbps: int | None
+    duplex: str | None
+    wireless: bool = False
+
+
+class HostWatch(_Record):
+    """What was seen of a host while its processes ran."""
+
+    n_samples: int
+    max_temperature_c: float | None
+    min_mhz: float | None
+    throttled: tuple[str, ...]  # flags that rose while it was watched
+    sample_ms: float  # what one look costs, the mean
+
+
+class HostRecord(_Record):
+    """One machine of the run, as it was found before the first cell."""
+
+    name: str
+    rank: int
+    address: str
+    board: str | None
+    kernel: str
+    machine: str
+    bits: int
+    cores: int
+    memory_bytes: int | None
+    available_bytes: int | None
+    needed_bytes: int | None = None  # of its shard; None: no model was known
+    swap_bytes: int | None
+    swap_used_bytes: int | None
+    disk_free_bytes: int
+    governor: str | None
+    max_mhz: float | None
+    mhz: float | None
+    temperature_c: float | None
+    throttled: tuple[str, ...] = ()  # the firmware's flags in words
+    load_1min: float
+    clock_offset_ms: float | None
+    nics: tuple[NicRecord, ...] = ()
+    versions: dict[str, str] = Field(default_factory=dict)
+    findings: tuple[str, ...] = ()  # refusals and warnings with their remedies
+    watch: HostWatch | None = None
+
+
+class PairRecord(_Record):
+    """The way between two hosts that talk, before the first cell."""
+
+    source: str
+    target: str
+    rtt_ms: float | None = None
+    bandwidth_mbps: float | None = None
+    error: str | None = None
+
+
 class RunRecord(_Record):
     """One whole run."""
 
@@ -245,6 +304,8 @@ class RunRecord(_Record):
     request: Request
     models: tuple[ModelRecord, ...]
     cells: tuple[CellRecord, ...]
+    hosts: tuple[HostRecord, ...] = ()  # in rank order; none where all nodes are processes here
+    pairs: tuple[PairRecord, ...] = ()
     definitions: dict[str, str]  # metric -> its definition, in English
     notes: tuple[str, ...] = ()
 

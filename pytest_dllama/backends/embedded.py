@@ -12,12 +12,13 @@ from types import MappingProxyType
 import engine
 from engine.errors import EngineError
 from engine.handshake import probe_worker
+from engine.memory import rank_memory
 from engine.model_file import ModelConfig, ModelFile
 from engine.quants import FloatType
 from engine.sharding import SyncMode, make_plan
 from engine.synthetic import parse_shape, write_synthetic
 from engine.tokenizer import read_tokenizer
-from pytest_dllama.backends import EngineRequest, WorkerNotReady
+from pytest_dllama.backends import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.events import Event, parse_event
 from pytest_dllama.hosts import PROGRAM, HostProcess
 from pytest_dllama.record import ModelRecord
@@ -30,6 +31,7 @@ class EmbeddedBackend:
     """`dllama-py`, the engine of this project."""
 
     name = "embedded"
+    reference: Backend | None = None
     cannot_give: Mapping[str, str] = MappingProxyType({})
 
     def worker_command(self, host: str, port: int, nthreads: int, parent: str) -> list[str]:
@@ -136,6 +138,25 @@ def check_split(config: ModelConfig, nodes: int, buffer_float_type: str, sync_mo
     )
 
 
+def shard_bytes(
+    config: ModelConfig, nodes: int, buffer_float_type: str, sync_mode: str
+) -> tuple[int, ...]:
+    """Memory that each rank needs, the root's first, with the engine's own default options."""
+    plan = make_plan(
+        config,
+        nodes,
+        buffer_type=FloatType.parse(buffer_float_type),
+        sync_mode=SyncMode(sync_mode),
+    )
+    needs = (
+        rank_memory(
+            plan, rank, n_batches=32, max_seq_len=config.seq_len, kv_type=FloatType.parse("f32")
+        )
+        for rank in range(nodes)
+    )
+    return tuple(need.total_bytes for need in needs)
+
+
 def prompt_tokens(tokenizer_file: Path, prompt: str) -> int:
     """Tokens the engine makes of a prompt; raises EngineError."""
     return len(read_tokenizer(tokenizer_file).encode(prompt))
@@ -168,6 +189,7 @@ __all__ = [
     "model_record",
     "prompt_tokens",
     "shape_config",
+    "shard_bytes",
     "shipped_model",
     "shipped_names",
     "write_shape",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
+import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -56,6 +57,7 @@ class Ready:
     """A host that is ready: its facts and the versions of its environment."""
 
     facts: dict[str, Any]
+    clock_offset_s: float
     versions: dict[str, Any] = field(default_factory=dict)
 
 
@@ -122,7 +124,9 @@ class _Provisioning:
         self._begin("connect")
         host.ensure_open()
         self._begin("facts")
-        ready = Ready(host.ask("facts", folder=host.folder))
+        before_s = time.time()
+        facts = host.ask("facts", folder=host.folder)
+        ready = Ready(facts, facts["clock_s"] - (before_s + time.time()) / 2)
         if host.entry.provision:
             self._environment(ready)
             self._kernels()

@@ -8,7 +8,10 @@ from typing import Any, Literal
 
 from pytest_dllama.backends import embedded
 from pytest_dllama.hosts import Host, HostError, LocalHost, Stages
+from pytest_dllama.record import HostRecord, PairRecord
+from pytest_dllama.remote.host_records import host_record, watched
 from pytest_dllama.remote.inventory import Inventory
+from pytest_dllama.remote.link_probe import measure_pairs
 from pytest_dllama.remote.provision import Ready, Wanted, provision_each
 from pytest_dllama.remote.ssh_host import SshHost
 
@@ -19,7 +22,7 @@ class RemoteHosts:
     Args:
         inventory: the hosts file.
         wanted: what the engine's processes will be asked for; models come with `prepare`.
-        binaries: a program named on the command line -> in the inventory it is `binary`.
+        dllama_bin: a program that commands name; a host with a `binary` runs that instead.
     """
 
     kind: Literal["local", "ssh"] = "ssh"
@@ -30,51 +33,119 @@ class RemoteHosts:
         self._dllama_bin = dllama_bin
         self.hosts: tuple[SshHost, ...] = ()
         self.ready: dict[str, Ready] = {}
-        self.notes: tuple[str, ...] = ()
+        self.pairs: tuple[PairRecord, ...] = ()
+        self._found: dict[str, HostRecord] = {}
 
     def prepare(
         self, nodes: int, needed: int, models: Sequence[Path], progress: Stages
     ) -> Sequence[Host]:
-        """Connect to and provision the hosts of `nodes` nodes, each once a session.
+        """Connect to, provision and look at the hosts of `nodes` nodes, each once a session.
 
         Raises:
             HostError: one of the first `needed` is not ready; each host's result.
         """
         if not self.hosts:
             self.hosts = tuple(
-                SshHost(entry, self._inventory, dllama_bin=self._dllama_bin)
+                SshHost(entry, self._inventory, self._dllama_bin)
                 for entry in self._inventory.first(nodes)
             )
         self._wanted.configs = [embedded.file_config(model).to_json() for model in models]
-        self._provision(progress, needed)
-        own_root: list[Host] = [] if self._inventory.has_root else [LocalHost()]
-        hosts = [*own_root, *self.hosts]
-        for model in models if self._inventory.has_root else ():
+        faults = self._provision(progress)
+        faults |= self.preflight(nodes, models, progress)
+        n_first = needed if self._inventory.has_root else needed - 1
+        if any(host.name in faults for host in self.hosts[:n_first]):
+            raise HostError(
+                "; ".join(f"{host.name}: {faults.get(host.name, 'ready')}" for host in self.hosts)
+            )
+        if not self._inventory.has_root:
+            return [LocalHost(), *self.hosts]
+        for model in models:
             self._place(self.hosts[0], model, progress)
-        return hosts
+        return self.hosts
 
-    def _provision(self, progress: Stages, needed: int) -> None:
+    def _provision(self, progress: Stages) -> dict[str, str]:
+        """Make hosts ready that are not; tells why some cannot be."""
         missing = [host for host in self.hosts if host.name not in self.ready]
         if not missing:
-            return
+            return {}
         progress.stage(f"provisioning {', '.join(host.name for host in missing)}")
         board = StepBoard([host.name for host in missing], progress)
         ready, faults = provision_each(missing, self._wanted, board.report)
         self.ready |= ready
         for name in ready:
             progress.settle(f"{name}: {described(ready[name])}")
-        n_first = needed if self._inventory.has_root else needed - 1
-        hit = [host.name for host in self.hosts[:n_first] if host.name in faults]
-        if hit:
-            raise HostError(
-                "; ".join(f"{host.name}: {faults.get(host.name, 'ready')}" for host in self.hosts)
+        return {name: str(fault) for name, fault in faults.items()}
+
+    def preflight(self, nodes: int, models: Sequence[Path], progress: Stages) -> dict[str, str]:
+        """Look at ready hosts and at the ways between them; tells who cannot take part."""
+        needs = self._needs(nodes, models)
+        first_rank = 0 if self._inventory.has_root else 1
+        refused: dict[str, str] = {}
+        for rank, host in enumerate(self.hosts, start=first_rank):
+            if host.name not in self.ready or host.name in self._found:
+                continue
+            record = host_record(host, rank, self.ready[host.name], needs[rank] if needs else None)
+            self._found[host.name] = record
+            for finding in record.findings:
+                progress.settle(f"{host.name}: {finding}")
+            refusals = [f for f in record.findings if f.startswith("refusal")]
+            if refusals:
+                refused[host.name] = "; ".join(refusals)
+        if not self.pairs:
+            progress.stage("measuring the ways between the hosts")
+            present = [host for host in self.hosts if host.name in self.ready]
+            self.pairs = measure_pairs(present)
+            for pair in self.pairs:
+                if pair.error:
+                    progress.settle(f"warning: {pair.source} to {pair.target}: {pair.error}")
+        return refused
+
+    def _needs(self, nodes: int, models: Sequence[Path]) -> list[int]:
+        """The most that each rank needs, over the models; empty without one."""
+        wanted = self._wanted
+        tables = [
+            embedded.shard_bytes(
+                embedded.file_config(model), nodes, wanted.buffer_float_type, wanted.sync_mode
             )
+            for model in models
+        ]
+        return [max(column) for column in zip(*tables, strict=True)]
 
     def _place(self, host: SshHost, model: Path, progress: Stages) -> None:
         """The model goes to the root's host before anything is measured."""
         progress.stage(f"{model.name} to {host.name}")
         host.report_upload = progress.bar
         host.place(model)
+
+    def records(self) -> tuple[HostRecord, ...]:
+        """The hosts as they were found, and what was seen of them since."""
+        found = []
+        for host in self.hosts:
+            if record := self._found.get(host.name):
+                samples = [sample for process in host.processes for sample in process.samples]
+                before = self.ready[host.name].facts["throttled"]
+                found.append(record.model_copy(update={"watch": watched(samples, before)}))
+        return tuple(found)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know before believing a figure."""
+        notes = []
+        for record in self.records():
+            if record.watch and record.watch.throttled:
+                notes.append(
+                    f"{record.name} reported {', '.join(record.watch.throttled)} during the run: "
+                    "its figures are those of a slowed-down board"
+                )
+        boots: dict[str, list[str]] = {}
+        for name, ready in self.ready.items():
+            boots.setdefault(str(ready.facts["boot_id"]), []).append(name)
+        for names in boots.values():
+            if len(names) > 1:
+                notes.append(
+                    f"{', '.join(names)} are one machine: its cores and its memory were shared"
+                )
+        return tuple(notes)
 
     def close(self) -> list[str]:
         """Clear the session's folders away and close the connections."""
@@ -91,19 +162,17 @@ class StepBoard:
 
     def report(self, host: str, step: str, state: str) -> None:
         """Told by each host's thread."""
-        self._steps[host] = step if state == "..." else f"{step} {state}"
-        self._progress.stage(
-            "provisioning " + ", ".join(f"{h}: {s}" for h, s in self._steps.items())
-        )
+        self._steps[host] = step if state in ("...", "ok") else f"{step} {state}"
+        names: dict[str, list[str]] = {}
+        for name, at in self._steps.items():
+            names.setdefault(at or "waiting", []).append(name)
+        text = "; ".join(f"{at}: {', '.join(who)}" for at, who in names.items())
+        self._progress.detail(text)
 
 
 def described(ready: Ready) -> str:
     """A host that is ready, in one line."""
     facts: Mapping[str, Any] = ready.facts
-    what = facts["board"] or facts["machine"]
-    versions = ", ".join(
-        f"{name} {ready.versions[name]}"
-        for name in ("python", "numpy", "numba")
-        if name in ready.versions
-    )
-    return f"ready, {what}, {facts['cores']} cores{', ' if versions else ''}{versions}"
+    known = [name for name in ("python", "numpy", "numba") if name in ready.versions]
+    versions = "".join(f", {name} {ready.versions[name]}" for name in known)
+    return f"ready, {facts['board'] or facts['machine']}, {facts['cores']} cores{versions}"

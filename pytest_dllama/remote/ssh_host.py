@@ -50,6 +50,7 @@ class SshHost:
         self.nthreads = entry.nthreads
         self.connection = SshConnection(entry, inventory)
         self.report_upload: Callable[[int, int], None] = lambda done, total: None
+        self.processes: list[SshProcess] = []
         self._placed: dict[Path, Path] = {}
         self.lease_s = inventory.lease_s
         self._dllama_bin = dllama_bin
@@ -180,12 +181,12 @@ class SshHost:
             raise HostError(f"{command[0]} cannot be started: {error}") from error
         process = SshProcess(self, name, folder, int(answer["pid"]), logs)
         process.attach()
+        self.processes.append(process)
         return process
 
-    def follow_command(self, folder: str, stdout_offset: int, stderr_offset: int) -> str:
+    def follow_command(self, folder: str, offsets: Sequence[int]) -> str:
         """The command whose output is a process's lines from these offsets on."""
-        offsets = (str(stdout_offset), str(stderr_offset))
-        return shlex.join(self.agent_command("follow", folder, *offsets))
+        return shlex.join(self.agent_command("follow", folder, *map(str, offsets)))
 
     def _resolve(self, command: Sequence[str]) -> list[str]:
         """Our own engine runs in the environment that was made for it."""

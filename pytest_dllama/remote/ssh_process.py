@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import queue
 import threading
 import time
 from pathlib import Path
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 from pytest_dllama.hosts import STOP_GRACE_S, HostError, tail
 from pytest_dllama.remote.connection import Channel, ConnectionLost
@@ -34,7 +35,8 @@ class SshProcess:
         self._host = host
         self._folder = folder
         self._pid = pid
-        self._offsets = [0, 0]
+        self._offsets = [0, 0, 0]  # of output, errors and samples
+        self.samples: list[dict[str, Any]] = []
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._channel: Channel | None = None
         self._code: int | None = None
@@ -59,7 +61,7 @@ class SshProcess:
 
     def _open(self) -> Channel:
         connection = self._host.connection
-        return connection.channel(self._host.follow_command(self._folder, *self._offsets))
+        return connection.channel(self._host.follow_command(self._folder, self._offsets))
 
     # -- what comes ----------------------------------------------------------------------------
 
@@ -95,6 +97,9 @@ class SshProcess:
                     self._lines.put(line.decode("utf-8", errors="replace") + "\n")
                 elif kind in b"eE":
                     self._keep(err, line, 1, whole=kind == b"e")
+                elif kind in b"sS":
+                    self._offsets[2] += len(line) + 1
+                    self.samples.append(json.loads(line))
                 elif kind == b"x":
                     self._code = int(line)
                     self._ended.set()

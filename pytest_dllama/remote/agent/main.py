@@ -34,7 +34,7 @@ def main(argv: list[str]) -> None:
         if command == "supervise":
             supervise(Path(arguments[0]))
         elif command == "follow":
-            processes.Follower(Path(arguments[0]), int(arguments[1]), int(arguments[2])).follow()
+            processes.Follower(Path(arguments[0]), *map(int, arguments[1:])).follow()
         elif command == "serve-links":
             links.serve(arguments[0])
         else:

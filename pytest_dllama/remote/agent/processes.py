@@ -83,15 +83,23 @@ class Follower:
     """Sends a process's output as it grows, and takes orders from standard input.
 
     Sent: `o` and `e` with a line of standard output or error, `O` and `E` with a last line that
-    has no end, `x` with the exit code. Taken: an empty line renews the lease, `T` asks the process
-    to end, `K` ends it. The end of standard input ends the follower, never the process.
+    has no end, `s` with a sample of the host, `x` with the exit code. Taken: an empty line renews
+    the lease, `T` asks the process to end, `K` ends it. The end of standard input ends the
+    follower, never the process.
     """
 
-    def __init__(self, folder: Path, stdout_offset: int, stderr_offset: int) -> None:
+    def __init__(
+        self, folder: Path, stdout_offset: int, stderr_offset: int, samples_offset: int
+    ) -> None:
         self._folder = folder
         self._out = sys.stdout.buffer
         self._logs: list[tuple[bytes, IO[bytes]]] = []
-        offsets = ((b"o", "stdout.log", stdout_offset), (b"e", "stderr.log", stderr_offset))
+        (folder / "samples.log").touch()
+        offsets = (
+            (b"o", "stdout.log", stdout_offset),
+            (b"e", "stderr.log", stderr_offset),
+            (b"s", "samples.log", samples_offset),
+        )
         for letter, name, offset in offsets:
             try:
                 log = (folder / name).open("rb")

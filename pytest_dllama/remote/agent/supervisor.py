@@ -1,8 +1,8 @@
 """Keeps one process on the host while somebody holds its lease, whatever becomes of the network.
 
 The process folder holds all state: `spec.json` (read once, then removed: it carries secrets),
-`process.json` (ids), `stdout.log`, `stderr.log`, `lease` (touched by the controller's follower),
-`exit_code` (written last).
+`process.json` (ids), `stdout.log`, `stderr.log`, `samples.log` (temperature and clocks), `lease`
+(touched by the controller's follower), `exit_code` (written last).
 """
 
 from __future__ import annotations
@@ -18,7 +18,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+from pytest_dllama.remote.agent.facts import sample
+
 POLL_S = 1.0
+SAMPLE_S = 5.0
 GRACE_S = 5.0
 
 
@@ -71,7 +74,7 @@ def _spawn(folder: Path, spec: dict[str, Any]) -> subprocess.Popen[bytes]:
 def _watch(folder: Path, child: subprocess.Popen[bytes], lease_s: float) -> str:
     """Wait for the process's end or its lease's; times of file and clock are never compared."""
     lease = folder / "lease"
-    seen, since_s = None, time.monotonic()
+    seen, since_s, sampled_s = None, time.monotonic(), -SAMPLE_S
     descriptor = _open_process(child.pid)
     while child.poll() is None:
         try:
@@ -82,6 +85,10 @@ def _watch(folder: Path, child: subprocess.Popen[bytes], lease_s: float) -> str:
             seen, since_s = touched, time.monotonic()
         if time.monotonic() - since_s > lease_s:
             return f"nobody asked for it for {lease_s:g} s"
+        if time.monotonic() - sampled_s > SAMPLE_S:
+            sampled_s = time.monotonic()
+            with (folder / "samples.log").open("a") as samples:
+                samples.write(json.dumps(sample({})) + "\n")
         if descriptor is None:
             time.sleep(POLL_S)
         else:
