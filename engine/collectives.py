@@ -38,13 +38,19 @@ class MeshCollective:
     ) -> None:
         self.rank, self.world_size, self.buffer_type = rank, world_size, buffer_type
         self._links = links
+        self._stack: npt.NDArray[np.uint8] = np.empty(0, np.uint8)
+        self._stacks: dict[int, npt.NDArray[np.uint8]] = {}  # views of it, by tokens
         self._buffers: dict[tuple[int, int], npt.NDArray[np.uint8]] = {}
 
     def all_reduce(self, partial: Floats, x: Floats) -> None:
         """x (tokens, dim) += the sum over ranks of their partials (tokens, dim), cast."""
-        columns = [Span(0, x.shape[1])] * self.world_size
-        for part in self._gather(partial, columns):
-            self._add(part, x, 0)
+        parts = self._stacked(*x.shape)
+        self._share(partial, list(parts))
+        if self.buffer_type is FloatType.Q80:
+            quantize.add_all_packed_q80(parts, x)
+        else:
+            for values in parts.view(np.float32):
+                x += values
 
     def all_gather_add(self, local: Floats, x: Floats, columns: Sequence[Span]) -> None:
         """x (tokens, dim) += the ranks' slices, cast; rank r's stands at columns[r]."""
@@ -77,6 +83,11 @@ class MeshCollective:
         """Every rank's vectors in the buffer type, uint8 (tokens, bytes), in rank order."""
         tokens = local.shape[0]
         parts = [self._buffer(r, tokens, span.size) for r, span in enumerate(columns)]
+        self._share(local, parts)
+        return parts
+
+    def _share(self, local: Floats, parts: list[npt.NDArray[np.uint8]]) -> None:
+        """Cast `local` into this rank's part, send it to all and receive theirs."""
         mine = parts[self.rank]
         if mine.size:
             if self.buffer_type is FloatType.Q80:
@@ -90,7 +101,18 @@ class MeshCollective:
                 {peer: mine for peer in peers if mine.size},
                 {peer: parts[peer] for peer in peers if parts[peer].size},
             )
-        return parts
+
+    def _stacked(self, tokens: int, n: int) -> npt.NDArray[np.uint8]:
+        """A reused buffer for everyone's whole vectors, uint8 (ranks, tokens, bytes)."""
+        held = self._stacks.get(tokens)
+        if held is None:
+            shape = (self.world_size, tokens, row_bytes(self.buffer_type, n))
+            size = int(np.prod(shape))
+            if self._stack.size < size:
+                self._stack = np.empty(size, np.uint8)
+                self._stacks.clear()
+            held = self._stacks[tokens] = self._stack[:size].reshape(shape)
+        return held
 
     def _buffer(self, rank: int, tokens: int, n: int) -> npt.NDArray[np.uint8]:
         """A reused buffer for one rank's part."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from engine.arena import Arena, padded
 from engine.errors import ModelFileError
 from engine.kernels import ops, packing, q40, quantize
 from engine.quants import Q_BLOCK, FloatType
@@ -92,9 +93,14 @@ _MIN_CHUNKS = 16
 class Linear:
     """y = x W^T for a packed W of `rows` outputs; parts of W may arrive one after another."""
 
-    def __init__(self, rows: int, cols: int, float_type: FloatType) -> None:
+    def __init__(
+        self, rows: int, cols: int, float_type: FloatType, arena: Arena | None = None
+    ) -> None:
         self.rows, self.cols, self.float_type = rows, cols, float_type
-        self.packed = _allocate(rows, cols, float_type)
+        zeros = np.zeros if arena is None else arena.zeros
+        self.packed: tuple[npt.NDArray[Any], ...] = tuple(
+            zeros(shape, dtype) for shape, dtype in _packed_shapes(rows, cols, float_type)
+        )
 
     def fill(self, raw: Bytes, first_row: int, what: str) -> None:
         """Pack rows as stored, uint8 (n, row_bytes), at `first_row`.
@@ -153,14 +159,27 @@ class Linear:
         return sum(array.nbytes for array in self.packed)
 
 
-def _allocate(rows: int, cols: int, float_type: FloatType) -> tuple[npt.NDArray[Any], ...]:
+def _packed_shapes(
+    rows: int, cols: int, float_type: FloatType
+) -> tuple[tuple[tuple[int, ...], type], ...]:
+    """Shape and type of each array of a packed matrix."""
     if float_type is FloatType.F32:
-        return (np.empty((rows, cols), np.float32),)
+        return (((rows, cols), np.float32),)
     if float_type is FloatType.F16:
-        return (np.empty((rows, cols), np.uint16),)
+        return (((rows, cols), np.uint16),)
     blocks = cols // Q_BLOCK
     if float_type is FloatType.Q40:
         groups = -(-rows // q40.LANES)
-        weights = np.zeros((groups, blocks, q40.STEPS, Q_BLOCK), np.uint8)
-        return weights, np.zeros((groups, blocks, q40.LANES), np.uint16)
-    return np.empty((rows, blocks, Q_BLOCK), np.int8), np.empty((rows, blocks), np.uint16)
+        return (
+            ((groups, blocks, q40.STEPS, Q_BLOCK), np.uint8),
+            ((groups, blocks, q40.LANES), np.uint16),
+        )
+    return ((rows, blocks, Q_BLOCK), np.int8), ((rows, blocks), np.uint16)
+
+
+def packed_bytes(rows: int, cols: int, float_type: FloatType) -> int:
+    """Bytes that a packed matrix takes of an arena."""
+    return sum(
+        padded(int(np.prod(shape)) * np.dtype(dtype).itemsize)
+        for shape, dtype in _packed_shapes(rows, cols, float_type)
+    )

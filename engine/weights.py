@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from engine.arena import Arena
 from engine.errors import ModelFileError, PlanError
-from engine.linear import Linear
+from engine.linear import Linear, packed_bytes
 from engine.model_file import TensorSpec, tensor_specs
 from engine.sharding import ShardPlan, slice_nbytes, tensor_spans
 
@@ -52,7 +53,8 @@ class RankWeights:
             self._first_row[spec.index] = rows
             shapes[key] = (rows + spans[0].size, spans[1].size)
             types[key] = spec.float_type
-        self.linears = {key: Linear(*shape, types[key]) for key, shape in shapes.items()}
+        arena = Arena(sum(packed_bytes(*shape, types[key]) for key, shape in shapes.items()))
+        self.linears = {key: Linear(*shape, types[key], arena) for key, shape in shapes.items()}
 
     def add(self, spec: TensorSpec, raw: npt.NDArray[np.uint8]) -> None:
         """Take this rank's slice of a tensor, uint8 (rows, row_bytes), as `slice_tensor` cuts it.

@@ -1,0 +1,1 @@
+"""The engine beside memory bandwidth and llama.cpp, in one run: `python -m benchmarks`."""

@@ -1,0 +1,88 @@
+"""`python -m benchmarks`: the engine beside its yardsticks, in one run, in turns."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import sys
+from datetime import date
+from pathlib import Path
+
+from engine.process import prepare
+
+SHAPES = ("llama-160m", "tinyllama-1.1b")
+
+
+def main() -> None:
+    """Parse the options, measure, print."""
+    options = _parser().parse_args()
+    prepare()
+    from benchmarks.nodes import node_rows
+    from benchmarks.single import kernel_rows, model_rows
+    from benchmarks.table import as_markdown, as_text
+    from engine.synthetic import write_synthetic
+
+    rows = kernel_rows(3 * options.rounds)
+    for shape in options.shapes:
+        model, _ = write_synthetic(shape, options.models)
+        rows += model_rows(model, options.threads, options.rounds, options.llama_cpp)
+        if options.nodes:
+            rows += node_rows(model, options.nodes, options.node_rounds)
+    print(as_text(rows))
+    if options.markdown:
+        options.markdown.write_text(f"{_machine(options)}\n\n{as_markdown(rows)}\n")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("--shapes", nargs="+", default=list(SHAPES), metavar="SHAPE")
+    parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], metavar="N")
+    parser.add_argument("--nodes", nargs="*", type=int, default=[2, 4, 8], metavar="N")
+    parser.add_argument("--rounds", type=int, default=7, help="of each pair (default: 7)")
+    parser.add_argument("--node-rounds", type=int, default=3, help="of processes (default: 3)")
+    parser.add_argument("--models", type=Path, default=Path("benchmarks/.models"), metavar="DIR")
+    parser.add_argument(
+        "--llama-cpp",
+        metavar="PYTHON",
+        default=sys.executable if _has_llama_cpp() else None,
+        help="a Python that has llama-cpp-python (default: this one, if it has)",
+    )
+    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table there too")
+    return parser
+
+
+def _has_llama_cpp() -> bool:
+    from importlib.util import find_spec
+
+    return find_spec("llama_cpp") is not None
+
+
+def _machine(options: argparse.Namespace) -> str:
+    import numba
+
+    from engine.kernels.q40 import variant
+
+    return (
+        f"# One run of `python -m benchmarks`\n\n"
+        f"{date.today()}, {_cpu_name()}, {os.cpu_count()} cores, kernels `{variant()}`, "
+        f"Linux {platform.release()}, Python {platform.python_version()}, numba "
+        f"{numba.__version__}; {options.rounds} rounds of each pair, taken in turns. "
+        f"Load average at the end: {os.getloadavg()[0]:.1f} (other work on the machine, if well "
+        "above the threads measured, makes every figure here smaller)."
+    )
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return platform.processor()
+    found = [
+        line.split(":")[1].strip() for line in lines if line.startswith(("model name", "Model"))
+    ]
+    return found[0] if found else platform.machine()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""What `benchmarks.arm` runs on an AArch64 Python: every variant, and a model to the bit."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from engine.kernels import q40
+from engine.model_file import ModelFile
+from engine.quants import dequantize_q40
+from engine.sharding import make_plan, slice_tensor
+from engine.transformer import Transformer
+from engine.weights import RankWeights
+
+GOLDEN = Path(__file__).parent.parent / "tests" / "golden"
+IDS = [1, 2, 3, 4, 5, 6, 7, 8, 9]
+
+
+def check_products(which: str) -> None:
+    """One variant against exact sums, sizes that fill tiles and sizes that do not."""
+    kernel, rng = q40.make_q40_q80(which), np.random.default_rng(0)
+    for rows, blocks, tokens in ((8, 1, 1), (21, 3, 9), (40, 4, 13)):
+        raw = rng.integers(0, 256, (rows, blocks, 18), np.uint8)
+        raw[..., 1] &= 0xBB  # finite deltas
+        raw = raw.reshape(rows, -1)
+        weights = np.zeros((-(-rows // 8), blocks, q40.STEPS, 32), np.uint8)
+        deltas = np.zeros((-(-rows // 8), blocks, 8), np.uint16)
+        assert q40.pack_rows(raw, weights, deltas, 0)
+        values = rng.integers(-128, 128, (tokens, 32 * blocks)).astype(np.int8)
+        scales, sums = (
+            rng.random((tokens, blocks), np.float32),
+            np.empty((tokens, blocks), np.int32),
+        )
+        q40.block_sums(values, sums)
+        out = np.zeros((tokens, rows), np.float32)
+        kernel(weights, deltas, values, scales, sums, out, 0, rows)
+        x = values.reshape(tokens, -1, 32) * scales[:, :, None].astype(np.float64)
+        exact = x.reshape(tokens, -1) @ dequantize_q40(raw).astype(np.float64).T
+        assert np.abs(out - exact).max() <= 1e-5 * max(1.0, np.abs(exact).max()), which
+
+
+def model_logits(n_threads: int) -> npt.NDArray[np.float32]:
+    """Logits of the golden Llama, float32 (tokens, vocab)."""
+    with ModelFile.open(GOLDEN / "llama_q40.m") as model:
+        plan = make_plan(model.config, 1)
+        weights = RankWeights(plan, 0)
+        for spec in model.specs[1:]:
+            part = slice_tensor(model.raw(spec), spec, plan, 0)
+            assert part is not None
+            weights.add(spec, part)
+        transformer = Transformer(plan, 0, weights, None, n_threads=n_threads)
+        x = np.ascontiguousarray(model.raw(model.specs[0]).view(np.float32)[IDS])
+        logits = transformer.forward(x, 0, len(IDS)).copy()
+        transformer.close()
+    return logits
+
+
+def main() -> None:
+    """`--write FILE` keeps the logits of this machine; `--compare FILE` wants them to the bit."""
+    action, path = sys.argv[1:]
+    if action == "--write":
+        np.save(path, model_logits(1))
+        return
+    for which in q40.available_variants():
+        check_products(which)
+        print(f"{which}: products agree", flush=True)
+    expected = np.load(path)
+    for n_threads in (1, 2):
+        assert np.array_equal(model_logits(n_threads), expected)
+        print(f"{q40.variant()}, {n_threads} threads: logits agree to the bit", flush=True)
+
+
+if __name__ == "__main__":
+    main()
