@@ -9,8 +9,11 @@ from pathlib import Path
 
 from pytest_dllama import __version__
 from pytest_dllama.history import RunFileError, read_run
+from pytest_dllama.hosts import HostError
 from pytest_dllama.import_command import add_import_log
 from pytest_dllama.import_log import ImportLogError
+from pytest_dllama.remote.hosts_command import add_hosts
+from pytest_dllama.remote.inventory import InventoryError
 from pytest_dllama.report import LANGUAGES, ReportError, write_reports
 
 _EXIT_ERROR = 2
@@ -22,7 +25,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         return command(arguments)
-    except (ReportError, RunFileError, ImportLogError) as error:
+    except (ReportError, RunFileError, ImportLogError, HostError, InventoryError) as error:
         print(f"pytest-dllama: {error}", file=sys.stderr)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -39,6 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_report(commands)
     add_import_log(commands)
+    add_hosts(commands)
     return parser
 
 

@@ -39,7 +39,7 @@ def check_model(spec: ModelSpec, node_counts: Sequence[int], config: LabConfig) 
             or a prompt that leaves no step.
     """
     try:
-        model_config = _config_of(spec)
+        model_config = config_of(spec)
         for nodes in node_counts:
             embedded.check_split(model_config, nodes, config.buffer_float_type, config.sync_mode)
         if spec.kind != "synthetic":
@@ -48,7 +48,8 @@ def check_model(spec: ModelSpec, node_counts: Sequence[int], config: LabConfig) 
         raise ConfigError(f"--models {spec.text}: {error}") from error
 
 
-def _config_of(spec: ModelSpec) -> ModelConfig:
+def config_of(spec: ModelSpec) -> ModelConfig:
+    """A model's configuration, from its file or its shape; raises ConfigError or EngineError."""
     if spec.kind == "synthetic":
         return embedded.shape_config(spec.model)
     return embedded.file_config(_files(spec)[0])

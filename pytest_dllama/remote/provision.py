@@ -42,6 +42,7 @@ class Wanted:
     buffer_float_type: str = "q80"
     sync_mode: str = "reduce"
     wheelhouse: Path | None = None
+    only_facts: bool = False  # look, change nothing
 
     def kernels_request(self) -> dict[str, Any]:
         """What `engine.prepare` reads."""
@@ -127,7 +128,7 @@ class _Provisioning:
         before_s = time.time()
         facts = host.ask("facts", folder=host.folder)
         ready = Ready(facts, facts["clock_s"] - (before_s + time.time()) / 2)
-        if host.entry.provision:
+        if host.entry.provision and not self._wanted.only_facts:
             self._environment(ready)
             self._kernels()
         self._begin("")

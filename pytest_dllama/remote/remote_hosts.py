@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_dllama.backends import embedded
 from pytest_dllama.hosts import Host, HostError, LocalHost, Stages
@@ -12,8 +12,11 @@ from pytest_dllama.record import HostRecord, PairRecord
 from pytest_dllama.remote.host_records import host_record, watched
 from pytest_dllama.remote.inventory import Inventory
 from pytest_dllama.remote.link_probe import measure_pairs
-from pytest_dllama.remote.provision import Ready, Wanted, provision_each
+from pytest_dllama.remote.provision import Ready, Report, Wanted, provision_each
 from pytest_dllama.remote.ssh_host import SshHost
+
+if TYPE_CHECKING:
+    from engine.model_config import ModelConfig
 
 
 class RemoteHosts:
@@ -35,6 +38,8 @@ class RemoteHosts:
         self.ready: dict[str, Ready] = {}
         self.pairs: tuple[PairRecord, ...] = ()
         self._found: dict[str, HostRecord] = {}
+        self._nodes = 0
+        self._configs: tuple[ModelConfig, ...] = ()
 
     def prepare(
         self, nodes: int, needed: int, models: Sequence[Path], progress: Stages
@@ -44,70 +49,80 @@ class RemoteHosts:
         Raises:
             HostError: one of the first `needed` is not ready; each host's result.
         """
-        if not self.hosts:
-            self.hosts = tuple(
-                SshHost(entry, self._inventory, self._dllama_bin)
-                for entry in self._inventory.first(nodes)
-            )
-        self._wanted.configs = [embedded.file_config(model).to_json() for model in models]
-        faults = self._provision(progress)
-        faults |= self.preflight(nodes, models, progress)
+        self.choose(nodes, [embedded.file_config(model) for model in models])
+        missing = [host for host in self.hosts if host.name not in self.ready]
+        progress.stage(f"provisioning {', '.join(host.name for host in missing) or 'nothing'}")
+        board = StepBoard([host.name for host in missing], progress)
+        faults = self.provision(board.report)
+        for host in missing:
+            if host.name in self.ready:
+                progress.settle(f"{host.name}: {described(self.ready[host.name])}")
+        faults |= self.preflight(progress)
         n_first = needed if self._inventory.has_root else needed - 1
         if any(host.name in faults for host in self.hosts[:n_first]):
             raise HostError(
                 "; ".join(f"{host.name}: {faults.get(host.name, 'ready')}" for host in self.hosts)
             )
+        self.measure_ways(progress)
         if not self._inventory.has_root:
             return [LocalHost(), *self.hosts]
         for model in models:
             self._place(self.hosts[0], model, progress)
         return self.hosts
 
-    def _provision(self, progress: Stages) -> dict[str, str]:
+    def choose(self, nodes: int, configs: Sequence[ModelConfig]) -> None:
+        """The hosts of a cluster of `nodes`, and the models it shall run."""
+        self._nodes, self._configs = nodes, tuple(configs)
+        self._wanted.configs = [config.to_json() for config in configs]
+        if not self.hosts:
+            self.hosts = tuple(
+                SshHost(entry, self._inventory, self._dllama_bin)
+                for entry in self._inventory.first(nodes)
+            )
+
+    def provision(self, report: Report) -> dict[str, str]:
         """Make hosts ready that are not; tells why some cannot be."""
         missing = [host for host in self.hosts if host.name not in self.ready]
-        if not missing:
-            return {}
-        progress.stage(f"provisioning {', '.join(host.name for host in missing)}")
-        board = StepBoard([host.name for host in missing], progress)
-        ready, faults = provision_each(missing, self._wanted, board.report)
+        ready, faults = provision_each(missing, self._wanted, report)
         self.ready |= ready
-        for name in ready:
-            progress.settle(f"{name}: {described(ready[name])}")
         return {name: str(fault) for name, fault in faults.items()}
 
-    def preflight(self, nodes: int, models: Sequence[Path], progress: Stages) -> dict[str, str]:
-        """Look at ready hosts and at the ways between them; tells who cannot take part."""
-        needs = self._needs(nodes, models)
+    def preflight(self, progress: Stages) -> dict[str, str]:
+        """What the facts of ready hosts mean; tells who cannot take part."""
+        needs = self._needs()
         first_rank = 0 if self._inventory.has_root else 1
         refused: dict[str, str] = {}
         for rank, host in enumerate(self.hosts, start=first_rank):
-            if host.name not in self.ready or host.name in self._found:
+            if host.name not in self.ready:
                 continue
-            record = host_record(host, rank, self.ready[host.name], needs[rank] if needs else None)
-            self._found[host.name] = record
-            for finding in record.findings:
-                progress.settle(f"{host.name}: {finding}")
-            refusals = [f for f in record.findings if f.startswith("refusal")]
+            if host.name not in self._found:
+                need = needs[rank] if needs else None
+                record = host_record(host, rank, self.ready[host.name], need)
+                self._found[host.name] = record
+                for finding in record.findings:
+                    progress.settle(f"{host.name}: {finding}")
+            refusals = [f for f in self._found[host.name].findings if f.startswith("refusal")]
             if refusals:
                 refused[host.name] = "; ".join(refusals)
-        if not self.pairs:
-            progress.stage("measuring the ways between the hosts")
-            present = [host for host in self.hosts if host.name in self.ready]
-            self.pairs = measure_pairs(present)
-            for pair in self.pairs:
-                if pair.error:
-                    progress.settle(f"warning: {pair.source} to {pair.target}: {pair.error}")
         return refused
 
-    def _needs(self, nodes: int, models: Sequence[Path]) -> list[int]:
+    def measure_ways(self, progress: Stages) -> None:
+        """Round trip and bandwidth between ready hosts, once."""
+        present = [host for host in self.hosts if host.name in self.ready]
+        if self.pairs or len(present) < 2:
+            return
+        progress.stage("measuring the ways between the hosts")
+        self.pairs = measure_pairs(present)
+        for pair in self.pairs:
+            if pair.error:
+                progress.settle(f"warning: {pair.source} to {pair.target}: {pair.error}")
+
+    def _needs(self) -> list[int]:
         """The most that each rank needs, over the models; empty without one."""
         wanted = self._wanted
         tables = [
-            embedded.shard_bytes(
-                embedded.file_config(model), nodes, wanted.buffer_float_type, wanted.sync_mode
-            )
-            for model in models
+            embedded.shard_bytes(config, self._nodes, wanted.buffer_float_type, wanted.sync_mode)
+            for config in self._configs
         ]
         return [max(column) for column in zip(*tables, strict=True)]
 

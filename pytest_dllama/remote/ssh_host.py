@@ -224,6 +224,17 @@ class SshHost:
         ]
         return removed
 
+    def remove_folder(self) -> None:
+        """Remove what we made in the working folder, and the folder if nothing else is in it."""
+        ours = "agent run env-* wheels wheelhouse models cache tmp environment.lock"
+        script = (
+            f'cd "$1" 2>/dev/null || exit 0; rm -rf {ours}; cd / && rmdir "$1" 2>/dev/null || :'
+        )
+        done = self.connection.run(["sh", "-c", script, "clean", self.folder])
+        if done.code != 0 or done.err:
+            raise HostError(f"{self.connection.where}: {self.folder}: {done.err.strip()}")
+        self._has_agent = False
+
     @property
     def run_folder(self) -> str:
         """Where the processes have their folders."""
