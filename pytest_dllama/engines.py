@@ -75,6 +75,7 @@ def _embedded(options: EngineOptions) -> Backend:
 
 def _dllama(options: EngineOptions) -> Backend:
     from pytest_dllama.backends.dllama import DllamaBackend
+    from pytest_dllama.backends.embedded import EmbeddedBackend
 
     if not options.binary:
         raise ConfigError("--engine dllama needs --dllama-bin PATH, the program that runs there")
@@ -84,7 +85,7 @@ def _dllama(options: EngineOptions) -> Backend:
             "leave it out"
         )
     if not options.runs_here:
-        return DllamaBackend(options.binary, options.arguments)
+        return DllamaBackend(options.binary, options.arguments, EmbeddedBackend())
     found = shutil.which(options.binary)
     if found is None:
         raise ConfigError(
@@ -94,4 +95,4 @@ def _dllama(options: EngineOptions) -> Backend:
     for tool in ("sh", "stdbuf", "tail"):
         if shutil.which(tool) is None:
             raise ConfigError(f"--engine dllama needs the program {tool} (coreutils); install it")
-    return DllamaBackend(found, options.arguments)
+    return DllamaBackend(found, options.arguments, EmbeddedBackend())

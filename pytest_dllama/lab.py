@@ -162,10 +162,9 @@ class Lab:
         key = CellKey(model.record.name, 1)
         what, why_not = "reference output", ""
         for engine in filter(None, (self._backend.reference, self._backend)):
+            log = "oracle" if engine is self._backend else f"oracle.{engine.name}"
             try:
-                return _Oracle(
-                    self._run(cluster, model, key, what, f"oracle.{engine.name}", engine)
-                )
+                return _Oracle(self._run(cluster, model, key, what, log, engine))
             except RequestFailed as error:
                 why_not = f"the one-node run failed: {error}"
         return _Oracle(None, why_not)

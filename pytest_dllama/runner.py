@@ -42,16 +42,18 @@ def run_request(
     nodes: int,
     name: str,
     on_event: Callable[[Event], None],
+    backend: Backend | None = None,
 ) -> RequestRun:
     """Run one request on `nodes` nodes.
 
     Lines are kept as text while the request runs and parsed afterwards, so that reading disturbs
     the measurement as little as may be; `on_event` sees a few of them, for the progress line.
+    `backend` is another engine than the cluster's, for a request on one node.
 
     Raises:
         RequestFailed: the engine's error, a crash, or silence beyond the request's timeout.
     """
-    backend, host = cluster.backend, cluster.hosts[0]
+    backend, host = backend or cluster.backend, cluster.hosts[0]
     workers = cluster.workers(nodes)
     try:
         placed = _placed(request, host)

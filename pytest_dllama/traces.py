@@ -65,7 +65,12 @@ class Trace:
     @property
     def tokens(self) -> tuple[int | str, ...]:
         """The output tokens: their ids, or the printed pieces of an engine that tells no ids."""
-        return self.token_ids or tuple(s.piece for s in self.decode_steps if s.piece is not None)
+        return self.token_ids or self.pieces
+
+    @property
+    def pieces(self) -> tuple[str, ...]:
+        """The output tokens' texts; "" for one that prints nothing by itself."""
+        return tuple(step.piece or "" for step in self.decode_steps if step.gave_token)
 
     @property
     def text(self) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from pytest_dllama.events import Step
 from pytest_dllama.record import OutputRecord, OutputStatus, TokenAlternative
+from pytest_dllama.text_check import compare_text
 from pytest_dllama.tolerance import Tolerance, measure_tolerance
 from pytest_dllama.traces import Trace
 from pytest_dllama.wire_truth import wire_faults
@@ -39,8 +40,8 @@ def compare_output(
     temperature: float = 0.0,
 ) -> OutputRecord:
     """Compare a cell's output with the oracle's."""
-    if not oracle.token_ids and not cell.token_ids:
-        return _compare_pieces(oracle, cell)
+    if not cell.token_ids:
+        return compare_text(oracle, cell, buffer_float_type, temperature)
     expected, found = oracle.token_ids, cell.token_ids
     if expected == found:
         return _compared(oracle, cell, "identical")
@@ -62,22 +63,6 @@ def compare_output(
         return _compared(oracle, cell, "tie", note, parting.record())
     note = f"{what}; margin {parting.margin():.3g}{parting.unknown()}, tolerance {tolerance}"
     return _compared(oracle, cell, "different", note, parting.record())
-
-
-def _compare_pieces(oracle: Trace, cell: Trace) -> OutputRecord:
-    """By what an engine prints that tells neither ids nor logits."""
-    expected, found = oracle.tokens, cell.tokens
-    if expected == found:
-        return _compared(oracle, cell, "identical", "compared by the printed text")
-    if len(expected) != len(found):
-        note = f"{len(found)} output tokens where one node gave {len(expected)}"
-        return _compared(oracle, cell, "different", note)
-    at = _first_difference(expected, found)
-    note = (
-        f"output token {at + 1} is {found[at]!r} where one node gave {expected[at]!r}; the engine "
-        "prints no logits, so a near tie cannot be told from a fault: nothing is proven"
-    )
-    return _compared(oracle, cell, "unchecked", note)
 
 
 @dataclass(frozen=True, slots=True)

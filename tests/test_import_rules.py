@@ -16,6 +16,7 @@ AGENT = sorted((ROOT / "pytest_dllama/remote/agent").rglob("*.py"))
 SUITES = sorted((ROOT / "suites").rglob("*.py"))
 
 JUDGES = {"metrics", "stats", "verdict", "validity", "thresholds", "tolerance", "wire_truth"}
+JUDGES |= {"text_check"}
 ENGINE_MAY_IMPORT = {"numpy", "numba", "llvmlite"}
 # package -> modules of pytest_dllama that may import it
 ONLY = {

@@ -32,6 +32,7 @@ class Backend(Protocol):
 
     name: str
     cannot_give: Mapping[str, str]  # metric -> why this engine never tells it
+    reference: Backend | None  # whose one-node run proves this one's text; None: its own
 
     def worker_command(self, host: str, port: int, nthreads: int, parent: str) -> list[str]:
         """Arguments that start a worker; port 0 lets the system choose.

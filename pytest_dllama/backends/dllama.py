@@ -13,7 +13,7 @@ from pathlib import Path
 from types import MappingProxyType
 from weakref import WeakSet
 
-from pytest_dllama.backends import EngineRequest, WorkerNotReady
+from pytest_dllama.backends import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.dllama_events import run_events
 from pytest_dllama.dllama_lines import clean, read_line
 from pytest_dllama.dllama_log import parse_lines, parse_log
@@ -39,12 +39,16 @@ class DllamaBackend:
     Args:
         binary: the program, as the host finds it.
         more_arguments: for root and workers alike, such as the fork's `--collective star`.
+        reference: the engine that reads the same files and tells logits.
     """
 
     name = "dllama"
     cannot_give: Mapping[str, str] = CANNOT_GIVE
 
-    def __init__(self, binary: str, more_arguments: Sequence[str] = ()) -> None:
+    def __init__(
+        self, binary: str, more_arguments: Sequence[str] = (), reference: Backend | None = None
+    ) -> None:
+        self.reference = reference
         self._binary = binary
         self._more = tuple(more_arguments)
         self._busy: WeakSet[HostProcess] = WeakSet()  # workers that serve a root, as last read

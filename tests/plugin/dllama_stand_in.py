@@ -2,12 +2,14 @@
 
 It computes nothing. Worker and root really listen and connect as dllama does: a worker serves one
 root and then listens anew, the root prints the sample log of its node count. `--fail HOW` plays a
-failure. Only the start/stop road is tested with it, never a figure.
+failure, `--pieces FILE` gives other text. Only the start/stop road is tested with it, never a
+figure.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import socket
 import sys
@@ -59,6 +61,8 @@ def connect(address: str) -> socket.socket:
 
 def root(args: argparse.Namespace) -> int:
     text = (LOGS / SAMPLES.get(len(args.workers) + 1, SAMPLES[2])).read_text(encoding="utf-8")
+    for piece in json.loads(Path(args.pieces).read_text(encoding="utf-8")) if args.pieces else ():
+        text = text.replace("| efdc\n", f"| {piece}\n", 1)
     head, connecting, rest = text.partition("⭕ Socket[0]: connecting")
     if not connecting:
         say(text.rstrip("\n"))
@@ -86,7 +90,7 @@ def root(args: argparse.Namespace) -> int:
 def main() -> int:
     parser = argparse.ArgumentParser()
     parser.add_argument("mode", choices=["worker", "inference"])
-    for flag in ("--model", "--tokenizer", "--prompt", "--buffer-float-type", "--fail"):
+    for flag in ("--model", "--tokenizer", "--prompt", "--buffer-float-type", "--fail", "--pieces"):
         parser.add_argument(flag, default="")
     for flag in ("--steps", "--nthreads", "--port", "--seed"):
         parser.add_argument(flag, type=int, default=0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -12,12 +14,14 @@ import pytest
 from pytest_dllama.backends.dllama import DllamaBackend
 from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.config import ConfigError
+from pytest_dllama.dllama_log import parse_log
 from pytest_dllama.engines import EngineOptions, engine_makers, make_backend
 from pytest_dllama.history import read_run
 from tests.plugin import dllama_stand_in
 
 ROOT = Path(__file__).parent.parent.parent
 GUIDE = (ROOT / "docs" / "real-dllama.md").read_text(encoding="utf-8")
+PROMPT = "hello world"  # six tokens, as in the samples
 SUITES = str(ROOT / "suites")
 
 
@@ -106,13 +110,30 @@ def test_the_guides_engine_runs_the_suites(
     assert (pytester.path / "report" / "report.ko.md").exists()
 
 
-def test_the_suites_on_the_stand_in(stand_in: Path, pytester: pytest.Pytester) -> None:
+def suites_on(stand_in: Path, pytester: pytest.Pytester, *more: str) -> pytest.RunResult:
     """The whole road of the real dllama, the program itself being a stand-in."""
     (pytester.path / "dllama").symlink_to(stand_in)
-    result = pytester.runpytest_subprocess(
+    return pytester.runpytest_subprocess(
         *(SUITES, "--engine", "dllama", "--dllama-bin", "./dllama", "--nodes", "1,2"),
-        *("--models", "tiny", "--repeats", "2", "--steps", "48", "-rs", "-p", "no:cacheprovider"),
+        *("--models", "tiny", "--prompt", PROMPT, "--steps", "48", "--repeats", "2"),
+        *("-rs", "-p", "no:cacheprovider", *more),
     )
+
+
+def own_pieces() -> list[str]:
+    """What our own engine generates for the prompt."""
+    engine = (sys.executable, "-P", "-m", "engine.cli", "inference", "--model", "tiny")
+    command = [*engine, "--prompt", PROMPT, "--steps", "48", "--temperature", "0"]
+    shown = subprocess.run(command, capture_output=True, check=True)
+    (own,) = parse_log(shown.stdout.decode())
+    return [step.piece for step in own.decode]
+
+
+def test_the_suites_on_the_stand_in(stand_in: Path, pytester: pytest.Pytester) -> None:
+    """It prints what our own engine generates: the text is right, on one node and on two."""
+    pieces = pytester.path / "pieces.json"
+    pieces.write_text(json.dumps(own_pieces()))
+    result = suites_on(stand_in, pytester, "--dllama-args", f"--pieces {pieces}")
     assert result.ret == 0
     result.stdout.fnmatch_lines(
         ["*note: *closed form of all-to-all with q80*", "*how long its links were busy*"]
@@ -120,13 +141,28 @@ def test_the_suites_on_the_stand_in(stand_in: Path, pytester: pytest.Pytester) -
     run = read_run(pytester.path / "report" / "run.json")
     assert run.request.engine == "dllama"
     assert [(cell.nodes, cell.status) for cell in run.cells] == [(1, "ok"), (2, "ok")]
-    assert [cell.output.status for cell in run.cells if cell.output] == ["oracle", "identical"]
+    for cell in run.cells:
+        assert cell.output is not None
+        assert cell.output.status == "identical"
+        assert "our own engine" in str(cell.output.note)
     peaks = [run.cells[1].metrics[f"{role}_peak_rss_bytes"].value for role in ("root", "worker")]
     assert min(peaks) > 2**20  # the stand-in's own: read from outside
     commands = run.cells[1].commands
     assert commands is not None
     assert commands.root[1:3] == ("inference", "--model")
     assert commands.workers[0][1:3] == ("worker", "--host")
+
+
+def test_an_engine_that_computes_nothing_is_invalid(
+    stand_in: Path, pytester: pytest.Pytester
+) -> None:
+    """The stand-in prints another model's text at a fine speed: that must not count."""
+    result = suites_on(stand_in, pytester)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    for cell in read_run(pytester.path / "report" / "run.json").cells:
+        assert cell.verdict is not None
+        assert cell.verdict.status == "INVALID"
+        assert "in our own engine's one-node run" in cell.verdict.reasons[0]
 
 
 @pytest.mark.parametrize(

@@ -117,7 +117,7 @@ def test_another_text_is_told_and_not_proven(tmp_path: Path) -> None:
     output = run.cells[1].output
     assert output is not None
     assert output.status == "unchecked"
-    assert "output token 43 is 'xyz' where one node gave 'efdc'" in str(output.note)
+    assert "output token 43 is 'xyz', in the one-node run 'efdc'" in str(output.note)
 
 
 def test_runs_of_one_cell_are_its_repeats(tmp_path: Path) -> None:

@@ -1,0 +1,102 @@
+"""The output check of engines that print text only."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_dllama.events import Done, RequestStart, Step
+from pytest_dllama.text_check import compare_text
+from pytest_dllama.traces import Trace
+from pytest_dllama.validity import compare_output, faults, repeat_faults
+
+# (piece, logit of the best token, logit of the second)
+ORACLE = [("On", 20.0, 10.0), ("ce", 20.0, 19.7), (" up", 20.0, 15.0)]
+
+
+def trace(pieces: list[str], n_input_tokens: int = 6) -> Trace:
+    """Of an engine that prints text."""
+    steps = tuple(step(i, piece) for i, piece in enumerate(pieces))
+    return whole(steps, n_input_tokens)
+
+
+def oracle() -> Trace:
+    """Of our own engine: ids and logits too."""
+    steps = (
+        step(i, piece).model_copy(update={"token_id": 50 + i, "top": ((50 + i, a), (9, b))})
+        for i, (piece, a, b) in enumerate(ORACLE)
+    )
+    return whole(tuple(steps), 6)
+
+
+def step(i: int, piece: str) -> Step:
+    return Step(
+        event="step", phase="pred", index=i, n_tokens=1, start_ns=i, end_ns=i + 1, piece=piece
+    )
+
+
+def whole(steps: tuple[Step, ...], n_input_tokens: int) -> Trace:
+    return Trace(
+        request=RequestStart(event="request", n_input_tokens=n_input_tokens),
+        steps=steps,
+        done=Done(event="done", n_input_tokens=n_input_tokens, n_output_tokens=len(steps)),
+    )
+
+
+@pytest.mark.parametrize(
+    ("pieces", "status", "words"),
+    [
+        (["On", "ce", " up"], "identical", "our own engine's one-node run"),
+        (["", "Once", " up"], "identical", "compared by the printed text"),
+        (["On", "ly", " if"], "tie", "output token 2 is 'ly'"),
+        (["In", "ce", " up"], "different", "margin 10"),
+        (["On", "ce", " a"], "different", "tolerance"),
+        (["On", "ce"], "different", "2 output tokens and 3"),
+    ],
+)
+def test_text_against_logits(pieces: list[str], status: str, words: str) -> None:
+    output = compare_text(oracle(), trace(pieces), "q80")
+    assert (output.status, output.token_ids) == (status, ())
+    assert words in str(output.note)
+
+
+def test_a_near_tie_is_recorded_with_its_margin() -> None:
+    output = compare_text(oracle(), trace(["On", "ly", " if"]), "q80")
+    parting = output.first_difference
+    assert parting is not None
+    assert (parting.position, parting.oracle_piece, parting.cell_piece) == (1, "ce", "ly")
+    assert parting.oracle_margin == pytest.approx(0.3)
+    assert parting.oracle_margin < parting.tolerance
+    assert (parting.oracle_token_id, parting.cell_token_id) == (51, -1)
+
+
+def test_f32_forgives_no_such_margin() -> None:
+    assert compare_text(oracle(), trace(["On", "ly", " if"]), "f32").status == "different"
+
+
+def test_another_prompt() -> None:
+    output = compare_text(oracle(), trace(["On", "ce", " Up"], n_input_tokens=7), "q80")
+    assert (output.status, output.note) == (
+        "different",
+        "the prompt became 7 tokens and 6 in our own engine's one-node run",
+    )
+
+
+def test_without_logits_a_parting_proves_nothing() -> None:
+    output = compare_text(trace(["a", "b"]), trace(["a", "c"]), "q80")
+    assert output.status == "unchecked"
+    assert "without logits" in str(output.note)
+
+
+def test_sampled_text_proves_nothing() -> None:
+    output = compare_text(oracle(), trace(["In", "ce", " up"]), "q80", temperature=0.8)
+    assert output.status == "unchecked"
+
+
+def test_engines_of_text_take_this_road_and_their_repeats_must_agree() -> None:
+    wrong = compare_output(
+        oracle(), trace(["x", "y", "z"]), buffer_float_type="q80", sync_mode="reduce"
+    )
+    assert faults([trace(["x", "y", "z"])], wrong)[0].startswith("output: output token 1 is 'x'")
+    assert repeat_faults([trace(["a"]), trace(["b"]), trace(["a"])]) == [
+        "output: repeat 2 of 3 gave other tokens than repeat 1"
+    ]
