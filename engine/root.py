@@ -187,7 +187,8 @@ class Root:
             rank: format_address(address) for rank, address in enumerate(options.workers, start=1)
         }
         self._links = Links(0, self.plan.world_size, sockets, options.timeout_s, addresses)
-        warm_up(self.plan, options.kv_type)  # while the workers connect and do the same
+        # While the workers connect and do the same.
+        warm_up(self.plan, options.kv_type, self._observer.say)
         self._await_all("connected")
 
     def _await_all(self, state: str) -> None:

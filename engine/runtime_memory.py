@@ -27,7 +27,7 @@ def runtime_bytes(plan: ShardPlan, kv_type: FloatType) -> int:
     """
     warm_up(plan, kv_type)
     done = subprocess.run(
-        [sys.executable, "-m", "engine.runtime_memory"],
+        [sys.executable, "-P", "-m", "engine.runtime_memory"],
         input=json.dumps({"plan": plan.to_json(), "kv_type": int(kv_type)}),
         capture_output=True,
         text=True,

@@ -1,21 +1,29 @@
 """Compile, or load from the cache, all kernels that a plan will call, before anything is timed.
 
-A tiny model of the same kind runs once. Ranks that start together on one host take turns, so that
-one compiles and the others find its result in numba's cache.
+A tiny model of the same kind runs once. What is not in the cache yet is compiled by a process of
+its own, since a compiler's memory would stay with the rank for its whole life. Ranks that start
+together on one host take turns, so that one has it compiled and the others find its result.
 """
 
 from __future__ import annotations
 
 import contextlib
 import fcntl
+import json
 import os
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from engine.kernels.cache import folder as config_folder
+from engine.kernels.cpu import cpu_digest
+from engine.kernels.q40 import variant
 from engine.model_file import ModelConfig, tensor_specs
+from engine.process import exit_with_parent
 from engine.quants import FloatType
 from engine.sharding import ShardPlan, make_plan, slice_nbytes
 from engine.transformer import Transformer
@@ -24,16 +32,63 @@ from engine.weights import RankWeights
 _DIM = 64
 
 
-def warm_up(plan: ShardPlan, kv_type: FloatType) -> None:
-    """Make every kernel of `plan` ready to call."""
+def warm_up(
+    plan: ShardPlan, kv_type: FloatType, tell: Callable[[str], None] = lambda line: None
+) -> None:
+    """Make every kernel of `plan` ready to call; `tell` is called where that will take a while."""
     tiny = make_plan(_tiny(plan.config), 1, buffer_type=plan.buffer_type, sync_mode=plan.sync_mode)
-    with _one_at_a_time():
-        transformer = Transformer(
-            tiny, 0, _zero_weights(tiny), None, max_seq_len=4, n_batches=2, kv_type=kv_type
+    mark = Path(config_folder()) / f"ready-{_kind(tiny, kv_type)}"
+    if not mark.exists():
+        tell(
+            "⏳ Compiling the kernels for this CPU; only the first time, a minute on a small board"
         )
-        for pos, tokens in ((0, 2), (2, 1)):
-            transformer.forward(np.zeros((tokens, _DIM), np.float32), pos, 1)
-        transformer.close()
+    with _one_at_a_time() as may_write:
+        if may_write and not mark.exists():
+            _compile_elsewhere(tiny, kv_type)
+            mark.touch()
+        _run(tiny, kv_type)
+
+
+def _kind(tiny: ShardPlan, kv_type: FloatType) -> str:
+    """What the set of kernels depends on."""
+    config = tiny.config
+    kinds = (config.weight_type, tiny.buffer_type, kv_type)
+    names = (config.arch.name, config.rope_type.name, config.hidden_act.name)
+    return "-".join(
+        (*(kind.label for kind in kinds), *names, str(tiny.sync_mode), variant(), cpu_digest())
+    ).lower()
+
+
+def _compile_elsewhere(tiny: ShardPlan, kv_type: FloatType) -> None:
+    """Fill the cache from another process, which ends with this one.
+
+    Whatever goes wrong there will go wrong here again, where it can be told.
+    """
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", "engine.warmup"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as compiler:
+        try:
+            assert compiler.stdin is not None  # asked for above; stays open as a sign of life
+            asked = {"plan": tiny.to_json(), "kv_type": int(kv_type)}
+            compiler.stdin.write(json.dumps(asked) + "\n")
+            compiler.stdin.flush()
+            compiler.wait()
+        except BaseException:
+            compiler.kill()
+            raise
+
+
+def _run(tiny: ShardPlan, kv_type: FloatType) -> None:
+    transformer = Transformer(
+        tiny, 0, _zero_weights(tiny), None, max_seq_len=4, n_batches=2, kv_type=kv_type
+    )
+    for pos, tokens in ((0, 2), (2, 1)):
+        transformer.forward(np.zeros((tokens, _DIM), np.float32), pos, 1)
+    transformer.close()
 
 
 def _tiny(config: ModelConfig) -> ModelConfig:
@@ -64,15 +119,25 @@ def _zero_weights(plan: ShardPlan) -> RankWeights:
 
 
 @contextlib.contextmanager
-def _one_at_a_time() -> Iterator[None]:
-    """A lock beside numba's cache; none where the cache has no folder of its own."""
+def _one_at_a_time() -> Iterator[bool]:
+    """A lock beside numba's cache; False where the cache cannot be written: all compile alone."""
     folder = config_folder()
     try:
         os.makedirs(folder, exist_ok=True)
         lock = open(os.path.join(folder, "warm-up.lock"), "w")
-    except OSError:  # a read-only cache: everyone compiles or loads alone
-        yield
+    except OSError:
+        yield False
         return
     with lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        yield True
+
+
+def _main() -> None:
+    asked = json.loads(sys.stdin.readline())
+    exit_with_parent(None)  # its end closes our standard input
+    _run(ShardPlan.from_json(asked["plan"]), FloatType(asked["kv_type"]))
+
+
+if __name__ == "__main__":
+    _main()

@@ -55,8 +55,6 @@ def main() -> int:
             except BaseException:
                 print(f"mutation {number}: {fuzzer.subject}", file=sys.stderr)
                 raise
-            finally:
-                signal.alarm(0)
     outcomes = ", ".join(f"{name} {n}" for name, n in sorted(fuzzer.outcomes.items()))
     print(f"{options.mutations} mutations: {outcomes}")
     return 0
@@ -83,7 +81,10 @@ class Fuzzer:
             mutate(rng, data)
         self._path.write_bytes(data[:LARGEST_FILE_BYTES])
         signal.alarm(ALARM_S)
-        outcome = self._use_model(rng) if is_model else self._use_tokenizer()
+        try:
+            outcome = self._use_model(rng) if is_model else self._use_tokenizer()
+        finally:
+            signal.alarm(0)
         self.outcomes[outcome] += 1
 
     def _use_model(self, rng: random.Random) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import platform
 
@@ -18,6 +19,13 @@ def cpu_features() -> frozenset[str]:
         return frozenset(name[1:] for name in given.split(",") if name.startswith("+"))
     features = binding.get_host_cpu_features()
     return frozenset(name for name, present in features.items() if present)
+
+
+def cpu_digest() -> str:
+    """Short and different for CPUs that compiled code cannot be shared between."""
+    name = os.environ.get("NUMBA_CPU_NAME") or binding.get_host_cpu_name()
+    described = " ".join((name, *sorted(cpu_features())))
+    return hashlib.sha256(described.encode()).hexdigest()[:8]
 
 
 def cpu_label() -> str:
