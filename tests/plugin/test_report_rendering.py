@@ -44,9 +44,11 @@ def _of(kind: Any) -> st.SearchStrategy[Any]:
         return _record(kind)
     if origin is tuple:
         return st.lists(_of(arguments[0]), max_size=3).map(tuple)
+    if origin is dict:
+        return st.dictionaries(*map(_of, arguments), max_size=2)
     if origin is typing.Literal:
         return st.sampled_from(arguments)
-    if arguments and origin is not dict:  # a union
+    if arguments:  # a union
         return st.one_of(*map(_of, arguments))
     return {
         str: TEXT,
