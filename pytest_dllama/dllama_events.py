@@ -65,8 +65,19 @@ def run_events(
         *_ranks(run, n_nodes),
         *_network(run, n_nodes, wire),
         *(Note(event="note", text=text) for text in notes_of(run, n_nodes, times, wire)),
+        *_worker_notes(workers),
         *(Note(event="note", text=why, invalid=True) for why in invalid_reasons(run)),
     ]
+
+
+def _worker_notes(workers: Sequence[LoggedRun]) -> list[Note]:
+    said = [
+        f"worker {worker.node_index} {worker.required_mb}"
+        for worker in workers
+        if worker.required_mb is not None and worker.node_index is not None
+    ]
+    text = f"MB that workers said they would allocate (RequiredMemory): {', '.join(said)}."
+    return [Note(event="note", text=text)] if said else []
 
 
 def _error(failure: Failure) -> Error:
@@ -104,7 +115,7 @@ def _steps(run: LoggedRun, nodes: int, times: Totals, wire: Wire | None) -> list
                 index=number if line.phase == "eval" else number - len(run.prefill),
                 pos=position,
                 n_tokens=line.n_tokens,
-                start_ns=max(end_ns - line.total_ms * 1_000_000, previous_ns),
+                start_ns=min(max(end_ns - line.total_ms * 1_000_000, previous_ns), end_ns),
                 end_ns=end_ns,
                 compute_us=line.compute_ms * 1e3,
                 sync_us=line.sync_ms * 1e3,

@@ -91,6 +91,28 @@ def test_what_dllama_cannot_give_has_its_reason_in_the_notes() -> None:
         assert reason in notes
 
 
+def test_workers_logs_tell_their_memory(tmp_path: Path) -> None:
+    worker = read(WORKERS[0]).partition("⏳")[0].replace("nNodes: 4", "nNodes: 2")
+    worker = worker.replace("22041", "22031")
+    run = import_logs(
+        [LOGS / "fork_inference_n2.log", written(tmp_path, worker, "worker.log")], ImportOptions()
+    )
+    assert any("would allocate (RequiredMemory): worker 1 42." in note for note in run.notes)
+
+
+def test_a_long_prompts_rounding_is_no_damage(tmp_path: Path) -> None:
+    """2000 tokens at 35.36 ms, printed with two decimals: up to 10 ms beside prefillMs."""
+    changes = (
+        ("(5 tokens)", "(2000 tokens)"),
+        ("nTokens: 5\n", "nTokens: 2000\n"),
+        ("Eval   20 ms Sync  156 ms", "Eval 60000 ms Sync 10718 ms"),
+        ("ttftMs: 216.45", "ttftMs: 70715.00"),
+        ("totalMs: 1732.92", "totalMs: 72300.00"),
+    )
+    cell = cell_of(fork_with(tmp_path, *changes))
+    assert cell.status == "ok", cell.error
+
+
 def test_upstream_has_no_clock_and_says_so() -> None:
     run = imported("upstream_inference_n2.log")
     (sample,) = run.cells[0].samples
