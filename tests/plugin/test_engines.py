@@ -22,6 +22,7 @@ from tests.plugin import dllama_stand_in
 ROOT = Path(__file__).parent.parent.parent
 GUIDE = (ROOT / "docs" / "real-dllama.md").read_text(encoding="utf-8")
 PROMPT = "hello world"  # six tokens, as in the samples
+HOME = os.environ.get("HOME", "")
 SUITES = str(ROOT / "suites")
 
 
@@ -113,6 +114,7 @@ def test_the_guides_engine_runs_the_suites(
 def suites_on(stand_in: Path, pytester: pytest.Pytester, *more: str) -> pytest.RunResult:
     """The whole road of the real dllama, the program itself being a stand-in."""
     (pytester.path / "dllama").symlink_to(stand_in)
+    os.environ["HOME"] = HOME  # pytester hides it, and our engine's compiled kernels with it
     return pytester.runpytest_subprocess(
         *(SUITES, "--engine", "dllama", "--dllama-bin", "./dllama", "--nodes", "1,2"),
         *("--models", "tiny", "--prompt", PROMPT, "--steps", "48", "--repeats", "2"),
