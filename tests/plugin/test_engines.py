@@ -42,7 +42,9 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def stand_in(tmp_path: Path) -> Path:
+def stand_in(tmp_path: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The stand-in as a program; pytester hides HOME, where our compiled kernels are."""
+    monkeypatch.setenv("HOME", HOME)
     path = tmp_path / "dllama"
     source = str(Path(dllama_stand_in.__file__).resolve())
     path.write_text(
@@ -114,7 +116,6 @@ def test_the_guides_engine_runs_the_suites(
 def suites_on(stand_in: Path, pytester: pytest.Pytester, *more: str) -> pytest.RunResult:
     """The whole road of the real dllama, the program itself being a stand-in."""
     (pytester.path / "dllama").symlink_to(stand_in)
-    os.environ["HOME"] = HOME  # pytester hides it, and our engine's compiled kernels with it
     return pytester.runpytest_subprocess(
         *(SUITES, "--engine", "dllama", "--dllama-bin", "./dllama", "--nodes", "1,2"),
         *("--models", "tiny", "--prompt", PROMPT, "--steps", "48", "--repeats", "2"),
