@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from pytest_dllama.record import HostRecord, PairRecord
+from pytest_dllama.record import HostRecord, NicRecord, PairRecord
 from pytest_dllama.remote.provision import STEPS
 
 UNKNOWN = "-"
@@ -48,40 +48,41 @@ class LiveSteps:
 
 
 def facts_table(records: Sequence[HostRecord]) -> Table:
-    """One row a host."""
-    table = Table("rank", "host", "address", "board", "system", "cores", "memory free", "shard")
-    for name in ("disk free", "governor", "MHz", "°C", "throttled", "swap", "clock", "load", "NIC"):
-        table.add_column(name)
-    for record in records:
-        table.add_row(*_facts_row(record))
+    """A column for each host, in rank order."""
+    table = Table("host", *(record.name for record in records))
+    columns = [_facts(record) for record in records]
+    for name in columns[0] if columns else ():
+        table.add_row(name, *(column[name] for column in columns))
     return table
 
 
-def _facts_row(record: HostRecord) -> list[str]:
-    nics = [
-        f"{nic.name} {nic.speed_mbps or '?'} Mbit/s {nic.duplex or ''}".strip()
-        for nic in record.nics
-    ]
-    offset = record.clock_offset_ms
-    return [
-        str(record.rank),
-        record.name,
-        record.address,
-        record.board or record.machine,
-        f"{record.kernel} {record.bits}-bit",
-        str(record.cores),
-        _gb(record.available_bytes),
-        _gb(record.needed_bytes),
-        _gb(record.disk_free_bytes),
-        record.governor or UNKNOWN,
-        _pair(record.mhz, record.max_mhz),
-        UNKNOWN if record.temperature_c is None else f"{record.temperature_c:.0f}",
-        ", ".join(record.throttled) or "no",
-        _gb(record.swap_used_bytes),
-        UNKNOWN if offset is None else f"{offset:+.0f} ms",
-        f"{record.load_1min:.2f}",
-        ", ".join(nics) or UNKNOWN,
-    ]
+def _facts(record: HostRecord) -> dict[str, str]:
+    offset, temperature = record.clock_offset_ms, record.temperature_c
+    return {
+        "rank": str(record.rank),
+        "address": record.address,
+        "board": record.board or UNKNOWN,
+        "kernel": record.kernel,
+        "system": f"{record.machine}, {record.bits}-bit",
+        "cores": str(record.cores),
+        "memory available": _gb(record.available_bytes),
+        "its shard needs": _gb(record.needed_bytes),
+        "swap in use": _gb(record.swap_used_bytes),
+        "disk free": _gb(record.disk_free_bytes),
+        "governor": record.governor or UNKNOWN,
+        "MHz now/most": _pair(record.mhz, record.max_mhz),
+        "temperature": UNKNOWN if temperature is None else f"{temperature:.0f} °C",
+        "throttled": ", ".join(record.throttled) or "no",
+        "clock": UNKNOWN if offset is None else f"{offset:+.0f} ms",
+        "load (1 min)": f"{record.load_1min:.2f}",
+        "network": "\n".join(map(_nic, record.nics)) or UNKNOWN,
+    }
+
+
+def _nic(nic: NicRecord) -> str:
+    speed = "" if nic.speed_mbps is None else f" {nic.speed_mbps} Mbit/s"
+    duplex = "" if nic.duplex in (None, "unknown") else f" {nic.duplex}"
+    return f"{nic.name}{' (wireless)' if nic.wireless else ''}{speed}{duplex}"
 
 
 def _gb(n_bytes: int | None) -> str:

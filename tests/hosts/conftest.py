@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from pytest_dllama.remote.inventory import Inventory, load_inventory
-from tests.hosts import sshd
+from tests.hosts import netns, sshd
+from tests.hosts.wheels import make_wheelhouse
 
 
 def skip_or_fail(reason: str | None) -> None:
@@ -22,11 +25,30 @@ def skip_or_fail(reason: str | None) -> None:
 
 
 @pytest.fixture(scope="session")
-def pis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[sshd.Sshd]]:
-    """Four servers that stay for the session."""
+def network() -> Iterator[netns.Network | None]:
+    """Namespaces for four boards; None where they are not allowed and the boards share loopback."""
+    if netns.missing() is not None:
+        yield None
+        return
+    made = netns.Network(4)
+    try:
+        made.up()
+        yield made
+    finally:
+        made.down()
+
+
+@pytest.fixture(scope="session")
+def pis(
+    tmp_path_factory: pytest.TempPathFactory, network: netns.Network | None
+) -> Iterator[list[sshd.Sshd]]:
+    """Four boards that stay for the session, with addresses of their own where that is allowed."""
     skip_or_fail(sshd.missing())
     base = tmp_path_factory.mktemp("pis")
-    servers = [sshd.Sshd(base / f"pi{n}", base) for n in range(1, 5)]
+    servers = []
+    for n in range(1, 5):
+        where = (network.address(n), 22, network.prefix(n)) if network else ("127.0.0.1", 0, ())
+        servers.append(sshd.Sshd(base / f"pi{n}", base, *where))
     try:
         for server in servers:
             server.start()
@@ -34,6 +56,49 @@ def pis(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[sshd.Sshd]]:
     finally:
         for server in servers:
             server.kill()
+
+
+@dataclass(frozen=True, slots=True)
+class Boards:
+    """Four boards with one working folder, which the first check has provisioned."""
+
+    file: Path
+    folder: Path
+    servers: list[sshd.Sshd]
+    first_check: subprocess.CompletedProcess[str]
+
+    def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """`pytest-dllama ARGUMENTS`."""
+        program = [sys.executable, "-m", "pytest_dllama.cli", *arguments]
+        return subprocess.run(
+            program,
+            capture_output=True,
+            text=True,
+            cwd=self.file.parent,
+            env={**os.environ, "COLUMNS": "200"},
+        )
+
+
+@pytest.fixture(scope="session")
+def boards(pis: list[sshd.Sshd], tmp_path_factory: pytest.TempPathFactory) -> Boards:
+    """Provisioned once a session: it compiles every kernel."""
+    base = tmp_path_factory.mktemp("boards")
+    make_wheelhouse(base / "wheelhouse")
+    head = 'known_hosts = "known_hosts"\nwheelhouse = "wheelhouse"\n'
+    python = Path(sys.executable).resolve()
+    entries = [
+        server.entry(
+            f"pi{n}",
+            role="worker" if n > 1 else "root",
+            python=str(python),
+            folder=str(base / "work"),
+        )
+        for n, server in enumerate(pis, start=1)
+    ]
+    file = base / "hosts.toml"
+    file.write_text(head + "\n".join(entries))
+    made = Boards(file, base / "work", pis, subprocess.CompletedProcess([], 0))
+    return replace(made, first_check=made.command("hosts", "check", "--hosts-only", "pi1"))
 
 
 @pytest.fixture

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import hmac
 import json
+import os
 import socket
 import statistics
 import struct
 import sys
+import threading
 import time
 from typing import Any
 
@@ -30,6 +32,7 @@ _LENGTH = struct.Struct("<Q")
 def serve(address: str) -> None:
     """Serve whoever holds the key that came by standard input, until that input ends."""
     key = bytes.fromhex(sys.stdin.readline().strip())
+    threading.Thread(target=_end_with_input, daemon=True).start()
     with socket.create_server((address, 0)) as server:
         print(json.dumps({"port": server.getsockname()[1]}), flush=True)
         server.settimeout(SERVE_S)
@@ -45,6 +48,12 @@ def serve(address: str) -> None:
                         _serve_one(sock)
                 except (OSError, EOFError):
                     continue
+
+
+def _end_with_input() -> None:
+    while os.read(0, 4096):
+        pass
+    os._exit(0)
 
 
 def _serve_one(sock: socket.socket) -> None:

@@ -1,0 +1,72 @@
+"""Network namespaces as boards: an address of its own each, on one bridge with this machine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+
+def missing() -> str | None:
+    """Why there can be no namespaces here."""
+    if os.geteuid() != 0:
+        return "network namespaces need root"
+    if shutil.which("ip") is None:
+        return "ip is not installed; make test-deps installs iproute2"
+    network = Network(1)
+    try:
+        network.up()
+    except subprocess.CalledProcessError as error:
+        return f"network namespaces are not allowed here: {error.stderr.strip()}"
+    finally:
+        network.down()
+    return None
+
+
+class Network:
+    """A bridge with `n` namespaces; ours is address 254."""
+
+    def __init__(self, n: int) -> None:
+        self.n = n
+        self._key = os.getpid() % 100_000
+        self._bridge = f"pdb{self._key}"
+
+    def address(self, n: int) -> str:
+        return f"10.213.{self._key % 250}.{n}"
+
+    def prefix(self, n: int) -> tuple[str, ...]:
+        """What runs a command in a namespace."""
+        return ("ip", "netns", "exec", self._name(n))
+
+    def _name(self, n: int) -> str:
+        return f"pd{self._key}n{n}"
+
+    def up(self) -> None:
+        _ip(f"link add {self._bridge} type bridge")
+        _ip(f"addr add {self.address(254)}/24 dev {self._bridge}")
+        _ip(f"link set {self._bridge} up")
+        for n in range(1, self.n + 1):
+            name, port = self._name(n), f"pv{self._key}n{n}"
+            _ip(f"netns add {name}")
+            _ip(f"link add {port} type veth peer name eth0 netns {name}")
+            _ip(f"link set {port} master {self._bridge} up")
+            _ip(f"-n {name} addr add {self.address(n)}/24 dev eth0")
+            _ip(f"-n {name} link set eth0 up")
+            _ip(f"-n {name} link set lo up")
+
+    def cut(self, n: int) -> None:
+        """Pull the cable."""
+        _ip(f"link set pv{self._key}n{n} down")
+
+    def mend(self, n: int) -> None:
+        _ip(f"link set pv{self._key}n{n} up")
+
+    def down(self) -> None:
+        """Take away whatever is there."""
+        for n in range(1, self.n + 1):
+            _ip(f"netns del {self._name(n)}", check=False)
+        _ip(f"link del {self._bridge}", check=False)
+
+
+def _ip(arguments: str, *, check: bool = True) -> None:
+    subprocess.run(["ip", *arguments.split()], check=check, capture_output=True, text=True)

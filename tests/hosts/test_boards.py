@@ -1,0 +1,149 @@
+"""The whole road on boards behind SSH: check, suites on 2 and 4 nodes, leftovers, cleaning."""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+
+import pytest
+
+from pytest_dllama.history import read_run
+from pytest_dllama.record import RunRecord
+from tests.hosts import sshd
+from tests.plugin.real_runs import ROOT, RealRun
+
+SUITES = str(ROOT / "suites")
+SMALL = ("--models", "tiny", "--steps", "24", "--warmup", "0", "--repeats", "1")
+
+
+@pytest.fixture(scope="module")
+def suites(boards, tmp_path_factory) -> RealRun:
+    run = RealRun(tmp_path_factory.mktemp("suites"))
+    run.start([SUITES, *SMALL, "--nodes", "2,4", "--hosts", str(boards.file)])
+    assert run.finish() == 0, run.output
+    return run
+
+
+@pytest.fixture(scope="module")
+def record(suites: RealRun) -> RunRecord:
+    return read_run(suites.report / "run.json")
+
+
+def test_the_first_check_makes_everything_ready(boards) -> None:
+    done = boards.first_check
+    assert done.returncode == 0, done.stdout + done.stderr
+    for step in ("connect", "facts", "upload", "venv", "install", "kernels"):
+        assert f"pi1: {step}: ok" in done.stdout
+
+
+def test_the_second_check_finds_everything_in_place(boards) -> None:
+    before = sorted(boards.folder.glob("env-*/ready.json"))
+    stamps = [file.stat().st_mtime_ns for file in before]
+    done = boards.command("hosts", "check")
+    assert done.returncode == 0, done.stdout + done.stderr
+    for title in ("memory available", "its shard needs", "throttled", "round trip"):
+        assert title in done.stdout
+    assert "upload" not in done.stdout
+    assert "install" not in done.stdout
+    assert [file.stat().st_mtime_ns for file in before] == stamps
+    assert len(before) == 1
+
+
+def test_nothing_is_written_outside_the_working_folder(boards, suites) -> None:
+    for server in boards.servers:
+        assert list(server.home.rglob("*")) == []
+
+
+def test_every_cell_passes(record: RunRecord) -> None:
+    assert [(cell.nodes, cell.verdict and cell.verdict.status) for cell in record.cells] == [
+        (2, "PASS"),
+        (4, "PASS"),
+    ]
+    assert record.request.host_kind == "ssh"
+
+
+def test_hosts_are_recorded_in_rank_order(boards, record: RunRecord) -> None:
+    assert [(host.rank, host.name) for host in record.hosts] == [
+        (rank, f"pi{rank + 1}") for rank in range(4)
+    ]
+    for host, server in zip(record.hosts, boards.servers, strict=True):
+        assert host.address == server.address
+        assert host.bits == 64
+        assert host.needed_bytes
+        assert host.versions["numba"]
+        assert host.watch
+        assert host.watch.n_samples >= 1
+    assert any("are one machine" in note for note in record.notes)
+
+
+def test_the_ways_between_all_pairs_are_measured(record: RunRecord) -> None:
+    assert {(pair.source, pair.target) for pair in record.pairs} == {
+        (f"pi{a}", f"pi{b}") for a in range(1, 5) for b in range(a + 1, 5)
+    }
+    for pair in record.pairs:
+        assert pair.error is None
+        assert pair.rtt_ms
+        assert pair.bandwidth_mbps
+
+
+def test_the_root_talks_to_the_boards_addresses(boards, record: RunRecord, network) -> None:
+    commands = record.cells[1].commands
+    assert commands
+    workers = commands.root[commands.root.index("--workers") + 1 :][:3]
+    addresses = [worker.rpartition(":")[0] for worker in workers]
+    assert addresses == [server.address for server in boards.servers[1:]]
+    if network:
+        assert len(set(addresses)) == 3
+
+
+def test_logs_are_here(suites: RealRun) -> None:
+    logs = [path.name for path in suites.report.glob("logs/*/*")]
+    assert "tiny-4.repeat1.root.stdout.log" in logs
+    assert {f"worker{n}.stdout.log" for n in (1, 2, 3)} <= set(logs)
+
+
+def test_no_process_and_no_run_folder_is_left(boards, suites) -> None:
+    assert sshd.leftovers(boards.folder) == []
+    assert not (boards.folder / "run").exists()
+
+
+def test_facts_as_json(boards) -> None:
+    done = boards.command("hosts", "facts", "--json", "--hosts-only", "pi2,pi3")
+    assert done.returncode == 0, done.stderr
+    assert [host["name"] for host in json.loads(done.stdout)] == ["pi2", "pi3"]
+
+
+def test_a_command_on_every_host(boards) -> None:
+    done = boards.command("hosts", "run", "--hosts-only", "pi1,pi2", "--", "echo hello; exit 3")
+    assert done.stdout.splitlines() == [
+        *("== pi1: exit code 3", "hello", "== pi2: exit code 3", "hello"),
+    ]
+    assert done.returncode == 3
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_nothing(boards, tmp_path, number: signal.Signals) -> None:
+    run = RealRun(tmp_path)
+    run.start([SUITES, *SMALL, "--nodes", "2", "--steps", "200", "--hosts", str(boards.file)])
+    run.wait_until(lambda: any("engine.cli" in line for line in sshd.leftovers(boards.folder)))
+    assert run.process
+    run.process.send_signal(number)
+    assert run.finish() == pytest.ExitCode.INTERRUPTED, run.output
+    assert sshd.leftovers(boards.folder) == []
+
+
+def test_a_killed_controller_leaves_what_clean_finds(boards, tmp_path) -> None:
+    run = RealRun(tmp_path)
+    run.start([SUITES, *SMALL, "--nodes", "2", "--repeats", "99", "--hosts", str(boards.file)])
+    run.wait_until(
+        lambda: any("engine.cli worker" in line for line in sshd.leftovers(boards.folder))
+    )
+    run.kill_everything()
+    done = boards.command("hosts", "clean", "--hosts-only", "pi2")
+    assert re.search(r"pi2: \w+-pi2/worker1: process \d+ stopped", done.stdout), done.stdout
+    assert sshd.leftovers(boards.folder) == []
+    again = boards.command("hosts", "clean")
+    assert [line.partition(": ")[2] for line in again.stdout.splitlines()] == [
+        "nothing is left"
+    ] * 4
