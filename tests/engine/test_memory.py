@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from engine.sharding import SyncMode, make_plan, slice_tensor
 from engine.synthetic import write_synthetic
 from engine.transformer import Transformer
 from engine.weights import RankWeights
-from tests.engine.processes import Node, read_events, run
+from tests.engine.processes import Node, read_events, run, start_worker
 from tests.engine.ranks import GOLDEN
 
 
@@ -50,7 +51,16 @@ def test_arithmetic_is_what_is_allocated(
     transformer.close()
 
 
-def test_the_plan_says_what_the_processes_take(workers: list[Node], tmp_path: Path) -> None:
+@pytest.fixture
+def new_workers(tmp_path: Path) -> Iterator[list[Node]]:
+    """Workers without the kernels of other kinds of models that a long life collects."""
+    nodes = [start_worker(tmp_path, f"new{rank}") for rank in (1, 2)]
+    yield nodes
+    for node in nodes:
+        assert node.stop() == 0, node.log
+
+
+def test_the_plan_says_what_the_processes_take(new_workers: list[Node], tmp_path: Path) -> None:
     """Peak resident memory of root and workers against `dllama-py plan`, within 10 %."""
     shape = "llama-160m,seq_len=1024"
     model, tokenizer = write_synthetic(shape, tmp_path)
@@ -60,7 +70,7 @@ def test_the_plan_says_what_the_processes_take(workers: list[Node], tmp_path: Pa
         done = run(
             *("inference", "--model", model, "--tokenizer", tokenizer, "--events", events),
             *("--prompt", "Hello world", "--steps", 6, "--temperature", 0),
-            *("--workers", workers[0].address, workers[1].address),
+            *("--workers", *(node.address for node in new_workers)),
         )
         assert done.returncode == 0, done.stderr
         ranks = [event for event in read_events(events) if event["event"] == "rank"]
