@@ -22,6 +22,7 @@ from pytest_dllama.events import Error, Event, Listening, Step
 from pytest_dllama.hosts import HostProcess
 from pytest_dllama.process_guard import guarded, unguarded
 
+USUAL_PORT = 9999
 _NO_MEMORY = "dllama prints what it will allocate, not what it used; seen from outside here only"
 CANNOT_GIVE: Mapping[str, str] = MappingProxyType(
     {
@@ -163,14 +164,11 @@ def _last_session(log: Path) -> LoggedRun | None:
 
 
 def _free_port(host: str) -> int:
-    """A port that nobody of this machine listens on now."""
+    """A port that nobody listens on now; of another machine, the one that dllama's users take."""
     try:
         with socket.socket() as probe:
             probe.bind((host, 0))
             port: int = probe.getsockname()[1]
             return port
-    except OSError as error:
-        raise WorkerNotReady(
-            f"no free port can be looked up for {host} from here ({error.strerror}); give it "
-            "a listen_port in the hosts file"
-        ) from error
+    except OSError:
+        return USUAL_PORT
