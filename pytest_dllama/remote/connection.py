@@ -7,6 +7,7 @@ Fabric reads `ssh_config`, finds jump hosts and logs in. Host keys are checked a
 from __future__ import annotations
 
 import contextlib
+import logging
 import shlex
 import socket
 import threading
@@ -26,6 +27,7 @@ DEAD_AFTER_S = 15.0  # without an answer of the other side's network
 COMMAND_TIMEOUT_S = 60.0
 _CHUNK = 256 * 1024
 _known_hosts_lock = threading.Lock()
+logging.getLogger("paramiko").addHandler(logging.NullHandler())  # our messages say it better
 
 
 class ConnectionLost(HostError):
@@ -306,7 +308,7 @@ def _reason(error: Exception, made: Any, inventory: Inventory) -> str:
         return "its name cannot be resolved; give its IP address as `address`"
     if isinstance(error, TimeoutError):
         return f"no answer within {CONNECT_TIMEOUT_S:g} s; is it on, and on this network?"
-    text = str(error) or type(error).__name__
+    text = str(error).removeprefix("[Errno None] ") or type(error).__name__
     if isinstance(error, (ConnectionRefusedError, paramiko.ssh_exception.NoValidConnectionsError)):
         return f"nobody answers there ({text}); is sshd running (sudo systemctl enable --now ssh)?"
     return f"the connection failed ({text})"

@@ -60,7 +60,7 @@ class Inventory(BaseModel):
     new_host_keys: Literal["accept", "refuse"] = "accept"
     ssh_config: Path | None = None  # None: ~/.ssh/config
     wheelhouse: Path | None = None  # wheels for hosts without internet
-    lease_s: Annotated[float, Field(ge=10)] = 120.0  # how long a process outlives our last word
+    lease_s: Annotated[float, Field(ge=3)] = 120.0  # how long a process outlives our last word
 
     @property
     def has_root(self) -> bool:
@@ -109,7 +109,7 @@ REMEDIES = {
     "role": '"root" for rank 0, "worker" for the others',
     "nthreads": "the cores of the board, as in 4",
     "new_host_keys": '"accept" stores the key of a new host, "refuse" asks you to do it',
-    "lease_s": "10 seconds or more",
+    "lease_s": "3 seconds or more; it bounds how long a process stays when this machine is gone",
 }
 _FILE_KEYS = ("known_hosts", "new_host_keys", "ssh_config", "wheelhouse", "lease_s")
 _PATH_KEYS = ("known_hosts", "ssh_config", "wheelhouse")

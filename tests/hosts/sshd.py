@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -121,10 +120,13 @@ class Sshd:
     def kill(self) -> None:
         """End the server and every connection."""
         if self._process is not None and self._process.poll() is None:
-            self.cut_connections()
-            with contextlib.suppress(ProcessLookupError):
-                self._process.send_signal(signal.SIGKILL)
+            sessions = self.sessions()
+            self._process.kill()
             self._process.wait()
+            for process in sessions:
+                with contextlib.suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(sessions, 10)
 
     def entry(self, name: str, **more: object) -> str:
         """This server as a `[[host]]` table."""

@@ -1,0 +1,108 @@
+"""What facts mean: each refusal and warning with its remedy."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_dllama.remote.agent.facts import facts
+from pytest_dllama.remote.host_records import watched
+from pytest_dllama.remote.link_probe import rounds
+from pytest_dllama.remote.preflight import decode_throttled, findings
+from pytest_dllama.remote.wheel import engine_wheel
+from pytest_dllama.remote.wheelhouse import download_command
+
+GOOD = {
+    "bits": 64,
+    "machine": "aarch64",
+    "available_bytes": 4 << 30,
+    "disk_free_bytes": 20 << 30,
+    "swap_used_bytes": 0,
+    "governor": "performance",
+    "throttled": 0,
+    "temperature_c": 45.0,
+    "load_1min": 0.1,
+    "cores": 4,
+    "links": [{"name": "eth0", "speed_mbps": 1000, "duplex": "full"}],
+}
+
+
+def test_a_good_board_gives_no_finding() -> None:
+    assert findings(GOOD, 1 << 30, 0.01) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "level", "expected"),
+    [
+        ({"bits": 32, "machine": "armv7l"}, "refusal", "install the 64-bit Raspberry Pi OS"),
+        ({"available_bytes": 1 << 29}, "refusal", "shard needs 1074 MB and 537 MB of memory"),
+        ({"disk_free_bytes": 1 << 28}, "warning", "268 MB of disk are free"),
+        ({"swap_used_bytes": 5_000_000}, "warning", "5 MB of swap are in use"),
+        ({"governor": "ondemand"}, "warning", "the governor is 'ondemand'"),
+        ({"throttled": 0x50000}, "warning", "under-voltage since boot, throttled since boot"),
+        ({"temperature_c": 81.2}, "warning", "81 °C: a Pi slows down"),
+        ({"load_1min": 2.0}, "warning", "load 2.00 on 4 cores"),
+        (
+            {"links": [{"name": "eth0", "speed_mbps": 100, "duplex": "half"}]},
+            "warning",
+            "eth0 runs at half duplex",
+        ),
+    ],
+)
+def test_findings(change, level, expected) -> None:
+    found = findings({**GOOD, **change}, 1 << 30, 0.0)
+    assert found[0].level == level
+    assert expected in found[0].text
+
+
+def test_a_wrong_clock() -> None:
+    (found,) = findings(GOOD, None, -3600.0)
+    assert "its clock is -3600.0 s off" in found.text
+
+
+def test_all_throttled_bits_have_words() -> None:
+    assert len(decode_throttled(0xF000F)) == 8
+    assert decode_throttled(None) == ()
+
+
+def test_this_machine_tells_its_facts(tmp_path) -> None:
+    found = facts({"folder": str(tmp_path / "not/yet/there")})
+    assert found["cores"] >= 1
+    assert found["disk_free_bytes"] > 0
+    findings(found, None, 0.0)
+
+
+def test_flags_that_rose_while_watched() -> None:
+    samples = [
+        {"temperature_c": 60.0, "mhz": 2400.0, "throttled": 0x10000, "sample_ms": 1.0},
+        {"temperature_c": 82.0, "mhz": 1500.0, "throttled": 0x50004, "sample_ms": 3.0},
+    ]
+    seen = watched(samples, 0x10000)
+    assert seen
+    assert seen.throttled == ("throttled now", "throttled since boot")
+    assert (seen.max_temperature_c, seen.min_mhz, seen.sample_ms) == (82.0, 1500.0, 2.0)
+    assert watched([], 0) is None
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 7, 8])
+def test_every_pair_meets_once_and_nobody_twice_a_round(n: int) -> None:
+    hosts = [f"pi{i}" for i in range(n)]
+    found = rounds(hosts)
+    pairs = [pair for one in found for pair in one]
+    assert len(set(pairs)) == len(pairs) == n * (n - 1) // 2
+    for one in found:
+        names = [name for pair in one for name in pair]
+        assert len(names) == len(set(names))
+
+
+def test_the_wheel_is_the_same_for_the_same_sources() -> None:
+    wheel = engine_wheel()
+    engine_wheel.cache_clear()
+    assert engine_wheel() == wheel
+    assert wheel.name.endswith("-py3-none-any.whl")
+
+
+def test_a_wheelhouse_is_for_a_platform(tmp_path) -> None:
+    command = download_command("aarch64", "3.11", tmp_path)
+    assert "manylinux2014_aarch64" in command
+    assert "--only-binary=:all:" in command
+    assert any(word.startswith("numba") for word in command)
