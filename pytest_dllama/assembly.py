@@ -87,16 +87,6 @@ def request_record(
     )
 
 
-def sharing_notes(n_threads: int, n_cores: int) -> tuple[str, ...]:
-    """What a reader must know of nodes that are processes of one machine."""
-    if n_threads <= n_cores:
-        return ()
-    return (
-        f"Up to {n_threads} threads shared the {n_cores} cores of one machine: more nodes cannot "
-        "be faster here; the figures show overheads, not the speed of separate machines.",
-    )
-
-
 def in_one_line(record: CellRecord) -> str:
     """A finished cell, for the progress lines."""
     key = CellKey(record.model, record.nodes)

@@ -235,17 +235,10 @@ class Lab:
             pairs=self._hosts.pairs,
             definitions=metrics.DEFINITIONS,
             notes=(
-                *self._sharing_notes(),
                 *self._hosts.notes,
                 *run_notes({str(key): notes for key, notes in self._engine_notes.items()}),
             ),
         )
-
-    def _sharing_notes(self) -> tuple[str, ...]:
-        if self._hosts.kind != "local":
-            return ()
-        n_threads = max(key.nodes for key in self.keys) * self.config.nthreads
-        return assembly.sharing_notes(n_threads, self._environment.cpu_count)
 
     def _model_records(self) -> tuple[ModelRecord, ...]:
         return tuple(self._models[name].record for name in self._specs if name in self._models)

@@ -63,4 +63,16 @@ def _reasons(cells: Sequence[CellRecord]) -> list[str]:
 
 
 def _notes(run: RunRecord) -> list[str]:
-    return [f"note: {note}" for note in run.notes]
+    return [f"note: {note}" for note in (*_sharing(run), *run.notes)]
+
+
+def _sharing(run: RunRecord) -> list[str]:
+    """What to know of nodes that are processes of one machine; the report says it too."""
+    n_threads = max((cell.nodes for cell in run.cells), default=0) * (run.request.nthreads or 1)
+    n_cores = run.environment.cpu_count
+    if run.request.host_kind != "local" or n_threads <= n_cores:
+        return []
+    return [
+        f"up to {n_threads} threads shared the {n_cores} cores of one machine: more nodes cannot "
+        "be faster here; the figures show overheads, not the speed of separate machines"
+    ]

@@ -14,10 +14,10 @@ def _estimate(value: float) -> Estimate:
     return Estimate(value=value, minimum=value, maximum=value, n=1)
 
 
-def _run(*cells: CellRecord, notes: tuple[str, ...] = ()) -> RunRecord:
+def _run(*cells: CellRecord, notes: tuple[str, ...] = (), n_cores: int = 4) -> RunRecord:
     return RunRecord(
         created_utc="2026-01-02T03:04:05Z",
-        environment=environment.probe_environment(),
+        environment=environment.probe_environment().model_copy(update={"cpu_count": n_cores}),
         request=Request(
             prompt="p", steps=8, repeats=1, warmup=0, nthreads=1, buffer_float_type="q80",
             sync_mode="reduce", temperature=0, seed=1, node_counts=(2, 4), engine="embedded",
@@ -102,3 +102,9 @@ def test_plain_lines_are_stages_and_results() -> None:
         plain.bar(1, 2)
         plain.settle("tiny on 2 nodes: 57.9 tokens/s")
     assert lines == ["dllama: provisioning", "dllama: tiny on 2 nodes: 57.9 tokens/s"]
+
+
+def test_shared_cores_are_told_where_nodes_outnumber_them() -> None:
+    *_, note = summary_lines(_run(GOOD, FAILED, n_cores=2))
+    assert note.startswith("note: up to 4 threads shared the 2 cores of one machine: more nodes")
+    assert not any("shared" in line for line in summary_lines(_run(GOOD, FAILED, n_cores=4)))
