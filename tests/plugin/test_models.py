@@ -10,12 +10,15 @@ from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.config import SETTINGS, ConfigError, LabConfig
 from pytest_dllama.option_values import parse_models
 
+# Options whose field has another name, or another type than their text.
+NOT_FIELDS = ("models", "report", "thresholds", "request-timeout", "nodes", "hosts")
+
 
 def _config(**changes) -> LabConfig:
     values = {
         setting.name.replace("-", "_"): setting.parse(setting.default)
         for setting in SETTINGS
-        if setting.name not in ("models", "report", "thresholds", "request-timeout", "nodes")
+        if setting.name not in NOT_FIELDS
     }
     others = {
         "node_counts": (2,),
