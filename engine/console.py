@@ -133,13 +133,17 @@ def speed_line(n_tokens: int, duration_ns: int) -> str:
 
 
 def summary_lines(tally: Tally, n_batches: int, request_ns: int) -> list[str]:
-    """Evaluation, Prediction and the fork's Timing; TTFT counts from before tokenizing."""
+    """Evaluation, Prediction and the fork's Timing.
+
+    TTFT and the total count from before tokenizing, as the figures of the events do.
+    """
     prefill_ms, decode_ms = tally.eval_ns / 1e6, tally.pred_ns / 1e6
     chunks = tally.n_eval_chunks
     average = tally.n_eval_tokens / chunks if chunks else math.nan
-    ttft_ms = math.nan
-    if tally.first_token_ns is not None:
+    ttft_ms = total_ms = math.nan
+    if tally.first_token_ns is not None and tally.last_token_ns is not None:
         ttft_ms = (tally.first_token_ns - request_ns) / 1e6
+        total_ms = (tally.last_token_ns - request_ns) / 1e6
     return [
         "",
         "Evaluation",
@@ -154,7 +158,7 @@ def summary_lines(tally: Tally, n_batches: int, request_ns: int) -> list[str]:
         f"  prefillMs: {prefill_ms:3.2f}",
         f"     ttftMs: {ttft_ms:3.2f}",
         f"   decodeMs: {decode_ms:3.2f}",
-        f"    totalMs: {prefill_ms + decode_ms:3.2f}",
+        f"    totalMs: {total_ms:3.2f}",
     ]
 
 
