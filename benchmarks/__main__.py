@@ -29,9 +29,9 @@ def main() -> None:
         rows += model_rows(model, options.threads, options.rounds, options.llama_cpp)
         if options.nodes:
             rows += node_rows(model, options.nodes, options.node_rounds)
+        if options.markdown:  # shape by shape: a run that is stopped leaves what it has
+            options.markdown.write_text(f"{_machine(options)}\n\n{as_markdown(rows)}\n")
     print(as_text(rows))
-    if options.markdown:
-        options.markdown.write_text(f"{_machine(options)}\n\n{as_markdown(rows)}\n")
 
 
 def _parser() -> argparse.ArgumentParser:

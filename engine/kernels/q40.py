@@ -190,7 +190,7 @@ TILES: dict[str, dict[int, tuple[int, ...]]] = {
     "neon": {1: (4, 1)},
     "generic": {1: (4, 1)},
 }
-_AHEAD_BYTES = 4096  # how far the weights are fetched ahead; measured, see docs/kernels.md
+_AHEAD_BYTES = 6144  # how far the weights are fetched ahead; measured, see docs/kernels.md
 
 
 def _load(builder: Builder, pointer: Value, kind: ir.Type) -> Value:

@@ -10,7 +10,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 _VECTOR = ir.VectorType(ir.IntType(64), 8)
-_AHEAD_BYTES = 4096  # as the products fetch their weights
+_AHEAD_BYTES = 6144  # as the products fetch their weights
 
 
 def _xor_words(typingctx: Any, words: Any, n: Any) -> Any:
