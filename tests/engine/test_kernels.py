@@ -47,6 +47,7 @@ def test_every_finite_half_converts_both_ways() -> None:
     assert [int(bits.f32_to_f16(np.float32(x))) for x in expected[::97]] == halves[::97].tolist()
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.floats(width=32, allow_nan=False, allow_infinity=False))
 def test_f32_to_f16_rounds_as_numpy_does(value: float) -> None:
     with np.errstate(over="ignore"):
@@ -54,16 +55,34 @@ def test_f32_to_f16_rounds_as_numpy_does(value: float) -> None:
     assert int(bits.f32_to_f16(np.float32(value))) == expected
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.floats(-88, 88, width=32))
 def test_fast_exp_is_within_its_stated_error(x: float) -> None:
     assert float(exponential.fast_exp(np.float32(x))) == pytest.approx(np.exp(x), rel=7e-5)
 
 
+@settings(deadline=None)  # the first call compiles
 @given(st.integers(0, 100), st.integers(0, 10))
 def test_dot_of_any_length(n: int, seed: int) -> None:
     a, b = random_floats(seed, n), random_floats(seed + 1, n)
     exact = a.astype(np.float64) @ b.astype(np.float64)
     assert lanes.dot(a, b) == pytest.approx(exact, abs=1e-5 * max(1, n))
+
+
+@settings(deadline=None, max_examples=30)
+@given(st.integers(1, 13), st.sampled_from([5, 8, 24, 64, 72, 128]), st.integers(0, 99))
+def test_rows_against_a_vector(n: int, width: int, seed: int) -> None:
+    """Products to the bit as `dot`; the weighted sum and the maximum as numpy's."""
+    rows, vector, weights = (
+        random_floats(seed + i, *s) for i, s in enumerate(((n, width), (width,), (n,)))
+    )
+    out = np.empty(n, np.float32)
+    lanes.dots(vector, rows, out)
+    assert out.tolist() == [lanes.dot(vector, row) for row in rows]
+    mixed = np.zeros(width, np.float32)
+    lanes.add_weighted(weights, rows, mixed)
+    assert np.allclose(mixed, weights.astype(np.float64) @ rows, atol=1e-5)
+    assert lanes.largest(vector) == vector.max()
 
 
 # -- Q80 ---------------------------------------------------------------------------------------
