@@ -17,7 +17,7 @@ help:  ## This list
 
 bench: $(VENV)/.installed  ## Measure the shipped models on 2, 4 and 8 local nodes, write report/
 	$(BIN)/pytest suites/ --nodes $(NODES) --models $(MODELS) --report $(REPORT) \
-	  --thresholds suites/thresholds.toml $(BENCH_ARGS)
+	  --thresholds suites/thresholds.toml --benchmark-columns=min,median,max $(BENCH_ARGS)
 
 test: lint types  ## Lint, types and all tests
 	$(BIN)/pytest $(TEST_ARGS)
