@@ -18,7 +18,7 @@ Port {port}
 ListenAddress {address}
 HostKey {folder}/host_key
 PidFile {folder}/sshd.pid
-AuthorizedKeysFile {keys}/id.pub
+AuthorizedKeysFile {keys}/id.pub {folder}/home/.ssh/authorized_keys
 StrictModes no
 UsePAM no
 PasswordAuthentication no
@@ -126,7 +126,14 @@ class Sshd:
             for process in sessions:
                 with contextlib.suppress(psutil.NoSuchProcess):
                     process.kill()
-            psutil.wait_procs(sessions, 10)
+            self._await_silence()
+
+    def _await_silence(self) -> None:
+        """Until nobody takes connections: a child that is ending may still hold the port."""
+        with contextlib.suppress(OSError):
+            for _ in range(100):
+                socket.create_connection((self.address, self.port), 0.2).close()
+                time.sleep(0.05)
 
     def entry(self, name: str, **more: object) -> str:
         """This server as a `[[host]]` table."""

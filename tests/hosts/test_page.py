@@ -1,0 +1,129 @@
+"""docs/raspberry-pi.md: each of its commands, in its order, against SSH servers of our own."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_dllama.remote.inventory import load_inventory
+from tests.hosts import sshd
+from tests.plugin.real_runs import ROOT
+
+PAGE = (ROOT / "docs" / "raspberry-pi.md").read_text(encoding="utf-8")
+ADDRESSES = [f"192.168.0.{n}" for n in (11, 12, 13, 14)]
+SHORT = "--steps 16 --repeats 1 --warmup 0 -p no:cacheprovider"
+
+
+def _blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+COMMANDS = [line for block in _blocks("sh") for line in block.splitlines()]
+
+
+class Laptop:
+    """A home whose ssh_config leads the page's addresses to our servers."""
+
+    def __init__(self, folder: Path, servers: list[sshd.Sshd], python: str) -> None:
+        self.home = folder / "home"
+        (self.home / ".ssh").mkdir(parents=True, mode=0o700)
+        (self.home / "bin").mkdir()
+        config = self.home / ".ssh" / "config"
+        config.write_text("".join(map(_alias, ADDRESSES, servers)))
+        for program in ("ssh", "ssh-copy-id"):  # OpenSSH looks for its files in the user's own home
+            file = self.home / "bin" / program
+            option = f"-F {config}" if program == "ssh" else ""
+            file.write_text(f'#!/bin/sh\nexec {sshd.find(program)} {option} "$@"\n')
+            file.chmod(0o755)
+        self.work = folder / "work"
+        self.work.mkdir()
+        (self.work / "suites").symlink_to(ROOT / "suites")
+        self.python = python
+
+    def run(self, command: str) -> subprocess.CompletedProcess[str]:
+        path = f"{self.home / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
+        return subprocess.run(
+            ["bash", "-c", command.replace("pi@", f"{getpass.getuser()}@")],
+            cwd=self.work,
+            env={**os.environ, "HOME": str(self.home), "PATH": path, "PYTEST_ADDOPTS": SHORT},
+            capture_output=True,
+            text=True,
+        )
+
+    def fit_to_this_machine(self) -> None:
+        """One thread a node, and this Python: its environment is there already."""
+        file = self.work / "hosts.toml"
+        text = file.read_text()
+        assert "nthreads = 4" in text
+        file.write_text(text.replace("nthreads = 4", f'nthreads = 1\npython = "{self.python}"\n#'))
+
+
+def _alias(address: str, server: sshd.Sshd) -> str:
+    return (
+        f"Host {address}\n  HostName {server.address}\n  Port {server.port}\n"
+        f"  IdentityFile {server.keys / 'id'}\n  StrictHostKeyChecking accept-new\n"
+        f"  UserKnownHostsFile {server.folder / 'known'}\n"
+    )
+
+
+@pytest.fixture(scope="module")
+def laptop(boards, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("page")
+    servers = [sshd.Sshd(folder / f"pi{n}", folder) for n in range(1, 5)]
+    for server in servers:
+        share = server.home / ".local" / "share"
+        share.mkdir(parents=True)
+        (share / "pytest-dllama").symlink_to(boards.folder)
+        server.start()
+    yield Laptop(folder, servers, str(Path(sys.executable).resolve()))
+    for server in servers:
+        server.kill()
+
+
+def test_the_page_has_its_commands() -> None:
+    assert len(COMMANDS) == 10
+    assert [line for line in COMMANDS if line.startswith("pytest suites/")]
+
+
+@pytest.mark.parametrize("command", [c for c in COMMANDS if "--all" not in c])
+def test_each_command_in_the_pages_order(laptop: Laptop, command: str) -> None:
+    done = laptop.run(command)
+    assert done.returncode == 0, done.stdout + done.stderr
+    if "hosts init" in command:
+        laptop.fit_to_this_machine()
+    if command.startswith("pytest suites/"):
+        assert (laptop.work / "report" / "report.en.md").stat().st_size > 1000
+        assert (laptop.work / "report" / "report.ko.md").stat().st_size > 1000
+
+
+def test_nothing_runs_at_the_end(boards, laptop: Laptop) -> None:
+    assert sshd.leftovers(boards.folder) == []
+
+
+def test_the_hosts_file_of_the_page_loads(tmp_path) -> None:
+    file = tmp_path / "hosts.toml"
+    (text,) = _blocks("toml")
+    file.write_text(text)
+    inventory = load_inventory(file)
+    assert inventory.has_root
+    assert inventory.hosts[1].labels == ("rack-1",)
+
+
+def test_clean_all_removes_all_that_is_ours(make_sshd, inventory_of, tmp_path) -> None:
+    (command,) = [c for c in COMMANDS if "--all" in c]
+    server = make_sshd()
+    inventory = inventory_of([server])
+    (server.folder / "work" / "models").mkdir(parents=True)
+    (server.folder / "work" / "mine.txt").write_text("keep")
+    words = [*command.split()[1:], "--hosts", str(inventory.file)]
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest_dllama.cli", *words], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert [path.name for path in (server.folder / "work").iterdir()] == ["mine.txt"]
