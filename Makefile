@@ -10,7 +10,7 @@ TEST_ARGS  ?=
 FUZZ_COUNT ?= 100000
 
 .DEFAULT_GOAL := help
-.PHONY: help bench test lint types fuzz train clean
+.PHONY: help bench test test-deps lint types fuzz train clean
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -28,6 +28,12 @@ lint: $(VENV)/.installed-dev  ## ruff: rules and format
 
 types: $(VENV)/.installed-dev  ## mypy --strict
 	$(BIN)/mypy
+
+test-deps:  ## What the tests of hosts need of Debian: an SSH server and ip (root or sudo)
+	@if command -v sshd ip >/dev/null 2>&1 || [ -x /usr/sbin/sshd -a -x /usr/sbin/ip ]; then :; else \
+	  if [ "$$(id -u)" = 0 ]; then as_root=; else as_root="sudo -n"; fi; \
+	  $$as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$as_root \
+	    apt-get install -y -qq --no-install-recommends openssh-server openssh-client iproute2; fi
 
 fuzz: $(VENV)/.installed-dev  ## 100 000 damaged model and tokenizer files: typed errors only
 	$(BIN)/python -W error -m tests.fuzz --mutations $(FUZZ_COUNT)
