@@ -30,13 +30,20 @@ types: $(VENV)/.installed-dev  ## mypy --strict
 	$(BIN)/mypy
 
 test-deps:  ## What the tests of hosts need of Debian: an SSH server and ip (root or sudo)
-	@if command -v sshd ip >/dev/null 2>&1 || [ -x /usr/sbin/sshd -a -x /usr/sbin/ip ]; then :; else \
+	@PATH="$$PATH:/usr/sbin:/sbin"; \
+	if command -v sshd >/dev/null && command -v ssh-keygen >/dev/null && command -v ip >/dev/null; then :; else \
 	  if [ "$$(id -u)" = 0 ]; then as_root=; else as_root="sudo -n"; fi; \
 	  $$as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$as_root \
 	    apt-get install -y -qq --no-install-recommends openssh-server openssh-client iproute2; fi
 
 fuzz: $(VENV)/.installed-dev  ## 100 000 damaged model and tokenizer files: typed errors only
 	$(BIN)/python -W error -m tests.fuzz --mutations $(FUZZ_COUNT)
+
+benchmarks: $(VENV)/.installed  ## Kernels and steps beside the memory roofline and, if installed, llama.cpp
+	$(BIN)/python -m benchmarks
+
+test-arm: $(VENV)/.installed-dev  ## The AArch64 kernels under qemu (Debian's qemu-user, arm64 Python)
+	$(BIN)/python -m benchmarks.arm
 
 train: $(VENV)/.installed  ## Make the shipped model `tiny` again (PyTorch CPU, about half an hour)
 	$(BIN)/pip install --quiet -e '.[train]'

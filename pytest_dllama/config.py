@@ -131,6 +131,11 @@ SETTINGS: tuple[Setting, ...] = (
         str,
     ),
     Setting("hosts-only", "NAME,..", "", "run on these hosts of the file only, in its order", str),
+    Setting(
+        "cooldown", "CELSIUS", "0",
+        "before each measured request, wait until every host of --hosts is this cool; 0: do not",
+        number("--cooldown", positive=False),
+    ),
     Setting("report", "DIR", "report", "folder of the run file, the reports and the logs", str),
     Setting("thresholds", "FILE", "", "TOML file with limits by model and node count", str),
     Setting(
@@ -167,6 +172,7 @@ class LabConfig:
     dllama_args: tuple[str, ...] = ()
     hosts_file: Path | None = None
     hosts_only: tuple[str, ...] = ()
+    cooldown_c: float = 0.0
 
     @classmethod
     def from_pytest(cls, config: pytest.Config) -> LabConfig:
@@ -198,6 +204,7 @@ class LabConfig:
             engine=value["engine"],
             dllama_bin=_program(raw["dllama-bin"]),
             dllama_args=value["dllama-args"],
+            cooldown_c=value["cooldown"],
             hosts_file=hosts.base / hosts.text if hosts.text else None,
             hosts_only=tuple(n.strip() for n in value["hosts-only"].split(",") if n.strip()),
         )

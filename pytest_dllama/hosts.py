@@ -114,6 +114,9 @@ class Hosts(Protocol):
             HostError: one of the first `needed` is not ready; each host's result.
         """
 
+    def cool_down(self, limit_c: float, progress: Stages) -> None:
+        """Wait until all are as cool as that, or do not get any cooler."""
+
     def close(self) -> list[str]:
         """Leave nothing behind; what could not be cleared away, in sentences."""
 
@@ -183,6 +186,9 @@ class LocalHosts:
     ) -> Sequence[Host]:
         """One host for each rank."""
         return [LocalHost()] * nodes
+
+    def cool_down(self, limit_c: float, progress: Stages) -> None:
+        """Nothing: the option is for hosts of a file."""
 
     def close(self) -> list[str]:
         """Nothing is left open."""

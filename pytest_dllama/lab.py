@@ -179,6 +179,8 @@ class Lab:
         engine: Backend | None = None,
     ) -> RequestRun:
         self._progress.stage(f"{key}: {what}")
+        if self.config.cooldown_c > 0:
+            self._hosts.cool_down(self.config.cooldown_c, self._progress)
         self._progress.detail("starting (a machine's first run compiles kernels)")
         return run_request(
             cluster, self._request(model), key.nodes, f"{key.id}.{log}.root", self._on_event, engine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -12,8 +13,11 @@ from pytest_dllama.record import HostRecord, PairRecord
 from pytest_dllama.remote.host_records import host_record, watched
 from pytest_dllama.remote.inventory import Inventory
 from pytest_dllama.remote.link_probe import measure_pairs
-from pytest_dllama.remote.provision import Ready, Report, Wanted, provision_each
+from pytest_dllama.remote.provision import Ready, Report, Wanted, on_each, provision_each
 from pytest_dllama.remote.ssh_host import SshHost
+
+COOLING_S = 900.0
+COOLING_GLANCE_S = 5.0
 
 if TYPE_CHECKING:
     from engine.model_config import ModelConfig
@@ -131,6 +135,24 @@ class RemoteHosts:
         progress.stage(f"{model.name} to {host.name}")
         host.report_upload = progress.bar
         host.place(model)
+
+    def cool_down(self, limit_c: float, progress: Stages) -> None:
+        """Wait until all are as cool as that; a host that stays warmer is told and measured."""
+        until_s = time.monotonic() + COOLING_S
+        who = ""
+        while time.monotonic() < until_s:
+            found, _ = on_each(self.hosts, lambda host: host.ask("sample"))
+            warm = {
+                name: sample["temperature_c"]
+                for name, sample in found.items()
+                if sample["temperature_c"] is not None and sample["temperature_c"] > limit_c
+            }
+            if not warm:
+                return
+            who = ", ".join(f"{name} {degrees:.0f} °C" for name, degrees in warm.items())
+            progress.detail(f"cooling down to {limit_c:g} °C: {who}")
+            time.sleep(COOLING_GLANCE_S)
+        progress.settle(f"warning: still warmer than {limit_c:g} °C after {COOLING_S:g} s: {who}")
 
     def records(self) -> tuple[HostRecord, ...]:
         """The hosts as they were found, and what was seen of them since."""

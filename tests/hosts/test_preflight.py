@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from pytest_dllama.remote import remote_hosts
 from pytest_dllama.remote.agent.facts import facts
 from pytest_dllama.remote.host_records import watched
+from pytest_dllama.remote.inventory import Inventory
 from pytest_dllama.remote.link_probe import rounds
 from pytest_dllama.remote.preflight import decode_throttled, findings
+from pytest_dllama.remote.provision import Wanted
 from pytest_dllama.remote.wheel import engine_wheel
 from pytest_dllama.remote.wheelhouse import download_command
 
@@ -106,3 +111,42 @@ def test_a_wheelhouse_is_for_a_platform(tmp_path) -> None:
     assert "manylinux2014_aarch64" in command
     assert "--only-binary=:all:" in command
     assert any(word.startswith("numba") for word in command)
+
+
+class _Spoken:
+    """What a session tells."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+
+    def stage(self, text: str) -> None:
+        self.texts.append(text)
+
+    detail = settle = stage
+
+    def bar(self, done: float, total: float) -> None:
+        raise AssertionError
+
+
+def test_a_warm_board_is_waited_for(monkeypatch) -> None:
+    degrees = iter([72.0, 66.0, 59.0])
+
+    class Board:
+        """Cools down a little at every look."""
+
+        name = "pi1"
+
+        def ask(self, what: str) -> dict[str, float]:
+            assert what == "sample"
+            return {"temperature_c": next(degrees)}
+
+    monkeypatch.setattr(remote_hosts, "COOLING_GLANCE_S", 0.0)
+    inventory = Inventory(file=Path("hosts.toml"), hosts=())
+    hosts = remote_hosts.RemoteHosts(inventory, Wanted())
+    hosts.hosts = (Board(),)  # type: ignore[assignment]
+    spoken = _Spoken()
+    hosts.cool_down(60.0, spoken)
+    assert spoken.texts == [
+        "cooling down to 60 °C: pi1 72 °C",
+        "cooling down to 60 °C: pi1 66 °C",
+    ]

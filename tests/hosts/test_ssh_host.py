@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import getpass
 import sys
 from pathlib import Path
 
 import pytest
 
-from pytest_dllama.hosts import HostError
+from pytest_dllama.backends import EngineRequest
+from pytest_dllama.backends.embedded import EmbeddedBackend, shipped_model
+from pytest_dllama.cluster import Cluster
+from pytest_dllama.hosts import HostError, LocalHost
 from pytest_dllama.remote.ssh_host import SshHost
+from pytest_dllama.runner import run_request
 from tests.hosts import sshd
 
 
@@ -94,3 +99,32 @@ def test_lines_go_on_after_a_lost_connection(host, pis, tmp_path) -> None:
     assert process.read_line(10) is None
     assert process.wait(10) == 0
     assert process.log_files[0].read_text() == "one\ntwo\n"
+
+
+def test_by_way_of_a_jump_host(make_sshd, inventory_of, tmp_path) -> None:
+    jump, board = make_sshd(), make_sshd()
+    way = f"{getpass.getuser()}@{jump.address}:{jump.port}"
+    inventory = inventory_of([board], jump=way)
+    host = SshHost(inventory.hosts[0], inventory)
+    process = _start(host, tmp_path, "print('far')")
+    assert process.read_line(10) == "far\n"
+    assert len(jump.sessions()) > 0
+    host.close()
+
+
+def test_a_root_on_this_machine_and_a_worker_on_a_board(pis, inventory_of, tmp_path) -> None:
+    inventory = inventory_of(pis[1:2])
+    host = SshHost(inventory.hosts[0], inventory)
+    host.open()
+    cluster = Cluster([LocalHost(), host], EmbeddedBackend(), tmp_path / "logs", 1)
+    try:
+        cluster.ensure(2)
+        files = shipped_model("tiny")
+        assert files
+        request = EngineRequest(*files, "One", 12, 1, "q80", "reduce", 0.0, 1, 60.0)
+        run = run_request(cluster, request, 2, "root", lambda event: None)
+    finally:
+        cluster.stop()
+        host.close()
+    assert [rank.rank for rank in run.trace.ranks] == [0, 1]
+    assert cluster.hosts[1].address == pis[1].address
