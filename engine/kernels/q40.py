@@ -23,6 +23,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from engine.errors import EngineError
 from engine.kernels.cpu import cpu_features
 
 LANES = 8  # rows a group
@@ -45,12 +46,12 @@ def variant() -> str:
     """Which step this host takes, a key of TILES; DLLAMA_KERNELS overrides.
 
     Raises:
-        ValueError: DLLAMA_KERNELS names a variant that does not exist or that the CPU lacks.
+        EngineError: DLLAMA_KERNELS names a variant that does not exist or that the CPU lacks.
     """
     possible = available_variants()
     wanted = os.environ.get("DLLAMA_KERNELS")
     if wanted and wanted not in possible:
-        raise ValueError(
+        raise EngineError(
             f"DLLAMA_KERNELS={wanted}: this CPU can run {', '.join(possible)}; unset it to choose"
         )
     return wanted or possible[0]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from engine.errors import ModelFileError
+from engine.errors import EngineError, ModelFileError
 from engine.kernels import bits, exponential, lanes, layers, q40, quantize
 from engine.linear import Activations, Linear
 from engine.program import Program
@@ -189,7 +189,7 @@ def test_parts_of_rows_are_written_and_nothing_else(which: str) -> None:
 
 def test_a_variant_that_the_cpu_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DLLAMA_KERNELS", "abacus")
-    with pytest.raises(ValueError, match=r"DLLAMA_KERNELS=abacus: this CPU can run .*generic"):
+    with pytest.raises(EngineError, match=r"DLLAMA_KERNELS=abacus: this CPU can run .*generic"):
         q40.variant()
     monkeypatch.setenv("DLLAMA_KERNELS", "generic")
     assert q40.variant() == "generic"
