@@ -56,7 +56,8 @@ def _place_benchmarks(config: pytest.Config, how: str) -> None:
     from pytest_dllama import benchmark_bridge
     from pytest_dllama.environment import fingerprint, probe_environment
 
-    getattr(benchmark_bridge, how)(config, fingerprint(probe_environment(), "local"))
+    kind = "ssh" if config.stash[CONFIG_KEY].hosts_file else "local"
+    getattr(benchmark_bridge, how)(config, fingerprint(probe_environment(), kind))
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

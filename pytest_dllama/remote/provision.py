@@ -88,13 +88,20 @@ def on_each(
     """The same work on all hosts at once: results and faults, by the hosts' names."""
     results: dict[str, T] = {}
     faults: dict[str, HostError] = {}
-    with ThreadPoolExecutor(max(len(hosts), 1)) as pool:
-        futures = {host.name: pool.submit(work, host) for host in hosts}
+    pool = ThreadPoolExecutor(max(len(hosts), 1))
+    futures = {host.name: pool.submit(work, host) for host in hosts}
+    try:
         for name, future in futures.items():
             try:
                 results[name] = future.result()
             except HostError as error:
                 faults[name] = error
+    except BaseException:  # Ctrl-C: nobody waits for an installation to end
+        for host in hosts:
+            host.connection.close()
+        raise
+    finally:
+        pool.shutdown(cancel_futures=True)
     return results, faults
 
 

@@ -186,8 +186,8 @@ class RemoteHosts:
 
     def close(self) -> list[str]:
         """Clear the session's folders away and close the connections."""
-        problems = [host.close() for host in self.hosts]
-        return [problem for problem in problems if problem is not None]
+        problems, _ = on_each(self.hosts, lambda host: host.close())
+        return [problem for problem in problems.values() if problem is not None]
 
 
 class StepBoard:

@@ -242,8 +242,9 @@ class SshHost:
 
     def close(self) -> str | None:
         """Remove what this session left on the host; tells why that could not be."""
+        has_started, self._has_started = self._has_started, False
         try:
-            if self._has_started:
+            if has_started:
                 self.clear(self.session)
         except HostError as error:
             return f"{error}; what runs there ends by itself within {self.lease_s:g} s"
