@@ -63,5 +63,6 @@ def test_requests_one_after_the_other(cluster: Cluster, tmp_path: Path) -> None:
         assert len(run.trace.tokens) == 43
         assert run.command[1:3] == ("inference", "--model")
     (worker,) = cluster.workers(2)
+    cluster.stop()  # its last lines come with its end
     log = worker.process.log_files[0].read_text(encoding="utf-8")
     assert log.count("The root node has connected") == 2
