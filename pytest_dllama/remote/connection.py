@@ -12,7 +12,6 @@ import shlex
 import socket
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,27 +19,14 @@ import paramiko
 from fabric import Config, Connection
 
 from pytest_dllama.hosts import HostError
+from pytest_dllama.remote.channel import CHUNK_BYTES, Channel, ConnectionLost, Finished
 from pytest_dllama.remote.inventory import HostEntry, Inventory
 
 CONNECT_TIMEOUT_S = 10.0
 DEAD_AFTER_S = 15.0  # without an answer of the other side's network
 COMMAND_TIMEOUT_S = 60.0
-_CHUNK = 256 * 1024
 _known_hosts_lock = threading.Lock()
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # our messages say it better
-
-
-class ConnectionLost(HostError):
-    """The connection ended, or the host cannot be reached any more."""
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """A command that has ended."""
-
-    code: int
-    out: bytes
-    err: str
 
 
 class SshConnection:
@@ -165,7 +151,7 @@ class SshConnection:
         channel = self.channel(shlex.join(["sh", "-c", script, "upload", target]))
         try:
             sent = 0
-            while chunk := source.read(_CHUNK):
+            while chunk := source.read(CHUNK_BYTES):
                 channel.send(chunk)
                 sent += len(chunk)
                 report(sent)
@@ -181,66 +167,6 @@ class SshConnection:
         """Close the connection; channels end with it."""
         with self._lock:
             self._drop()
-
-
-class Channel:
-    """A running command: bytes in, bytes out."""
-
-    def __init__(self, channel: Any, where: str) -> None:
-        self._channel = channel
-        self._where = where
-
-    def send(self, data: bytes) -> None:
-        """Write to standard input.
-
-        Raises:
-            ConnectionLost: nobody reads it any more.
-        """
-        try:
-            self._channel.sendall(data)
-        except (OSError, EOFError) as error:
-            reason = str(error) or type(error).__name__
-            raise ConnectionLost(f"{self._where}: connection lost ({reason})") from error
-
-    def lines(self) -> Iterator[bytes]:
-        """Lines of standard output, until it ends for whatever reason."""
-        rest = b""
-        while True:
-            try:
-                data = self._channel.recv(_CHUNK)
-            except (OSError, EOFError):
-                return
-            if not data:
-                return
-            *whole, rest = (rest + data).split(b"\n")
-            yield from whole
-
-    def communicate(
-        self, stdin: bytes | None, timeout_s: float, what: str, lost: str = ""
-    ) -> Finished:
-        """Send input, read all output, wait for the end."""
-        channel = self._channel
-        channel.settimeout(timeout_s)
-        try:
-            if stdin:
-                self.send(stdin)
-            if stdin is not None:
-                channel.shutdown_write()
-            out = channel.makefile("rb").read()
-            err = channel.makefile_stderr("rb").read().decode("utf-8", "replace")
-        except (TimeoutError, OSError) as error:
-            raise ConnectionLost(
-                f"{self._where}: {what}: no answer for {timeout_s:g} s ({lost or error})"
-            ) from error
-        code = channel.recv_exit_status() if channel.exit_status_ready() or not lost else -1
-        if code == -1:
-            raise ConnectionLost(lost or f"{self._where}: connection lost during {what}")
-        return Finished(code, out, err)
-
-    def close(self) -> None:
-        """Let go of it; its standard input ends."""
-        with contextlib.suppress(Exception):
-            self._channel.close()
 
 
 class _StoreKey:

@@ -17,7 +17,8 @@ from typing import Any
 
 from pytest_dllama.hosts import PROGRAM, HostError
 from pytest_dllama.remote.agent_archive import agent_archive
-from pytest_dllama.remote.connection import ConnectionLost, Finished, SshConnection
+from pytest_dllama.remote.channel import ConnectionLost, Finished
+from pytest_dllama.remote.connection import SshConnection
 from pytest_dllama.remote.inventory import HostEntry, Inventory
 from pytest_dllama.remote.ssh_process import SshProcess
 from pytest_dllama.remote.upload import upload_file

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from pytest_dllama.hosts import STOP_GRACE_S, HostError, tail
-from pytest_dllama.remote.connection import Channel, ConnectionLost
+from pytest_dllama.remote.channel import Channel, ConnectionLost
 
 if TYPE_CHECKING:
     from pytest_dllama.remote.ssh_host import SshHost
