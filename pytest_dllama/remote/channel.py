@@ -64,10 +64,11 @@ class Channel:
         channel = self._channel
         channel.settimeout(timeout_s)
         try:
-            if stdin:
-                self.send(stdin)
-            if stdin is not None:
-                channel.shutdown_write()
+            with contextlib.suppress(ConnectionLost, OSError):  # it may end without reading all
+                if stdin:
+                    self.send(stdin)
+                if stdin is not None:
+                    channel.shutdown_write()
             out = channel.makefile("rb").read()
             err = channel.makefile_stderr("rb").read().decode("utf-8", "replace")
         except (TimeoutError, OSError) as error:

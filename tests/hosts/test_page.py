@@ -30,7 +30,7 @@ COMMANDS = [line for block in _blocks("sh") for line in block.splitlines()]
 class Laptop:
     """A home whose ssh_config leads the page's addresses to our servers."""
 
-    def __init__(self, folder: Path, servers: list[sshd.Sshd], python: str) -> None:
+    def __init__(self, folder: Path, servers: list[sshd.Sshd], python: str, shared: Path) -> None:
         self.home = folder / "home"
         (self.home / ".ssh").mkdir(parents=True, mode=0o700)
         (self.home / "bin").mkdir()
@@ -44,7 +44,7 @@ class Laptop:
         self.work = folder / "work"
         self.work.mkdir()
         (self.work / "suites").symlink_to(ROOT / "suites")
-        self.python = python
+        self.python, self.folder = python, shared
 
     def run(self, command: str) -> subprocess.CompletedProcess[str]:
         path = f"{self.home / 'bin'}:{Path(sys.executable).parent}:{os.environ['PATH']}"
@@ -61,7 +61,8 @@ class Laptop:
         file = self.work / "hosts.toml"
         text = file.read_text()
         assert "nthreads = 4" in text
-        file.write_text(text.replace("nthreads = 4", f'nthreads = 1\npython = "{self.python}"\n#'))
+        ours = f'nthreads = 1\npython = "{self.python}"\nfolder = "{self.folder}"\n#'
+        file.write_text(text.replace("nthreads = 4", ours))
 
 
 def _alias(address: str, server: sshd.Sshd) -> str:
@@ -77,11 +78,8 @@ def laptop(boards, tmp_path_factory):
     folder = tmp_path_factory.mktemp("page")
     servers = [sshd.Sshd(folder / f"pi{n}", folder) for n in range(1, 5)]
     for server in servers:
-        share = server.home / ".local" / "share"
-        share.mkdir(parents=True)
-        (share / "pytest-dllama").symlink_to(boards.folder)
         server.start()
-    yield Laptop(folder, servers, str(Path(sys.executable).resolve()))
+    yield Laptop(folder, servers, str(Path(sys.executable).resolve()), boards.folder)
     for server in servers:
         server.kill()
 

@@ -11,7 +11,7 @@ from pytest_dllama.config import SETTINGS, ConfigError, LabConfig
 from pytest_dllama.option_values import parse_models
 
 # Options whose field has another name, or another type than their text.
-NOT_FIELDS = ("models", "report", "thresholds", "request-timeout", "nodes", "hosts")
+NOT_FIELDS = ("models", "report", "thresholds", "request-timeout", "nodes", "cooldown", "hosts")
 
 
 def _config(**changes) -> LabConfig:
