@@ -102,7 +102,9 @@ def start(folder: Path, name: str, *arguments: object, **more: str) -> Node:
 
 
 def start_worker(folder: Path, name: str, *arguments: object, **more: str) -> Node:
-    """Start a worker on a free port."""
+    """Start a worker on a free port, which does not outlive a test run that is killed."""
+    if "--exit-with-parent" not in arguments:
+        arguments = ("--exit-with-parent", os.getpid(), *arguments)
     return start(folder, name, "worker", "--port", 0, *arguments, **more)
 
 
