@@ -207,9 +207,11 @@ class Root:
         try:
             weights = self._hand_out()
             self._build(weights)
+            self._await_all("loaded")
         except MemoryError as error:
             raise InsufficientMemoryError(f"the root is out of memory: {error}") from None
-        self._await_all("loaded")
+        except ModelFileError as error:  # of this rank or of a worker: neither knows the file
+            raise ModelFileError(f"{self.model.path}: {error}") from None
         self._memory.sample()
         links = self._connected()
         links.take_trace()

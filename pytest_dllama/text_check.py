@@ -19,22 +19,22 @@ def compare_text(
     has_logits = bool(oracle.token_ids)
     whose = "our own engine's one-node run" if has_logits else "the one-node run"
     if oracle.text == cell.text:
-        return _record(oracle, cell, "identical", f"compared by the printed text with {whose}")
+        return compared(oracle, cell, "identical", f"compared by the printed text with {whose}")
     said, expected = cell.request.n_input_tokens, oracle.request.n_input_tokens
     if said != expected:
         note = f"the prompt became {said} tokens and {expected} in {whose}"
-        return _record(oracle, cell, "different", note)
+        return compared(oracle, cell, "different", note)
     if len(oracle.pieces) != len(cell.pieces):
         note = f"{len(cell.pieces)} output tokens and {len(oracle.pieces)} in {whose}"
-        return _record(oracle, cell, "different", note)
+        return compared(oracle, cell, "different", note)
     at = next(i for i, (a, b) in enumerate(zip(oracle.pieces, cell.pieces, strict=True)) if a != b)
     what = f"output token {at + 1} is {cell.pieces[at]!r}, in {whose} {oracle.pieces[at]!r}"
     if temperature > 0:
         note = f"{what}; sampled at temperature {temperature:g}, so nothing is proven"
-        return _record(oracle, cell, "unchecked", note)
+        return compared(oracle, cell, "unchecked", note)
     if not has_logits:
         note = f"{what}; without logits a near tie cannot be told from a fault: nothing is proven"
-        return _record(oracle, cell, "unchecked", note)
+        return compared(oracle, cell, "unchecked", note)
     return _judged(oracle, cell, at, what, buffer_float_type)
 
 
@@ -56,21 +56,22 @@ def _judged(oracle: Trace, cell: Trace, at: int, what: str, buffer_float_type: s
     )
     verdict = "a near tie: " if is_tie else ""
     note = f"{what}; {verdict}margin {margin:.3g}, tolerance {tolerance}"
-    return _record(oracle, cell, "tie" if is_tie else "different", note, parting)
+    return compared(oracle, cell, "tie" if is_tie else "different", note, parting)
 
 
-def _record(
+def compared(
     oracle: Trace,
     cell: Trace,
     status: OutputStatus,
-    note: str,
-    parting: TokenAlternative | None = None,
+    note: str | None = None,
+    first_difference: TokenAlternative | None = None,
 ) -> OutputRecord:
+    """The record of a comparison, whatever it went by."""
     return OutputRecord(
         text=cell.text,
         token_ids=cell.token_ids,
         status=status,
         oracle_text=oracle.text,
-        first_difference=parting,
+        first_difference=first_difference,
         note=note,
     )

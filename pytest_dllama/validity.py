@@ -14,8 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_dllama.events import Step
-from pytest_dllama.record import OutputRecord, OutputStatus, TokenAlternative
-from pytest_dllama.text_check import compare_text
+from pytest_dllama.record import OutputRecord, TokenAlternative
+from pytest_dllama.text_check import compare_text, compared
 from pytest_dllama.tolerance import Tolerance, measure_tolerance
 from pytest_dllama.traces import Trace
 from pytest_dllama.wire_truth import wire_faults
@@ -44,25 +44,25 @@ def compare_output(
         return compare_text(oracle, cell, buffer_float_type, temperature)
     expected, found = oracle.token_ids, cell.token_ids
     if expected == found:
-        return _compared(oracle, cell, "identical")
+        return compared(oracle, cell, "identical")
     if oracle.request.input_ids != cell.request.input_ids:
         note = "the prompt became other token ids than on one node"
-        return _compared(oracle, cell, "different", note)
+        return compared(oracle, cell, "different", note)
     at = _first_difference(expected, found)
     if at >= min(len(expected), len(found)):
         note = f"{len(found)} output tokens where one node gave {len(expected)}"
-        return _compared(oracle, cell, "different", note)
+        return compared(oracle, cell, "different", note)
     tolerance = measure_tolerance(oracle, cell, at, buffer_float_type, sync_mode)
     parting = _Parting(at, oracle.decode_steps[at], cell.decode_steps[at], tolerance)
     what = parting.in_words()
     if temperature > 0 and sync_mode != "invariant":
         note = f"{what}; sampled at temperature {temperature:g}, so nothing is proven"
-        return _compared(oracle, cell, "unchecked", note, parting.record())
+        return compared(oracle, cell, "unchecked", note, parting.record())
     if parting.is_near_tie():
         note = f"{what}; a near tie: margin {parting.margin():.3g}, tolerance {tolerance}"
-        return _compared(oracle, cell, "tie", note, parting.record())
+        return compared(oracle, cell, "tie", note, parting.record())
     note = f"{what}; margin {parting.margin():.3g}{parting.unknown()}, tolerance {tolerance}"
-    return _compared(oracle, cell, "different", note, parting.record())
+    return compared(oracle, cell, "different", note, parting.record())
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,23 +126,6 @@ class _Parting:
 def _first_difference(expected: Sequence[object], found: Sequence[object]) -> int:
     pairs = zip(expected, found, strict=False)
     return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(expected), len(found)))
-
-
-def _compared(
-    oracle: Trace,
-    cell: Trace,
-    status: OutputStatus,
-    note: str | None = None,
-    first_difference: TokenAlternative | None = None,
-) -> OutputRecord:
-    return OutputRecord(
-        text=cell.text,
-        token_ids=cell.token_ids,
-        status=status,
-        oracle_text=oracle.text,
-        first_difference=first_difference,
-        note=note,
-    )
 
 
 def repeat_faults(traces: Sequence[Trace]) -> list[str]:

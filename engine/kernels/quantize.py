@@ -101,10 +101,3 @@ def unpack_q80_columns(packed: Any, values: Any, scales: Any, first: int) -> Non
             scales[row, start // _BLOCK] = _packed_scale(packed, row, at)
             for i in range(_BLOCK):
                 values[row, start + i] = np.int8(packed[row, at + 2 + i])
-
-
-@njit(cache=True, nogil=True)
-def halves_to_f32(halves: Any, out: Any) -> None:
-    """Half-precision bits uint16 (n,) -> float32 (n,)."""
-    for i in range(out.shape[0]):
-        out[i] = f16_to_f32(halves[i])

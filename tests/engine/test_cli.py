@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from engine.model_file import ModelFile
 from engine.synthetic import write_synthetic
 from tests.engine.processes import (
     GOLDEN,
@@ -460,6 +461,27 @@ def test_compiled_kernels_go_to_the_users_cache(tmp_path: Path) -> None:
     assert folders[0].name.startswith("numba-")
     assert folders[1].is_dir()
     assert folders[1].stat().st_mode & 0o077 == 0
+
+
+@pytest.mark.parametrize("n_workers", [0, 1])
+def test_a_scale_that_is_not_finite_is_told_with_its_file_and_tensor(
+    workers: list[Node], tmp_path: Path, n_workers: int
+) -> None:
+    damaged = tmp_path / "damaged.m"
+    with ModelFile.open(GOLDEN / "llama_q40.m") as model:
+        spec = next(s for s in model.specs if s.name == "block_matmul_w1" and s.layer == 2)
+    data = bytearray((GOLDEN / "llama_q40.m").read_bytes())
+    at = spec.offset + spec.nbytes - 18  # the last row's, so of the last rank
+    data[at : at + 2] = b"\x00\x7c"  # infinity
+    damaged.write_bytes(data)
+    done = run(
+        *("inference", "--model", damaged, "--tokenizer", GOLDEN / "golden.t", "--steps", 9),
+        *("--prompt", "Hello", *(("--workers", workers[0].address) if n_workers else ())),
+    )
+    assert done.returncode == 1
+    assert f"Critical error: {damaged}: " in done.stderr
+    assert "tensor block_matmul_w1, layer 2: holds a scale or value that is not" in done.stderr
+    assert (f"worker 1 at {workers[0].address}" in done.stderr) == bool(n_workers)
 
 
 # -- plan -----------------------------------------------------------------------------------------
