@@ -12,115 +12,139 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from engine.kernels import quantize
+from engine.frames import KINDS, SYNC_LOGITS, SYNC_NODE_SLICES
+from engine.kernels.parts import COLUMNS, FIRST_COLUMN, PART_AT, PART_WIDTH
 from engine.linear import Activations
+from engine.link_table import (
+    NOTHING,
+    RECV_AT,
+    RECV_BYTES,
+    ROUTE_WIDTH,
+    SEND_AT,
+    SEND_BYTES,
+)
+from engine.program import Program, address
 from engine.quants import FloatType, row_bytes
 from engine.sharding import Span
 
-SYNC_SLICES = "SYNC_NODE_SLICES"
-SYNC_LOGITS = "SYNC_LOGITS"
-
 Floats = npt.NDArray[np.float32]
+Table = npt.NDArray[np.int64]
 
 
 class Exchanger(Protocol):
     """The part of `wire.Links` that collectives need."""
 
+    table: Table
+    mesh: Table
+
     def exchange(self, op: str, sends: dict[int, Any], recvs: dict[int, Any]) -> None:
         """Send one buffer to each peer in sends and fill one from each peer in recvs."""
 
+    def settle(self, status: int, routes: Table) -> None:
+        """What an exchange that returned before its end needs."""
 
-class MeshCollective:
-    """All-reduce and all-gather of batches over the links of one rank."""
+    def forget_exchange(self) -> None:
+        """Do not go on with it."""
+
+
+class Mesh:
+    """Writes all-reduces and all-gathers of one rank into its program, and holds their buffers.
+
+    Args:
+        rank: this rank.
+        links: its links, None when it is alone.
+        world_size: number of ranks.
+        buffer_type: what goes over the wire.
+        n_batches: largest batch.
+    """
 
     def __init__(
-        self, rank: int, world_size: int, links: Exchanger | None, buffer_type: FloatType
+        self,
+        rank: int,
+        world_size: int,
+        links: Exchanger | None,
+        buffer_type: FloatType,
+        n_batches: int,
     ) -> None:
         self.rank, self.world_size, self.buffer_type = rank, world_size, buffer_type
-        self._links = links
-        self._stack: npt.NDArray[np.uint8] = np.empty(0, np.uint8)
-        self._stacks: dict[int, npt.NDArray[np.uint8]] = {}  # views of it, by tokens
+        self._is_q80 = buffer_type is FloatType.Q80
+        self._links, self._n_batches = links, n_batches
+        self._routes_at: dict[int, Table] = {}  # by operation
         self._buffers: dict[tuple[int, int], npt.NDArray[np.uint8]] = {}
+        self._tables: dict[tuple[Any, ...], tuple[Table, Table]] = {}
 
-    def all_reduce(self, partial: Floats, x: Floats) -> None:
-        """x (tokens, dim) += the sum over ranks of their partials (tokens, dim), cast."""
-        parts = self._stacked(*x.shape)
-        self._share(partial, list(parts))
-        if self.buffer_type is FloatType.Q80:
-            quantize.add_all_packed_q80(parts, x)
-        else:
-            for values in parts.view(np.float32):
-                x += values
+    def all_reduce(self, program: Program, partial: Floats, x: Floats) -> None:
+        """x (n_batches, dim) += the sum over ranks of their partials (n_batches, dim), cast."""
+        self.all_gather_add(program, partial, x, [Span(0, x.shape[1])] * self.world_size)
 
-    def all_gather_add(self, local: Floats, x: Floats, columns: Sequence[Span]) -> None:
-        """x (tokens, dim) += the ranks' slices, cast; rank r's stands at columns[r]."""
-        for part, span in zip(self._gather(local, columns), columns, strict=True):
-            if span.size:
-                self._add(part, x, span.start)
+    def all_gather_add(
+        self, program: Program, local: Floats, x: Floats, columns: Sequence[Span]
+    ) -> None:
+        """x += the ranks' vectors, cast; rank r's stands at columns[r], which may overlap."""
+        parts = self._share(program, local, columns, 1)
+        program.add_parts(parts, x, self._is_q80)
 
-    def all_gather(self, local: Floats, into: Activations, columns: Sequence[Span]) -> None:
-        """Fill `into` (tokens, n) with the ranks' slices, cast; rank r's stands at columns[r]."""
-        tokens = local.shape[0]
-        for part, span in zip(self._gather(local, columns), columns, strict=True):
-            if span.size == 0:
-                continue
-            if self.buffer_type is FloatType.Q80:
-                quantize.unpack_q80_columns(
-                    part, into.values[:tokens], into.scales[:tokens], span.start
-                )
-            else:
-                into.floats[:tokens, span.start : span.stop] = part.view(np.float32)
-        into.finish(tokens)
+    def all_gather(
+        self,
+        program: Program,
+        local: Floats,
+        into: Activations,
+        columns: Sequence[Span],
+        times: int = 1,
+    ) -> None:
+        """Fill `into` (n_batches * times, n) with the ranks' slices, cast, at their columns."""
+        program.place_parts(self._share(program, local, columns, times), into, times)
 
-    def _add(self, part: npt.NDArray[np.uint8], x: Floats, first: int) -> None:
-        if self.buffer_type is FloatType.Q80:
-            quantize.add_packed_q80_columns(part, x, first)
-        else:
-            values = part.view(np.float32)
-            x[:, first : first + values.shape[1]] += values
+    def settle(self, op: int, status: int) -> None:
+        """Operation `op` returned to Python: see to it if it is an exchange that is under way.
 
-    def _gather(self, local: Floats, columns: Sequence[Span]) -> list[npt.NDArray[np.uint8]]:
-        """Every rank's vectors in the buffer type, uint8 (tokens, bytes), in rank order."""
-        tokens = local.shape[0]
-        parts = [self._buffer(r, tokens, span.size) for r, span in enumerate(columns)]
-        self._share(local, parts)
+        Raises:
+            WireError: of the links.
+        """
+        if self._links is not None and op in self._routes_at:
+            self._links.settle(status, self._routes_at[op])
+
+    def _share(self, program: Program, local: Floats, columns: Sequence[Span], times: int) -> Table:
+        """Cast `local`, send it to all and receive theirs: the table of everyone's parts."""
+        routes, parts = self._tables_for(columns, times)
+        if local.shape[1]:
+            mine = self._buffer(self.rank, local.shape[1], times)
+            program.pack(local, mine, self._is_q80, times)
+        if self._links is not None:
+            self._routes_at[len(program)] = routes
+            kind = KINDS[SYNC_NODE_SLICES]
+            program.exchange(kind, self._links.table, self._links.mesh, routes)
         return parts
 
-    def _share(self, local: Floats, parts: list[npt.NDArray[np.uint8]]) -> None:
-        """Cast `local` into this rank's part, send it to all and receive theirs."""
-        mine = parts[self.rank]
-        if mine.size:
-            if self.buffer_type is FloatType.Q80:
-                quantize.pack_q80(local, mine)
-            else:
-                mine.view(np.float32)[:] = local
-        if self._links is not None and self.world_size > 1:
-            peers = [r for r in range(self.world_size) if r != self.rank]
-            self._links.exchange(
-                SYNC_SLICES,
-                {peer: mine for peer in peers if mine.size},
-                {peer: parts[peer] for peer in peers if parts[peer].size},
-            )
+    def _tables_for(self, columns: Sequence[Span], times: int) -> tuple[Table, Table]:
+        """Routes (world_size, ROUTE_WIDTH) and parts (world_size, PART_WIDTH), shared by layers."""
+        key = (times, *columns)
+        if key not in self._tables:
+            routes = np.zeros((self.world_size, ROUTE_WIDTH), np.int64)
+            parts = np.zeros((self.world_size, PART_WIDTH), np.int64)
+            own_bytes = times * row_bytes(self.buffer_type, columns[self.rank].size)
+            own_at = address(self._buffer(self.rank, columns[self.rank].size, times))
+            for rank, span in enumerate(columns):
+                at = address(self._buffer(rank, span.size, times))
+                n_bytes = times * row_bytes(self.buffer_type, span.size)
+                parts[rank, [PART_AT, FIRST_COLUMN, COLUMNS]] = at, span.start, span.size
+                routes[rank, [SEND_AT, SEND_BYTES]] = own_at, own_bytes or NOTHING
+                routes[rank, [RECV_AT, RECV_BYTES]] = at, n_bytes or NOTHING
+            self._tables[key] = routes, parts
+        return self._tables[key]
 
-    def _stacked(self, tokens: int, n: int) -> npt.NDArray[np.uint8]:
-        """A reused buffer for everyone's whole vectors, uint8 (ranks, tokens, bytes)."""
-        held = self._stacks.get(tokens)
-        if held is None:
-            shape = (self.world_size, tokens, row_bytes(self.buffer_type, n))
-            size = int(np.prod(shape))
-            if self._stack.size < size:
-                self._stack = np.empty(size, np.uint8)
-                self._stacks.clear()
-            held = self._stacks[tokens] = self._stack[:size].reshape(shape)
-        return held
+    def _buffer(self, rank: int, n: int, times: int) -> npt.NDArray[np.uint8]:
+        """One rank's vectors in the buffer type, uint8 (n_batches * times, bytes)."""
+        shape = (self._n_batches * times, row_bytes(self.buffer_type, n))
+        key = (rank, shape[0] * shape[1])
+        if key not in self._buffers:
+            self._buffers[key] = np.zeros(shape, np.uint8)
+        return self._buffers[key]
 
-    def _buffer(self, rank: int, tokens: int, n: int) -> npt.NDArray[np.uint8]:
-        """A reused buffer for one rank's part."""
-        width = row_bytes(self.buffer_type, n)
-        held = self._buffers.get((rank, width))
-        if held is None or held.shape[0] < tokens:
-            held = self._buffers[rank, width] = np.empty((tokens, width), np.uint8)
-        return held[:tokens]
+    @property
+    def nbytes(self) -> int:
+        """Memory it holds."""
+        return sum(buffer.nbytes for buffer in self._buffers.values())
 
 
 def gather_logits(

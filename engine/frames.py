@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
+
+from engine.link_table import HEADER_BYTES
 
 if TYPE_CHECKING:
     import numpy as np
@@ -12,7 +14,7 @@ if TYPE_CHECKING:
     Buffer: TypeAlias = bytes | bytearray | memoryview | np.ndarray[Any, Any]
 
 HEADER = struct.Struct("<IHH")  # payload bytes, kind, sequence
-HEADER_BYTES = HEADER.size
+assert HEADER.size == HEADER_BYTES
 
 SYNC_WITH_ROOT = "SYNC_WITH_ROOT"
 SYNC_NODE_SLICES = "SYNC_NODE_SLICES"
@@ -26,18 +28,3 @@ NAMES = {kind: op for op, kind in KINDS.items()}
 
 # numpy arrays are buffers, but in the types of Python 3.12 only.
 view: Callable[[Buffer], memoryview] = memoryview  # type: ignore[assignment]
-
-
-def rest(buffers: Iterable[Buffer], done: int) -> list[memoryview]:
-    """What of the buffers lies behind the first `done` bytes; empty buffers vanish.
-
-    >>> [bytes(part) for part in rest([b"header", b"", b"payload"], 8)]
-    [b'yload']
-    """
-    left = []
-    for buffer in buffers:
-        size = view(buffer).nbytes
-        if size > done:
-            left.append(view(buffer).cast("B")[done:])
-        done = max(0, done - size)
-    return left

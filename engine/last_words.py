@@ -6,7 +6,8 @@ import json
 
 from engine import errors
 from engine.errors import EngineError, WorkerLost
-from engine.frames import HEADER, HEADER_BYTES, KINDS, LAST_WORDS
+from engine.frames import HEADER, KINDS, LAST_WORDS
+from engine.link_table import HEADER_BYTES
 
 MAX_BYTES = 1 << 16
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
 from typing import Any
 
 import numpy as np
@@ -10,9 +9,8 @@ import numpy.typing as npt
 
 from engine.arena import Arena, padded
 from engine.errors import ModelFileError
-from engine.kernels import ops, packing, q40, quantize
+from engine.kernels import packing, q40, quantize, table
 from engine.quants import Q_BLOCK, FloatType
-from engine.threads import ThreadTeam
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -54,19 +52,12 @@ class Activations:
                 self.values[:tokens], self.scales[:tokens], self.floats[:tokens]
             )
 
-    def taken(self, rows: npt.NDArray[np.intp]) -> Activations:
-        """A copy of some of the rows, as loaded."""
-        part = copy(self)
-        part.values, part.scales = self.values[rows], self.scales[rows]
-        part.sums, part.floats = self.sums[rows], self.floats[rows]
-        return part
-
     def fields(self) -> tuple[int, ...]:
         """How the kernels' operations find it: n, flags and the addresses of its arrays."""
         flags = (
-            ops.IS_Q80 * self.is_q80
-            + ops.NEEDS_SUMS * self._needs_sums
-            + ops.NEEDS_FLOATS * (self.is_q80 and not self.reads_q80)
+            table.IS_Q80 * self.is_q80
+            + table.NEEDS_SUMS * self._needs_sums
+            + table.NEEDS_FLOATS * (self.is_q80 and not self.reads_q80)
         )
         arrays = self.values, self.scales, self.sums, self.floats
         return self.n, flags, *(int(array.ctypes.data) for array in arrays)
@@ -78,12 +69,12 @@ class Activations:
 
 
 _MATMULS: dict[tuple[FloatType, bool], int] = {
-    (FloatType.Q40, True): ops.Q40_Q80,
-    (FloatType.Q80, True): ops.Q80_Q80,
-    (FloatType.Q40, False): ops.Q40_F32,
-    (FloatType.Q80, False): ops.Q80_F32,
-    (FloatType.F16, False): ops.F16_F32,
-    (FloatType.F32, False): ops.F32_F32,
+    (FloatType.Q40, True): table.Q40_Q80,
+    (FloatType.Q80, True): table.Q80_Q80,
+    (FloatType.Q40, False): table.Q40_F32,
+    (FloatType.Q80, False): table.Q80_F32,
+    (FloatType.F16, False): table.F16_F32,
+    (FloatType.F32, False): table.F32_F32,
 }
 _GRAIN = 2 * q40.LANES  # rows; parts of a matrix start at multiples of it
 _CHUNK_BYTES = 1 << 17
@@ -126,32 +117,20 @@ class Linear:
                 "the file is damaged or was converted wrongly: convert the model again"
             )
 
-    def operation(self, x: Activations, out: Floats) -> npt.NDArray[np.int64]:
-        """The product as a row of a table of operations; out (n_batches, rows)."""
-        assert out.flags.c_contiguous
-        addresses = [array.ctypes.data for array in self.packed]
-        row = np.zeros(ops.WIDTH, np.int64)
-        row[: ops.FIRST + 4] = (
-            _MATMULS[self.float_type, x.reads_q80],
-            self.rows,
-            0,
-            self._rows_a_chunk(),
-            addresses[0],
-            addresses[-1],  # the deltas, where there are any
-            self.rows,
-            out.ctypes.data,
-        )
-        row[ops.FIRST + 4 : ops.FIRST + 10] = x.fields()
-        return row
+    def kind(self, x: Activations) -> int:
+        """Which product this is with such inputs."""
+        return _MATMULS[self.float_type, x.reads_q80]
 
-    def _rows_a_chunk(self) -> int:
+    def addresses(self) -> tuple[int, int]:
+        """Where weights and deltas are; both the same where there are no deltas."""
+        first, last = self.packed[0], self.packed[-1]
+        return int(first.ctypes.data), int(last.ctypes.data)
+
+    def rows_a_chunk(self) -> int:
+        """Into how many rows a product is best cut for threads."""
         by_size = _CHUNK_BYTES // max(1, self.nbytes // self.rows)
         rows = max(1, min(by_size, self.rows // _MIN_CHUNKS))
         return -(-rows // _GRAIN) * _GRAIN
-
-    def apply(self, x: Activations, out: Floats, team: ThreadTeam) -> None:
-        """out (tokens, rows) = x W^T."""
-        team.run_one(self.operation(x, out), out.shape[0])
 
     @property
     def nbytes(self) -> int:

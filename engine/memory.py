@@ -40,33 +40,40 @@ def _buffer_bytes(plan: ShardPlan, rank: int, n_batches: int, max_seq_len: int) 
     whole = plan.sync_mode is SyncMode.INVARIANT
     heads, ffn = shard.heads.size * config.head_dim, shard.ffn.size
     slots = config.n_active_experts if config.is_moe else 1
+    holds_all = bool(heads and ffn)
     floats = (
         2 * config.dim
         + (heads + 2 * shard.kv_heads.size * config.head_dim)
         + heads
-        + (2 + slots) * ffn
-        + shard.dim_rows.size
+        + 3 * slots * ffn
+        + (1 if holds_all else 2) * shard.dim_rows.size
         + shard.vocab.size
-        + (config.dim + config.n_experts if config.is_moe else 0)
     )
     activations = (
         _activation_bytes(plan, config.dim)
         + _activation_bytes(plan, config.q_dim if whole else heads)
         + slots * _activation_bytes(plan, config.ff_dim if whole else ffn)
     )
+    if config.is_moe:
+        floats += config.n_experts + slots * shard.dim_rows.size
+        activations += slots * _activation_bytes(plan, config.dim)
     wire = sum(_wire_bytes(plan, peer) for peer in range(plan.world_size))
     rope = 2 * 4 * max_seq_len * (config.head_dim // 2)
-    return n_batches * (4 * floats + activations + wire) + rope
+    addresses = 32 * config.n_layers * config.n_experts
+    return n_batches * (4 * floats + activations + wire) + rope + addresses
 
 
 def _wire_bytes(plan: ShardPlan, rank: int) -> int:
-    """One token's parts from one rank, as the collective keeps them; one buffer for each size."""
+    """One token's parts from one rank, as the mesh keeps them; one buffer for each size."""
     shard, config = plan.ranks[rank], plan.config
+    if plan.world_size == 1:
+        return 0
     if plan.sync_mode is SyncMode.REDUCE:
         return vector_bytes(plan.buffer_type, config.dim)
     slots = config.n_active_experts if config.is_moe else 1
-    return (
-        vector_bytes(plan.buffer_type, shard.dim_rows.size)
-        + vector_bytes(plan.buffer_type, shard.heads.size * config.head_dim)
-        + slots * vector_bytes(plan.buffer_type, shard.ffn.size)
-    )
+    sizes = {
+        vector_bytes(plan.buffer_type, shard.dim_rows.size),
+        vector_bytes(plan.buffer_type, shard.heads.size * config.head_dim),
+        slots * vector_bytes(plan.buffer_type, shard.ffn.size),
+    }
+    return sum(sizes)

@@ -3,45 +3,59 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
 
 from engine.errors import WireError, WorkerLost
-from engine.frames import HEADER, HEADER_BYTES, NAMES, view
-
-if TYPE_CHECKING:
-    from engine.frames import Buffer
+from engine.frames import HEADER, NAMES, view
+from engine.link_table import FD, GOT, RECV_HEADER, RECV_SEQUENCE, SENT, TO_RECV, TO_SEND
 
 _LEFT_UNREAD_BYTES = 1 << 26  # of a dead peer's frames
 
 
 class Peer:
-    """One connected socket and where its two streams of frames stand."""
+    """One connected socket; `link` is its row of the table of links, int64 (LINK_WIDTH,)."""
 
-    __slots__ = (
-        "address", "fd", "got", "incoming", "outgoing", "rank",
-        "recv_header", "recv_sequence", "recvmsg_into", "send_header", "send_sequence",
-        "sendmsg", "sock",
-    )  # fmt: skip
-
-    def __init__(self, rank: int, sock: socket.socket, address: str | None = None) -> None:
-        self.rank, self.sock, self.fd = rank, sock, sock.fileno()
+    def __init__(
+        self,
+        rank: int,
+        sock: socket.socket,
+        link: npt.NDArray[np.int64],
+        address: str | None = None,
+    ) -> None:
+        self.rank, self.sock, self.link = rank, sock, link
         self.address = address or _address_of(sock)
-        self.sendmsg: Callable[[Any], int] = sock.sendmsg
-        self.recvmsg_into: Callable[[Any], tuple[int, Any, int, Any]] = sock.recvmsg_into
-        self.send_header, self.recv_header = bytearray(HEADER_BYTES), bytearray(HEADER_BYTES)
-        self.send_sequence = self.recv_sequence = 0
-        self.outgoing: list[memoryview] = []  # what the kernel did not take at once
-        self.incoming: Buffer = b""
-        self.got = 0  # bytes of the frame being received, header included
-
+        link[FD] = sock.fileno()
         _prepare(sock)
 
     @property
     def unsent_bytes(self) -> int:
         """What the kernel has not taken yet of the frame being sent."""
-        return sum(part.nbytes for part in self.outgoing)
+        return int(self.link[TO_SEND] - self.link[SENT])
+
+    @property
+    def got(self) -> int:
+        """Bytes of the frame being received, header included; 0 once it is whole."""
+        return int(self.link[GOT]) if self.unread_bytes else 0
+
+    @property
+    def unread_bytes(self) -> int:
+        """What has not come yet of the frame being received."""
+        return int(self.link[TO_RECV] - self.link[GOT])
+
+    @property
+    def can_begin(self) -> bool:
+        """Whether a new frame may follow what was sent so far."""
+        return self.unsent_bytes == 0 or self.link[SENT] == 0
+
+    @property
+    def recv_header(self) -> memoryview:
+        """The header being received, or received last; it can be written to."""
+        return view(self.link[RECV_HEADER : RECV_HEADER + 1].view(np.uint8))
 
     def drain(self) -> bytes:
         """All that a dead peer's socket still holds."""
@@ -70,8 +84,7 @@ def lost_peer(peer: Peer, op: str, error: OSError | None) -> WorkerLost:
 def late_peers(late: Sequence[Peer], op: str, timeout_s: float) -> WorkerLost:
     """Peers of which nothing moved before the deadline."""
     what = ", ".join(
-        f"{peer} ({peer.unsent_bytes} bytes unsent, "
-        f"{HEADER_BYTES + view(peer.incoming).nbytes - peer.got} to receive)"
+        f"{peer} ({peer.unsent_bytes} bytes unsent, {peer.unread_bytes} to receive)"
         for peer in late
     )
     return WorkerLost(
@@ -85,7 +98,7 @@ def strange_frame(peer: Peer, size: int, kind: int, *, at_most: bool) -> WireErr
     """A frame of another kind, number or length than the one that is due."""
     got_size, got_kind, got_sequence = HEADER.unpack(peer.recv_header)
     return WireError(
-        f"{peer} broke the protocol: expected {NAMES[kind]} number {peer.recv_sequence} of "
+        f"{peer} broke the protocol: expected {NAMES[kind]} number {peer.link[RECV_SEQUENCE]} of "
         f"{'at most ' if at_most else ''}{size} bytes, found "
         f"{NAMES.get(got_kind, f'unknown kind {got_kind}')} number {got_sequence} of "
         f"{got_size} bytes. Do all nodes run the same version?"
@@ -105,7 +118,7 @@ def _prepare(sock: socket.socket) -> None:
 
 def _address_of(sock: socket.socket) -> str:
     try:
-        name = sock.getpeername()
+        name: Any = sock.getpeername()
     except OSError:
         return "a closed socket"
     return f"{name[0]}:{name[1]}" if isinstance(name, tuple) else "a local socket"

@@ -1,16 +1,17 @@
-"""Writes the rows of a table of operations (`kernels.ops`) from arrays, matrices and activations.
+"""Writes the rows of a table of operations (`kernels.table`) from arrays and matrices.
 
 Every address is of an array that its owner (the transformer) keeps for as long as the table.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from engine.kernels import ops
+from engine.kernels import table
 from engine.linear import Activations, Linear
 
 Floats = npt.NDArray[np.float32]
@@ -24,15 +25,38 @@ def address(array: npt.NDArray[Any]) -> int:
 
 
 def _pieces(n: int) -> int:
-    return -(-n // ops.PIECE)
+    return -(-n // table.PIECE)
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Where a router leaves its choice: for `times` experts a token out of n_experts.
+
+    Attributes:
+        experts: int64 (n_batches, times).
+        weights: float32 (n_batches, times).
+        route: int64 (words,), see `kernels.experts`.
+    """
+
+    n_experts: int
+    times: int
+    experts: npt.NDArray[np.int64]
+    weights: Floats
+    route: npt.NDArray[np.int64]
 
 
 class Program:
-    """A growing list of operations."""
+    """A growing list of operations.
 
-    def __init__(self, epsilon: float) -> None:
+    Args:
+        epsilon: of the norms.
+        n_batches: largest batch that will be run.
+    """
+
+    def __init__(self, epsilon: float, n_batches: int) -> None:
         self._rows: list[npt.NDArray[np.int64]] = []
         self._epsilon_bits = int(np.float32(epsilon).view(np.uint32))
+        self._n_batches = n_batches
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -41,34 +65,43 @@ class Program:
         """All operations, int64 (n, WIDTH)."""
         return np.stack(self._rows)
 
-    def _add(self, code: int, items: int, items_a_token: int, grain: int, *fields: int) -> None:
-        row = np.zeros(ops.WIDTH, np.int64)
-        row[: ops.FIRST] = code, items, items_a_token, grain
-        row[ops.FIRST : ops.FIRST + len(fields)] = fields
+    def _add(
+        self, code: int, *fields: int, rows: int = 0, a_row: int = 0, grain: int = 1, times: int = 1
+    ) -> None:
+        """One operation with `rows` items and `a_row` more for each row of the batch."""
+        most = rows + a_row * times * self._n_batches
+        grain = max(grain, -(-most // table.MAX_CHUNKS))
+        row = np.zeros(table.WIDTH, np.int64)
+        row[: table.FIRST] = code, rows, a_row, grain, times
+        row[table.FIRST : table.FIRST + len(fields)] = fields
         self._rows.append(row)
+
+    def _add_pieces(self, code: int, n: int, *fields: int, times: int = 1, grain: int = 0) -> None:
+        self._add(code, *fields, a_row=_pieces(n), grain=grain or _PIECES_A_CHUNK, times=times)
 
     def norm(self, x: Floats, weight: Floats, out: Floats, into: Activations | None) -> None:
         """Out = the norm of x (n_batches, n), row by row; then cast."""
         fields = (address(x), address(weight), x.shape[1], self._epsilon_bits, address(out))
         if into is None:
-            self._add(ops.NORM, 0, 1, 1, *fields)
+            self._add(table.NORM, *fields, a_row=1)
         else:
-            self._add(ops.NORM_LOAD, 0, 1, 1, *fields, *into.fields())
+            self._add(table.NORM_LOAD, *fields, *into.fields(), a_row=1)
 
     def load(self, x: Floats, into: Activations) -> None:
         """Cast x (n_batches, n)."""
-        self._add(ops.LOAD, 0, _pieces(x.shape[1]), _PIECES_A_CHUNK, address(x), *into.fields())
+        self._add_pieces(table.LOAD, x.shape[1], address(x), *into.fields())
 
     def matmul(self, weight: Linear, inputs: Activations, out: Floats) -> None:
         """Out (n_batches, rows) = x W^T."""
-        self._rows.append(weight.operation(inputs, out))
+        fields = (*weight.addresses(), weight.rows, address(out), *inputs.fields())
+        self._add(weight.kind(inputs), *fields, rows=weight.rows, grain=weight.rows_a_chunk())
 
     def head_norms(
         self, qkv: Floats, weight: Floats, head_dim: int, first: int, n_heads: int
     ) -> None:
         """Qwen3's norms of q or k, in place."""
         fields = address(qkv), qkv.shape[1], address(weight), self._epsilon_bits
-        self._add(ops.HEAD_NORMS, 0, 1, 1, *fields, head_dim, first, n_heads)
+        self._add(table.HEAD_NORMS, *fields, head_dim, first, n_heads, a_row=1)
 
     def attention(
         self,
@@ -95,23 +128,105 @@ class Program:
         """
         fields = (address(qkv), qkv.shape[1], address(keys), address(values), *keys.shape, n_heads)
         half = keys.dtype == np.uint16
-        rope, attend = (
-            (ops.ROPE_STORE_F16, ops.ATTEND_F16) if half else (ops.ROPE_STORE_F32, ops.ATTEND_F32)
-        )
-        self._add(rope, 0, 1, 1, *fields, *(address(table) for table in tables), int(falcon))
-        self._add(attend, 0, keys.shape[0], 1, *fields, address(first_head), address(out))
+        rope = table.ROPE_STORE_F16 if half else table.ROPE_STORE_F32
+        attend = table.ATTEND_F16 if half else table.ATTEND_F32
+        self._add(rope, *fields, *(address(part) for part in tables), int(falcon), a_row=1)
+        self._add(attend, *fields, address(first_head), address(out), a_row=keys.shape[0])
 
-    def activate(self, gate_up: Floats, out: Floats, silu: bool, into: Activations | None) -> None:
-        """Out (n_batches, n) = act(gate) * up; then cast."""
+    def activate(
+        self, gate_up: Floats, out: Floats, silu: bool, into: Activations | None, times: int = 1
+    ) -> None:
+        """Out (n_batches * times, n) = act(gate) * up; then cast."""
         n = out.shape[1]
         fields = address(gate_up), address(out), int(silu)
         if into is None:
-            self._add(ops.ACTIVATE, 0, _pieces(n), 1, *fields, n)
+            self._add_pieces(table.ACTIVATE, n, *fields, n, times=times, grain=1)
         else:
-            self._add(ops.ACTIVATE_LOAD, 0, _pieces(n), 1, *fields, *into.fields())
+            after = into.fields()
+            self._add_pieces(table.ACTIVATE_LOAD, n, *fields, *after, times=times, grain=1)
 
     def add_cast(self, partial: Floats, x: Floats, is_q80: bool) -> None:
         """X += partial as it would come from the wire."""
         n = x.shape[1]
-        fields = address(partial), address(x), n, int(is_q80)
-        self._add(ops.ADD_CAST, 0, _pieces(n), _PIECES_A_CHUNK, *fields)
+        self._add_pieces(table.ADD_CAST, n, address(partial), address(x), n, int(is_q80))
+
+    # -- between ranks ------------------------------------------------------------------------
+
+    def pack(self, x: Floats, part: npt.NDArray[np.uint8], is_q80: bool, times: int = 1) -> None:
+        """Cast x (n_batches * times, n) into this rank's part, uint8."""
+        n = x.shape[1]
+        fields = address(x), n, address(part), int(is_q80)
+        self._add_pieces(table.PACK, n, *fields, times=times)
+
+    def exchange(
+        self,
+        kind: int,
+        links: npt.NDArray[np.int64],
+        mesh: npt.NDArray[np.int64],
+        routes: npt.NDArray[np.int64],
+    ) -> None:
+        """Send and receive by the routes (`link_table`)."""
+        fields = kind, address(links), address(mesh), address(routes), len(routes)
+        self._add(table.EXCHANGE, *fields)
+
+    def add_parts(self, parts: npt.NDArray[np.int64], x: Floats, is_q80: bool) -> None:
+        """X += everyone's parts (`kernels.parts`) in rank order."""
+        n = x.shape[1]
+        self._add_pieces(table.ADD_PARTS, n, address(x), n, address(parts), len(parts), int(is_q80))
+
+    def place_parts(self, parts: npt.NDArray[np.int64], into: Activations, times: int = 1) -> None:
+        """Fill activations from everyone's parts."""
+        fields = address(parts), len(parts), *into.fields()
+        self._add_pieces(table.PLACE_PARTS, into.n, *fields, times=times)
+
+    def pause(self) -> None:
+        """A place where the leading thread may return to Python for a moment."""
+        self._add(table.PAUSE)
+
+    # -- a mixture of experts -----------------------------------------------------------------
+
+    def route(self, gate: Floats, mixture: Mixture) -> None:
+        """Pick each token's experts; gate (n_batches, n_experts) is destroyed."""
+        picked = address(mixture.experts), address(mixture.weights), address(mixture.route)
+        self._add(table.ROUTE, address(gate), mixture.n_experts, mixture.times, *picked, rows=1)
+
+    def take(self, mixture: Mixture, inputs: Activations, taken: Activations) -> None:
+        """Copy each token's inputs to the rows of its experts."""
+        fields = address(mixture.route), mixture.n_experts, mixture.times
+        self._add(
+            table.TAKE, *fields, *inputs.fields(), *taken.fields(), a_row=1, times=mixture.times
+        )
+
+    def experts(
+        self,
+        mixture: Mixture,
+        matrices: list[Linear],
+        inputs: Activations,
+        addresses: npt.NDArray[np.int64],
+        out: Floats,
+    ) -> None:
+        """Out (n_batches * times, rows) = each row of the inputs through its expert's matrix.
+
+        Args:
+            mixture: the router's choice.
+            matrices: one for each expert, alike in all but numbers.
+            inputs: by row.
+            addresses: int64 (n_experts, 2), written: where the matrices are.
+            out: float32.
+        """
+        first = matrices[0]
+        addresses[:] = [matrix.addresses() for matrix in matrices]
+        most = table.MAX_CHUNKS // (mixture.times * self._n_batches)
+        grain = max(first.rows_a_chunk(), -(-first.rows // max(1, most)))
+        fields = address(mixture.route), mixture.n_experts, address(addresses), first.kind(inputs)
+        self._add(
+            table.EXPERTS, *fields, first.rows, grain, address(out), *inputs.fields(),
+            a_row=-(-first.rows // grain), times=mixture.times,
+        )  # fmt: skip
+
+    def combine(self, mixture: Mixture, results: Floats, out: Floats) -> None:
+        """Out (n_batches, n) = each token's results (n_batches * times, n), weighted and summed."""
+        n = out.shape[1]
+        fields = address(mixture.route), mixture.n_experts, mixture.times
+        more = address(mixture.weights), address(results), n, address(out)
+        self._add_pieces(table.COMBINE, n, *fields, *more)

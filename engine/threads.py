@@ -7,6 +7,7 @@ is closed. See there for how work is shared and how they sleep.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
@@ -15,7 +16,6 @@ import numpy.typing as npt
 
 from engine.kernels import q40
 from engine.kernels.cache import sources_digest
-from engine.kernels.ops import WIDTH
 from engine.kernels.team import (
     CONTROL_WORDS,
     IDLE,
@@ -25,8 +25,9 @@ from engine.kernels.team import (
     dismiss,
     make_work,
 )
+from engine.link_table import DONE
 
-Table = npt.NDArray[np.int64]  # (operations, ops.WIDTH)
+Table = npt.NDArray[np.int64]  # (operations, table.WIDTH)
 _LINE_BYTES = 64
 
 
@@ -48,7 +49,6 @@ class ThreadTeam:
         self._control = _aligned_words(CONTROL_WORDS)
         self._control[WORD] = IDLE << 48
         self._tables: list[Table] = []  # a late helper may still look at an old one
-        self._single = np.zeros((1, WIDTH), np.int64)
         self._helpers: list[threading.Thread] = []
 
     def install(self, table: Table) -> None:
@@ -56,7 +56,15 @@ class ThreadTeam:
         self._tables.append(table)
         self._control[TABLE], self._control[TABLE_ROWS] = table.ctypes.data, len(table)
 
-    def run(self, first: int, last: int, tokens: int, pos: int = 0, row: int = 0) -> None:
+    def run(
+        self,
+        first: int,
+        last: int,
+        tokens: int,
+        pos: int = 0,
+        row: int = 0,
+        attend: Callable[[int, int], None] = lambda op, status: None,
+    ) -> None:
         """Run operations [first, last) of the table one after another.
 
         Args:
@@ -65,19 +73,15 @@ class ThreadTeam:
             tokens: tokens in the batch.
             pos: position of the first token.
             row: first row of x that a norm reads.
+            attend: called with an operation and its status (`link_table.AGAIN`, ...) when compiled
+                code cannot go on alone, or has not let Python look for signals for a while.
         """
         if len(self._helpers) < self.n_threads - 1:
             self._start()
-        if first < last:
-            self._work(self._control, True, first, last, tokens, pos, row)
-
-    def run_one(self, op: Table, tokens: int) -> None:
-        """Run one operation that is in no table, int64 (WIDTH,)."""
-        table, rows = self._control[TABLE], self._control[TABLE_ROWS]
-        self._single[0] = op
-        self._control[TABLE], self._control[TABLE_ROWS] = self._single.ctypes.data, 1
-        self.run(0, 1, tokens)
-        self._control[TABLE], self._control[TABLE_ROWS] = table, rows
+        while first < last:
+            first, status = self._work(self._control, True, first, last, tokens, pos, row)
+            if status != DONE:
+                attend(first, status)
 
     def _start(self) -> None:
         while len(self._helpers) < self.n_threads - 1:

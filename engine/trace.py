@@ -8,7 +8,20 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from engine.link_table import (
+    NOTHING,
+    RECORD,
+    RECORD_BYTES,
+    RECORD_DURATION_NS,
+    RECORD_KIND,
+    RECORD_START_NS,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
 
 
 class Trace:
@@ -29,6 +42,18 @@ class Trace:
         self.starts_ns.append(start_ns)
         self.durations_ns.append(duration_ns)
         self.bytes.append(n_bytes)
+
+    def add_records(self, records: npt.NDArray[np.int64]) -> None:
+        """Take over operations as compiled code writes them (`link_table.RECORD`)."""
+        if len(records) == 0:
+            return
+        self.kinds.extend(records[:, RECORD_KIND].tolist())
+        self.starts_ns.frombytes(records[:, RECORD_START_NS].tobytes())
+        self.durations_ns.frombytes(records[:, RECORD_DURATION_NS].tobytes())
+        self.bytes.frombytes(records[:, RECORD_BYTES].tobytes())
+        for peer, durations_ns in self.peer_durations_ns.items():
+            column = records[:, RECORD + peer]
+            durations_ns.frombytes(column[column != NOTHING].tobytes())
 
     def add_peer(self, peer: int, duration_ns: int) -> None:
         """Record when, in the present operation, a peer's frames were through."""

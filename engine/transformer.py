@@ -5,20 +5,16 @@ Knows nothing of sockets, tokens or files: float vectors in, a slice of logits o
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-
 import numpy as np
 import numpy.typing as npt
 
-from engine.collectives import Exchanger, MeshCollective
+from engine.collectives import Exchanger, Mesh
 from engine.errors import RequestError
-from engine.kernels import layers
+from engine.kernels.experts import route_words
 from engine.kv_cache import KVCache
 from engine.linear import Activations, Linear
 from engine.model_file import HiddenAct, RopeType
-from engine.moe import Indices, route, slots_by_expert
-from engine.program import Program
+from engine.program import Mixture, Program
 from engine.quants import FloatType
 from engine.rope import rope_tables
 from engine.sharding import ShardPlan, Span, SyncMode
@@ -26,7 +22,6 @@ from engine.threads import ThreadTeam
 from engine.weights import RankWeights
 
 Floats = npt.NDArray[np.float32]
-_Stage = tuple[int, int, Callable[[int], None]]  # operations [first, last), then this, with tokens
 
 
 class Transformer:
@@ -50,13 +45,14 @@ class Transformer:
         self.n_batches = n_batches
         self._weights = weights
         self._team = ThreadTeam(n_threads)
-        self._collective = MeshCollective(rank, plan.world_size, links, plan.buffer_type)
+        self._links = links
+        self._mesh = Mesh(rank, plan.world_size, links, plan.buffer_type, n_batches)
         # Alone, both modes are the same: what a rank would send itself goes no detour.
         self._invariant = plan.sync_mode is SyncMode.INVARIANT and plan.world_size > 1
-        self._epsilon = np.float32(config.norm_epsilon)
         self._allocate(kv_type)
-        self._stages: list[_Stage] = []
-        self._program = Program(config.norm_epsilon)
+        if config.is_moe:
+            self._allocate_mixture()
+        self._program = Program(config.norm_epsilon, n_batches)
         self._compile()
         self._team.install(self._program.table())
 
@@ -77,15 +73,32 @@ class Transformer:
         self._mixed = np.zeros((n, heads * head_dim), np.float32)
         self._gate_up = np.zeros((n, 2 * ffn), np.float32)
         slots = n * (config.n_active_experts if config.is_moe else 1)
+        self._gate_up = np.zeros((slots, 2 * ffn), np.float32)
         self._hidden = np.zeros((slots, ffn), np.float32)
         whole = self._invariant  # wo and w2 read all columns, gathered
         self._mixed_input = Activations(n, config.q_dim if whole else heads * head_dim, *kinds)
         self._hidden_input = Activations(slots, config.ff_dim if whole else ffn, *kinds)
         self._partial = np.zeros((n, shard.dim_rows.size), np.float32)
         self._logits = np.zeros((n, shard.vocab.size), np.float32)
-        if config.is_moe:
-            self._gate_input = Activations(n, config.dim, FloatType.F32, FloatType.F32)
-            self._gate = np.zeros((n, config.n_experts), np.float32)
+        holds_all = heads and ffn
+        self._no_part = np.zeros((0 if holds_all else n, shard.dim_rows.size), np.float32)
+
+    def _allocate_mixture(self) -> None:
+        config, n, k = self.config, self.n_batches, self.config.n_active_experts
+        kinds = self.plan.buffer_type, config.weight_type
+        self._gate = np.zeros((n, config.n_experts), np.float32)
+        self._gate_input = Activations(n, config.dim, FloatType.F32, FloatType.F32)
+        self._gate_input.floats = self._normed
+        self._taken = Activations(n * k, config.dim, *kinds)
+        self._results = np.zeros((n * k, self.shard.dim_rows.size), np.float32)
+        self._mixture = Mixture(
+            config.n_experts,
+            k,
+            np.zeros((n, k), np.int64),
+            np.zeros((n, k), np.float32),
+            np.zeros(route_words(config.n_experts, n * k), np.int64),
+        )
+        self._experts = np.zeros((config.n_layers, 2, config.n_experts, 2), np.int64)
 
     def _heads_by_kv(self, group: int) -> npt.NDArray[np.int64]:
         """int64 (kv_heads + 1,): the first local query head that reads each local K/V head."""
@@ -96,29 +109,22 @@ class Transformer:
     # -- the program --------------------------------------------------------------------------
 
     def _compile(self) -> None:
-        """Write all layers down as operations, with what Python does between them."""
-        first = 0
+        """Write all layers down as operations."""
+        program = self._program
         for layer in range(self.config.n_layers):
-            first = self._compile_attention(layer, first)
+            self._compile_attention(layer)
             if self.config.is_moe:
-                first = self._stage(first, partial(self._mixture, layer))
+                self._compile_mixture(layer)
             else:
-                first = self._compile_feed_forward(layer, first)
-        self._layers_end = len(self._program)
-        if self._layers_end > first:
-            self._stage(first, _nothing)
+                self._compile_feed_forward(layer)
+            program.pause()
+        self._layers_end = len(program)
         weight = self._weights.linear("logits")
         if weight is not None:
-            self._program.norm(self._x, self._weights.norm("final_norm"), self._normed, self._input)
-            self._program.matmul(weight, self._input, self._logits)
+            program.norm(self._x, self._weights.norm("final_norm"), self._normed, self._input)
+            program.matmul(weight, self._input, self._logits)
 
-    def _stage(self, first: int, then: Callable[[int], None]) -> int:
-        """End a stage here; the next one starts where it ends."""
-        last = len(self._program)
-        self._stages.append((first, last, then))
-        return last
-
-    def _compile_attention(self, layer: int, first: int) -> int:
+    def _compile_attention(self, layer: int) -> None:
         weights, shard, program = self._weights, self.shard, self._program
         config, head_dim = self.config, self.config.head_dim
         qkv_weights = weights.linear("qkv", layer)
@@ -147,44 +153,76 @@ class Transformer:
                 config.rope_type is RopeType.FALCON,
                 self._mixed,
             )
-        columns = [rank.heads.scaled(head_dim) for rank in self.plan.ranks]
         weight = weights.linear("wo", layer)
-        return self._compile_projection(self._mixed, self._mixed_input, weight, columns, first)
+        if self._invariant:
+            columns = [rank.heads.scaled(head_dim) for rank in self.plan.ranks]
+            self._mesh.all_gather(program, self._mixed, self._mixed_input, columns)
+        elif weight is not None:
+            program.load(self._mixed, self._mixed_input)
+        if weight is not None:
+            program.matmul(weight, self._mixed_input, self._partial)
+        self._compile_sum(weight is not None)
 
-    def _compile_feed_forward(self, layer: int, first: int) -> int:
+    def _compile_feed_forward(self, layer: int) -> None:
         weights, program = self._weights, self._program
-        w13 = weights.linear("w13", layer)
+        w13, w2 = weights.linear("w13", layer), weights.linear("w2", layer)
         if w13 is not None:
             program.norm(self._x, weights.norm("block_norm_1", layer), self._normed, self._input)
             program.matmul(w13, self._input, self._gate_up)
-            silu = self.config.hidden_act is HiddenAct.SILU
-            into = None if self._invariant else self._hidden_input
-            program.activate(self._gate_up, self._hidden, silu, into)
-        columns = [rank.ffn for rank in self.plan.ranks]
-        weight = weights.linear("w2", layer)
-        return self._compile_projection(self._hidden, self._hidden_input, weight, columns, first)
+            self._compile_activation(1)
+        self._gather_hidden(1)
+        if w2 is not None:
+            program.matmul(w2, self._hidden_input, self._partial)
+        self._compile_sum(w2 is not None)
 
-    def _compile_projection(
-        self,
-        local: Floats,
-        inputs: Activations,
-        weight: Linear | None,
-        columns: list[Span],
-        first: int,
-    ) -> int:
-        """x += W local, with W's columns (REDUCE) or rows (INVARIANT) spread over the ranks."""
-        program = self._program
+    def _compile_activation(self, times: int) -> None:
+        """hidden = act(w1 y) * (w3 y), cast; gathered where w2 reads all of it."""
+        silu = self.config.hidden_act is HiddenAct.SILU
+        into = None if self._invariant else self._hidden_input
+        self._program.activate(self._gate_up, self._hidden, silu, into, times)
+
+    def _compile_mixture(self, layer: int) -> None:
+        """Every token's active experts, summed in the order of their numbers."""
+        weights, program, mixture = self._weights, self._program, self._mixture
+        gate = weights.linear("gate", layer)
+        assert gate is not None  # replicated on every rank
+        program.norm(self._x, weights.norm("block_norm_1", layer), self._normed, self._input)
+        program.matmul(gate, self._gate_input, self._gate)
+        program.route(self._gate, mixture)
+        w13, w2 = self._matrices("w13", layer), self._matrices("w2", layer)
+        if w13:
+            program.take(mixture, self._input, self._taken)
+            addresses = self._experts[layer, 0]
+            program.experts(mixture, w13, self._taken, addresses, self._gate_up)
+            self._compile_activation(mixture.times)
+        self._gather_hidden(mixture.times)
+        if w2:
+            addresses = self._experts[layer, 1]
+            program.experts(mixture, w2, self._hidden_input, addresses, self._results)
+            program.combine(mixture, self._results, self._partial)
+        self._compile_sum(bool(w2))
+
+    def _matrices(self, name: str, layer: int) -> list[Linear]:
+        """All experts' matrices, none where this rank holds no part of them."""
+        found = (self._weights.linear(name, layer, e) for e in range(self.config.n_experts))
+        return [matrix for matrix in found if matrix is not None]
+
+    def _gather_hidden(self, times: int) -> None:
         if self._invariant:
-            first = self._stage(first, partial(self._gather, local, inputs, columns))
-        elif weight is not None and local is self._mixed:
-            program.load(local, inputs)
-        if weight is not None:
-            program.matmul(weight, inputs, self._partial)
+            columns = [rank.ffn for rank in self.plan.ranks]
+            self._mesh.all_gather(self._program, self._hidden, self._hidden_input, columns, times)
+
+    def _compile_sum(self, has_part: bool) -> None:
+        """x += everyone's part, whose rows (INVARIANT) or terms (REDUCE) are spread."""
+        program, part = self._program, self._partial if has_part else self._no_part
         if self.plan.world_size == 1:
             is_q80 = self.plan.buffer_type is FloatType.Q80
-            program.add_cast(self._partial, self._x, is_q80)
-            return first
-        return self._stage(first, partial(self._combine, weight is not None))
+            program.add_cast(part, self._x, is_q80)
+        elif self._invariant:
+            rows = [rank.dim_rows for rank in self.plan.ranks]
+            self._mesh.all_gather_add(program, part, self._x, rows)
+        else:
+            self._mesh.all_reduce(program, part, self._x)
 
     # -- a step -------------------------------------------------------------------------------
 
@@ -209,76 +247,16 @@ class Transformer:
                 f"and a context of {self.max_seq_len}; see --nbatches and --max-seq-len"
             )
         self._x[:tokens] = x
-        run = self._team.run
-        for first, last, then in self._stages:
-            run(first, last, tokens, pos)
-            then(tokens)
-        run(self._layers_end, len(self._program), n_logits, row=tokens - n_logits)
+        run, end = self._team.run, len(self._program)
+        try:
+            run(0, self._layers_end, tokens, pos, attend=self._mesh.settle)
+            run(self._layers_end, end, n_logits, row=tokens - n_logits)
+        except BaseException:
+            if self._links is not None:
+                self._links.forget_exchange()
+            raise
         return self._logits[:n_logits]
-
-    def _gather(self, local: Floats, inputs: Activations, columns: list[Span], n: int) -> None:
-        self._collective.all_gather(local[:n], inputs, columns)
-
-    def _combine(self, has_part: bool, tokens: int) -> None:
-        """x += everyone's part."""
-        part, x = self._partial[:tokens], self._x[:tokens]
-        if not has_part:
-            part[:] = 0.0
-        if self._invariant:
-            rows = [rank.dim_rows for rank in self.plan.ranks]
-            self._collective.all_gather_add(part, x, rows)
-        else:
-            self._collective.all_reduce(part, x)
-
-    def _mixture(self, layer: int, tokens: int) -> None:
-        """A MoE layer: every token's active experts, summed in the order of their indices."""
-        k, normed = self.config.n_active_experts, self._normed[:tokens]
-        layers.rms_norm(
-            self._x[:tokens], self._weights.norm("block_norm_1", layer), self._epsilon, normed
-        )
-        experts, expert_weights = self._route(normed, layer)
-        self._input.load(normed)
-        hidden = self._hidden[: tokens * k]
-        for expert, slots in slots_by_expert(experts):
-            w13 = self._weights.linear("w13", layer, expert)
-            if w13 is not None:
-                part = np.empty((len(slots), hidden.shape[1]), np.float32)
-                self._activate(w13, self._input.taken(slots // k), part)
-                hidden[slots] = part
-        if self._invariant:
-            columns = [rank.ffn for rank in self.plan.ranks]
-            self._collective.all_gather(hidden, self._hidden_input, columns)
-        else:
-            self._hidden_input.load(hidden)
-        total = self._partial[:tokens]
-        total[:] = 0.0
-        scale = expert_weights.reshape(-1, 1)
-        for expert, slots in slots_by_expert(experts):
-            w2 = self._weights.linear("w2", layer, expert)
-            if w2 is not None:
-                part = np.empty((len(slots), w2.rows), np.float32)
-                w2.apply(self._hidden_input.taken(slots), part, self._team)
-                total[slots // k] += scale[slots] * part
-        self._combine(True, tokens)
-
-    def _route(self, normed: Floats, layer: int) -> tuple[Indices, Floats]:
-        gate_weights, gate = self._weights.linear("gate", layer), self._gate[: normed.shape[0]]
-        assert gate_weights is not None  # replicated on every rank
-        self._gate_input.load(normed)
-        gate_weights.apply(self._gate_input, gate, self._team)
-        return route(gate, self.config.n_active_experts)
-
-    def _activate(self, w13: Linear, inputs: Activations, hidden: Floats) -> None:
-        """hidden (rows, local units) = act(w1 y) * (w3 y)."""
-        gate_up = self._gate_up[: hidden.shape[0]]
-        w13.apply(inputs, gate_up, self._team)
-        silu = self.config.hidden_act is HiddenAct.SILU
-        (layers.silu_mul if silu else layers.gelu_mul)(gate_up, hidden)
 
     def close(self) -> None:
         """End the helper threads."""
         self._team.close()
-
-
-def _nothing(tokens: int) -> None:
-    """What follows the last operations."""

@@ -28,6 +28,7 @@ from engine.quants import FloatType
 from engine.sharding import ShardPlan, make_plan, slice_nbytes
 from engine.transformer import Transformer
 from engine.weights import RankWeights
+from engine.wire import SYNC_WITH_ROOT, Links
 
 _DIM = 64
 
@@ -89,6 +90,8 @@ def _run(tiny: ShardPlan, kv_type: FloatType) -> None:
     for pos, tokens in ((0, 2), (2, 1)):
         transformer.forward(np.zeros((tokens, _DIM), np.float32), pos, 1)
     transformer.close()
+    links = Links(0, 1, {})
+    links.exchange(SYNC_WITH_ROOT, {}, {})
 
 
 def _tiny(config: ModelConfig) -> ModelConfig:

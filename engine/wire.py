@@ -8,31 +8,69 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import select
 import socket
 import time
 from array import array
-from collections.abc import Container, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
+from ctypes import string_at
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
 
 from engine import last_words
 from engine.errors import EngineError, WireError, WorkerLost
 from engine.frames import (
     HEADER,
-    HEADER_BYTES,
     KINDS,
     LAST_WORDS,
     LOAD,
+    NAMES,
     OPS,
     SESSION,
     SYNC_LOGITS,
     SYNC_NODE_SLICES,
     SYNC_WITH_ROOT,
-    rest,
     view,
 )
 from engine.handshake import WorkerInfo, probe_worker
+from engine.link_table import (
+    AGAIN,
+    BUSY_NS,
+    DONE,
+    ERRNO,
+    FULL,
+    GOT,
+    HEADER_BYTES,
+    KIND,
+    LINK_WIDTH,
+    LOST,
+    MESH_WORDS,
+    MOVED_NS,
+    NOTHING,
+    OWN,
+    RECEIVED_BYTES,
+    RECEIVED_MESSAGES,
+    RECORD,
+    RECV_AT,
+    RECV_BYTES,
+    RECV_SEQUENCE,
+    ROUTE_WIDTH,
+    SEND_AT,
+    SEND_BYTES,
+    SEND_SEQUENCE,
+    SENT_BYTES,
+    SENT_MESSAGES,
+    TO_RECV,
+    TRACE_AT,
+    TRACE_ROWS,
+    TRACE_USED,
+    TROUBLE,
+    UNDER_WAY,
+)
 from engine.peer import Peer, late_peers, lost_peer, strange_frame
 from engine.trace import LinkTotals, Trace
 
@@ -52,12 +90,17 @@ __all__ = [
     "probe_worker",
 ]
 
-_READABLE = select.POLLIN | select.POLLHUP | select.POLLERR
+_TRACE_ROWS = 1024  # operations between two looks of Python at the trace
 _now_ns = time.perf_counter_ns
+
+Table = npt.NDArray[np.int64]
 
 
 class Links:
     """One rank's connected sockets to its peers.
+
+    Compiled code moves the frames (`kernels.exchange`), called from here or from the midst of a
+    forward pass; the tables that it works on are here, and so is all that can go wrong.
 
     Args:
         rank: this process.
@@ -78,17 +121,18 @@ class Links:
         self.rank = rank
         self.world_size = world_size
         self.timeout_s = timeout_s
+        self.table: Table = np.zeros((world_size, LINK_WIDTH), np.int64)
+        self.mesh: Table = np.zeros(MESH_WORDS + world_size, np.int64)
+        self._routes: Table = np.zeros((world_size, ROUTE_WIDTH), np.int64)
+        self._records: Table = np.zeros((_TRACE_ROWS, RECORD + world_size), np.int64)
+        self.mesh[OWN] = rank
+        self.mesh[TRACE_AT], self.mesh[TRACE_ROWS] = self._records.ctypes.data, _TRACE_ROWS
         addresses = addresses or {}
         self._peers = {
-            peer: Peer(peer, sock, addresses.get(peer)) for peer, sock in sorted(sockets.items())
+            peer: Peer(peer, sock, self.table[peer], addresses.get(peer))
+            for peer, sock in sorted(sockets.items())
         }
-        self._by_fd = {peer.fd: peer for peer in self._peers.values()}
-        self._poll = select.poll()
-        self._op = ""  # what is being exchanged, for messages
-        zeros = [0] * world_size  # indexed by the peer's rank, as all counters are
-        self._sent_bytes, self._recv_bytes = array("q", zeros), array("q", zeros)
-        self._sent_messages, self._recv_messages = array("q", zeros), array("q", zeros)
-        self._busy_ns = array("q", zeros)
+        self._op = ""  # what is being received alone, for messages
         self._trace = Trace(self._peers)
 
     @property
@@ -100,7 +144,7 @@ class Links:
         """Where a peer is, for messages."""
         return self._peers[rank].address
 
-    # -- the hot path -------------------------------------------------------------------------
+    # -- exchanges ----------------------------------------------------------------------------
 
     def exchange(self, op: str, sends: Mapping[int, Buffer], recvs: Mapping[int, Buffer]) -> None:
         """Send one frame to each peer of `sends` and fill each buffer of `recvs`, all at once.
@@ -111,146 +155,50 @@ class Links:
             WorkerLost: a peer closed, failed, or nothing at all moved for `timeout_s`.
             WireError: a peer sent another frame than the expected one.
         """
-        start_ns = _now_ns()
-        self._op = op
-        kind = KINDS[op]
-        n_bytes = 0
-        stuck = False
+        from engine.kernels.exchange import exchange  # late: listening needs no compiler
+
+        routes = self._routes
+        routes[:, SEND_BYTES] = routes[:, RECV_BYTES] = NOTHING
         for rank, payload in sends.items():
-            peer = self._peers[rank]
-            size = view(payload).nbytes
-            n_bytes += size
-            HEADER.pack_into(peer.send_header, 0, size, kind, peer.send_sequence)
-            peer.send_sequence = (peer.send_sequence + 1) & 0xFFFF
-            self._sent_bytes[rank] += size
-            self._sent_messages[rank] += 1
-            try:
-                sent = peer.sendmsg((peer.send_header, payload))
-            except BlockingIOError:
-                sent = 0
-            except OSError as error:
-                raise self._lost(peer, error) from error
-            if sent != size + HEADER_BYTES:
-                peer.outgoing = rest((peer.send_header, payload), sent)
-                stuck = True
+            routes[rank, SEND_AT], routes[rank, SEND_BYTES] = _place(payload)
         for rank, buffer in recvs.items():
-            peer = self._peers[rank]
-            peer.incoming, peer.got = buffer, 0
-            n_bytes += view(buffer).nbytes
-        if stuck:
-            self._pump(kind, sends, recvs, start_ns)
-        elif recvs:
-            self._collect(kind, recvs, start_ns)
-        end_ns = _now_ns()
-        for rank in sends:
-            if rank not in recvs:
-                self._finished(rank, end_ns - start_ns)
-        self._trace.add_op(kind, start_ns, end_ns - start_ns, n_bytes)
-
-    def _collect(self, kind: int, recvs: Mapping[int, Buffer], start_ns: int) -> None:
-        """Receive from every peer, in the order of arrival; all sends are done."""
-        waiting = set(recvs)
-        by_fd, poll = self._by_fd, self._poll
-        for rank in recvs:
-            poll.register(self._peers[rank].fd, select.POLLIN)
+            assert not view(buffer).readonly
+            routes[rank, RECV_AT], routes[rank, RECV_BYTES] = _place(buffer)
         try:
-            while waiting:
-                ready = poll.poll(self._poll_ms())
-                if not ready:
-                    raise self._stalled(waiting, ())
-                for fd, _ in ready:
-                    peer = by_fd[fd]
-                    if self._receive_some(peer, kind):
-                        poll.unregister(fd)
-                        waiting.remove(peer.rank)
-                        self._finished(peer.rank, _now_ns() - start_ns)
+            while (status := exchange(self.table, routes, self.mesh, KINDS[op], 1)) != DONE:
+                self.settle(status, routes)
         except BaseException:
-            self._unregister_all()
+            self.forget_exchange()
             raise
 
-    def _pump(
-        self, kind: int, sends: Mapping[int, Buffer], recvs: Mapping[int, Buffer], start_ns: int
-    ) -> None:
-        """Advance sends and receives together: some peer's socket buffer was full."""
-        receiving = set(recvs)
-        sending = {rank for rank in sends if self._peers[rank].outgoing}
-        try:
-            for rank in receiving | sending:
-                self._watch(rank, rank in receiving, rank in sending)
-            while receiving or sending:
-                ready = self._poll.poll(self._poll_ms())
-                if not ready:
-                    raise self._stalled(receiving, sending)
-                for fd, event in ready:
-                    peer = self._by_fd[fd]
-                    rank = peer.rank
-                    if rank in sending and event & ~select.POLLIN and self._send_some(peer):
-                        sending.remove(rank)
-                    if rank in receiving and event & _READABLE and self._receive_some(peer, kind):
-                        receiving.remove(rank)
-                        self._finished(rank, _now_ns() - start_ns)
-                    self._watch(rank, rank in receiving, rank in sending)
-        except BaseException:
-            self._unregister_all()
-            raise
+    def settle(self, status: int, routes: Table) -> None:
+        """What an exchange that returned before its end needs of Python; it may be called again.
 
-    def _receive_some(self, peer: Peer, kind: int) -> bool:
-        """Take what has arrived of the peer's frame; True once it is whole."""
-        size = view(peer.incoming).nbytes
-        buffers = (peer.recv_header, peer.incoming)
-        try:
-            n = peer.recvmsg_into(rest(buffers, peer.got) if peer.got else buffers)[0]
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            raise self._lost(peer, error) from error
-        if n == 0:
-            raise self._lost(peer, None)
-        peer.got += n
-        if peer.got < HEADER_BYTES:
-            return False
-        if HEADER.unpack(peer.recv_header) != (size, kind, peer.recv_sequence):
-            raise self._unexpected(peer, size, kind)
-        if peer.got != size + HEADER_BYTES:
-            return False
-        self._received(peer, size)
-        return True
-
-    def _received(self, peer: Peer, size: int) -> None:
-        peer.got = 0  # the next frame has not begun
-        peer.recv_sequence = (peer.recv_sequence + 1) & 0xFFFF
-        self._recv_bytes[peer.rank] += size
-        self._recv_messages[peer.rank] += 1
-
-    def _finished(self, rank: int, duration_ns: int) -> None:
-        self._busy_ns[rank] += duration_ns
-        self._trace.add_peer(rank, duration_ns)
-
-    def _send_some(self, peer: Peer) -> bool:
-        """Hand the kernel more of the peer's frame; True once it took all."""
-        try:
-            sent = peer.sendmsg(peer.outgoing)
-        except BlockingIOError:
-            return False
-        except OSError as error:
-            raise self._lost(peer, error) from error
-        peer.outgoing = rest(peer.outgoing, sent)
-        return not peer.outgoing
-
-    def _watch(self, rank: int, receiving: bool, sending: bool) -> None:
-        fd = self._peers[rank].fd
-        if receiving or sending:
-            self._poll.register(
-                fd, (select.POLLIN if receiving else 0) | (select.POLLOUT if sending else 0)
-            )
+        Raises:
+            WorkerLost: a peer closed, failed, or nothing at all moved for `timeout_s`.
+            WireError: a peer sent another frame than the expected one.
+        """
+        if status == AGAIN:
+            idle_ns = _now_ns() - int(self.mesh[MOVED_NS])
+            if self.mesh[UNDER_WAY] and idle_ns > self.timeout_s * 1e9:
+                raise self._stalled()
+        elif status == FULL:
+            self._keep_records()
         else:
-            self._poll.unregister(fd)
+            raise self._failed(status, routes)
 
-    def _unregister_all(self) -> None:
-        self._poll = select.poll()
+    def forget_exchange(self) -> None:
+        """Do not go on with an exchange whose buffers may vanish."""
+        self.mesh[UNDER_WAY] = 0
 
-    def _poll_ms(self) -> float | None:
-        return None if math.isinf(self.timeout_s) else self.timeout_s * 1e3
+    def _failed(self, status: int, routes: Table) -> EngineError:
+        self._op = NAMES[int(self.mesh[KIND])]
+        peer, number = self._peers[int(self.mesh[TROUBLE])], int(self.mesh[ERRNO])
+        if status == LOST:
+            return self._lost(peer, OSError(number, os.strerror(number)) if number else None)
+        read = string_at(int(routes[peer.rank, RECV_AT]), int(peer.link[GOT]) - HEADER_BYTES)
+        size = int(peer.link[TO_RECV]) - HEADER_BYTES
+        return self._unexpected(peer, read, size, int(self.mesh[KIND]))
 
     # -- single frames ------------------------------------------------------------------------
 
@@ -265,22 +213,26 @@ class Links:
         the frame's first byte is idleness and is not recorded.
         """
         self._op = op
-        source = self._peers[peer]
-        source.incoming, source.got = b"", 0
+        source, kind = self._peers[peer], KINDS[op]
+        link = source.link
         limit = view(buffer).nbytes
-        self._fill(source, source.recv_header, 0, timeout_s)
+        link[GOT], link[TO_RECV] = 0, HEADER_BYTES
+        self._fill(source, source.recv_header, timeout_s)
         start_ns = _now_ns()
         size: int
-        size, kind, sequence = HEADER.unpack(source.recv_header)
-        if (kind, sequence) != (KINDS[op], source.recv_sequence) or size > limit:
-            source.got = HEADER_BYTES
-            raise self._unexpected(source, limit, KINDS[op], at_most=True)
+        size, got_kind, sequence = HEADER.unpack(source.recv_header)
+        link[TO_RECV] = HEADER_BYTES + size
+        if (got_kind, sequence) != (kind, link[RECV_SEQUENCE]) or size > limit:
+            raise self._unexpected(source, b"", limit, kind, at_most=True)
         if size:
-            body = view(buffer).cast("B")[:size]
-            self._fill(source, body, HEADER_BYTES, self.timeout_s)
-        self._received(source, size)
+            self._fill(source, view(buffer).cast("B")[:size], self.timeout_s)
         duration_ns = _now_ns() - start_ns
-        self._finished(peer, duration_ns)
+        link[RECV_SEQUENCE] = (link[RECV_SEQUENCE] + 1) & 0xFFFF
+        link[RECEIVED_BYTES] += size
+        link[RECEIVED_MESSAGES] += 1
+        link[BUSY_NS] += duration_ns
+        self._keep_records()
+        self._trace.add_peer(peer, duration_ns)
         self._trace.add_op(kind, start_ns, duration_ns, size)
         return size
 
@@ -303,15 +255,12 @@ class Links:
         except ValueError as error:
             raise WireError(f"{self._peers[peer]} sent {op} that is not JSON: {error}") from error
 
-    def _fill(
-        self, peer: Peer, buffer: bytearray | memoryview, got: int, timeout_s: float | None
-    ) -> None:
-        """Read the whole buffer from one peer, `got` bytes of whose frame have been read."""
-        whole = view(buffer)
+    def _fill(self, peer: Peer, buffer: memoryview, timeout_s: float | None) -> None:
+        """Read the whole buffer from one peer."""
         filled = 0
-        while filled < len(whole):
+        while filled < len(buffer):
             try:
-                n = peer.sock.recv_into(whole[filled:])
+                n = peer.sock.recv_into(buffer[filled:])
             except BlockingIOError:
                 self._wait_readable(peer, timeout_s)
                 continue
@@ -320,35 +269,32 @@ class Links:
             if n == 0:
                 raise self._lost(peer, None)
             filled += n
-            peer.got = got + filled
+            peer.link[GOT] += n
 
     def _wait_readable(self, peer: Peer, timeout_s: float | None) -> None:
-        with self._watching(peer):
-            timeout_ms = None if timeout_s is None or math.isinf(timeout_s) else timeout_s * 1e3
-            if not self._poll.poll(timeout_ms):
-                raise self._stalled({peer.rank}, (), timeout_s)
-
-    @contextmanager
-    def _watching(self, peer: Peer) -> Iterator[None]:
-        self._poll.register(peer.fd, select.POLLIN)
-        try:
-            yield
-        finally:
-            self._poll.unregister(peer.fd)
+        poll = select.poll()
+        poll.register(peer.sock, select.POLLIN)
+        timeout_ms = None if timeout_s is None or math.isinf(timeout_s) else timeout_s * 1e3
+        if not poll.poll(timeout_ms):
+            raise late_peers([peer], self._op, timeout_s or 0.0)
 
     # -- what was counted ---------------------------------------------------------------------
 
     def totals(self) -> LinkTotals:
         """Counters since the links were made; subtract two of them for what lies between."""
-        return LinkTotals(
-            self._sent_bytes[:], self._recv_bytes[:],
-            self._sent_messages[:], self._recv_messages[:], self._busy_ns[:],
-        )  # fmt: skip
+        counters = SENT_BYTES, RECEIVED_BYTES, SENT_MESSAGES, RECEIVED_MESSAGES, BUSY_NS
+        return LinkTotals(*(array("q", self.table[:, field].tobytes()) for field in counters))
 
     def take_trace(self) -> Trace:
         """Every operation since the last call, handed over."""
+        self._keep_records()
         trace, self._trace = self._trace, Trace(self._peers)
         return trace
+
+    def _keep_records(self) -> None:
+        """Make room for what compiled code will record."""
+        self._trace.add_records(self._records[: self.mesh[TRACE_USED]])
+        self.mesh[TRACE_USED] = 0
 
     # -- ends ---------------------------------------------------------------------------------
 
@@ -356,10 +302,11 @@ class Links:
         """Tell every peer why this rank leaves, where a frame can still begin; never blocks."""
         payload = last_words.encode(error)
         for peer in self._peers.values():
-            if not peer.outgoing:
-                header = HEADER.pack(len(payload), KINDS[LAST_WORDS], peer.send_sequence)
+            if peer.can_begin:
+                sequence = int(peer.link[SEND_SEQUENCE])
+                header = HEADER.pack(len(payload), KINDS[LAST_WORDS], sequence)
                 with suppress(OSError):
-                    peer.sendmsg((header, payload))
+                    peer.sock.sendmsg((header, payload))
 
     def close(self) -> None:
         """Close every socket."""
@@ -375,31 +322,33 @@ class Links:
             return last_words.decode(payload, str(peer), peer.rank)
         return lost_peer(peer, self._op, error)
 
-    def _stalled(
-        self, receiving: Container[int], sending: Container[int], timeout_s: float | None = None
-    ) -> WorkerLost:
+    def _stalled(self) -> WorkerLost:
         """Nothing moved before the deadline: name every peer that is waited for."""
-        late = [
-            peer
-            for rank, peer in self._peers.items()
-            if rank in receiving or (rank in sending and peer.outgoing)
-        ]
-        return late_peers(late, self._op, self.timeout_s if timeout_s is None else timeout_s)
+        late = [p for p in self._peers.values() if p.unsent_bytes or p.unread_bytes]
+        return late_peers(late, NAMES[int(self.mesh[KIND])], self.timeout_s)
 
     def _unexpected(
-        self, peer: Peer, size: int, kind: int, *, at_most: bool = False
+        self, peer: Peer, read: bytes, size: int, kind: int, *, at_most: bool = False
     ) -> EngineError:
         """Another frame than the one that is due: last words, or a broken protocol."""
         got_size, got_kind, _ = HEADER.unpack(peer.recv_header)
         if got_kind == KINDS[LAST_WORDS] and got_size <= last_words.MAX_BYTES:
-            return self._hear_out(peer, got_size)
+            return self._hear_out(peer, read, got_size)
         return strange_frame(peer, size, kind, at_most=at_most)
 
-    def _hear_out(self, peer: Peer, size: int) -> EngineError:
+    def _hear_out(self, peer: Peer, read: bytes, size: int) -> EngineError:
         """Read the rest of the last words; what comes counts, be it not all."""
-        read = b"".join(rest((peer.incoming,), 0))[: peer.got - HEADER_BYTES]
         left = bytearray(max(0, size - len(read)))
-        peer.got = HEADER_BYTES  # in mid-frame: a second loss searches nothing
+        # In mid-frame: a second loss searches nothing.
+        peer.link[GOT], peer.link[TO_RECV] = HEADER_BYTES + len(read), HEADER_BYTES + size + 1
         with suppress(WireError):
-            self._fill(peer, left, HEADER_BYTES + len(read), min(1.0, self.timeout_s))
+            self._fill(peer, view(left), min(1.0, self.timeout_s))
         return last_words.decode((read + left)[:size], str(peer), peer.rank)
+
+
+def _place(buffer: Buffer) -> tuple[int, int]:
+    """Address and bytes of a contiguous buffer."""
+    size = view(buffer).nbytes
+    if size == 0:
+        return 0, 0
+    return np.frombuffer(view(buffer).cast("B"), np.uint8).ctypes.data, size

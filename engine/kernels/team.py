@@ -25,19 +25,24 @@ from engine.kernels.atomics import (
     wake_all,
     yield_core,
 )
-from engine.kernels.ops import WIDTH, chunks, run_chunk
+from engine.kernels.clock import now_ns
+from engine.kernels.exchange import exchange
+from engine.kernels.ops import run_chunk
+from engine.kernels.table import CODE, EXCHANGE, FIRST, MAX_CHUNKS, WIDTH, chunks
+from engine.link_table import AGAIN, DONE, LINK_WIDTH, MESH_WORDS, ROUTE_WIDTH
 
 # Fields of the control array, int64 (CONTROL_WORDS,), aligned to 64 bytes; hot ones have a line
 # of their own.
-WORD, DONE, SLEEPERS, STOP = 0, 8, 16, 24
+WORD, ENDED, SLEEPERS, STOP = 0, 8, 16, 24
 TABLE, TABLE_ROWS, LAST, TOKENS, POS, ROW = range(32, 38)
-CONTROL_WORDS = 40
+CLOCK = 40  # two words
+CONTROL_WORDS = 42
 
 IDLE = 0x7FFF  # the operation's number when there is none
-MAX_CHUNKS = 0xFFFF
 _CHUNK, _OP = 32, 48  # bits
 _LOW32 = 0xFFFFFFFF
 _SPINS = 400  # about 20 microseconds
+_STAY_NS = 100_000_000  # before Python looks for signals
 
 
 @njit(nogil=True)
@@ -78,16 +83,18 @@ def _take_chunk(control: Any) -> bool:
     if not compare_and_swap(control, WORD, word, word + (1 << _CHUNK)):
         return True
     run_chunk(table[op], chunk, tokens, control[POS], control[ROW])
-    if add(control, DONE, 1) + 1 == n:
-        store(control, DONE, 0)
+    if add(control, ENDED, 1) + 1 == n:
+        store(control, ENDED, 0)
         _advance(control, table, word)
     return True
 
 
 @njit(nogil=True)
-def _lead(control: Any, first: int, last: int, tokens: int, pos: int, row: int) -> None:
+def _share_out(control: Any, first: int, last: int) -> None:
     """Run operations [first, last) with whoever helps; returns when all are done."""
-    control[LAST], control[TOKENS], control[POS], control[ROW] = last, tokens, pos, row
+    if first == last:
+        return
+    control[LAST] = last
     table = carray(pointer(control[TABLE]), (control[TABLE_ROWS], WIDTH), np.int64)
     _advance(control, table, (load(control, WORD) & _LOW32) | ((first - 1) << _OP))
     spins = 0
@@ -99,6 +106,43 @@ def _lead(control: Any, first: int, last: int, tokens: int, pos: int, row: int) 
             relax()
         else:
             yield_core()  # whoever has the last chunk may be waiting for this core
+
+
+@njit(nogil=True)
+def _exchange(op: Any, tokens: int) -> Any:
+    """kind, links, mesh, routes, world_size: frames to and from all peers."""
+    world_size = op[FIRST + 4]
+    links = carray(pointer(op[FIRST + 1]), (world_size, LINK_WIDTH), np.int64)
+    mesh = carray(pointer(op[FIRST + 2]), (MESH_WORDS + world_size,), np.int64)
+    routes = carray(pointer(op[FIRST + 3]), (world_size, ROUTE_WIDTH), np.int64)
+    return exchange(links, routes, mesh, op[FIRST], tokens)
+
+
+@njit(nogil=True)
+def _lead(control: Any, first: int, last: int, tokens: int, pos: int, row: int) -> Any:
+    """Run operations [first, last), exchanges among them: (where it stopped, why).
+
+    AGAIN is a pause for Python's signals, or an exchange that needs Python's attention.
+    """
+    control[TOKENS], control[POS], control[ROW] = tokens, pos, row
+    table = carray(pointer(control[TABLE]), (control[TABLE_ROWS], WIDTH), np.int64)
+    clock = control.ctypes.data + 8 * CLOCK
+    entered_ns = now_ns(clock)
+    while first < last:
+        stop = first
+        while stop < last and table[stop, CODE] < EXCHANGE:
+            stop += 1
+        _share_out(control, first, stop)
+        first = stop
+        if first < last:
+            if table[first, CODE] == EXCHANGE:
+                status = _exchange(table[first], tokens)
+                if status != DONE:
+                    return first, status
+            first += 1
+            if first < last and now_ns(clock) - entered_ns > _STAY_NS:
+                return first, AGAIN
+    return last, DONE
 
 
 @njit(nogil=True)
@@ -129,13 +173,20 @@ def make_work(variant: str, sources: str) -> Any:
     @njit(nogil=True, cache=True)
     def work(
         control: Any, leads: bool, first: int, last: int, tokens: int, pos: int, row: int
-    ) -> tuple[str, str]:
-        """Lead operations [first, last), or help until the team is dismissed."""
+    ) -> Any:
+        """Lead operations [first, last), or help until the team is dismissed.
+
+        Returns:
+            Where it stopped and why, as plain numbers: making anything else of Python's may run a
+            signal's handler, and an error raised there would be lost.
+        """
+        assert len(variant) + len(sources) > 0
+        stopped, status = last, DONE
         if leads:
-            _lead(control, first, last, tokens, pos, row)
+            stopped, status = _lead(control, first, last, tokens, pos, row)
         else:
             _help_out(control)
-        return variant, sources
+        return stopped, status
 
     return work
 

@@ -209,8 +209,10 @@ def test_linear_of_every_kind_is_a_matrix_product(
     inputs = Activations(8, 96, buffer_type, weight_type)
     inputs.load(x)
     out = np.empty((tokens, 37), np.float32)
-    team = ThreadTeam(n_threads)
-    linear.apply(inputs, out, team)
+    program, team = Program(1e-5, 8), ThreadTeam(n_threads)
+    program.matmul(linear, inputs, out)
+    team.install(program.table())
+    team.run(0, 1, tokens)
     team.close()
     rounded = decode_tensor(quantize_q80(x), FloatType.Q80) if buffer_type is FloatType.Q80 else x
     expected = rounded @ decode_tensor(raw, weight_type).T
@@ -272,7 +274,7 @@ def test_activation_of_huge_gates_stays_finite() -> None:
 def test_a_team_does_every_operation_once_and_in_order(n_threads: int) -> None:
     """x += part, many times over, then x += x: any chunk missed, doubled or early shows."""
     n, tokens = 1100, 5
-    program = Program(1e-5)
+    program = Program(1e-5, 8)
     x, part = np.zeros((8, n), np.float32), random_floats(10, 8, n)
     for _ in range(20):
         program.add_cast(part, x, is_q80=False)
@@ -293,7 +295,7 @@ def test_a_team_does_every_operation_once_and_in_order(n_threads: int) -> None:
 def test_a_team_sleeps_and_wakes_and_ends() -> None:
     team = ThreadTeam(3)
     x, part = np.zeros((1, 4096), np.float32), np.ones((1, 4096), np.float32)
-    program = Program(1e-5)
+    program = Program(1e-5, 8)
     program.add_cast(part, x, is_q80=False)
     table = program.table()
     team.install(table)

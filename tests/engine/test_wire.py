@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 
 from engine import wire
 from engine.errors import InsufficientMemoryError, WireError, WorkerLost
+from engine.link_table import RECV_SEQUENCE, SEND_SEQUENCE
 from engine.wire import HEADER_BYTES, SYNC_LOGITS, SYNC_NODE_SLICES, SYNC_WITH_ROOT, Links
 
 
@@ -192,7 +193,7 @@ def test_another_frame_than_the_expected_is_a_wire_error(
 
 def test_a_skipped_frame_is_noticed_by_its_number(pair: tuple[Links, Links]) -> None:
     left, right = pair
-    left._peers[1].send_sequence = 1
+    left.table[1, SEND_SEQUENCE] = 1
     left.send(SYNC_LOGITS, 1, b"abc")
     with pytest.raises(WireError, match=r"number 0 of 3 bytes, found SYNC_LOGITS number 1"):
         right.exchange(SYNC_LOGITS, {}, {0: bytearray(3)})
@@ -200,7 +201,7 @@ def test_a_skipped_frame_is_noticed_by_its_number(pair: tuple[Links, Links]) -> 
 
 def test_sequence_numbers_wrap(pair: tuple[Links, Links]) -> None:
     left, right = pair
-    left._peers[1].send_sequence = right._peers[0].recv_sequence = 0xFFFF
+    left.table[1, SEND_SEQUENCE] = right.table[0, RECV_SEQUENCE] = 0xFFFF
     for _ in range(3):
         left.send(SYNC_LOGITS, 1, b"abc")
         right.exchange(SYNC_LOGITS, {}, {0: bytearray(3)})

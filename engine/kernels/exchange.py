@@ -1,0 +1,289 @@
+"""Frames to and from all peers at once, over sockets that do not block, without Python.
+
+The tables are those of `engine.link_table`. An exchange that cannot go on returns to Python, which
+handles signals and deadlines and calls again; nothing is lost in between.
+"""
+
+from __future__ import annotations
+
+import errno
+import select
+import sys
+from typing import Any
+
+import numpy as np
+from numba import carray, njit, types  # type: ignore[attr-defined]
+
+from engine.kernels.atomics import pointer, yield_core
+from engine.kernels.clock import now_ns
+from engine.link_table import (
+    AGAIN,
+    BUSY_NS,
+    BYTES,
+    DONE,
+    DURATION_NS,
+    ERRNO,
+    FD,
+    FULL,
+    GOT,
+    HEADER_BYTES,
+    KIND,
+    LINK_WIDTH,
+    LOST,
+    MOVED_NS,
+    NOTHING,
+    OWN,
+    POLLED,
+    RECEIVED_BYTES,
+    RECEIVED_MESSAGES,
+    RECORD,
+    RECORD_BYTES,
+    RECORD_DURATION_NS,
+    RECORD_KIND,
+    RECORD_START_NS,
+    RECV_AT,
+    RECV_BYTES,
+    RECV_HEADER,
+    RECV_SEQUENCE,
+    SCRATCH,
+    SEND_AT,
+    SEND_BYTES,
+    SEND_HEADER,
+    SEND_SEQUENCE,
+    SENT,
+    SENT_BYTES,
+    SENT_MESSAGES,
+    START_NS,
+    STRANGE,
+    TO_RECV,
+    TO_SEND,
+    TRACE_AT,
+    TRACE_ROWS,
+    TRACE_USED,
+    TROUBLE,
+    UNDER_WAY,
+)
+
+_YIELDS = 3  # before sleeping: the peers may be waiting for this very core
+_SLEEP_MS = 100  # at most, before Python looks for signals and at the deadline
+_STAY_NS = 100_000_000  # at most, while frames move all the time
+_CLOSED = 0
+_EAGAIN, _EWOULDBLOCK, _EINTR = errno.EAGAIN, errno.EWOULDBLOCK, errno.EINTR
+_IN, _OUT = np.int64(select.POLLIN) << 32, np.int64(select.POLLOUT) << 32
+
+_call: Any = types.int64(types.int32, types.uintp, types.int32)
+_readv: Any = types.ExternalFunction("readv", _call)
+_writev: Any = types.ExternalFunction("writev", _call)
+_poll: Any = types.ExternalFunction("poll", types.int32(types.uintp, types.uint64, types.int32))
+_errno_at: Any = types.ExternalFunction(
+    "__errno_location" if sys.platform.startswith("linux") else "__error", types.uintp()
+)
+
+
+@njit(inline="always")
+def _errno() -> Any:
+    return carray(pointer(_errno_at()), (1,), np.int32)[0]
+
+
+@njit(inline="always")
+def _buffers(mesh: Any, header_at: int, payload_at: int, size: int, done: int) -> Any:
+    """Describe what of a frame lies behind its first `done` bytes; returns in how many pieces."""
+    if done < HEADER_BYTES:
+        mesh[SCRATCH], mesh[SCRATCH + 1] = header_at + done, HEADER_BYTES - done
+        mesh[SCRATCH + 2], mesh[SCRATCH + 3] = payload_at, size - HEADER_BYTES
+        return np.int32(2)
+    mesh[SCRATCH], mesh[SCRATCH + 1] = payload_at + done - HEADER_BYTES, size - done
+    return np.int32(1)
+
+
+@njit(inline="always")
+def _word_at(table: Any, row: int, field: int) -> Any:
+    return table.ctypes.data + 8 * (row * LINK_WIDTH + field)
+
+
+@njit(nogil=True)
+def _send(links: Any, routes: Any, mesh: Any, rank: int) -> Any:
+    """Hand the kernel more of a frame: bytes it took, 0 if none, or minus the error's number."""
+    link = links[rank]
+    header_at, payload_at = _word_at(links, rank, SEND_HEADER), routes[rank, SEND_AT]
+    pieces = _buffers(mesh, header_at, payload_at, link[TO_SEND], link[SENT])
+    n = _writev(link[FD], mesh.ctypes.data + 8 * SCRATCH, pieces)
+    if n >= 0:
+        link[SENT] += n
+        return n
+    number = _errno()
+    again = number == _EAGAIN or number == _EWOULDBLOCK or number == _EINTR
+    return np.int64(0) if again else np.int64(-number)
+
+
+@njit(nogil=True)
+def _receive(links: Any, routes: Any, mesh: Any, rank: int) -> Any:
+    """Take more of a frame: bytes, 0 if none has come, or minus what went wrong, less one."""
+    link = links[rank]
+    header_at, payload_at = _word_at(links, rank, RECV_HEADER), routes[rank, RECV_AT]
+    pieces = _buffers(mesh, header_at, payload_at, link[TO_RECV], link[GOT])
+    n = _readv(link[FD], mesh.ctypes.data + 8 * SCRATCH, pieces)
+    if n > 0:
+        link[GOT] += n
+        return n
+    if n == 0:
+        return np.int64(-1 - _CLOSED)
+    number = _errno()
+    again = number == _EAGAIN or number == _EWOULDBLOCK or number == _EINTR
+    return np.int64(0) if again else np.int64(-1 - number)
+
+
+@njit(inline="always")
+def _header(payload_bytes: int, kind: int, sequence: int) -> Any:
+    return np.int64(payload_bytes) | np.int64(kind) << 32 | np.int64(sequence) << 48
+
+
+@njit(nogil=True)
+def _begin(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> None:
+    """Number the frames and count what is sent."""
+    start_ns = now_ns(mesh.ctypes.data + 8 * SCRATCH)
+    mesh[KIND], mesh[START_NS], mesh[MOVED_NS] = kind, start_ns, start_ns
+    mesh[UNDER_WAY], mesh[BYTES] = 1, 0
+    for rank in range(links.shape[0]):
+        link = links[rank]
+        link[SENT] = link[TO_SEND] = link[GOT] = link[TO_RECV] = 0
+        link[DURATION_NS] = NOTHING
+        if rank == mesh[OWN]:
+            continue
+        if routes[rank, SEND_BYTES] != NOTHING:
+            size = routes[rank, SEND_BYTES] * items
+            link[TO_SEND] = HEADER_BYTES + size
+            link[SEND_HEADER] = _header(size, kind, link[SEND_SEQUENCE])
+            link[SEND_SEQUENCE] = (link[SEND_SEQUENCE] + 1) & 0xFFFF
+            link[SENT_BYTES] += size
+            link[SENT_MESSAGES] += 1
+            mesh[BYTES] += size
+        if routes[rank, RECV_BYTES] != NOTHING:
+            size = routes[rank, RECV_BYTES] * items
+            link[TO_RECV] = HEADER_BYTES + size
+            mesh[BYTES] += size
+
+
+@njit(nogil=True)
+def _received(link: Any, mesh: Any) -> None:
+    """A peer's frame is whole."""
+    link[RECV_SEQUENCE] = (link[RECV_SEQUENCE] + 1) & 0xFFFF
+    link[RECEIVED_BYTES] += link[TO_RECV] - HEADER_BYTES
+    link[RECEIVED_MESSAGES] += 1
+    link[DURATION_NS] = now_ns(mesh.ctypes.data + 8 * SCRATCH) - mesh[START_NS]
+    link[BUSY_NS] += link[DURATION_NS]
+
+
+@njit(nogil=True)
+def _fails(mesh: Any, rank: int, number: int, status: int) -> Any:
+    mesh[TROUBLE], mesh[ERRNO] = rank, number
+    return status
+
+
+@njit(nogil=True)
+def _advance(links: Any, routes: Any, mesh: Any, rank: int) -> Any:
+    """Move what can be moved to and from one peer: (bytes, status)."""
+    link, moved = links[rank], np.int64(0)
+    if link[SENT] < link[TO_SEND]:
+        moved = _send(links, routes, mesh, rank)
+        if moved < 0:
+            return np.int64(0), _fails(mesh, rank, -moved, LOST)
+    if link[GOT] < link[TO_RECV]:
+        n = _receive(links, routes, mesh, rank)
+        if n < 0:
+            return moved, _fails(mesh, rank, -n - 1, LOST)
+        moved += n
+        expected = _header(link[TO_RECV] - HEADER_BYTES, mesh[KIND], link[RECV_SEQUENCE])
+        if link[GOT] >= HEADER_BYTES and link[RECV_HEADER] != expected:
+            return moved, _fails(mesh, rank, 0, STRANGE)
+        if link[GOT] == link[TO_RECV]:
+            _received(link, mesh)
+    return moved, DONE
+
+
+@njit(inline="always")
+def _pending(link: Any) -> Any:
+    return link[SENT] < link[TO_SEND] or link[GOT] < link[TO_RECV]
+
+
+@njit(nogil=True)
+def _wait(links: Any, mesh: Any) -> Any:
+    """Sleep until some peer is ready; False after a while, or if a signal came."""
+    n = 0
+    for rank in range(links.shape[0]):
+        link = links[rank]
+        if _pending(link):
+            wanted = link[FD]
+            if link[GOT] < link[TO_RECV]:
+                wanted |= _IN
+            if link[SENT] < link[TO_SEND]:
+                wanted |= _OUT
+            mesh[POLLED + n] = wanted
+            n += 1
+    return _poll(mesh.ctypes.data + 8 * POLLED, n, _SLEEP_MS) > 0
+
+
+@njit(nogil=True)
+def _finish(links: Any, mesh: Any) -> None:
+    """Write the exchange into the trace."""
+    world_size = links.shape[0]
+    duration_ns = now_ns(mesh.ctypes.data + 8 * SCRATCH) - mesh[START_NS]
+    rows = carray(pointer(mesh[TRACE_AT]), (mesh[TRACE_ROWS], RECORD + world_size), np.int64)
+    row = rows[mesh[TRACE_USED]]
+    row[RECORD_KIND], row[RECORD_START_NS] = mesh[KIND], mesh[START_NS]
+    row[RECORD_DURATION_NS], row[RECORD_BYTES] = duration_ns, mesh[BYTES]
+    for rank in range(world_size):
+        link = links[rank]
+        if link[TO_SEND] and not link[TO_RECV]:  # only sent to
+            link[DURATION_NS] = duration_ns
+            link[BUSY_NS] += duration_ns
+        row[RECORD + rank] = link[DURATION_NS]
+    mesh[TRACE_USED] += 1
+    mesh[UNDER_WAY] = 0
+
+
+@njit(nogil=True, cache=True)
+def exchange(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> Any:
+    """Send and receive one frame on every link that the routes name, side by side.
+
+    Cannot deadlock, whatever the sizes. Called again after AGAIN or FULL, it goes on.
+
+    Args:
+        links: int64 (world_size, LINK_WIDTH).
+        routes: int64 (world_size, ROUTE_WIDTH); the buffers stay where they are until it is done.
+        mesh: int64 (MESH_WORDS + world_size,).
+        kind: what the frames are.
+        items: by how much the routes' bytes are multiplied: tokens of a batch.
+
+    Returns:
+        DONE, AGAIN, FULL, LOST or STRANGE.
+    """
+    if mesh[UNDER_WAY] == 0:
+        if mesh[TRACE_USED] == mesh[TRACE_ROWS]:
+            return FULL
+        _begin(links, routes, mesh, kind, items)
+    world_size, own, yields = links.shape[0], mesh[OWN], 0
+    entered_ns = now_ns(mesh.ctypes.data + 8 * SCRATCH)
+    while True:
+        pending, moved = False, False
+        for step in range(1, world_size):  # each rank begins with the next: no two with the same
+            rank = (own + step) % world_size
+            if _pending(links[rank]):
+                n, status = _advance(links, routes, mesh, rank)
+                if status != DONE:
+                    return status
+                moved |= n > 0
+                pending |= _pending(links[rank])
+        if not pending:
+            _finish(links, mesh)
+            return DONE
+        if moved:
+            mesh[MOVED_NS] = now_ns(mesh.ctypes.data + 8 * SCRATCH)
+            if mesh[MOVED_NS] - entered_ns > _STAY_NS:
+                return AGAIN
+            yields = 0
+        elif yields < _YIELDS:
+            yields += 1
+            yield_core()
+        elif not _wait(links, mesh):
+            return AGAIN

@@ -1,0 +1,76 @@
+"""The table of operations that a forward pass is: what a row holds, and how its arrays are found.
+
+A row is int64 (WIDTH,): what to do, how it is cut into chunks that any thread may take, and the
+addresses and sizes of its arrays. All arrays are contiguous. What the fields from FIRST on mean is
+written at the function that takes the row apart; `engine.program` writes them.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import carray, njit  # type: ignore[attr-defined]
+
+from engine.kernels import casts
+from engine.kernels.atomics import pointer
+
+WIDTH = 24
+CODE, ITEMS, ITEMS_A_ROW, GRAIN = 0, 1, 2, 3
+TIMES = 4  # rows of the arrays that a token has: more than one behind a mixture's router
+FIRST = 5
+
+NORM_LOAD, LOAD, NORM = 0, 1, 2
+MATMUL = 3  # and following: one for each kind of weights and input
+Q40_Q80, Q80_Q80, Q40_F32, Q80_F32, F16_F32, F32_F32 = range(MATMUL, MATMUL + 6)
+ROPE_STORE_F32, ROPE_STORE_F16, ATTEND_F32, ATTEND_F16 = range(9, 13)
+ACTIVATE, ACTIVATE_LOAD, ADD_CAST, HEAD_NORMS = range(13, 17)
+PACK, ADD_PARTS, PLACE_PARTS = range(17, 20)  # to and from what is on the wire
+ROUTE, TAKE, EXPERTS, COMBINE = range(20, 24)  # a mixture of experts
+EXCHANGE, PAUSE = 24, 25  # done by the leading thread, between stretches of the others
+
+IS_Q80, NEEDS_SUMS, NEEDS_FLOATS = 1, 2, 4  # flags of activations
+PIECE = 512  # columns of one item of an operation that goes through vectors
+MAX_CHUNKS = 0xFFFF  # of one operation
+
+
+@njit(inline="always")
+def chunks(op: Any, tokens: int) -> Any:
+    """How many chunks an operation has."""
+    items = op[ITEMS] + op[ITEMS_A_ROW] * op[TIMES] * tokens
+    return (items + op[GRAIN] - 1) // op[GRAIN]
+
+
+@njit(inline="always")
+def pieces(n: int) -> Any:
+    """In how many pieces a vector is cut."""
+    return (n + PIECE - 1) // PIECE
+
+
+@njit(inline="always")
+def f32(address: Any, rows: Any, cols: Any) -> Any:
+    """An array float32 (rows, cols)."""
+    return carray(pointer(address), (rows, cols), np.float32)
+
+
+@njit(inline="always")
+def activations(op: Any, at: int, rows: int) -> Any:
+    """Activations at fields at, ...: n, flags, values, scales, sums, floats."""
+    n, flags = op[at], op[at + 1]
+    quantized = n // 32 if flags & IS_Q80 else 0
+    values = carray(pointer(op[at + 2]), (rows, n if flags & IS_Q80 else 0), np.int8)
+    scales = f32(op[at + 3], rows, quantized)
+    sums = carray(pointer(op[at + 4]), (rows, quantized), np.int32)
+    floats = f32(op[at + 5], rows, n)
+    return flags, values, scales, sums, floats
+
+
+@njit
+def cast(op: Any, at: int, rows: int, x: Any, row: int, first: int, last: int) -> None:
+    """Put columns [first, last) of x (n,) into the activations' row `row`."""
+    flags, values, scales, sums, floats = activations(op, at, rows)
+    if flags & IS_Q80:
+        casts.cast_q80(x, values[row], scales[row], sums[row], floats[row], flags, first, last)
+    else:
+        for i in range(first, last):
+            floats[row, i] = x[i]

@@ -1,0 +1,38 @@
+"""Where things stand in the tables of numbers that Python and compiled code share about links.
+
+All tables are int64 and contiguous. The header of a frame is one number of theirs: on the wire it
+is little-endian, as every machine is for which kernels exist.
+"""
+
+from __future__ import annotations
+
+HEADER_BYTES = 8  # payload bytes (32 bits), kind (16), number (16)
+
+# The links, (world_size, LINK_WIDTH): a row for each rank, the own one unused.
+FD, SEND_SEQUENCE, RECV_SEQUENCE = 0, 1, 2
+SENT_BYTES, RECEIVED_BYTES, SENT_MESSAGES, RECEIVED_MESSAGES, BUSY_NS = range(3, 8)  # so far
+SEND_HEADER, RECV_HEADER = 8, 9  # of the frames under way, in a line of their own
+SENT, TO_SEND, GOT, TO_RECV = range(10, 14)  # bytes of them, header included
+DURATION_NS = 14  # until the peer's frames were through; -1 while they are not
+LINK_WIDTH = 16
+
+# The routes of an exchange, (world_size, ROUTE_WIDTH): where each peer's payloads are and how many
+# bytes an item of the batch takes; NOTHING is no frame at all, 0 an empty one.
+SEND_AT, SEND_BYTES, RECV_AT, RECV_BYTES = range(4)
+ROUTE_WIDTH = 4
+NOTHING = -1
+
+# The mesh, (MESH_WORDS + world_size,): the exchange under way, and scratch memory at the end.
+OWN, KIND, UNDER_WAY, START_NS, MOVED_NS, BYTES = range(6)
+TROUBLE, ERRNO = 6, 7  # which peer failed, and how; 0 if it closed
+TRACE_AT, TRACE_ROWS, TRACE_USED = 8, 9, 10  # records, (TRACE_ROWS, RECORD + world_size)
+SCRATCH = 11  # five words: two buffers for a call, or a clock
+POLLED = 16  # one word for each peer that is waited for
+MESH_WORDS = POLLED
+
+# A record of the trace: what, when, how long, payload bytes; then each peer's duration or NOTHING.
+RECORD_KIND, RECORD_START_NS, RECORD_DURATION_NS, RECORD_BYTES, RECORD = range(5)
+
+# How a call for an exchange ends: done; come again, as nothing moved for a while or a signal came;
+# no row left in the trace; a peer that is gone; a frame that is not the expected one.
+DONE, AGAIN, FULL, LOST, STRANGE = range(5)
