@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from engine.arena import Arena, padded
 from engine.errors import ModelFileError
-from engine.kernels import packing, q40, quantize, table
+from engine.kernels import packing, q40, table
 from engine.quants import Q_BLOCK, FloatType
 
 Floats = npt.NDArray[np.float32]
@@ -33,24 +33,6 @@ class Activations:
         self._needs_sums = self.reads_q80 and weight_type is FloatType.Q40
         self.sums = np.zeros((n_batches, blocks if self._needs_sums else 0), np.int32)
         self.floats: Floats = np.zeros((n_batches, 0 if self.reads_q80 else n), np.float32)
-
-    def load(self, x: Floats) -> None:
-        """Cast x (tokens, n)."""
-        tokens = x.shape[0]
-        if self.is_q80:
-            quantize.quantize_q80(x, self.values[:tokens], self.scales[:tokens])
-            self.finish(tokens)
-        else:
-            self.floats[:tokens] = x
-
-    def finish(self, tokens: int) -> None:
-        """After values and scales were filled from the wire: derive what the kernels read."""
-        if self._needs_sums:
-            q40.block_sums(self.values[:tokens], self.sums[:tokens])
-        if self.is_q80 and not self.reads_q80:
-            quantize.dequantize_q80(
-                self.values[:tokens], self.scales[:tokens], self.floats[:tokens]
-            )
 
     def fields(self) -> tuple[int, ...]:
         """How the kernels' operations find it: n, flags and the addresses of its arrays."""
