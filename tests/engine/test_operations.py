@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable
 
 import numpy as np
@@ -14,6 +15,7 @@ from hypothesis.extra.numpy import arrays
 from engine.collectives import Mesh
 from engine.kernels.experts import route_words
 from engine.linear import Activations, Linear
+from engine.link_table import AGAIN
 from engine.program import Mixture, Program
 from engine.quants import FloatType, decode_tensor, encode_tensor, quantize_q80
 from engine.sharding import Span, split_units
@@ -39,6 +41,37 @@ def run(write: Callable[[Program], None], tokens: int, n_threads: int = 1) -> No
 
 def through_q80(x: Floats) -> Floats:
     return decode_tensor(quantize_q80(x), FloatType.Q80)
+
+
+# -- pauses ------------------------------------------------------------------------------------
+
+
+def test_a_long_run_lets_signals_in() -> None:
+    """Ctrl-C does not wait for the end of a forward pass: pauses return to Python now and then."""
+    x, part = np.zeros((BATCH, 1 << 19), np.float32), np.ones((BATCH, 1 << 19), np.float32)
+    program, team = Program(1e-5, BATCH), ThreadTeam(1)
+    for _ in range(4000):
+        program.add_cast(part, x, is_q80=False)
+        program.pause()
+    table = program.table()
+    team.install(table)
+    team.run(0, 2, 1)  # loaded
+    statuses: list[int] = []
+    previous = signal.signal(signal.SIGALRM, _interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            team.run(0, len(table), BATCH, attend=lambda op, status: statuses.append(status))
+    finally:
+        signal.signal(signal.SIGALRM, previous)
+    assert set(statuses) == {AGAIN}
+    assert 1 < x[0, 0] < 4000
+    team.run(0, 2, 1)  # nothing is left over
+    team.close()
+
+
+def _interrupt(signum: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 # -- casts -------------------------------------------------------------------------------------

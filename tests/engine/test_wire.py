@@ -287,6 +287,19 @@ def test_last_words_survive_a_failing_send() -> None:
     right.close()
 
 
+def test_the_trace_keeps_more_operations_than_compiled_code_has_room_for() -> None:
+    left, right = mesh(2)
+    n = 2 * wire._TRACE_ROWS + 5
+    for value in range(n):
+        left.send(SYNC_LOGITS, 1, bytes(value % 7))
+        right.exchange(SYNC_LOGITS, {}, {0: bytearray(value % 7)})
+    for links in (left, right):
+        trace = links.take_trace()
+        assert list(trace.bytes) == [value % 7 for value in range(n)]
+        assert sorted(trace.starts_ns) == list(trace.starts_ns)
+        links.close()
+
+
 def test_an_interrupt_leaves_no_watch_behind() -> None:
     left, right = mesh(2)
     previous = signal.signal(signal.SIGALRM, _interrupt)
