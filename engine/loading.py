@@ -21,6 +21,7 @@ from engine.weights import Bytes, RankWeights
 from engine.wire import LOAD, Links
 
 PIECE_BYTES = 1 << 21
+LONE_PIECE_BYTES = 1 << 23  # where nobody waits for the end of a piece but threads for their next
 _ROWS = 64  # pieces are multiples of it where they can be: whole groups of rows for every thread
 
 Progress = Callable[[int, int], None]  # bytes done, of all
@@ -32,7 +33,8 @@ def pieces(plan: ShardPlan, spec: TensorSpec, rank: int) -> Iterator[Span]:
     if spans is None or spec.name == "embedding":
         return
     rows, cols = spans
-    fitting = PIECE_BYTES // row_bytes(spec.float_type, cols.size)
+    piece_bytes = PIECE_BYTES if plan.world_size > 1 else LONE_PIECE_BYTES
+    fitting = piece_bytes // row_bytes(spec.float_type, cols.size)
     step = max(1, fitting - fitting % _ROWS if fitting > _ROWS else fitting)
     for start in range(0, rows.size, step):
         yield Span(start, min(start + step, rows.size))
@@ -73,9 +75,11 @@ def _send_and_pack(
         links.exchange(LOAD, outgoing, {})
         return
     span, part = cut[0]
+    if not outgoing:
+        weights.add(spec, part, span.start)
+        return
     with weights.adding(spec, part, span.start):
-        if outgoing:
-            links.exchange(LOAD, outgoing, {})
+        links.exchange(LOAD, outgoing, {})
 
 
 def _cut(raw: Bytes, spec: TensorSpec, plan: ShardPlan, rank: int, span: Span) -> Bytes:

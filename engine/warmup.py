@@ -10,59 +10,83 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import json
+import math
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import numba
 import numpy as np
 
+from engine.collectives import gather_logits
+from engine.errors import EngineError, WorkerLost
 from engine.kernels.cache import folder as config_folder
 from engine.kernels.cpu import cpu_digest
 from engine.kernels.q40 import variant
 from engine.model_file import ModelConfig, tensor_specs
-from engine.process import exit_with_parent
+from engine.process import exit_with_parent, is_passing
 from engine.quants import FloatType
-from engine.sharding import ShardPlan, make_plan, slice_nbytes
+from engine.sharding import ShardPlan, make_plan, slice_nbytes, tensor_spans
 from engine.transformer import Transformer
 from engine.weights import RankWeights
+from engine.wire import Links
 
 _DIM = 64
+_told: set[Path] = set()
 
 
 def warm_up(
     plan: ShardPlan, kv_type: FloatType, tell: Callable[[str], None] = lambda line: None
 ) -> None:
     """Make every kernel of `plan` ready to call; `tell` is called where that will take a while."""
-    tiny = make_plan(_tiny(plan.config), 1, buffer_type=plan.buffer_type, sync_mode=plan.sync_mode)
+    tiny = _tiny_plan(plan, min(plan.world_size, 2))
+    _tell_of_passing_folder(tell)
     mark = Path(config_folder()) / f"ready-{_kind(tiny, kv_type)}"
-    if not mark.exists():
-        tell(
-            "⏳ Compiling the kernels for this CPU; only the first time, a minute on a small board"
-        )
+    if mark.exists():
+        _run(tiny, kv_type)
+        return
+    tell("⏳ Compiling the kernels for this CPU; only the first time, a minute on a small board")
     with _one_at_a_time() as may_write:
-        if may_write and not mark.exists():
-            _compile_elsewhere(tiny, kv_type)
-            mark.touch()
+        if may_write and not mark.exists() and _compile_elsewhere(tiny, kv_type):
+            with contextlib.suppress(
+                OSError
+            ):  # a full disk: told when something is to be kept there
+                mark.touch()
         _run(tiny, kv_type)
 
 
+def _tell_of_passing_folder(tell: Callable[[str], None]) -> None:
+    """Where the kernels are if they are not where a user would look; once in a process's life."""
+    folder = Path(config_folder()).parent
+    if is_passing(folder) and folder not in _told:
+        _told.add(folder)
+        tell(
+            f"⚠️  The user's cache folder cannot be written: compiled kernels are kept in {folder} "
+            "and may have to be compiled again after a reboot; set XDG_CACHE_HOME to a folder "
+            "that lasts"
+        )
+
+
 def _kind(tiny: ShardPlan, kv_type: FloatType) -> str:
-    """What the set of kernels depends on."""
+    """What the set of kernels depends on, beside their sources, which the folder is named after."""
     config = tiny.config
     kinds = (config.weight_type, tiny.buffer_type, kv_type)
     names = (config.arch.name, config.rope_type.name, config.hidden_act.name)
-    return "-".join(
-        (*(kind.label for kind in kinds), *names, str(tiny.sync_mode), variant(), cpu_digest())
-    ).lower()
+    versions = (f"numba-{numba.__version__}", str(sys.implementation.cache_tag))
+    words = (*(kind.label for kind in kinds), *names, str(tiny.sync_mode), variant(), cpu_digest())
+    return "-".join((*words, *versions)).lower()
 
 
-def _compile_elsewhere(tiny: ShardPlan, kv_type: FloatType) -> None:
-    """Fill the cache from another process, which ends with this one.
+def _compile_elsewhere(tiny: ShardPlan, kv_type: FloatType) -> bool:
+    """Fill the cache from another process, which ends with this one; whether it came to its end.
 
-    Whatever goes wrong there will go wrong here again, where it can be told.
+    Whatever goes wrong there will go wrong here again, where it can be told; unless it was killed,
+    and then this process does what is left.
     """
     with subprocess.Popen(
         [sys.executable, "-P", "-m", "engine.warmup"],
@@ -76,19 +100,70 @@ def _compile_elsewhere(tiny: ShardPlan, kv_type: FloatType) -> None:
             asked = {"plan": tiny.to_json(), "kv_type": int(kv_type)}
             compiler.stdin.write(json.dumps(asked) + "\n")
             compiler.stdin.flush()
-            compiler.wait()
+            return compiler.wait() == 0
         except BaseException:
             compiler.kill()
             raise
 
 
 def _run(tiny: ShardPlan, kv_type: FloatType) -> None:
-    transformer = Transformer(
-        tiny, 0, _zero_weights(tiny), None, max_seq_len=4, n_batches=2, kv_type=kv_type
+    """One small batch and one token, with the kernels from the cache or freshly compiled.
+
+    Raises:
+        EngineError: what was compiled cannot be written.
+    """
+    try:
+        _forward(tiny, kv_type)
+    except OSError as error:
+        raise EngineError(
+            f"compiled kernels cannot be kept in {config_folder()} ({error.strerror or error}); "
+            "make room there, or set XDG_CACHE_HOME to another folder"
+        ) from None
+
+
+def _forward(tiny: ShardPlan, kv_type: FloatType) -> None:
+    if tiny.world_size == 1:
+        _forward_rank(tiny, kv_type, 0, Links(0, 1, {}))
+        return
+    ends = socket.socketpair()
+    with ThreadPoolExecutor(1) as pool:
+        peer = pool.submit(_forward_rank, tiny, kv_type, 1, _link(1, ends[1]))
+        try:
+            _forward_rank(tiny, kv_type, 0, _link(0, ends[0]))
+        except WorkerLost:
+            peer.result()  # why it left
+            raise
+        peer.result()
+
+
+def _link(rank: int, end: socket.socket) -> Links:
+    return Links(rank, 2, {1 - rank: end}, math.inf)  # the other one may be compiling
+
+
+def _forward_rank(tiny: ShardPlan, kv_type: FloatType, rank: int, links: Links) -> None:
+    try:
+        transformer = Transformer(
+            tiny,
+            rank,
+            _zero_weights(tiny, rank),
+            links,
+            max_seq_len=4,
+            n_batches=2,
+            kv_type=kv_type,
+        )
+        for pos, tokens in ((0, 2), (2, 1)):
+            logits = transformer.forward(np.zeros((tokens, _DIM), np.float32), pos, 1)
+            gather_logits(links, rank, [shard.vocab for shard in tiny.ranks], logits)
+        transformer.close()
+    finally:
+        links.close()
+
+
+def _tiny_plan(plan: ShardPlan, world_size: int) -> ShardPlan:
+    """For one rank, or for two: what ranks say to each other is compiled code too."""
+    return make_plan(
+        _tiny(plan.config), world_size, buffer_type=plan.buffer_type, sync_mode=plan.sync_mode
     )
-    for pos, tokens in ((0, 2), (2, 1)):
-        transformer.forward(np.zeros((tokens, _DIM), np.float32), pos, 1)
-    transformer.close()
 
 
 def _tiny(config: ModelConfig) -> ModelConfig:
@@ -109,12 +184,13 @@ def _tiny(config: ModelConfig) -> ModelConfig:
     )
 
 
-def _zero_weights(plan: ShardPlan) -> RankWeights:
-    weights = RankWeights(plan, 0)
+def _zero_weights(plan: ShardPlan, rank: int) -> RankWeights:
+    weights = RankWeights(plan, rank)
     for spec in tensor_specs(plan.config):
-        if spec.name != "embedding":
-            raw = np.zeros(slice_nbytes(plan, spec, 0), np.uint8)
-            weights.add(spec, raw.reshape(spec.shape[0], -1))
+        spans = tensor_spans(plan, spec, rank)
+        if spans is not None and spec.name != "embedding":
+            raw = np.zeros(slice_nbytes(plan, spec, rank), np.uint8)
+            weights.add(spec, raw.reshape(spans[0].size, -1))
     return weights
 
 
@@ -136,7 +212,9 @@ def _one_at_a_time() -> Iterator[bool]:
 def _main() -> None:
     asked = json.loads(sys.stdin.readline())
     exit_with_parent(None)  # its end closes our standard input
-    _run(ShardPlan.from_json(asked["plan"]), FloatType(asked["kv_type"]))
+    tiny, kv_type = ShardPlan.from_json(asked["plan"]), FloatType(asked["kv_type"])
+    for world_size in (1, 2):  # the next start may be of the other kind
+        _run(_tiny_plan(tiny, world_size), kv_type)
 
 
 if __name__ == "__main__":

@@ -31,7 +31,8 @@ _FUSED = {
     "final_matmul_logits": "logits",
 }
 
-_WORTH_A_THREAD_BYTES = 1 << 16  # packing less takes no longer than waking a thread
+_WORTH_A_THREAD_BYTES = 1 << 18  # packing less takes no longer than waking a thread
+_PART_BYTES = 1 << 20
 
 Key = tuple[str, int, int]  # name, layer, expert; -1 where there is none
 
@@ -87,12 +88,17 @@ class RankWeights:
             ModelFileError: values that are not finite.
             PlanError: rows that this rank does not hold, or of another size.
         """
-        with self.adding(spec, raw, first):
+        with self.adding(spec, raw, first, n_elsewhere=self.n_threads - 1):
             pass
 
     @contextmanager
-    def adding(self, spec: TensorSpec, raw: Bytes, first: int = 0) -> Iterator[None]:
-        """The same beside what the caller does inside; `raw` must stay as it is until the end."""
+    def adding(
+        self, spec: TensorSpec, raw: Bytes, first: int = 0, *, n_elsewhere: int = 1
+    ) -> Iterator[None]:
+        """The same beside what the caller does inside; `raw` must stay as it is until the end.
+
+        At least `n_elsewhere` threads pack meanwhile; with 0 the caller does it, in front.
+        """
         self._account(spec, raw, first)
         if spec.index not in self._first_row:
             self._add_norm(spec, raw)
@@ -100,14 +106,14 @@ class RankWeights:
             return
         linear = self.linears[_FUSED[spec.name], spec.layer, spec.expert]
         row, what = self._first_row[spec.index] + first, f"tensor {spec.label}"
-        parts = row_parts(row, len(raw), self.n_threads)
-        if raw.nbytes < _WORTH_A_THREAD_BYTES:
+        if raw.nbytes < _WORTH_A_THREAD_BYTES or n_elsewhere == 0:
             linear.fill(raw, row, what)
             yield
             return
+        n_parts = max(self.n_threads, raw.nbytes // _PART_BYTES)
         packing = [
             self._submit(linear, raw[start - row : stop - row], start, what)
-            for start, stop in parts
+            for start, stop in row_parts(row, len(raw), n_parts)
         ]
         try:
             yield

@@ -127,7 +127,7 @@ class WorkerSession:
     def _run(self, config: SessionConfig) -> None:
         links = self._links = self._connect(config)
         self._log("⭕ Network is initialized")
-        _warm_up(config)
+        _warm_up(config, self._log)
         links.send_json(SESSION, 0, {"state": "connected"})
         links.timeout_s = max(READY_TIMEOUT_S, config.timeout_s)  # others may still compile
         weights = self._load(config, links)
@@ -280,10 +280,10 @@ class WorkerSession:
         gc.collect()
 
 
-def _warm_up(config: SessionConfig) -> None:
+def _warm_up(config: SessionConfig, log: Log) -> None:
     from engine.warmup import warm_up
 
-    warm_up(config.plan, config.kv_type)
+    warm_up(config.plan, config.kv_type, log)
 
 
 def _memory_needed(config: SessionConfig) -> Any:
