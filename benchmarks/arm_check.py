@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engine.kernels import q40
+from engine.kernels import packing, q40
 from engine.model_file import ModelFile
 from engine.quants import dequantize_q40
 from engine.sharding import make_plan, slice_tensor
@@ -28,7 +28,7 @@ def check_products(which: str) -> None:
         raw = raw.reshape(rows, -1)
         weights = np.zeros((-(-rows // 8), blocks, q40.STEPS, 32), np.uint8)
         deltas = np.zeros((-(-rows // 8), blocks, 8), np.uint16)
-        assert q40.pack_rows(raw, weights, deltas, 0)
+        assert packing.pack_q40(raw.ctypes.data, raw.strides[0], rows, weights, deltas, 0)
         values = rng.integers(-128, 128, (tokens, 32 * blocks)).astype(np.int8)
         scales, sums = (
             rng.random((tokens, blocks), np.float32),

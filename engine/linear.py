@@ -10,7 +10,7 @@ import numpy.typing as npt
 from engine.arena import Arena, padded
 from engine.errors import ModelFileError
 from engine.kernels import packing, q40, table
-from engine.quants import Q_BLOCK, FloatType
+from engine.quants import Q_BLOCK, FloatType, row_bytes
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
@@ -76,28 +76,36 @@ class Linear:
         )
 
     def fill(self, raw: Bytes, first_row: int, what: str) -> None:
-        """Pack rows as stored, uint8 (n, row_bytes), at `first_row`.
+        """Pack rows as stored, uint8 (n, row_bytes), at `first_row`; columns stand side by side.
+
+        Several threads may do so at once, each its own rows, from a multiple of `LANES` on.
 
         Raises:
             ModelFileError: a scale or value that is not finite; `what` names the tensor.
         """
-        part = tuple(array[first_row : first_row + raw.shape[0]] for array in self.packed)
-        if self.float_type is FloatType.Q40:
-            weights, deltas = self.packed
-            finite = q40.pack_rows(raw, weights, deltas, first_row)
-        elif self.float_type is FloatType.Q80:
-            finite = packing.split_blocks(raw, *part)
-        elif self.float_type is FloatType.F16:
-            part[0][:] = raw.view(np.uint16)
-            finite = not np.any((part[0] & 0x7C00) == 0x7C00)
-        else:
-            part[0][:] = raw.view(np.float32)
-            finite = bool(np.isfinite(part[0]).all())
-        if not finite:
+        if not self._pack(raw, first_row):
             raise ModelFileError(
                 f"{what}: holds a scale or value that is not finite; "
                 "the file is damaged or was converted wrongly: convert the model again"
             )
+
+    def _pack(self, raw: Bytes, first_row: int) -> bool:
+        """Returns whether everything is finite."""
+        assert raw.shape[1] == row_bytes(self.float_type, self.cols)  # addresses are not checked
+        assert raw.strides[1] == 1
+        assert 0 <= first_row <= self.rows - len(raw)
+        address, stride = int(raw.ctypes.data), raw.strides[0]
+        if self.float_type is FloatType.Q40:
+            weights, deltas = self.packed
+            return bool(packing.pack_q40(address, stride, len(raw), weights, deltas, first_row))
+        part = tuple(array[first_row : first_row + len(raw)] for array in self.packed)
+        if self.float_type is FloatType.Q80:
+            return bool(packing.split_q80(address, stride, *part))
+        if self.float_type is FloatType.F16:
+            part[0][:] = raw.view(np.uint16)
+            return not np.any((part[0] & 0x7C00) == 0x7C00)
+        part[0][:] = raw.view(np.float32)
+        return bool(np.isfinite(part[0]).all())
 
     def kind(self, x: Activations) -> int:
         """Which product this is with such inputs."""

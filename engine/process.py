@@ -21,6 +21,7 @@ EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_TERMINATED = 128 + signal.SIGTERM
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
 GRACE_S = 10.0  # between asking this process to end and ending it
+_PASSING = "dllama-py-numba-"  # what begins the names of folders that do not last
 
 
 class Terminated(BaseException):
@@ -51,7 +52,12 @@ def kernel_cache_folder() -> Path:
             return folder
     except OSError:
         pass
-    return _own_folder(Path(tempfile.gettempdir()) / f"dllama-py-numba-{os.getuid()}")
+    return _own_folder(Path(tempfile.gettempdir()) / f"{_PASSING}{os.getuid()}")
+
+
+def is_passing(cache_folder: Path) -> bool:
+    """Whether a folder of `kernel_cache_folder` is the makeshift for a home that is read-only."""
+    return cache_folder.name.startswith(_PASSING)
 
 
 def _own_folder(folder: Path) -> Path:
@@ -61,7 +67,7 @@ def _own_folder(folder: Path) -> Path:
         found = folder.lstat()
         if found.st_uid == os.getuid() and not found.st_mode & 0o077 and folder.is_dir():
             return folder
-    return Path(tempfile.mkdtemp(prefix="dllama-py-numba-"))
+    return Path(tempfile.mkdtemp(prefix=_PASSING))
 
 
 def _on_sigterm(signum: int, frame: FrameType | None) -> None:

@@ -20,7 +20,7 @@ from engine.admission import check_memory
 from engine.collectives import gather_logits
 from engine.errors import EngineError, InsufficientMemoryError, ModelFileError
 from engine.handshake import DialerRole, WorkerInfo, own_info, send_text
-from engine.mapped_pages import drop_pages
+from engine.loading import hand_out
 from engine.memory import rank_memory
 from engine.model_file import ModelFile
 from engine.procmem import PeakMemory
@@ -37,15 +37,13 @@ from engine.session import (
 from engine.sharding import (
     RankMemory,
     ShardPlan,
-    slice_nbytes,
-    slice_tensor,
     step_traffic,
 )
 from engine.trace import LinkTotals, Trace
 from engine.transformer import Transformer
 from engine.warmup import warm_up
 from engine.weights import RankWeights
-from engine.wire import HEADER_BYTES, LOAD, SESSION, SYNC_WITH_ROOT, Links
+from engine.wire import HEADER_BYTES, SESSION, SYNC_WITH_ROOT, Links
 
 Floats = npt.NDArray[np.float32]
 
@@ -220,26 +218,14 @@ class Root:
         self.load_s = time.perf_counter() - self._start_s
 
     def _hand_out(self) -> RankWeights:
-        """One tensor after another; no second copy of the model is ever held."""
-        links, plan = self._connected(), self.plan
-        weights = RankWeights(plan, 0)
-        specs = [spec for spec in self.model.specs if spec.name != "embedding"]
-        total = sum(slice_nbytes(plan, s, rank) for s in specs for rank in range(plan.world_size))
-        done = 0
-        for spec in specs:
-            raw = self.model.raw(spec)
-            for rank in range(plan.world_size):
-                part = slice_tensor(raw, spec, plan, rank)
-                if part is None:
-                    continue
-                if rank == 0:
-                    weights.add(spec, part)
-                else:
-                    links.exchange(LOAD, {rank: part}, {})
-                done += part.nbytes
-                self._observer.progress("load", done, total, "bytes")
-            drop_pages(raw)
-        weights.finish()
+        """Ours packed, the workers' sent; no second copy of the model is ever held."""
+        weights = RankWeights(self.plan, 0, self.options.n_threads)
+        hand_out(
+            self.model,
+            self._connected(),
+            weights,
+            lambda done, total: self._observer.progress("load", done, total, "bytes"),
+        )
         return weights
 
     def _build(self, weights: RankWeights) -> None:

@@ -17,13 +17,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numba
 import numpy as np
 
+from engine.errors import EngineError
 from engine.kernels.cache import folder as config_folder
 from engine.kernels.cpu import cpu_digest
 from engine.kernels.q40 import variant
 from engine.model_file import ModelConfig, tensor_specs
-from engine.process import exit_with_parent
+from engine.process import exit_with_parent, is_passing
 from engine.quants import FloatType
 from engine.sharding import ShardPlan, make_plan, slice_nbytes
 from engine.transformer import Transformer
@@ -31,6 +33,7 @@ from engine.weights import RankWeights
 from engine.wire import SYNC_WITH_ROOT, Links
 
 _DIM = 64
+_told: set[Path] = set()
 
 
 def warm_up(
@@ -38,32 +41,48 @@ def warm_up(
 ) -> None:
     """Make every kernel of `plan` ready to call; `tell` is called where that will take a while."""
     tiny = make_plan(_tiny(plan.config), 1, buffer_type=plan.buffer_type, sync_mode=plan.sync_mode)
+    _tell_of_passing_folder(tell)
     mark = Path(config_folder()) / f"ready-{_kind(tiny, kv_type)}"
-    if not mark.exists():
-        tell(
-            "⏳ Compiling the kernels for this CPU; only the first time, a minute on a small board"
-        )
+    if mark.exists():
+        _run(tiny, kv_type)
+        return
+    tell("⏳ Compiling the kernels for this CPU; only the first time, a minute on a small board")
     with _one_at_a_time() as may_write:
-        if may_write and not mark.exists():
-            _compile_elsewhere(tiny, kv_type)
-            mark.touch()
+        if may_write and not mark.exists() and _compile_elsewhere(tiny, kv_type):
+            with contextlib.suppress(
+                OSError
+            ):  # a full disk: told when something is to be kept there
+                mark.touch()
         _run(tiny, kv_type)
 
 
+def _tell_of_passing_folder(tell: Callable[[str], None]) -> None:
+    """Where the kernels are if they are not where a user would look; once in a process's life."""
+    folder = Path(config_folder()).parent
+    if is_passing(folder) and folder not in _told:
+        _told.add(folder)
+        tell(
+            f"⚠️  The user's cache folder cannot be written: compiled kernels are kept in {folder} "
+            "and may have to be compiled again after a reboot; set XDG_CACHE_HOME to a folder "
+            "that lasts"
+        )
+
+
 def _kind(tiny: ShardPlan, kv_type: FloatType) -> str:
-    """What the set of kernels depends on."""
+    """What the set of kernels depends on, beside their sources, which the folder is named after."""
     config = tiny.config
     kinds = (config.weight_type, tiny.buffer_type, kv_type)
     names = (config.arch.name, config.rope_type.name, config.hidden_act.name)
-    return "-".join(
-        (*(kind.label for kind in kinds), *names, str(tiny.sync_mode), variant(), cpu_digest())
-    ).lower()
+    versions = (f"numba-{numba.__version__}", str(sys.implementation.cache_tag))
+    words = (*(kind.label for kind in kinds), *names, str(tiny.sync_mode), variant(), cpu_digest())
+    return "-".join((*words, *versions)).lower()
 
 
-def _compile_elsewhere(tiny: ShardPlan, kv_type: FloatType) -> None:
-    """Fill the cache from another process, which ends with this one.
+def _compile_elsewhere(tiny: ShardPlan, kv_type: FloatType) -> bool:
+    """Fill the cache from another process, which ends with this one; whether it came to its end.
 
-    Whatever goes wrong there will go wrong here again, where it can be told.
+    Whatever goes wrong there will go wrong here again, where it can be told; unless it was killed,
+    and then this process does what is left.
     """
     with subprocess.Popen(
         [sys.executable, "-P", "-m", "engine.warmup"],
@@ -77,21 +96,34 @@ def _compile_elsewhere(tiny: ShardPlan, kv_type: FloatType) -> None:
             asked = {"plan": tiny.to_json(), "kv_type": int(kv_type)}
             compiler.stdin.write(json.dumps(asked) + "\n")
             compiler.stdin.flush()
-            compiler.wait()
+            return compiler.wait() == 0
         except BaseException:
             compiler.kill()
             raise
 
 
 def _run(tiny: ShardPlan, kv_type: FloatType) -> None:
-    transformer = Transformer(
-        tiny, 0, _zero_weights(tiny), None, max_seq_len=4, n_batches=2, kv_type=kv_type
-    )
+    """One small batch and one token, with the kernels from the cache or freshly compiled.
+
+    Raises:
+        EngineError: what was compiled cannot be written.
+    """
+    try:
+        _forward(tiny, kv_type)
+    except OSError as error:
+        raise EngineError(
+            f"compiled kernels cannot be kept in {config_folder()} ({error.strerror or error}); "
+            "make room there, or set XDG_CACHE_HOME to another folder"
+        ) from None
+
+
+def _forward(tiny: ShardPlan, kv_type: FloatType) -> None:
+    weights = _zero_weights(tiny)
+    transformer = Transformer(tiny, 0, weights, None, max_seq_len=4, n_batches=2, kv_type=kv_type)
     for pos, tokens in ((0, 2), (2, 1)):
         transformer.forward(np.zeros((tokens, _DIM), np.float32), pos, 1)
     transformer.close()
-    links = Links(0, 1, {})
-    links.exchange(SYNC_WITH_ROOT, {}, {})
+    Links(0, 1, {}).exchange(SYNC_WITH_ROOT, {}, {})
 
 
 def _tiny(config: ModelConfig) -> ModelConfig:
@@ -139,7 +171,8 @@ def _one_at_a_time() -> Iterator[bool]:
 def _main() -> None:
     asked = json.loads(sys.stdin.readline())
     exit_with_parent(None)  # its end closes our standard input
-    _run(ShardPlan.from_json(asked["plan"]), FloatType(asked["kv_type"]))
+    tiny, kv_type = ShardPlan.from_json(asked["plan"]), FloatType(asked["kv_type"])
+    _run(tiny, kv_type)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ from engine.session import (
     reach,
 )
 from engine.trace import LinkTotals
-from engine.wire import HEADER_BYTES, LOAD, SESSION, SYNC_WITH_ROOT, Links
+from engine.wire import HEADER_BYTES, SESSION, SYNC_WITH_ROOT, Links
 
 if TYPE_CHECKING:
     from engine.transformer import Transformer
@@ -127,7 +127,7 @@ class WorkerSession:
     def _run(self, config: SessionConfig) -> None:
         links = self._links = self._connect(config)
         self._log("⭕ Network is initialized")
-        _warm_up(config)
+        _warm_up(config, self._log)
         links.send_json(SESSION, 0, {"state": "connected"})
         links.timeout_s = max(READY_TIMEOUT_S, config.timeout_s)  # others may still compile
         weights = self._load(config, links)
@@ -182,20 +182,12 @@ class WorkerSession:
             self._sockets[rank] = peer.sock
 
     def _load(self, config: SessionConfig, links: Links) -> RankWeights:
-        """Take this rank's slices as they come, in the order of the file."""
-        from engine.model_file import tensor_specs
-        from engine.sharding import slice_nbytes, tensor_spans
+        """Take this rank's share as it comes, in the order of the file."""
+        from engine.loading import take
         from engine.weights import RankWeights
 
-        weights = RankWeights(config.plan, config.rank)
-        for spec in tensor_specs(config.plan.config):
-            spans = tensor_spans(config.plan, spec, config.rank)
-            if spans is not None:
-                n_bytes = slice_nbytes(config.plan, spec, config.rank)
-                raw = np.empty((spans[0].size, n_bytes // spans[0].size), np.uint8)
-                links.exchange(LOAD, {}, {0: raw})
-                weights.add(spec, raw)
-        weights.finish()
+        weights = RankWeights(config.plan, config.rank, self._options.n_threads)
+        take(links, weights)
         links.take_trace()
         self._log("💿 Weights loaded")
         return weights
@@ -288,10 +280,10 @@ class WorkerSession:
         gc.collect()
 
 
-def _warm_up(config: SessionConfig) -> None:
+def _warm_up(config: SessionConfig, log: Log) -> None:
     from engine.warmup import warm_up
 
-    warm_up(config.plan, config.kv_type)
+    warm_up(config.plan, config.kv_type, log)
 
 
 def _memory_needed(config: SessionConfig) -> Any:

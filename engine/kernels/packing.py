@@ -1,34 +1,170 @@
-"""From Q80 blocks as they stand in files to the arrays that the products read."""
+"""From Q40 and Q80 blocks as they stand in files to the arrays that the products read.
+
+Sources are addresses, with the bytes from one row to the next: a slice of columns of a mapped file
+is packed where it lies, and nothing is compiled anew for an array that may not be written to.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import numpy as np
-from numba import njit
+from llvmlite import ir
+from numba import carray, njit, types  # type: ignore[attr-defined]
+from numba.extending import intrinsic
+
+from engine.kernels.atomics import pointer
+from engine.kernels.q40 import LANES, STEPS
+
+Q40_BYTES, Q80_BYTES = 18, 34  # a block of 32 values: its delta, half precision, and the values
+_HALF_EXPONENT = 0x7C00  # all ones: infinity or NaN
+
+_I8, _I16, _I32 = ir.IntType(8), ir.IntType(16), ir.IntType(32)
+_QUAD, _HALVES = ir.VectorType(_I32, 4), ir.VectorType(_I16, LANES)
+
+
+def _unaligned(builder: Any, address: Any, kind: ir.Type) -> Any:
+    return builder.load(builder.inttoptr(address, kind.as_pointer()), align=1)
+
+
+def _put(builder: Any, value: Any, address: Any) -> None:
+    builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=1)
+
+
+def _offset(builder: Any, address: Any, n_bytes: int) -> Any:
+    return builder.add(address, ir.Constant(address.type, n_bytes))
+
+
+def _joined(builder: Any, vectors: list[Any]) -> Any:
+    """Vectors of equal length, a power of two of them, as one."""
+    while len(vectors) > 1:
+        size = 2 * vectors[0].type.count
+        mask = ir.Constant(ir.VectorType(_I32, size), list(range(size)))
+        pairs = zip(vectors[::2], vectors[1::2], strict=True)
+        vectors = [builder.shuffle_vector(a, b, mask) for a, b in pairs]
+    return vectors[0]
+
+
+def _interleave_block(
+    typingctx: Any, source: Any, stride: Any, weights: Any, deltas: Any
+) -> tuple[Any, Any]:
+    """One Q40 block of eight rows, `stride` bytes apart: 128 packed bytes and eight deltas.
+
+    Returns whether every delta is finite.
+    """
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        row, stride, weights, deltas = args
+        quads, halves = [], ir.Constant(_HALVES, ir.Undefined)
+        for lane in range(LANES):
+            half = _unaligned(builder, row, _I16)
+            halves = builder.insert_element(halves, half, ir.Constant(_I32, lane))
+            quads.append(_unaligned(builder, _offset(builder, row, 2), _QUAD))
+            row = builder.add(row, stride)
+        upper, lower = _joined(builder, quads[:4]), _joined(builder, quads[4:])
+        for step in range(STEPS):
+            picked = [STEPS * lane + step for lane in range(LANES)]
+            mask = ir.Constant(ir.VectorType(_I32, LANES), picked)
+            vector = builder.shuffle_vector(upper, lower, mask)
+            _put(builder, vector, _offset(builder, weights, 4 * LANES * step))
+        _put(builder, halves, deltas)
+        ones = ir.Constant(_HALVES, [_HALF_EXPONENT] * LANES)
+        bad = builder.icmp_unsigned("==", builder.and_(halves, ones), ones)
+        return builder.icmp_unsigned("==", builder.bitcast(bad, _I8), ir.Constant(_I8, 0))
+
+    word = types.int64
+    return types.boolean(word, word, word, word), codegen
+
+
+interleave_block: Any = intrinsic(_interleave_block)
+
+
+@njit(inline="always")
+def _bytes(address: Any, n: Any) -> Any:
+    return carray(pointer(address), (n,), np.uint8)
+
+
+@njit(inline="always")
+def _delta(block: Any) -> Any:
+    return np.uint16(block[0]) | np.uint16(np.uint16(block[1]) << 8)
+
+
+@njit(inline="always")
+def _is_finite(delta: Any) -> Any:
+    return (delta & _HALF_EXPONENT) != _HALF_EXPONENT
+
+
+@njit(nogil=True)
+def _pack_row(source: int, weights: Any, deltas: Any, row: int) -> bool:
+    """One row into its lane; for groups of which only some rows are at hand."""
+    group, lane = row // LANES, row % LANES
+    finite = True
+    for block in range(deltas.shape[1]):
+        raw = _bytes(source + Q40_BYTES * block, Q40_BYTES)
+        deltas[group, block, lane] = _delta(raw)
+        finite &= _is_finite(deltas[group, block, lane])
+        for step in range(STEPS):
+            for i in range(4):
+                weights[group, block, step, 4 * lane + i] = raw[2 + 4 * step + i]
+    return finite
 
 
 @njit(cache=True, nogil=True)
-def split_blocks(raw: Any, values: Any, deltas: Any) -> bool:
+def pack_q40(source: int, stride: int, n_rows: int, weights: Any, deltas: Any, first: int) -> bool:
+    """Interleave rows for `kernels.q40`.
+
+    Args:
+        source: address of the first row, n_blocks * 18 bytes.
+        stride: bytes from one row to the next.
+        n_rows: how many.
+        weights: uint8 (groups, n_blocks, 4, 32), contiguous, written.
+        deltas: half-precision bits uint16 (groups, n_blocks, 8), contiguous, written.
+        first: which row of the packed matrix the first one is.
+
+    Returns:
+        Whether every delta is finite.
+    """
+    n_blocks = deltas.shape[1]
+    finite = True
+    row = 0
+    while row < n_rows:
+        at = source + row * stride
+        if (first + row) % LANES or n_rows - row < LANES:
+            finite &= _pack_row(at, weights, deltas, first + row)
+            row += 1
+            continue
+        group = (first + row) // LANES
+        to, to_deltas = weights[group].ctypes.data, deltas[group].ctypes.data
+        for block in range(n_blocks):
+            finite &= interleave_block(
+                at + Q40_BYTES * block,
+                stride,
+                to + STEPS * 4 * LANES * block,
+                to_deltas + 2 * LANES * block,
+            )
+        row += LANES
+    return finite
+
+
+@njit(cache=True, nogil=True)
+def split_q80(source: int, stride: int, values: Any, deltas: Any) -> bool:
     """Part the deltas of Q80 blocks from their values.
 
     Args:
-        raw: uint8 (rows, n_blocks * 34), as stored.
+        source: address of the first row, n_blocks * 34 bytes.
+        stride: bytes from one row to the next.
         values: int8 (rows, n_blocks, 32), written.
         deltas: half-precision bits uint16 (rows, n_blocks), written.
 
     Returns:
         Whether every delta is finite.
     """
-    n_blocks, m = values.shape[1], values.shape[2]
     finite = True
-    for row in range(raw.shape[0]):
-        for block in range(n_blocks):
-            at = block * (2 + m)
-            delta = np.uint16(raw[row, at]) | np.uint16(np.uint16(raw[row, at + 1]) << 8)
-            deltas[row, block] = delta
-            if (delta & 0x7C00) == 0x7C00:
-                finite = False
-            for i in range(m):
-                values[row, block, i] = raw[row, at + 2 + i]
+    for row in range(values.shape[0]):
+        for block in range(values.shape[1]):
+            raw = _bytes(source + row * stride + Q80_BYTES * block, Q80_BYTES)
+            deltas[row, block] = _delta(raw)
+            finite &= _is_finite(deltas[row, block])
+            for i in range(values.shape[2]):
+                values[row, block, i] = np.int8(raw[2 + i])
     return finite

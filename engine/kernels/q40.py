@@ -423,28 +423,6 @@ q40_q80: Any = make_q40_q80(variant())
 
 
 @njit(cache=True, nogil=True)
-def pack_rows(raw: Any, weights: Any, deltas: Any, first: int) -> bool:
-    """Place rows as stored, uint8 (rows, n / 32 * 18), at row `first` of the packed arrays.
-
-    Returns:
-        Whether every delta is finite.
-    """
-    finite = True
-    for row in range(raw.shape[0]):
-        group, lane = (first + row) // LANES, (first + row) % LANES
-        for block in range(deltas.shape[1]):
-            at = block * 18
-            delta = np.uint16(raw[row, at]) | np.uint16(np.uint16(raw[row, at + 1]) << 8)
-            deltas[group, block, lane] = delta
-            if (delta & 0x7C00) == 0x7C00:
-                finite = False
-            for step in range(STEPS):
-                for i in range(4):
-                    weights[group, block, step, 4 * lane + i] = raw[row, at + 2 + 4 * step + i]
-    return finite
-
-
-@njit(cache=True, nogil=True)
 def block_sums(values: Any, sums: Any) -> None:
     """Sums int32 (tokens, n / 32): -8 times the sum of each block of values int8 (tokens, n)."""
     for token in range(sums.shape[0]):

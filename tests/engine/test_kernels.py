@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import EngineError, ModelFileError
-from engine.kernels import bits, exponential, lanes, layers, q40
+from engine.kernels import bits, exponential, lanes, layers, packing, q40
 from engine.linear import Activations, Linear
 from engine.program import Program
 from engine.quants import (
@@ -98,7 +98,7 @@ def run_q40(which: str, raw: Any, values: Any, scales: Any, first: int, last: in
     rows, blocks = raw.shape[0], raw.shape[1] // 18
     weights = np.zeros((-(-rows // 8), blocks, q40.STEPS, 32), np.uint8)
     deltas = np.zeros((-(-rows // 8), blocks, 8), np.uint16)
-    assert q40.pack_rows(raw, weights, deltas, 0)
+    assert packing.pack_q40(raw.ctypes.data, raw.strides[0], rows, weights, deltas, 0)
     sums = np.empty((len(values), blocks), np.int32)
     q40.block_sums(values, sums)
     out = np.full((len(values), rows), np.nan, np.float32)

@@ -1,0 +1,217 @@
+"""Starts of real processes: from nothing, in parallel, warm, where nothing can be written."""
+
+from __future__ import annotations
+
+import os
+import platform
+import re
+import resource
+import shutil
+import signal
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from engine.kernels.cache import sources_digest
+from engine.synthetic import write_synthetic
+from tests.engine.processes import Node, command, environment, read_events, start, wait_until
+
+EIGHT = 8
+COMPILING = "Compiling the kernels for this CPU"
+OTHER_CPUS = {  # older than what tests run on, so that its code can run there
+    "x86_64": ("haswell", "+sse4.2,+avx,+avx2,+fma,+f16c"),
+    "aarch64": ("cortex-a72", "+neon,+fp-armv8"),
+}
+PROMPT = ("--prompt", "hello world", "--steps", 12, "--temperature", 0)
+
+
+def in_cache(folder: Path, **more: str) -> dict[str, str]:
+    """Environment of a user whose cache folder this is."""
+    return {"XDG_CACHE_HOME": str(folder), "NUMBA_CACHE_DIR": "", **more}
+
+
+def compilers(folder: Path) -> set[int]:
+    """Processes that compile for this cache folder now."""
+    found = set()
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if b"engine.warmup" in (process / "cmdline").read_bytes():
+                variables = (process / "environ").read_bytes()
+                if f"XDG_CACHE_HOME={folder}\0".encode() in variables:
+                    found.add(int(process.name))
+    return found
+
+
+def kernels(cache: Path) -> Path:
+    """The folder of compiled kernels below a user's cache folder."""
+    (found,) = cache.glob(f"dllama-py/numba-*/kernels-{sources_digest()}")
+    return found
+
+
+@dataclass
+class ColdStart:
+    """What eight ranks left that started together with an empty cache."""
+
+    cache: Path
+    request: list[object]
+    logs: list[str] = field(default_factory=list)
+    compilers: set[int] = field(default_factory=set)
+    tokens: list[int] = field(default_factory=list)
+
+
+def token_ids(events: Path) -> list[int]:
+    steps = [event["token_id"] for event in read_events(events) if event["event"] == "step"]
+    found = [token for token in steps if token is not None]
+    assert found
+    return found
+
+
+@pytest.fixture(scope="module")
+def cold(tmp_path_factory: pytest.TempPathFactory) -> ColdStart:
+    folder = tmp_path_factory.mktemp("cold")
+    model, tokenizer = write_synthetic("tiny-llama", folder)
+    files = ["inference", "--model", model, "--tokenizer", tokenizer, "--sync-mode", "invariant"]
+    result = ColdStart(folder / "cache", [*files, *PROMPT])
+    variables = in_cache(result.cache, NUMBA_DEBUG_CACHE="1")
+    nodes: list[Node] = []
+    try:
+        for rank in range(1, EIGHT):
+            nodes.append(
+                start(folder, f"worker{rank}", "worker", "--port", 0,
+                      "--exit-with-parent", os.getpid(), **variables)
+            )  # fmt: skip
+        addresses = [node.address for node in nodes]
+        root = start(folder, "root", *result.request, "--workers", *addresses, **variables)
+        nodes.append(root)
+
+        def ended() -> bool:
+            result.compilers |= compilers(result.cache)
+            return root.process.poll() is not None
+
+        wait_until(ended, "the first request", 300.0)
+        assert root.process.returncode == 0, root.log
+        result.tokens = token_ids(root.events_path)
+    finally:
+        for node in nodes:
+            node.stop()
+    result.logs = [node.log for node in nodes]
+    return result
+
+
+def start_root(tmp_path: Path, name: str, request: list[object], variables: dict[str, str]) -> Node:
+    return start(tmp_path, name, *request, **variables)
+
+
+def test_eight_ranks_that_start_cold_together_compile_once(cold: ColdStart) -> None:
+    assert len(cold.compilers) == 1
+    for log in cold.logs:
+        assert "data loaded from" in log
+        assert "data saved to" not in log  # the compiler's output goes nowhere: these are ranks
+    assert list(kernels(cold.cache).glob("ready-*"))
+    assert not list(kernels(cold.cache).rglob("*.tmp.*"))
+
+
+def test_a_warm_start_compiles_nothing_and_says_the_same(cold: ColdStart, tmp_path: Path) -> None:
+    root = start_root(tmp_path, "warm", cold.request, in_cache(cold.cache, NUMBA_DEBUG_CACHE="1"))
+    assert root.wait() == 0, root.log
+    assert COMPILING not in root.log
+    assert "data loaded from" in root.log
+    assert "data saved to" not in root.log
+    assert token_ids(root.events_path) == cold.tokens
+
+
+def test_a_home_that_is_read_only_costs_one_line(cold: ColdStart, tmp_path: Path) -> None:
+    """HOME below /sys, where not even the superuser can make a folder; XDG_CACHE_HOME unset."""
+    own = tmp_path / f"dllama-py-numba-{os.getuid()}"
+    own.mkdir(mode=0o700)
+    shutil.copytree(kernels(cold.cache), own / kernels(cold.cache).name, symlinks=True)
+    variables = in_cache(Path(), HOME="/sys", TMPDIR=str(tmp_path), XDG_CACHE_HOME="")
+    worker = start(
+        tmp_path, "worker", "worker", "--port", 0, "--exit-with-parent", os.getpid(), **variables
+    )
+    try:
+        for session in range(2):
+            request = [*cold.request, "--workers", worker.address]
+            root = start_root(tmp_path, f"root{session}", request, variables)
+            assert root.wait() == 0, root.log
+            assert token_ids(root.events_path) == cold.tokens
+    finally:
+        worker.stop()
+    for node in (root, worker):
+        assert node.log.count(f"compiled kernels are kept in {own}") == 1, node.log
+        assert COMPILING not in node.log
+
+
+def test_no_cache_folder_at_all_is_no_reason_to_stop(cold: ColdStart, tmp_path: Path) -> None:
+    """The makeshift folder is somebody else's: it is not used, since what is in it would be run."""
+    own = tmp_path / f"dllama-py-numba-{os.getuid()}"
+    own.mkdir(mode=0o777)
+    own.chmod(0o777)
+    shutil.copytree(kernels(cold.cache), own / kernels(cold.cache).name)
+    variables = in_cache(Path(), HOME="/sys", TMPDIR=str(tmp_path), XDG_CACHE_HOME="")
+    root = start_root(tmp_path, "root", cold.request, variables)
+    root.wait_log(COMPILING)
+    root.stop(signal.SIGKILL)
+    kept = re.search(r"compiled kernels are kept in (\S+)", root.log)
+    assert kept is not None
+    assert kept[1] != str(own)
+
+
+def test_kernels_of_other_sources_or_versions_are_not_used(cold: ColdStart, tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    numba_folder = cache / "dllama-py" / kernels(cold.cache).parent.name
+    others = {
+        "kernels-000000000000": numba_folder,
+        kernels(cold.cache).name: cache / "dllama-py" / "numba-0.0.1",
+    }
+    for name, parent in others.items():
+        shutil.copytree(kernels(cold.cache), parent / name)
+    root = start_root(tmp_path, "root", cold.request, in_cache(cache))
+    root.wait_log(COMPILING)
+    pids = wait_until(lambda: compilers(cache), "a compiler")
+    root.stop(signal.SIGKILL)
+    wait_until(lambda: not pids & compilers(cache), "the end of the compiler with its root")
+
+
+def test_another_cpus_kernels_are_not_used_and_a_killed_compiler_does_no_harm(
+    cold: ColdStart, tmp_path: Path
+) -> None:
+    cache = tmp_path / "cache"
+    shutil.copytree(cold.cache, cache)
+    cpu, features = OTHER_CPUS[platform.machine()]
+    other = in_cache(cache, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES=features)
+    before = set(kernels(cache).rglob("*.nbc"))
+    root = start_root(tmp_path, "other", cold.request, other)
+    (pid,) = wait_until(lambda: compilers(cache), "a compiler")
+    wait_until(lambda: set(kernels(cache).rglob("*.nbc")) - before, "something compiled")
+    os.kill(pid, signal.SIGKILL)
+    assert root.process.wait(300) == 0, root.log  # it has done the rest itself
+    assert COMPILING in root.log
+    assert token_ids(root.events_path) == cold.tokens
+    for name, variables in (("again", other), ("own", in_cache(cache))):
+        root = start_root(tmp_path, name, cold.request, variables | {"NUMBA_DEBUG_CACHE": "1"})
+        assert root.process.wait(300) == 0, root.log
+        assert "data saved to" not in root.log
+        assert token_ids(root.events_path) == cold.tokens
+    assert COMPILING not in root.log
+    assert len(list(kernels(cache).glob("ready-*"))) == 2
+
+
+def test_a_full_disk_is_named_with_its_remedy(cold: ColdStart, tmp_path: Path) -> None:
+    """No file may grow beyond a kilobyte: the same error as a full disk's, from the same calls."""
+    done = subprocess.run(
+        command(*cold.request),
+        capture_output=True,
+        encoding="utf-8",
+        env=environment(**in_cache(tmp_path)),
+        timeout=300,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024)),
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    assert f"compiled kernels cannot be kept in {tmp_path}" in done.stderr
+    assert "set XDG_CACHE_HOME to another folder" in done.stderr
