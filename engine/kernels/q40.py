@@ -191,7 +191,9 @@ TILES: dict[str, dict[int, tuple[int, ...]]] = {
     "neon": {1: (4, 1)},
     "generic": {1: (4, 1)},
 }
-_AHEAD_BYTES = 6144  # how far the weights are fetched ahead; measured, see docs/kernels.md
+_STREAMS = 2  # places that one token's product reads at once; measured likewise
+# How far each stream is fetched ahead, to which level of caches; measured, see docs/kernels.md.
+_AHEAD_BYTES = ((4096, 2), (1536, 1))
 
 
 def _load(builder: Builder, pointer: Value, kind: ir.Type) -> Value:
@@ -202,10 +204,21 @@ def _load(builder: Builder, pointer: Value, kind: ir.Type) -> Value:
 
 
 class Emitter:
-    """Writes the code for one or two groups of rows and a tile of tokens."""
+    """Writes the code for some groups of rows and a tile of tokens.
 
-    def __init__(self, builder: Builder, which: str, n_groups: int, n_tokens: int) -> None:
+    Args:
+        builder: where to write.
+        which: the variant.
+        n_streams: places of the matrix, far from each other, that are read at once.
+        n_groups: groups that stand one behind the other in a register, 1 or 2.
+        n_tokens: tokens that share one reading of the weights.
+    """
+
+    def __init__(
+        self, builder: Builder, which: str, n_streams: int, n_groups: int, n_tokens: int
+    ) -> None:
         self.builder, self.n_groups, self.n_tokens = builder, n_groups, n_tokens
+        self.n_streams = n_streams
         self.dot = _DOTS[which]
         self.lanes = n_groups * LANES
         self.ints = ir.VectorType(_I32, self.lanes)
@@ -227,12 +240,18 @@ class Emitter:
         loaded = [_load(self.builder, pointer, kind) for pointer in pointers]
         return loaded[0] if len(loaded) == 1 else _joined(self.builder, *loaded)
 
-    def fetch_ahead(self, pointer: Value, n_bytes: int) -> None:
-        """Ask for what is read some blocks later; behind the end it does no harm."""
+    def fetch_ahead(self, pointer: Value, n_bytes: int, level: int) -> None:
+        """Ask for what is read some blocks later; behind the end it does no harm.
+
+        Args:
+            pointer: what is read now.
+            n_bytes: how far ahead.
+            level: the cache to fetch it to, 1 or 2.
+        """
         kind = ir.FunctionType(ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32])
         fetch = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
         where = self.at(pointer, ir.Constant(ir.IntType(64), n_bytes))
-        read, keep, data = (ir.Constant(_I32, value) for value in (0, 3, 1))
+        read, keep, data = (ir.Constant(_I32, value) for value in (0, 4 - level, 1))
         self.builder.call(fetch, [where, read, keep, data])
 
     def nibbles(self, weights: list[Value]) -> list[Value]:
@@ -256,65 +275,97 @@ class Emitter:
         total = self.dot(builder, steps, _splat(builder, start, self.lanes))
         return builder.sitofp(total, self.floats)
 
-    def emit(self, pointers: dict[str, Value], n_blocks: Value) -> list[Value]:
-        """The tile's sums: one vector of float lanes a token."""
+    def emit(
+        self, pointers: dict[str, Value], n_blocks: Value, distance: Value | None = None
+    ) -> list[Value]:
+        """The tile's sums: one vector of float lanes a token, stream after stream.
+
+        Args:
+            pointers: where the weights, deltas, values, scales and sums start.
+            n_blocks: blocks of a row.
+            distance: groups from one stream to the next; None if there is but one.
+        """
         builder = self.builder
         zero = _constant(self.floats, 0)
-        sums = [cgutils.alloca_once_value(builder, zero) for _ in range(self.n_tokens)]
+        totals = [
+            [cgutils.alloca_once_value(builder, zero) for _ in range(self.n_tokens)]
+            for _ in range(self.n_streams)
+        ]
         with cgutils.for_range(builder, n_blocks) as loop:
-            block = loop.index
-            group_blocks = [
-                builder.add(block, self.scaled(n_blocks, group)) for group in range(self.n_groups)
-            ]
-            weights = [
-                self.at(pointers["weights"], self.scaled(place, STEPS * _BLOCK))
-                for place in group_blocks
-            ]
-            delta_at = [
-                self.at(pointers["deltas"], self.scaled(place, 2 * LANES)) for place in group_blocks
-            ]
-            for pointer, deltas in zip(weights, delta_at, strict=True):
-                self.fetch_ahead(pointer, _AHEAD_BYTES)
-                self.fetch_ahead(pointer, _AHEAD_BYTES + 64)
-                self.fetch_ahead(deltas, _AHEAD_BYTES // 8)
-            nibbles = self.nibbles(weights)
-            scales_of_rows = builder.fpext(self.rows(delta_at, _HALVES), self.floats)
-            for token, total in enumerate(sums):
-                first = builder.mul(ir.Constant(block.type, token), n_blocks)
-                x = self.at(pointers["values"], self.scaled(first, _BLOCK))
-                token_sums = self.at(pointers["sums"], self.scaled(first, 4))
-                scale_at = self.at(pointers["scales"], self.scaled(builder.add(first, block), 4))
-                scale = _splat(builder, _load(builder, scale_at, _F32), self.lanes)
-                factors = builder.fmul(scales_of_rows, scale)
-                dots = self.block_sums(nibbles, x, token_sums, block)
-                fma = f"llvm.fma.v{self.lanes}f32"
-                before = builder.load(total)
-                builder.store(_call(builder, fma, self.floats, dots, factors, before), total)
-        return [builder.load(total) for total in sums]
+            for stream, of_tokens in enumerate(totals):
+                group: Value = ir.Constant(n_blocks.type, 0)
+                if distance is not None:
+                    group = self.scaled(distance, stream)
+                self.add_block(pointers, n_blocks, group, loop.index, of_tokens)
+        return [builder.load(total) for of_tokens in totals for total in of_tokens]
+
+    def add_block(
+        self,
+        pointers: dict[str, Value],
+        n_blocks: Value,
+        first_group: Value,
+        block: Value,
+        totals: list[Value],
+    ) -> None:
+        """Add one block's products to the totals of the tokens."""
+        builder = self.builder
+        groups = [
+            builder.add(first_group, ir.Constant(block.type, group))
+            for group in range(self.n_groups)
+        ]
+        places = [builder.add(block, builder.mul(n_blocks, group)) for group in groups]
+        weights = [
+            self.at(pointers["weights"], self.scaled(place, STEPS * _BLOCK)) for place in places
+        ]
+        delta_at = [self.at(pointers["deltas"], self.scaled(place, 2 * LANES)) for place in places]
+        for pointer, deltas in zip(weights, delta_at, strict=True):
+            for n_bytes, level in _AHEAD_BYTES:
+                self.fetch_ahead(pointer, n_bytes, level)
+                self.fetch_ahead(pointer, n_bytes + 64, level)
+            self.fetch_ahead(deltas, _AHEAD_BYTES[0][0] // 8, 1)
+        nibbles = self.nibbles(weights)
+        scales_of_rows = builder.fpext(self.rows(delta_at, _HALVES), self.floats)
+        for token, total in enumerate(totals):
+            first = builder.mul(ir.Constant(block.type, token), n_blocks)
+            x = self.at(pointers["values"], self.scaled(first, _BLOCK))
+            token_sums = self.at(pointers["sums"], self.scaled(first, 4))
+            scale_at = self.at(pointers["scales"], self.scaled(builder.add(first, block), 4))
+            scale = _splat(builder, _load(builder, scale_at, _F32), self.lanes)
+            factors = builder.fmul(scales_of_rows, scale)
+            dots = self.block_sums(nibbles, x, token_sums, block)
+            fma = f"llvm.fma.v{self.lanes}f32"
+            before = builder.load(total)
+            builder.store(_call(builder, fma, self.floats, dots, factors, before), total)
 
 
 def _group_kernel(
-    typingctx: Any, which: Any, n_groups: Any, n_tokens: Any, weights: Any, deltas: Any,
-    values: Any, scales: Any, sums: Any, result: Any, group: Any, token: Any,
+    typingctx: Any, which: Any, n_streams: Any, n_groups: Any, n_tokens: Any,
+    inputs: Any, result: Any, group: Any, token: Any, distance: Any,
 ) -> Any:  # fmt: skip
-    """An intrinsic: result (tokens, lanes) = sums of rows from `group` on, tokens from `token` on.
+    """An intrinsic: result (streams, tokens, lanes) = sums of rows from `group` on.
 
-    `which`, `n_groups` and `n_tokens` must be constants; the arrays are those of `q40_q80`.
+    `which`, `n_streams`, `n_groups` and `n_tokens` must be constants; inputs are the first five
+    arguments of `q40_q80`. The tokens are those from `token` on, the streams `distance` groups
+    apart.
     """
-    constants = (which, n_groups, n_tokens)
+    constants = (which, n_streams, n_groups, n_tokens)
     if not all(isinstance(value, types.Literal) for value in constants):
         return None  # numba asks again with literal types
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        names = ("weights", "deltas", "values", "scales", "sums", "result")
+        names = ("weights", "deltas", "values", "scales", "sums")
+        inputs_type, result_type = signature.args[4:6]
         arrays = {
             name: context.make_array(kind)(context, builder, value)
-            for name, kind, value in zip(names, signature.args[3:9], args[3:9], strict=True)
+            for name, kind, value in zip(
+                names, inputs_type, cgutils.unpack_tuple(builder, args[4]), strict=True
+            )
         }
+        arrays["result"] = context.make_array(result_type)(context, builder, args[5])
         n_blocks = cgutils.unpack_tuple(builder, arrays["deltas"].shape)[1]
         emitter = Emitter(builder, *(value.literal_value for value in constants))
-        by_group = builder.mul(args[9], n_blocks)
-        by_token = builder.mul(args[10], n_blocks)
+        by_group = builder.mul(args[6], n_blocks)
+        by_token = builder.mul(args[7], n_blocks)
         starts = {
             "weights": emitter.scaled(by_group, STEPS * _BLOCK),
             "deltas": emitter.scaled(by_group, 2 * LANES),
@@ -326,17 +377,26 @@ def _group_kernel(
             name: builder.bitcast(array.data, _I8.as_pointer()) for name, array in arrays.items()
         }
         pointers = {name: emitter.at(bases[name], start) for name, start in starts.items()}
-        for row, total in enumerate(emitter.emit(pointers, n_blocks)):
+        for row, total in enumerate(emitter.emit(pointers, n_blocks, args[8])):
             offset = ir.Constant(n_blocks.type, row * emitter.lanes * 4)
             target = emitter.at(bases["result"], offset)
             builder.store(total, builder.bitcast(target, emitter.floats.as_pointer()), align=4)
         return context.get_dummy_value()
 
-    arrays = (weights, deltas, values, scales, sums, result)
-    return types.void(*constants, *arrays, types.intp, types.intp), codegen
+    return types.void(*constants, inputs, result, *[types.intp] * 3), codegen
 
 
 _sum_group: Any = intrinsic(prefer_literal=True)(_group_kernel)
+
+
+@njit(inline="always")
+def _place(
+    result: Any, out: Any, n_tokens: int, lanes: int, row: int, last: int, token: int
+) -> None:
+    """The tile's sums (n_tokens, lanes) into out, rows from `row` on and before `last`."""
+    for t in range(n_tokens):
+        for lane in range(min(lanes, last - row)):
+            out[token + t, row + lane] = result[t * lanes + lane]
 
 
 def make_q40_q80(which: str) -> Any:
@@ -364,55 +424,47 @@ def make_q40_q80(which: str) -> Any:
             first: first row.
             last: one past the last row.
         """
-        n_tokens = values.shape[0]
+        inputs = (weights, deltas, values, scales, sums)
+        n_tokens, group = values.shape[0], first // LANES
         result = np.empty(_MAX_TILE * 2 * LANES, np.float32)
-        group = first // LANES
+        if n_tokens == 1:  # bound by memory, which two far streams use better than one
+            part = (last - first + LANES - 1) // LANES // _STREAMS
+            for _ in range(part):
+                _sum_group(which, _STREAMS, 1, 1, inputs, result, group, 0, part)
+                for stream in range(_STREAMS):
+                    row = (group + stream * part) * LANES
+                    _place(result[stream * LANES :], out, 1, LANES, row, last, 0)
+                group += 1
+            group += (_STREAMS - 1) * part
         while group * LANES < last:
             row, token = group * LANES, 0
             n_groups = 2 if has_pairs and n_tokens > 1 and last - row > LANES else 1
             lanes = n_groups * LANES
-            width = min(lanes, last - row)
             while token < n_tokens:
                 left = n_tokens - token
                 if has_pairs and n_groups == 2:
                     if pair_8 and left >= 8:
                         step = 8
-                        _sum_group(
-                            which, 2, 8, weights, deltas, values, scales, sums, result, group, token
-                        )
+                        _sum_group(which, 1, 2, 8, inputs, result, group, token, 0)
                     elif pair_4 and left >= 4:
                         step = 4
-                        _sum_group(
-                            which, 2, 4, weights, deltas, values, scales, sums, result, group, token
-                        )
+                        _sum_group(which, 1, 2, 4, inputs, result, group, token, 0)
                     elif pair_2 and left >= 2:
                         step = 2
-                        _sum_group(
-                            which, 2, 2, weights, deltas, values, scales, sums, result, group, token
-                        )
+                        _sum_group(which, 1, 2, 2, inputs, result, group, token, 0)
                     else:
                         step = 1
-                        _sum_group(
-                            which, 2, 1, weights, deltas, values, scales, sums, result, group, token
-                        )
+                        _sum_group(which, 1, 2, 1, inputs, result, group, token, 0)
                 elif single_8 and left >= 8:
                     step = 8
-                    _sum_group(
-                        which, 1, 8, weights, deltas, values, scales, sums, result, group, token
-                    )
+                    _sum_group(which, 1, 1, 8, inputs, result, group, token, 0)
                 elif single_4 and left >= 4:
                     step = 4
-                    _sum_group(
-                        which, 1, 4, weights, deltas, values, scales, sums, result, group, token
-                    )
+                    _sum_group(which, 1, 1, 4, inputs, result, group, token, 0)
                 else:
                     step = 1
-                    _sum_group(
-                        which, 1, 1, weights, deltas, values, scales, sums, result, group, token
-                    )
-                for t in range(step):
-                    for lane in range(width):
-                        out[token + t, row + lane] = result[t * lanes + lane]
+                    _sum_group(which, 1, 1, 1, inputs, result, group, token, 0)
+                _place(result, out, step, lanes, row, last, token)
                 token += step
             group += n_groups
 

@@ -16,18 +16,18 @@ NAMES = ("weights", "deltas", "values", "scales", "sums", "result")
 
 
 @cache
-def assembly(which: str, cpu: str, features: str, n_tokens: int) -> str:
+def assembly(which: str, cpu: str, features: str, n_tokens: int, n_streams: int = 1) -> str:
     """The inner kernel of one group of rows and a tile of tokens, as `cpu` would run it."""
     binding.initialize_all_targets()
     binding.initialize_all_asmprinters()
     module = ir.Module()
     module.triple = TRIPLE
-    kind = ir.FunctionType(ir.VoidType(), [_I8.as_pointer()] * len(NAMES) + [_I64])
+    kind = ir.FunctionType(ir.VoidType(), [_I8.as_pointer()] * len(NAMES) + [_I64] * 2)
     function = ir.Function(module, kind, "kernel")
     builder = ir.IRBuilder(function.append_basic_block())
     pointers = dict(zip(NAMES, function.args, strict=False))
-    emitter = q40.Emitter(builder, which, 1, n_tokens)
-    for token, total in enumerate(emitter.emit(pointers, function.args[-1])):
+    emitter = q40.Emitter(builder, which, n_streams, 1, n_tokens)
+    for token, total in enumerate(emitter.emit(pointers, *function.args[-2:])):
         place = emitter.at(pointers["result"], ir.Constant(_I64, token * emitter.lanes * 4))
         builder.store(total, builder.bitcast(place, emitter.floats.as_pointer()), align=4)
     builder.ret_void()
@@ -50,6 +50,14 @@ def test_pi_5_multiplies_with_sdot(n_tokens: int) -> None:
     assert count(text, "smull") + count(text, "mul") <= 2  # addresses at most
     assert count(text, "fmla") >= 2 * n_tokens
     assert count(text, "prfm") > 0
+
+
+def test_one_token_reads_two_places_at_once_each_fetched_ahead() -> None:
+    text = assembly("dotprod", "cortex-a76", "+dotprod", 1, 2)
+    assert count(text, "sdot") == 2 * 16
+    assert count(text, "prfm") == 2 * 5
+    assert "pldl2keep" in text
+    assert "pldl1keep" in text
 
 
 @pytest.mark.parametrize("n_tokens", [1, 4])
