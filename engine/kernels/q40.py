@@ -13,8 +13,6 @@ they agree to the bit.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -23,165 +21,40 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from engine.errors import EngineError
-from engine.kernels.cpu import cpu_features
+from engine.kernels.cpu import available_variants, variant
+from engine.kernels.dots import DOTS, LANES
+from engine.kernels.vectors import (
+    F32,
+    I8,
+    I32,
+    I64,
+    Builder,
+    Value,
+    call,
+    constant,
+    joined,
+    load,
+    splat,
+)
 
-LANES = 8  # rows a group
+__all__ = [
+    "LANES",
+    "STEPS",
+    "Emitter",
+    "available_variants",
+    "block_sums",
+    "make_q40_q80",
+    "pack_rows",
+    "q40_q80",
+    "variant",
+]
+
 _BLOCK = 32
 STEPS = 4  # vectors a block; each gives two steps, low and high nibbles
 _MAX_TILE = 8  # tokens that share one reading of the weights
-
-_I8, _I16, _I32 = ir.IntType(8), ir.IntType(16), ir.IntType(32)
-_F32 = ir.FloatType()
-_BYTES = ir.VectorType(_I8, 32)
+_BYTES = ir.VectorType(I8, 32)
 _HALVES = ir.VectorType(ir.HalfType(), LANES)
-_INTS = ir.VectorType(_I32, LANES)
-_FLOATS = ir.VectorType(_F32, LANES)
 
-Builder = Any
-Value = Any
-
-
-def variant() -> str:
-    """Which step this host takes, a key of TILES; DLLAMA_KERNELS overrides.
-
-    Raises:
-        EngineError: DLLAMA_KERNELS names a variant that does not exist or that the CPU lacks.
-    """
-    possible = available_variants()
-    wanted = os.environ.get("DLLAMA_KERNELS")
-    if wanted and wanted not in possible:
-        raise EngineError(
-            f"DLLAMA_KERNELS={wanted}: this CPU can run {', '.join(possible)}; unset it to choose"
-        )
-    return wanted or possible[0]
-
-
-def available_variants() -> list[str]:
-    """The variants that this CPU can run, best first."""
-    features = cpu_features()
-    needs = {
-        "vnni": {"avx512vnni", "avx512vl", "avx512f", "f16c"},
-        "avx2": {"avx2", "f16c"},
-        "dotprod": {"neon", "dotprod"},
-        "neon": {"neon"},
-    }
-    found = [which for which, needed in needs.items() if needed <= features]
-    return [*found, "generic"]
-
-
-def _constant(kind: ir.VectorType, value: int) -> ir.Constant:
-    return ir.Constant(kind, [value] * kind.count)
-
-
-def _splat(builder: Builder, value: Value, count: int) -> Value:
-    """A vector whose lanes are all `value`."""
-    kind = ir.VectorType(value.type, count)
-    undefined = ir.Constant(kind, ir.Undefined)
-    first = builder.insert_element(undefined, value, ir.Constant(_I32, 0))
-    return builder.shuffle_vector(first, undefined, _constant(ir.VectorType(_I32, count), 0))
-
-
-def _call(builder: Builder, name: str, result: ir.Type, *args: Value) -> Value:
-    kind = ir.FunctionType(result, [arg.type for arg in args])
-    return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), args)
-
-
-# A dot takes the steps of a block, each (weights as bytes, four inputs in every lane), and what
-# the sum starts from; it returns int32 lanes, one a row.
-Steps = list[tuple[Value, Value]]
-
-
-def _dot_vnni(builder: Builder, steps: Steps, total: Value) -> Value:
-    name = f"llvm.x86.avx512.vpdpbusd.{32 * total.type.count}"
-    for weights, inputs in steps:
-        words = builder.bitcast(weights, total.type)
-        total = _call(builder, name, total.type, total, words, inputs)
-    return total
-
-
-def _dot_avx2(builder: Builder, steps: Steps, start: Value) -> Value:
-    pairs = ir.VectorType(_I16, 16)
-    total = _constant(pairs, 0)
-    for weights, inputs in steps:
-        signed = builder.bitcast(inputs, _BYTES)
-        products = _call(builder, "llvm.x86.avx2.pmadd.ub.sw", pairs, weights, signed)
-        total = builder.add(total, products)
-    sums = _call(builder, "llvm.x86.avx2.pmadd.wd", _INTS, total, _constant(pairs, 1))
-    return builder.add(sums, start)
-
-
-def _dot_generic(builder: Builder, steps: Steps, start: Value) -> Value:
-    wide = ir.VectorType(_I16, 32)
-    total = _constant(wide, 0)
-    for weights, inputs in steps:
-        signed = builder.sext(builder.bitcast(inputs, _BYTES), wide)
-        total = builder.add(total, builder.mul(builder.zext(weights, wide), signed))
-    lanes = start
-    for column in range(4):  # a row's four columns stand side by side
-        mask = ir.Constant(_INTS, [4 * row + column for row in range(LANES)])
-        part = builder.shuffle_vector(total, _constant(wide, 0), mask)
-        lanes = builder.add(lanes, builder.sext(part, _INTS))
-    return lanes
-
-
-def _parts(builder: Builder, vector: Value, count: int) -> list[Value]:
-    """A vector in pieces of `count` lanes."""
-    undefined = ir.Constant(vector.type, ir.Undefined)
-    kind = ir.VectorType(_I32, count)
-    return [
-        builder.shuffle_vector(
-            vector, undefined, ir.Constant(kind, list(range(first, first + count)))
-        )
-        for first in range(0, vector.type.count, count)
-    ]
-
-
-def _dot_dotprod(builder: Builder, steps: Steps, start: Value) -> Value:
-    """AArch64's 4-byte dot product, as of Armv8.2 (Raspberry Pi 5): two registers of rows."""
-    quad = ir.VectorType(_I32, 4)
-    totals = _parts(builder, start, 4)
-    for weights, inputs in steps:
-        four = _parts(builder, builder.bitcast(inputs, _BYTES), 16)[0]
-        for half, rows in enumerate(_parts(builder, weights, 16)):
-            totals[half] = _call(
-                builder, "llvm.aarch64.neon.sdot.v4i32.v16i8", quad, totals[half], rows, four
-            )
-    return _joined(builder, *totals)
-
-
-def _dot_neon(builder: Builder, steps: Steps, start: Value) -> Value:
-    """Byte products added up in 16 bits, then in pairs: any AArch64 (Raspberry Pi 4)."""
-    eight, quad = ir.VectorType(_I16, 8), ir.VectorType(_I32, 4)
-    totals = [_constant(eight, 0)] * 4
-    for weights, inputs in steps:
-        four = _parts(builder, builder.bitcast(inputs, _BYTES), 8)[0]
-        for part, rows in enumerate(_parts(builder, weights, 8)):
-            products = _call(builder, "llvm.aarch64.neon.smull.v8i16", eight, rows, four)
-            totals[part] = builder.add(totals[part], products)
-    pairs = [
-        _call(builder, "llvm.aarch64.neon.saddlp.v4i32.v8i16", quad, total) for total in totals
-    ]
-    rows = [
-        _call(builder, "llvm.aarch64.neon.addp.v4i32", quad, pairs[i], pairs[i + 1]) for i in (0, 2)
-    ]
-    return builder.add(_joined(builder, *rows), start)
-
-
-def _joined(builder: Builder, low: Value, high: Value) -> Value:
-    """Two vectors one behind the other."""
-    count = low.type.count + high.type.count
-    mask = ir.Constant(ir.VectorType(_I32, count), list(range(count)))
-    return builder.shuffle_vector(low, high, mask)
-
-
-_DOTS: dict[str, Callable[[Builder, Steps, Value], Value]] = {
-    "vnni": _dot_vnni,
-    "avx2": _dot_avx2,
-    "dotprod": _dot_dotprod,
-    "neon": _dot_neon,
-    "generic": _dot_generic,
-}
 # Tiles of tokens that share one reading of the weights, by groups of rows at once; what registers
 # hold. VNNI takes two groups in one 64-byte register.
 TILES: dict[str, dict[int, tuple[int, ...]]] = {
@@ -194,13 +67,6 @@ TILES: dict[str, dict[int, tuple[int, ...]]] = {
 _STREAMS = 2  # places that one token's product reads at once; measured likewise
 # How far each stream is fetched ahead, to which level of caches; measured, see docs/kernels.md.
 _AHEAD_BYTES = ((4096, 2), (1536, 1))
-
-
-def _load(builder: Builder, pointer: Value, kind: ir.Type) -> Value:
-    """An unaligned load of `kind` at a byte pointer."""
-    loaded = builder.load(builder.bitcast(pointer, kind.as_pointer()))
-    loaded.align = 1
-    return loaded
 
 
 class Emitter:
@@ -219,16 +85,16 @@ class Emitter:
     ) -> None:
         self.builder, self.n_groups, self.n_tokens = builder, n_groups, n_tokens
         self.n_streams = n_streams
-        self.dot = _DOTS[which]
+        self.dot = DOTS[which]
         self.lanes = n_groups * LANES
-        self.ints = ir.VectorType(_I32, self.lanes)
-        self.floats = ir.VectorType(_F32, self.lanes)
-        self.bytes = ir.VectorType(_I8, n_groups * _BLOCK)
+        self.ints = ir.VectorType(I32, self.lanes)
+        self.floats = ir.VectorType(F32, self.lanes)
+        self.bytes = ir.VectorType(I8, n_groups * _BLOCK)
 
     def at(self, pointer: Value, *offsets: Value) -> Value:
         """A byte pointer moved by the sum of the offsets."""
         for offset in offsets:
-            pointer = self.builder.gep(pointer, [offset], source_etype=_I8)
+            pointer = self.builder.gep(pointer, [offset], source_etype=I8)
         return pointer
 
     def scaled(self, value: Value, factor: int) -> Value:
@@ -237,8 +103,8 @@ class Emitter:
 
     def rows(self, pointers: list[Value], kind: ir.VectorType) -> Value:
         """The same of each group, one behind the other."""
-        loaded = [_load(self.builder, pointer, kind) for pointer in pointers]
-        return loaded[0] if len(loaded) == 1 else _joined(self.builder, *loaded)
+        loaded = [load(self.builder, pointer, kind) for pointer in pointers]
+        return loaded[0] if len(loaded) == 1 else joined(self.builder, *loaded)
 
     def fetch_ahead(self, pointer: Value, n_bytes: int, level: int) -> None:
         """Ask for what is read some blocks later; behind the end it does no harm.
@@ -248,20 +114,20 @@ class Emitter:
             n_bytes: how far ahead.
             level: the cache to fetch it to, 1 or 2.
         """
-        kind = ir.FunctionType(ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32])
+        kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
         fetch = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
-        where = self.at(pointer, ir.Constant(ir.IntType(64), n_bytes))
-        read, keep, data = (ir.Constant(_I32, value) for value in (0, 4 - level, 1))
+        where = self.at(pointer, ir.Constant(I64, n_bytes))
+        read, keep, data = (ir.Constant(I32, value) for value in (0, 4 - level, 1))
         self.builder.call(fetch, [where, read, keep, data])
 
     def nibbles(self, weights: list[Value]) -> list[Value]:
         """The block's weights as bytes 0 to 15: four vectors of low, then of high nibbles."""
         builder, low, high = self.builder, [], []
         for step in range(STEPS):
-            offset = ir.Constant(ir.IntType(64), step * _BLOCK)
+            offset = ir.Constant(I64, step * _BLOCK)
             packed = self.rows([self.at(pointer, offset) for pointer in weights], _BYTES)
-            low.append(builder.and_(packed, _constant(self.bytes, 15)))
-            high.append(builder.lshr(packed, _constant(self.bytes, 4)))
+            low.append(builder.and_(packed, constant(self.bytes, 15)))
+            high.append(builder.lshr(packed, constant(self.bytes, 4)))
         return low + high
 
     def block_sums(self, nibbles: list[Value], x: Value, sums: Value, block: Value) -> Value:
@@ -269,10 +135,10 @@ class Emitter:
         builder, steps = self.builder, []
         for index, weights in enumerate(nibbles):
             offset = builder.add(self.scaled(block, _BLOCK), ir.Constant(block.type, 4 * index))
-            four = _load(builder, self.at(x, offset), _I32)
-            steps.append((weights, _splat(builder, four, self.lanes)))
-        start = _load(builder, self.at(sums, self.scaled(block, 4)), _I32)
-        total = self.dot(builder, steps, _splat(builder, start, self.lanes))
+            four = load(builder, self.at(x, offset), I32)
+            steps.append((weights, splat(builder, four, self.lanes)))
+        start = load(builder, self.at(sums, self.scaled(block, 4)), I32)
+        total = self.dot(builder, steps, splat(builder, start, self.lanes))
         return builder.sitofp(total, self.floats)
 
     def emit(
@@ -286,7 +152,7 @@ class Emitter:
             distance: groups from one stream to the next; None if there is but one.
         """
         builder = self.builder
-        zero = _constant(self.floats, 0)
+        zero = constant(self.floats, 0)
         totals = [
             [cgutils.alloca_once_value(builder, zero) for _ in range(self.n_tokens)]
             for _ in range(self.n_streams)
@@ -330,12 +196,12 @@ class Emitter:
             x = self.at(pointers["values"], self.scaled(first, _BLOCK))
             token_sums = self.at(pointers["sums"], self.scaled(first, 4))
             scale_at = self.at(pointers["scales"], self.scaled(builder.add(first, block), 4))
-            scale = _splat(builder, _load(builder, scale_at, _F32), self.lanes)
+            scale = splat(builder, load(builder, scale_at, F32), self.lanes)
             factors = builder.fmul(scales_of_rows, scale)
             dots = self.block_sums(nibbles, x, token_sums, block)
             fma = f"llvm.fma.v{self.lanes}f32"
             before = builder.load(total)
-            builder.store(_call(builder, fma, self.floats, dots, factors, before), total)
+            builder.store(call(builder, fma, self.floats, dots, factors, before), total)
 
 
 def _group_kernel(
@@ -374,7 +240,7 @@ def _group_kernel(
             "sums": emitter.scaled(by_token, 4),
         }
         bases = {
-            name: builder.bitcast(array.data, _I8.as_pointer()) for name, array in arrays.items()
+            name: builder.bitcast(array.data, I8.as_pointer()) for name, array in arrays.items()
         }
         pointers = {name: emitter.at(bases[name], start) for name, start in starts.items()}
         for row, total in enumerate(emitter.emit(pointers, n_blocks, args[8])):

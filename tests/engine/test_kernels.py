@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from engine.errors import EngineError, ModelFileError
-from engine.kernels import bits, exponential, lanes, layers, q40, quantize
+from engine.kernels import bits, cpu, exponential, lanes, layers, q40, quantize
 from engine.linear import Activations, Linear
 from engine.program import Program
 from engine.quants import (
@@ -199,6 +199,16 @@ def test_a_variant_that_the_cpu_lacks_is_refused(monkeypatch: pytest.MonkeyPatch
         q40.variant()
     monkeypatch.setenv("DLLAMA_KERNELS", "generic")
     assert q40.variant() == "generic"
+
+
+def test_the_label_of_the_cpu_names_the_kernels_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DLLAMA_KERNELS", raising=False)
+    assert cpu.cpu_label().endswith(f"(kernels: {VARIANTS[0]})")
+    monkeypatch.setenv("DLLAMA_KERNELS", "generic")
+    assert cpu.cpu_label().endswith("(kernels: generic, by DLLAMA_KERNELS)")
+    monkeypatch.setenv("DLLAMA_KERNELS", "abacus")
+    with pytest.raises(EngineError, match="DLLAMA_KERNELS=abacus"):
+        cpu.cpu_label()
 
 
 @pytest.mark.parametrize("weight_type", list(FloatType))
