@@ -100,3 +100,64 @@ DOTS: dict[str, Callable[[Builder, Steps, Value], Value]] = {
     "neon": _dot_neon,
     "generic": _dot_generic,
 }
+
+
+def _signed_vnni(builder: Builder, steps: Steps, start: Value) -> Value:
+    """Weights moved to 0 to 255; `start` is -128 times the sum of the inputs."""
+    raised = [(builder.xor(weights, constant(_BYTES, -128)), inputs) for weights, inputs in steps]
+    return _dot_vnni(builder, raised, start)
+
+
+def _signed_avx2(builder: Builder, steps: Steps, start: Value) -> Value:
+    """Sixteen-bit products, added in pairs: a byte product of -128 and -128 does not fit."""
+    wide = ir.VectorType(I16, 16)
+    totals = [constant(_INTS, 0)] * 2
+    for weights, inputs in steps:
+        bytes_ = builder.bitcast(inputs, _BYTES)
+        right = builder.sext(parts(builder, bytes_, 16)[0], wide)
+        for half, rows in enumerate(parts(builder, weights, 16)):
+            left = builder.sext(rows, wide)
+            products = call(builder, "llvm.x86.avx2.pmadd.wd", _INTS, left, right)
+            totals[half] = builder.add(totals[half], products)
+    even, odd = ([parity + 2 * i for i in range(LANES)] for parity in (0, 1))
+    low, high = (builder.shuffle_vector(*totals, ir.Constant(_INTS, mask)) for mask in (even, odd))
+    return builder.add(builder.add(low, high), start)
+
+
+def _signed_generic(builder: Builder, steps: Steps, start: Value) -> Value:
+    wide, total = ir.VectorType(I16, 32), start
+    for weights, inputs in steps:
+        signed = builder.sext(builder.bitcast(inputs, _BYTES), wide)
+        products = builder.mul(builder.sext(weights, wide), signed)  # at most 16 384
+        for column in range(4):  # a row's four columns stand side by side
+            mask = ir.Constant(_INTS, [4 * row + column for row in range(LANES)])
+            part = builder.shuffle_vector(products, constant(wide, 0), mask)
+            total = builder.add(total, builder.sext(part, _INTS))
+    return total
+
+
+def _signed_neon(builder: Builder, steps: Steps, start: Value) -> Value:
+    """Byte products, added in pairs to 32 bits at once: any AArch64 (Raspberry Pi 4)."""
+    eight, quad = ir.VectorType(I16, 8), ir.VectorType(I32, 4)
+    totals = [constant(quad, 0)] * 4
+    for weights, inputs in steps:
+        four = parts(builder, builder.bitcast(inputs, _BYTES), 8)[0]
+        for part, rows in enumerate(parts(builder, weights, 8)):
+            products = call(builder, "llvm.aarch64.neon.smull.v8i16", eight, rows, four)
+            pairs = call(builder, "llvm.aarch64.neon.saddlp.v4i32.v8i16", quad, products)
+            totals[part] = builder.add(totals[part], pairs)
+    rows = [
+        call(builder, "llvm.aarch64.neon.addp.v4i32", quad, totals[i], totals[i + 1])
+        for i in (0, 2)
+    ]
+    return builder.add(joined(builder, *rows), start)
+
+
+# The same for weights from -128 to 127.
+SIGNED_DOTS: dict[str, Callable[[Builder, Steps, Value], Value]] = {
+    "vnni": _signed_vnni,
+    "avx2": _signed_avx2,
+    "dotprod": _dot_dotprod,
+    "neon": _signed_neon,
+    "generic": _signed_generic,
+}

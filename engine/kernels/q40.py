@@ -24,16 +24,22 @@ from numba.extending import intrinsic
 from engine.kernels.cpu import available_variants, variant
 from engine.kernels.dots import DOTS, LANES
 from engine.kernels.vectors import (
+    AHEAD_BYTES,
     F32,
     I8,
+    I16,
     I32,
     I64,
     Builder,
     Value,
+    at,
     call,
     constant,
+    fetch,
+    halves_to_floats,
     joined,
     load,
+    scaled,
     splat,
 )
 
@@ -53,7 +59,7 @@ _BLOCK = 32
 STEPS = 4  # vectors a block; each gives two steps, low and high nibbles
 _MAX_TILE = 8  # tokens that share one reading of the weights
 _BYTES = ir.VectorType(I8, 32)
-_HALVES = ir.VectorType(ir.HalfType(), LANES)
+_HALVES = ir.VectorType(I16, LANES)
 
 # Tiles of tokens that share one reading of the weights, by groups of rows at once; what registers
 # hold. VNNI takes two groups in one 64-byte register.
@@ -65,8 +71,6 @@ TILES: dict[str, dict[int, tuple[int, ...]]] = {
     "generic": {1: (4, 1)},
 }
 _STREAMS = 2  # places that one token's product reads at once; measured likewise
-# How far each stream is fetched ahead, to which level of caches; measured, see docs/kernels.md.
-_AHEAD_BYTES = ((4096, 2), (1536, 1))
 
 
 class Emitter:
@@ -85,47 +89,23 @@ class Emitter:
     ) -> None:
         self.builder, self.n_groups, self.n_tokens = builder, n_groups, n_tokens
         self.n_streams = n_streams
-        self.dot = DOTS[which]
+        self.which, self.dot = which, DOTS[which]
         self.lanes = n_groups * LANES
         self.ints = ir.VectorType(I32, self.lanes)
         self.floats = ir.VectorType(F32, self.lanes)
         self.bytes = ir.VectorType(I8, n_groups * _BLOCK)
-
-    def at(self, pointer: Value, *offsets: Value) -> Value:
-        """A byte pointer moved by the sum of the offsets."""
-        for offset in offsets:
-            pointer = self.builder.gep(pointer, [offset], source_etype=I8)
-        return pointer
-
-    def scaled(self, value: Value, factor: int) -> Value:
-        """Value times a constant."""
-        return self.builder.mul(value, ir.Constant(value.type, factor))
 
     def rows(self, pointers: list[Value], kind: ir.VectorType) -> Value:
         """The same of each group, one behind the other."""
         loaded = [load(self.builder, pointer, kind) for pointer in pointers]
         return loaded[0] if len(loaded) == 1 else joined(self.builder, *loaded)
 
-    def fetch_ahead(self, pointer: Value, n_bytes: int, level: int) -> None:
-        """Ask for what is read some blocks later; behind the end it does no harm.
-
-        Args:
-            pointer: what is read now.
-            n_bytes: how far ahead.
-            level: the cache to fetch it to, 1 or 2.
-        """
-        kind = ir.FunctionType(ir.VoidType(), [I8.as_pointer(), I32, I32, I32])
-        fetch = cgutils.get_or_insert_function(self.builder.module, kind, "llvm.prefetch.p0")
-        where = self.at(pointer, ir.Constant(I64, n_bytes))
-        read, keep, data = (ir.Constant(I32, value) for value in (0, 4 - level, 1))
-        self.builder.call(fetch, [where, read, keep, data])
-
     def nibbles(self, weights: list[Value]) -> list[Value]:
         """The block's weights as bytes 0 to 15: four vectors of low, then of high nibbles."""
         builder, low, high = self.builder, [], []
         for step in range(STEPS):
             offset = ir.Constant(I64, step * _BLOCK)
-            packed = self.rows([self.at(pointer, offset) for pointer in weights], _BYTES)
+            packed = self.rows([at(builder, pointer, offset) for pointer in weights], _BYTES)
             low.append(builder.and_(packed, constant(self.bytes, 15)))
             high.append(builder.lshr(packed, constant(self.bytes, 4)))
         return low + high
@@ -134,10 +114,10 @@ class Emitter:
         """Integer dot products of one token with the rows, float32 lanes."""
         builder, steps = self.builder, []
         for index, weights in enumerate(nibbles):
-            offset = builder.add(self.scaled(block, _BLOCK), ir.Constant(block.type, 4 * index))
-            four = load(builder, self.at(x, offset), I32)
+            offset = builder.add(scaled(builder, block, _BLOCK), ir.Constant(block.type, 4 * index))
+            four = load(builder, at(builder, x, offset), I32)
             steps.append((weights, splat(builder, four, self.lanes)))
-        start = load(builder, self.at(sums, self.scaled(block, 4)), I32)
+        start = load(builder, at(builder, sums, scaled(builder, block, 4)), I32)
         total = self.dot(builder, steps, splat(builder, start, self.lanes))
         return builder.sitofp(total, self.floats)
 
@@ -161,7 +141,7 @@ class Emitter:
             for stream, of_tokens in enumerate(totals):
                 group: Value = ir.Constant(n_blocks.type, 0)
                 if distance is not None:
-                    group = self.scaled(distance, stream)
+                    group = scaled(builder, distance, stream)
                 self.add_block(pointers, n_blocks, group, loop.index, of_tokens)
         return [builder.load(total) for of_tokens in totals for total in of_tokens]
 
@@ -181,21 +161,26 @@ class Emitter:
         ]
         places = [builder.add(block, builder.mul(n_blocks, group)) for group in groups]
         weights = [
-            self.at(pointers["weights"], self.scaled(place, STEPS * _BLOCK)) for place in places
+            at(builder, pointers["weights"], scaled(builder, place, STEPS * _BLOCK))
+            for place in places
         ]
-        delta_at = [self.at(pointers["deltas"], self.scaled(place, 2 * LANES)) for place in places]
+        delta_at = [
+            at(builder, pointers["deltas"], scaled(builder, place, 2 * LANES)) for place in places
+        ]
         for pointer, deltas in zip(weights, delta_at, strict=True):
-            for n_bytes, level in _AHEAD_BYTES:
-                self.fetch_ahead(pointer, n_bytes, level)
-                self.fetch_ahead(pointer, n_bytes + 64, level)
-            self.fetch_ahead(deltas, _AHEAD_BYTES[0][0] // 8, 1)
+            for n_bytes, level in AHEAD_BYTES:
+                fetch(builder, pointer, n_bytes, level)
+                fetch(builder, pointer, n_bytes + 64, level)
+            fetch(builder, deltas, AHEAD_BYTES[0][0] // 8, 1)
         nibbles = self.nibbles(weights)
-        scales_of_rows = builder.fpext(self.rows(delta_at, _HALVES), self.floats)
+        scales_of_rows = halves_to_floats(builder, self.rows(delta_at, _HALVES), self.which)
         for token, total in enumerate(totals):
             first = builder.mul(ir.Constant(block.type, token), n_blocks)
-            x = self.at(pointers["values"], self.scaled(first, _BLOCK))
-            token_sums = self.at(pointers["sums"], self.scaled(first, 4))
-            scale_at = self.at(pointers["scales"], self.scaled(builder.add(first, block), 4))
+            x = at(builder, pointers["values"], scaled(builder, first, _BLOCK))
+            token_sums = at(builder, pointers["sums"], scaled(builder, first, 4))
+            scale_at = at(
+                builder, pointers["scales"], scaled(builder, builder.add(first, block), 4)
+            )
             scale = splat(builder, load(builder, scale_at, F32), self.lanes)
             factors = builder.fmul(scales_of_rows, scale)
             dots = self.block_sums(nibbles, x, token_sums, block)
@@ -233,19 +218,19 @@ def _group_kernel(
         by_group = builder.mul(args[6], n_blocks)
         by_token = builder.mul(args[7], n_blocks)
         starts = {
-            "weights": emitter.scaled(by_group, STEPS * _BLOCK),
-            "deltas": emitter.scaled(by_group, 2 * LANES),
-            "values": emitter.scaled(by_token, _BLOCK),
-            "scales": emitter.scaled(by_token, 4),
-            "sums": emitter.scaled(by_token, 4),
+            "weights": scaled(builder, by_group, STEPS * _BLOCK),
+            "deltas": scaled(builder, by_group, 2 * LANES),
+            "values": scaled(builder, by_token, _BLOCK),
+            "scales": scaled(builder, by_token, 4),
+            "sums": scaled(builder, by_token, 4),
         }
         bases = {
             name: builder.bitcast(array.data, I8.as_pointer()) for name, array in arrays.items()
         }
-        pointers = {name: emitter.at(bases[name], start) for name, start in starts.items()}
+        pointers = {name: at(builder, bases[name], start) for name, start in starts.items()}
         for row, total in enumerate(emitter.emit(pointers, n_blocks, args[8])):
             offset = ir.Constant(n_blocks.type, row * emitter.lanes * 4)
-            target = emitter.at(bases["result"], offset)
+            target = at(builder, bases["result"], offset)
             builder.store(total, builder.bitcast(target, emitter.floats.as_pointer()), align=4)
         return context.get_dummy_value()
 
