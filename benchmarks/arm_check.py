@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engine.kernels import packing, q40
+from engine.kernels import lanes, packing, q40
+from engine.kernels.matmul import make_float_product
+from engine.kernels.q80 import make_q80_q80
 from engine.model_file import ModelFile
 from engine.quants import dequantize_q40
 from engine.sharding import make_plan, slice_tensor
@@ -42,6 +44,44 @@ def check_products(which: str) -> None:
         assert np.abs(out - exact).max() <= 1e-5 * max(1.0, np.abs(exact).max()), which
 
 
+def check_other_products(which: str) -> None:
+    """The other kinds of weights and inputs, to the bit as `lanes.dot` adds them."""
+    rng = np.random.default_rng(0)
+    for rows, blocks, tokens in ((8, 1, 1), (21, 3, 1), (40, 4, 13)):
+        n = 32 * blocks
+        x = rng.standard_normal((tokens, n)).astype(np.float32)
+        floats = rng.standard_normal((rows, n)).astype(np.float32)
+        halves = floats.astype(np.float16)
+        bytes_ = rng.integers(-128, 128, (rows, blocks, 32)).astype(np.int8)
+        deltas = rng.random((rows, blocks)).astype(np.float16)
+        bits, wide = deltas.view(np.uint16), deltas.astype(np.float32)
+        stored = rng.integers(0, 256, (rows, blocks, 18), np.uint8)
+        stored[..., :2] = deltas.view(np.uint8).reshape(rows, blocks, 2)
+        raw = stored.reshape(rows, -1)
+        packed = np.zeros((-(-rows // 8), blocks, q40.STEPS, 32), np.uint8)
+        packed_deltas = np.zeros((-(-rows // 8), blocks, 8), np.uint16)
+        assert packing.pack_q40(raw.ctypes.data, raw.strides[0], rows, packed, packed_deltas, 0)
+        for kind, weights, its_deltas, meaning in (
+            ("f32", floats, floats, floats),
+            ("f16", halves.view(np.uint16), bits, halves.astype(np.float32)),
+            ("q80", bytes_, bits, (bytes_ * wide[..., None]).reshape(rows, n)),
+            ("q40", packed, packed_deltas, dequantize_q40(raw)),
+        ):
+            out = np.zeros((tokens, rows), np.float32)
+            make_float_product(which, kind)(weights, its_deltas, x, out, 0, rows)
+            twin = [[lanes.dot(row, token) for row in meaning] for token in x]
+            assert np.array_equal(out, np.array(twin, np.float32)), (which, kind)
+        values = rng.integers(-128, 128, (tokens, n)).astype(np.int8)
+        scales = rng.random((tokens, blocks), np.float32)
+        out, total = np.zeros((tokens, rows), np.float32), np.zeros((tokens, rows), np.float32)
+        make_q80_q80(which)(bytes_, bits, values, scales, out, 0, rows)
+        for block in range(blocks):
+            part = values[:, 32 * block : 32 * (block + 1)].astype(np.int64)
+            sums = (part @ bytes_[:, block].T.astype(np.int64)).astype(np.float32)
+            total += sums * (wide[:, block][None] * scales[:, block][:, None])
+        assert np.array_equal(out, total), (which, "q80 x q80")
+
+
 def model_logits(n_threads: int) -> npt.NDArray[np.float32]:
     """Logits of the golden Llama, float32 (tokens, vocab)."""
     with ModelFile.open(GOLDEN / "llama_q40.m") as model:
@@ -66,7 +106,8 @@ def main() -> None:
         return
     for which in q40.available_variants():
         check_products(which)
-        print(f"{which}: products agree", flush=True)
+        check_other_products(which)
+        print(f"{which}: products of every kind agree", flush=True)
     expected = np.load(path)
     for n_threads in (1, 2):
         assert np.array_equal(model_logits(n_threads), expected)

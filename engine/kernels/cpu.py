@@ -8,6 +8,8 @@ import platform
 
 from llvmlite import binding
 
+from engine.errors import EngineError
+
 
 def cpu_features() -> frozenset[str]:
     """LLVM's names of the CPU features that numba compiles for, e.g. avx2, avx512vnni, dotprod.
@@ -28,12 +30,45 @@ def cpu_digest() -> str:
     return hashlib.sha256(described.encode()).hexdigest()[:8]
 
 
+def variant() -> str:
+    """Which kernels this host uses, a key of `dots.DOTS`; DLLAMA_KERNELS overrides.
+
+    Raises:
+        EngineError: DLLAMA_KERNELS names a variant that does not exist or that the CPU lacks.
+    """
+    possible = available_variants()
+    wanted = os.environ.get("DLLAMA_KERNELS")
+    if wanted and wanted not in possible:
+        raise EngineError(
+            f"DLLAMA_KERNELS={wanted}: this CPU can run {', '.join(possible)}; unset it to choose"
+        )
+    return wanted or possible[0]
+
+
+def available_variants() -> list[str]:
+    """The variants that this CPU can run, best first."""
+    features = cpu_features()
+    needs = {
+        "vnni": {"avx512vnni", "avx512vl", "avx512f", "f16c"},
+        "avx2": {"avx2", "f16c"},
+        "dotprod": {"neon", "dotprod"},
+        "neon": {"neon"},
+    }
+    found = [which for which, needed in needs.items() if needed <= features]
+    return [*found, "generic"]
+
+
 def cpu_label() -> str:
-    """What stands behind `🧠 CPU:`, the features that matter to the kernels.
+    """What stands behind `🧠 CPU:`: the best that the CPU has, and the kernels in use.
 
     >>> cpu_label().split()[0] in {"avx512vnni", "avx512", "avx2", "neon", platform.machine()}
     True
     """
+    chosen = ", by DLLAMA_KERNELS" if os.environ.get("DLLAMA_KERNELS") else ""
+    return f"{_instruction_set()} (kernels: {variant()}{chosen})"
+
+
+def _instruction_set() -> str:
     features = cpu_features()
     if "avx512vnni" in features:
         return "avx512vnni"

@@ -1,102 +1,79 @@
 """Matrix products, y = x W^T, over rows [first, last) of W: all but Q40 x Q80, which is `q40`.
 
-Each output is one row's sum in block order, whatever the other rows, so that a row's result does
-not depend on how rows are spread over ranks or threads.
+Each output is one row's sum in one order, whatever the other rows, so that a row's result does
+not depend on how rows are spread over ranks, threads or tiles.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 from numba import njit
 
 from engine.kernels.bits import f16_to_f32
-from engine.kernels.lanes import dot
-from engine.kernels.q40 import LANES
-
-_BLOCK = 32
-_HALF = 16
+from engine.kernels.cpu import variant
+from engine.kernels.float_tiles import LANES, TILES, float_tile
+from engine.kernels.q80 import make_q80_q80
 
 
-@njit(cache=True, nogil=True, fastmath={"reassoc", "contract", "nsz"})
-def _block_dot(row: Any, values: Any) -> np.float32:
-    """Exact in float32: at most 32 * 127 * 127 = 516 128 < 2^24."""
-    total = np.float32(0.0)
-    for i in range(_BLOCK):
-        total += np.float32(row[i]) * np.float32(values[i])
-    return total
+def make_float_product(which: str, kind: str) -> Any:
+    """A product with float32 inputs, a nogil kernel (weights, deltas, x, out, first, last).
 
-
-@njit(cache=True, nogil=True)
-def q80_q80(
-    weights: Any, deltas: Any, values: Any, scales: Any, out: Any, first: int, last: int
-) -> None:
-    """Q80 weights, Q80 input.
-
-    Args:
-        weights: int8 (rows, n / 32, 32).
-        deltas: half-precision bits uint16 (rows, n / 32).
-        values: int8 (tokens, n).
-        scales: float32 (tokens, n / 32).
+    `which` and `kind` are part of the key of numba's cache. Args of the kernel:
+        weights: float32 (rows, n) for f32; half-precision bits uint16 (rows, n) for f16;
+            int8 (rows, n / 32, 32) for q80; packed as in `q40` for q40, n whole blocks.
+        deltas: half-precision bits uint16, (rows, n / 32) or as in `q40`; else not read.
+        x: float32 (tokens, n), whole steps of `float_tiles` read.
         out: float32 (tokens, rows), columns first to last written.
-        first: first row.
+        first: first row, for q40 a multiple of 8.
         last: one past the last row.
     """
-    for row in range(first, last):
-        for token in range(values.shape[0]):
-            total = np.float32(0.0)
-            for block in range(deltas.shape[1]):
-                start = block * _BLOCK
-                dot = _block_dot(weights[row, block], values[token, start : start + _BLOCK])
-                total += dot * (f16_to_f32(deltas[row, block]) * scales[token, block])
-            out[token, row] = total
+    (tile_rows, tile_tokens), (rows, _) = TILES[which]
+    in_groups = kind == "q40"  # whose rows stand side by side, so that a tile takes neighbours
+
+    @njit(nogil=True, cache=True)
+    def product(weights: Any, deltas: Any, x: Any, out: Any, first: int, last: int) -> None:
+        inputs, n_tokens = (weights, deltas, x), x.shape[0]
+        height = rows if n_tokens == 1 else tile_rows
+        tiles = (last - first + height - 1) // height
+        for tile in range(tiles):
+            row, distance = (first + tile * height, 1) if in_groups else (first + tile, tiles)
+            if n_tokens == 1:
+                float_tile(which, kind, rows, 1, inputs, out, row, distance, last, 0)
+            else:
+                for token in range(0, n_tokens, tile_tokens):
+                    float_tile(
+                        which, kind, tile_rows, tile_tokens,
+                        inputs, out, row, distance, last, token,
+                    )  # fmt: skip
+
+    return product
+
+
+_f32: Any = make_float_product(variant(), "f32")
+_f16: Any = make_float_product(variant(), "f16")
+q40_f32: Any = make_float_product(variant(), "q40")
+q80_f32: Any = make_float_product(variant(), "q80")
+q80_q80: Any = make_q80_q80(variant())
 
 
 @njit(cache=True, nogil=True)
 def f32_f32(weights: Any, x: Any, out: Any, first: int, last: int) -> None:
     """Weights float32 (rows, n), input float32 (tokens, n)."""
-    for row in range(first, last):
+    _f32(weights, weights, x, out, first, last)
+    n = x.shape[1]
+    for i in range(n - n % LANES, n):  # the rest of less than eight columns, one by one
         for token in range(x.shape[0]):
-            out[token, row] = dot(weights[row], x[token])
+            for row in range(first, last):
+                out[token, row] += weights[row, i] * x[token, i]
 
 
 @njit(cache=True, nogil=True)
 def f16_f32(weights: Any, x: Any, out: Any, first: int, last: int) -> None:
     """Weights half-precision bits uint16 (rows, n), input float32 (tokens, n)."""
-    row_values = np.empty(weights.shape[1], np.float32)
-    for row in range(first, last):
-        for i in range(row_values.shape[0]):
-            row_values[i] = f16_to_f32(weights[row, i])
+    _f16(weights, weights, x, out, first, last)
+    n = x.shape[1]
+    for i in range(n - n % LANES, n):
         for token in range(x.shape[0]):
-            out[token, row] = dot(row_values, x[token])
-
-
-@njit(cache=True, nogil=True)
-def q40_f32(weights: Any, deltas: Any, x: Any, out: Any, first: int, last: int) -> None:
-    """Q40 weights packed as in `q40`, input float32 (tokens, n)."""
-    row_values = np.empty(x.shape[1], np.float32)
-    for row in range(first, last):
-        group, lane = row // LANES, row % LANES
-        for block in range(deltas.shape[1]):
-            delta = f16_to_f32(deltas[group, block, lane])
-            start = block * _BLOCK
-            for i in range(_HALF):
-                pair = np.int32(weights[group, block, i // 4, 4 * lane + i % 4])
-                row_values[start + i] = np.float32((pair & 15) - 8) * delta
-                row_values[start + _HALF + i] = np.float32((pair >> 4) - 8) * delta
-        for token in range(x.shape[0]):
-            out[token, row] = dot(row_values, x[token])
-
-
-@njit(cache=True, nogil=True)
-def q80_f32(weights: Any, deltas: Any, x: Any, out: Any, first: int, last: int) -> None:
-    """Q80 weights as in `q80_q80`, input float32 (tokens, n)."""
-    row_values = np.empty(x.shape[1], np.float32)
-    for row in range(first, last):
-        for block in range(deltas.shape[1]):
-            delta = f16_to_f32(deltas[row, block])
-            for i in range(_BLOCK):
-                row_values[block * _BLOCK + i] = np.float32(weights[row, block, i]) * delta
-        for token in range(x.shape[0]):
-            out[token, row] = dot(row_values, x[token])
+            for row in range(first, last):
+                out[token, row] += f16_to_f32(weights[row, i]) * x[token, i]

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.errors import EngineError, ModelFileError
-from engine.kernels import bits, exponential, lanes, layers, packing, q40
+from engine.kernels import bits, cpu, exponential, lanes, layers, packing, q40
 from engine.linear import Activations, Linear
 from engine.program import Program
 from engine.quants import (
@@ -107,7 +107,7 @@ def run_q40(which: str, raw: Any, values: Any, scales: Any, first: int, last: in
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.integers(1, 20), st.integers(1, 5), st.integers(1, 9), st.integers(0, 2**32 - 1))
+@given(st.integers(1, 70), st.integers(1, 5), st.integers(1, 9), st.integers(0, 2**32 - 1))
 def test_every_q40_variant_agrees_with_the_naive_twin_and_to_the_bit_with_the_others(
     rows: int, blocks: int, tokens: int, seed: int
 ) -> None:
@@ -138,15 +138,22 @@ def test_extreme_values_do_not_overflow(which: str, nibble: int, value: int) -> 
 
 
 @pytest.mark.parametrize("which", VARIANTS)
-def test_parts_of_rows_are_written_and_nothing_else(which: str) -> None:
-    raw = encode_tensor(random_floats(3, 21, 64), FloatType.Q40)
-    values = np.ones((3, 64), np.int8)
-    scales = np.ones((3, 2), np.float32)
-    whole = run_q40(which, raw, values, scales, 0, 21)
-    part = run_q40(which, raw, values, scales, 8, 19)
-    assert np.array_equal(part[:, 8:19], whole[:, 8:19])
-    assert np.isnan(part[:, :8]).all()
-    assert np.isnan(part[:, 19:]).all()
+@pytest.mark.parametrize("tokens", [1, 3])
+@pytest.mark.parametrize(("first", "last"), [(8, 19), (0, 37), (8, 43), (16, 17), (24, 24)])
+def test_parts_of_rows_are_written_and_nothing_else(
+    which: str, tokens: int, first: int, last: int
+) -> None:
+    """One token's product reads several places of the part at once; its end is none of 8 rows."""
+    raw = encode_tensor(random_floats(3, 45, 64), FloatType.Q40)
+    values = np.ones((tokens, 64), np.int8)
+    scales = np.ones((tokens, 2), np.float32)
+    whole = np.concatenate(
+        [run_q40(which, raw[row : row + 1], values, scales, 0, 1) for row in range(45)], axis=1
+    )
+    part = run_q40(which, raw, values, scales, first, last)
+    assert np.array_equal(part[:, first:last], whole[:, first:last])
+    assert np.isnan(part[:, :first]).all()
+    assert np.isnan(part[:, last:]).all()
 
 
 def test_a_variant_that_the_cpu_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -155,6 +162,16 @@ def test_a_variant_that_the_cpu_lacks_is_refused(monkeypatch: pytest.MonkeyPatch
         q40.variant()
     monkeypatch.setenv("DLLAMA_KERNELS", "generic")
     assert q40.variant() == "generic"
+
+
+def test_the_label_of_the_cpu_names_the_kernels_in_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("DLLAMA_KERNELS", raising=False)
+    assert cpu.cpu_label().endswith(f"(kernels: {VARIANTS[0]})")
+    monkeypatch.setenv("DLLAMA_KERNELS", "generic")
+    assert cpu.cpu_label().endswith("(kernels: generic, by DLLAMA_KERNELS)")
+    monkeypatch.setenv("DLLAMA_KERNELS", "abacus")
+    with pytest.raises(EngineError, match="DLLAMA_KERNELS=abacus"):
+        cpu.cpu_label()
 
 
 @pytest.mark.parametrize("weight_type", list(FloatType))
