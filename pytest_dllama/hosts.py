@@ -34,6 +34,8 @@ class HostProcess(Protocol):
 
     name: str
     log_files: tuple[Path, ...]
+    kept: bool  # it stays for the next session
+    taken: bool  # an earlier session started it
 
     @property
     def pid(self) -> int | None:
@@ -51,6 +53,9 @@ class HostProcess(Protocol):
     def stop(self, grace_s: float = STOP_GRACE_S) -> None:
         """End the process, by force after `grace_s`."""
 
+    def leave(self) -> None:
+        """Let go of a process that is kept, without ending it."""
+
     def error_tail(self) -> str:
         """The last lines the process wrote to standard error."""
 
@@ -65,9 +70,18 @@ class Host(Protocol):
     parent: str  # whose end a process there must not outlive: a process id, or "stdin"
 
     def start(
-        self, command: Sequence[str], name: str, logs: Path, secrets: Mapping[str, str]
+        self,
+        command: Sequence[str],
+        name: str,
+        logs: Path,
+        secrets: Mapping[str, str],
+        *,
+        keep: bool = False,
     ) -> HostProcess:
-        """Start a command; its output goes to files of `logs` named after `name`."""
+        """Start a command; its output goes to files of `logs` named after `name`.
+
+        With `keep` it may be one that an earlier session left running, and it stays for the next.
+        """
 
     def place(self, file: Path) -> Path:
         """A file of this machine as the host's processes find it; sent there if need be."""
@@ -97,6 +111,7 @@ class Hosts(Protocol):
 
     kind: Literal["local", "ssh"]
     pairs: tuple[PairRecord, ...]  # the ways between them
+    kept_token: str | None  # what workers that stay between sessions hold; None: none stays
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -136,9 +151,15 @@ class LocalHost:
         self.parent = str(os.getpid())
 
     def start(
-        self, command: Sequence[str], name: str, logs: Path, secrets: Mapping[str, str]
+        self,
+        command: Sequence[str],
+        name: str,
+        logs: Path,
+        secrets: Mapping[str, str],
+        *,
+        keep: bool = False,
     ) -> HostProcess:
-        """Start a command.
+        """Start a command; it ends with this program, so none is kept.
 
         Raises:
             HostError: the program cannot be started.
@@ -176,6 +197,7 @@ class LocalHosts:
     kind: Literal["local", "ssh"] = "local"
     pairs: tuple[PairRecord, ...] = ()
     notes: tuple[str, ...] = ()
+    kept_token: str | None = None
 
     def records(self) -> tuple[HostRecord, ...]:
         """None: the run's environment describes this machine."""
@@ -204,6 +226,8 @@ def _resolve(command: Sequence[str]) -> list[str]:
 
 class LocalProcess:
     """A subprocess whose output is read by a thread, into a file and a queue."""
+
+    kept = taken = False
 
     def __init__(
         self, name: str, popen: subprocess.Popen[bytes], stdout_file: Path, stderr_file: Path
@@ -265,6 +289,10 @@ class LocalProcess:
             self._signal(signal.SIGKILL)
             self.wait(grace_s)
         self._reader.join(grace_s)
+
+    def leave(self) -> None:
+        """End it all the same: it is never kept."""
+        self.stop()
 
     def _signal(self, number: signal.Signals) -> None:
         if self._popen.poll() is None:

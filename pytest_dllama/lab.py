@@ -134,7 +134,9 @@ class Lab:
             largest = max(key.nodes for key in self.keys)
             models = [self._model(name).model_file for name in self._names()]
             hosts = self._hosts.prepare(largest, key.nodes, models, self._progress)
-            self._cluster = Cluster(hosts, self._backend, self.logs, self.config.nthreads)
+            self._cluster = Cluster(
+                hosts, self._backend, self.logs, self.config.nthreads, self._hosts.kept_token
+            )
             if largest > 1:
                 self._progress.stage(f"provisioning {largest - 1} workers for {largest} nodes")
             try:

@@ -160,8 +160,14 @@ def _make_lab(config: pytest.Config, keys: list[CellKey]) -> Lab:
 def _hosts(lab_config: LabConfig, keys: list[CellKey]) -> Hosts | None:
     """The machines of `--hosts`, enough of them; none means this machine."""
     if lab_config.hosts_file is None:
+        if lab_config.keep_workers:
+            raise ConfigError(
+                "--keep-workers is for workers of other machines, which --hosts names; workers of "
+                "this machine start in a second or two and end with pytest: leave it out"
+            )
         return None
     from pytest_dllama.remote.inventory import InventoryError, load_inventory
+    from pytest_dllama.remote.kept import kept_token
     from pytest_dllama.remote.provision import Wanted
     from pytest_dllama.remote.remote_hosts import RemoteHosts
 
@@ -173,7 +179,8 @@ def _hosts(lab_config: LabConfig, keys: list[CellKey]) -> Hosts | None:
     except InventoryError as error:
         raise ConfigError(str(error)) from None
     wanted = Wanted((), lab_config.buffer_float_type, lab_config.sync_mode, inventory.wheelhouse)
-    return RemoteHosts(inventory, wanted, lab_config.dllama_bin)
+    token = kept_token(inventory.file) if lab_config.keep_workers else None
+    return RemoteHosts(inventory, wanted, lab_config.dllama_bin, token)
 
 
 def _progress(config: pytest.Config) -> Progress:

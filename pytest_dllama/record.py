@@ -244,6 +244,15 @@ class NicRecord(_Record):
     wireless: bool = False
 
 
+class HostFinding(_Record):
+    """What is wrong with a host; `text` has the remedy, the rest is for other languages."""
+
+    level: Literal["refusal", "warning"]
+    kind: str
+    text: str
+    values: dict[str, str] = Field(default_factory=dict)
+
+
 class HostWatch(_Record):
     """What was seen of a host while its processes ran."""
 
@@ -280,7 +289,8 @@ class HostRecord(_Record):
     clock_offset_ms: float | None
     nics: tuple[NicRecord, ...] = ()
     versions: dict[str, str] = Field(default_factory=dict)
-    findings: tuple[str, ...] = ()  # refusals and warnings with their remedies
+    cpu_model: str | None = None
+    findings: tuple[HostFinding, ...] = ()
     watch: HostWatch | None = None
 
 

@@ -36,6 +36,8 @@ class SshProcess:
         self._folder = folder
         self._pid = pid
         self._offsets = [0, 0, 0]  # of output, errors and samples
+        self._lease_s = host.lease_s
+        self.kept = self.taken = False
         self.samples: list[dict[str, Any]] = []
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._channel: Channel | None = None
@@ -50,6 +52,11 @@ class SshProcess:
     def pid(self) -> int | None:
         """The process's id on its host."""
         return self._pid
+
+    def keep(self, lease_s: float, *, taken: bool, samples_bytes: int) -> None:
+        """It stays for the next session; one that was taken has samples of earlier ones."""
+        self.kept, self.taken, self._lease_s = True, taken, lease_s
+        self._offsets[2] = samples_bytes
 
     def attach(self) -> None:
         """Begin to follow."""
@@ -115,8 +122,7 @@ class SshProcess:
 
     def _give_up(self, reason: str) -> None:
         self._lost = (
-            f"{self.name} is out of reach: {reason}; it ends by itself within "
-            f"{self._host.lease_s:g} s"
+            f"{self.name} is out of reach: {reason}; it ends by itself within {self._lease_s:g} s"
         )
         self._ended.set()
 
@@ -124,7 +130,7 @@ class SshProcess:
 
     def _beat(self) -> None:
         """Renew the lease for as long as this program lives and the process does."""
-        while not self._ended.wait(self._host.lease_s / HEARTBEATS):
+        while not self._ended.wait(self._lease_s / HEARTBEATS):
             self._send(b"\n")
 
     def _send(self, order: bytes) -> bool:
@@ -176,6 +182,15 @@ class SshProcess:
         if self._lost is None and self.wait(grace_s) is None:
             self._send(b"K\n")
             self.wait(grace_s)
+        self._detach(grace_s)
+
+    def leave(self) -> None:
+        """Let go of a kept process; from now on its lease runs."""
+        self._send(b"\n")
+        self._stopping = True
+        self._detach(STOP_GRACE_S)
+
+    def _detach(self, grace_s: float) -> None:
         self._ended.set()
         if self._channel is not None:
             self._channel.close()

@@ -28,13 +28,22 @@ class AgentError(RuntimeError):
 
 
 def start(request: dict[str, Any]) -> dict[str, Any]:
-    """Start a process that outlives this connection; answers once it runs."""
-    folder = Path(request["folder"])
+    """Start a process that outlives this connection; answers once it runs.
+
+    With a `key` the process that runs there of the same key is taken; another one is ended.
+    """
+    folder, key = Path(request["folder"]), request.get("key")
+    if key is not None and folder.exists():
+        if (found := _kept(folder, key)) is not None:
+            return found
+        _stop(folder)
+        shutil.rmtree(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=False)
     (folder / "lease").touch()
     spec = folder / "spec.json"
     with os.fdopen(os.open(spec, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump({key: request[key] for key in ("command", "env", "lease_s")}, file)
+        spec_keys = ("command", "env", "lease_s")
+        json.dump({name: request[name] for name in spec_keys} | {"key": key}, file)
     launcher = _launch([sys.executable, sys.argv[0], "supervise", str(folder)], folder)
     until_s = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < until_s:
@@ -44,9 +53,27 @@ def start(request: dict[str, Any]) -> dict[str, Any]:
             raise AgentError(reason)
         if (folder / "process.json").exists():
             about = json.loads((folder / "process.json").read_text())
-            return {"pid": about["pid"], "launcher": launcher}
+            return {
+                "pid": about["pid"],
+                "launcher": launcher,
+                "taken": False,
+                "samples_bytes": 0,
+            }
         time.sleep(0.02)
     raise AgentError(f"its supervisor did not come up within {START_TIMEOUT_S:g} s")
+
+
+def _kept(folder: Path, key: str) -> dict[str, Any] | None:
+    """A process of an earlier session that lives and was made of the same."""
+    about = _about(folder)
+    if about is None or about.get("key") != key:
+        return None
+    if not (is_alive(about, "supervisor") and is_alive(about, "")):
+        return None
+    os.utime(folder / "lease")
+    samples = folder / "samples.log"
+    n_bytes = samples.stat().st_size if samples.exists() else 0
+    return {"pid": about["pid"], "launcher": "kept", "taken": True, "samples_bytes": n_bytes}
 
 
 def _launch(command: list[str], folder: Path) -> str:

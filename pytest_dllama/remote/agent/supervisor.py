@@ -42,7 +42,10 @@ def supervise(folder: Path) -> None:
         return
     about = {"pid": child.pid, "start": start_ticks(child.pid)}
     about |= {"supervisor": os.getpid(), "supervisor_start": start_ticks(os.getpid())}
-    put(folder / "process.json", json.dumps(about | {"command": spec["command"][0]}))
+    put(
+        folder / "process.json",
+        json.dumps(about | {"command": spec["command"][0], "key": spec.get("key")}),
+    )
     try:
         reason = _watch(folder, child, float(spec["lease_s"]))
     except _Told:
