@@ -15,6 +15,10 @@ SCHEMA_VERSION = 1
 CellStatus = Literal["ok", "failed", "skipped"]
 OutputStatus = Literal["oracle", "identical", "tie", "different", "unchecked"]
 Role = Literal["root", "worker"]
+FindingKind = Literal[
+    "bits", "memory", "shared_memory", "disk", "swap", "governor", "throttled", "hot", "load",
+    "clock", "leftover", "duplex", "slow_link",
+]  # fmt: skip
 
 
 class _Record(BaseModel):
@@ -248,7 +252,7 @@ class HostFinding(_Record):
     """What is wrong with a host; `text` has the remedy, the rest is for other languages."""
 
     level: Literal["refusal", "warning"]
-    kind: str
+    kind: FindingKind
     text: str
     values: dict[str, str] = Field(default_factory=dict)
 
@@ -290,6 +294,7 @@ class HostRecord(_Record):
     nics: tuple[NicRecord, ...] = ()
     versions: dict[str, str] = Field(default_factory=dict)
     cpu_model: str | None = None
+    shares_with: tuple[str, ...] = ()  # hosts that are one machine with it, itself among them
     findings: tuple[HostFinding, ...] = ()
     watch: HostWatch | None = None
 

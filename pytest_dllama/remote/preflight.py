@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pytest_dllama.record import FindingKind
+
 THROTTLED_BITS = {  # of `vcgencmd get_throttled`, Raspberry Pi documentation
     0: "under-voltage now",
     1: "frequency capped now",
@@ -34,7 +36,7 @@ class Finding:
     """
 
     level: Literal["refusal", "warning"]
-    kind: str
+    kind: FindingKind
     text: str
     values: Mapping[str, str] = field(default_factory=dict)
 

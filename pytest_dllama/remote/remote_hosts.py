@@ -58,6 +58,7 @@ class RemoteHosts:
         self.seen: dict[str, Ready] = {}
         self.pairs: tuple[PairRecord, ...] = ()
         self._found: dict[str, HostRecord] = {}
+        self._remarks: list[str] = []
         self._nodes = 0
         self._configs: tuple[ModelConfig, ...] = ()
 
@@ -127,6 +128,9 @@ class RemoteHosts:
                 continue
             if host.name not in self._found:
                 record = host_record(host, rank, self.seen[host.name], needs.get(host.name))
+                shared = next(names for names in self._machines() if host.name in names)
+                if len(shared) > 1:
+                    record = record.model_copy(update={"shares_with": shared})
                 self._found[host.name] = record
                 for finding in record.findings:
                     progress.settle(f"{host.name}: {finding.level}: {finding.text}")
@@ -198,7 +202,9 @@ class RemoteHosts:
             who = ", ".join(f"{name} {degrees:.0f} °C" for name, degrees in warm.items())
             progress.detail(f"cooling down to {limit_c:g} °C: {who}")
             time.sleep(COOLING_GLANCE_S)
-        progress.settle(f"warning: still warmer than {limit_c:g} °C after {COOLING_S:g} s: {who}")
+        remark = f"still warmer than {limit_c:g} °C after {COOLING_S:g} s of --cooldown: {who}"
+        self._remarks.append(remark)
+        progress.settle(f"warning: {remark}")
 
     def records(self) -> tuple[HostRecord, ...]:
         """The hosts as they were found, and what was seen of them since."""
@@ -216,20 +222,8 @@ class RemoteHosts:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader must know before believing a figure."""
-        notes = []
-        for record in self.records():
-            if record.watch and record.watch.throttled:
-                notes.append(
-                    f"{record.name} reported {', '.join(record.watch.throttled)} during the run: "
-                    "its figures are those of a slowed-down board"
-                )
-        for names in self._machines():
-            if len(names) > 1:
-                notes.append(
-                    f"{', '.join(names)} are one machine: its cores and its memory were shared"
-                )
-        return tuple(notes)
+        """Hosts that were measured warmer than they should have been."""
+        return tuple(self._remarks)
 
     def close(self) -> list[str]:
         """Clear the session's folders away and close the connections."""

@@ -74,7 +74,19 @@ def test_hosts_are_recorded_in_rank_order(boards, record: RunRecord) -> None:
         assert host.versions["numba"]
         assert host.watch
         assert host.watch.n_samples >= 1
-    assert any("are one machine" in note for note in record.notes)
+        assert host.shares_with == ("pi1", "pi2", "pi3", "pi4")
+
+
+def test_the_reports_tell_of_the_hosts(suites: RealRun) -> None:
+    english = (suites.report / "report.en.md").read_text(encoding="utf-8")
+    korean = (suites.report / "report.ko.md").read_text(encoding="utf-8")
+    assert "pi1, pi2, pi3 and pi4 are one machine: its cores and its memory were shared" in english
+    assert "pi1, pi2, pi3, pi4는 같은 기기여서" in korean
+    for text, title in ((english, "## Hosts"), (korean, "## 호스트")):
+        hosts = text.partition(title)[2].partition("\n## ")[0]
+        assert hosts.count("| pi4 ") + hosts.count("pi4 |") >= 3
+    assert "ways: round trip" in suites.output
+    assert "host pi4: " in suites.output
 
 
 def test_the_ways_between_all_pairs_are_measured(record: RunRecord) -> None:
