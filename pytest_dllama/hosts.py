@@ -120,6 +120,12 @@ class Hosts(Protocol):
     def records(self) -> tuple[HostRecord, ...]:
         """What they are and how they fared; none where this machine is all."""
 
+    def identify(self, nodes: int) -> Sequence[HostRecord | None]:
+        """The hosts of `nodes` nodes as they are found; None for one that cannot be reached.
+
+        Empty where this machine is all.
+        """
+
     def prepare(
         self, nodes: int, needed: int, models: Sequence[Path], progress: Stages
     ) -> Sequence[Host]:
@@ -200,6 +206,10 @@ class LocalHosts:
     kept_token: str | None = None
 
     def records(self) -> tuple[HostRecord, ...]:
+        """None: the run's environment describes this machine."""
+        return ()
+
+    def identify(self, nodes: int) -> Sequence[HostRecord | None]:
         """None: the run's environment describes this machine."""
         return ()
 

@@ -319,6 +319,7 @@ class RunRecord(_Record):
     request: Request
     models: tuple[ModelRecord, ...]
     cells: tuple[CellRecord, ...]
+    fingerprint: str | None = None  # of the machines: figures of another one are not comparable
     hosts: tuple[HostRecord, ...] = ()  # in rank order; none where all nodes are processes here
     pairs: tuple[PairRecord, ...] = ()
     definitions: dict[str, str]  # metric -> its definition, in English

@@ -62,6 +62,16 @@ class RemoteHosts:
         self._nodes = 0
         self._configs: tuple[ModelConfig, ...] = ()
 
+    def identify(self, nodes: int) -> Sequence[HostRecord | None]:
+        """What the hosts of `nodes` nodes are; None for one that cannot be reached."""
+        if not self.hosts:
+            self.choose(nodes, [])
+        self.look()
+        return [
+            host_record(host, rank, self.seen[host.name], None) if host.name in self.seen else None
+            for rank, host in self._by_rank()
+        ]
+
     def prepare(
         self, nodes: int, needed: int, models: Sequence[Path], progress: Stages
     ) -> Sequence[Host]:

@@ -109,6 +109,26 @@ def test_the_root_talks_to_the_boards_addresses(boards, record: RunRecord, netwo
         assert len(set(addresses)) == 3
 
 
+def test_benchmarks_are_kept_by_the_hosts_and_compared_with_theirs(boards, tmp_path) -> None:
+    command = [SUITES, *SMALL, "--nodes", "2", "--hosts", str(boards.file)]
+    command += ["--rootdir", str(tmp_path), "-k", "latency or output", "-W", "error"]
+    first = RealRun(tmp_path)
+    first.start([*command, "--benchmark-save", "one"])
+    assert first.finish() == 0, first.output
+    (saved,) = tmp_path.glob(".benchmarks/*/*/0001_one.json")
+    run = read_run(first.report / "run.json")
+    assert saved.parent.parent.name == run.fingerprint
+    assert run.fingerprint
+    assert run.fingerprint.startswith(f"ssh-2h-{2 * run.hosts[0].cores}x-")
+    machine = json.loads(saved.read_text())["machine_info"]
+    assert [host["kernel"] for host in machine["hosts"]] == [run.hosts[0].kernel] * 2
+    again = RealRun(tmp_path)
+    again.start([*command, "--benchmark-compare"])
+    assert again.finish() == 0, again.output
+    assert "(0001_one)" in again.output
+    assert "Can't compare" not in again.output
+
+
 def test_logs_are_here(suites: RealRun) -> None:
     logs = [path.name for path in suites.report.glob("logs/*/*")]
     assert "tiny-4.repeat1.root.stdout.log" in logs
