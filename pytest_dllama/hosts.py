@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Literal, Protocol
 
 from pytest_dllama.record import HostRecord, PairRecord
+from pytest_dllama.remote.agent.memory import FamilyMemory
 
 PROGRAM = "dllama-py"
 STOP_GRACE_S = 5.0
@@ -58,6 +59,15 @@ class HostProcess(Protocol):
 
     def error_tail(self) -> str:
         """The last lines the process wrote to standard error."""
+
+    def watch_memory(self, *, forget: bool) -> None:
+        """From now on its peak memory is of interest; `forget` the peaks before now."""
+
+    def look_at_memory(self) -> None:
+        """See what it has needed so far, where nobody else does; cheap."""
+
+    def memory_peaks(self) -> Mapping[str, int | None]:
+        """`rss_bytes` and `pss_bytes`; None for what is not known."""
 
 
 class Host(Protocol):
@@ -246,6 +256,7 @@ class LocalProcess:
         self.log_files: tuple[Path, ...] = (stdout_file, stderr_file)
         self._popen = popen
         self._was_told_to_stop = False
+        self._memory = FamilyMemory(popen.pid)
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._reader = threading.Thread(
             target=self._read, args=(popen.stdout, stdout_file), name=f"read-{name}", daemon=True
@@ -312,6 +323,20 @@ class LocalProcess:
     def error_tail(self) -> str:
         """The last lines of standard error."""
         return tail(self.log_files[1])
+
+    def watch_memory(self, *, forget: bool) -> None:
+        """Forget earlier peaks, if asked to."""
+        if forget:
+            self._memory.restart()
+
+    def look_at_memory(self) -> None:
+        """Read what it has needed so far."""
+        self._memory.look()
+
+    def memory_peaks(self) -> Mapping[str, int | None]:
+        """The peaks, after a last look."""
+        self._memory.look()
+        return self._memory.peaks()
 
 
 def tail(path: Path, n_lines: int = 8) -> str:

@@ -6,6 +6,7 @@ import json
 import queue
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_dllama.remote.ssh_host import SshHost
 
 RECONNECT_S = 20.0  # how long a lost connection is tried again
+MEMORY_ANSWER_S = 5.0
 HEARTBEATS = 6  # of them fit one lease
 
 
@@ -39,6 +41,9 @@ class SshProcess:
         self._lease_s = host.lease_s
         self.kept = self.taken = False
         self.samples: list[dict[str, Any]] = []
+        self._peaks: dict[str, int | None] = {}
+        self._peaks_came = threading.Event()
+        self._watches_memory = False
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._channel: Channel | None = None
         self._code: int | None = None
@@ -80,6 +85,8 @@ class SshProcess:
             try:
                 if channel is None:
                     channel = self._channel = self._open()
+                    if self._watches_memory:
+                        self._send(b"W\n")
                 if self._take(channel):
                     until_s = None
                 channel.close()
@@ -107,6 +114,9 @@ class SshProcess:
                 elif kind in b"sS":
                     self._offsets[2] += len(line) + 1
                     self.samples.append(json.loads(line))
+                elif kind == b"m":
+                    self._peaks = json.loads(line)
+                    self._peaks_came.set()
                 elif kind == b"x":
                     self._code = int(line)
                     self._ended.set()
@@ -196,6 +206,31 @@ class SshProcess:
             self._channel.close()
         if self._reader.is_alive():
             self._reader.join(grace_s)
+
+    def watch_memory(self, *, forget: bool) -> None:
+        """Have the follower read the engine's memory from now on."""
+        self._watches_memory = True
+        if forget:
+            self._ask_peaks(b"M\n")
+        else:
+            self._send(b"W\n")
+
+    def look_at_memory(self) -> None:
+        """Nothing: the follower looks."""
+
+    def memory_peaks(self) -> Mapping[str, int | None]:
+        """What the follower saw, up to the end of the process if it has ended."""
+        if not self._ended.is_set():
+            self._ask_peaks(b"P\n")
+        return self._peaks
+
+    def _ask_peaks(self, order: bytes) -> None:
+        self._peaks_came.clear()
+        if self._send(order):
+            until_s = time.monotonic() + MEMORY_ANSWER_S
+            while not self._ended.is_set() and time.monotonic() < until_s:
+                if self._peaks_came.wait(0.05):
+                    return
 
     def error_tail(self) -> str:
         """The last lines of standard error."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from pytest_dllama.remote.agent.memory import FamilyMemory
 from pytest_dllama.remote.agent.supervisor import POLL_S, signal_group, start_ticks
 
 START_TIMEOUT_S = 20.0
@@ -110,9 +112,10 @@ class Follower:
     """Sends a process's output as it grows, and takes orders from standard input.
 
     Sent: `o` and `e` with a line of standard output or error, `O` and `E` with a last line that
-    has no end, `s` with a sample of the host, `x` with the exit code. Taken: an empty line renews
-    the lease, `T` asks the process to end, `K` ends it. The end of standard input ends the
-    follower, never the process.
+    has no end, `s` with a sample of the host, `m` with peaks of memory, `x` with the exit code.
+    Taken: an empty line renews the lease, `T` asks the process to end, `K` ends it, `M` forgets
+    earlier peaks of its memory and watches it, `W` goes on watching, `P` asks for the peaks. The
+    end of standard input ends the follower, never the process.
     """
 
     def __init__(
@@ -135,6 +138,8 @@ class Follower:
             log.seek(offset)
             self._logs.append((letter, log))
         self._about = json.loads((folder / "process.json").read_text())
+        self._memory: FamilyMemory | None = None
+        self._memory_orders: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def follow(self) -> None:
         """Forward until the process has ended and all was sent."""
@@ -142,13 +147,41 @@ class Follower:
         last_line_s = time.monotonic()
         while True:
             code = self._exit_code()
+            self._watch_memory()
             if any([self._forward(letter, log) for letter, log in self._logs]):
                 last_line_s = time.monotonic()
             if code is not None:
                 self._finish(code)
                 return
             quiet = time.monotonic() - last_line_s > QUIET_AFTER_S
-            time.sleep(QUIET_GLANCE_S if quiet else GLANCE_S)
+            self._pause(QUIET_GLANCE_S if quiet else GLANCE_S)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait; an order about memory is carried out at once."""
+        with suppress(queue.Empty):
+            self._take_memory_order(self._memory_orders.get(timeout=seconds))
+
+    def _take_memory_order(self, order: str) -> None:
+        if self._memory is None:
+            self._memory = FamilyMemory(self._about["pid"])
+        if order == "M":
+            self._memory.restart()
+        self._watch_memory()
+        if order != "W":
+            self._send_peaks()
+
+    def _watch_memory(self) -> None:
+        if self._memory is not None:
+            self._memory.look()
+
+    def _send_peaks(self) -> None:
+        if self._memory is not None and self._memory.has_seen:
+            peaks = self._memory.peaks()
+        else:  # it ended before the first look
+            peaks = {"rss_bytes": _whole_life_peak(self._folder), "pss_bytes": None}
+        if self._memory is not None or peaks["rss_bytes"] is not None:
+            self._out.write(b"m" + json.dumps(peaks).encode() + b"\n")
+            self._out.flush()
 
     def _forward(self, letter: bytes, log: IO[bytes]) -> bool:
         """Send the lines that are complete."""
@@ -165,6 +198,7 @@ class Follower:
         for letter, log in self._logs:
             if rest := log.read():
                 self._out.write(letter.upper() + rest + b"\n")
+        self._send_peaks()
         self._out.write(b"x%d\n" % code)
         self._out.flush()
 
@@ -189,7 +223,17 @@ class Follower:
                 signal_group(self._about["pid"], signal.SIGTERM)
             elif line.strip() == "K":
                 signal_group(self._about["pid"], signal.SIGKILL)
+            elif line.strip():
+                self._memory_orders.put(line.strip())
         os._exit(0)
+
+
+def _whole_life_peak(folder: Path) -> int | None:
+    """What the supervisor was told when the process ended."""
+    try:
+        return int((folder / "peak_rss_bytes").read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def _lines(data: bytes) -> list[bytes]:

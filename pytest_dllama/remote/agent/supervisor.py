@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -53,6 +54,8 @@ def supervise(folder: Path) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _end(child)
     put(folder / "reason", reason)
+    largest_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # of its whole family
+    put(folder / "peak_rss_bytes", str(largest_kib * 1024))
     put(folder / "exit_code", str(child.returncode))
 
 
