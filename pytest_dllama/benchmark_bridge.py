@@ -61,13 +61,26 @@ def use_storage(config: pytest.Config, folder: str) -> None:
         config.option.benchmark_storage = f"{DEFAULT_STORAGE}/{folder}"
 
 
-def move_storage(config: pytest.Config, folder: str) -> None:
+def defer_compare(config: pytest.Config) -> Any:
+    """Before pytest-benchmark configures itself: nothing is compared until the folder is known.
+
+    Returns what `move_storage` needs to compare then.
+    """
+    if not is_active(config) or not storage_is_default(config):
+        return None
+    wanted, config.option.benchmark_compare = config.option.benchmark_compare, None
+    return wanted
+
+
+def move_storage(config: pytest.Config, folder: str, deferred: Any = None) -> None:
     """After pytest-benchmark configured itself: the same, and compare with what is there."""
     if not is_active(config) or not storage_is_default(config):
         return
     use_storage(config, folder)
     session: Any = config._benchmarksession  # type: ignore[attr-defined]
     load_storage: Any = utils.load_storage
+    if deferred is not None:
+        session.compare = config.option.benchmark_compare = deferred
     session.storage = load_storage(
         config.getoption("benchmark_storage"),
         logger=session.logger,

@@ -47,14 +47,23 @@ class Cluster:
         backend: the engine.
         logs: folder of the processes' logs.
         nthreads: threads of each worker.
+        kept_token: token of workers that stay between sessions; None: none stays.
     """
 
-    def __init__(self, hosts: Sequence[Host], backend: Backend, logs: Path, nthreads: int) -> None:
+    def __init__(
+        self,
+        hosts: Sequence[Host],
+        backend: Backend,
+        logs: Path,
+        nthreads: int,
+        kept_token: str | None = None,
+    ) -> None:
         self.hosts = tuple(hosts)
         self.backend = backend
         self.logs = logs
         self._nthreads = nthreads
-        self._token = secrets.token_hex(32)
+        self._keep = kept_token is not None
+        self._token = kept_token or secrets.token_hex(32)
         self._workers: dict[int, Worker] = {}
         self._starts: dict[int, int] = {}
         self._processes: list[HostProcess] = []
@@ -82,12 +91,26 @@ class Cluster:
         for n_done, (rank, process) in enumerate(started.items()):
             report(n_done, len(started))
             try:
-                self._workers[rank] = self._await_worker(rank, process)
-            except ClusterError as error:
-                process.stop()
+                self._workers[rank] = self._await_worker_or_anew(rank, process)
+            except (ClusterError, HostError) as error:
                 failures.append(f"worker {rank} on {self.hosts[rank].name}: {error}")
         if failures:
             raise ClusterError("; ".join(failures))
+
+    def _await_worker_or_anew(self, rank: int, process: HostProcess) -> Worker:
+        """A worker that an earlier session left and that does not answer is started anew, once."""
+        try:
+            return self._await_worker(rank, process)
+        except ClusterError:
+            process.stop()
+            if not process.taken:
+                raise
+        anew = self._start_worker(rank)
+        try:
+            return self._await_worker(rank, anew)
+        except ClusterError:
+            anew.stop()
+            raise
 
     def _is_healthy(self, rank: int) -> bool:
         """Alive and answering the handshake; a worker that is not is put out of the way."""
@@ -108,10 +131,14 @@ class Cluster:
         failures: list[str] = []
         for rank in ranks:
             try:
-                started[rank] = self.start(rank, self._worker_command(rank), self._log_name(rank))
+                started[rank] = self._start_worker(rank)
             except (HostError, WorkerNotReady) as error:
                 failures.append(f"worker {rank}: {error}")
         return started, failures
+
+    def _start_worker(self, rank: int) -> HostProcess:
+        command, name = self._worker_command(rank), self._log_name(rank)
+        return self.start(rank, command, name, keep=self._keep)
 
     def _worker_command(self, rank: int) -> list[str]:
         host = self.hosts[rank]
@@ -124,9 +151,11 @@ class Cluster:
         again = f".start{self._starts[rank]}" if self._starts[rank] > 1 else ""
         return f"worker{rank}{again}"
 
-    def start(self, rank: int, command: Sequence[str], name: str) -> HostProcess:
-        """Start a command on a rank's host; it is stopped with the cluster at the latest."""
-        process = self.hosts[rank].start(command, name, self.logs, self.secrets)
+    def start(
+        self, rank: int, command: Sequence[str], name: str, *, keep: bool = False
+    ) -> HostProcess:
+        """Start a command on a rank's host; unless kept, it is stopped with the cluster."""
+        process = self.hosts[rank].start(command, name, self.logs, self.secrets, keep=keep)
         self._processes.append(process)
         return process
 
@@ -176,10 +205,12 @@ class Cluster:
         self._processes.remove(process)
 
     def stop(self) -> None:
-        """Stop every process that was started; safe to call twice."""
+        """Stop every process that was started, but for kept workers; safe to call twice."""
         for process in self._processes:
-            process.signal_stop()
+            if not process.kept:
+                process.signal_stop()
         while self._processes:
-            self._processes[-1].stop()
+            process = self._processes[-1]
+            process.leave() if process.kept else process.stop()
             self._processes.pop()
         self._workers.clear()

@@ -25,6 +25,7 @@ from pytest_dllama.option_values import (
     parse_node_counts,
     text_of,
     words_of,
+    yes_or_no,
 )
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ class Setting:
     """One option: `--{name}` and the ini key `dllama_{name}`."""
 
     name: str
-    metavar: str
+    metavar: str  # empty: a switch
     default: str
     help: str
     parse: Callable[[str], Any]
@@ -136,6 +137,12 @@ SETTINGS: tuple[Setting, ...] = (
         "before each measured request, wait until every host of --hosts is this cool; 0: do not",
         number("--cooldown", positive=False),
     ),
+    Setting(
+        "keep-workers", "", "no",
+        "leave the workers of --hosts running for the next such run, which takes them again; "
+        "`pytest-dllama hosts clean` ends them, and so does keep_s of the hosts file",
+        yes_or_no("--keep-workers"),
+    ),
     Setting("report", "DIR", "report", "folder of the run file, the reports and the logs", str),
     Setting("thresholds", "FILE", "", "TOML file with limits by model and node count", str),
     Setting(
@@ -173,6 +180,7 @@ class LabConfig:
     hosts_file: Path | None = None
     hosts_only: tuple[str, ...] = ()
     cooldown_c: float = 0.0
+    keep_workers: bool = False
 
     @classmethod
     def from_pytest(cls, config: pytest.Config) -> LabConfig:
@@ -205,6 +213,7 @@ class LabConfig:
             dllama_bin=_program(raw["dllama-bin"]),
             dllama_args=value["dllama-args"],
             cooldown_c=value["cooldown"],
+            keep_workers=value["keep-workers"],
             hosts_file=hosts.base / hosts.text if hosts.text else None,
             hosts_only=tuple(n.strip() for n in value["hosts-only"].split(",") if n.strip()),
         )
@@ -243,7 +252,11 @@ def add_options(parser: pytest.Parser) -> None:
     for setting in SETTINGS:
         default = setting.default or "none"
         text = f"{setting.help} (default: {default})".replace("%", "%%")
-        attributes = {"dest": setting.key, "metavar": setting.metavar, "default": None}
+        attributes: dict[str, Any] = {"dest": setting.key, "default": None}
+        if setting.metavar:
+            attributes["metavar"] = setting.metavar
+        else:
+            attributes |= {"action": "store_const", "const": "yes"}
         flag = f"--dllama-{setting.name}" if setting.flag in taken else setting.flag
         group.addoption(flag, **attributes, help=text)
         parser.addini(setting.key, f"default of {setting.flag}", default=None)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import platform
 import re
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import psutil
 
 from pytest_dllama import __version__
-from pytest_dllama.record import Environment
+from pytest_dllama.record import Environment, HostRecord
 
 
 def probe_environment() -> Environment:
@@ -31,18 +32,36 @@ def probe_environment() -> Environment:
     )
 
 
-def fingerprint(environment: Environment, host_kind: str) -> str:
-    """A folder name for figures that may be compared: same kind of machine, same kind of hosts.
+def fingerprint(
+    environment: Environment, host_kind: str, hosts: Sequence[HostRecord | None] = ()
+) -> str:
+    """A folder name for figures that may be compared: the same machines in the same ranks.
 
-    Neither host name nor versions are part of it: a new container of the same machine and a new
-    release of the software are exactly what one wants to compare.
+    Host names and our own versions are no part of it: a new container of the same machine and a
+    new release of the software are exactly what one wants to compare. Of hosts behind SSH the
+    kernel is, for it is theirs and not what is tested; a host that is None could not be looked at.
+    The controller counts where a rank runs on it: in a local run, and as the root without a host.
     """
-    gib = round(environment.memory_bytes / 2**30)
-    what = environment.board or environment.cpu_model
-    key = f"{what}|{environment.machine}|{environment.cpu_count}|{gib}|{host_kind}"
-    slug = re.sub(r"[^a-z0-9]+", "-", what.lower()).strip("-")[:32].strip("-")
+    machines = [_key_of(host) if host else "unknown" for host in hosts]
+    if not hosts or not any(host and host.rank == 0 for host in hosts):
+        what = environment.board or environment.cpu_model
+        gib = round(environment.memory_bytes / 2**30)
+        machines.insert(0, f"{what}|{environment.machine}|{environment.cpu_count}|{gib}")
+    key = "\n".join([*machines, host_kind])
+    cores = sum(host.cores for host in hosts if host) or environment.cpu_count
+    first = next((host for host in hosts if host), None)
+    name = (first.board or first.cpu_model or first.machine) if first else None
+    name = name or environment.board or environment.cpu_model
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:32].strip("-")
+    size = f"{len(hosts)}h-{cores}x" if hosts else f"{cores}x"
     digest = hashlib.sha256(key.encode()).hexdigest()[:8]
-    return f"{host_kind}-{environment.cpu_count}x-{slug or 'cpu'}-{digest}"
+    return f"{host_kind}-{size}-{slug or 'cpu'}-{digest}"
+
+
+def _key_of(host: HostRecord) -> str:
+    what = host.board or host.cpu_model
+    gib = None if host.memory_bytes is None else round(host.memory_bytes / 2**30)
+    return f"{host.rank}|{what}|{host.machine}|{host.bits}|{host.cores}|{gib}|{host.kernel}"
 
 
 def _os_name() -> str:

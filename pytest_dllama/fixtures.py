@@ -28,7 +28,7 @@ ROWS: dict[str, tuple[str, float]] = {
 
 
 @contextmanager
-def _uncaptured(config: pytest.Config) -> Iterator[None]:
+def uncaptured(config: pytest.Config) -> Iterator[None]:
     """Let the progress line reach the terminal from inside a test."""
     capture: Any = config.pluginmanager.getplugin("capturemanager")
     if capture is None:
@@ -44,7 +44,7 @@ def _measured(config: pytest.Config, key: CellKey) -> Cell:
 
     if hasattr(config, "workerinput"):
         pytest.fail("cells cannot be measured side by side; run them without -n", pytrace=False)
-    with _uncaptured(config):
+    with uncaptured(config):
         lab = config.stash[LAB_KEY]
         record = lab.cell(key)
     if record.error is not None:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import IO, Literal, Protocol
 
 from pytest_dllama.record import HostRecord, PairRecord
+from pytest_dllama.remote.agent.memory import FamilyMemory
 
 PROGRAM = "dllama-py"
 STOP_GRACE_S = 5.0
@@ -34,6 +35,8 @@ class HostProcess(Protocol):
 
     name: str
     log_files: tuple[Path, ...]
+    kept: bool  # it stays for the next session
+    taken: bool  # an earlier session started it
 
     @property
     def pid(self) -> int | None:
@@ -51,8 +54,20 @@ class HostProcess(Protocol):
     def stop(self, grace_s: float = STOP_GRACE_S) -> None:
         """End the process, by force after `grace_s`."""
 
+    def leave(self) -> None:
+        """Let go of a process that is kept, without ending it."""
+
     def error_tail(self) -> str:
         """The last lines the process wrote to standard error."""
+
+    def watch_memory(self, *, forget: bool) -> None:
+        """From now on its peak memory is of interest; `forget` the peaks before now."""
+
+    def look_at_memory(self) -> None:
+        """See what it has needed so far, where nobody else does; cheap."""
+
+    def memory_peaks(self) -> Mapping[str, int | None]:
+        """`rss_bytes` and `pss_bytes`; None for what is not known."""
 
 
 class Host(Protocol):
@@ -65,9 +80,18 @@ class Host(Protocol):
     parent: str  # whose end a process there must not outlive: a process id, or "stdin"
 
     def start(
-        self, command: Sequence[str], name: str, logs: Path, secrets: Mapping[str, str]
+        self,
+        command: Sequence[str],
+        name: str,
+        logs: Path,
+        secrets: Mapping[str, str],
+        *,
+        keep: bool = False,
     ) -> HostProcess:
-        """Start a command; its output goes to files of `logs` named after `name`."""
+        """Start a command; its output goes to files of `logs` named after `name`.
+
+        With `keep` it may be one that an earlier session left running, and it stays for the next.
+        """
 
     def place(self, file: Path) -> Path:
         """A file of this machine as the host's processes find it; sent there if need be."""
@@ -97,6 +121,7 @@ class Hosts(Protocol):
 
     kind: Literal["local", "ssh"]
     pairs: tuple[PairRecord, ...]  # the ways between them
+    kept_token: str | None  # what workers that stay between sessions hold; None: none stays
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -104,6 +129,12 @@ class Hosts(Protocol):
 
     def records(self) -> tuple[HostRecord, ...]:
         """What they are and how they fared; none where this machine is all."""
+
+    def identify(self, nodes: int) -> Sequence[HostRecord | None]:
+        """The hosts of `nodes` nodes as they are found; None for one that cannot be reached.
+
+        Empty where this machine is all.
+        """
 
     def prepare(
         self, nodes: int, needed: int, models: Sequence[Path], progress: Stages
@@ -136,9 +167,15 @@ class LocalHost:
         self.parent = str(os.getpid())
 
     def start(
-        self, command: Sequence[str], name: str, logs: Path, secrets: Mapping[str, str]
+        self,
+        command: Sequence[str],
+        name: str,
+        logs: Path,
+        secrets: Mapping[str, str],
+        *,
+        keep: bool = False,
     ) -> HostProcess:
-        """Start a command.
+        """Start a command; it ends with this program, so none is kept.
 
         Raises:
             HostError: the program cannot be started.
@@ -176,8 +213,13 @@ class LocalHosts:
     kind: Literal["local", "ssh"] = "local"
     pairs: tuple[PairRecord, ...] = ()
     notes: tuple[str, ...] = ()
+    kept_token: str | None = None
 
     def records(self) -> tuple[HostRecord, ...]:
+        """None: the run's environment describes this machine."""
+        return ()
+
+    def identify(self, nodes: int) -> Sequence[HostRecord | None]:
         """None: the run's environment describes this machine."""
         return ()
 
@@ -205,6 +247,8 @@ def _resolve(command: Sequence[str]) -> list[str]:
 class LocalProcess:
     """A subprocess whose output is read by a thread, into a file and a queue."""
 
+    kept = taken = False
+
     def __init__(
         self, name: str, popen: subprocess.Popen[bytes], stdout_file: Path, stderr_file: Path
     ) -> None:
@@ -212,6 +256,7 @@ class LocalProcess:
         self.log_files: tuple[Path, ...] = (stdout_file, stderr_file)
         self._popen = popen
         self._was_told_to_stop = False
+        self._memory = FamilyMemory(popen.pid)
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._reader = threading.Thread(
             target=self._read, args=(popen.stdout, stdout_file), name=f"read-{name}", daemon=True
@@ -266,6 +311,10 @@ class LocalProcess:
             self.wait(grace_s)
         self._reader.join(grace_s)
 
+    def leave(self) -> None:
+        """End it all the same: it is never kept."""
+        self.stop()
+
     def _signal(self, number: signal.Signals) -> None:
         if self._popen.poll() is None:
             with contextlib.suppress(ProcessLookupError):
@@ -274,6 +323,20 @@ class LocalProcess:
     def error_tail(self) -> str:
         """The last lines of standard error."""
         return tail(self.log_files[1])
+
+    def watch_memory(self, *, forget: bool) -> None:
+        """Forget earlier peaks, if asked to."""
+        if forget:
+            self._memory.restart()
+
+    def look_at_memory(self) -> None:
+        """Read what it has needed so far."""
+        self._memory.look()
+
+    def memory_peaks(self) -> Mapping[str, int | None]:
+        """The peaks, after a last look."""
+        self._memory.look()
+        return self._memory.peaks()
 
 
 def tail(path: Path, n_lines: int = 8) -> str:

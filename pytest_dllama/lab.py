@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from pytest_dllama import assembly, metrics, validity
 from pytest_dllama.backends import Backend, EngineRequest
@@ -14,14 +15,14 @@ from pytest_dllama.cell_notes import run_notes
 from pytest_dllama.cells import CellKey
 from pytest_dllama.cluster import Cluster, ClusterError
 from pytest_dllama.config import ConfigError, LabConfig
-from pytest_dllama.environment import probe_environment
+from pytest_dllama.environment import fingerprint, probe_environment
 from pytest_dllama.events import Event, Step
 from pytest_dllama.events import Progress as LoadProgress
 from pytest_dllama.history import RUN_FILE, archive_previous, write_run
 from pytest_dllama.hosts import HostError, Hosts, LocalHosts
 from pytest_dllama.models import ModelUnderTest, open_model
 from pytest_dllama.progress import Progress
-from pytest_dllama.record import CellRecord, ModelRecord, OutputRecord, RunRecord
+from pytest_dllama.record import CellRecord, HostRecord, ModelRecord, OutputRecord, RunRecord
 from pytest_dllama.runner import RequestFailed, RequestRun, run_request
 from pytest_dllama.thresholds import Thresholds
 
@@ -72,6 +73,7 @@ class Lab:
         self._models: dict[str, ModelUnderTest] = {}
         self._oracles: dict[str, _Oracle] = {}
         self._records: dict[CellKey, CellRecord] = {}
+        self._identified: Sequence[HostRecord | None] = ()
         self._cluster: Cluster | None = None
         self._archived = False
         self._engine_notes: dict[CellKey, list[str]] = {}
@@ -81,6 +83,14 @@ class Lab:
     def logs(self) -> Path:
         """This run's own folder of logs."""
         return self.config.report_folder / LOG_FOLDER / f"{self._started:%Y%m%dT%H%M%SZ}"
+
+    def fingerprint(self) -> str:
+        """Of the machines that this session will measure on; connects to them."""
+        if self._hosts.kind == "ssh":
+            with self._progress.running():
+                self._progress.stage("looking at the hosts")
+                self._identified = self._hosts.identify(max(key.nodes for key in self.keys))
+        return fingerprint(self._environment, self._hosts.kind, self._identified)
 
     def cell(self, key: CellKey) -> CellRecord:
         """The record of a cell, measured on first use; a failed cell has a record too."""
@@ -134,7 +144,9 @@ class Lab:
             largest = max(key.nodes for key in self.keys)
             models = [self._model(name).model_file for name in self._names()]
             hosts = self._hosts.prepare(largest, key.nodes, models, self._progress)
-            self._cluster = Cluster(hosts, self._backend, self.logs, self.config.nthreads)
+            self._cluster = Cluster(
+                hosts, self._backend, self.logs, self.config.nthreads, self._hosts.kept_token
+            )
             if largest > 1:
                 self._progress.stage(f"provisioning {largest - 1} workers for {largest} nodes")
             try:
@@ -233,6 +245,7 @@ class Lab:
             ),
             models=self._model_records(),
             cells=tuple(self._records[key] for key in self.keys if key in self._records),
+            fingerprint=fingerprint(self._environment, self._hosts.kind, self._hosts.records()),
             hosts=self._hosts.records(),
             pairs=self._hosts.pairs,
             definitions=metrics.DEFINITIONS,
@@ -256,6 +269,12 @@ class Lab:
     def cannot_give(self) -> Mapping[str, str]:
         """Metrics that the engine never tells, with the reason."""
         return self._backend.cannot_give
+
+    @property
+    def hosts_known(self) -> list[dict[str, Any]]:
+        """What the machines behind SSH are, for files beside the run file; empty without any."""
+        names = {"name", "rank", "board", "cpu_model", "machine", "cores", "kernel"}
+        return [host.model_dump(include=names) for host in self._identified if host]
 
     @property
     def has_cells(self) -> bool:

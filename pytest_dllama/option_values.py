@@ -143,6 +143,18 @@ def one_of(option: str, choices: tuple[str, ...]) -> Callable[[str], str]:
     return parse
 
 
+def yes_or_no(option: str) -> Callable[[str], bool]:
+    """A parser of switches, as an ini key has them."""
+    words = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}
+
+    def parse(text: str) -> bool:
+        if text.strip().lower() not in words:
+            raise ConfigError(f"{option} {text!r} is no switch; write true or false")
+        return words[text.strip().lower()]
+
+    return parse
+
+
 def words_of(option: str) -> Callable[[str], tuple[str, ...]]:
     """Words as a shell splits them."""
 

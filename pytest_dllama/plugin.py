@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_dllama.config import ConfigError, LabConfig, add_options
-from pytest_dllama.fixtures import LAB_KEY, MARKER, cell, scaling, threshold, timing_row
+from pytest_dllama.fixtures import LAB_KEY, MARKER, cell, scaling, threshold, timing_row, uncaptured
 
 if TYPE_CHECKING:
     from pytest_dllama.cells import CellKey
@@ -26,6 +26,7 @@ __all__ = ["cell", "scaling", "threshold", "timing_row"]
 
 CONFIG_KEY: pytest.StashKey[LabConfig] = pytest.StashKey()
 OUTCOME_KEY: pytest.StashKey[list[str]] = pytest.StashKey()
+COMPARE_KEY: pytest.StashKey[Any] = pytest.StashKey()  # --benchmark-compare, until it can be done
 HANDLERS_KEY: pytest.StashKey[dict[signal.Signals, Any]] = pytest.StashKey()
 FIXTURES_MODULE = "pytest_dllama.fixtures"
 DEADLY_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
@@ -48,16 +49,28 @@ def pytest_configure(config: pytest.Config) -> None:
     except ConfigError as error:
         raise pytest.UsageError(str(error)) from None
     if config.stash[CONFIG_KEY].explicit:
-        _place_benchmarks(config, "use_storage")
+        _place_benchmarks(config)
 
 
-def _place_benchmarks(config: pytest.Config, how: str) -> None:
-    """Saved benchmarks of one kind of cluster go to one folder."""
+def _place_benchmarks(config: pytest.Config) -> None:
+    """Saved benchmarks of one cluster go to one folder; other machines are first looked at."""
     from pytest_dllama import benchmark_bridge
     from pytest_dllama.environment import fingerprint, probe_environment
 
-    kind = "ssh" if config.stash[CONFIG_KEY].hosts_file else "local"
-    getattr(benchmark_bridge, how)(config, fingerprint(probe_environment(), kind))
+    if config.stash[CONFIG_KEY].hosts_file:
+        config.stash[COMPARE_KEY] = benchmark_bridge.defer_compare(config)
+    else:
+        benchmark_bridge.use_storage(config, fingerprint(probe_environment(), "local"))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_benchmark_update_machine_info(
+    config: pytest.Config, machine_info: dict[str, Any]
+) -> None:
+    """Rows of other machines are not this one's."""
+    lab = config.stash.get(LAB_KEY, None)
+    if lab is not None and lab.hosts_known:
+        machine_info["hosts"] = lab.hosts_known
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -110,8 +123,17 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     except (ConfigError, ThresholdError) as error:
         raise pytest.UsageError(str(error)) from None
     if not config.option.collectonly:
-        _place_benchmarks(config, "move_storage")
         _install_signal_handlers(config)
+        _move_benchmarks(config, config.stash[LAB_KEY])
+
+
+def _move_benchmarks(config: pytest.Config, lab: Lab) -> None:
+    from pytest_dllama import benchmark_bridge
+
+    if benchmark_bridge.is_active(config) and benchmark_bridge.storage_is_default(config):
+        with uncaptured(config):
+            deferred = config.stash.get(COMPARE_KEY, None)
+            benchmark_bridge.move_storage(config, lab.fingerprint(), deferred)
 
 
 def _keys_of(items: list[pytest.Item]) -> list[CellKey]:
@@ -160,8 +182,14 @@ def _make_lab(config: pytest.Config, keys: list[CellKey]) -> Lab:
 def _hosts(lab_config: LabConfig, keys: list[CellKey]) -> Hosts | None:
     """The machines of `--hosts`, enough of them; none means this machine."""
     if lab_config.hosts_file is None:
+        if lab_config.keep_workers:
+            raise ConfigError(
+                "--keep-workers is for workers of other machines, which --hosts names; workers of "
+                "this machine start in a second or two and end with pytest: leave it out"
+            )
         return None
     from pytest_dllama.remote.inventory import InventoryError, load_inventory
+    from pytest_dllama.remote.kept import kept_token
     from pytest_dllama.remote.provision import Wanted
     from pytest_dllama.remote.remote_hosts import RemoteHosts
 
@@ -173,7 +201,8 @@ def _hosts(lab_config: LabConfig, keys: list[CellKey]) -> Hosts | None:
     except InventoryError as error:
         raise ConfigError(str(error)) from None
     wanted = Wanted((), lab_config.buffer_float_type, lab_config.sync_mode, inventory.wheelhouse)
-    return RemoteHosts(inventory, wanted, lab_config.dllama_bin)
+    token = kept_token(inventory.file) if lab_config.keep_workers else None
+    return RemoteHosts(inventory, wanted, lab_config.dllama_bin, token)
 
 
 def _progress(config: pytest.Config) -> Progress:

@@ -15,6 +15,10 @@ SCHEMA_VERSION = 1
 CellStatus = Literal["ok", "failed", "skipped"]
 OutputStatus = Literal["oracle", "identical", "tie", "different", "unchecked"]
 Role = Literal["root", "worker"]
+FindingKind = Literal[
+    "bits", "memory", "shared_memory", "disk", "swap", "governor", "throttled", "hot", "load",
+    "clock", "leftover", "duplex", "slow_link",
+]  # fmt: skip
 
 
 class _Record(BaseModel):
@@ -244,6 +248,15 @@ class NicRecord(_Record):
     wireless: bool = False
 
 
+class HostFinding(_Record):
+    """What is wrong with a host; `text` has the remedy, the rest is for other languages."""
+
+    level: Literal["refusal", "warning"]
+    kind: FindingKind
+    text: str
+    values: dict[str, str] = Field(default_factory=dict)
+
+
 class HostWatch(_Record):
     """What was seen of a host while its processes ran."""
 
@@ -280,7 +293,9 @@ class HostRecord(_Record):
     clock_offset_ms: float | None
     nics: tuple[NicRecord, ...] = ()
     versions: dict[str, str] = Field(default_factory=dict)
-    findings: tuple[str, ...] = ()  # refusals and warnings with their remedies
+    cpu_model: str | None = None
+    shares_with: tuple[str, ...] = ()  # hosts that are one machine with it, itself among them
+    findings: tuple[HostFinding, ...] = ()
     watch: HostWatch | None = None
 
 
@@ -304,6 +319,7 @@ class RunRecord(_Record):
     request: Request
     models: tuple[ModelRecord, ...]
     cells: tuple[CellRecord, ...]
+    fingerprint: str | None = None  # of the machines: figures of another one are not comparable
     hosts: tuple[HostRecord, ...] = ()  # in rank order; none where all nodes are processes here
     pairs: tuple[PairRecord, ...] = ()
     definitions: dict[str, str]  # metric -> its definition, in English

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pytest_dllama.record import Estimate
 from pytest_dllama.report_analysis import best_of_models
 from pytest_dllama.report_compare import difference, series
+from pytest_dllama.report_hosts import shared_machines, throttled
 from pytest_dllama.report_quantities import (
     SYNC_SHARE,
     TOKENS_PER_S,
@@ -16,6 +17,7 @@ from pytest_dllama.report_sentences import (
     AvoidNodes,
     CheckLinks,
     CheckOutput,
+    CoolHost,
     FasterModel,
     FewerNodes,
     FixCell,
@@ -35,6 +37,8 @@ SYNC_HEAVY = 0.50  # share of sync above which it is the first thing to improve
 def recommendations(view: RunView) -> list[Sentence]:
     """What to do, each with the figure that says so."""
     said: list[Sentence] = [*_repairs(view), *shared_cores(view)]
+    said += shared_machines(view.run.hosts)
+    said += [CoolHost(host.host) for host in throttled(view)]
     for model in view.models:
         said += _node_advice(view, model)
     said += _model_advice(view)

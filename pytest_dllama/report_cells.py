@@ -64,7 +64,14 @@ class Code:
     text: str
 
 
-Cell = str | Nodes | Step | Word | Code
+@dataclass(frozen=True, slots=True)
+class Flags:
+    """Throttling flags of a board's firmware; none is worth a word too."""
+
+    flags: tuple[str, ...]
+
+
+Cell = str | Nodes | Step | Word | Code | Flags
 
 
 @dataclass(frozen=True, slots=True)

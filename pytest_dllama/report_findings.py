@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pytest_dllama.record import CellRecord, OpStats
 from pytest_dllama.report_analysis import best_nodes, best_of_models, comparison
 from pytest_dllama.report_compare import Best, difference, series
+from pytest_dllama.report_hosts import throttled
 from pytest_dllama.report_quantities import (
     ROOT_MEMORY,
     TOKENS_PER_S,
@@ -127,6 +128,7 @@ def findings(view: RunView) -> list[Sentence]:
     return [
         *correctness(view)[:1],
         *troubles(view),
+        *throttled(view),
         *wire(view),
         *thresholds(view),
         *headlines(view),

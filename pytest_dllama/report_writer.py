@@ -11,10 +11,20 @@ from markupsafe import Markup
 
 from pytest_dllama import report_command, report_format, report_korean, report_markdown
 from pytest_dllama.record import CellRecord, Environment, NetworkRecord
-from pytest_dllama.report_cells import Cell, Code, Column, Nodes, Step, Table, Word, metric_value
+from pytest_dllama.report_cells import (
+    Cell,
+    Code,
+    Column,
+    Flags,
+    Nodes,
+    Step,
+    Table,
+    Word,
+    metric_value,
+)
 from pytest_dllama.report_detail import Percentile
 from pytest_dllama.report_quantities import Quantity
-from pytest_dllama.report_sentences import Sentence
+from pytest_dllama.report_sentences import HostProblem, Sentence
 
 # A sentence is a list item: a mark at its start would open another list inside.
 _LIST_START = re.compile(r"^(\d*)([-+]|(?<=\d)[.)])(?=\s|$)")
@@ -61,6 +71,8 @@ class Writer:
                 return str(self.words[group][key])
             case Code(text):
                 return str(report_markdown.code(text, in_table=True))
+            case Flags(flags):
+                return self._flags(flags) if flags else str(self.words["phrases"]["no_flags"])
             case str():
                 return str(report_markdown.escape(cell))
 
@@ -97,6 +109,8 @@ class Writer:
             "estimate": lambda value, quantity: Markup(
                 _with_unit(value.value if value else None, quantity)
             ),
+            "flags": lambda flags: Markup(self._flags(flags)),
+            "host_problem": self._host_problem,
             "percentile": self._percentile,
             "slowest_link": self._slowest_link,
             "machine_line": self._machine,
@@ -122,6 +136,18 @@ class Writer:
         *first, last = list(texts) or [report_format.MISSING]
         joined = ", ".join(first)
         return Markup(f"{joined}{self._phrase('last_of_list')}{last}" if first else last)
+
+    def _flags(self, flags: Iterable[str]) -> str:
+        """Throttling flags in words; one that nobody knows as it is."""
+        known: Mapping[str, str] = self.words["throttled"]
+        return ", ".join(str(report_markdown.escape(known.get(flag, flag))) for flag in flags)
+
+    def _host_problem(self, problem: HostProblem) -> Markup:
+        """What is wrong with a host, with its remedy."""
+        values: dict[str, object] = dict(problem.values)
+        if isinstance(flags := values.get("flags"), str):
+            values["flags"] = Markup(self._flags(flags.split(", ")))
+        return _filled(self.words["host_problems"][problem.kind], **values)
 
     def _versus(self, models: Iterable[str]) -> Markup:
         return Markup(self._phrase("versus").join(map(report_markdown.escape, models)))

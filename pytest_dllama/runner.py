@@ -110,6 +110,8 @@ def _read_lines(
     """All lines up to the end of the output; the newest is shown a few times a second."""
     lines: list[str] = []
     n_seen = 0
+    if watch is not None:
+        watch.look(process)
     last_glance_s = last_line_s = time.monotonic()
     while True:
         try:

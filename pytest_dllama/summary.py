@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pytest_dllama import report_hosts
 from pytest_dllama.record import CellRecord, RunRecord
 
 MEBI = 2**20
@@ -17,7 +18,8 @@ _LEFT = (0, 9, 10)  # columns of words
 def summary_lines(run: RunRecord) -> list[str]:
     """Header, one line a cell, and the reasons of every verdict that is not a plain PASS."""
     rows = [_HEADER, *(_row(cell) for cell in run.cells)]
-    return [*_aligned(rows), *_reasons(run.cells), *_notes(run)]
+    hosts = report_hosts.summary_lines(run.hosts, run.pairs)
+    return [*_aligned(rows), *hosts, *_reasons(run.cells), *_notes(run)]
 
 
 def _row(cell: CellRecord) -> tuple[str, ...]:
@@ -68,6 +70,11 @@ def _notes(run: RunRecord) -> list[str]:
 
 def _sharing(run: RunRecord) -> list[str]:
     """What to know of nodes that are processes of one machine; the report says it too."""
+    if run.hosts:
+        return [
+            f"{', '.join(shared.names)} are one machine: its cores and its memory were shared"
+            for shared in report_hosts.shared_machines(run.hosts)
+        ]
     n_threads = max((cell.nodes for cell in run.cells), default=0) * (run.request.nthreads or 1)
     n_cores = run.environment.cpu_count
     if run.request.host_kind != "local" or n_threads <= n_cores:

@@ -23,7 +23,7 @@ from pytest_dllama.hosts import HostProcess
 from pytest_dllama.process_guard import guarded, unguarded
 
 USUAL_PORT = 9999
-_NO_MEMORY = "dllama prints what it will allocate, not what it used; seen from outside here only"
+_NO_MEMORY = "dllama prints what it will allocate, not what it used; seen from outside only"
 CANNOT_GIVE: Mapping[str, str] = MappingProxyType(
     {
         "bandwidth_mbps": "dllama does not print how long its links were busy",

@@ -5,36 +5,43 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pytest_dllama.record import HostRecord, HostWatch, NicRecord
-from pytest_dllama.remote.preflight import decode_throttled, findings
+from pytest_dllama.record import HostFinding, HostRecord, HostWatch, NicRecord
+from pytest_dllama.remote.preflight import Need, decode_throttled, findings
 from pytest_dllama.remote.provision import Ready
 from pytest_dllama.remote.ssh_host import SshHost
 
 SAME = (  # in facts and in the record
     *("board", "kernel", "machine", "bits", "cores", "memory_bytes", "available_bytes"),
     *("swap_bytes", "swap_used_bytes", "disk_free_bytes", "governor", "max_mhz", "mhz"),
-    *("temperature_c", "load_1min"),
+    *("temperature_c", "load_1min", "cpu_model"),
 )
 VERSIONS = ("python", "numpy", "numba", "pytest-dllama")
 STICKY_BITS = 0xF0000  # of `get_throttled`: since boot
 
 
-def host_record(host: SshHost, rank: int, ready: Ready, needed_bytes: int | None) -> HostRecord:
+def host_record(host: SshHost, rank: int, ready: Ready, need: Need | None) -> HostRecord:
     """A host before the first cell."""
     facts = ready.facts
-    found = findings(facts, needed_bytes, ready.clock_offset_s)
+    found = findings(facts, need, ready.clock_offset_s, ready.leftovers)
     return HostRecord(
         name=host.name,
         rank=rank,
         address=host.address,
         **{name: facts[name] for name in SAME},
-        needed_bytes=needed_bytes,
+        needed_bytes=need.own_bytes if need else None,
         throttled=decode_throttled(facts["throttled"]),
         clock_offset_ms=ready.clock_offset_s * 1e3,
         nics=tuple(NicRecord(**link) for link in facts["links"]),
-        versions={name: str(ready.versions[name]) for name in VERSIONS if name in ready.versions},
-        findings=tuple(f"{finding.level}: {finding.text}" for finding in found),
+        findings=tuple(
+            HostFinding(level=one.level, kind=one.kind, text=one.text, values=dict(one.values))
+            for one in found
+        ),
     )
+
+
+def versions_of(ready: Ready) -> dict[str, str]:
+    """What its environment holds, once it was made."""
+    return {name: str(ready.versions[name]) for name in VERSIONS if name in ready.versions}
 
 
 def watched(samples: Sequence[dict[str, Any]], before: int | None) -> HostWatch | None:

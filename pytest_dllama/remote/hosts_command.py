@@ -18,6 +18,7 @@ from pytest_dllama.models import config_of
 from pytest_dllama.option_values import SHIPPED_MODEL, ConfigError, parse_models
 from pytest_dllama.remote.inventory import Inventory, load_inventory
 from pytest_dllama.remote.inventory_file import write_inventory
+from pytest_dllama.remote.kept import forget_token
 from pytest_dllama.remote.provision import Wanted, on_each
 from pytest_dllama.remote.remote_hosts import RemoteHosts
 from pytest_dllama.remote.ssh_host import SshHost
@@ -128,8 +129,10 @@ def _check(arguments: argparse.Namespace) -> int:
     try:
         hosts.choose(arguments.nodes or inventory.capacity, configs)
         with LiveSteps([host.name for host in hosts.hosts], console) as table:
-            faults = hosts.provision(table.report)
-        refused = hosts.preflight(printed)
+            faults = hosts.look(table.report)
+            refused = hosts.preflight(printed)
+            fit = [host for host in hosts.hosts if host.name not in {**faults, **refused}]
+            faults |= hosts.provision(fit, table.report)
         hosts.measure_ways(printed)
         console.print(facts_table(hosts.records()))
         console.print(pairs_table(hosts.pairs))
@@ -147,10 +150,10 @@ def _configs(models: str) -> list[ModelConfig]:
 
 def _facts(arguments: argparse.Namespace) -> int:
     inventory = _inventory(arguments)
-    hosts = RemoteHosts(inventory, Wanted(only_facts=True))
+    hosts = RemoteHosts(inventory, Wanted())
     try:
         hosts.choose(inventory.capacity, [])
-        faults = hosts.provision(lambda host, step, state: None)
+        faults = hosts.look()
         hosts.preflight(_Printed(Console(file=sys.stderr)))
         records = hosts.records()
     finally:
@@ -181,6 +184,7 @@ def _run(arguments: argparse.Namespace) -> int:
 def _clean(arguments: argparse.Namespace) -> int:
     """Leftovers are told before they go."""
     hosts = _connected(arguments)
+    forget_token(arguments.hosts)
 
     def clean(host: SshHost) -> list[str]:
         lines = [

@@ -1,4 +1,4 @@
-"""Hosts made ready, all at once: connect, look, send the wheel, environment, kernels.
+"""Hosts made ready, all at once: connect, look; then send the wheel, environment, kernels.
 
 Everything lands in the host's working folder and is named after what it was made of, so that a
 second time finds it there. A fault of one host does not stop the others; all are told together.
@@ -10,8 +10,9 @@ import hashlib
 import json
 import shlex
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,7 +43,6 @@ class Wanted:
     buffer_float_type: str = "q80"
     sync_mode: str = "reduce"
     wheelhouse: Path | None = None
-    only_facts: bool = False  # look, change nothing
 
     def kernels_request(self) -> dict[str, Any]:
         """What `engine.prepare` reads."""
@@ -55,10 +55,12 @@ class Wanted:
 
 @dataclass(slots=True)
 class Ready:
-    """A host that is ready: its facts and the versions of its environment."""
+    """A host that was looked at: its facts, and once made ready its environment's versions."""
 
     facts: dict[str, Any]
     clock_offset_s: float
+    leftovers: tuple[str, ...] = ()  # processes of earlier sessions that still run
+    is_made: bool = False
     versions: dict[str, Any] = field(default_factory=dict)
 
 
@@ -68,18 +70,28 @@ def provision(hosts: Sequence[SshHost], wanted: Wanted, report: Report) -> dict[
     Raises:
         ProvisionError: with every host's result.
     """
-    ready, faults = provision_each(hosts, wanted, report)
+    ready, faults = look_at_each(hosts, report)
+    faults |= make_each(hosts, ready, wanted, report)
     if faults:
         lines = [f"{host.name}: {faults.get(host.name, 'ready')}" for host in hosts]
         raise ProvisionError("\n".join(lines))
     return ready
 
 
-def provision_each(
-    hosts: Sequence[SshHost], wanted: Wanted, report: Report
+def look_at_each(
+    hosts: Sequence[SshHost], report: Report
 ) -> tuple[dict[str, Ready], dict[str, HostError]]:
-    """The hosts that are ready, and why the others are not."""
-    return on_each(hosts, lambda host: _Provisioning(host, wanted, report).run())
+    """Connect and look: what the hosts are, and why some cannot be reached. Changes nothing."""
+    return on_each(hosts, lambda host: _Steps(host, report).look())
+
+
+def make_each(
+    hosts: Sequence[SshHost], seen: Mapping[str, Ready], wanted: Wanted, report: Report
+) -> dict[str, HostError]:
+    """Make those ready that were looked at; tells why some cannot be."""
+    present = [host for host in hosts if host.name in seen and not seen[host.name].is_made]
+    _, faults = on_each(present, lambda host: _Making(host, wanted, report).make(seen[host.name]))
+    return faults
 
 
 def on_each(
@@ -105,13 +117,12 @@ def on_each(
     return results, faults
 
 
-class _Provisioning:
-    """One host's way through the steps."""
+class _Steps:
+    """One host's way through the steps that it was given."""
 
-    def __init__(self, host: SshHost, wanted: Wanted, report: Report) -> None:
-        self._host, self._wanted, self._report = host, wanted, report
+    def __init__(self, host: SshHost, report: Report) -> None:
+        self._host, self._report = host, report
         self._step = ""
-        self._found_kernels: list[str] = []
 
     def _begin(self, step: str) -> None:
         if self._step:
@@ -120,26 +131,44 @@ class _Provisioning:
         if step:
             self._report(self._host.name, step, "...")
 
-    def run(self) -> Ready:
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """The last step ends with the body, well or not."""
         try:
-            return self._run()
+            yield
+            self._begin("")
         except HostError:
             self._report(self._host.name, self._step, "failed")
             raise
 
-    def _run(self) -> Ready:
+    def look(self) -> Ready:
+        """Connect, and read what the host is."""
         host = self._host
-        self._begin("connect")
-        host.ensure_open()
-        self._begin("facts")
-        before_s = time.time()
-        facts = host.ask("facts", folder=host.folder)
-        ready = Ready(facts, facts["clock_s"] - (before_s + time.time()) / 2)
-        if host.entry.provision and not self._wanted.only_facts:
-            self._environment(ready)
-            self._kernels()
-        self._begin("")
-        return ready
+        with self._told():
+            self._begin("connect")
+            host.ensure_open()
+            self._begin("facts")
+            before_s = time.time()
+            facts = host.ask("facts", folder=host.folder)
+            offset_s = facts["clock_s"] - (before_s + time.time()) / 2
+            return Ready(facts, offset_s, tuple(host.earlier_sessions()))
+
+
+class _Making(_Steps):
+    """The steps that put something on a host."""
+
+    def __init__(self, host: SshHost, wanted: Wanted, report: Report) -> None:
+        super().__init__(host, report)
+        self._wanted = wanted
+        self._found_kernels: list[str] = []
+
+    def make(self, ready: Ready) -> None:
+        """Wheel, environment and kernels, as far as they are not there."""
+        with self._told():
+            if self._host.entry.provision:
+                self._environment(ready)
+                self._kernels()
+        ready.is_made = True
 
     def _environment(self, ready: Ready) -> None:
         host, wheel = self._host, engine_wheel()

@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_dllama.backends import embedded
 from pytest_dllama.hosts import Host, HostError, LocalHost, Stages
 from pytest_dllama.record import HostRecord, PairRecord
-from pytest_dllama.remote.host_records import host_record, watched
+from pytest_dllama.remote.host_records import host_record, versions_of, watched
 from pytest_dllama.remote.inventory import Inventory
 from pytest_dllama.remote.link_probe import measure_pairs
-from pytest_dllama.remote.provision import Ready, Report, Wanted, on_each, provision_each
+from pytest_dllama.remote.preflight import Need
+from pytest_dllama.remote.provision import (
+    Ready,
+    Report,
+    Wanted,
+    look_at_each,
+    make_each,
+    on_each,
+)
 from pytest_dllama.remote.ssh_host import SshHost
 
 COOLING_S = 900.0
@@ -30,20 +38,39 @@ class RemoteHosts:
         inventory: the hosts file.
         wanted: what the engine's processes will be asked for; models come with `prepare`.
         dllama_bin: a program that commands name; a host with a `binary` runs that instead.
+        kept_token: token of workers that stay for the next session; None: none stays.
     """
 
     kind: Literal["local", "ssh"] = "ssh"
 
-    def __init__(self, inventory: Inventory, wanted: Wanted, dllama_bin: str = "") -> None:
+    def __init__(
+        self,
+        inventory: Inventory,
+        wanted: Wanted,
+        dllama_bin: str = "",
+        kept_token: str | None = None,
+    ) -> None:
+        self.kept_token = kept_token
         self._inventory = inventory
         self._wanted = wanted
         self._dllama_bin = dllama_bin
         self.hosts: tuple[SshHost, ...] = ()
-        self.ready: dict[str, Ready] = {}
+        self.seen: dict[str, Ready] = {}
         self.pairs: tuple[PairRecord, ...] = ()
         self._found: dict[str, HostRecord] = {}
+        self._remarks: list[str] = []
         self._nodes = 0
         self._configs: tuple[ModelConfig, ...] = ()
+
+    def identify(self, nodes: int) -> Sequence[HostRecord | None]:
+        """What the hosts of `nodes` nodes are; None for one that cannot be reached."""
+        if not self.hosts:
+            self.choose(nodes, [])
+        self.look()
+        return [
+            host_record(host, rank, self.seen[host.name], None) if host.name in self.seen else None
+            for rank, host in self._by_rank()
+        ]
 
     def prepare(
         self, nodes: int, needed: int, models: Sequence[Path], progress: Stages
@@ -54,19 +81,18 @@ class RemoteHosts:
             HostError: one of the first `needed` is not ready; each host's result.
         """
         self.choose(nodes, [embedded.file_config(model) for model in models])
-        missing = [host for host in self.hosts if host.name not in self.ready]
+        board = StepBoard([host.name for host in self.hosts], progress)
+        progress.stage(f"looking at {', '.join(host.name for host in self.hosts)}")
+        faults = self.look(board.report) | self.preflight(progress)
+        self._check(needed, faults)
+        fit = [host for host in self.hosts if host.name not in faults]
+        missing = [host for host in fit if not self.seen[host.name].is_made]
         progress.stage(f"provisioning {', '.join(host.name for host in missing) or 'nothing'}")
-        board = StepBoard([host.name for host in missing], progress)
-        faults = self.provision(board.report)
+        faults |= self.provision(fit, board.report)
         for host in missing:
-            if host.name in self.ready:
-                progress.settle(f"{host.name}: {described(self.ready[host.name])}")
-        faults |= self.preflight(progress)
-        n_first = needed if self._inventory.has_root else needed - 1
-        if any(host.name in faults for host in self.hosts[:n_first]):
-            raise HostError(
-                "; ".join(f"{host.name}: {faults.get(host.name, 'ready')}" for host in self.hosts)
-            )
+            if host.name not in faults:
+                progress.settle(f"{host.name}: {described(self.seen[host.name])}")
+        self._check(needed, faults)
         self.measure_ways(progress)
         if not self._inventory.has_root:
             return [LocalHost(), *self.hosts]
@@ -74,45 +100,59 @@ class RemoteHosts:
             self._place(self.hosts[0], model, progress)
         return self.hosts
 
+    def _check(self, needed: int, faults: Mapping[str, str]) -> None:
+        n_first = needed if self._inventory.has_root else needed - 1
+        if any(host.name in faults for host in self.hosts[:n_first]):
+            raise HostError(
+                "; ".join(f"{host.name}: {faults.get(host.name, 'ready')}" for host in self.hosts)
+            )
+
     def choose(self, nodes: int, configs: Sequence[ModelConfig]) -> None:
         """The hosts of a cluster of `nodes`, and the models it shall run."""
         self._nodes, self._configs = nodes, tuple(configs)
         self._wanted.configs = [config.to_json() for config in configs]
         if not self.hosts:
             self.hosts = tuple(
-                SshHost(entry, self._inventory, self._dllama_bin)
+                SshHost(entry, self._inventory, self._dllama_bin, keeps=bool(self.kept_token))
                 for entry in self._inventory.first(nodes)
             )
 
-    def provision(self, report: Report) -> dict[str, str]:
+    def look(self, report: Report = lambda host, step, state: None) -> dict[str, str]:
+        """Connect to hosts and read what they are, each once; tells who cannot be reached."""
+        missing = [host for host in self.hosts if host.name not in self.seen]
+        seen, faults = look_at_each(missing, report)
+        self.seen |= seen
+        return {name: str(fault) for name, fault in faults.items()}
+
+    def provision(self, hosts: Sequence[SshHost], report: Report) -> dict[str, str]:
         """Make hosts ready that are not; tells why some cannot be."""
-        missing = [host for host in self.hosts if host.name not in self.ready]
-        ready, faults = provision_each(missing, self._wanted, report)
-        self.ready |= ready
+        faults = make_each(hosts, self.seen, self._wanted, report)
         return {name: str(fault) for name, fault in faults.items()}
 
     def preflight(self, progress: Stages) -> dict[str, str]:
-        """What the facts of ready hosts mean; tells who cannot take part."""
+        """What the facts of the hosts mean; tells who cannot take part."""
         needs = self._needs()
-        first_rank = 0 if self._inventory.has_root else 1
         refused: dict[str, str] = {}
-        for rank, host in enumerate(self.hosts, start=first_rank):
-            if host.name not in self.ready:
+        for rank, host in self._by_rank():
+            if host.name not in self.seen:
                 continue
             if host.name not in self._found:
-                need = needs[rank] if needs else None
-                record = host_record(host, rank, self.ready[host.name], need)
+                record = host_record(host, rank, self.seen[host.name], needs.get(host.name))
+                shared = next(names for names in self._machines() if host.name in names)
+                if len(shared) > 1:
+                    record = record.model_copy(update={"shares_with": shared})
                 self._found[host.name] = record
                 for finding in record.findings:
-                    progress.settle(f"{host.name}: {finding}")
-            refusals = [f for f in self._found[host.name].findings if f.startswith("refusal")]
+                    progress.settle(f"{host.name}: {finding.level}: {finding.text}")
+            findings = self._found[host.name].findings
+            refusals = [finding.text for finding in findings if finding.level == "refusal"]
             if refusals:
-                refused[host.name] = "; ".join(refusals)
+                refused[host.name] = f"refusal: {'; '.join(refusals)}"
         return refused
 
     def measure_ways(self, progress: Stages) -> None:
-        """Round trip and bandwidth between ready hosts, once."""
-        present = [host for host in self.hosts if host.name in self.ready]
+        """Round trip and bandwidth between hosts that were made ready, once."""
+        present = [h for h in self.hosts if h.name in self.seen and self.seen[h.name].is_made]
         if self.pairs or len(present) < 2:
             return
         progress.stage("measuring the ways between the hosts")
@@ -121,14 +161,34 @@ class RemoteHosts:
             if pair.error:
                 progress.settle(f"warning: {pair.source} to {pair.target}: {pair.error}")
 
-    def _needs(self) -> list[int]:
-        """The most that each rank needs, over the models; empty without one."""
+    def _by_rank(self) -> Iterator[tuple[int, SshHost]]:
+        return enumerate(self.hosts, start=0 if self._inventory.has_root else 1)
+
+    def _machines(self) -> list[tuple[str, ...]]:
+        """Hosts by the machine that they are: names with one boot id are one."""
+        boots: dict[str, list[str]] = {}
+        for host in self.hosts:
+            if host.name in self.seen:
+                boots.setdefault(str(self.seen[host.name].facts["boot_id"]), []).append(host.name)
+        return [tuple(names) for names in boots.values()]
+
+    def _needs(self) -> dict[str, Need]:
+        """The most that each host's rank needs over the models, and all ranks of its machine."""
         wanted = self._wanted
         tables = [
             embedded.shard_bytes(config, self._nodes, wanted.buffer_float_type, wanted.sync_mode)
             for config in self._configs
         ]
-        return [max(column) for column in zip(*tables, strict=True)]
+        if not tables:
+            return {}
+        ranks = {host.name: rank for rank, host in self._by_rank()}
+        needs = {}
+        for names in self._machines():
+            together = max(sum(table[ranks[name]] for name in names) for table in tables)
+            for name in names:
+                own = max(table[ranks[name]] for table in tables)
+                needs[name] = Need(own, together, names if len(names) > 1 else ())
+        return needs
 
     def _place(self, host: SshHost, model: Path, progress: Stages) -> None:
         """The model goes to the root's host before anything is measured."""
@@ -152,7 +212,9 @@ class RemoteHosts:
             who = ", ".join(f"{name} {degrees:.0f} °C" for name, degrees in warm.items())
             progress.detail(f"cooling down to {limit_c:g} °C: {who}")
             time.sleep(COOLING_GLANCE_S)
-        progress.settle(f"warning: still warmer than {limit_c:g} °C after {COOLING_S:g} s: {who}")
+        remark = f"still warmer than {limit_c:g} °C after {COOLING_S:g} s of --cooldown: {who}"
+        self._remarks.append(remark)
+        progress.settle(f"warning: {remark}")
 
     def records(self) -> tuple[HostRecord, ...]:
         """The hosts as they were found, and what was seen of them since."""
@@ -160,29 +222,18 @@ class RemoteHosts:
         for host in self.hosts:
             if record := self._found.get(host.name):
                 samples = [sample for process in host.processes for sample in process.samples]
-                before = self.ready[host.name].facts["throttled"]
-                found.append(record.model_copy(update={"watch": watched(samples, before)}))
+                seen = self.seen[host.name]
+                late = {
+                    "watch": watched(samples, seen.facts["throttled"]),
+                    "versions": versions_of(seen),
+                }
+                found.append(record.model_copy(update=late))
         return tuple(found)
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What a reader must know before believing a figure."""
-        notes = []
-        for record in self.records():
-            if record.watch and record.watch.throttled:
-                notes.append(
-                    f"{record.name} reported {', '.join(record.watch.throttled)} during the run: "
-                    "its figures are those of a slowed-down board"
-                )
-        boots: dict[str, list[str]] = {}
-        for name, ready in self.ready.items():
-            boots.setdefault(str(ready.facts["boot_id"]), []).append(name)
-        for names in boots.values():
-            if len(names) > 1:
-                notes.append(
-                    f"{', '.join(names)} are one machine: its cores and its memory were shared"
-                )
-        return tuple(notes)
+        """Hosts that were measured warmer than they should have been."""
+        return tuple(self._remarks)
 
     def close(self) -> list[str]:
         """Clear the session's folders away and close the connections."""

@@ -7,6 +7,7 @@ when the connection drops, another one goes on where it ended.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import secrets as random
 import shlex
@@ -20,8 +21,10 @@ from pytest_dllama.remote.agent_archive import agent_archive
 from pytest_dllama.remote.channel import ConnectionLost, Finished
 from pytest_dllama.remote.connection import SshConnection
 from pytest_dllama.remote.inventory import HostEntry, Inventory
+from pytest_dllama.remote.kept import KEPT_SESSION
 from pytest_dllama.remote.ssh_process import SshProcess
 from pytest_dllama.remote.upload import upload_file
+from pytest_dllama.remote.wheel import engine_wheel
 
 MIN_PYTHON = (3, 11)
 _HELLO = """
@@ -39,11 +42,15 @@ class SshHost:
         entry: the host, as the inventory has it.
         inventory: the rest of the file.
         dllama_bin: a program that commands name, in place of which the entry's `binary` runs.
+        keeps: whether this session takes and leaves workers.
     """
 
     parent = "stdin"
 
-    def __init__(self, entry: HostEntry, inventory: Inventory, dllama_bin: str = "") -> None:
+    def __init__(
+        self, entry: HostEntry, inventory: Inventory, dllama_bin: str = "", *, keeps: bool = False
+    ) -> None:
+        self.keeps = keeps
         self.entry = entry
         self.name = entry.name
         self.address = entry.listen
@@ -53,7 +60,7 @@ class SshHost:
         self.report_upload: Callable[[int, int], None] = lambda done, total: None
         self.processes: list[SshProcess] = []
         self._placed: dict[Path, Path] = {}
-        self.lease_s = inventory.lease_s
+        self.lease_s, self.keep_s = inventory.lease_s, inventory.keep_s
         self._dllama_bin = dllama_bin
         self.session = f"{random.token_hex(4)}-{entry.name}"  # homes may be shared
         self.folder = entry.folder
@@ -157,30 +164,42 @@ class SshHost:
         self.environment = {"NUMBA_CACHE_DIR": f"{cache}/kernels", "XDG_CACHE_HOME": cache}
 
     def start(
-        self, command: Sequence[str], name: str, logs: Path, secrets: Mapping[str, str]
+        self,
+        command: Sequence[str],
+        name: str,
+        logs: Path,
+        secrets: Mapping[str, str],
+        *,
+        keep: bool = False,
     ) -> SshProcess:
         """Start a command, detached; secrets travel by standard input and never stand in a list.
+
+        One that is kept has a folder of its own, the same in every session: if it runs there, made
+        of the same command, secrets and engine, it is taken; anything else there is ended first.
 
         Raises:
             HostError: it cannot be started.
         """
+        self.ensure_open()
         logs.mkdir(parents=True, exist_ok=True)
-        folder = f"{self.folder}/run/{self.session}/{name}"
+        place = f"{KEPT_SESSION}-{self.name}/worker" if keep else f"{self.session}/{name}"
+        folder = f"{self.run_folder}/{place}"
         self._has_started = True
-        environment = {**self.environment, **secrets, "PYTHONUNBUFFERED": "1"}
+        spec: dict[str, Any] = {
+            "command": self._resolve(command),
+            "env": {**self.environment, **secrets, "PYTHONUNBUFFERED": "1"},
+            "lease_s": self.keep_s if keep else self.lease_s,
+        }
+        key = _key_of(spec) if keep else None
         try:
-            answer = self.ask(
-                "start",
-                folder=folder,
-                command=self._resolve(command),
-                env=environment,
-                lease_s=self.lease_s,
-            )
+            answer = self.ask("start", folder=folder, key=key, **spec)
         except ConnectionLost:
             raise
         except HostError as error:
             raise HostError(f"{command[0]} cannot be started: {error}") from error
         process = SshProcess(self, name, folder, int(answer["pid"]), logs)
+        if keep:
+            process.keep(self.keep_s, taken=answer["taken"], samples_bytes=answer["samples_bytes"])
         process.attach()
         self.processes.append(process)
         return process
@@ -218,6 +237,17 @@ class SshHost:
         found: list[dict[str, Any]] = self.ask("leftovers", run_folder=self.run_folder)["processes"]
         return found
 
+    def earlier_sessions(self) -> list[str]:
+        """What runs there of sessions before this one; workers that this one may take apart."""
+        taken = f"{KEPT_SESSION}-{self.name}" if self.keeps else None
+        return [
+            f"{item['session']}/{item['name']}"
+            for item in self.leftovers()
+            if item["alive"]
+            and item["session"].endswith(f"-{self.name}")  # homes may be shared
+            and item["session"] not in (self.session, taken)
+        ]
+
     def clear(self, session: str | None = None) -> list[str]:
         """Stop the processes of one session, or of all, and remove their folders."""
         removed: list[str] = self.ask("clear", run_folder=self.run_folder, session=session)[
@@ -252,3 +282,9 @@ class SshHost:
         finally:
             self.connection.close()
         return None
+
+
+def _key_of(spec: Mapping[str, Any]) -> str:
+    """What a kept process was made of; the token in it cannot be found out from its digest."""
+    parts = [engine_wheel().digest, spec]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -6,6 +6,7 @@ import json
 import queue
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from pytest_dllama.remote.ssh_host import SshHost
 
 RECONNECT_S = 20.0  # how long a lost connection is tried again
+MEMORY_ANSWER_S = 5.0
 HEARTBEATS = 6  # of them fit one lease
 
 
@@ -36,7 +38,12 @@ class SshProcess:
         self._folder = folder
         self._pid = pid
         self._offsets = [0, 0, 0]  # of output, errors and samples
+        self._lease_s = host.lease_s
+        self.kept = self.taken = False
         self.samples: list[dict[str, Any]] = []
+        self._peaks: dict[str, int | None] = {}
+        self._peaks_came = threading.Event()
+        self._watches_memory = False
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._channel: Channel | None = None
         self._code: int | None = None
@@ -50,6 +57,11 @@ class SshProcess:
     def pid(self) -> int | None:
         """The process's id on its host."""
         return self._pid
+
+    def keep(self, lease_s: float, *, taken: bool, samples_bytes: int) -> None:
+        """It stays for the next session; one that was taken has samples of earlier ones."""
+        self.kept, self.taken, self._lease_s = True, taken, lease_s
+        self._offsets[2] = samples_bytes
 
     def attach(self) -> None:
         """Begin to follow."""
@@ -73,6 +85,8 @@ class SshProcess:
             try:
                 if channel is None:
                     channel = self._channel = self._open()
+                    if self._watches_memory:
+                        self._send(b"W\n")
                 if self._take(channel):
                     until_s = None
                 channel.close()
@@ -100,6 +114,9 @@ class SshProcess:
                 elif kind in b"sS":
                     self._offsets[2] += len(line) + 1
                     self.samples.append(json.loads(line))
+                elif kind == b"m":
+                    self._peaks = json.loads(line)
+                    self._peaks_came.set()
                 elif kind == b"x":
                     self._code = int(line)
                     self._ended.set()
@@ -115,8 +132,7 @@ class SshProcess:
 
     def _give_up(self, reason: str) -> None:
         self._lost = (
-            f"{self.name} is out of reach: {reason}; it ends by itself within "
-            f"{self._host.lease_s:g} s"
+            f"{self.name} is out of reach: {reason}; it ends by itself within {self._lease_s:g} s"
         )
         self._ended.set()
 
@@ -124,7 +140,7 @@ class SshProcess:
 
     def _beat(self) -> None:
         """Renew the lease for as long as this program lives and the process does."""
-        while not self._ended.wait(self._host.lease_s / HEARTBEATS):
+        while not self._ended.wait(self._lease_s / HEARTBEATS):
             self._send(b"\n")
 
     def _send(self, order: bytes) -> bool:
@@ -176,11 +192,45 @@ class SshProcess:
         if self._lost is None and self.wait(grace_s) is None:
             self._send(b"K\n")
             self.wait(grace_s)
+        self._detach(grace_s)
+
+    def leave(self) -> None:
+        """Let go of a kept process; from now on its lease runs."""
+        self._send(b"\n")
+        self._stopping = True
+        self._detach(STOP_GRACE_S)
+
+    def _detach(self, grace_s: float) -> None:
         self._ended.set()
         if self._channel is not None:
             self._channel.close()
         if self._reader.is_alive():
             self._reader.join(grace_s)
+
+    def watch_memory(self, *, forget: bool) -> None:
+        """Have the follower read the engine's memory from now on."""
+        self._watches_memory = True
+        if forget:
+            self._ask_peaks(b"M\n")
+        else:
+            self._send(b"W\n")
+
+    def look_at_memory(self) -> None:
+        """Nothing: the follower looks."""
+
+    def memory_peaks(self) -> Mapping[str, int | None]:
+        """What the follower saw, up to the end of the process if it has ended."""
+        if not self._ended.is_set():
+            self._ask_peaks(b"P\n")
+        return self._peaks
+
+    def _ask_peaks(self, order: bytes) -> None:
+        self._peaks_came.clear()
+        if self._send(order):
+            until_s = time.monotonic() + MEMORY_ANSWER_S
+            while not self._ended.is_set() and time.monotonic() < until_s:
+                if self._peaks_came.wait(0.05):
+                    return
 
     def error_tail(self) -> str:
         """The last lines of standard error."""

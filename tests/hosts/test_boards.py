@@ -74,7 +74,19 @@ def test_hosts_are_recorded_in_rank_order(boards, record: RunRecord) -> None:
         assert host.versions["numba"]
         assert host.watch
         assert host.watch.n_samples >= 1
-    assert any("are one machine" in note for note in record.notes)
+        assert host.shares_with == ("pi1", "pi2", "pi3", "pi4")
+
+
+def test_the_reports_tell_of_the_hosts(suites: RealRun) -> None:
+    english = (suites.report / "report.en.md").read_text(encoding="utf-8")
+    korean = (suites.report / "report.ko.md").read_text(encoding="utf-8")
+    assert "pi1, pi2, pi3 and pi4 are one machine: its cores and its memory were shared" in english
+    assert "pi1, pi2, pi3, pi4는 같은 기기여서" in korean
+    for text, title in ((english, "## Hosts"), (korean, "## 호스트")):
+        hosts = text.partition(title)[2].partition("\n## ")[0]
+        assert hosts.count("| pi4 ") + hosts.count("pi4 |") >= 3
+    assert "ways: round trip" in suites.output
+    assert "host pi4: " in suites.output
 
 
 def test_the_ways_between_all_pairs_are_measured(record: RunRecord) -> None:
@@ -95,6 +107,26 @@ def test_the_root_talks_to_the_boards_addresses(boards, record: RunRecord, netwo
     assert addresses == [server.address for server in boards.servers[1:]]
     if network:
         assert len(set(addresses)) == 3
+
+
+def test_benchmarks_are_kept_by_the_hosts_and_compared_with_theirs(boards, tmp_path) -> None:
+    command = [SUITES, *SMALL, "--nodes", "2", "--hosts", str(boards.file)]
+    command += ["--rootdir", str(tmp_path), "-k", "latency or output", "-W", "error"]
+    first = RealRun(tmp_path)
+    first.start([*command, "--benchmark-save", "one"])
+    assert first.finish() == 0, first.output
+    (saved,) = tmp_path.glob(".benchmarks/*/*/0001_one.json")
+    run = read_run(first.report / "run.json")
+    assert saved.parent.parent.name == run.fingerprint
+    assert run.fingerprint
+    assert run.fingerprint.startswith(f"ssh-2h-{2 * run.hosts[0].cores}x-")
+    machine = json.loads(saved.read_text())["machine_info"]
+    assert [host["kernel"] for host in machine["hosts"]] == [run.hosts[0].kernel] * 2
+    again = RealRun(tmp_path)
+    again.start([*command, "--benchmark-compare"])
+    assert again.finish() == 0, again.output
+    assert "(0001_one)" in again.output
+    assert "Can't compare" not in again.output
 
 
 def test_logs_are_here(suites: RealRun) -> None:

@@ -62,6 +62,13 @@ def test_requests_one_after_the_other(cluster: Cluster, tmp_path: Path) -> None:
         run = run_request(cluster, request, 2, f"run{n}", lambda event: None)
         assert len(run.trace.tokens) == 43
         assert run.command[1:3] == ("inference", "--model")
+        for rank, seen in enumerate(run.trace.ranks):
+            assert seen.rank == rank
+            assert seen.peak_rss_bytes
+            assert 5 << 20 < seen.peak_rss_bytes < 100 << 20  # a small Python program
+        worker = run.trace.ranks[1]  # the stand-in's root ends before anybody can look at it
+        assert worker.peak_pss_bytes
+        assert worker.peak_pss_bytes <= (worker.peak_rss_bytes or 0)
     (worker,) = cluster.workers(2)
     cluster.stop()  # its last lines come with its end
     log = worker.process.log_files[0].read_text(encoding="utf-8")

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
 
+from pytest_dllama.backends import embedded
+from pytest_dllama.hosts import HostError
 from pytest_dllama.remote import remote_hosts
 from pytest_dllama.remote.agent.facts import facts
 from pytest_dllama.remote.host_records import watched
 from pytest_dllama.remote.inventory import Inventory
 from pytest_dllama.remote.link_probe import rounds
-from pytest_dllama.remote.preflight import decode_throttled, findings
+from pytest_dllama.remote.preflight import Need, decode_throttled, findings
 from pytest_dllama.remote.provision import Wanted
 from pytest_dllama.remote.wheel import engine_wheel
 from pytest_dllama.remote.wheelhouse import download_command
@@ -32,7 +35,7 @@ GOOD = {
 
 
 def test_a_good_board_gives_no_finding() -> None:
-    assert findings(GOOD, 1 << 30, 0.01) == []
+    assert findings(GOOD, Need(1 << 30, 1 << 30), 0.01) == []
 
 
 @pytest.mark.parametrize(
@@ -54,9 +57,23 @@ def test_a_good_board_gives_no_finding() -> None:
     ],
 )
 def test_findings(change, level, expected) -> None:
-    found = findings({**GOOD, **change}, 1 << 30, 0.0)
+    found = findings({**GOOD, **change}, Need(1 << 30, 1 << 30), 0.0)
     assert found[0].level == level
     assert expected in found[0].text
+
+
+def test_shards_of_one_machine_add_up() -> None:
+    need = Need(2 << 30, 5 << 30, ("pi1", "pi2"))
+    (found,) = findings(GOOD, need, 0.0)
+    assert found.level == "refusal"
+    assert found.text.startswith(
+        "pi1, pi2 are one machine: their shards together need 5369 MB and 4295 MB of memory are"
+    )
+
+
+def test_what_an_earlier_session_left_is_told() -> None:
+    (found,) = findings(GOOD, None, 0.0, ["kept-pi1/worker"])
+    assert "kept-pi1/worker of an earlier session runs there" in found.text
 
 
 def test_a_wrong_clock() -> None:
@@ -150,3 +167,21 @@ def test_a_warm_board_is_waited_for(monkeypatch) -> None:
         "cooling down to 60 °C: pi1 72 °C",
         "cooling down to 60 °C: pi1 66 °C",
     ]
+
+
+def test_a_machine_that_cannot_hold_all_its_ranks_is_refused_before_anything_is_sent(
+    make_sshd, inventory_of, monkeypatch
+) -> None:
+    servers = [make_sshd(), make_sshd()]
+    hosts = remote_hosts.RemoteHosts(inventory_of(servers, provision=True), Wanted())
+    base = embedded.shape_config("llama-13b")
+    available = facts({"folder": "/"})["available_bytes"]
+    together = sum(embedded.shard_bytes(base, 2, "q80", "reduce"))
+    n_layers = round(base.n_layers * 1.4 * available / together)  # fits alone, not twice
+    config = dataclasses.replace(base, n_layers=n_layers)
+    monkeypatch.setattr(embedded, "file_config", lambda file: config)
+    with pytest.raises(HostError, match=r"pi1: refusal: pi1, pi2 are one machine: .* together"):
+        hosts.prepare(2, 2, [Path("model.m")], _Spoken())
+    assert hosts.close() == []
+    for server in servers:
+        assert [path.name for path in (server.folder / "work").iterdir()] == ["agent"]

@@ -6,7 +6,7 @@ import pytest
 
 from pytest_dllama import environment, history, metrics
 from pytest_dllama.history import RunFileError, archive_previous, read_run, write_run
-from pytest_dllama.record import Environment, Request, RunRecord
+from pytest_dllama.record import Environment, HostRecord, Request, RunRecord
 
 
 def _run(created_utc: str = "2026-01-02T03:04:05Z") -> RunRecord:
@@ -93,6 +93,42 @@ def test_fingerprint_is_of_the_machine_not_of_the_software() -> None:
     assert environment.fingerprint(here, "local") == environment.fingerprint(same, "local")
     assert environment.fingerprint(here, "local") != environment.fingerprint(other, "local")
     assert environment.fingerprint(here, "local") != environment.fingerprint(here, "ssh")
+
+
+def _pi(rank: int, **more: object) -> HostRecord:
+    values: dict[str, object] = {name: None for name in HostRecord.model_fields}
+    values |= {"name": f"pi{rank}", "rank": rank, "board": "Raspberry Pi 5", "cores": 4}
+    values |= {"kernel": "6.6", "machine": "aarch64", "bits": 64, "memory_bytes": 8 << 30}
+    return HostRecord.model_construct(None, **{**values, **more})
+
+
+def test_fingerprint_of_hosts_is_theirs_in_rank_order() -> None:
+    laptop = environment.probe_environment()
+    another = laptop.model_copy(update={"cpu_model": "Another", "cpu_count": 99})
+    pis = [_pi(0), _pi(1)]
+    name = environment.fingerprint(laptop, "ssh", pis)
+    assert name.startswith("ssh-2h-8x-raspberry-pi-5-")
+    assert environment.fingerprint(another, "ssh", pis) == name
+    assert environment.fingerprint(laptop, "ssh", [_pi(0, name="x"), _pi(1)]) == name
+    for changed in (
+        *({"board": "Raspberry Pi 4"}, {"cores": 2}, {"kernel": "6.12"}, {"bits": 32}),
+        *({"memory_bytes": 4 << 30}, {"machine": "x86_64"}),
+    ):
+        assert environment.fingerprint(laptop, "ssh", [pis[0], _pi(1, **changed)]) != name
+    assert environment.fingerprint(laptop, "ssh", pis[:1]) != name
+    assert environment.fingerprint(laptop, "ssh", [pis[0], None]) != name
+    four = _pi(0, board="Raspberry Pi 4")
+    mixed = [environment.fingerprint(laptop, "ssh", pair) for pair in ([four, pis[1]],)]
+    mixed += [environment.fingerprint(laptop, "ssh", [pis[0], _pi(1, board="Raspberry Pi 4")])]
+    assert len({*mixed, name}) == 3
+
+
+def test_the_controller_counts_where_the_root_runs_on_it() -> None:
+    laptop = environment.probe_environment()
+    another = laptop.model_copy(update={"cpu_model": "Another"})
+    workers = [_pi(1), _pi(2)]
+    names = {environment.fingerprint(machine, "ssh", workers) for machine in (laptop, another)}
+    assert len(names) == 2
 
 
 def test_fingerprint_is_a_folder_name() -> None:

@@ -13,6 +13,7 @@ from pytest_dllama.events import Rank
 from pytest_dllama.hosts import HostProcess, LocalHost
 from pytest_dllama.memory_watch import MemoryWatch
 from pytest_dllama.process_guard import guarded
+from pytest_dllama.remote.agent.memory import FamilyMemory
 from tests.plugin.traces_for_tests import decode_step, trace
 
 MIB = 2**20
@@ -95,12 +96,9 @@ def test_the_last_look_at_a_root_that_has_ended_counts(
     assert peak > 100 * MIB
 
 
-def test_a_process_elsewhere_gives_none() -> None:
-    class Elsewhere:
-        name = "elsewhere"
-        pid = os.getpid()  # a number of another machine means nobody here
-
-    watch = MemoryWatch([Elsewhere()])  # type: ignore[list-item]
-    watch.start()
-    watch.look(Elsewhere())  # type: ignore[arg-type]
-    assert peaks(watch) == [None, None, 5]
+def test_a_process_that_is_not_there_gives_none() -> None:
+    nobody = FamilyMemory(2**22 + 1)  # beyond the largest id that Linux gives
+    nobody.restart()
+    nobody.look()
+    assert nobody.peaks() == {"rss_bytes": None, "pss_bytes": None}
+    assert not nobody.has_seen

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
 from pytest_dllama import metrics, report_sentences
+from pytest_dllama.record import FindingKind
+from pytest_dllama.remote import preflight
 from pytest_dllama.report import LANGUAGES, ReportError, load_words, templates_folder
 from pytest_dllama.report_sentences import Sentence
 
@@ -43,6 +45,36 @@ def test_every_sentence_has_one_macro(language: str) -> None:
 def test_korean_definitions_translate_the_current_ones() -> None:
     translations = load_words("ko", templates_folder())["definitions"]
     assert {name: item["of"] for name, item in translations.items()} == metrics.DEFINITIONS
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_every_problem_and_flag_of_a_host_has_words(language: str) -> None:
+    words = load_words(language, templates_folder())
+    assert set(words["host_problems"]) == set(get_args(FindingKind))
+    assert set(words["throttled"]) == set(preflight.THROTTLED_BITS.values())
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_words_of_a_problem_use_the_values_that_come_with_it(language: str) -> None:
+    words = load_words(language, templates_folder())["host_problems"]
+    facts = {
+        "bits": 32,
+        "machine": "armv7l",
+        "available_bytes": 1,
+        "disk_free_bytes": 1,
+        "swap_used_bytes": 1,
+        "governor": "ondemand",
+        "throttled": 1,
+        "temperature_c": 99.0,
+        "load_1min": 9.0,
+        "cores": 4,
+        "links": [{"name": "eth0", "speed_mbps": 10, "duplex": "half"}],
+    }
+    found = preflight.findings(facts, preflight.Need(2, 2), 9.0, ["kept-pi1/worker"])
+    found += preflight.findings(facts, preflight.Need(2, 4, ("pi1", "pi2")), 0.0)
+    for finding in found:
+        assert set(re.findall(r"{(\w+)}", words[finding.kind])) <= set(finding.values)
+    assert {finding.kind for finding in found} == set(words)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -18,7 +18,7 @@ from pytest_dllama.history import read_run
 from pytest_dllama.report import LANGUAGES, render
 
 GOLDEN = Path(__file__).parent.parent / "golden_reports"
-RUNS = ("two_models", "one_model", "three_models")
+RUNS = ("two_models", "one_model", "three_models", "ssh_hosts")
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

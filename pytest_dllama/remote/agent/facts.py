@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 import shutil
 import struct
 import subprocess
@@ -30,6 +31,8 @@ def facts(request: dict[str, Any]) -> dict[str, Any]:
         "bits": 8 * struct.calcsize("P"),
         "python": platform.python_version(),
         "cores": len(os.sched_getaffinity(0)),
+        "cpu_model": _cpu_model(),
+        "cache_bytes": _cache_bytes(),
         "memory_bytes": memory.get("MemTotal"),
         "available_bytes": memory.get("MemAvailable"),
         "swap_bytes": memory.get("SwapTotal"),
@@ -80,6 +83,25 @@ def _memory_bytes() -> dict[str, int]:
     lines = (_read("/proc/meminfo") or "").splitlines()
     pairs = (line.split(":", 1) for line in lines if line.endswith("kB"))
     return {name: int(value.split()[0]) * 1024 for name, value in pairs}
+
+
+def _cpu_model() -> str | None:
+    """As the kernel names it; ARM kernels often do not, their boards have names instead."""
+    found = re.search(r"^model name\s*:\s*(.+)$", _read("/proc/cpuinfo") or "", re.MULTILINE)
+    return found.group(1).strip() if found else None
+
+
+def _cache_bytes() -> int | None:
+    """The last-level cache, all its instances together; None where the kernel does not tell."""
+    sizes: dict[tuple[int, str], int] = {}
+    for index in CPUS.glob("cpu[0-9]*/cache/index[0-9]*"):
+        level, size = _read(index / "level"), _read(index / "size")
+        shared = _read(index / "shared_cpu_list") or index.parent.parent.name
+        if _read(index / "type") != "Instruction" and level and size and size[:-1].isdecimal():
+            unit = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}.get(size[-1], 0)
+            sizes[int(level), shared] = int(size[:-1]) * unit
+    last = max((level for level, _ in sizes), default=0)
+    return sum(size for (level, _), size in sizes.items() if level == last) or None
 
 
 def _temperature_c() -> float | None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import shutil
 import signal
 import subprocess
@@ -14,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from pytest_dllama.remote.agent.memory import FamilyMemory
 from pytest_dllama.remote.agent.supervisor import POLL_S, signal_group, start_ticks
 
 START_TIMEOUT_S = 20.0
@@ -28,13 +30,22 @@ class AgentError(RuntimeError):
 
 
 def start(request: dict[str, Any]) -> dict[str, Any]:
-    """Start a process that outlives this connection; answers once it runs."""
-    folder = Path(request["folder"])
+    """Start a process that outlives this connection; answers once it runs.
+
+    With a `key` the process that runs there of the same key is taken; another one is ended.
+    """
+    folder, key = Path(request["folder"]), request.get("key")
+    if key is not None and folder.exists():
+        if (found := _kept(folder, key)) is not None:
+            return found
+        _stop(folder)
+        shutil.rmtree(folder)
     folder.mkdir(mode=0o700, parents=True, exist_ok=False)
     (folder / "lease").touch()
     spec = folder / "spec.json"
     with os.fdopen(os.open(spec, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-        json.dump({key: request[key] for key in ("command", "env", "lease_s")}, file)
+        spec_keys = ("command", "env", "lease_s")
+        json.dump({name: request[name] for name in spec_keys} | {"key": key}, file)
     launcher = _launch([sys.executable, sys.argv[0], "supervise", str(folder)], folder)
     until_s = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < until_s:
@@ -44,9 +55,27 @@ def start(request: dict[str, Any]) -> dict[str, Any]:
             raise AgentError(reason)
         if (folder / "process.json").exists():
             about = json.loads((folder / "process.json").read_text())
-            return {"pid": about["pid"], "launcher": launcher}
+            return {
+                "pid": about["pid"],
+                "launcher": launcher,
+                "taken": False,
+                "samples_bytes": 0,
+            }
         time.sleep(0.02)
     raise AgentError(f"its supervisor did not come up within {START_TIMEOUT_S:g} s")
+
+
+def _kept(folder: Path, key: str) -> dict[str, Any] | None:
+    """A process of an earlier session that lives and was made of the same."""
+    about = _about(folder)
+    if about is None or about.get("key") != key:
+        return None
+    if not (is_alive(about, "supervisor") and is_alive(about, "")):
+        return None
+    os.utime(folder / "lease")
+    samples = folder / "samples.log"
+    n_bytes = samples.stat().st_size if samples.exists() else 0
+    return {"pid": about["pid"], "launcher": "kept", "taken": True, "samples_bytes": n_bytes}
 
 
 def _launch(command: list[str], folder: Path) -> str:
@@ -83,9 +112,10 @@ class Follower:
     """Sends a process's output as it grows, and takes orders from standard input.
 
     Sent: `o` and `e` with a line of standard output or error, `O` and `E` with a last line that
-    has no end, `s` with a sample of the host, `x` with the exit code. Taken: an empty line renews
-    the lease, `T` asks the process to end, `K` ends it. The end of standard input ends the
-    follower, never the process.
+    has no end, `s` with a sample of the host, `m` with peaks of memory, `x` with the exit code.
+    Taken: an empty line renews the lease, `T` asks the process to end, `K` ends it, `M` forgets
+    earlier peaks of its memory and watches it, `W` goes on watching, `P` asks for the peaks. The
+    end of standard input ends the follower, never the process.
     """
 
     def __init__(
@@ -108,6 +138,8 @@ class Follower:
             log.seek(offset)
             self._logs.append((letter, log))
         self._about = json.loads((folder / "process.json").read_text())
+        self._memory: FamilyMemory | None = None
+        self._memory_orders: queue.SimpleQueue[str] = queue.SimpleQueue()
 
     def follow(self) -> None:
         """Forward until the process has ended and all was sent."""
@@ -115,13 +147,41 @@ class Follower:
         last_line_s = time.monotonic()
         while True:
             code = self._exit_code()
+            self._watch_memory()
             if any([self._forward(letter, log) for letter, log in self._logs]):
                 last_line_s = time.monotonic()
             if code is not None:
                 self._finish(code)
                 return
             quiet = time.monotonic() - last_line_s > QUIET_AFTER_S
-            time.sleep(QUIET_GLANCE_S if quiet else GLANCE_S)
+            self._pause(QUIET_GLANCE_S if quiet else GLANCE_S)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait; an order about memory is carried out at once."""
+        with suppress(queue.Empty):
+            self._take_memory_order(self._memory_orders.get(timeout=seconds))
+
+    def _take_memory_order(self, order: str) -> None:
+        if self._memory is None:
+            self._memory = FamilyMemory(self._about["pid"])
+        if order == "M":
+            self._memory.restart()
+        self._watch_memory()
+        if order != "W":
+            self._send_peaks()
+
+    def _watch_memory(self) -> None:
+        if self._memory is not None:
+            self._memory.look()
+
+    def _send_peaks(self) -> None:
+        if self._memory is not None and self._memory.has_seen:
+            peaks = self._memory.peaks()
+        else:  # it ended before the first look
+            peaks = {"rss_bytes": _whole_life_peak(self._folder), "pss_bytes": None}
+        if self._memory is not None or peaks["rss_bytes"] is not None:
+            self._out.write(b"m" + json.dumps(peaks).encode() + b"\n")
+            self._out.flush()
 
     def _forward(self, letter: bytes, log: IO[bytes]) -> bool:
         """Send the lines that are complete."""
@@ -138,6 +198,7 @@ class Follower:
         for letter, log in self._logs:
             if rest := log.read():
                 self._out.write(letter.upper() + rest + b"\n")
+        self._send_peaks()
         self._out.write(b"x%d\n" % code)
         self._out.flush()
 
@@ -162,7 +223,17 @@ class Follower:
                 signal_group(self._about["pid"], signal.SIGTERM)
             elif line.strip() == "K":
                 signal_group(self._about["pid"], signal.SIGKILL)
+            elif line.strip():
+                self._memory_orders.put(line.strip())
         os._exit(0)
+
+
+def _whole_life_peak(folder: Path) -> int | None:
+    """What the supervisor was told when the process ended."""
+    try:
+        return int((folder / "peak_rss_bytes").read_text())
+    except (OSError, ValueError):
+        return None
 
 
 def _lines(data: bytes) -> list[bytes]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import select
 import signal
 import subprocess
@@ -42,7 +43,10 @@ def supervise(folder: Path) -> None:
         return
     about = {"pid": child.pid, "start": start_ticks(child.pid)}
     about |= {"supervisor": os.getpid(), "supervisor_start": start_ticks(os.getpid())}
-    put(folder / "process.json", json.dumps(about | {"command": spec["command"][0]}))
+    put(
+        folder / "process.json",
+        json.dumps(about | {"command": spec["command"][0], "key": spec.get("key")}),
+    )
     try:
         reason = _watch(folder, child, float(spec["lease_s"]))
     except _Told:
@@ -50,6 +54,8 @@ def supervise(folder: Path) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     _end(child)
     put(folder / "reason", reason)
+    largest_kib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss  # of its whole family
+    put(folder / "peak_rss_bytes", str(largest_kib * 1024))
     put(folder / "exit_code", str(child.returncode))
 
 
