@@ -36,27 +36,35 @@ def naive_q40(raw: Bytes, weights: Any, deltas: Any, first: int) -> None:
         weights[group].reshape(-1, 4, 8, 4)[:, :, lane] = row[:, 2:].reshape(-1, 4, 4)
 
 
-@settings(deadline=None, max_examples=60)
+def anywhere(shape: tuple[int, ...], past_an_edge: int) -> Bytes:
+    """An array that begins so many bytes behind an edge of 64."""
+    memory = np.zeros(int(np.prod(shape)) + 128, np.uint8)
+    start = -memory.ctypes.data % 64 + past_an_edge
+    return memory[start : start + int(np.prod(shape))].reshape(shape)
+
+
+@settings(deadline=None, max_examples=100)
 @given(
     st.integers(1, 40),
     st.integers(1, 4),
     st.integers(0, 20),
     st.integers(0, 3),
+    st.booleans(),
     st.integers(0, 2**32 - 1),
 )
 def test_interleaved_rows_are_those_of_the_naive_twin_and_no_others_are_touched(
-    rows: int, blocks: int, first: int, margin: int, seed: int
+    rows: int, blocks: int, first: int, margin: int, on_an_edge: bool, seed: int
 ) -> None:
+    """On an edge of 32 bytes vectors are written past the caches, elsewhere through them."""
     rng = np.random.default_rng(seed)
     whole = rng.integers(0, 256, (rows, 18 * (blocks + 2 * margin)), np.uint8)
     raw = whole[:, 18 * margin : 18 * (margin + blocks)]  # a slice of columns, where it lies
     raw.reshape(rows, blocks, 18)[..., 1] &= 0xBB  # finite deltas
     raw.setflags(write=False)
     groups = -(-(first + rows) // 8) + 1
-    weights, deltas = (
-        rng.integers(0, 256, (groups, blocks, 4, 32), np.uint8),
-        rng.integers(0, 256, (groups, blocks, 8)).astype(np.uint16),
-    )
+    weights = anywhere((groups, blocks, 4, 32), 0 if on_an_edge else 1)
+    weights[:] = rng.integers(0, 256, weights.shape, np.uint8)
+    deltas = rng.integers(0, 256, (groups, blocks, 8)).astype(np.uint16)
     expected, expected_deltas = weights.copy(), deltas.copy()
     naive_q40(raw, expected, expected_deltas, first)
     assert packing.pack_q40(raw.ctypes.data, raw.strides[0], rows, weights, deltas, first)
