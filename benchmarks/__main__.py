@@ -106,7 +106,7 @@ def _machine(options: argparse.Namespace) -> str:
     from engine.kernels.q40 import variant
 
     return (
-        f"# One run of `python -m benchmarks`\n\n"
+        f"## One run\n\n"
         f"{date.today()}, {_cpu_name()}, {os.cpu_count()} cores, kernels `{variant()}`, "
         f"Linux {platform.release()}, Python {platform.python_version()}, numba "
         f"{numba.__version__}; {options.rounds} rounds of each pair, taken in turns. "
