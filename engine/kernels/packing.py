@@ -18,6 +18,7 @@ from engine.kernels.atomics import pointer
 from engine.kernels.q40 import LANES, STEPS
 
 Q40_BYTES, Q80_BYTES = 18, 34  # a block of 32 values: its delta, half precision, and the values
+_EDGE = 32  # bytes of a vector
 _HALF_EXPONENT = 0x7C00  # all ones: infinity or NaN
 
 _I8, _I16, _I32 = ir.IntType(8), ir.IntType(16), ir.IntType(32)
@@ -54,44 +55,48 @@ def _joined(builder: Any, vectors: list[Any]) -> Any:
     return vectors[0]
 
 
-def _make_interleave_block(streams: bool) -> Any:
-    """For weights on a 32-byte edge, `streams` writes past the caches, as memcpy does.
+def emit_block(
+    builder: Any, row: Any, stride: Any, weights: Any, deltas: Any, streams: bool
+) -> Any:
+    """One Q40 block of eight rows, `stride` bytes apart: 128 packed bytes and eight deltas.
 
-    What was written so is there for a thread that waits on a lock for this one to end.
+    Streamed weights must begin on an edge of 32 bytes and go past the caches, as memcpy's do; a
+    thread that waits on a lock for this one to end finds them there. Addresses are 64-bit words.
+
+    Returns:
+        Whether every delta is finite.
     """
+    group = builder.mul(stride, ir.Constant(stride.type, LANES))
+    quads, halves = [], ir.Constant(_HALVES, ir.Undefined)
+    for lane in range(LANES):
+        half = _unaligned(builder, row, _I16)
+        halves = builder.insert_element(halves, half, ir.Constant(_I32, lane))
+        quads.append(_unaligned(builder, _offset(builder, row, 2), _QUAD))
+        _fetch(builder, builder.add(row, group))
+        row = builder.add(row, stride)
+    upper, lower = _joined(builder, quads[:4]), _joined(builder, quads[4:])
+    for step in range(STEPS):
+        picked = [STEPS * lane + step for lane in range(LANES)]
+        mask = ir.Constant(ir.VectorType(_I32, LANES), picked)
+        vector = builder.shuffle_vector(upper, lower, mask)
+        store = _put(builder, vector, _offset(builder, weights, 4 * LANES * step))
+        if streams:
+            store.align = _EDGE
+            one = builder.module.add_metadata([ir.Constant(_I32, 1)])
+            store.set_metadata("nontemporal", one)
+    _put(builder, halves, deltas)
+    ones = ir.Constant(_HALVES, [_HALF_EXPONENT] * LANES)
+    bad = builder.icmp_unsigned("==", builder.and_(halves, ones), ones)
+    return builder.icmp_unsigned("==", builder.bitcast(bad, _I8), ir.Constant(_I8, 0))
 
+
+def _make_interleave_block(streams: bool) -> Any:
     def interleave_block(
         typingctx: Any, source: Any, stride: Any, weights: Any, deltas: Any
     ) -> tuple[Any, Any]:
-        """One Q40 block of eight rows, `stride` bytes apart: 128 packed bytes and eight deltas.
-
-        Returns whether every delta is finite.
-        """
-
         def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
             row, stride, weights, deltas = args
-            group = builder.mul(stride, ir.Constant(stride.type, LANES))
-            quads, halves = [], ir.Constant(_HALVES, ir.Undefined)
-            for lane in range(LANES):
-                half = _unaligned(builder, row, _I16)
-                halves = builder.insert_element(halves, half, ir.Constant(_I32, lane))
-                quads.append(_unaligned(builder, _offset(builder, row, 2), _QUAD))
-                _fetch(builder, builder.add(row, group))
-                row = builder.add(row, stride)
-            upper, lower = _joined(builder, quads[:4]), _joined(builder, quads[4:])
-            for step in range(STEPS):
-                picked = [STEPS * lane + step for lane in range(LANES)]
-                mask = ir.Constant(ir.VectorType(_I32, LANES), picked)
-                vector = builder.shuffle_vector(upper, lower, mask)
-                store = _put(builder, vector, _offset(builder, weights, 4 * LANES * step))
-                if streams:
-                    store.align = _EDGE
-                    one = builder.module.add_metadata([ir.Constant(_I32, 1)])
-                    store.set_metadata("nontemporal", one)
-            _put(builder, halves, deltas)
-            ones = ir.Constant(_HALVES, [_HALF_EXPONENT] * LANES)
-            bad = builder.icmp_unsigned("==", builder.and_(halves, ones), ones)
-            return builder.icmp_unsigned("==", builder.bitcast(bad, _I8), ir.Constant(_I8, 0))
+            return emit_block(builder, row, stride, weights, deltas, streams)
 
         word = types.int64
         return types.boolean(word, word, word, word), codegen
@@ -99,7 +104,6 @@ def _make_interleave_block(streams: bool) -> Any:
     return intrinsic(interleave_block)
 
 
-_EDGE = 32  # bytes; of a vector
 _interleave_streaming: Any = _make_interleave_block(True)
 _interleave_anywhere: Any = _make_interleave_block(False)
 

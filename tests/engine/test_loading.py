@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from llvmlite import binding, ir
 
 from engine.errors import ModelFileError, PlanError
 from engine.kernels import packing
@@ -70,6 +71,32 @@ def test_interleaved_rows_are_those_of_the_naive_twin_and_no_others_are_touched(
     assert packing.pack_q40(raw.ctypes.data, raw.strides[0], rows, weights, deltas, first)
     assert np.array_equal(weights, expected)
     assert np.array_equal(deltas, expected_deltas)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_raspberry_pi_packs_with_vectors_too(streams: bool) -> None:
+    """As the compiler of this machine writes it for AArch64: no byte is moved by itself."""
+    text = aarch64_assembly(streams)
+    assert text.count("prfm") == 8
+    assert text.count("ldrb") == text.count("strb") == 0
+    assert (text.count("stnp") > 0) == streams
+    assert "\tbl\t" not in text  # no helper function is called
+
+
+def aarch64_assembly(streams: bool) -> str:
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+    word, module = ir.IntType(64), ir.Module()
+    module.triple = "aarch64-unknown-linux-gnu"
+    function = ir.Function(module, ir.FunctionType(ir.IntType(1), [word] * 4), "block")
+    builder = ir.IRBuilder(function.append_basic_block())
+    builder.ret(packing.emit_block(builder, *function.args, streams=streams))
+    parsed = binding.parse_assembly(str(module))
+    target = binding.Target.from_triple(module.triple)
+    machine = target.create_target_machine(cpu="cortex-a72", opt=3)
+    passes = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(3))
+    passes.getModulePassManager().run(parsed, passes)
+    return str(machine.emit_assembly(parsed))
 
 
 @pytest.mark.parametrize("bits", [0x7C00, 0xFC00, 0x7E01])
