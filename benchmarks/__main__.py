@@ -3,35 +3,77 @@
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import platform
 import sys
 from datetime import date
 from pathlib import Path
 
+from benchmarks.table import Row
 from engine.process import prepare
 
-SHAPES = ("llama-160m", "tinyllama-1.1b")
+SHAPES = ("llama-160m", "tinyllama-1.1b", "llama-7b")
 
 
 def main() -> None:
     """Parse the options, measure, print."""
     options = _parser().parse_args()
     prepare()
+    from benchmarks.dispatch import dispatch_rows
+    from benchmarks.real_dllama import binary_from_environment
+    from benchmarks.room import too_large
+    from benchmarks.single import kernel_rows
+    from benchmarks.start import start_rows
+    from benchmarks.table import as_text
+
+    dllama = binary_from_environment()
+    notes: list[str] = []
+    rows = kernel_rows(3 * options.rounds)
+    rows += start_rows(options.threads, options.rounds)
+    rows += dispatch_rows(options.models, options.threads, options.rounds)
+    for shape in options.shapes:
+        _write(options, rows, notes)  # shape by shape: a run that is stopped leaves what it has
+        reason = too_large(shape, options.models, options.nodes, bool(options.llama_cpp))
+        if reason:
+            notes.append(f"{shape} was left out: {reason}")
+            print(notes[-1], file=sys.stderr, flush=True)
+            continue
+        rows += _shape_rows(shape, options, dllama)
+    if not options.llama_cpp:
+        notes.append("llama.cpp was not measured: llama-cpp-python is not installed.")
+    if not dllama:
+        notes.append("The real dllama was not measured: DLLAMA_BIN is not set.")
+    _write(options, rows, notes)
+    print(as_text(rows))
+    print(*notes, sep="\n")
+
+
+def _shape_rows(shape: str, options: argparse.Namespace, dllama: str | None) -> list[Row]:
     from benchmarks.nodes import node_rows
-    from benchmarks.single import kernel_rows, model_rows
-    from benchmarks.table import as_markdown, as_text
+    from benchmarks.real_dllama import dllama_rows
+    from benchmarks.single import Engine, model_rows
     from engine.synthetic import write_synthetic
 
-    rows = kernel_rows(3 * options.rounds)
-    for shape in options.shapes:
-        model, _ = write_synthetic(shape, options.models)
-        rows += model_rows(model, options.threads, options.rounds, options.llama_cpp)
-        if options.nodes:
-            rows += node_rows(model, options.nodes, options.node_rounds)
-        if options.markdown:  # shape by shape: a run that is stopped leaves what it has
-            options.markdown.write_text(f"{_machine(options)}\n\n{as_markdown(rows)}\n")
-    print(as_text(rows))
+    model, _ = write_synthetic(shape, options.models)
+    engine = Engine(model, max(options.threads))
+    rows = model_rows(model, engine, options.threads, options.rounds, options.llama_cpp)
+    if dllama:
+        rows += dllama_rows(model, engine, dllama, options.threads, options.node_rounds)
+    engine.close()
+    del engine
+    gc.collect()  # the nodes need the memory
+    if options.nodes:
+        rows += node_rows(model, options.nodes, options.node_rounds)
+    return rows
+
+
+def _write(options: argparse.Namespace, rows: list[Row], notes: list[str]) -> None:
+    from benchmarks.table import as_markdown
+
+    if options.markdown:
+        listed = "".join(f"\n- {note}" for note in notes)
+        options.markdown.write_text(f"{_machine(options)}\n\n{as_markdown(rows)}\n{listed}\n")
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,7 +106,7 @@ def _machine(options: argparse.Namespace) -> str:
     from engine.kernels.q40 import variant
 
     return (
-        f"# One run of `python -m benchmarks`\n\n"
+        f"## One run\n\n"
         f"{date.today()}, {_cpu_name()}, {os.cpu_count()} cores, kernels `{variant()}`, "
         f"Linux {platform.release()}, Python {platform.python_version()}, numba "
         f"{numba.__version__}; {options.rounds} rounds of each pair, taken in turns. "

@@ -21,10 +21,10 @@ def _command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "engine.cli", *arguments, "--exit-with-parent", parent]
 
 
-def tokens_a_second(model: Path, n_nodes: int, n_threads: int) -> float:
-    """One request on fresh processes; median over its decode steps."""
+def one_request(model: Path, n_nodes: int, n_threads: int) -> tuple[float, float]:
+    """On fresh processes: tokens/s, median over the decode steps, and seconds to load."""
     with ExitStack() as stack:
-        addresses = [_start_worker(stack) for _ in range(n_nodes - 1)]
+        addresses = [start_worker(stack) for _ in range(n_nodes - 1)]
         command = _command(
             "inference", "--model", str(model), "--tokenizer", str(model.with_suffix(".t")),
             "--prompt", "a", "--steps", str(STEPS), "--nthreads", str(n_threads),
@@ -33,12 +33,14 @@ def tokens_a_second(model: Path, n_nodes: int, n_threads: int) -> float:
         if addresses:
             command += ["--workers", *addresses]
         result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
-    steps = [json.loads(line) for line in result.stdout.splitlines() if '"step"' in line]
-    times_ns = [s["end_ns"] - s["start_ns"] for s in steps if s.get("phase") == "pred"]
-    return 1e9 / float(median(times_ns[2:]))
+    events = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+    times_ns = [e["end_ns"] - e["start_ns"] for e in events if e.get("phase") == "pred"]
+    (load_s,) = [event["load_s"] for event in events if event["event"] == "ready"]
+    return 1e9 / float(median(times_ns[2:])), load_s
 
 
-def _start_worker(stack: ExitStack) -> str:
+def start_worker(stack: ExitStack) -> str:
+    """A new worker with one thread, ended with the stack; its address once it listens."""
     worker = stack.enter_context(
         subprocess.Popen(
             _command("worker", "--port", "0", "--nthreads", "1", "--events", "-"),
@@ -57,15 +59,23 @@ def _start_worker(stack: ExitStack) -> str:
 
 
 def node_rows(model: Path, counts: list[int], rounds: int) -> list[Row]:
-    """Decode on each node count, in turns with one node on two threads."""
+    """Decode on each node count, in turns with one node on two threads; and how they load."""
     name = model.stem.removeprefix("synthetic-")
-    rows = [
-        Row(f"decode, {name}, {n} nodes x 1 thread", "tokens/s", "1 node x 2", target=TARGETS[n])
+    one_node_load = Row(f"load, {name}, 1 node x 2 threads", "s", "")
+    decode = [
+        Row(
+            f"decode, {name}, {n} nodes x 1 thread", "tokens/s", "1 node x 2", target=TARGETS.get(n)
+        )
         for n in counts
     ]
+    load = [Row(f"load, {name}, {n} nodes x 1 thread", "s", "1 node x 2") for n in counts]
     for _ in range(rounds):
-        alone = tokens_a_second(model, 1, 2)
-        for row, n in zip(rows, counts, strict=True):
-            row.yard_samples.append(alone)
-            row.samples.append(tokens_a_second(model, n, 1))
-    return rows
+        alone, alone_s = one_request(model, 1, 2)
+        one_node_load.samples.append(alone_s)
+        for n, decode_row, load_row in zip(counts, decode, load, strict=True):
+            found, load_s = one_request(model, n, 1)
+            decode_row.samples.append(found)
+            decode_row.yard_samples.append(alone)
+            load_row.samples.append(load_s)
+            load_row.yard_samples.append(alone_s)
+    return [*decode, one_node_load, *load]

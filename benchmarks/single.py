@@ -11,11 +11,13 @@ import numpy as np
 from benchmarks.gguf import write_gguf
 from benchmarks.table import Row
 from engine.kernels import q40
+from engine.loading import hand_out
 from engine.model_file import ModelFile
 from engine.roofline import MemoryProbe, bytes_a_token
-from engine.sharding import make_plan, slice_tensor
+from engine.sharding import make_plan
 from engine.transformer import Transformer
 from engine.weights import RankWeights
+from engine.wire import Links
 
 PROMPT, CONTEXT, DECODED = 128, 512, 12
 
@@ -23,14 +25,11 @@ PROMPT, CONTEXT, DECODED = 128, 512, 12
 class Engine:
     """A model in this process with any number of threads."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, n_threads: int = 1) -> None:
         with ModelFile.open(path) as model:
             self.plan = make_plan(model.config, 1)
-            self.weights = RankWeights(self.plan, 0)
-            for spec in model.specs[1:]:
-                part = slice_tensor(model.raw(spec), spec, self.plan, 0)
-                assert part is not None
-                self.weights.add(spec, part)
+            self.weights = RankWeights(self.plan, 0, n_threads)
+            hand_out(model, Links(0, 1, {}), self.weights)
         self._by_threads: dict[int, Transformer] = {}
         rng = np.random.default_rng(0)
         self._x = rng.standard_normal((PROMPT, model.config.dim)).astype(np.float32)
@@ -57,6 +56,12 @@ class Engine:
             transformer.forward(self._x[:1], PROMPT + index, 1)
             times_s.append(time.perf_counter() - start_s)
         return float(np.median(times_s))
+
+    def close(self) -> None:
+        """End the threads."""
+        for transformer in self._by_threads.values():
+            transformer.close()
+        self._by_threads.clear()
 
     @property
     def bytes_a_token(self) -> int:
@@ -96,9 +101,11 @@ class LlamaCpp:
         self._process.communicate()
 
 
-def model_rows(path: Path, threads: list[int], rounds: int, peer: str | None) -> list[Row]:
+def model_rows(
+    path: Path, engine: Engine, threads: list[int], rounds: int, peer: str | None
+) -> list[Row]:
     """Decode against memory and llama.cpp, prefill against llama.cpp."""
-    engine, probe, rows = Engine(path), MemoryProbe(), []
+    probe, rows = MemoryProbe(), []
     name = path.stem.removeprefix("synthetic-")
     gguf = path.with_suffix(".gguf")
     if peer and not gguf.exists():

@@ -8,37 +8,55 @@ from statistics import median
 
 @dataclass(slots=True)
 class Row:
-    """Samples of one quantity and of what it is measured against, taken in turns."""
+    """Samples of one quantity and of what it is measured against, taken in turns.
+
+    `target` and `at_most` are of the ratio of medians; without a yardstick, of the median itself.
+    """
 
     what: str
     unit: str
     yardstick: str
     samples: list[float] = field(default_factory=list)
     yard_samples: list[float] = field(default_factory=list)
-    target: float | None = None  # the least ratio of medians
+    target: float | None = None  # the least
+    at_most: float | None = None
 
     def cells(self) -> list[str]:
-        """What is printed."""
+        """What is printed.
+
+        >>> Row("step", "us", "", [2.0, 3.0, 2.5], at_most=2.0).cells()
+        ['step', '2.5 [2.0-3.0] us', '', '', 'no (<= 2)']
+        >>> Row("step", "us", "all", [1.0], [4.0], at_most=0.5).cells()[2:]
+        ['all: 4.0 [4.0-4.0]', '0.25', 'yes (<= 0.5)']
+        """
         ratio = median(self.samples) / median(self.yard_samples) if self.yard_samples else None
-        reached = ""
-        if ratio is not None and self.target is not None:
-            reached = f"{'yes' if ratio >= self.target else 'no'} (>= {self.target:g})"
         return [
             self.what,
             f"{spread(self.samples)} {self.unit}",
             f"{self.yardstick}: {spread(self.yard_samples)}" if self.yard_samples else "",
-            "" if ratio is None else f"{ratio:.2f}",
-            reached,
+            "" if ratio is None else f"{ratio:.{2 if ratio >= 0.1 else 3}f}",
+            self._reached(ratio),
         ]
+
+    def _reached(self, ratio: float | None) -> str:
+        if self.yardstick and ratio is None:  # nothing to compare with in this run
+            return ""
+        value = median(self.samples) if ratio is None else ratio
+        if self.target is not None:
+            return f"{'yes' if value >= self.target else 'no'} (>= {self.target:g})"
+        if self.at_most is not None:
+            return f"{'yes' if value <= self.at_most else 'no'} (<= {self.at_most:g})"
+        return ""
 
 
 def spread(samples: list[float]) -> str:
     """Median and range.
 
-    >>> spread([2.0, 1.0, 4.0])
-    '2.0 [1.0-4.0]'
+    >>> spread([2.0, 1.0, 4.0]), spread([0.123, 0.2, 0.1])
+    ('2.0 [1.0-4.0]', '0.123 [0.100-0.200]')
     """
-    return f"{median(samples):.1f} [{min(samples):.1f}-{max(samples):.1f}]"
+    digits = 1 if median(samples) >= 2 else 3
+    return f"{median(samples):.{digits}f} [{min(samples):.{digits}f}-{max(samples):.{digits}f}]"
 
 
 HEAD = ["what", "median [range]", "yardstick, same run", "ratio", "target reached"]

@@ -41,7 +41,8 @@ def _arithmetic(rank: int, memory: RankMemory) -> str:
     return (
         f"{who}: weights {format_bytes(memory.weight_bytes)} "
         f"+ KV cache {format_bytes(memory.kv_cache_bytes)} "
-        f"+ buffers {format_bytes(memory.buffer_bytes)}"
+        f"+ buffers {format_bytes(memory.buffer_bytes)} "
+        f"+ program {format_bytes(memory.runtime_bytes)}"
     )
 
 

@@ -8,12 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from engine.admission import format_bytes
-from engine.memory import rank_memory
+from engine.memory import RUNTIME_BYTES, rank_memory
 from engine.model_file import ModelConfig, ModelFile, model_bytes
 from engine.model_paths import model_path
 from engine.quants import FloatType
 from engine.run import plan_json
-from engine.runtime_memory import runtime_bytes
 from engine.shapes import parse_shape
 from engine.sharding import RankMemory, ShardPlan, SyncMode, make_plan
 
@@ -45,8 +44,7 @@ def show_plan(args: argparse.Namespace, say: Callable[[str], None]) -> None:
         for rank in range(args.nodes)
     ]
     described = plan_json(plan, memories)
-    runtime = runtime_bytes(plan, FloatType.parse(args.kv_type))
-    described["runtime_bytes"] = runtime
+    described["runtime_bytes"] = RUNTIME_BYTES
     if args.json:
         head = {"model": config.to_json(), "model_bytes": model_bytes(config), **_options(args)}
         say(json.dumps(head | {"max_seq_len": seq_len} | described, indent=1))
@@ -73,8 +71,8 @@ def plan_lines(
         f"{args.kv_type} KV cache of {seq_len} tokens, batches of {args.nbatches}",
         "",
         *_rank_table(described, memories),
-        f"total = weights + KV cache + buffers + {format_bytes(described['runtime_bytes'])} for "
-        "Python, its libraries and the compiled kernels, as measured here",
+        f"total = weights + KV cache + buffers + {format_bytes(RUNTIME_BYTES)} for Python, its "
+        "libraries and the compiled kernels",
         "",
         *_link_table(plan, described),
     ]
@@ -92,7 +90,7 @@ def _rank_table(described: dict[str, Any], memories: Sequence[RankMemory]) -> li
                     memory.weight_bytes,
                     memory.kv_cache_bytes,
                     memory.buffer_bytes,
-                    memory.total_bytes + described["runtime_bytes"],
+                    memory.total_bytes,
                 )
             ),
         ]

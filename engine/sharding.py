@@ -72,16 +72,17 @@ class Traffic:
 
 @dataclass(frozen=True, slots=True)
 class RankMemory:
-    """Bytes one rank must hold, apart from the interpreter."""
+    """Bytes one rank must hold."""
 
     weight_bytes: int
     kv_cache_bytes: int
     buffer_bytes: int
+    runtime_bytes: int  # the program itself, before it holds any of the above
 
     @property
     def total_bytes(self) -> int:
-        """Weights, KV cache and buffers together."""
-        return self.weight_bytes + self.kv_cache_bytes + self.buffer_bytes
+        """All of it: what the rank's process will take."""
+        return self.weight_bytes + self.kv_cache_bytes + self.buffer_bytes + self.runtime_bytes
 
 
 # How each tensor is cut: (rows, columns), each the name of a RankShard span scaled by a unit, or

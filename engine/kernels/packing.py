@@ -11,12 +11,14 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import carray, njit, types  # type: ignore[attr-defined]
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from engine.kernels.atomics import pointer
 from engine.kernels.q40 import LANES, STEPS
 
 Q40_BYTES, Q80_BYTES = 18, 34  # a block of 32 values: its delta, half precision, and the values
+_EDGE = 32  # bytes of a vector
 _HALF_EXPONENT = 0x7C00  # all ones: infinity or NaN
 
 _I8, _I16, _I32 = ir.IntType(8), ir.IntType(16), ir.IntType(32)
@@ -27,8 +29,16 @@ def _unaligned(builder: Any, address: Any, kind: ir.Type) -> Any:
     return builder.load(builder.inttoptr(address, kind.as_pointer()), align=1)
 
 
-def _put(builder: Any, value: Any, address: Any) -> None:
-    builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=1)
+def _put(builder: Any, value: Any, address: Any) -> Any:
+    return builder.store(value, builder.inttoptr(address, value.type.as_pointer()), align=1)
+
+
+def _fetch(builder: Any, address: Any) -> None:
+    """Have a cache line brought in."""
+    kind = ir.FunctionType(ir.VoidType(), [_I8.as_pointer(), _I32, _I32, _I32])
+    fetch = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+    line = builder.inttoptr(address, _I8.as_pointer())
+    builder.call(fetch, [line, *(ir.Constant(_I32, value) for value in (0, 3, 1))])
 
 
 def _offset(builder: Any, address: Any, n_bytes: int) -> Any:
@@ -45,38 +55,72 @@ def _joined(builder: Any, vectors: list[Any]) -> Any:
     return vectors[0]
 
 
-def _interleave_block(
-    typingctx: Any, source: Any, stride: Any, weights: Any, deltas: Any
-) -> tuple[Any, Any]:
+def emit_block(
+    builder: Any, row: Any, stride: Any, weights: Any, deltas: Any, streams: bool
+) -> Any:
     """One Q40 block of eight rows, `stride` bytes apart: 128 packed bytes and eight deltas.
 
-    Returns whether every delta is finite.
+    Streamed weights must begin on an edge of 32 bytes and go past the caches, as memcpy's do; a
+    thread that waits on a lock for this one to end finds them there. Addresses are 64-bit words.
+
+    Returns:
+        Whether every delta is finite.
     """
+    group = builder.mul(stride, ir.Constant(stride.type, LANES))
+    quads, halves = [], ir.Constant(_HALVES, ir.Undefined)
+    for lane in range(LANES):
+        half = _unaligned(builder, row, _I16)
+        halves = builder.insert_element(halves, half, ir.Constant(_I32, lane))
+        quads.append(_unaligned(builder, _offset(builder, row, 2), _QUAD))
+        _fetch(builder, builder.add(row, group))
+        row = builder.add(row, stride)
+    upper, lower = _joined(builder, quads[:4]), _joined(builder, quads[4:])
+    for step in range(STEPS):
+        picked = [STEPS * lane + step for lane in range(LANES)]
+        mask = ir.Constant(ir.VectorType(_I32, LANES), picked)
+        vector = builder.shuffle_vector(upper, lower, mask)
+        store = _put(builder, vector, _offset(builder, weights, 4 * LANES * step))
+        if streams:
+            store.align = _EDGE
+            one = builder.module.add_metadata([ir.Constant(_I32, 1)])
+            store.set_metadata("nontemporal", one)
+    _put(builder, halves, deltas)
+    ones = ir.Constant(_HALVES, [_HALF_EXPONENT] * LANES)
+    bad = builder.icmp_unsigned("==", builder.and_(halves, ones), ones)
+    return builder.icmp_unsigned("==", builder.bitcast(bad, _I8), ir.Constant(_I8, 0))
 
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        row, stride, weights, deltas = args
-        quads, halves = [], ir.Constant(_HALVES, ir.Undefined)
-        for lane in range(LANES):
-            half = _unaligned(builder, row, _I16)
-            halves = builder.insert_element(halves, half, ir.Constant(_I32, lane))
-            quads.append(_unaligned(builder, _offset(builder, row, 2), _QUAD))
-            row = builder.add(row, stride)
-        upper, lower = _joined(builder, quads[:4]), _joined(builder, quads[4:])
-        for step in range(STEPS):
-            picked = [STEPS * lane + step for lane in range(LANES)]
-            mask = ir.Constant(ir.VectorType(_I32, LANES), picked)
-            vector = builder.shuffle_vector(upper, lower, mask)
-            _put(builder, vector, _offset(builder, weights, 4 * LANES * step))
-        _put(builder, halves, deltas)
-        ones = ir.Constant(_HALVES, [_HALF_EXPONENT] * LANES)
-        bad = builder.icmp_unsigned("==", builder.and_(halves, ones), ones)
-        return builder.icmp_unsigned("==", builder.bitcast(bad, _I8), ir.Constant(_I8, 0))
 
-    word = types.int64
-    return types.boolean(word, word, word, word), codegen
+def _make_interleave_block(streams: bool) -> Any:
+    def interleave_block(
+        typingctx: Any, source: Any, stride: Any, weights: Any, deltas: Any
+    ) -> tuple[Any, Any]:
+        def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            row, stride, weights, deltas = args
+            return emit_block(builder, row, stride, weights, deltas, streams)
+
+        word = types.int64
+        return types.boolean(word, word, word, word), codegen
+
+    return intrinsic(interleave_block)
 
 
-interleave_block: Any = intrinsic(_interleave_block)
+_interleave_streaming: Any = _make_interleave_block(True)
+_interleave_anywhere: Any = _make_interleave_block(False)
+
+
+@njit(nogil=True)
+def _pack_group(source: int, stride: int, weights: Any, deltas: Any) -> bool:
+    """Eight rows; weights uint8 (n_blocks, 4, 32), deltas uint16 (n_blocks, 8)."""
+    finite = True
+    to, to_deltas = weights.ctypes.data, deltas.ctypes.data
+    streams = to % _EDGE == 0
+    for block in range(deltas.shape[0]):
+        at, to_block = source + Q40_BYTES * block, to + 4 * LANES * STEPS * block
+        if streams:
+            finite &= _interleave_streaming(at, stride, to_block, to_deltas + 2 * LANES * block)
+        else:
+            finite &= _interleave_anywhere(at, stride, to_block, to_deltas + 2 * LANES * block)
+    return finite
 
 
 @njit(inline="always")
@@ -124,7 +168,6 @@ def pack_q40(source: int, stride: int, n_rows: int, weights: Any, deltas: Any, f
     Returns:
         Whether every delta is finite.
     """
-    n_blocks = deltas.shape[1]
     finite = True
     row = 0
     while row < n_rows:
@@ -134,14 +177,7 @@ def pack_q40(source: int, stride: int, n_rows: int, weights: Any, deltas: Any, f
             row += 1
             continue
         group = (first + row) // LANES
-        to, to_deltas = weights[group].ctypes.data, deltas[group].ctypes.data
-        for block in range(n_blocks):
-            finite &= interleave_block(
-                at + Q40_BYTES * block,
-                stride,
-                to + STEPS * 4 * LANES * block,
-                to_deltas + 2 * LANES * block,
-            )
+        finite &= _pack_group(at, stride, weights[group], deltas[group])
         row += LANES
     return finite
 

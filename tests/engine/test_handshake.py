@@ -181,18 +181,18 @@ def info(boot_id: str, available_bytes: int, hostname: str) -> WorkerInfo:
 
 
 def test_ranks_of_one_host_add_up() -> None:
-    needed = {rank: RankMemory(3 * GIB, GIB, GIB) for rank in range(3)}
+    needed = {rank: RankMemory(3 * GIB, GIB, GIB, GIB // 2) for rank in range(3)}
     infos = {
         0: info("a", 12 * GIB, "pi-1"),
         1: info("a", 11 * GIB, "pi-1"),
-        2: info("b", 5 * GIB, "pi-2"),
+        2: info("b", 6 * GIB, "pi-2"),
     }
     check_memory(needed, infos)
     with pytest.raises(InsufficientMemoryError) as caught:
         check_memory(needed, infos | {1: info("a", 9 * GIB, "pi-1")})
     words = str(caught.value)
-    assert "host pi-1 has 9.00 GiB available and needs 10.00 GiB (root: weights 3.00 GiB" in words
-    assert "rank 1: weights 3.00 GiB + KV cache 1.00 GiB + buffers 1.00 GiB" in words
+    assert "host pi-1 has 9.00 GiB available and needs 11.00 GiB (root: weights 3.00 GiB" in words
+    assert "rank 1: weights 3.00 GiB + KV cache 1.00 GiB + buffers 1.00 GiB + program" in words
     assert "pi-2" not in words
     assert "--max-seq-len" in words
 

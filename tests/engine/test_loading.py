@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from llvmlite import binding, ir
 
 from engine.errors import ModelFileError, PlanError
 from engine.kernels import packing
@@ -36,32 +37,66 @@ def naive_q40(raw: Bytes, weights: Any, deltas: Any, first: int) -> None:
         weights[group].reshape(-1, 4, 8, 4)[:, :, lane] = row[:, 2:].reshape(-1, 4, 4)
 
 
-@settings(deadline=None, max_examples=60)
+def anywhere(shape: tuple[int, ...], past_an_edge: int) -> Bytes:
+    """An array that begins so many bytes behind an edge of 64."""
+    memory = np.zeros(int(np.prod(shape)) + 128, np.uint8)
+    start = -memory.ctypes.data % 64 + past_an_edge
+    return memory[start : start + int(np.prod(shape))].reshape(shape)
+
+
+@settings(deadline=None, max_examples=100)
 @given(
     st.integers(1, 40),
     st.integers(1, 4),
     st.integers(0, 20),
     st.integers(0, 3),
+    st.booleans(),
     st.integers(0, 2**32 - 1),
 )
 def test_interleaved_rows_are_those_of_the_naive_twin_and_no_others_are_touched(
-    rows: int, blocks: int, first: int, margin: int, seed: int
+    rows: int, blocks: int, first: int, margin: int, on_an_edge: bool, seed: int
 ) -> None:
+    """On an edge of 32 bytes vectors are written past the caches, elsewhere through them."""
     rng = np.random.default_rng(seed)
     whole = rng.integers(0, 256, (rows, 18 * (blocks + 2 * margin)), np.uint8)
     raw = whole[:, 18 * margin : 18 * (margin + blocks)]  # a slice of columns, where it lies
     raw.reshape(rows, blocks, 18)[..., 1] &= 0xBB  # finite deltas
     raw.setflags(write=False)
     groups = -(-(first + rows) // 8) + 1
-    weights, deltas = (
-        rng.integers(0, 256, (groups, blocks, 4, 32), np.uint8),
-        rng.integers(0, 256, (groups, blocks, 8)).astype(np.uint16),
-    )
+    weights = anywhere((groups, blocks, 4, 32), 0 if on_an_edge else 1)
+    weights[:] = rng.integers(0, 256, weights.shape, np.uint8)
+    deltas = rng.integers(0, 256, (groups, blocks, 8)).astype(np.uint16)
     expected, expected_deltas = weights.copy(), deltas.copy()
     naive_q40(raw, expected, expected_deltas, first)
     assert packing.pack_q40(raw.ctypes.data, raw.strides[0], rows, weights, deltas, first)
     assert np.array_equal(weights, expected)
     assert np.array_equal(deltas, expected_deltas)
+
+
+@pytest.mark.parametrize("streams", [False, True])
+def test_a_raspberry_pi_packs_with_vectors_too(streams: bool) -> None:
+    """As the compiler of this machine writes it for AArch64: no byte is moved by itself."""
+    text = aarch64_assembly(streams)
+    assert text.count("prfm") == 8
+    assert text.count("ldrb") == text.count("strb") == 0
+    assert (text.count("stnp") > 0) == streams
+    assert "\tbl\t" not in text  # no helper function is called
+
+
+def aarch64_assembly(streams: bool) -> str:
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+    word, module = ir.IntType(64), ir.Module()
+    module.triple = "aarch64-unknown-linux-gnu"
+    function = ir.Function(module, ir.FunctionType(ir.IntType(1), [word] * 4), "block")
+    builder = ir.IRBuilder(function.append_basic_block())
+    builder.ret(packing.emit_block(builder, *function.args, streams=streams))
+    parsed = binding.parse_assembly(str(module))
+    target = binding.Target.from_triple(module.triple)
+    machine = target.create_target_machine(cpu="cortex-a72", opt=3)
+    passes = binding.create_pass_builder(machine, binding.create_pipeline_tuning_options(3))
+    passes.getModulePassManager().run(parsed, passes)
+    return str(machine.emit_assembly(parsed))
 
 
 @pytest.mark.parametrize("bits", [0x7C00, 0xFC00, 0x7E01])

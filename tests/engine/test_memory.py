@@ -9,9 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.memory import rank_memory
+from engine.admission import check_memory, format_bytes
+from engine.errors import InsufficientMemoryError
+from engine.handshake import WorkerInfo
+from engine.memory import RUNTIME_BYTES, rank_memory
 from engine.model_file import ModelFile
 from engine.quants import FloatType
+from engine.shapes import parse_shape
 from engine.sharding import SyncMode, make_plan, slice_tensor
 from engine.synthetic import write_synthetic
 from engine.transformer import Transformer
@@ -79,3 +83,43 @@ def test_the_plan_says_what_the_processes_take(new_workers: list[Node], tmp_path
             assert own > 50e6  # else this would measure the interpreter alone
             expected = own + planned["runtime_bytes"]
             assert rank["peak_rss_bytes"] == pytest.approx(expected, rel=0.1), rank["role"]
+
+
+@pytest.mark.parametrize("n_workers", [0, 1])
+def test_nobody_holds_a_second_copy_of_the_weights(
+    new_workers: list[Node], tmp_path: Path, n_workers: int
+) -> None:
+    """Peak of a node at most 1.1 x (its shard + KV cache + buffers), and what the program takes."""
+    model, tokenizer = write_synthetic("tinyllama-1.1b", tmp_path)
+    events = tmp_path / "events.jsonl"
+    addresses = [node.address for node in new_workers[:n_workers]]
+    more = ["--workers", *addresses] if addresses else ["--nthreads", 2]
+    done = run(
+        *("inference", "--model", model, "--tokenizer", tokenizer, "--events", events),
+        *("--prompt", "Hello world", "--steps", 4, "--max-seq-len", 512, *more),
+    )
+    assert done.returncode == 0, done.stderr
+    ranks = [event for event in read_events(events) if event["event"] == "rank"]
+    plan = make_plan(parse_shape("tinyllama-1.1b"), 1 + n_workers)
+    assert len(ranks) == plan.world_size
+    for rank, found in enumerate(ranks):
+        needed = rank_memory(plan, rank, n_batches=32, max_seq_len=512, kv_type=FloatType.F32)
+        own_bytes = needed.total_bytes - RUNTIME_BYTES
+        assert found["peak_rss_bytes"] <= 1.1 * own_bytes + RUNTIME_BYTES, rank
+        assert found["peak_rss_bytes"] > own_bytes  # else this would measure nothing
+
+
+def test_the_plan_and_the_refusal_count_the_same() -> None:
+    plan = make_plan(parse_shape("llama-30b"), 2)
+    needed = {
+        rank: rank_memory(plan, rank, n_batches=32, max_seq_len=2048, kv_type=FloatType.F32)
+        for rank in range(2)
+    }
+    infos = {rank: WorkerInfo(f"pi-{rank}", 1, f"boot-{rank}", 0, 1, "0") for rank in range(2)}
+    with pytest.raises(InsufficientMemoryError) as caught:
+        check_memory(needed, infos)
+    lines = run("plan", "--shape", "llama-30b", "--nodes", 2).stdout.splitlines()
+    for rank in range(2):
+        total = format_bytes(needed[rank].total_bytes)
+        assert f"host pi-{rank} has 0 B available and needs {total}" in str(caught.value)
+        assert lines[4 + rank].endswith(total)
