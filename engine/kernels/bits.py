@@ -19,7 +19,17 @@ def _bits_to_f32(typingctx: Any, bits: Any) -> Any:
     return types.float32(types.uint32), codegen
 
 
+def _bits_to_f64(typingctx: Any, bits: Any) -> Any:
+    """The float64 that has these 64 bits."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.bitcast(args[0], ir.DoubleType())
+
+    return types.float64(types.int64), codegen
+
+
 bits_to_f32: Any = intrinsic(_bits_to_f32)
+bits_to_f64: Any = intrinsic(_bits_to_f64)
 
 
 def _f32_to_bits(typingctx: Any, value: Any) -> Any:

@@ -7,8 +7,21 @@ from typing import Any
 import numpy as np
 from numba import njit
 
-from engine.kernels.exponential import fast_exp
+from engine.kernels.exponential import fast_exp, tanh_f32
 from engine.kernels.lanes import dot
+from engine.kernels.rotation import rope_halves, rope_neighbours
+
+__all__ = [
+    "gelu_mul",
+    "gelu_row",
+    "norm_row",
+    "rms_norm",
+    "rms_norm_heads",
+    "rope_halves",
+    "rope_neighbours",
+    "silu_mul",
+    "silu_row",
+]
 
 _SQRT_2_OVER_PI = np.float32(0.7978845608028654)
 
@@ -47,43 +60,6 @@ def rms_norm_heads(x: Any, weight: Any, epsilon: np.float32, first: int, n_heads
                 part[i] = weight[i] * (part[i] * inverse)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def rope_neighbours(x: Any, cos: Any, sin: Any, pos: int, first: int, n_heads: int) -> None:
-    """Rotate pairs (2i, 2i+1) in place (Llama kind).
-
-    Args:
-        x: float32 (tokens, width), heads side by side from column `first`.
-        cos: float32 (positions, head_dim / 2).
-        sin: likewise.
-        pos: position of the first token.
-        first: first column of the heads.
-        n_heads: how many heads.
-    """
-    half = cos.shape[1]
-    for token in range(x.shape[0]):
-        for head in range(n_heads):
-            start = first + head * 2 * half
-            for i in range(half):
-                a, b = x[token, start + 2 * i], x[token, start + 2 * i + 1]
-                c, s = cos[pos + token, i], sin[pos + token, i]
-                x[token, start + 2 * i] = a * c - b * s
-                x[token, start + 2 * i + 1] = a * s + b * c
-
-
-@njit(cache=True, nogil=True, fastmath={"contract"})
-def rope_halves(x: Any, cos: Any, sin: Any, pos: int, first: int, n_heads: int) -> None:
-    """Rotate pairs (j, j + head_dim / 2) in place (Falcon kind); arguments as above."""
-    half = cos.shape[1]
-    for token in range(x.shape[0]):
-        for head in range(n_heads):
-            start = first + head * 2 * half
-            for j in range(half):
-                a, b = x[token, start + j], x[token, start + half + j]
-                c, s = cos[pos + token, j], sin[pos + token, j]
-                x[token, start + j] = a * c - b * s
-                x[token, start + half + j] = a * s + b * c
-
-
 @njit(nogil=True, error_model="numpy")
 def silu_row(gate: Any, up: Any, out: Any) -> None:
     """out (n,) = silu(gate) * up."""
@@ -99,7 +75,7 @@ def gelu_row(gate: Any, up: Any, out: Any) -> None:
     for i in range(out.shape[0]):
         x = gate[i]
         inner = _SQRT_2_OVER_PI * x * (one + np.float32(0.044715) * x * x)
-        out[i] = np.float32(0.5) * x * (one + np.tanh(inner)) * up[i]
+        out[i] = np.float32(0.5) * x * (one + tanh_f32(inner)) * up[i]
 
 
 @njit(cache=True, nogil=True)
