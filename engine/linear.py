@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from engine.arena import Arena, padded
 from engine.errors import ModelFileError
-from engine.kernels import packing, q40, table
+from engine.kernels import packing, products, q40, table
+from engine.kernels.operation import Compiled
 from engine.quants import Q_BLOCK, FloatType, row_bytes
 
 Floats = npt.NDArray[np.float32]
@@ -50,13 +51,13 @@ class Activations:
         return sum(a.nbytes for a in (self.values, self.scales, self.sums, self.floats))
 
 
-_MATMULS: dict[tuple[FloatType, bool], int] = {
-    (FloatType.Q40, True): table.Q40_Q80,
-    (FloatType.Q80, True): table.Q80_Q80,
-    (FloatType.Q40, False): table.Q40_F32,
-    (FloatType.Q80, False): table.Q80_F32,
-    (FloatType.F16, False): table.F16_F32,
-    (FloatType.F32, False): table.F32_F32,
+_PRODUCTS: dict[tuple[FloatType, bool], Compiled] = {
+    (FloatType.Q40, True): products.q40_q80,
+    (FloatType.Q80, True): products.q80_q80,
+    (FloatType.Q40, False): products.q40_f32,
+    (FloatType.Q80, False): products.q80_f32,
+    (FloatType.F16, False): products.f16_f32,
+    (FloatType.F32, False): products.f32_f32,
 }
 _GRAIN = 2 * q40.LANES  # rows; parts of a matrix start at multiples of it
 _CHUNK_BYTES = 1 << 17
@@ -107,9 +108,9 @@ class Linear:
         part[0][:] = raw.view(np.float32)
         return bool(np.isfinite(part[0]).all())
 
-    def kind(self, x: Activations) -> int:
-        """Which product this is with such inputs."""
-        return _MATMULS[self.float_type, x.reads_q80]
+    def product(self, x: Activations) -> int:
+        """Address of the compiled product with such inputs."""
+        return _PRODUCTS[self.float_type, x.reads_q80].address
 
     def addresses(self) -> tuple[int, int]:
         """Where weights and deltas are; both the same where there are no deltas."""

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.kernels import table
+from engine.kernels import experts, ops, products, table
+from engine.kernels import parts as wire_parts
+from engine.kernels.operation import Compiled
 from engine.linear import Activations, Linear
 
 Floats = npt.NDArray[np.float32]
@@ -66,42 +68,54 @@ class Program:
         return np.stack(self._rows)
 
     def _add(
-        self, code: int, *fields: int, rows: int = 0, a_row: int = 0, grain: int = 1, times: int = 1
+        self,
+        function: Compiled | int,
+        *fields: int,
+        rows: int = 0,
+        a_row: int = 0,
+        grain: int = 1,
+        times: int = 1,
     ) -> None:
         """One operation with `rows` items and `a_row` more for each row of the batch."""
         most = rows + a_row * times * self._n_batches
         grain = max(grain, -(-most // table.MAX_CHUNKS))
         row = np.zeros(table.WIDTH, np.int64)
-        row[: table.FIRST] = code, rows, a_row, grain, times
+        at = function if isinstance(function, int) else function.address
+        row[: table.FIRST] = at, rows, a_row, grain, times
         row[table.FIRST : table.FIRST + len(fields)] = fields
         self._rows.append(row)
 
-    def _add_pieces(self, code: int, n: int, *fields: int, times: int = 1, grain: int = 0) -> None:
-        self._add(code, *fields, a_row=_pieces(n), grain=grain or _PIECES_A_CHUNK, times=times)
+    def _add_pieces(
+        self, function: Compiled, n: int, *fields: int, times: int = 1, grain: int = 0
+    ) -> None:
+        self._add(function, *fields, a_row=_pieces(n), grain=grain or _PIECES_A_CHUNK, times=times)
 
     def norm(self, x: Floats, weight: Floats, out: Floats, into: Activations | None) -> None:
         """Out = the norm of x (n_batches, n), row by row; then cast."""
         fields = (address(x), address(weight), x.shape[1], self._epsilon_bits, address(out))
         if into is None:
-            self._add(table.NORM, *fields, a_row=1)
+            self._add(ops.norm, *fields, a_row=1)
         else:
-            self._add(table.NORM_LOAD, *fields, *into.fields(), a_row=1)
+            self._add(ops.norm_load, *fields, *into.fields(), a_row=1)
 
     def load(self, x: Floats, into: Activations) -> None:
         """Cast x (n_batches, n)."""
-        self._add_pieces(table.LOAD, x.shape[1], address(x), *into.fields())
+        self._add_pieces(ops.load, x.shape[1], address(x), *into.fields())
 
     def matmul(self, weight: Linear, inputs: Activations, out: Floats) -> None:
         """Out (n_batches, rows) = x W^T."""
-        fields = (*weight.addresses(), weight.rows, address(out), *inputs.fields())
-        self._add(weight.kind(inputs), *fields, rows=weight.rows, grain=weight.rows_a_chunk())
+        fields = (weight.product(inputs), *weight.addresses(), weight.rows, address(out))
+        self._add(
+            products.multiply, *fields, *inputs.fields(),
+            rows=weight.rows, grain=weight.rows_a_chunk(),
+        )  # fmt: skip
 
     def head_norms(
         self, qkv: Floats, weight: Floats, head_dim: int, first: int, n_heads: int
     ) -> None:
         """Qwen3's norms of q or k, in place."""
         fields = address(qkv), qkv.shape[1], address(weight), self._epsilon_bits
-        self._add(table.HEAD_NORMS, *fields, head_dim, first, n_heads, a_row=1)
+        self._add(ops.head_norms, *fields, head_dim, first, n_heads, a_row=1)
 
     def attention(
         self,
@@ -128,8 +142,8 @@ class Program:
         """
         fields = (address(qkv), qkv.shape[1], address(keys), address(values), *keys.shape, n_heads)
         half = keys.dtype == np.uint16
-        rope = table.ROPE_STORE_F16 if half else table.ROPE_STORE_F32
-        attend = table.ATTEND_F16 if half else table.ATTEND_F32
+        rope = ops.rope_store_f16 if half else ops.rope_store_f32
+        attend = ops.attend_f16 if half else ops.attend_f32
         self._add(rope, *fields, *(address(part) for part in tables), int(falcon), a_row=1)
         self._add(attend, *fields, address(first_head), address(out), a_row=keys.shape[0])
 
@@ -140,15 +154,15 @@ class Program:
         n = out.shape[1]
         fields = address(gate_up), address(out), int(silu)
         if into is None:
-            self._add_pieces(table.ACTIVATE, n, *fields, n, times=times, grain=1)
+            self._add_pieces(ops.activate, n, *fields, n, times=times, grain=1)
         else:
             after = into.fields()
-            self._add_pieces(table.ACTIVATE_LOAD, n, *fields, *after, times=times, grain=1)
+            self._add_pieces(ops.activate_load, n, *fields, *after, times=times, grain=1)
 
     def add_cast(self, partial: Floats, x: Floats, is_q80: bool) -> None:
         """X += partial as it would come from the wire."""
         n = x.shape[1]
-        self._add_pieces(table.ADD_CAST, n, address(partial), address(x), n, int(is_q80))
+        self._add_pieces(ops.add_cast, n, address(partial), address(x), n, int(is_q80))
 
     # -- between ranks ------------------------------------------------------------------------
 
@@ -156,7 +170,7 @@ class Program:
         """Cast x (n_batches * times, n) into this rank's part, uint8."""
         n = x.shape[1]
         fields = address(x), n, address(part), int(is_q80)
-        self._add_pieces(table.PACK, n, *fields, times=times)
+        self._add_pieces(wire_parts.pack, n, *fields, times=times)
 
     def exchange(
         self,
@@ -172,12 +186,12 @@ class Program:
     def add_parts(self, parts: npt.NDArray[np.int64], x: Floats, is_q80: bool) -> None:
         """X += everyone's parts (`kernels.parts`) in rank order."""
         n = x.shape[1]
-        self._add_pieces(table.ADD_PARTS, n, address(x), n, address(parts), len(parts), int(is_q80))
+        self._add_pieces(wire_parts.add, n, address(x), n, address(parts), len(parts), int(is_q80))
 
     def place_parts(self, parts: npt.NDArray[np.int64], into: Activations, times: int = 1) -> None:
         """Fill activations from everyone's parts."""
         fields = address(parts), len(parts), *into.fields()
-        self._add_pieces(table.PLACE_PARTS, into.n, *fields, times=times)
+        self._add_pieces(wire_parts.place, into.n, *fields, times=times)
 
     def pause(self) -> None:
         """A place where the leading thread may return to Python for a moment."""
@@ -188,13 +202,13 @@ class Program:
     def route(self, gate: Floats, mixture: Mixture) -> None:
         """Pick each token's experts; gate (n_batches, n_experts) is destroyed."""
         picked = address(mixture.experts), address(mixture.weights), address(mixture.route)
-        self._add(table.ROUTE, address(gate), mixture.n_experts, mixture.times, *picked, rows=1)
+        self._add(experts.route, address(gate), mixture.n_experts, mixture.times, *picked, rows=1)
 
     def take(self, mixture: Mixture, inputs: Activations, taken: Activations) -> None:
         """Copy each token's inputs to the rows of its experts."""
         fields = address(mixture.route), mixture.n_experts, mixture.times
         self._add(
-            table.TAKE, *fields, *inputs.fields(), *taken.fields(), a_row=1, times=mixture.times
+            experts.take, *fields, *inputs.fields(), *taken.fields(), a_row=1, times=mixture.times
         )
 
     def experts(
@@ -218,9 +232,15 @@ class Program:
         addresses[:] = [matrix.addresses() for matrix in matrices]
         most = table.MAX_CHUNKS // (mixture.times * self._n_batches)
         grain = max(first.rows_a_chunk(), -(-first.rows // max(1, most)))
-        fields = address(mixture.route), mixture.n_experts, address(addresses), first.kind(inputs)
+        fields = (
+            address(mixture.route),
+            mixture.n_experts,
+            address(addresses),
+            first.product(inputs),
+        )
         self._add(
-            table.EXPERTS, *fields, first.rows, grain, address(out), *inputs.fields(),
+            experts.multiply, *fields, first.rows,
+            grain, address(out), *inputs.fields(),
             a_row=-(-first.rows // grain), times=mixture.times,
         )  # fmt: skip
 
@@ -229,4 +249,4 @@ class Program:
         n = out.shape[1]
         fields = address(mixture.route), mixture.n_experts, mixture.times
         more = address(mixture.weights), address(results), n, address(out)
-        self._add_pieces(table.COMBINE, n, *fields, *more)
+        self._add_pieces(experts.combine, n, *fields, *more)

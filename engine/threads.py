@@ -8,14 +8,10 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from functools import cache
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from engine.kernels import q40
-from engine.kernels.cache import sources_digest
 from engine.kernels.team import (
     CONTROL_WORDS,
     IDLE,
@@ -23,17 +19,12 @@ from engine.kernels.team import (
     TABLE_ROWS,
     WORD,
     dismiss,
-    make_work,
+    work,
 )
 from engine.link_table import DONE
 
 Table = npt.NDArray[np.int64]  # (operations, table.WIDTH)
 _LINE_BYTES = 64
-
-
-@cache
-def _compiled_loop() -> Any:
-    return make_work(q40.variant(), sources_digest())
 
 
 class ThreadTeam:
@@ -45,7 +36,6 @@ class ThreadTeam:
 
     def __init__(self, n_threads: int) -> None:
         self.n_threads = n_threads
-        self._work = _compiled_loop()
         self._control = _aligned_words(CONTROL_WORDS)
         self._control[WORD] = IDLE << 48
         self._tables: list[Table] = []  # a late helper may still look at an old one
@@ -79,14 +69,14 @@ class ThreadTeam:
         if len(self._helpers) < self.n_threads - 1:
             self._start()
         while first < last:
-            first, status = self._work(self._control, True, first, last, tokens, pos, row)
+            first, status = work(self._control, True, first, last, tokens, pos, row)
             if status != DONE:
                 attend(first, status)
 
     def _start(self) -> None:
         while len(self._helpers) < self.n_threads - 1:
             helper = threading.Thread(
-                target=self._work,
+                target=work,
                 args=(self._control, False, 0, 0, 0, 0, 0),
                 name="dllama-kernel",
                 daemon=True,

@@ -1,7 +1,7 @@
-"""Where numba keeps compiled kernels: one folder for each state of the kernels' sources.
+"""Where numba keeps compiled kernels: one folder for each state of the sources and each variant.
 
 numba looks at the file of the function that it loads only; a kernel that calls another module's
-would go on with that module's old code.
+would go on with that module's old code, or with another instruction set's.
 """
 
 from __future__ import annotations
@@ -15,16 +15,17 @@ from typing import Any
 
 from numba import config
 
+from engine.kernels.cpu import variant
 from engine.process import kernel_cache_folder
 
-_KEPT = 3  # states of the sources
+_KEPT = 6  # states of the sources, in each variant
 
 
 def use_own_folder() -> None:
     """Point numba at the folder of these sources; before any kernel is decorated."""
     settings: Any = config
     base = Path(settings.CACHE_DIR or kernel_cache_folder())
-    own = base / f"kernels-{sources_digest()}"
+    own = base / f"kernels-{sources_digest()}-{variant()}"
     settings.CACHE_DIR = str(own)
     with suppress(OSError):
         if not own.exists():

@@ -17,7 +17,8 @@ import numpy as np
 from numba import carray, njit  # type: ignore[attr-defined]
 
 from engine.kernels.atomics import pointer
-from engine.kernels.products import product
+from engine.kernels.operation import operation
+from engine.kernels.products import call_product
 from engine.kernels.table import (
     FIRST,
     IS_Q80,
@@ -26,6 +27,7 @@ from engine.kernels.table import (
     PIECE,
     activations,
     f32,
+    fields,
     pieces,
 )
 
@@ -112,13 +114,14 @@ def _arrange(experts: Any, n_active: int, n_experts: int, address: int) -> None:
     in_use[0] = used
 
 
-@njit
-def route(op: Any, tokens: int) -> None:
+@operation
+def route(op_at: int, rows: int, pos: int, row: int, first: int, last: int) -> None:
     """gate, n_experts, n_active, experts, weights, route. One chunk.
 
     gate float32 (tokens, n_experts), destroyed; experts int64 and weights float32 (tokens,
     n_active), written.
     """
+    op, tokens = fields(op_at), rows
     n_experts, n_active = op[FIRST + 1], op[FIRST + 2]
     gate = f32(op[FIRST], tokens, n_experts)
     experts = carray(pointer(op[FIRST + 3]), (tokens, n_active), np.int64)
@@ -129,31 +132,33 @@ def route(op: Any, tokens: int) -> None:
     _arrange(experts.reshape(tokens * n_active), n_active, n_experts, op[FIRST + 5])
 
 
-@njit
-def take(op: Any, rows: int, first: int, last: int) -> None:
+@operation
+def take(op_at: int, rows: int, pos: int, row: int, first: int, last: int) -> None:
     """route, n_experts, n_active; activations by token; by row, written. Items are rows."""
+    op = fields(op_at)
     n_experts, tokens = op[FIRST + 1], rows // op[FIRST + 2]
     _, _, _, token_of, _ = _route(op[FIRST], n_experts, rows)
     _, values, scales, sums, floats = activations(op, FIRST + 3, tokens)
     _, to_values, to_scales, to_sums, to_floats = activations(op, FIRST + 9, rows)
     needs_floats = op[FIRST + 4] & IS_Q80 == 0 or op[FIRST + 4] & NEEDS_FLOATS
-    for row in range(first, last):
-        token = token_of[row]
-        to_values[row] = values[token]
-        to_scales[row] = scales[token]
+    for to in range(first, last):
+        token = token_of[to]
+        to_values[to] = values[token]
+        to_scales[to] = scales[token]
         if op[FIRST + 4] & NEEDS_SUMS:
-            to_sums[row] = sums[token]
+            to_sums[to] = sums[token]
         if needs_floats:
-            to_floats[row] = floats[token]
+            to_floats[to] = floats[token]
 
 
-@njit
-def multiply(op: Any, rows: int, first: int, last: int) -> None:
-    """route, n_experts, matrices, code, n_rows, chunk's rows, out; then activations by row.
+@operation
+def multiply(op_at: int, rows: int, pos: int, row: int, first: int, last: int) -> None:
+    """route, n_experts, matrices, product, n_rows, chunk's rows, out; then activations by row.
 
     matrices int64 (n_experts, 2): weights and deltas; out float32 (rows, n_rows). An item is one
     chunk of one expert in use; those beyond the experts in use are empty.
     """
+    op = fields(op_at)
     n_experts, n_rows, grain = op[FIRST + 1], op[FIRST + 4], op[FIRST + 5]
     in_use, numbers, first_rows, _, _ = _route(op[FIRST], n_experts, rows)
     matrices = carray(pointer(op[FIRST + 2]), (n_experts, 2), np.int64)
@@ -165,25 +170,26 @@ def multiply(op: Any, rows: int, first: int, last: int) -> None:
         if used >= in_use[0]:
             return
         begin, end = first_rows[used], first_rows[used + 1]
-        inputs = (
+        x = (
             op[at + 2] + begin * n,
             op[at + 3] + begin * (n // 32) * 4,
             op[at + 4] + begin * (n // 32) * 4,
             op[at + 5] + begin * n * 4,
         )
-        out = f32(op[FIRST + 6] + begin * n_rows * 4, end - begin, n_rows)
-        weights, deltas = matrices[numbers[used], 0], matrices[numbers[used], 1]
-        stop = min(n_rows, start + grain)
-        product(op[FIRST + 3], weights, deltas, inputs, out, n, start, stop)
+        matrix = (matrices[numbers[used], 0], matrices[numbers[used], 1])
+        out = op[FIRST + 6] + begin * n_rows * 4
+        sizes = (end - begin, n_rows, n, start, min(n_rows, start + grain))
+        call_product(op[FIRST + 3], (*matrix, *x, out, *sizes))
 
 
-@njit
-def combine(op: Any, tokens: int, first: int, last: int) -> None:
+@operation
+def combine(op_at: int, rows: int, pos: int, row: int, first: int, last: int) -> None:
     """route, n_experts, n_active, weights, results, n, out: each token's experts, weighted.
 
     results float32 (slots, n) by row; out (tokens, n) = sum over a token's experts, in the order
     of their numbers. Items are pieces of tokens.
     """
+    op, tokens = fields(op_at), rows
     n_experts, n_active, n = op[FIRST + 1], op[FIRST + 2], op[FIRST + 5]
     n_slots = tokens * n_active
     _, _, _, _, row_of = _route(op[FIRST], n_experts, n_slots)

@@ -14,6 +14,7 @@ from numba import carray, njit  # type: ignore[attr-defined]
 from engine.kernels.atomics import pointer
 from engine.kernels.bits import f16_to_f32
 from engine.kernels.casts import add_block, cast_block, place_block
+from engine.kernels.operation import operation
 from engine.kernels.table import (
     FIRST,
     IS_Q80,
@@ -22,6 +23,7 @@ from engine.kernels.table import (
     PIECE,
     activations,
     f32,
+    fields,
     pieces,
 )
 
@@ -56,26 +58,27 @@ def _columns(part: Any, start: int, stop: int) -> Any:
     return max(start, first), min(stop, first + part[COLUMNS])
 
 
-@njit
-def pack(op: Any, rows: int, first: int, last: int) -> None:
+@operation
+def pack(op_at: int, rows: int, pos: int, row: int, first: int, last: int) -> None:
     """x, n, part, is_q80: cast x (rows, n) into this rank's part. Items are pieces of rows."""
+    op = fields(op_at)
     n = op[FIRST + 1]
     x = f32(op[FIRST], rows, n)
     per_row, width = pieces(n), n // _BLOCK * _Q80_BYTES
     for item in range(first, last):
-        row, start = item // per_row, item % per_row * PIECE
+        at_row, start = item // per_row, item % per_row * PIECE
         stop = min(n, start + PIECE)
         if op[FIRST + 3]:
-            packed = carray(pointer(op[FIRST + 2] + row * width), (width,), np.uint8)
+            packed = carray(pointer(op[FIRST + 2] + at_row * width), (width,), np.uint8)
             for block in range(start // _BLOCK, stop // _BLOCK):
                 at = block * _Q80_BYTES
-                half, _ = cast_block(x[row], block * _BLOCK, packed, at + 2)
+                half, _ = cast_block(x[at_row], block * _BLOCK, packed, at + 2)
                 packed[at] = np.uint8(half & np.uint16(0xFF))
                 packed[at + 1] = np.uint8(half >> np.uint16(8))
         else:
             copy = f32(op[FIRST + 2], rows, n)
             for i in range(start, stop):
-                copy[row, i] = x[row, i]
+                copy[at_row, i] = x[at_row, i]
 
 
 @njit
@@ -92,18 +95,19 @@ def _add_part(part: Any, is_q80: bool, rows: int, row: int, x: Any, start: int, 
             x[i] += values[row, i - first]
 
 
-@njit
-def add(op: Any, rows: int, first: int, last: int) -> None:
+@operation
+def add(op_at: int, rows: int, pos: int, row: int, first: int, last: int) -> None:
     """x, n, parts, world_size, is_q80: x (rows, n) += the parts in rank order. Pieces of rows."""
+    op = fields(op_at)
     n, world_size = op[FIRST + 1], op[FIRST + 3]
     x, table = f32(op[FIRST], rows, n), _table(op[FIRST + 2], world_size)
     per_row = pieces(n)
     for item in range(first, last):
-        row, start = item // per_row, item % per_row * PIECE
+        at_row, start = item // per_row, item % per_row * PIECE
         for rank in range(world_size):
             a, b = _columns(table[rank], start, min(n, start + PIECE))
             if a < b:
-                _add_part(table[rank], op[FIRST + 4] != 0, rows, row, x[row], a, b)
+                _add_part(table[rank], op[FIRST + 4] != 0, rows, at_row, x[at_row], a, b)
 
 
 @njit
@@ -124,21 +128,22 @@ def _place_q80(op: Any, part: Any, rows: int, row: int, start: int, stop: int) -
             place_block(values[row], column, scales[row, block], floats[row], column)
 
 
-@njit
-def place(op: Any, rows: int, first: int, last: int) -> None:
+@operation
+def place(op_at: int, rows: int, pos: int, row: int, first: int, last: int) -> None:
     """parts, world_size; then activations (rows, n), filled from the parts. Pieces of rows."""
+    op = fields(op_at)
     world_size, n, flags = op[FIRST + 1], op[FIRST + 2], op[FIRST + 3]
     table = _table(op[FIRST], world_size)
     per_row = pieces(n)
     for item in range(first, last):
-        row, start = item // per_row, item % per_row * PIECE
+        at_row, start = item // per_row, item % per_row * PIECE
         for rank in range(world_size):
             part = table[rank]
             a, b = _columns(part, start, min(n, start + PIECE))
             if a < b and flags & IS_Q80:
-                _place_q80(op, part, rows, row, a, b)
+                _place_q80(op, part, rows, at_row, a, b)
             elif a < b:
                 floats = f32(op[FIRST + 7], rows, n)
                 values = f32(part[PART_AT], rows, part[COLUMNS])
                 for i in range(a, b):
-                    floats[row, i] = values[row, i - part[FIRST_COLUMN]]
+                    floats[at_row, i] = values[at_row, i - part[FIRST_COLUMN]]

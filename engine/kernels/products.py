@@ -1,7 +1,8 @@
-"""Matrix products out of addresses: of an operation, and of the experts of a mixture."""
+"""Matrix products by address, one for each kind of weights and input, and their operation."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,17 +10,22 @@ from numba import carray, njit  # type: ignore[attr-defined]
 
 from engine.kernels import matmul
 from engine.kernels.atomics import pointer
-from engine.kernels.q40 import q40_q80
-from engine.kernels.table import (
-    CODE,
-    F16_F32,
-    F32_F32,
-    FIRST,
-    Q40_F32,
-    Q40_Q80,
-    Q80_Q80,
-    f32,
-)
+from engine.kernels.operation import Compiled, caller, operation
+from engine.kernels.q40 import q40_q80 as _q40_q80
+from engine.kernels.table import FIRST, f32, fields
+
+_ARGUMENTS = 12
+
+call_product: Any = caller(_ARGUMENTS)
+
+
+def _product(function: Callable[..., None]) -> Compiled:
+    """Rows [first, last) of out (tokens, rows) = x W^T.
+
+    Arguments: addresses of the packed weights, of their scales, of x's values, scales, sums and
+    floats, and of out; then tokens, rows, columns; first row, one past the last row.
+    """
+    return Compiled(function, _ARGUMENTS)
 
 
 @njit(inline="always")
@@ -28,79 +34,88 @@ def _u16(address: Any, shape: Any) -> Any:
 
 
 @njit(inline="always")
-def _q40(address: Any, deltas_at: Any, groups: Any, blocks: Any) -> Any:
+def _q40(address: Any, deltas: Any, rows: Any, n: Any) -> Any:
+    groups, blocks = (rows + 7) // 8, n // 32
     packed = carray(pointer(address), (groups, blocks, 4, 32), np.uint8)
-    return packed, _u16(deltas_at, (groups, blocks, 8))
+    return packed, _u16(deltas, (groups, blocks, 8))
 
 
 @njit(inline="always")
-def _q80(address: Any, scales_at: Any, sums_at: Any, tokens: Any, blocks: Any) -> Any:
-    values = carray(pointer(address), (tokens, blocks * 32), np.int8)
-    sums = carray(pointer(sums_at), (tokens, blocks), np.int32)
-    return values, f32(scales_at, tokens, blocks), sums
+def _q80(address: Any, deltas: Any, rows: Any, n: Any) -> Any:
+    weights = carray(pointer(address), (rows, n // 32, 32), np.int8)
+    return weights, _u16(deltas, (rows, n // 32))
 
 
-@njit
-def _product_q40_q80(
-    weights: int, deltas: int, inputs: Any, out: Any, n: int, first: int, last: int
-) -> None:
-    tokens, rows = out.shape
-    blocks = n // 32
-    packed, halves = _q40(weights, deltas, (rows + 7) // 8, blocks)
-    values, scales, sums = _q80(inputs[0], inputs[1], inputs[2], tokens, blocks)
-    q40_q80(packed, halves, values, scales, sums, out, first, last)
+@_product
+def q40_q80(
+    weights: int, deltas: int, values: int, scales: int, sums: int, floats: int,
+    out: int, tokens: int, rows: int, n: int, first: int, last: int,
+) -> None:  # fmt: skip
+    """Q40 x Q80."""
+    packed, halves = _q40(weights, deltas, rows, n)
+    x = carray(pointer(values), (tokens, n), np.int8)
+    block_sums = carray(pointer(sums), (tokens, n // 32), np.int32)
+    x_scales = f32(scales, tokens, n // 32)
+    _q40_q80(packed, halves, x, x_scales, block_sums, f32(out, tokens, rows), first, last)
 
 
-@njit
-def _product_other(
-    code: int, weights: int, deltas: int, inputs: Any, out: Any, n: int, first: int, last: int
-) -> None:
-    tokens, rows = out.shape
-    blocks = n // 32
-    x = f32(inputs[3], tokens, n)
-    if code == F32_F32:
-        matmul.f32_f32(f32(weights, rows, n), x, out, first, last)
-    elif code == F16_F32:
-        matmul.f16_f32(_u16(weights, (rows, n)), x, out, first, last)
-    elif code == Q40_F32:
-        packed, halves = _q40(weights, deltas, (rows + 7) // 8, blocks)
-        matmul.q40_f32(packed, halves, x, out, first, last)
-    else:
-        bytes_ = carray(pointer(weights), (rows, blocks, 32), np.int8)
-        halves = _u16(deltas, (rows, blocks))
-        if code == Q80_Q80:
-            values, scales, _ = _q80(inputs[0], inputs[1], inputs[2], tokens, blocks)
-            matmul.q80_q80(bytes_, halves, values, scales, out, first, last)
-        else:
-            matmul.q80_f32(bytes_, halves, x, out, first, last)
+@_product
+def q80_q80(
+    weights: int, deltas: int, values: int, scales: int, sums: int, floats: int,
+    out: int, tokens: int, rows: int, n: int, first: int, last: int,
+) -> None:  # fmt: skip
+    """Q80 x Q80."""
+    packed, halves = _q80(weights, deltas, rows, n)
+    x = carray(pointer(values), (tokens, n), np.int8)
+    x_scales = f32(scales, tokens, n // 32)
+    matmul.q80_q80(packed, halves, x, x_scales, f32(out, tokens, rows), first, last)
 
 
-@njit
-def product(
-    code: int, weights: int, deltas: int, inputs: Any, out: Any, n: int, first: int, last: int
-) -> None:
-    """Rows [first, last) of out (tokens, rows) = x W^T.
-
-    Args:
-        code: which kinds of weights and input.
-        weights: address of the packed matrix.
-        deltas: address of its scales, if it has any.
-        inputs: addresses of x (tokens, n): values, scales, sums, floats.
-        out: float32 (tokens, rows).
-        n: columns of the matrix.
-        first: first row.
-        last: one past the last row.
-    """
-    if code == Q40_Q80:
-        _product_q40_q80(weights, deltas, inputs, out, n, first, last)
-    else:
-        _product_other(code, weights, deltas, inputs, out, n, first, last)
+@_product
+def q40_f32(
+    weights: int, deltas: int, values: int, scales: int, sums: int, floats: int,
+    out: int, tokens: int, rows: int, n: int, first: int, last: int,
+) -> None:  # fmt: skip
+    """Q40 x f32."""
+    packed, halves = _q40(weights, deltas, rows, n)
+    matmul.q40_f32(packed, halves, f32(floats, tokens, n), f32(out, tokens, rows), first, last)
 
 
-@njit
-def multiply(op: Any, tokens: int, first: int, last: int) -> None:
-    """weights, deltas, rows, out; then activations. Items are rows."""
-    at = FIRST + 4
-    inputs = (op[at + 2], op[at + 3], op[at + 4], op[at + 5])
-    out = f32(op[FIRST + 3], tokens, op[FIRST + 2])
-    product(op[CODE], op[FIRST], op[FIRST + 1], inputs, out, op[at], first, last)
+@_product
+def q80_f32(
+    weights: int, deltas: int, values: int, scales: int, sums: int, floats: int,
+    out: int, tokens: int, rows: int, n: int, first: int, last: int,
+) -> None:  # fmt: skip
+    """Q80 x f32."""
+    packed, halves = _q80(weights, deltas, rows, n)
+    matmul.q80_f32(packed, halves, f32(floats, tokens, n), f32(out, tokens, rows), first, last)
+
+
+@_product
+def f16_f32(
+    weights: int, deltas: int, values: int, scales: int, sums: int, floats: int,
+    out: int, tokens: int, rows: int, n: int, first: int, last: int,
+) -> None:  # fmt: skip
+    """F16 x f32."""
+    halves, x = _u16(weights, (rows, n)), f32(floats, tokens, n)
+    matmul.f16_f32(halves, x, f32(out, tokens, rows), first, last)
+
+
+@_product
+def f32_f32(
+    weights: int, deltas: int, values: int, scales: int, sums: int, floats: int,
+    out: int, tokens: int, rows: int, n: int, first: int, last: int,
+) -> None:  # fmt: skip
+    """F32 x f32."""
+    whole, x = f32(weights, rows, n), f32(floats, tokens, n)
+    matmul.f32_f32(whole, x, f32(out, tokens, rows), first, last)
+
+
+@operation
+def multiply(op_at: int, rows: int, pos: int, row: int, first: int, last: int) -> None:
+    """The product, weights, deltas, n_rows, out; then activations. Items are rows of the matrix."""
+    op = fields(op_at)
+    at = FIRST + 5
+    x = (op[at + 2], op[at + 3], op[at + 4], op[at + 5])
+    sizes = (rows, op[FIRST + 3], op[at], first, last)
+    call_product(op[FIRST], (op[FIRST + 1], op[FIRST + 2], *x, op[FIRST + 4], *sizes))

@@ -1,8 +1,9 @@
 """The table of operations that a forward pass is: what a row holds, and how its arrays are found.
 
-A row is int64 (WIDTH,): what to do, how it is cut into chunks that any thread may take, and the
-addresses and sizes of its arrays. All arrays are contiguous. What the fields from FIRST on mean is
-written at the function that takes the row apart; `engine.program` writes them.
+A row is int64 (WIDTH,): the address of the function that does it (`kernels.operation`), how it is
+cut into chunks that any thread may take, and the addresses and sizes of its arrays. All arrays are
+contiguous. What the fields from FIRST on mean is written at the function; `engine.program` writes
+them.
 """
 
 from __future__ import annotations
@@ -16,22 +17,22 @@ from engine.kernels import casts
 from engine.kernels.atomics import pointer
 
 WIDTH = 24
-CODE, ITEMS, ITEMS_A_ROW, GRAIN = 0, 1, 2, 3
+FUNCTION, ITEMS, ITEMS_A_ROW, GRAIN = 0, 1, 2, 3
 TIMES = 4  # rows of the arrays that a token has: more than one behind a mixture's router
 FIRST = 5
 
-NORM_LOAD, LOAD, NORM = 0, 1, 2
-MATMUL = 3  # and following: one for each kind of weights and input
-Q40_Q80, Q80_Q80, Q40_F32, Q80_F32, F16_F32, F32_F32 = range(MATMUL, MATMUL + 6)
-ROPE_STORE_F32, ROPE_STORE_F16, ATTEND_F32, ATTEND_F16 = range(9, 13)
-ACTIVATE, ACTIVATE_LOAD, ADD_CAST, HEAD_NORMS = range(13, 17)
-PACK, ADD_PARTS, PLACE_PARTS = range(17, 20)  # to and from what is on the wire
-ROUTE, TAKE, EXPERTS, COMBINE = range(20, 24)  # a mixture of experts
-EXCHANGE, PAUSE = 24, 25  # done by the leading thread, between stretches of the others
+# In place of a function's address: what the leading thread does itself, between two stretches.
+EXCHANGE, PAUSE = 0, 1
 
 IS_Q80, NEEDS_SUMS, NEEDS_FLOATS = 1, 2, 4  # flags of activations
 PIECE = 512  # columns of one item of an operation that goes through vectors
 MAX_CHUNKS = 0xFFFF  # of one operation
+
+
+@njit(inline="always")
+def fields(address: Any) -> Any:
+    """A row of the table."""
+    return carray(pointer(address), (WIDTH,), np.int64)
 
 
 @njit(inline="always")

@@ -27,8 +27,20 @@ from engine.kernels.atomics import (
 )
 from engine.kernels.clock import now_ns
 from engine.kernels.exchange import exchange
-from engine.kernels.ops import run_chunk
-from engine.kernels.table import CODE, EXCHANGE, FIRST, MAX_CHUNKS, WIDTH, chunks
+from engine.kernels.operation import call_operation
+from engine.kernels.table import (
+    EXCHANGE,
+    FIRST,
+    FUNCTION,
+    GRAIN,
+    ITEMS,
+    ITEMS_A_ROW,
+    MAX_CHUNKS,
+    PAUSE,
+    TIMES,
+    WIDTH,
+    chunks,
+)
 from engine.link_table import AGAIN, DONE, LINK_WIDTH, MESH_WORDS, ROUTE_WIDTH
 
 # Fields of the control array, int64 (CONTROL_WORDS,), aligned to 64 bytes; hot ones have a line
@@ -69,6 +81,13 @@ def _has_work(control: Any, word: int) -> Any:
 
 
 @njit(nogil=True)
+def _run_chunk(op: Any, chunk: int, tokens: int, pos: int, row: int) -> None:
+    rows, first = op[TIMES] * tokens, chunk * op[GRAIN]
+    last = min(first + op[GRAIN], op[ITEMS] + op[ITEMS_A_ROW] * rows)
+    call_operation(op[FUNCTION], (op.ctypes.data, rows, pos, row, first, last))
+
+
+@njit(nogil=True)
 def _take_chunk(control: Any) -> bool:
     """Take and run one chunk; False if there was none to take."""
     word = load(control, WORD)
@@ -82,7 +101,7 @@ def _take_chunk(control: Any) -> bool:
         return False
     if not compare_and_swap(control, WORD, word, word + (1 << _CHUNK)):
         return True
-    run_chunk(table[op], chunk, tokens, control[POS], control[ROW])
+    _run_chunk(table[op], chunk, tokens, control[POS], control[ROW])
     if add(control, ENDED, 1) + 1 == n:
         store(control, ENDED, 0)
         _advance(control, table, word)
@@ -130,12 +149,12 @@ def _lead(control: Any, first: int, last: int, tokens: int, pos: int, row: int) 
     entered_ns = now_ns(clock)
     while first < last:
         stop = first
-        while stop < last and table[stop, CODE] < EXCHANGE:
+        while stop < last and table[stop, FUNCTION] > PAUSE:
             stop += 1
         _share_out(control, first, stop)
         first = stop
         if first < last:
-            if table[first, CODE] == EXCHANGE:
+            if table[first, FUNCTION] == EXCHANGE:
                 status = _exchange(table[first], tokens)
                 if status != DONE:
                     return first, status
@@ -164,31 +183,20 @@ def _help_out(control: Any) -> None:
             add(control, SLEEPERS, -1)
 
 
-def make_work(variant: str, sources: str) -> Any:
-    """The loop of all threads of a team, compiled for one variant of the Q40 kernel.
+@njit(nogil=True, cache=True)
+def work(control: Any, leads: bool, first: int, last: int, tokens: int, pos: int, row: int) -> Any:
+    """Lead operations [first, last), or help until the team is dismissed.
 
-    numba's cache keys a function by its closure, not by what it calls: hence these two names.
+    Returns:
+        Where it stopped and why, as plain numbers: making anything else of Python's may run a
+        signal's handler, and an error raised there would be lost.
     """
-
-    @njit(nogil=True, cache=True)
-    def work(
-        control: Any, leads: bool, first: int, last: int, tokens: int, pos: int, row: int
-    ) -> Any:
-        """Lead operations [first, last), or help until the team is dismissed.
-
-        Returns:
-            Where it stopped and why, as plain numbers: making anything else of Python's may run a
-            signal's handler, and an error raised there would be lost.
-        """
-        assert len(variant) + len(sources) > 0
-        stopped, status = last, DONE
-        if leads:
-            stopped, status = _lead(control, first, last, tokens, pos, row)
-        else:
-            _help_out(control)
-        return stopped, status
-
-    return work
+    stopped, status = last, DONE
+    if leads:
+        stopped, status = _lead(control, first, last, tokens, pos, row)
+    else:
+        _help_out(control)
+    return stopped, status
 
 
 @njit(nogil=True, cache=True)
