@@ -197,15 +197,17 @@ def _make_parallel(variant: str, sources: str) -> Any:
     """The names are there for the key of numba's cache, as for `engine.kernels.team.make_work`."""
     from numba import njit, prange
 
-    from engine.kernels.ops import run_chunk
-    from engine.kernels.table import chunks
+    from engine.kernels.products import multiply
+    from engine.kernels.table import GRAIN, ITEMS, chunks
 
     @njit(parallel=True, nogil=True, cache=True)
     def run(table: Any) -> tuple[str, str]:
         """Each operation is a parallel region, whose end all threads must reach."""
         for op in range(table.shape[0]):
+            grain, items = table[op, GRAIN], table[op, ITEMS]
             for chunk in prange(chunks(table[op], 1)):
-                run_chunk(table[op], chunk, 1, 0, 0)
+                first = chunk * grain
+                multiply(table[op], 1, first, min(first + grain, items))
         return variant, sources
 
     return run
