@@ -8,17 +8,20 @@ line, text lines come out, and everything the process says is kept in log files.
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import queue
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Literal, Protocol
 
 from pytest_dllama.record import HostRecord, PairRecord
+from pytest_dllama.remote.agent.facts import last_level_cache_bytes
 from pytest_dllama.remote.agent.memory import FamilyMemory
 
 PROGRAM = "dllama-py"
@@ -68,6 +71,18 @@ class HostProcess(Protocol):
 
     def memory_peaks(self) -> Mapping[str, int | None]:
         """`rss_bytes` and `pss_bytes`; None for what is not known."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySite:
+    """A machine whose memory can be measured, with the ranks that it runs."""
+
+    hosts: tuple[str, ...]
+    ranks: tuple[int, ...]
+    threads: int  # of each rank, the most
+    cores: int
+    cache_bytes: int | None
+    probe: Callable[[Sequence[int]], dict[int, float]]  # threads -> bytes/s; raises HostError
 
 
 class Host(Protocol):
@@ -144,6 +159,9 @@ class Hosts(Protocol):
         Raises:
             HostError: one of the first `needed` is not ready; each host's result.
         """
+
+    def memory_sites(self, nodes: int, nthreads: int) -> Sequence[MemorySite]:
+        """The machines of `nodes` nodes of `nthreads` threads, unless a host has its own number."""
 
     def cool_down(self, limit_c: float, progress: Stages) -> None:
         """Wait until all are as cool as that, or do not get any cooler."""
@@ -229,12 +247,46 @@ class LocalHosts:
         """One host for each rank."""
         return [LocalHost()] * nodes
 
+    def memory_sites(self, nodes: int, nthreads: int) -> Sequence[MemorySite]:
+        """This one."""
+        return [local_memory(tuple(range(nodes)), nthreads)]
+
     def cool_down(self, limit_c: float, progress: Stages) -> None:
         """Nothing: the option is for hosts of a file."""
 
     def close(self) -> list[str]:
         """Nothing is left open."""
         return []
+
+
+def local_memory(ranks: tuple[int, ...], threads: int) -> MemorySite:
+    """This machine's memory."""
+    cores, cache_bytes = len(os.sched_getaffinity(0)), last_level_cache_bytes()
+
+    def probe(thread_counts: Sequence[int]) -> dict[int, float]:
+        command = _resolve([PROGRAM])[:-1]
+        command += memory_probe(cache_bytes, thread_counts)
+        done = subprocess.run(command, capture_output=True, text=True)
+        return probed(done.returncode, done.stdout, done.stderr)
+
+    return MemorySite(("this machine",), ranks, threads, cores, cache_bytes, probe)
+
+
+def memory_probe(cache_bytes: int | None, thread_counts: Sequence[int]) -> list[str]:
+    """The module that measures memory, with its arguments."""
+    return ["engine.roofline", str(cache_bytes or 0), *map(str, thread_counts)]
+
+
+def probed(code: int, out: str, err: str) -> dict[int, float]:
+    """What the module printed.
+
+    Raises:
+        HostError: it failed.
+    """
+    if code != 0:
+        last_words = err.strip().splitlines()[-1:] or [f"exit code {code}"]
+        raise HostError(f"its memory cannot be measured: {last_words[0]}")
+    return {int(threads): float(rate) for threads, rate in json.loads(out).items()}
 
 
 def _resolve(command: Sequence[str]) -> list[str]:

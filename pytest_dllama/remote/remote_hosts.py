@@ -8,7 +8,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_dllama.backends import embedded
-from pytest_dllama.hosts import Host, HostError, LocalHost, Stages
+from pytest_dllama.hosts import (
+    Host,
+    HostError,
+    LocalHost,
+    MemorySite,
+    Stages,
+    local_memory,
+)
 from pytest_dllama.record import HostRecord, PairRecord
 from pytest_dllama.remote.host_records import host_record, versions_of, watched
 from pytest_dllama.remote.inventory import Inventory
@@ -195,6 +202,21 @@ class RemoteHosts:
         progress.stage(f"{model.name} to {host.name}")
         host.report_upload = progress.bar
         host.place(model)
+
+    def memory_sites(self, nodes: int, nthreads: int) -> Sequence[MemorySite]:
+        """Each machine once, with all its ranks; this one if the root runs here."""
+        ranks = {host.name: rank for rank, host in self._by_rank()}
+        hosts = {host.name: host for host in self.hosts}
+        sites = [] if self._inventory.has_root else [local_memory((0,), nthreads)]
+        for names in self._machines():
+            facts = self.seen[names[0]].facts
+            threads = max(hosts[name].nthreads or nthreads for name in names)
+            probe = hosts[names[0]].measure_memory
+            cores, cache_bytes = facts["cores"], facts["cache_bytes"]
+            on_it = tuple(ranks[name] for name in names if ranks[name] < nodes)
+            if on_it:
+                sites.append(MemorySite(names, on_it, threads, cores, cache_bytes, probe))
+        return sites
 
     def cool_down(self, limit_c: float, progress: Stages) -> None:
         """Wait until all are as cool as that; a host that stays warmer is told and measured."""

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pytest_dllama.hosts import PROGRAM, HostError
+from pytest_dllama.hosts import PROGRAM, HostError, memory_probe, probed
 from pytest_dllama.remote.agent_archive import agent_archive
 from pytest_dllama.remote.channel import ConnectionLost, Finished
 from pytest_dllama.remote.connection import SshConnection
@@ -231,6 +231,18 @@ class SshHost:
         except HostError:
             return False
         return done.code == 0
+
+    def measure_memory(self, thread_counts: Sequence[int]) -> dict[int, float]:
+        """Bytes a second that so many threads can read, by the engine there.
+
+        Raises:
+            HostError: there is no engine, or it fails.
+        """
+        cache_bytes = self.ask("facts", folder=self.folder)["cache_bytes"]
+        command = ["env", *(f"{key}={value}" for key, value in self.environment.items())]
+        command += [self.engine_python, "-P", "-m", *memory_probe(cache_bytes, thread_counts)]
+        done = self.connection.run(command)
+        return probed(done.code, done.out.decode("utf-8", "replace"), done.err)
 
     def leftovers(self) -> list[dict[str, Any]]:
         """Processes of ours that are still there, of whichever session."""

@@ -32,7 +32,7 @@ def facts(request: dict[str, Any]) -> dict[str, Any]:
         "python": platform.python_version(),
         "cores": len(os.sched_getaffinity(0)),
         "cpu_model": _cpu_model(),
-        "cache_bytes": _cache_bytes(),
+        "cache_bytes": last_level_cache_bytes(),
         "memory_bytes": memory.get("MemTotal"),
         "available_bytes": memory.get("MemAvailable"),
         "swap_bytes": memory.get("SwapTotal"),
@@ -91,7 +91,7 @@ def _cpu_model() -> str | None:
     return found.group(1).strip() if found else None
 
 
-def _cache_bytes() -> int | None:
+def last_level_cache_bytes() -> int | None:
     """The last-level cache, all its instances together; None where the kernel does not tell."""
     sizes: dict[tuple[int, str], int] = {}
     for index in CPUS.glob("cpu[0-9]*/cache/index[0-9]*"):
