@@ -207,6 +207,6 @@ def test_a_host_without_our_engine_has_no_roofline(make_sshd, inventory_of, tmp_
     hosts.choose(1, [])
     assert hosts.look() == {}
     (site,) = hosts.memory_sites(1, 1)
-    with pytest.raises(HostError, match="its memory cannot be measured: .*No module named"):
+    with pytest.raises(HostError, match=r"its memory cannot be measured: .*No module named"):
         site.probe([1])
     assert hosts.close() == []
