@@ -31,7 +31,6 @@ from pytest_dllama.remote.provision import (
 )
 from pytest_dllama.remote.ssh_host import SshHost
 
-COOLING_S = 900.0
 COOLING_GLANCE_S = 5.0
 
 if TYPE_CHECKING:
@@ -220,9 +219,8 @@ class RemoteHosts:
 
     def cool_down(self, limit_c: float, progress: Stages) -> None:
         """Wait until all are as cool as that; a host that stays warmer is told and measured."""
-        until_s = time.monotonic() + COOLING_S
-        who = ""
-        while time.monotonic() < until_s:
+        until_s = time.monotonic() + self._inventory.cooling_s
+        while True:
             found, _ = on_each(self.hosts, lambda host: host.ask("sample"))
             warm = {
                 name: sample["temperature_c"]
@@ -232,9 +230,13 @@ class RemoteHosts:
             if not warm:
                 return
             who = ", ".join(f"{name} {degrees:.0f} °C" for name, degrees in warm.items())
+            left_s = until_s - time.monotonic()
+            if left_s <= 0:
+                break
             progress.detail(f"cooling down to {limit_c:g} °C: {who}")
-            time.sleep(COOLING_GLANCE_S)
-        remark = f"still warmer than {limit_c:g} °C after {COOLING_S:g} s of --cooldown: {who}"
+            time.sleep(min(COOLING_GLANCE_S, left_s))
+        waited = f"after {self._inventory.cooling_s:g} s of --cooldown"
+        remark = f"measured warmer than {limit_c:g} °C {waited}: {who}"
         self._remarks.append(remark)
         progress.settle(f"warning: {remark}")
 

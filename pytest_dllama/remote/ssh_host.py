@@ -198,6 +198,7 @@ class SshHost:
         except HostError as error:
             raise HostError(f"{command[0]} cannot be started: {error}") from error
         process = SshProcess(self, name, folder, int(answer["pid"]), logs)
+        process.launcher = str(answer["launcher"])
         if keep:
             process.keep(self.keep_s, taken=answer["taken"], samples_bytes=answer["samples_bytes"])
         process.attach()

@@ -40,6 +40,7 @@ class SshProcess:
         self._offsets = [0, 0, 0]  # of output, errors and samples
         self._lease_s = host.lease_s
         self.kept = self.taken = False
+        self.launcher = ""  # what detached it on its host
         self.samples: list[dict[str, Any]] = []
         self._peaks: dict[str, int | None] = {}
         self._peaks_came = threading.Event()
