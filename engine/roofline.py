@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -111,14 +112,21 @@ def bytes_a_token(weights: RankWeights, kv_bytes: int = 0) -> int:
     return total
 
 
-def measure(cache_bytes: int, thread_counts: Sequence[int]) -> dict[int, float]:
-    """Bytes a second for each number of threads, in well under a second.
+def measure(cache_bytes: int, thread_counts: Sequence[int]) -> dict[str, Any]:
+    """Bytes a second for each number of threads, in well under a second on a quiet machine.
 
-    The buffer is beyond a cache of `cache_bytes`, and small enough for a small board.
+    The buffer is beyond a cache of `cache_bytes`, and small enough for a small board. `cpu_share`
+    is the part of the time in which the threads ran: below one, other programs took their cores.
     """
     size = min(max(4 * cache_bytes, SMALLEST_BYTES), LARGEST_BYTES, procmem.available_bytes() // 4)
     probe = MemoryProbe(size // 4096 * 4096)
-    return {n_threads: probe.bandwidth(n_threads) for n_threads in thread_counts}
+    rates, shares = {}, []
+    for n_threads in thread_counts:
+        wall_s, cpu_s = time.perf_counter(), time.process_time()
+        rates[n_threads] = probe.bandwidth(n_threads)
+        wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
+        shares.append(cpu_s / (wall_s * n_threads))
+    return {"bytes_per_s": rates, "cpu_share": min(shares, default=1.0)}
 
 
 if __name__ == "__main__":

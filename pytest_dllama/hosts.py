@@ -26,6 +26,7 @@ from pytest_dllama.remote.agent.memory import FamilyMemory
 
 PROGRAM = "dllama-py"
 STOP_GRACE_S = 5.0
+PROBE_TIMEOUT_S = 60.0  # of a probe that takes a second on a quiet machine
 _TAIL_BYTES = 4000
 
 
@@ -74,6 +75,14 @@ class HostProcess(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class MemoryRates:
+    """What a machine's memory delivered."""
+
+    bytes_per_s: Mapping[int, float]  # by number of reading threads
+    cpu_share: float  # of the time that its threads ran; below 1 others took their cores
+
+
+@dataclass(frozen=True, slots=True)
 class MemorySite:
     """A machine whose memory can be measured, with the ranks that it runs."""
 
@@ -82,7 +91,7 @@ class MemorySite:
     threads: int  # of each rank, the most
     cores: int
     cache_bytes: int | None
-    probe: Callable[[Sequence[int]], dict[int, float]]  # threads -> bytes/s; raises HostError
+    probe: Callable[[Sequence[int]], MemoryRates]  # of so many threads; raises HostError
 
 
 class Host(Protocol):
@@ -263,10 +272,13 @@ def local_memory(ranks: tuple[int, ...], threads: int) -> MemorySite:
     """This machine's memory."""
     cores, cache_bytes = len(os.sched_getaffinity(0)), last_level_cache_bytes()
 
-    def probe(thread_counts: Sequence[int]) -> dict[int, float]:
+    def probe(thread_counts: Sequence[int]) -> MemoryRates:
         command = _resolve([PROGRAM])[:-1]
         command += memory_probe(cache_bytes, thread_counts)
-        done = subprocess.run(command, capture_output=True, text=True)
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            raise HostError(f"its memory was not measured within {PROBE_TIMEOUT_S:g} s") from None
         return probed(done.returncode, done.stdout, done.stderr)
 
     return MemorySite(("this machine",), ranks, threads, cores, cache_bytes, probe)
@@ -277,7 +289,7 @@ def memory_probe(cache_bytes: int | None, thread_counts: Sequence[int]) -> list[
     return ["engine.roofline", str(cache_bytes or 0), *map(str, thread_counts)]
 
 
-def probed(code: int, out: str, err: str) -> dict[int, float]:
+def probed(code: int, out: str, err: str) -> MemoryRates:
     """What the module printed.
 
     Raises:
@@ -286,7 +298,9 @@ def probed(code: int, out: str, err: str) -> dict[int, float]:
     if code != 0:
         last_words = err.strip().splitlines()[-1:] or [f"exit code {code}"]
         raise HostError(f"its memory cannot be measured: {last_words[0]}")
-    return {int(threads): float(rate) for threads, rate in json.loads(out).items()}
+    found = json.loads(out)
+    rates = {int(threads): float(rate) for threads, rate in found["bytes_per_s"].items()}
+    return MemoryRates(rates, float(found["cpu_share"]))
 
 
 def _resolve(command: Sequence[str]) -> list[str]:

@@ -53,6 +53,7 @@ class MemoryRoof:
         self._progress.stage(f"measuring the memory of {', '.join(site.hosts)}")
         threads = sorted({min(site.threads, site.cores), site.cores})
         try:
-            return merged(so_far, site.probe(threads))
+            found = site.probe(threads)
+            return merged(so_far, found.bytes_per_s, found.cpu_share)
         except HostError as error:
             return so_far.model_copy(update={"why_not": str(error)})

@@ -327,6 +327,7 @@ class MemoryRecord(_Record):
     cores: int
     cache_bytes: int | None  # last level, all instances
     bytes_per_s: dict[int, float] = Field(default_factory=dict)  # by number of reading threads
+    is_disturbed: bool = False  # other programs ran meanwhile: it may deliver more than measured
     why_not: str | None = None
 
 

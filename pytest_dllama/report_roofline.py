@@ -62,7 +62,7 @@ def _is_known(memory: MemoryRecord) -> bool:
 
 def _measured(memory: MemoryRecord) -> MemoryMeasured:
     rates = tuple((n, rate / GIGA) for n, rate in sorted(memory.bytes_per_s.items()))
-    return MemoryMeasured(memory.hosts, rates, memory.cache_bytes)
+    return MemoryMeasured(memory.hosts, rates, memory.cache_bytes, memory.is_disturbed)
 
 
 def summary_lines(cells: Sequence[CellRecord]) -> list[str]:

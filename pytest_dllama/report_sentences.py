@@ -281,6 +281,7 @@ class MemoryMeasured(Sentence):
     hosts: tuple[str, ...]
     rates: tuple[tuple[int, float], ...]  # (threads, GB/s)
     cache_bytes: int | None
+    disturbed: bool
 
 
 @dataclass(frozen=True, slots=True)

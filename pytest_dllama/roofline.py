@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from pytest_dllama.record import Estimate, MemoryRecord, RooflineRecord, Sample
 
+QUIET_CPU_SHARE = 0.9  # of a probe whose cores nobody else wanted
 MARGIN = 1.25  # of the measured bandwidth: probes scatter, other programs disturb them
 
 
@@ -58,6 +59,8 @@ def roofline(read_bytes: Sequence[int], machines: Sequence[Machine]) -> Roofline
         return RooflineRecord(read_bytes=read, why_not="unmeasured", detail=detail)
     times = [machine.times_ms(read) for machine in streaming]
     limit_ms, floor_ms = (max(column) for column in zip(*times, strict=True))
+    if any(machine.memory.is_disturbed for machine in streaming):
+        return RooflineRecord(read_bytes=read, limit_ms=limit_ms)  # too uncertain to judge by
     return RooflineRecord(read_bytes=read, limit_ms=limit_ms, floor_ms=floor_ms)
 
 
@@ -98,7 +101,11 @@ def _too_fast(
             yield number, sample.tpot_ms, record.floor_ms, sum(record.read_bytes)
 
 
-def merged(first: MemoryRecord, again: Mapping[int, float]) -> MemoryRecord:
+def merged(first: MemoryRecord, again: Mapping[int, float], cpu_share: float) -> MemoryRecord:
     """Measured twice, the faster counts: whatever else ran can only have slowed a probe."""
     best = {n: max(rate, first.bytes_per_s.get(n, 0.0)) for n, rate in again.items()}
-    return first.model_copy(update={"bytes_per_s": best, "why_not": None})
+    was_quiet = bool(first.bytes_per_s) and not first.is_disturbed
+    disturbed = cpu_share < QUIET_CPU_SHARE and not was_quiet
+    return first.model_copy(
+        update={"bytes_per_s": best, "is_disturbed": disturbed, "why_not": None}
+    )

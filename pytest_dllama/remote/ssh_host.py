@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pytest_dllama.hosts import PROGRAM, HostError, memory_probe, probed
+from pytest_dllama.hosts import PROGRAM, HostError, MemoryRates, memory_probe, probed
 from pytest_dllama.remote.agent_archive import agent_archive
 from pytest_dllama.remote.channel import ConnectionLost, Finished
 from pytest_dllama.remote.connection import SshConnection
@@ -233,7 +233,7 @@ class SshHost:
             return False
         return done.code == 0
 
-    def measure_memory(self, thread_counts: Sequence[int]) -> dict[int, float]:
+    def measure_memory(self, thread_counts: Sequence[int]) -> MemoryRates:
         """Bytes a second that so many threads can read, by the engine there.
 
         Raises:

@@ -194,7 +194,7 @@ def test_the_memory_of_a_board_is_measured_by_its_engine(boards) -> None:
     assert hosts.provision(hosts.hosts, lambda host, step, state: None) == {}
     (site,) = hosts.memory_sites(3, 1)
     assert (site.hosts, site.ranks) == (("pi1", "pi2", "pi3"), (0, 1, 2))
-    rates = site.probe([1, site.cores])
+    rates = site.probe([1, site.cores]).bytes_per_s
     assert sorted(rates) == sorted({1, site.cores})
     assert all(1e8 < rate < 1e12 for rate in rates.values())
     assert hosts.close() == []
