@@ -8,25 +8,24 @@ line, text lines come out, and everything the process says is kept in log files.
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import queue
 import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Literal, Protocol
+from typing import IO, TYPE_CHECKING, Literal, Protocol
 
 from pytest_dllama.record import HostRecord, PairRecord
-from pytest_dllama.remote.agent.facts import last_level_cache_bytes
 from pytest_dllama.remote.agent.memory import FamilyMemory
+
+if TYPE_CHECKING:
+    from pytest_dllama.memory_sites import MemorySite
 
 PROGRAM = "dllama-py"
 STOP_GRACE_S = 5.0
-PROBE_TIMEOUT_S = 60.0  # of a probe that takes a second on a quiet machine
 _TAIL_BYTES = 4000
 
 
@@ -72,26 +71,6 @@ class HostProcess(Protocol):
 
     def memory_peaks(self) -> Mapping[str, int | None]:
         """`rss_bytes` and `pss_bytes`; None for what is not known."""
-
-
-@dataclass(frozen=True, slots=True)
-class MemoryRates:
-    """What a machine's memory delivered."""
-
-    bytes_per_s: Mapping[int, float]  # by number of reading threads
-    cpu_share: float  # of the time that its threads ran; below 1 others took their cores
-
-
-@dataclass(frozen=True, slots=True)
-class MemorySite:
-    """A machine whose memory can be measured, with the ranks that it runs."""
-
-    hosts: tuple[str, ...]
-    ranks: tuple[int, ...]
-    threads: int  # of each rank, the most
-    cores: int
-    cache_bytes: int | None
-    probe: Callable[[Sequence[int]], MemoryRates]  # of so many threads; raises HostError
 
 
 class Host(Protocol):
@@ -212,7 +191,7 @@ class LocalHost:
         with stderr_file.open("wb") as stderr:
             try:
                 popen = subprocess.Popen(
-                    _resolve(command),
+                    own_command(command),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=stderr,
@@ -258,6 +237,8 @@ class LocalHosts:
 
     def memory_sites(self, nodes: int, nthreads: int) -> Sequence[MemorySite]:
         """This one."""
+        from pytest_dllama.memory_sites import local_memory
+
         return [local_memory(tuple(range(nodes)), nthreads)]
 
     def cool_down(self, limit_c: float, progress: Stages) -> None:
@@ -268,42 +249,7 @@ class LocalHosts:
         return []
 
 
-def local_memory(ranks: tuple[int, ...], threads: int) -> MemorySite:
-    """This machine's memory."""
-    cores, cache_bytes = len(os.sched_getaffinity(0)), last_level_cache_bytes()
-
-    def probe(thread_counts: Sequence[int]) -> MemoryRates:
-        command = _resolve([PROGRAM])[:-1]
-        command += memory_probe(cache_bytes, thread_counts)
-        try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S)
-        except subprocess.TimeoutExpired:
-            raise HostError(f"its memory was not measured within {PROBE_TIMEOUT_S:g} s") from None
-        return probed(done.returncode, done.stdout, done.stderr)
-
-    return MemorySite(("this machine",), ranks, threads, cores, cache_bytes, probe)
-
-
-def memory_probe(cache_bytes: int | None, thread_counts: Sequence[int]) -> list[str]:
-    """The module that measures memory, with its arguments."""
-    return ["engine.roofline", str(cache_bytes or 0), *map(str, thread_counts)]
-
-
-def probed(code: int, out: str, err: str) -> MemoryRates:
-    """What the module printed.
-
-    Raises:
-        HostError: it failed.
-    """
-    if code != 0:
-        last_words = err.strip().splitlines()[-1:] or [f"exit code {code}"]
-        raise HostError(f"its memory cannot be measured: {last_words[0]}")
-    found = json.loads(out)
-    rates = {int(threads): float(rate) for threads, rate in found["bytes_per_s"].items()}
-    return MemoryRates(rates, float(found["cpu_share"]))
-
-
-def _resolve(command: Sequence[str]) -> list[str]:
+def own_command(command: Sequence[str]) -> list[str]:
     """Our own engine runs in this interpreter, whatever PATH and the working folder hold."""
     if command[0] == PROGRAM:
         return [sys.executable, "-P", "-m", "engine.cli", *command[1:]]

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_dllama.hosts import HostError, Hosts, MemorySite, Stages
+from pytest_dllama.hosts import HostError, Hosts, Stages
+from pytest_dllama.memory_sites import MemorySite
 from pytest_dllama.record import MemoryRecord, RooflineRecord, Sample
 from pytest_dllama.roofline import Machine, is_too_fast, merged, roofline
 

@@ -12,10 +12,9 @@ from pytest_dllama.hosts import (
     Host,
     HostError,
     LocalHost,
-    MemorySite,
     Stages,
-    local_memory,
 )
+from pytest_dllama.memory_sites import MemorySite, local_memory
 from pytest_dllama.record import HostRecord, PairRecord
 from pytest_dllama.remote.host_records import host_record, versions_of, watched
 from pytest_dllama.remote.inventory import Inventory

@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pytest_dllama.hosts import PROGRAM, HostError, MemoryRates, memory_probe, probed
+from pytest_dllama.hosts import PROGRAM, HostError
+from pytest_dllama.memory_sites import MemoryRates, memory_probe, probed
 from pytest_dllama.remote.agent_archive import agent_archive
 from pytest_dllama.remote.channel import ConnectionLost, Finished
 from pytest_dllama.remote.connection import SshConnection

@@ -9,8 +9,9 @@ import pytest
 
 from pytest_dllama.backends import embedded
 from pytest_dllama.backends.dllama import DllamaBackend
-from pytest_dllama.hosts import HostError, LocalHosts, MemoryRates, MemorySite
+from pytest_dllama.hosts import HostError, LocalHosts
 from pytest_dllama.memory_roof import MemoryRoof
+from pytest_dllama.memory_sites import MemoryRates, MemorySite
 from pytest_dllama.progress import Silent
 from pytest_dllama.record import Estimate, MemoryRecord, Sample
 from pytest_dllama.roofline import Machine, roofline, roofline_faults, share
