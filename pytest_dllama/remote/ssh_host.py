@@ -294,6 +294,8 @@ class SshHost:
         except HostError as error:
             return f"{error}; what runs there ends by itself within {self.lease_s:g} s"
         finally:
+            for process in self.processes:
+                process.abandon()
             self.connection.close()
         return None
 

@@ -201,6 +201,12 @@ class SshProcess:
         self._stopping = True
         self._detach(STOP_GRACE_S)
 
+    def abandon(self) -> None:
+        """Nobody asks for it any more: a follower that ends now is not followed by another."""
+        if not self._ended.is_set():
+            self._stopping = True
+            self._detach(1.0)
+
     def _detach(self, grace_s: float) -> None:
         self._ended.set()
         if self._channel is not None:
