@@ -29,12 +29,16 @@ lint: $(VENV)/.installed-dev  ## ruff: rules and format
 types: $(VENV)/.installed-dev  ## mypy --strict
 	$(BIN)/mypy
 
-test-deps:  ## What the tests of hosts need of Debian: an SSH server and ip (root or sudo)
-	@PATH="$$PATH:/usr/sbin:/sbin"; \
-	if command -v sshd >/dev/null && command -v ssh-keygen >/dev/null && command -v ip >/dev/null; then :; else \
-	  if [ "$$(id -u)" = 0 ]; then as_root=; else as_root="sudo -n"; fi; \
-	  $$as_root apt-get update -qq && DEBIAN_FRONTEND=noninteractive $$as_root \
-	    apt-get install -y -qq --no-install-recommends openssh-server openssh-client iproute2; fi
+TEST_PROGRAMS = sshd ssh-keygen ssh-copy-id ip systemd-run
+TEST_PACKAGES = openssh-server openssh-client iproute2 systemd
+test-deps:  ## What the tests of hosts need of Debian: an SSH server, ip, systemd-run (root or sudo)
+	@PATH="$$PATH:/usr/sbin:/sbin"; missing=; \
+	for program in $(TEST_PROGRAMS); do command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+	[ -z "$$missing" ] && exit 0; \
+	if [ "$$(id -u)" = 0 ]; then as_root=; else as_root="sudo -n"; fi; \
+	echo "Installing $(TEST_PACKAGES), for$$missing"; \
+	$$as_root apt-get update -qq && $$as_root env DEBIAN_FRONTEND=noninteractive \
+	  apt-get install -y -qq --no-install-recommends $(TEST_PACKAGES) >/dev/null
 
 fuzz: $(VENV)/.installed-dev  ## 100 000 damaged model and tokenizer files: typed errors only
 	$(BIN)/python -W error -m tests.fuzz --mutations $(FUZZ_COUNT)

@@ -31,6 +31,23 @@ def rank_memory(
     )
 
 
+def token_read_bytes(plan: ShardPlan, rank: int, *, n_positions: float, kv_type: FloatType) -> int:
+    """Bytes that rank must read to decode one token after `n_positions` others, in closed form.
+
+    Every matrix and norm it holds, as the file has them, and its part of the cache so far. Of a
+    mixture of experts only the active ones count; the embedding's one row counts nowhere.
+    """
+    config, shard = plan.config, plan.ranks[rank]
+    active = config.n_active_experts / config.n_experts if config.is_moe else 1.0
+    weights = sum(
+        slice_nbytes(plan, spec, rank) * (active if spec.expert >= 0 else 1.0)
+        for spec in tensor_specs(config)
+        if spec.name != "embedding"
+    )
+    position = kv_cache_bytes(config.n_layers, shard.kv_heads.size, 1, config.head_dim, kv_type)
+    return round(weights + n_positions * position)
+
+
 def _activation_bytes(plan: ShardPlan, n: int) -> int:
     """One vector as `linear.Activations` keeps it."""
     quantized = plan.config.weight_type in (FloatType.Q40, FloatType.Q80)

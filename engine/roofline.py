@@ -1,23 +1,31 @@
 """What the memory of this host delivers, measured, and what a token must read of it.
 
 Decoding reads every weight once a token, so tokens a second <= bytes a second / bytes a token.
+
+`python -m engine.roofline CACHE_BYTES THREADS [THREADS ...]` prints the bytes a second for each
+number of threads, as JSON.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from engine import procmem
 from engine.kernels import streaming
 from engine.weights import RankWeights
 
 BUFFER_BYTES = 1 << 28  # far beyond what a last-level cache keeps for one core
+SMALLEST_BYTES, LARGEST_BYTES = 1 << 26, 1 << 29  # of a probe that must not take long
 PASSES = 8
 _LINE_WORDS = 8
 
@@ -102,3 +110,25 @@ def bytes_a_token(weights: RankWeights, kv_bytes: int = 0) -> int:
         share = config.n_active_experts / config.n_experts if expert >= 0 else 1.0
         total += int(linear.nbytes * share)
     return total
+
+
+def measure(cache_bytes: int, thread_counts: Sequence[int]) -> dict[str, Any]:
+    """Bytes a second for each number of threads, in well under a second on a quiet machine.
+
+    The buffer is beyond a cache of `cache_bytes`, and small enough for a small board. `cpu_share`
+    is the part of the time in which the threads ran: below one, other programs took their cores.
+    """
+    size = min(max(4 * cache_bytes, SMALLEST_BYTES), LARGEST_BYTES, procmem.available_bytes() // 4)
+    probe = MemoryProbe(size // 4096 * 4096)
+    rates, shares = {}, []
+    for n_threads in thread_counts:
+        wall_s, cpu_s = time.perf_counter(), time.process_time()
+        rates[n_threads] = probe.bandwidth(n_threads)
+        wall_s, cpu_s = time.perf_counter() - wall_s, time.process_time() - cpu_s
+        shares.append(cpu_s / (wall_s * n_threads))
+    return {"bytes_per_s": rates, "cpu_share": min(shares, default=1.0)}
+
+
+if __name__ == "__main__":
+    _cache_bytes, *_thread_counts = map(int, sys.argv[1:])
+    print(json.dumps(measure(_cache_bytes, _thread_counts)))

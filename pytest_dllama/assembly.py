@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pytest_dllama import metrics, recording, validity
+from pytest_dllama import metrics, recording, roofline, validity
 from pytest_dllama.cells import CellKey
 from pytest_dllama.cluster import Worker
 from pytest_dllama.config import LabConfig
-from pytest_dllama.record import CellRecord, Commands, OutputRecord, Request
+from pytest_dllama.record import CellRecord, Commands, OutputRecord, Request, RooflineRecord
 from pytest_dllama.runner import RequestRun
 from pytest_dllama.thresholds import Threshold
 from pytest_dllama.verdict import judge
@@ -23,12 +23,16 @@ def measured_cell(
     output: OutputRecord,
     limits: Sequence[Threshold],
     folder: Path,
+    roof: RooflineRecord | None = None,
 ) -> CellRecord:
     """The record of a cell whose repeats all ended well; `folder` is the run file's."""
     traces = [run.trace for run in runs]
     samples = tuple(recording.sample_of(trace) for trace in traces)
     median = traces[metrics.median_index([sample.rct_s for sample in samples])]
     figures = recording.cell_metrics(traces, samples)
+    if (share := roofline.share(roof, figures.get("tpot_ms"))) is not None:
+        figures["roofline_share"] = share
+    invalid = (*validity.faults(traces, output), *roofline.roofline_faults(roof, samples))
     results = tuple(limit.check(figures.get(limit.metric)) for limit in limits)
     logs = [file for run in runs for file in run.log_files]
     logs += [file for worker in workers for file in worker.process.log_files]
@@ -45,7 +49,8 @@ def measured_cell(
         network=recording.network_record(traces, median),
         output=output,
         thresholds=results,
-        verdict=judge(invalid=validity.faults(traces, output), output=output, thresholds=results),
+        roofline=roof,
+        verdict=judge(invalid=invalid, output=output, thresholds=results),
         logs=_relative(logs, folder),
     )
 

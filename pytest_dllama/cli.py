@@ -17,6 +17,7 @@ from pytest_dllama.remote.inventory import InventoryError
 from pytest_dllama.report import LANGUAGES, ReportError, write_reports
 
 _EXIT_ERROR = 2
+_EXIT_INTERRUPTED = 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -30,6 +31,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         reason = error.strerror or str(error)
         print(f"pytest-dllama: {error.filename or 'file'}: {reason}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("pytest-dllama: stopped", file=sys.stderr)
+        return _EXIT_INTERRUPTED
     return _EXIT_ERROR
 
 

@@ -16,10 +16,13 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Literal, Protocol
+from typing import IO, TYPE_CHECKING, Literal, Protocol
 
 from pytest_dllama.record import HostRecord, PairRecord
 from pytest_dllama.remote.agent.memory import FamilyMemory
+
+if TYPE_CHECKING:
+    from pytest_dllama.memory_sites import MemorySite
 
 PROGRAM = "dllama-py"
 STOP_GRACE_S = 5.0
@@ -145,6 +148,9 @@ class Hosts(Protocol):
             HostError: one of the first `needed` is not ready; each host's result.
         """
 
+    def memory_sites(self, nodes: int, nthreads: int) -> Sequence[MemorySite]:
+        """The machines of `nodes` nodes of `nthreads` threads, unless a host has its own number."""
+
     def cool_down(self, limit_c: float, progress: Stages) -> None:
         """Wait until all are as cool as that, or do not get any cooler."""
 
@@ -185,7 +191,7 @@ class LocalHost:
         with stderr_file.open("wb") as stderr:
             try:
                 popen = subprocess.Popen(
-                    _resolve(command),
+                    own_command(command),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=stderr,
@@ -229,6 +235,12 @@ class LocalHosts:
         """One host for each rank."""
         return [LocalHost()] * nodes
 
+    def memory_sites(self, nodes: int, nthreads: int) -> Sequence[MemorySite]:
+        """This one."""
+        from pytest_dllama.memory_sites import local_memory
+
+        return [local_memory(tuple(range(nodes)), nthreads)]
+
     def cool_down(self, limit_c: float, progress: Stages) -> None:
         """Nothing: the option is for hosts of a file."""
 
@@ -237,7 +249,7 @@ class LocalHosts:
         return []
 
 
-def _resolve(command: Sequence[str]) -> list[str]:
+def own_command(command: Sequence[str]) -> list[str]:
     """Our own engine runs in this interpreter, whatever PATH and the working folder hold."""
     if command[0] == PROGRAM:
         return [sys.executable, "-P", "-m", "engine.cli", *command[1:]]

@@ -13,6 +13,15 @@ from pytest_dllama.dllama_run import LoggedRun
 from pytest_dllama.record import ModelRecord, Request
 
 DEFAULT_MODEL_NAME = "model"
+HEADER_KEYS = {  # of a model's record -> as the log has them
+    "dim": "Dim",
+    "hidden_dim": "HiddenDim",
+    "n_layers": "nLayers",
+    "n_heads": "nHeads",
+    "n_kv_heads": "nKvHeads",
+    "vocab_size": "VocabSize",
+    "seq_len": "SeqLen",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,25 +103,14 @@ def models_of(sessions: Sequence[Session]) -> tuple[ModelRecord, ...]:
 
 def model_of(run: LoggedRun, name: str) -> ModelRecord | None:
     """What the header says of the model; None for a header that is not whole."""
-    keys = ("Dim", "HiddenDim", "nLayers", "nHeads", "nKvHeads", "VocabSize", "SeqLen")
-    figures = [run.header.get(key, "") for key in keys]
-    if not all(re.fullmatch(r"[0-9]{1,18}", figure) for figure in figures):
+    figures = {field: run.header.get(key, "") for field, key in HEADER_KEYS.items()}
+    if not all(re.fullmatch(r"[0-9]{1,18}", figure) for figure in figures.values()):
         return None
-    dim, hidden_dim, n_layers, n_heads, n_kv_heads, vocab_size, seq_len = map(int, figures)
-    return ModelRecord(
-        name=name,
-        model_file="-",
-        tokenizer_file="-",
-        size_bytes=None,
-        arch=run.header.get("Arch", "-").lower(),
-        dim=dim,
-        hidden_dim=hidden_dim,
-        n_layers=n_layers,
-        n_heads=n_heads,
-        n_kv_heads=n_kv_heads,
-        vocab_size=vocab_size,
-        seq_len=seq_len,
-        weight_type="-",
+    unknown = dict.fromkeys(("model_file", "tokenizer_file", "weight_type"), "-")
+    arch = run.header.get("Arch", "-").lower()
+    whole = {field: int(figure) for field, figure in figures.items()}
+    return ModelRecord.model_validate(
+        {"name": name, "arch": arch, "size_bytes": None, **unknown, **whole}
     )
 
 

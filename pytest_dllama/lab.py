@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pytest_dllama import assembly, metrics, validity
-from pytest_dllama.backends import Backend, EngineRequest
+from pytest_dllama import assembly, metrics, recording, validity
+from pytest_dllama.backends import Backend, EngineRequest, embedded
 from pytest_dllama.cell_notes import run_notes
 from pytest_dllama.cells import CellKey
 from pytest_dllama.cluster import Cluster, ClusterError
@@ -20,9 +20,17 @@ from pytest_dllama.events import Event, Step
 from pytest_dllama.events import Progress as LoadProgress
 from pytest_dllama.history import RUN_FILE, archive_previous, write_run
 from pytest_dllama.hosts import HostError, Hosts, LocalHosts
+from pytest_dllama.memory_roof import MemoryRoof
 from pytest_dllama.models import ModelUnderTest, open_model
 from pytest_dllama.progress import Progress
-from pytest_dllama.record import CellRecord, HostRecord, ModelRecord, OutputRecord, RunRecord
+from pytest_dllama.record import (
+    CellRecord,
+    HostRecord,
+    ModelRecord,
+    OutputRecord,
+    RooflineRecord,
+    RunRecord,
+)
 from pytest_dllama.runner import RequestFailed, RequestRun, run_request
 from pytest_dllama.thresholds import Thresholds
 
@@ -66,6 +74,7 @@ class Lab:
         self._backend = backend
         self._progress = progress
         self._hosts: Hosts = hosts or LocalHosts()
+        self._roof = MemoryRoof(self._hosts, config.nthreads, progress)
         self._started = datetime.now(UTC)
         self._start_s = time.monotonic()
         self._environment = probe_environment()
@@ -130,7 +139,21 @@ class Lab:
             self._output(runs[0], oracle),
             self._thresholds.of(key.model, key.nodes),
             self.config.report_folder,
+            self._roofline(model, key, runs),
         )
+
+    def _roofline(
+        self, model: ModelUnderTest, key: CellKey, runs: Sequence[RequestRun]
+    ) -> RooflineRecord | None:
+        """By the closed form of the model's file; None for an engine that splits it otherwise."""
+        if "roofline_share" in self._backend.cannot_give:
+            return None
+        samples = [recording.sample_of(run.trace) for run in runs]
+        n_positions = samples[0].n_input_tokens + samples[0].n_output_tokens / 2
+        config = embedded.file_config(model.model_file)
+        buffers, sync = self.config.buffer_float_type, self.config.sync_mode
+        read = embedded.token_bytes(config, key.nodes, buffers, sync, n_positions)
+        return self._roof.of(read, samples)
 
     def _model(self, name: str) -> ModelUnderTest:
         if name not in self._models:
@@ -248,6 +271,7 @@ class Lab:
             fingerprint=fingerprint(self._environment, self._hosts.kind, self._hosts.records()),
             hosts=self._hosts.records(),
             pairs=self._hosts.pairs,
+            memory=self._roof.records,
             definitions=metrics.DEFINITIONS,
             notes=(
                 *self._hosts.notes,

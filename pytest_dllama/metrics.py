@@ -29,6 +29,8 @@ DEFINITIONS: dict[str, str] = {
     "root_peak_rss_bytes": "peak resident memory of the root process, B",
     "worker_peak_rss_bytes": "peak resident memory of the largest worker process, B",
     "load_s": "root start of loading to every rank holding its weights, s",
+    "roofline_share": "share of the memory roofline: time to read once what a token must read, at "
+    "the measured memory bandwidth of the slowest machine / TPOT",
 }
 
 # Fewest samples a percentile needs at confidence 0.99 with no overrun allowed: the binomial rule

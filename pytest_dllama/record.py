@@ -207,6 +207,16 @@ class ThresholdResult(_Record):
     source: str  # file and table that set it
 
 
+class RooflineRecord(_Record):
+    """How fast memory alone would let the cell decode; TPOT cannot be much below `floor_ms`."""
+
+    read_bytes: tuple[int, ...]  # by rank: what it must read for one token, closed form
+    limit_ms: float | None = None  # reading all of it, on the machine that takes longest
+    floor_ms: float | None = None  # the same, less what the last-level cache could hold
+    why_not: Literal["cached", "unmeasured"] | None = None
+    detail: str | None = None
+
+
 class Verdict(_Record):
     """The cell's verdict and each reason for it."""
 
@@ -234,6 +244,7 @@ class CellRecord(_Record):
     ranks: tuple[RankRecord, ...] = ()
     network: NetworkRecord | None = None
     output: OutputRecord | None = None
+    roofline: RooflineRecord | None = None
     thresholds: tuple[ThresholdResult, ...] = ()
     verdict: Verdict | None = None
     logs: tuple[str, ...] = ()  # relative to the run file
@@ -309,6 +320,17 @@ class PairRecord(_Record):
     error: str | None = None
 
 
+class MemoryRecord(_Record):
+    """What the memory of one machine of the run delivers, as measured in the run."""
+
+    hosts: tuple[str, ...]
+    cores: int
+    cache_bytes: int | None  # last level, all instances
+    bytes_per_s: dict[int, float] = Field(default_factory=dict)  # by number of reading threads
+    is_disturbed: bool = False  # other programs ran meanwhile: it may deliver more than measured
+    why_not: str | None = None
+
+
 class RunRecord(_Record):
     """One whole run."""
 
@@ -322,6 +344,7 @@ class RunRecord(_Record):
     fingerprint: str | None = None  # of the machines: figures of another one are not comparable
     hosts: tuple[HostRecord, ...] = ()  # in rank order; none where all nodes are processes here
     pairs: tuple[PairRecord, ...] = ()
+    memory: tuple[MemoryRecord, ...] = ()
     definitions: dict[str, str]  # metric -> its definition, in English
     notes: tuple[str, ...] = ()
 
@@ -340,4 +363,5 @@ METRIC_NAMES: dict[str, tuple[str, Literal["lower", "higher", "exact"]]] = {
     "root_peak_rss_bytes": ("B", "lower"),
     "worker_peak_rss_bytes": ("B", "lower"),
     "load_s": ("s", "lower"),
+    "roofline_share": ("-", "higher"),
 }

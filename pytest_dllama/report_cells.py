@@ -137,7 +137,7 @@ def metric_value(metric: str, value: float | None) -> str:
     unit = METRIC_NAMES[metric][0] if metric in METRIC_NAMES else ""
     if unit == "B":
         return size(value)
-    if metric == "sync_share":
+    if metric in ("sync_share", "roofline_share"):
         return f"{number(value * 100, 1)}%"
     text = plain(value, decimals_for(value, 3 if unit == "s" else 2))
     return f"{text} {'tokens/s' if unit == '1/s' else unit}" if unit else text

@@ -70,6 +70,7 @@ def metric_lines(cell: CellRecord) -> list[MetricLine]:
         ("PrefillTokensPerSecond", "prefill_tokens_per_s", 2),
         ("DecodeTokensPerSecond", "decode_tokens_per_s", 2),
         ("Load_S", "load_s", 3),
+        ("RooflineShare", "roofline_share", 3),
     )
     for name, key, decimals in names:
         value = cell.metrics.get(key)

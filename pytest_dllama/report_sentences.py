@@ -274,6 +274,33 @@ class MemoryNeed(Sentence):
     items: tuple[LargestProcess, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class MemoryMeasured(Sentence):
+    """What the memory of a machine delivers."""
+
+    hosts: tuple[str, ...]
+    rates: tuple[tuple[int, float], ...]  # (threads, GB/s)
+    cache_bytes: int | None
+    disturbed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RooflineCached(Sentence):
+    """Cells whose weights the caches can hold: memory sets them no limit."""
+
+    model: str
+    nodes: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RooflineUnmeasured(Sentence):
+    """A cell without a limit, for no memory could be measured."""
+
+    model: str
+    nodes: int
+    detail: str
+
+
 # --- network ---------------------------------------------------------------------------------
 
 

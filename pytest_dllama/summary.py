@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_dllama import report_hosts
+from pytest_dllama import report_hosts, report_roofline
 from pytest_dllama.record import CellRecord, RunRecord
 
 MEBI = 2**20
@@ -19,7 +19,8 @@ def summary_lines(run: RunRecord) -> list[str]:
     """Header, one line a cell, and the reasons of every verdict that is not a plain PASS."""
     rows = [_HEADER, *(_row(cell) for cell in run.cells)]
     hosts = report_hosts.summary_lines(run.hosts, run.pairs)
-    return [*_aligned(rows), *hosts, *_reasons(run.cells), *_notes(run)]
+    roof = report_roofline.summary_lines(run.cells)
+    return [*_aligned(rows), *hosts, *roof, *_reasons(run.cells), *_notes(run)]
 
 
 def _row(cell: CellRecord) -> tuple[str, ...]:

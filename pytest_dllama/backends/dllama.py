@@ -24,6 +24,8 @@ from pytest_dllama.process_guard import guarded, unguarded
 
 USUAL_PORT = 9999
 _NO_MEMORY = "dllama prints what it will allocate, not what it used; seen from outside only"
+PIPELINE_FLAG = "--pp-size"  # the fork's
+_PIPELINE = f"with {PIPELINE_FLAG} nodes hold layers, and the closed form is of equal slices"
 CANNOT_GIVE: Mapping[str, str] = MappingProxyType(
     {
         "bandwidth_mbps": "dllama does not print how long its links were busy",
@@ -44,12 +46,14 @@ class DllamaBackend:
     """
 
     name = "dllama"
-    cannot_give: Mapping[str, str] = CANNOT_GIVE
 
     def __init__(
         self, binary: str, more_arguments: Sequence[str] = (), reference: Backend | None = None
     ) -> None:
         self.reference = reference
+        self.cannot_give: Mapping[str, str] = CANNOT_GIVE
+        if PIPELINE_FLAG in more_arguments:
+            self.cannot_give = {**CANNOT_GIVE, "roofline_share": _PIPELINE}
         self._binary = binary
         self._more = tuple(more_arguments)
         self._busy: WeakSet[HostProcess] = WeakSet()  # workers that serve a root, as last read

@@ -12,7 +12,7 @@ from types import MappingProxyType
 import engine
 from engine.errors import EngineError
 from engine.handshake import probe_worker
-from engine.memory import rank_memory
+from engine.memory import rank_memory, token_read_bytes
 from engine.model_file import ModelConfig, ModelFile
 from engine.quants import FloatType
 from engine.sharding import SyncMode, make_plan
@@ -157,6 +157,27 @@ def shard_bytes(
     return tuple(need.total_bytes for need in needs)
 
 
+def token_bytes(
+    config: ModelConfig,
+    nodes: int,
+    buffer_float_type: str,
+    sync_mode: str,
+    n_positions: float,
+) -> tuple[int, ...]:
+    """What each rank must read to decode a token after so many others, with an f32 cache."""
+    plan = make_plan(
+        config,
+        nodes,
+        buffer_type=FloatType.parse(buffer_float_type),
+        sync_mode=SyncMode(sync_mode),
+    )
+    kv_type = FloatType.parse("f32")
+    return tuple(
+        token_read_bytes(plan, rank, n_positions=n_positions, kv_type=kv_type)
+        for rank in range(nodes)
+    )
+
+
 def prompt_tokens(tokenizer_file: Path, prompt: str) -> int:
     """Tokens the engine makes of a prompt; raises EngineError."""
     return len(read_tokenizer(tokenizer_file).encode(prompt))
@@ -192,5 +213,6 @@ __all__ = [
     "shard_bytes",
     "shipped_model",
     "shipped_names",
+    "token_bytes",
     "write_shape",
 ]

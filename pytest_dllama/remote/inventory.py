@@ -61,6 +61,7 @@ class Inventory(BaseModel):
     ssh_config: Path | None = None  # None: ~/.ssh/config
     wheelhouse: Path | None = None  # wheels for hosts without internet
     lease_s: Annotated[float, Field(ge=3)] = 120.0  # how long a process outlives our last word
+    cooling_s: Annotated[float, Field(ge=1)] = 900.0  # how long --cooldown waits for the hosts
     keep_s: Annotated[float, Field(ge=3)] = 1800.0  # the same, of a worker that --keep-workers left
 
     @property
@@ -111,9 +112,18 @@ REMEDIES = {
     "nthreads": "the cores of the board, as in 4",
     "new_host_keys": '"accept" stores the key of a new host, "refuse" asks you to do it',
     "lease_s": "3 seconds or more; it bounds how long a process stays when this machine is gone",
+    "cooling_s": "1 second or more; it bounds how long --cooldown waits before it measures anyway",
     "keep_s": "3 seconds or more; it bounds how long a worker of --keep-workers waits for a run",
 }
-_FILE_KEYS = ("known_hosts", "new_host_keys", "ssh_config", "wheelhouse", "lease_s", "keep_s")
+_FILE_KEYS = (
+    "known_hosts",
+    "new_host_keys",
+    "ssh_config",
+    "wheelhouse",
+    "lease_s",
+    "keep_s",
+    "cooling_s",
+)
 _PATH_KEYS = ("known_hosts", "ssh_config", "wheelhouse")
 
 

@@ -8,7 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_dllama.backends import embedded
-from pytest_dllama.hosts import Host, HostError, LocalHost, Stages
+from pytest_dllama.hosts import (
+    Host,
+    HostError,
+    LocalHost,
+    Stages,
+)
+from pytest_dllama.memory_sites import MemorySite, local_memory
 from pytest_dllama.record import HostRecord, PairRecord
 from pytest_dllama.remote.host_records import host_record, versions_of, watched
 from pytest_dllama.remote.inventory import Inventory
@@ -24,7 +30,6 @@ from pytest_dllama.remote.provision import (
 )
 from pytest_dllama.remote.ssh_host import SshHost
 
-COOLING_S = 900.0
 COOLING_GLANCE_S = 5.0
 
 if TYPE_CHECKING:
@@ -196,11 +201,25 @@ class RemoteHosts:
         host.report_upload = progress.bar
         host.place(model)
 
+    def memory_sites(self, nodes: int, nthreads: int) -> Sequence[MemorySite]:
+        """Each machine once, with all its ranks; this one if the root runs here."""
+        ranks = {host.name: rank for rank, host in self._by_rank()}
+        hosts = {host.name: host for host in self.hosts}
+        sites = [] if self._inventory.has_root else [local_memory((0,), nthreads)]
+        for names in self._machines():
+            facts = self.seen[names[0]].facts
+            threads = max(hosts[name].nthreads or nthreads for name in names)
+            probe = hosts[names[0]].measure_memory
+            cores, cache_bytes = facts["cores"], facts["cache_bytes"]
+            on_it = tuple(ranks[name] for name in names if ranks[name] < nodes)
+            if on_it:
+                sites.append(MemorySite(names, on_it, threads, cores, cache_bytes, probe))
+        return sites
+
     def cool_down(self, limit_c: float, progress: Stages) -> None:
         """Wait until all are as cool as that; a host that stays warmer is told and measured."""
-        until_s = time.monotonic() + COOLING_S
-        who = ""
-        while time.monotonic() < until_s:
+        until_s = time.monotonic() + self._inventory.cooling_s
+        while True:
             found, _ = on_each(self.hosts, lambda host: host.ask("sample"))
             warm = {
                 name: sample["temperature_c"]
@@ -210,9 +229,13 @@ class RemoteHosts:
             if not warm:
                 return
             who = ", ".join(f"{name} {degrees:.0f} °C" for name, degrees in warm.items())
+            left_s = until_s - time.monotonic()
+            if left_s <= 0:
+                break
             progress.detail(f"cooling down to {limit_c:g} °C: {who}")
-            time.sleep(COOLING_GLANCE_S)
-        remark = f"still warmer than {limit_c:g} °C after {COOLING_S:g} s of --cooldown: {who}"
+            time.sleep(min(COOLING_GLANCE_S, left_s))
+        waited = f"after {self._inventory.cooling_s:g} s of --cooldown"
+        remark = f"measured warmer than {limit_c:g} °C {waited}: {who}"
         self._remarks.append(remark)
         progress.settle(f"warning: {remark}")
 

@@ -17,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pytest_dllama.hosts import PROGRAM, HostError
+from pytest_dllama.memory_sites import MemoryRates, memory_probe, probed
 from pytest_dllama.remote.agent_archive import agent_archive
 from pytest_dllama.remote.channel import ConnectionLost, Finished
 from pytest_dllama.remote.connection import SshConnection
@@ -198,6 +199,7 @@ class SshHost:
         except HostError as error:
             raise HostError(f"{command[0]} cannot be started: {error}") from error
         process = SshProcess(self, name, folder, int(answer["pid"]), logs)
+        process.launcher = str(answer["launcher"])
         if keep:
             process.keep(self.keep_s, taken=answer["taken"], samples_bytes=answer["samples_bytes"])
         process.attach()
@@ -231,6 +233,18 @@ class SshHost:
         except HostError:
             return False
         return done.code == 0
+
+    def measure_memory(self, thread_counts: Sequence[int]) -> MemoryRates:
+        """Bytes a second that so many threads can read, by the engine there.
+
+        Raises:
+            HostError: there is no engine, or it fails.
+        """
+        cache_bytes = self.ask("facts", folder=self.folder)["cache_bytes"]
+        command = ["env", *(f"{key}={value}" for key, value in self.environment.items())]
+        command += [self.engine_python, "-P", "-m", *memory_probe(cache_bytes, thread_counts)]
+        done = self.connection.run(command)
+        return probed(done.code, done.out.decode("utf-8", "replace"), done.err)
 
     def leftovers(self) -> list[dict[str, Any]]:
         """Processes of ours that are still there, of whichever session."""
@@ -280,6 +294,8 @@ class SshHost:
         except HostError as error:
             return f"{error}; what runs there ends by itself within {self.lease_s:g} s"
         finally:
+            for process in self.processes:
+                process.abandon()
             self.connection.close()
         return None
 

@@ -40,6 +40,7 @@ class SshProcess:
         self._offsets = [0, 0, 0]  # of output, errors and samples
         self._lease_s = host.lease_s
         self.kept = self.taken = False
+        self.launcher = ""  # what detached it on its host
         self.samples: list[dict[str, Any]] = []
         self._peaks: dict[str, int | None] = {}
         self._peaks_came = threading.Event()
@@ -199,6 +200,12 @@ class SshProcess:
         self._send(b"\n")
         self._stopping = True
         self._detach(STOP_GRACE_S)
+
+    def abandon(self) -> None:
+        """Nobody asks for it any more: a follower that ends now is not followed by another."""
+        if not self._ended.is_set():
+            self._stopping = True
+            self._detach(1.0)
 
     def _detach(self, grace_s: float) -> None:
         self._ended.set()

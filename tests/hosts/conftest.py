@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 
@@ -26,8 +27,14 @@ def skip_or_fail(reason: str | None) -> None:
 
 @pytest.fixture(scope="session")
 def network() -> Iterator[netns.Network | None]:
-    """Namespaces for four boards; None where they are not allowed and the boards share loopback."""
-    if netns.missing() is not None:
+    """Namespaces for four boards; None where they are not allowed and the boards share loopback.
+
+    On CI they must be there: it runs the tests as root.
+    """
+    reason = netns.missing()
+    if reason is not None:
+        if os.environ.get("CI") == "true":
+            skip_or_fail(reason)
         yield None
         return
     made = netns.Network(4)
@@ -66,6 +73,7 @@ class Boards:
     folder: Path
     servers: list[sshd.Sshd]
     first_check: subprocess.CompletedProcess[str]
+    python: ClassVar[str] = str(Path(sys.executable).resolve())
 
     def command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """`pytest-dllama ARGUMENTS`."""
@@ -85,12 +93,11 @@ def boards(pis: list[sshd.Sshd], tmp_path_factory: pytest.TempPathFactory) -> Bo
     base = tmp_path_factory.mktemp("boards")
     make_wheelhouse(base / "wheelhouse")
     head = 'known_hosts = "known_hosts"\nwheelhouse = "wheelhouse"\n'
-    python = Path(sys.executable).resolve()
     entries = [
         server.entry(
             f"pi{n}",
             role="worker" if n > 1 else "root",
-            python=str(python),
+            python=Boards.python,
             folder=str(base / "work"),
         )
         for n, server in enumerate(pis, start=1)
@@ -102,13 +109,14 @@ def boards(pis: list[sshd.Sshd], tmp_path_factory: pytest.TempPathFactory) -> Bo
 
 
 @pytest.fixture
-def make_sshd(tmp_path: Path) -> Iterator[Callable[[], sshd.Sshd]]:
+def make_sshd(tmp_path: Path) -> Iterator[Callable[..., sshd.Sshd]]:
     """A server of one's own, to be broken."""
     skip_or_fail(sshd.missing())
     servers: list[sshd.Sshd] = []
 
-    def make() -> sshd.Sshd:
-        server = sshd.Sshd(tmp_path / f"own{len(servers) + 1}", tmp_path)
+    def make(**env: str) -> sshd.Sshd:
+        """With these variables set for everything that it runs."""
+        server = sshd.Sshd(tmp_path / f"own{len(servers) + 1}", tmp_path, env=env)
         server.start()
         servers.append(server)
         return server

@@ -8,7 +8,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import psutil
@@ -25,7 +25,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 AllowTcpForwarding yes
-SetEnv HOME={folder}/home
+SetEnv HOME={folder}/home{more}
 Subsystem sftp internal-sftp
 """
 
@@ -64,7 +64,9 @@ class Sshd:
         address: str = "127.0.0.1",
         port: int = 0,
         prefix: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
     ) -> None:
+        self.env = env or {}
         self.folder, self.keys, self.address = folder, keys, address
         self.port = port or free_port()
         self.prefix = tuple(prefix)
@@ -79,8 +81,15 @@ class Sshd:
 
     def start(self) -> None:
         config = self.folder / "sshd_config"
+        more = "".join(f" {name}={value}" for name, value in self.env.items())
         config.write_text(
-            CONFIG.format(port=self.port, address=self.address, folder=self.folder, keys=self.keys)
+            CONFIG.format(
+                port=self.port,
+                address=self.address,
+                folder=self.folder,
+                keys=self.keys,
+                more=more,
+            )
         )
         command = [*self.prefix, str(find("sshd")), "-D", "-e", "-f", str(config)]
         with (self.folder / "sshd.log").open("ab") as log:

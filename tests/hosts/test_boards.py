@@ -5,11 +5,17 @@ from __future__ import annotations
 import json
 import re
 import signal
+import subprocess
+import sys
 
 import pytest
 
 from pytest_dllama.history import read_run
+from pytest_dllama.hosts import HostError
 from pytest_dllama.record import RunRecord
+from pytest_dllama.remote.inventory import load_inventory
+from pytest_dllama.remote.provision import Wanted
+from pytest_dllama.remote.remote_hosts import RemoteHosts
 from tests.hosts import sshd
 from tests.plugin.real_runs import ROOT, RealRun
 
@@ -179,3 +185,28 @@ def test_a_killed_controller_leaves_what_clean_finds(boards, tmp_path) -> None:
     assert [line.partition(": ")[2] for line in again.stdout.splitlines()] == [
         "nothing is left"
     ] * 4
+
+
+def test_the_memory_of_a_board_is_measured_by_its_engine(boards) -> None:
+    hosts = RemoteHosts(load_inventory(boards.file), Wanted())
+    hosts.choose(3, [])
+    assert hosts.look() == {}
+    assert hosts.provision(hosts.hosts, lambda host, step, state: None) == {}
+    (site,) = hosts.memory_sites(3, 1)
+    assert (site.hosts, site.ranks) == (("pi1", "pi2", "pi3"), (0, 1, 2))
+    rates = site.probe([1, site.cores]).bytes_per_s
+    assert sorted(rates) == sorted({1, site.cores})
+    assert all(1e8 < rate < 1e12 for rate in rates.values())
+    assert hosts.close() == []
+
+
+def test_a_host_without_our_engine_has_no_roofline(make_sshd, inventory_of, tmp_path) -> None:
+    bare = tmp_path / "bare"
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", bare], check=True)
+    hosts = RemoteHosts(inventory_of([make_sshd()], python=str(bare / "bin/python")), Wanted())
+    hosts.choose(1, [])
+    assert hosts.look() == {}
+    (site,) = hosts.memory_sites(1, 1)
+    with pytest.raises(HostError, match=r"its memory cannot be measured: .*No module named"):
+        site.probe([1])
+    assert hosts.close() == []

@@ -21,7 +21,8 @@ from pytest_dllama.remote.provision import ProvisionError, Wanted, provision
 from pytest_dllama.remote.ssh_host import SshHost
 from pytest_dllama.remote.ssh_process import SshProcess
 from pytest_dllama.remote.upload import upload_file
-from tests.hosts import sshd
+from tests.hosts import netns, sshd
+from tests.hosts.conftest import skip_or_fail
 
 TICKING = "import time\nwhile True: print('tick', flush=True); time.sleep(0.1)"
 
@@ -111,7 +112,7 @@ def test_full_disk(make_sshd, inventory_of, tmp_path) -> None:
         ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", str(disk)], capture_output=True
     )
     if mounted.returncode != 0:
-        pytest.skip("a small tmpfs cannot be mounted here (needs root)")
+        skip_or_fail("a small tmpfs cannot be mounted here (needs root)")
     try:
         inventory = inventory_of([make_sshd()], folder=str(disk / "work"), provision=True)
         host = _host(inventory)
@@ -233,7 +234,7 @@ def test_a_server_that_dies_fails_the_reader_and_the_lease_ends_the_process(
 
 def test_a_cut_cable_fails_the_reader(pis, network, inventory_of, tmp_path, monkeypatch) -> None:
     if network is None:
-        pytest.skip("no network namespaces here")
+        skip_or_fail(netns.missing())
     monkeypatch.setattr(ssh_process, "RECONNECT_S", 1.0)
     monkeypatch.setattr("pytest_dllama.remote.connection.DEAD_AFTER_S", 1.0)
     monkeypatch.setattr("pytest_dllama.remote.connection.CONNECT_TIMEOUT_S", 2.0)
@@ -257,7 +258,7 @@ def test_a_cut_cable_fails_the_reader(pis, network, inventory_of, tmp_path, monk
 
 def test_a_mended_cable_goes_on(pis, network, inventory_of, tmp_path) -> None:
     if network is None:
-        pytest.skip("no network namespaces here")
+        skip_or_fail(netns.missing())
     host = _host(inventory_of(pis[3:4], folder=str(tmp_path / "mended")))
     code = "import time\nfor n in range(40): print(n, flush=True); time.sleep(0.05)"
     process = host.start([sys.executable, "-c", code], "p", tmp_path / "logs", {})

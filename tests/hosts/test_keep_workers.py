@@ -120,7 +120,8 @@ def test_another_engine_makes_a_new_worker(sessions, monkeypatch) -> None:
     assert sessions.worker_pid() != first
 
 
-def test_a_kept_worker_that_does_not_answer_is_replaced(sessions) -> None:
+def test_a_kept_worker_that_does_not_answer_is_replaced(sessions, monkeypatch) -> None:
+    monkeypatch.setattr("pytest_dllama.cluster.PROBE_TIMEOUT_S", 1.0)
     first = sessions.worker_pid()
     psutil.Process(first).suspend()
     assert sessions.worker_pid() != first

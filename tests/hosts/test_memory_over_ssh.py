@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from pytest_dllama.process_guard import guarded
 from pytest_dllama.remote.ssh_host import SshHost
 from pytest_dllama.remote.ssh_process import SshProcess
+from tests.hosts import sshd
 from tests.plugin.test_memory_watch import MIB, PROGRAM, take
 
 GROWS_AND_ENDS = """
@@ -27,6 +29,10 @@ def host(pis, inventory_of):
     host = SshHost(inventory.hosts[0], inventory)
     yield host
     assert host.close() is None
+    until_s = time.monotonic() + 10  # followers end when their connection is closed
+    while sshd.leftovers(pis[0].folder):
+        assert time.monotonic() < until_s, sshd.leftovers(pis[0].folder)
+        time.sleep(0.1)
 
 
 def _program(host: SshHost, tmp_path: Path) -> tuple[SshProcess, Path]:

@@ -12,6 +12,7 @@ from pytest_dllama.backends import EngineRequest
 from pytest_dllama.backends.embedded import EmbeddedBackend, shipped_model
 from pytest_dllama.cluster import Cluster
 from pytest_dllama.hosts import HostError, LocalHost
+from pytest_dllama.remote.provision import Wanted, provision
 from pytest_dllama.remote.ssh_host import SshHost
 from pytest_dllama.runner import run_request
 from tests.hosts import sshd
@@ -112,10 +113,13 @@ def test_by_way_of_a_jump_host(make_sshd, inventory_of, tmp_path) -> None:
     host.close()
 
 
-def test_a_root_on_this_machine_and_a_worker_on_a_board(pis, inventory_of, tmp_path) -> None:
-    inventory = inventory_of(pis[1:2])
+def test_a_root_on_this_machine_and_a_worker_on_a_board(
+    boards, pis, inventory_of, tmp_path
+) -> None:
+    shared = {"folder": str(boards.folder), "python": boards.python, "provision": True}
+    inventory = inventory_of(pis[1:2], **shared)
     host = SshHost(inventory.hosts[0], inventory)
-    host.open()
+    provision([host], Wanted(), lambda *step: None)  # its kernels are compiled
     cluster = Cluster([LocalHost(), host], EmbeddedBackend(), tmp_path / "logs", 1)
     try:
         cluster.ensure(2)

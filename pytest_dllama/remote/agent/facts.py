@@ -13,8 +13,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-CPUS = Path("/sys/devices/system/cpu")
-FIRMWARE = Path("/sys/devices/platform/soc/soc:firmware/get_throttled")
+ROOT = Path(os.environ.get("PYTEST_DLLAMA_SYSTEM_ROOT", "/"))  # of /sys and the device tree
+CPUS = ROOT / "sys/devices/system/cpu"
+FIRMWARE = ROOT / "sys/devices/platform/soc/soc:firmware/get_throttled"
 VCGENCMD_TIMEOUT_S = 2.0
 
 
@@ -25,14 +26,14 @@ def facts(request: dict[str, Any]) -> dict[str, Any]:
     return {
         "hostname": platform.node(),
         "boot_id": _read("/proc/sys/kernel/random/boot_id"),
-        "board": (_read("/proc/device-tree/model") or "").strip("\0 ") or None,
+        "board": (_read(ROOT / "proc/device-tree/model") or "").strip("\0 ") or None,
         "kernel": platform.release(),
         "machine": platform.machine(),
         "bits": 8 * struct.calcsize("P"),
         "python": platform.python_version(),
         "cores": len(os.sched_getaffinity(0)),
         "cpu_model": _cpu_model(),
-        "cache_bytes": _cache_bytes(),
+        "cache_bytes": last_level_cache_bytes(),
         "memory_bytes": memory.get("MemTotal"),
         "available_bytes": memory.get("MemAvailable"),
         "swap_bytes": memory.get("SwapTotal"),
@@ -91,7 +92,7 @@ def _cpu_model() -> str | None:
     return found.group(1).strip() if found else None
 
 
-def _cache_bytes() -> int | None:
+def last_level_cache_bytes() -> int | None:
     """The last-level cache, all its instances together; None where the kernel does not tell."""
     sizes: dict[tuple[int, str], int] = {}
     for index in CPUS.glob("cpu[0-9]*/cache/index[0-9]*"):
@@ -106,7 +107,7 @@ def _cache_bytes() -> int | None:
 
 def _temperature_c() -> float | None:
     """The hottest zone."""
-    found = [_read(path) for path in Path("/sys/class/thermal").glob("thermal_zone*/temp")]
+    found = [_read(path) for path in (ROOT / "sys/class/thermal").glob("thermal_zone*/temp")]
     values = [int(text) / 1e3 for text in found if text and text.lstrip("-").isdecimal()]
     return max(values, default=None)
 
@@ -131,7 +132,7 @@ def _throttled() -> int | None:
 def _links() -> list[dict[str, Any]]:
     """Network interfaces that are up, but for loopback."""
     found = []
-    for path in sorted(Path("/sys/class/net").glob("*")):
+    for path in sorted((ROOT / "sys/class/net").glob("*")):
         if path.name == "lo" or _read(path / "operstate") == "down":
             continue
         speed = _read(path / "speed")

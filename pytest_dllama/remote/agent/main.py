@@ -35,6 +35,7 @@ def main(argv: list[str]) -> None:
             supervise(Path(arguments[0]))
         elif command == "follow":
             processes.Follower(Path(arguments[0]), *map(int, arguments[1:])).follow()
+            os._exit(0)  # its thread still reads standard input, and an ordered end waits for it
         elif command == "serve-links":
             links.serve(arguments[0])
         else:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO, Any
 
+from pytest_dllama.remote.agent.facts import ROOT
 from pytest_dllama.remote.agent.memory import FamilyMemory
 from pytest_dllama.remote.agent.supervisor import POLL_S, signal_group, start_ticks
 
@@ -101,7 +102,7 @@ def _has_lingering_systemd() -> bool:
     """A user's systemd without lingering ends with the last login, and its services with it."""
     runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
     user = os.environ.get("USER") or os.environ.get("LOGNAME") or ""
-    lingers = user and Path(f"/var/lib/systemd/linger/{user}").exists()
+    lingers = user and (ROOT / f"var/lib/systemd/linger/{user}").exists()
     if not lingers or not Path(runtime, "systemd", "private").exists():
         return False
     os.environ["XDG_RUNTIME_DIR"] = runtime

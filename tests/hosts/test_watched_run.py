@@ -1,0 +1,92 @@
+"""Runs on a host whose temperature and throttling change meanwhile: waited for, seen, reported."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from pytest_dllama.history import read_run
+from tests.hosts.board import VARIABLE, Board
+from tests.hosts.sshd import Sshd
+from tests.plugin.real_runs import ROOT, RealRun
+
+SUITES = str(ROOT / "suites")
+ONE = ("--models", "tiny", "--nodes", "1", "--warmup", "0", "--repeats", "1", "--cooldown", "60")
+
+
+@pytest.fixture
+def board(tmp_path) -> Board:
+    board = Board(tmp_path / "board")
+    board.vcgencmd("cat $(dirname $0)/../throttled")
+    board.write("throttled", "throttled=0x20000")
+    return board
+
+
+@pytest.fixture
+def server(make_sshd, board: Board) -> Sshd:
+    path = f"{board.bin}:/usr/local/bin:/usr/bin:/bin"
+    made: Sshd = make_sshd(**{VARIABLE: str(board.root), "PATH": path})
+    return made
+
+
+def _hosts_file(server: Sshd, boards, tmp_path: Path, head: str = "") -> str:
+    """With the environment that was provisioned for the session."""
+    file = tmp_path / "hosts.toml"
+    entry = server.entry("pi1", role="root", python=boards.python, folder=str(boards.folder))
+    file.write_text(f'known_hosts = "known_hosts"\n{head}\n{entry}')
+    return str(file)
+
+
+def test_a_warm_board_is_waited_for_and_what_happens_to_it_is_told(
+    boards, board: Board, server: Sshd, tmp_path
+) -> None:
+    board.temperature(72.0)
+    run = RealRun(tmp_path)
+    hosts = _hosts_file(server, boards, tmp_path)
+    run.start([SUITES, *ONE, "--steps", "64", "--repeats", "3", "--hosts", hosts])
+    run.wait_until(lambda: "tiny on 1 node: repeat 1/3" in run.output)
+    time.sleep(1.0)
+    assert not list(run.report.glob("logs/*/*root*"))  # nothing has begun
+    board.temperature(55.0)
+    run.wait_until(lambda: list(run.report.glob("logs/*/*repeat1.root*")))
+    board.temperature(58.5)
+    board.clock(1500)
+    board.write("throttled", "throttled=0x60004")
+    assert run.finish() == 0, run.output
+    record = read_run(run.report / "run.json")
+    assert record.notes == ()
+    (host,) = record.hosts
+    assert host.board == "Raspberry Pi 5 Model B Rev 1.0"
+    assert host.temperature_c == 72.0
+    assert host.throttled == ("frequency capped since boot",)
+    assert host.watch
+    assert host.watch.max_temperature_c == 58.5
+    assert host.watch.min_mhz == 1500.0
+    assert host.watch.throttled == ("throttled now", "throttled since boot")
+    assert host.watch.sample_ms > 0
+    words = "SLOWED DOWN during the run: throttled now, throttled since boot"
+    assert words in run.output
+    english = (run.report / "report.en.md").read_text(encoding="utf-8")
+    assert "**pi1** was slowed down during the run (throttled now, throttled since boot)" in english
+    assert "pi1 was seen at 1500 MHz, its highest clock is 2400 MHz" in english
+    korean = (run.report / "report.ko.md").read_text(encoding="utf-8")
+    assert "**pi1**: 측정 중 느려짐 (현재 스로틀링, 부팅 후 스로틀링 발생)" in korean
+
+
+def test_a_board_that_stays_warm_is_measured_after_the_deadline_with_a_note(
+    boards, board: Board, server: Sshd, tmp_path
+) -> None:
+    board.temperature(71.6)
+    run = RealRun(tmp_path)
+    hosts = _hosts_file(server, boards, tmp_path, "cooling_s = 2.0")
+    start_s = time.monotonic()
+    run.start([SUITES, *ONE, "--steps", "8", "--hosts", hosts])
+    assert run.finish() == 0, run.output
+    assert time.monotonic() - start_s > 2.0
+    note = "measured warmer than 60 °C after 2 s of --cooldown: pi1 72 °C"
+    assert f"warning: {note}" in run.output
+    assert read_run(run.report / "run.json").notes == (note,)
+    for language in ("en", "ko"):
+        assert note in (run.report / f"report.{language}.md").read_text(encoding="utf-8")
