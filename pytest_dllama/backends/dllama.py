@@ -144,7 +144,9 @@ class DllamaBackend:
     def _reads_on(self, process: HostProcess, timeout_s: float) -> bool:
         """Read a worker's next line; waits for one only while it serves a root."""
         try:
-            line = process.read_line(timeout_s if process in self._busy else 0.0)
+            # What an ended process left is on its way: the end of its output tells why.
+            waits = process in self._busy or process.wait(0.0) is not None
+            line = process.read_line(timeout_s if waits else 0.0)
         except TimeoutError:
             return False
         if line is None:
