@@ -77,7 +77,7 @@ class LlamaCpp:
     def __init__(self, python: str, gguf: Path, n_threads: int) -> None:
         child = Path(__file__).with_name("llamacpp_child.py")
         self._process = subprocess.Popen(
-            [python, str(child), str(gguf), str(n_threads)],
+            [python, "-P", str(child), str(gguf), str(n_threads)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         self._answer()

@@ -1,4 +1,4 @@
-"""`python -m benchmarks.threading`: own threads against numba's `prange`, in turns.
+"""`python -m benchmarks.thread_pools`: own threads against numba's `prange`, in turns.
 
 A pass is the products of one decoded token, without what stands between them: the same table of
 operations and the same chunks, run by `engine.threads` or by a parallel loop for each operation,
@@ -35,7 +35,7 @@ class Contenders:
         }
         if kind != OWN:
             environment["NUMBA_THREADING_LAYER"] = kind
-        command = [sys.executable, "-m", "benchmarks.threading", "--contender", kind]
+        command = [sys.executable, "-m", "benchmarks.thread_pools", "--contender", kind]
         command += ["--shapes", shape, "--share", str(n_processes), "--threads", str(n_threads)]
         self._processes = [
             subprocess.Popen(
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.threading", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.thread_pools", description=__doc__)
     parser.add_argument("--shapes", nargs="+", default=list(SHAPES), metavar="SHAPE")
     parser.add_argument("--rounds", type=int, default=7, help="of each case (default: 7)")
     parser.add_argument("--seconds", type=float, default=0.5, help="of each round (default: 0.5)")
