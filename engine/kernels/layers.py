@@ -12,14 +12,11 @@ from engine.kernels.lanes import dot
 from engine.kernels.rotation import rope_halves, rope_neighbours
 
 __all__ = [
-    "gelu_mul",
     "gelu_row",
     "norm_row",
-    "rms_norm",
     "rms_norm_heads",
     "rope_halves",
     "rope_neighbours",
-    "silu_mul",
     "silu_row",
 ]
 
@@ -38,13 +35,6 @@ def norm_row(x: Any, weight: Any, epsilon: np.float32, out: Any) -> None:
     inverse = _inverse_rms(x, epsilon)
     for i in range(x.shape[0]):
         out[i] = weight[i] * (x[i] * inverse)
-
-
-@njit(cache=True, nogil=True)
-def rms_norm(x: Any, weight: Any, epsilon: np.float32, out: Any) -> None:
-    """The same for rows: x and out (rows, n)."""
-    for row in range(x.shape[0]):
-        norm_row(x[row], weight, epsilon, out[row])
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
@@ -76,19 +66,3 @@ def gelu_row(gate: Any, up: Any, out: Any) -> None:
         x = gate[i]
         inner = _SQRT_2_OVER_PI * x * (one + np.float32(0.044715) * x * x)
         out[i] = np.float32(0.5) * x * (one + tanh_f32(inner)) * up[i]
-
-
-@njit(cache=True, nogil=True)
-def silu_mul(gate_up: Any, out: Any) -> None:
-    """out (rows, n) = silu(gate) * up, with gate_up (rows, 2n) holding gate, then up."""
-    n = out.shape[1]
-    for row in range(out.shape[0]):
-        silu_row(gate_up[row, :n], gate_up[row, n:], out[row])
-
-
-@njit(cache=True, nogil=True)
-def gelu_mul(gate_up: Any, out: Any) -> None:
-    """The same with GELU."""
-    n = out.shape[1]
-    for row in range(out.shape[0]):
-        gelu_row(gate_up[row, :n], gate_up[row, n:], out[row])

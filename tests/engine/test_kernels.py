@@ -216,7 +216,8 @@ def test_values_that_are_not_finite_are_refused_by_name(weight_type: FloatType) 
 def test_rms_norm() -> None:
     x, weight = random_floats(7, 3, 40), random_floats(8, 40)
     out = np.empty_like(x)
-    layers.rms_norm(x, weight, np.float32(1e-5), out)
+    for row, normed in zip(x, out, strict=True):
+        layers.norm_row(row, weight, np.float32(1e-5), normed)
     expected = x / np.sqrt((x.astype(np.float64) ** 2).mean(axis=1, keepdims=True) + 1e-5) * weight
     assert np.allclose(out, expected, atol=1e-6)
     heads = x.copy()
@@ -231,7 +232,8 @@ def test_rms_norm() -> None:
 def test_activation(kind: str) -> None:
     gate_up = random_floats(9, 4, 30) * 4
     out = np.empty((4, 15), np.float32)
-    getattr(layers, f"{kind}_mul")(gate_up, out)
+    for row, activated in zip(gate_up, out, strict=True):
+        getattr(layers, f"{kind}_row")(row[:15], row[15:], activated)
     gate = gate_up[:, :15].astype(np.float64)
     silu = gate / (1 + np.exp(-gate))
     gelu = 0.5 * gate * (1 + np.tanh(np.sqrt(2 / np.pi) * gate * (1 + 0.044715 * gate**2)))
@@ -242,7 +244,7 @@ def test_activation(kind: str) -> None:
 def test_activation_of_huge_gates_stays_finite() -> None:
     gate_up = np.array([[-1e4, 1e4, 1.0, 1.0]], np.float32)
     out = np.empty((1, 2), np.float32)
-    layers.silu_mul(gate_up, out)
+    layers.silu_row(gate_up[0, :2], gate_up[0, 2:], out[0])
     assert out[0, 1] == 1e4
     assert abs(out[0, 0]) < 1e-30
 
