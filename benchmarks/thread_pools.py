@@ -119,8 +119,8 @@ def _contend(options: argparse.Namespace) -> None:
     from engine.process import prepare
 
     prepare()
-    model = _Products(options.shapes[0], int(options.share))
     n_threads = int(options.threads)
+    model = _Products(options.shapes[0], int(options.share), n_threads)
     one_pass = _own(model, n_threads) if options.contender == OWN else _parallel(model)
     one_pass()
     print("ready", flush=True)
@@ -136,7 +136,7 @@ def _contend(options: argparse.Namespace) -> None:
 class _Products:
     """The products of a decoded token as a table of operations, int64 (operations, WIDTH)."""
 
-    def __init__(self, shape: str, share: int) -> None:
+    def __init__(self, shape: str, share: int, n_threads: int) -> None:
         import numpy as np
 
         from engine.arena import Arena
@@ -150,7 +150,7 @@ class _Products:
         arena = Arena(sum(packed_bytes(*size, FloatType.Q40) for size in sizes))
         self._kept: list[Any] = [arena]
         inputs: dict[int, Activations] = {}
-        program = Program(config.norm_epsilon, 1)
+        program = Program(config.norm_epsilon, 1, n_threads)
         for rows, cols in sizes:
             linear = Linear(rows, cols, FloatType.Q40, arena)
             for array in linear.packed:
@@ -189,14 +189,17 @@ def _parallel(model: _Products) -> Any:
     from numba import njit, prange
 
     from engine.kernels.operation import call_operation
-    from engine.kernels.table import FUNCTION, GRAIN, ITEMS, chunks
+    from engine.kernels.table import FUNCTION, GRAIN, ITEMS
 
     @njit(parallel=True, nogil=True)
     def run(table: Any) -> None:
-        """Each operation is a parallel region, whose end all threads must reach."""
+        """Each operation is a parallel region, whose end all threads must reach.
+
+        Its chunks are alike, as static scheduling wants them.
+        """
         for op in range(table.shape[0]):
             grain, items = table[op, GRAIN], table[op, ITEMS]
-            for chunk in prange(chunks(table[op], 1)):
+            for chunk in prange((items + grain - 1) // grain):
                 first = chunk * grain
                 last = min(first + grain, items)
                 call_operation(table[op, FUNCTION], (table[op].ctypes.data, 1, 0, 0, first, last))

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from engine.arena import Arena, padded
 from engine.quants import FloatType
 
 
@@ -21,8 +22,10 @@ class KVCache:
     ) -> None:
         dtype = np.uint16 if kv_type is FloatType.F16 else np.float32
         shape = (n_layers, n_kv_heads, max_seq_len, head_dim)
-        self.keys: npt.NDArray[Any] = np.full(shape, 0, dtype)
-        self.values: npt.NDArray[Any] = np.full(shape, 0, dtype)
+        arena = Arena(2 * padded(int(np.prod(shape)) * np.dtype(dtype).itemsize))
+        self.keys: npt.NDArray[Any] = arena.zeros(shape, dtype)
+        self.values: npt.NDArray[Any] = arena.zeros(shape, dtype)
+        self.keys[:] = self.values[:] = 0
 
 
 def kv_cache_bytes(

@@ -62,6 +62,7 @@ _PRODUCTS: dict[tuple[FloatType, bool], Compiled] = {
 _GRAIN = 2 * q40.LANES  # rows; parts of a matrix start at multiples of it
 _CHUNK_BYTES = 1 << 17
 _MIN_CHUNKS = 16
+_LARGE_SHARE = 0.75  # of a product, in chunks as large as a thread's share of it
 
 
 class Linear:
@@ -122,6 +123,15 @@ class Linear:
         by_size = _CHUNK_BYTES // max(1, self.nbytes // self.rows)
         rows = max(1, min(by_size, self.rows // _MIN_CHUNKS))
         return -(-rows // _GRAIN) * _GRAIN
+
+    def large_chunks(self, n_threads: int) -> tuple[int, int]:
+        """How many larger chunks go first, one a thread, and their rows.
+
+        Each is a long stretch of memory, and few chunks are handed out in all; the small ones
+        behind them even out what the threads took longer for.
+        """
+        rows = int(self.rows * _LARGE_SHARE / n_threads) // _GRAIN * _GRAIN
+        return (n_threads, rows) if rows > self.rows_a_chunk() else (0, 0)
 
     @property
     def nbytes(self) -> int:

@@ -53,12 +53,14 @@ class Program:
     Args:
         epsilon: of the norms.
         n_batches: largest batch that will be run.
+        n_threads: how many share the work.
     """
 
-    def __init__(self, epsilon: float, n_batches: int) -> None:
+    def __init__(self, epsilon: float, n_batches: int, n_threads: int = 1) -> None:
         self._rows: list[npt.NDArray[np.int64]] = []
         self._epsilon_bits = int(np.float32(epsilon).view(np.uint32))
         self._n_batches = n_batches
+        self._n_threads = n_threads
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -75,13 +77,17 @@ class Program:
         a_row: int = 0,
         grain: int = 1,
         times: int = 1,
+        large: tuple[int, int] = (0, 0),
     ) -> None:
-        """One operation with `rows` items and `a_row` more for each row of the batch."""
+        """One operation with `rows` items and `a_row` more for each row of the batch.
+
+        The first large[0] chunks have large[1] items, the others `grain`.
+        """
         most = rows + a_row * times * self._n_batches
         grain = max(grain, -(-most // table.MAX_CHUNKS))
         row = np.zeros(table.WIDTH, np.int64)
         at = function if isinstance(function, int) else function.address
-        row[: table.FIRST] = at, rows, a_row, grain, times
+        row[: table.FIRST] = at, rows, a_row, grain, *large, times
         row[table.FIRST : table.FIRST + len(fields)] = fields
         self._rows.append(row)
 
@@ -106,8 +112,8 @@ class Program:
         """Out (n_batches, rows) = x W^T."""
         fields = (weight.product(inputs), *weight.addresses(), weight.rows, address(out))
         self._add(
-            products.multiply, *fields, *inputs.fields(),
-            rows=weight.rows, grain=weight.rows_a_chunk(),
+            products.multiply, *fields, *inputs.fields(), rows=weight.rows,
+            grain=weight.rows_a_chunk(), large=weight.large_chunks(self._n_threads),
         )  # fmt: skip
 
     def head_norms(

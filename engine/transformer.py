@@ -52,7 +52,7 @@ class Transformer:
         self._allocate(kv_type)
         if config.is_moe:
             self._allocate_mixture()
-        self._program = Program(config.norm_epsilon, n_batches)
+        self._program = Program(config.norm_epsilon, n_batches, n_threads)
         self._compile()
         self._team.install(self._program.table())
 

@@ -64,10 +64,10 @@ def _softmax(scores: Any, ones: Any, n: int) -> None:
 @njit(inline="always")
 def _score(q: Any, keys: Any, scores: Any, first: int, start: int) -> None:
     """scores (heads, positions), from position `start` on: q times keys (some, head_dim)."""
-    n, head_dim = keys.shape
-    for head in range(scores.shape[0]):
-        column = (first + head) * head_dim
-        dots(q[column : column + head_dim], keys, scores[head, start : start + n])
+    n_heads, n = scores.shape
+    flat = scores.reshape(-1)
+    for head in range(n_heads):
+        dots(q, (first + head) * keys.shape[1], keys, flat, head * n + start)
 
 
 @njit(inline="always")
@@ -85,10 +85,10 @@ def _weigh(scores: Any, head_dim: int) -> None:
 @njit(inline="always")
 def _mix(scores: Any, values: Any, out: Any, first: int, start: int) -> None:
     """Add values (some, head_dim) of the positions from `start` on, weighted, to the heads."""
-    n, head_dim = values.shape
-    for head in range(scores.shape[0]):
-        column = (first + head) * head_dim
-        add_weighted(scores[head, start : start + n], values, out[column : column + head_dim])
+    n_heads, n = scores.shape
+    flat = scores.reshape(-1)
+    for head in range(n_heads):
+        add_weighted(flat, head * n + start, values, out, (first + head) * values.shape[1])
 
 
 @njit(nogil=True, error_model="numpy")

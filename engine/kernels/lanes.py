@@ -60,6 +60,32 @@ def _fold(builder: Any, vector: Any, join: Any = _added) -> Any:
     return builder.extract_element(vector, ir.Constant(ir.IntType(32), 0))
 
 
+def _picked(builder: Any, a: Any, b: Any, lanes: list[int]) -> Any:
+    """Lanes of two vectors, those of b counted on behind those of a."""
+    mask = ir.Constant(ir.VectorType(_I32, len(lanes)), lanes)
+    return builder.shuffle_vector(a, b, mask)
+
+
+def _fold_together(builder: Any, vectors: list[Any]) -> Any:
+    """Each of four or eight vectors folded as `_fold` does, side by side in one vector."""
+    width = LANES  # of what a vector still holds of each sum
+    while width > 1:
+        width //= 2
+        if len(vectors) == 1:
+            pairs = [(vectors[0], ir.Constant(_FLOATS, ir.Undefined))]
+            n_lanes = LANES // 2
+        else:
+            pairs = list(zip(vectors[::2], vectors[1::2], strict=True))
+            n_lanes = LANES
+        first = [lane + lane // width * width for lane in range(n_lanes)]
+        second = [lane + width for lane in first]
+        vectors = [
+            builder.fadd(_picked(builder, a, b, first), _picked(builder, a, b, second))
+            for a, b in pairs
+        ]
+    return vectors[0]
+
+
 def _lane_products(typingctx: Any, a: Any, b: Any, n: Any) -> Any:
     """An intrinsic: sum of a[i] * b[i] over the first n elements, n a multiple of 8."""
 
@@ -79,52 +105,80 @@ def _lane_products(typingctx: Any, a: Any, b: Any, n: Any) -> Any:
     return types.float32(a, b, types.intp), codegen
 
 
-def _four_products(typingctx: Any, a: Any, b: Any, width: Any, n: Any, out: Any) -> Any:
-    """An intrinsic: out[i] = sum of a[j] * b[i * width + j] over j < n, for i = 0 to 3."""
+def _rows_products(
+    typingctx: Any, count: Any, a: Any, at: Any, rows: Any, first: Any, out: Any, out_at: Any
+) -> Any:
+    """An intrinsic: out[out_at + i] = sum of a[at + j] * rows[first + i, j], i < count: 4 or 8.
+
+    a and out are (n,), rows (some, width), width a multiple of 8.
+    """
+    if not isinstance(count, types.IntegerLiteral):
+        return None  # numba asks again with literal types
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         x, y, target = (
             context.make_array(signature.args[place])(context, builder, args[place])
-            for place in (0, 1, 4)
+            for place in (1, 3, 5)
         )
+        width = cgutils.unpack_tuple(builder, y.shape)[1]
         zero_sum = ir.Constant(_FLOATS, [0.0] * LANES)
-        totals = [cgutils.alloca_once_value(builder, zero_sum) for _ in range(4)]
-        step, zero = ir.Constant(args[3].type, LANES), ir.Constant(args[3].type, 0)
-        with cgutils.for_range_slice(builder, zero, args[3], step, inc=True) as (index, _):
-            shared = _load(builder, x, index)
-            for row, total in enumerate(totals):
-                at = builder.add(index, builder.mul(args[2], ir.Constant(index.type, row)))
-                product = [shared, _load(builder, y, at), builder.load(total)]
+        totals = [cgutils.alloca_once_value(builder, zero_sum) for _ in range(count.literal_value)]
+        starts = [
+            builder.mul(width, builder.add(args[4], ir.Constant(width.type, row)))
+            for row in range(count.literal_value)
+        ]
+        step, zero = ir.Constant(width.type, LANES), ir.Constant(width.type, 0)
+        with cgutils.for_range_slice(builder, zero, width, step, inc=True) as (index, _):
+            shared = _load(builder, x, builder.add(args[2], index))
+            for start, total in zip(starts, totals, strict=True):
+                other = _load(builder, y, builder.add(start, index))
+                product = [shared, other, builder.load(total)]
                 builder.store(builder.call(_fma(builder), product), total)
-        for row, total in enumerate(totals):
-            place = builder.gep(target.data, [ir.Constant(_I32, row)])
-            builder.store(_fold(builder, builder.load(total)), place)
+        sums = _fold_together(builder, [builder.load(total) for total in totals])
+        place = builder.gep(target.data, [args[6]])
+        builder.store(sums, builder.bitcast(place, sums.type.as_pointer()), align=4)
         return context.get_dummy_value()
 
-    return types.void(a, b, types.intp, types.intp, out), codegen
+    return types.void(count, a, types.intp, rows, types.intp, out, types.intp), codegen
 
 
 def _weighted_rows(
-    typingctx: Any, weights: Any, rows: Any, width: Any, n: Any, vectors: Any, out: Any
+    typingctx: Any,
+    vectors: Any,
+    weights: Any,
+    at: Any,
+    rows: Any,
+    out: Any,
+    out_at: Any,
+    column: Any,
 ) -> Any:
-    """An intrinsic: out[j] += weights[i] * rows[i * width + j], i < n in turn, 8 * vectors j."""
+    """An intrinsic: out[out_at + j] += weights[at + i] * rows[i, j], i in turn.
+
+    j counts 8 * `vectors` columns from `column` on; weights and out are (n,), rows (some, width).
+    """
     if not isinstance(vectors, types.IntegerLiteral):
         return None  # numba asks again with literal types
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         weight, row, target = (
             context.make_array(signature.args[place])(context, builder, args[place])
-            for place in (0, 1, 5)
+            for place in (1, 3, 4)
         )
-        places = [ir.Constant(args[3].type, LANES * i) for i in range(vectors.literal_value)]
+        n, width = cgutils.unpack_tuple(builder, row.shape)
+        columns = [
+            builder.add(args[6], ir.Constant(n.type, LANES * i))
+            for i in range(vectors.literal_value)
+        ]
+        places = [builder.add(args[5], column) for column in columns]
         totals = [
             cgutils.alloca_once_value(builder, _load(builder, target, place)) for place in places
         ]
-        with cgutils.for_range(builder, args[3]) as loop:
-            factor = _splat(builder, builder.load(builder.gep(weight.data, [loop.index])))
-            start = builder.mul(loop.index, args[2])
-            for place, total in zip(places, totals, strict=True):
-                value = _load(builder, row, builder.add(start, place))
+        with cgutils.for_range(builder, n) as loop:
+            at = builder.gep(weight.data, [builder.add(args[2], loop.index)])
+            factor = _splat(builder, builder.load(at))
+            start = builder.mul(loop.index, width)
+            for column, total in zip(columns, totals, strict=True):
+                value = _load(builder, row, builder.add(start, column))
                 product = [factor, value, builder.load(total)]
                 builder.store(builder.call(_fma(builder), product), total)
         for place, total in zip(places, totals, strict=True):
@@ -132,7 +186,7 @@ def _weighted_rows(
             builder.store(builder.load(total), at, align=4)
         return context.get_dummy_value()
 
-    return types.void(weights, rows, types.intp, types.intp, vectors, out), codegen
+    return types.void(vectors, weights, types.intp, rows, out, types.intp, types.intp), codegen
 
 
 def _largest(typingctx: Any, x: Any, n: Any) -> Any:
@@ -151,7 +205,7 @@ def _largest(typingctx: Any, x: Any, n: Any) -> Any:
 
 
 _sum_products: Any = intrinsic(_lane_products)
-_sum_four_products: Any = intrinsic(_four_products)
+_sum_rows_products: Any = intrinsic(prefer_literal=True)(_rows_products)
 _add_weighted_rows: Any = intrinsic(prefer_literal=True)(_weighted_rows)
 _largest_of: Any = intrinsic(_largest)
 
@@ -168,32 +222,40 @@ def dot(a: Any, b: Any) -> Any:
 
 
 @njit(nogil=True)
-def dots(a: Any, rows: Any, out: Any) -> None:
-    """out (n,) = the dot products of a (m,) with rows (n, m), each as `dot`."""
+def dots(a: Any, at: int, rows: Any, out: Any, out_at: int) -> None:
+    """out[out_at ...] = the dot products of a[at ...] with rows (n, m), each as `dot`.
+
+    Vectors and where to look in them, not parts of them: a part of an array costs as much as a
+    short product.
+    """
     n, width = rows.shape
-    whole = n - n % 4 if width % LANES == 0 else 0
-    flat = rows.reshape(-1)
-    for i in range(0, whole, 4):
-        _sum_four_products(a, flat[i * width :], width, width, out[i : i + 4])
-    for i in range(whole, n):
-        out[i] = dot(a, rows[i])
+    i = 0
+    if width % LANES == 0:
+        while i + 8 <= n:
+            _sum_rows_products(8, a, at, rows, i, out, out_at + i)
+            i += 8
+        if i + 4 <= n:
+            _sum_rows_products(4, a, at, rows, i, out, out_at + i)
+            i += 4
+    while i < n:
+        out[out_at + i] = dot(a[at : at + width], rows[i])
+        i += 1
 
 
 @njit(nogil=True, fastmath={"contract"})
-def add_weighted(weights: Any, rows: Any, out: Any) -> None:
-    """out (m,) += weights (n,) times rows (n, m), row after row, each product fused."""
+def add_weighted(weights: Any, at: int, rows: Any, out: Any, out_at: int) -> None:
+    """out[out_at ...] += weights[at ...] times rows (n, m), row after row, each product fused."""
     n, width = rows.shape
-    flat = rows.reshape(-1)
     done = 0
     while done + 8 * LANES <= width:
-        _add_weighted_rows(weights, flat[done:], width, n, 8, out[done:])
+        _add_weighted_rows(8, weights, at, rows, out, out_at, done)
         done += 8 * LANES
     while done + LANES <= width:
-        _add_weighted_rows(weights, flat[done:], width, n, 1, out[done:])
+        _add_weighted_rows(1, weights, at, rows, out, out_at, done)
         done += LANES
     for i in range(n):
         for j in range(done, width):
-            out[j] += weights[i] * rows[i, j]
+            out[out_at + j] += weights[at + i] * rows[i, j]
 
 
 @njit(nogil=True)

@@ -18,8 +18,9 @@ from engine.kernels.atomics import pointer
 
 WIDTH = 24
 FUNCTION, ITEMS, ITEMS_A_ROW, GRAIN = 0, 1, 2, 3
-TIMES = 4  # rows of the arrays that a token has: more than one behind a mixture's router
-FIRST = 5
+LARGE, LARGE_ITEMS = 4, 5  # how many larger chunks come first, and their items; the rest are GRAIN
+TIMES = 6  # rows of the arrays that a token has: more than one behind a mixture's router
+FIRST = 7
 
 # In place of a function's address: what the leading thread does itself, between two stretches.
 EXCHANGE, PAUSE = 0, 1
@@ -38,8 +39,19 @@ def fields(address: Any) -> Any:
 @njit(inline="always")
 def chunks(op: Any, tokens: int) -> Any:
     """How many chunks an operation has."""
-    items = op[ITEMS] + op[ITEMS_A_ROW] * op[TIMES] * tokens
-    return (items + op[GRAIN] - 1) // op[GRAIN]
+    items = op[ITEMS] + op[ITEMS_A_ROW] * op[TIMES] * tokens - op[LARGE] * op[LARGE_ITEMS]
+    return op[LARGE] + (items + op[GRAIN] - 1) // op[GRAIN]
+
+
+@njit(inline="always")
+def chunk_items(op: Any, chunk: int, tokens: int) -> Any:
+    """Items [first, last) of a chunk."""
+    small = chunk - op[LARGE]
+    if small < 0:
+        first = chunk * op[LARGE_ITEMS]
+        return first, first + op[LARGE_ITEMS]
+    first = op[LARGE] * op[LARGE_ITEMS] + small * op[GRAIN]
+    return first, min(first + op[GRAIN], op[ITEMS] + op[ITEMS_A_ROW] * op[TIMES] * tokens)
 
 
 @njit(inline="always")

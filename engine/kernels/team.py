@@ -32,13 +32,11 @@ from engine.kernels.table import (
     EXCHANGE,
     FIRST,
     FUNCTION,
-    GRAIN,
-    ITEMS,
-    ITEMS_A_ROW,
     MAX_CHUNKS,
     PAUSE,
     TIMES,
     WIDTH,
+    chunk_items,
     chunks,
 )
 from engine.link_table import AGAIN, DONE, LINK_WIDTH, MESH_WORDS, ROUTE_WIDTH
@@ -82,8 +80,8 @@ def _has_work(control: Any, word: int) -> Any:
 
 @njit(nogil=True)
 def _run_chunk(op: Any, chunk: int, tokens: int, pos: int, row: int) -> None:
-    rows, first = op[TIMES] * tokens, chunk * op[GRAIN]
-    last = min(first + op[GRAIN], op[ITEMS] + op[ITEMS_A_ROW] * rows)
+    rows = op[TIMES] * tokens
+    first, last = chunk_items(op, chunk, tokens)
     call_operation(op[FUNCTION], (op.ctypes.data, rows, pos, row, first, last))
 
 

@@ -68,18 +68,24 @@ def test_dot_of_any_length(n: int, seed: int) -> None:
 
 
 @settings(deadline=None, max_examples=30)
-@given(st.integers(1, 13), st.sampled_from([5, 8, 24, 64, 72, 128]), st.integers(0, 99))
-def test_rows_against_a_vector(n: int, width: int, seed: int) -> None:
+@given(
+    st.integers(1, 29), st.sampled_from([5, 8, 24, 64, 72, 128]), st.integers(0, 3),
+    st.integers(0, 99),
+)  # fmt: skip
+def test_rows_against_a_vector(n: int, width: int, at: int, seed: int) -> None:
     """Products to the bit as `dot`; the weighted sum and the maximum as numpy's."""
     rows, vector, weights = (
-        random_floats(seed + i, *s) for i, s in enumerate(((n, width), (width,), (n,)))
+        random_floats(seed + i, *s) for i, s in enumerate(((n, width), (at + width,), (at + n,)))
     )
-    out = np.empty(n, np.float32)
-    lanes.dots(vector, rows, out)
-    assert out.tolist() == [lanes.dot(vector, row) for row in rows]
-    mixed = np.zeros(width, np.float32)
-    lanes.add_weighted(weights, rows, mixed)
-    assert np.allclose(mixed, weights.astype(np.float64) @ rows, atol=1e-5)
+    out = np.full(at + n + 1, np.float32(7))
+    lanes.dots(vector, at, rows, out, at)
+    expected = [lanes.dot(vector[at:], row) for row in rows]
+    assert out.tolist() == [7] * at + expected + [7]
+    mixed = np.zeros(at + width + 1, np.float32)
+    lanes.add_weighted(weights, at, rows, mixed, at)
+    assert np.allclose(mixed[at:-1], weights[at:].astype(np.float64) @ rows, atol=1e-5)
+    assert not mixed[:at].any()
+    assert mixed[-1] == 0
     assert lanes.largest(vector) == vector.max()
 
 
@@ -188,7 +194,7 @@ def test_linear_of_every_kind_is_a_matrix_product(
     linear.fill(raw[10:], 10, "second part")
     inputs = Activations(8, 96, buffer_type, weight_type)
     out = np.empty((tokens, 37), np.float32)
-    program, team = Program(1e-5, 8), ThreadTeam(n_threads)
+    program, team = Program(1e-5, 8, n_threads), ThreadTeam(n_threads)
     program.load(x, inputs)
     program.matmul(linear, inputs, out)
     team.install(program.table())

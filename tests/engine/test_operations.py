@@ -31,7 +31,7 @@ def random_floats(seed: int, *shape: int) -> Floats:
 
 def run(write: Callable[[Program], None], tokens: int, n_threads: int = 1) -> None:
     """Write a program for BATCH tokens and run all of it on some."""
-    program, team = Program(1e-5, BATCH), ThreadTeam(n_threads)
+    program, team = Program(1e-5, BATCH, n_threads), ThreadTeam(n_threads)
     write(program)
     table = program.table()
     team.install(table)
