@@ -14,6 +14,7 @@ SENT_BYTES, RECEIVED_BYTES, SENT_MESSAGES, RECEIVED_MESSAGES, BUSY_NS = range(3,
 SEND_HEADER, RECV_HEADER = 8, 9  # of the frames under way, in a line of their own
 SENT, TO_SEND, GOT, TO_RECV = range(10, 14)  # bytes of them, header included
 DURATION_NS = 14  # until the peer's frames were through; -1 while they are not
+POLLED_AT = 15  # which of the peers that are waited for it is; NOTHING if none
 LINK_WIDTH = 16
 
 # The routes of an exchange, (world_size, ROUTE_WIDTH): where each peer's payloads are and how many

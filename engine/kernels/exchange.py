@@ -34,6 +34,7 @@ from engine.link_table import (
     NOTHING,
     OWN,
     POLLED,
+    POLLED_AT,
     RECEIVED_BYTES,
     RECEIVED_MESSAGES,
     RECORD,
@@ -64,7 +65,8 @@ from engine.link_table import (
     UNDER_WAY,
 )
 
-_YIELDS = 3  # before sleeping: the peers may be waiting for this very core
+_LOOKS = 3  # before sleeping, giving the core away each time: a peer may be waiting for it
+_SPIN_NS = 20_000  # at least, before sleeping: about what being woken takes
 _SLEEP_MS = 100  # at most, before Python looks for signals and at the deadline
 _STAY_NS = 100_000_000  # at most, while frames move all the time
 _CLOSED = 0
@@ -181,14 +183,14 @@ def _fails(mesh: Any, rank: int, number: int, status: int) -> Any:
 
 
 @njit(nogil=True)
-def _advance(links: Any, routes: Any, mesh: Any, rank: int) -> Any:
-    """Move what can be moved to and from one peer: (bytes, status)."""
+def _advance(links: Any, routes: Any, mesh: Any, rank: int, reads: bool) -> Any:
+    """Move what can be moved to one peer and, if it `reads`, from it: (bytes, status)."""
     link, moved = links[rank], np.int64(0)
     if link[SENT] < link[TO_SEND]:
         moved = _send(links, routes, mesh, rank)
         if moved < 0:
             return np.int64(0), _fails(mesh, rank, -moved, LOST)
-    if link[GOT] < link[TO_RECV]:
+    if reads and link[GOT] < link[TO_RECV]:
         n = _receive(links, routes, mesh, rank)
         if n < 0:
             return moved, _fails(mesh, rank, -n - 1, LOST)
@@ -207,11 +209,12 @@ def _pending(link: Any) -> Any:
 
 
 @njit(nogil=True)
-def _wait(links: Any, mesh: Any) -> Any:
-    """Sleep until some peer is ready; False after a while, or if a signal came."""
+def _look(links: Any, mesh: Any, timeout_ms: int) -> Any:
+    """How many peers are ready for what is pending with them, after `timeout_ms` at most."""
     n = 0
     for rank in range(links.shape[0]):
         link = links[rank]
+        link[POLLED_AT] = NOTHING
         if _pending(link):
             wanted = link[FD]
             if link[GOT] < link[TO_RECV]:
@@ -219,8 +222,16 @@ def _wait(links: Any, mesh: Any) -> Any:
             if link[SENT] < link[TO_SEND]:
                 wanted |= _OUT
             mesh[POLLED + n] = wanted
+            link[POLLED_AT] = n
             n += 1
-    return _poll(mesh.ctypes.data + 8 * POLLED, n, _SLEEP_MS) > 0
+    return _poll(mesh.ctypes.data + 8 * POLLED, n, timeout_ms)
+
+
+@njit(inline="always")
+def _is_ready(link: Any, mesh: Any) -> Any:
+    """What the last look found: any of the events, an error or an end among them."""
+    at = link[POLLED_AT]
+    return at != NOTHING and mesh[POLLED + at] >> 48 != 0
 
 
 @njit(nogil=True)
@@ -262,28 +273,36 @@ def exchange(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> Any:
         if mesh[TRACE_USED] == mesh[TRACE_ROWS]:
             return FULL
         _begin(links, routes, mesh, kind, items)
-    world_size, own, yields = links.shape[0], mesh[OWN], 0
-    entered_ns = now_ns(mesh.ctypes.data + 8 * SCRATCH)
+    world_size, own, looks = links.shape[0], mesh[OWN], 0
+    entered_ns = still_ns = now_ns(mesh.ctypes.data + 8 * SCRATCH)
+    # At first nobody is asked whether they are ready: all can be sent to, and the last to come finds
+    # everything there. Who is not the last stops reading at the first peer that has sent nothing.
+    first, reads = True, True
     while True:
         pending, moved = False, False
         for step in range(1, world_size):  # each rank begins with the next: no two with the same
             rank = (own + step) % world_size
-            if _pending(links[rank]):
-                n, status = _advance(links, routes, mesh, rank)
-                if status != DONE:
-                    return status
-                moved |= n > 0
-                pending |= _pending(links[rank])
+            link = links[rank]
+            if _pending(link):
+                if first or _is_ready(link, mesh):
+                    n, status = _advance(links, routes, mesh, rank, reads)
+                    if status != DONE:
+                        return status
+                    moved |= n > 0
+                    reads = reads and (not first or link[GOT] > 0 or link[TO_RECV] == 0)
+                pending |= _pending(link)
         if not pending:
             _finish(links, mesh)
             return DONE
+        first, reads, now = False, True, now_ns(mesh.ctypes.data + 8 * SCRATCH)
         if moved:
-            mesh[MOVED_NS] = now_ns(mesh.ctypes.data + 8 * SCRATCH)
-            if mesh[MOVED_NS] - entered_ns > _STAY_NS:
+            mesh[MOVED_NS], still_ns, looks = now, now, 0
+            if now - entered_ns > _STAY_NS:
                 return AGAIN
-            yields = 0
-        elif yields < _YIELDS:
-            yields += 1
+        sleeps = looks >= _LOOKS and now - still_ns > _SPIN_NS
+        if not sleeps:
+            looks += 1
             yield_core()
-        elif not _wait(links, mesh):
+        n_ready = _look(links, mesh, _SLEEP_MS if sleeps else 0)
+        if sleeps and n_ready <= 0:
             return AGAIN
