@@ -13,8 +13,8 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ import numpy.typing as npt
 
 from engine import procmem
 from engine.kernels import streaming
+from engine.placement import kept_on
 from engine.weights import RankWeights
 
 BUFFER_BYTES = 1 << 28  # far beyond what a last-level cache keeps for one core
@@ -59,7 +60,7 @@ class MemoryProbe:
         for helper in helpers:
             helper.start()
         times_s = []
-        with _pinned(cpus[0]):
+        with _held(cpus[0]):
             for index in range(passes):
                 streaming.wait_until(control, streaming.READY, (index + 1) * n_helpers)
                 start_s = time.perf_counter()
@@ -73,8 +74,12 @@ class MemoryProbe:
 def _help(
     words: npt.NDArray[np.int64], control: npt.NDArray[np.int64], passes: int, cpu: int | None
 ) -> None:
-    with _pinned(cpu):
+    with _held(cpu):
         streaming.read_when_told(words, control, passes)
+
+
+def _held(cpu: int | None) -> AbstractContextManager[None]:
+    return nullcontext() if cpu is None else kept_on([cpu])
 
 
 def _cpus(n_threads: int) -> list[int | None]:
@@ -83,20 +88,6 @@ def _cpus(n_threads: int) -> list[int | None]:
         return [None] * n_threads
     found = sorted(os.sched_getaffinity(0))
     return [*found[:n_threads]] if len(found) >= n_threads else [None] * n_threads
-
-
-@contextmanager
-def _pinned(cpu: int | None) -> Iterator[None]:
-    """Keep the calling thread on one core, and give it back what it had."""
-    if cpu is None:
-        yield
-        return
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, {cpu})
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def bytes_a_token(weights: RankWeights, kv_bytes: int = 0) -> int:

@@ -10,6 +10,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -23,6 +24,7 @@ from engine.handshake import DialerRole, WorkerInfo, own_info, send_text
 from engine.loading import hand_out
 from engine.memory import rank_memory
 from engine.model_file import ModelFile
+from engine.placement import Slots, placed, slots_by_rank
 from engine.procmem import PeakMemory
 from engine.quants import FloatType
 from engine.session import (
@@ -114,6 +116,8 @@ class Root:
         self._observer = observer
         self._links: Links | None = None
         self._transformer: Transformer | None = None
+        self._slots = Slots(0, options.n_threads, options.n_threads)
+        self._placed = ExitStack()
         self._weight_bytes = 0
         self._memory = PeakMemory()
         self._compute_ns = self._sync_ns = 0
@@ -157,7 +161,7 @@ class Root:
                 say(f"⭕ Socket[{rank - 1}]: connected")
                 self._observer.progress("connect", rank, n_workers, "nodes")
             check_memory({rank: self.memory_needed(rank) for rank in infos}, infos)
-            self._configure(sockets)
+            self._configure(sockets, slots_by_rank(infos))
         except BaseException as error:
             self.abandon(error)
             for sock in sockets.values():
@@ -166,8 +170,9 @@ class Root:
         if sockets:
             say("⭕ Network is initialized")
 
-    def _configure(self, sockets: dict[int, socket.socket]) -> None:
+    def _configure(self, sockets: dict[int, socket.socket], slots: dict[int, Slots]) -> None:
         options = self.options
+        self._slots = slots[0]
         session_id = secrets.token_hex(8)
         for rank, sock in sockets.items():
             config = SessionConfig(
@@ -179,6 +184,7 @@ class Root:
                 kv_type=options.kv_type,
                 timeout_s=options.timeout_s,
                 workers=options.workers,
+                slots=slots[rank],
             )
             send_text(sock, config.to_json(), SETUP_TIMEOUT_S)
         addresses = {
@@ -204,6 +210,7 @@ class Root:
         """
         try:
             weights = self._hand_out()
+            self._placed.enter_context(placed(self._slots, self._observer.say))
             self._build(weights)
             self._await_all("loaded")
         except MemoryError as error:
@@ -354,3 +361,4 @@ class Root:
         if self._transformer is not None:
             self._transformer.close()
             self._transformer = None
+        self._placed.close()

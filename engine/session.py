@@ -7,7 +7,7 @@ import struct
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from engine.errors import HandshakeError, WireError
@@ -18,6 +18,7 @@ from engine.handshake import (
     WorkerInfo,
     dial,
 )
+from engine.placement import Slots
 from engine.quants import FloatType
 from engine.sharding import ShardPlan
 
@@ -40,6 +41,7 @@ class SessionConfig:
     kv_type: FloatType
     timeout_s: float
     workers: tuple[Address, ...]  # of ranks 1, 2, ...; as the root reaches them
+    slots: Slots  # its threads among those of its host
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for the wire."""
@@ -52,6 +54,7 @@ class SessionConfig:
             "kv_type": int(self.kv_type),
             "timeout_s": self.timeout_s,
             "workers": [list(address) for address in self.workers],
+            "slots": asdict(self.slots),
         }
 
     @classmethod
@@ -71,8 +74,9 @@ class SessionConfig:
                 kv_type=FloatType(data["kv_type"]),
                 timeout_s=float(data["timeout_s"]),
                 workers=tuple((str(host), int(port)) for host, port in data["workers"]),
+                slots=Slots(**{name: int(n) for name, n in data["slots"].items()}),
             )
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise HandshakeError(f"the root's session config does not fit: {error!r}") from None
         if not 1 <= config.rank < config.plan.world_size == len(config.workers) + 1:
             raise HandshakeError(

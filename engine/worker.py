@@ -18,6 +18,7 @@ from engine.events import EventWriter
 from engine.handshake import DialerRole, receive_text, send_text
 from engine.listener import Caller, Listener
 from engine.memory import rank_memory
+from engine.placement import placed
 from engine.procmem import PeakMemory
 from engine.session import (
     CONTROL,
@@ -132,10 +133,11 @@ class WorkerSession:
         links.timeout_s = max(READY_TIMEOUT_S, config.timeout_s)  # others may still compile
         weights = self._load(config, links)
         links.timeout_s = config.timeout_s
-        self._transformer = self._build(config, weights, links)
-        self._memory.sample()
-        links.send_json(SESSION, 0, {"state": "loaded"})
-        totals = self._serve(config, links)
+        with placed(config.slots, self._log):
+            self._transformer = self._build(config, weights, links)
+            self._memory.sample()
+            links.send_json(SESSION, 0, {"state": "loaded"})
+            totals = self._serve(config, links)
         self._memory.sample()
         links.send_json(SESSION, 0, self._summary(config, weights.nbytes, totals))
 

@@ -275,8 +275,8 @@ def exchange(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> Any:
         _begin(links, routes, mesh, kind, items)
     world_size, own, looks = links.shape[0], mesh[OWN], 0
     entered_ns = still_ns = now_ns(mesh.ctypes.data + 8 * SCRATCH)
-    # At first nobody is asked whether they are ready: all can be sent to, and the last to come finds
-    # everything there. Who is not the last stops reading at the first peer that has sent nothing.
+    # At first nobody is asked whether they are ready: all can be sent to, and who comes last finds
+    # everything there. Who does not stops reading at the first peer that has sent nothing.
     first, reads = True, True
     while True:
         pending, moved = False, False

@@ -18,6 +18,7 @@ from engine.errors import HandshakeError, InsufficientMemoryError
 from engine.handshake import DialerRole, WorkerInfo, answer, dial, own_info
 from engine.mapped_pages import drop_pages
 from engine.model_file import ModelFile
+from engine.placement import Slots
 from engine.quants import FloatType
 from engine.session import SessionConfig
 from engine.shapes import parse_shape
@@ -274,10 +275,12 @@ def test_session_config_survives_the_wire() -> None:
         kv_type=FloatType.F16,
         timeout_s=1.5,
         workers=(("a", 1), ("b", 2)),
+        slots=Slots(1, 2, 4),
     )
     data = config.to_json()
     assert SessionConfig.from_json(data) == config
-    for change in ({"rank": 0}, {"rank": 3}, {"workers": []}, {"plan": None}, {"n_batches": "x"}):
+    wrong = ({"rank": 0}, {"rank": 3}, {"workers": []}, {"plan": None}, {"n_batches": "x"})
+    for change in (*wrong, {"slots": None}, {"slots": {"first": 0}}, {"slots": {"first": "x"}}):
         with pytest.raises(HandshakeError, match="session config"):
             SessionConfig.from_json(data | change)
     with pytest.raises(HandshakeError, match="does not fit"):

@@ -137,9 +137,12 @@ def test_another_token_is_refused_on_both_sides(own_worker: Node) -> None:
 
 
 def test_another_version_names_both(workers: list[Node], monkeypatch: pytest.MonkeyPatch) -> None:
+    spoken = handshake.PROTOCOL_VERSION
     monkeypatch.setattr(handshake, "PROTOCOL_VERSION", 77)
     monkeypatch.setattr(handshake, "_OURS", handshake._PREFIX.pack(b"DLLAMAPY", 77))
-    with pytest.raises(HandshakeError, match="speaks protocol version 2, this process version 77"):
+    with pytest.raises(
+        HandshakeError, match=f"speaks protocol version {spoken}, this process version 77"
+    ):
         probe_worker("127.0.0.1", workers[0].port, TOKEN.encode())
     workers[0].wait_log("speaks protocol version 77, this process version 2")
 

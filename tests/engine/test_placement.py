@@ -1,0 +1,88 @@
+"""Ranks that share the cores of one host: who stays where, and that all is given back."""
+
+from __future__ import annotations
+
+import os
+import signal
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from engine.handshake import own_info
+from engine.placement import Slots, kept_on, slots_by_rank
+from engine.synthetic import write_synthetic
+from tests.engine.processes import Node, start, start_worker, wait_until
+
+CORES = st.lists(st.integers(0, 200), min_size=1, max_size=12, unique=True).map(sorted)
+
+
+@given(CORES, st.integers(1, 12), st.integers(1, 4))
+def test_every_core_carries_as_many_threads(cores: list[int], n_ranks: int, own: int) -> None:
+    """Whenever ranks are placed, all of them are, and evenly."""
+    total = n_ranks * own
+    found = [Slots(rank * own, own, total).cores(cores) for rank in range(n_ranks)]
+    placed = [rank_cores for rank_cores in found if rank_cores is not None]
+    if not placed:
+        assert total <= len(cores) or own >= len(cores) or total % len(cores)
+        return
+    assert len(placed) == n_ranks
+    loads = [sum(core in rank_cores for rank_cores in placed) for core in cores]
+    assert set(loads) == {total // len(cores)}
+
+
+def test_slots_count_the_threads_of_a_host_in_rank_order() -> None:
+    here, there = own_info(1), replace(own_info(2), boot_id="another")
+    infos = {2: replace(here, n_threads=3), 0: here, 1: there, 3: there}
+    assert slots_by_rank(infos) == {
+        0: Slots(0, 1, 4), 2: Slots(1, 3, 4), 1: Slots(0, 2, 4), 3: Slots(2, 2, 4),
+    }  # fmt: skip
+
+
+def two_cores() -> list[int]:
+    cores = sorted(os.sched_getaffinity(0))
+    if len(cores) < 2:
+        pytest.skip("needs two cores: with one there is nothing to place")
+    return cores[:2]
+
+
+def cores_of(node: Node) -> list[int]:
+    return sorted(os.sched_getaffinity(node.process.pid))
+
+
+def test_four_ranks_on_two_cores_take_turns_and_give_back(tmp_path: Path) -> None:
+    cores = two_cores()
+    model, tokenizer = write_synthetic("tiny-gqa,seq_len=32768", tmp_path)
+    request = ["--model", model, "--tokenizer", tokenizer, "--prompt", "a", "--steps", 30000]
+    with ExitStack() as stack:
+        stack.enter_context(kept_on(cores))
+        workers = [start_worker(tmp_path, f"worker{rank}") for rank in (1, 2, 3)]
+        addresses = [worker.address for worker in workers]
+        root = start(tmp_path, "root", "inference", *request, "--workers", *addresses)
+        for node in (root, *workers):
+            stack.callback(node.stop, signal.SIGKILL)
+        root.wait_event("step", 5)
+        assert [cores_of(node) for node in (root, *workers)] == [[core] for core in cores * 2]
+        line = f"📌 Cores: {cores[1]} of {cores[0]},{cores[1]}, which 4 threads of this host's"
+        assert line in workers[0].log
+        root.stop(signal.SIGINT)
+        for worker in workers:
+            wait_until(lambda node=worker: cores_of(node) == cores, "all cores given back")
+
+
+def test_two_ranks_on_two_cores_are_left_to_the_system(tmp_path: Path) -> None:
+    cores = two_cores()
+    model, tokenizer = write_synthetic("tiny-gqa,seq_len=32768", tmp_path)
+    request = ["--model", model, "--tokenizer", tokenizer, "--prompt", "a", "--steps", 30000]
+    with ExitStack() as stack:
+        stack.enter_context(kept_on(cores))
+        worker = start_worker(tmp_path, "worker")
+        root = start(tmp_path, "root", "inference", *request, "--workers", worker.address)
+        for node in (root, worker):
+            stack.callback(node.stop, signal.SIGKILL)
+        root.wait_event("step", 5)
+        assert [cores_of(node) for node in (root, worker)] == [cores, cores]
+        assert "📌" not in worker.log + root.log
