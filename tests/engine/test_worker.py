@@ -144,7 +144,7 @@ def test_another_version_names_both(workers: list[Node], monkeypatch: pytest.Mon
         HandshakeError, match=f"speaks protocol version {spoken}, this process version 77"
     ):
         probe_worker("127.0.0.1", workers[0].port, TOKEN.encode())
-    workers[0].wait_log("speaks protocol version 77, this process version 2")
+    workers[0].wait_log(f"speaks protocol version 77, this process version {spoken}")
 
 
 def test_what_is_no_worker_is_named(tmp_path: Path) -> None:
