@@ -1,7 +1,8 @@
-"""What a step costs beside its work: the same table of operations on the smallest sizes.
+"""What a step costs beside its work: a real model's table of operations, each doing nothing.
 
-Python, the hand-over to compiled code, the threads' sharing out and every operation's start are
-all there; what they work on is a few hundred numbers. So it is an upper bound.
+Python, the hand-over to compiled code and between threads, each operation's start and each chunk
+that is taken are all there, as often as in a real step. With nothing to do between two chunks the
+threads get into each other's way as never in a real step: with several it is an upper bound.
 """
 
 from __future__ import annotations
@@ -12,28 +13,34 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.table import Row
+from engine.kernels.operation import operation
+from engine.kernels.table import FUNCTION, PAUSE
 from engine.model_file import ModelFile
 from engine.root import Observer, Root, RootOptions
 from engine.sharding import make_plan
 from engine.synthetic import write_synthetic
 
 SHAPE = "llama-160m"
-_SMALLEST = "dim=64,hidden_dim=64,n_heads=2,vocab_size=512"
 AT_MOST = 0.05
 _STEPS = 40
 _CONTEXT = 64
 
 
+@operation
+def nothing(op_at: int, rows: int, pos: int, row: int, first: int, last: int) -> None:
+    """What all operations do in the model that only dispatches."""
+
+
 def dispatch_rows(models: Path, threads: list[int], rounds: int) -> list[Row]:
-    """Steps of the smallest model with as many layers, in turns with steps of the real one."""
+    """Steps that do nothing, in turns with steps of the real model."""
     rows = []
-    small, _ = write_synthetic(f"{SHAPE},{_SMALLEST}", models)
-    real, _ = write_synthetic(SHAPE, models)
+    path, _ = write_synthetic(SHAPE, models)
     for n in threads:
         where = f"{n} thread{'s' * (n > 1)}"
         row = Row(f"dispatch, {SHAPE}, {where}", "us", "a step", at_most=AT_MOST)
-        with ModelFile.open(small) as small_model, ModelFile.open(real) as real_model:
-            dispatching, working = _ready(small_model, n), _ready(real_model, n)
+        with ModelFile.open(path) as model:
+            working, dispatching = _ready(model, n), _ready(model, n)
+            _empty(dispatching)
             for _ in range(rounds):
                 row.samples.append(_step_us(dispatching))
                 row.yard_samples.append(_step_us(working))
@@ -50,6 +57,15 @@ def _ready(model: ModelFile, n_threads: int) -> Root:
     root.load()
     _step_us(root)
     return root
+
+
+def _empty(root: Root) -> None:
+    """Let each operation of the root's model do nothing."""
+    transformer = root._transformer
+    assert transformer is not None
+    table = transformer._program.table()
+    table[table[:, FUNCTION] > PAUSE, FUNCTION] = nothing.address
+    transformer._team.install(table)
 
 
 def _step_us(root: Root) -> float:

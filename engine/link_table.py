@@ -27,7 +27,8 @@ NOTHING = -1
 OWN, KIND, UNDER_WAY, START_NS, MOVED_NS, BYTES = range(6)
 TROUBLE, ERRNO = 6, 7  # which peer failed, and how; 0 if it closed
 TRACE_AT, TRACE_ROWS, TRACE_USED = 8, 9, 10  # records, (TRACE_ROWS, RECORD + world_size)
-SCRATCH = 11  # five words: two buffers for a call, or a clock
+SPENT_NS = 11  # in operations so far
+SCRATCH = 12  # four words: two buffers for a call, or a clock
 POLLED = 16  # one word for each peer that is waited for
 MESH_WORDS = POLLED
 

@@ -18,9 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.admission import check_memory
-from engine.collectives import gather_logits
+from engine.collectives import LogitsGather
 from engine.errors import EngineError, InsufficientMemoryError, ModelFileError
 from engine.handshake import DialerRole, WorkerInfo, own_info, send_text
+from engine.link_table import SEND_AT, SEND_BYTES
 from engine.loading import hand_out
 from engine.memory import rank_memory
 from engine.model_file import ModelFile
@@ -238,11 +239,16 @@ class Root:
     def _build(self, weights: RankWeights) -> None:
         options = self.options
         self._weight_bytes = weights.nbytes
+        links = self._connected()
+        self._control_routes = links.routes()
+        self._control_routes[1:, SEND_AT] = self._packet.ctypes.data
+        vocab = [rank.vocab for rank in self.plan.ranks]
+        self._logits = LogitsGather(links if links.peers else None, 0, vocab)
         self._transformer = Transformer(
             self.plan,
             0,
             weights,
-            self._connected(),
+            links,
             n_threads=options.n_threads,
             max_seq_len=self.max_seq_len,
             n_batches=options.n_batches,
@@ -275,9 +281,9 @@ class Root:
                 f"{list(token_ids)} holds a value that is not finite; convert the model again"
             )
         if links.peers:
-            links.exchange(SYNC_WITH_ROOT, dict.fromkeys(links.peers, packet), {})
-        local = self._transformer.forward(x, pos, n_logits)
-        logits = gather_logits(links, 0, [rank.vocab for rank in self.plan.ranks], local)
+            self._control_routes[1:, SEND_BYTES] = size
+            links.follow(SYNC_WITH_ROOT, self._control_routes)
+        logits = self._logits.gather(self._transformer.forward(x, pos, n_logits))
         assert logits is not None  # this is rank 0
         return logits, self._account(start_ns, len(token_ids), n_logits)
 

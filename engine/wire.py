@@ -64,6 +64,7 @@ from engine.link_table import (
     SEND_SEQUENCE,
     SENT_BYTES,
     SENT_MESSAGES,
+    SPENT_NS,
     TO_RECV,
     TRACE_AT,
     TRACE_ROWS,
@@ -123,7 +124,6 @@ class Links:
         self.timeout_s = timeout_s
         self.table: Table = np.zeros((world_size, LINK_WIDTH), np.int64)
         self.mesh: Table = np.zeros(MESH_WORDS + world_size, np.int64)
-        self._routes: Table = np.zeros((world_size, ROUTE_WIDTH), np.int64)
         self._records: Table = np.zeros((_TRACE_ROWS, RECORD + world_size), np.int64)
         self.mesh[OWN] = rank
         self.mesh[TRACE_AT], self.mesh[TRACE_ROWS] = self._records.ctypes.data, _TRACE_ROWS
@@ -146,8 +146,29 @@ class Links:
 
     # -- exchanges ----------------------------------------------------------------------------
 
+    def routes(self) -> Table:
+        """A table of routes on which nothing goes anywhere yet, (world_size, ROUTE_WIDTH)."""
+        routes = np.zeros((self.world_size, ROUTE_WIDTH), np.int64)
+        routes[:, SEND_BYTES] = routes[:, RECV_BYTES] = NOTHING
+        return routes
+
     def exchange(self, op: str, sends: Mapping[int, Buffer], recvs: Mapping[int, Buffer]) -> None:
         """Send one frame to each peer of `sends` and fill each buffer of `recvs`, all at once.
+
+        Raises:
+            WorkerLost: a peer closed, failed, or nothing at all moved for `timeout_s`.
+            WireError: a peer sent another frame than the expected one.
+        """
+        routes = self.routes()
+        for rank, payload in sends.items():
+            routes[rank, SEND_AT], routes[rank, SEND_BYTES] = _place(payload)
+        for rank, buffer in recvs.items():
+            assert not view(buffer).readonly
+            routes[rank, RECV_AT], routes[rank, RECV_BYTES] = _place(buffer)
+        self.follow(op, routes)
+
+    def follow(self, op: str, routes: Table) -> None:
+        """Send and receive one frame on every link that the routes name, whose buffers stay.
 
         Cannot deadlock, whatever the sizes: sending and receiving advance side by side.
 
@@ -157,13 +178,6 @@ class Links:
         """
         from engine.kernels.exchange import exchange  # late: listening needs no compiler
 
-        routes = self._routes
-        routes[:, SEND_BYTES] = routes[:, RECV_BYTES] = NOTHING
-        for rank, payload in sends.items():
-            routes[rank, SEND_AT], routes[rank, SEND_BYTES] = _place(payload)
-        for rank, buffer in recvs.items():
-            assert not view(buffer).readonly
-            routes[rank, RECV_AT], routes[rank, RECV_BYTES] = _place(buffer)
         try:
             while (status := exchange(self.table, routes, self.mesh, KINDS[op], 1)) != DONE:
                 self.settle(status, routes)
@@ -217,6 +231,7 @@ class Links:
         link = source.link
         limit = view(buffer).nbytes
         link[GOT], link[TO_RECV] = 0, HEADER_BYTES
+        self._wait_readable(source, timeout_s)
         self._fill(source, source.recv_header, timeout_s)
         start_ns = _now_ns()
         size: int
@@ -231,9 +246,11 @@ class Links:
         link[RECEIVED_BYTES] += size
         link[RECEIVED_MESSAGES] += 1
         link[BUSY_NS] += duration_ns
-        self._keep_records()
-        self._trace.add_peer(peer, duration_ns)
-        self._trace.add_op(kind, start_ns, duration_ns, size)
+        self.mesh[SPENT_NS] += duration_ns
+        if self.mesh[TRACE_ROWS]:
+            self._keep_records()
+            self._trace.add_peer(peer, duration_ns)
+            self._trace.add_op(kind, start_ns, duration_ns, size)
         return size
 
     def send_json(self, op: str, peer: int, value: object) -> None:
@@ -280,10 +297,25 @@ class Links:
 
     # -- what was counted ---------------------------------------------------------------------
 
-    def totals(self) -> LinkTotals:
-        """Counters since the links were made; subtract two of them for what lies between."""
+    def totals(self, table: Table | None = None) -> LinkTotals:
+        """Counters since the links were made; subtract two of them for what lies between.
+
+        Args:
+            table: a copy of the table of an earlier time; by default what it holds now.
+        """
+        table = self.table if table is None else table
         counters = SENT_BYTES, RECEIVED_BYTES, SENT_MESSAGES, RECEIVED_MESSAGES, BUSY_NS
-        return LinkTotals(*(array("q", self.table[:, field].tobytes()) for field in counters))
+        return LinkTotals(*(array("q", table[:, field].tobytes()) for field in counters))
+
+    @property
+    def spent_ns(self) -> int:
+        """Time in operations since the links were made."""
+        return int(self.mesh[SPENT_NS])
+
+    def stop_tracing(self) -> None:
+        """Record no operations any more, only count."""
+        self.take_trace()
+        self.mesh[TRACE_ROWS] = 0
 
     def take_trace(self) -> Trace:
         """Every operation since the last call, handed over."""

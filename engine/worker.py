@@ -160,9 +160,11 @@ class WorkerSession:
             rank: format_address(address) for rank, address in enumerate(config.workers, start=1)
         }
         addresses[0] = self._root.address
-        return Links(
+        links = Links(
             config.rank, config.plan.world_size, self._sockets, config.timeout_s, addresses
         )
+        links.stop_tracing()  # the root's records are the ones that are kept
+        return links
 
     def _await_peers(self, config: SessionConfig) -> None:
         missing = set(range(config.rank + 1, config.plan.world_size))
@@ -190,7 +192,6 @@ class WorkerSession:
 
         weights = RankWeights(config.plan, config.rank, self._options.n_threads)
         take(links, weights)
-        links.take_trace()
         self._log("💿 Weights loaded")
         return weights
 
@@ -216,33 +217,31 @@ class WorkerSession:
 
     def _serve(self, config: SessionConfig, links: Links) -> LinkTotals:
         """Forward passes as the root asks for them; returns the counters before the goodbye."""
-        from engine.collectives import gather_logits
+        from engine.collectives import LogitsGather
 
         assert self._transformer is not None
         dim, vocab = config.plan.config.dim, [rank.vocab for rank in config.plan.ranks]
+        logits = LogitsGather(links, config.rank, vocab)
         packet = np.empty(config.packet_bytes, np.uint8)
-        totals = links.totals()
+        counters = links.table.copy()
         while True:
+            spent_ns = links.spent_ns
             size = links.receive(SYNC_WITH_ROOT, 0, packet)
             pos, n_tokens, n_logits = CONTROL.unpack_from(packet.data)
             if n_tokens == 0:
-                return totals
+                return links.totals(counters)
             if size != CONTROL.size + 4 * dim * n_tokens or n_logits > n_tokens or pos < 0:
                 raise WireError(
                     f"the root asked for {n_tokens} tokens at {pos} and {n_logits} logits with "
                     f"{size} bytes; that cannot be"
                 )
-            start_ns = time.perf_counter_ns()
+            start_ns, received_ns = time.perf_counter_ns(), links.spent_ns
             x = packet[CONTROL.size : size].view(np.float32).reshape(n_tokens, dim)
-            local = self._transformer.forward(x, pos, n_logits)
-            gather_logits(links, config.rank, vocab, local)
+            logits.gather(self._transformer.forward(x, pos, n_logits))
             forward_ns = time.perf_counter_ns() - start_ns
-            totals = links.totals()
-            trace = links.take_trace()
-            receive_ns = trace.durations_ns[0]
-            sync_ns = trace.total_ns
-            self._sync_ns += sync_ns
-            self._compute_ns += forward_ns - (sync_ns - receive_ns)
+            counters = links.table.copy()
+            self._sync_ns += links.spent_ns - spent_ns
+            self._compute_ns += forward_ns - (links.spent_ns - received_ns)
 
     def _summary(
         self, config: SessionConfig, weight_bytes: int, totals: LinkTotals

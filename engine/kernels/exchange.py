@@ -54,6 +54,7 @@ from engine.link_table import (
     SENT,
     SENT_BYTES,
     SENT_MESSAGES,
+    SPENT_NS,
     START_NS,
     STRANGE,
     TO_RECV,
@@ -236,21 +237,29 @@ def _is_ready(link: Any, mesh: Any) -> Any:
 
 @njit(nogil=True)
 def _finish(links: Any, mesh: Any) -> None:
-    """Write the exchange into the trace."""
-    world_size = links.shape[0]
+    """Count the exchange's time and, if there is a trace, write it there."""
     duration_ns = now_ns(mesh.ctypes.data + 8 * SCRATCH) - mesh[START_NS]
+    mesh[SPENT_NS] += duration_ns
+    mesh[UNDER_WAY] = 0
+    for rank in range(links.shape[0]):
+        link = links[rank]
+        if link[TO_SEND] and not link[TO_RECV]:  # only sent to
+            link[DURATION_NS] = duration_ns
+            link[BUSY_NS] += duration_ns
+    if mesh[TRACE_ROWS] > 0:
+        _record(links, mesh, duration_ns)
+
+
+@njit(nogil=True)
+def _record(links: Any, mesh: Any, duration_ns: int) -> None:
+    world_size = links.shape[0]
     rows = carray(pointer(mesh[TRACE_AT]), (mesh[TRACE_ROWS], RECORD + world_size), np.int64)
     row = rows[mesh[TRACE_USED]]
     row[RECORD_KIND], row[RECORD_START_NS] = mesh[KIND], mesh[START_NS]
     row[RECORD_DURATION_NS], row[RECORD_BYTES] = duration_ns, mesh[BYTES]
     for rank in range(world_size):
-        link = links[rank]
-        if link[TO_SEND] and not link[TO_RECV]:  # only sent to
-            link[DURATION_NS] = duration_ns
-            link[BUSY_NS] += duration_ns
-        row[RECORD + rank] = link[DURATION_NS]
+        row[RECORD + rank] = links[rank, DURATION_NS]
     mesh[TRACE_USED] += 1
-    mesh[UNDER_WAY] = 0
 
 
 @njit(nogil=True, cache=True)
@@ -270,7 +279,7 @@ def exchange(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> Any:
         DONE, AGAIN, FULL, LOST or STRANGE.
     """
     if mesh[UNDER_WAY] == 0:
-        if mesh[TRACE_USED] == mesh[TRACE_ROWS]:
+        if mesh[TRACE_USED] == mesh[TRACE_ROWS] and mesh[TRACE_ROWS] > 0:
             return FULL
         _begin(links, routes, mesh, kind, items)
     world_size, own, looks = links.shape[0], mesh[OWN], 0

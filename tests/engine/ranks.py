@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from engine.collectives import gather_logits
+from engine.collectives import LogitsGather
 from engine.model_file import ModelFile
 from engine.quants import FloatType
 from engine.sharding import ShardPlan, SyncMode, make_plan, slice_tensor
@@ -103,7 +103,7 @@ class ModelRun:
         results, pos = [], 0
         for size in self._batches(len(x)):
             local = transformer.forward(x[pos : pos + size], pos, size)
-            whole = gather_logits(links, rank, vocab, local)
+            whole = LogitsGather(links, rank, vocab).gather(local)
             results.append(None if whole is None else whole.copy())
             pos += size
         transformer.close()
