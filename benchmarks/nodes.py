@@ -10,7 +10,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 
-from benchmarks.table import Row
+from benchmarks.table import Row, target
 
 STEPS = 48
 TARGETS = {2: 0.9, 4: 0.8, 8: 0.7}  # against one node with two threads, on two cores
@@ -64,8 +64,11 @@ def node_rows(model: Path, counts: list[int], rounds: int) -> list[Row]:
     one_node_load = Row(f"load, {name}, 1 node x 2 threads", "s", "")
     decode = [
         Row(
-            f"decode, {name}, {n} nodes x 1 thread", "tokens/s", "1 node x 2", target=TARGETS.get(n)
-        )
+            f"decode, {name}, {n} nodes x 1 thread",
+            "tokens/s",
+            "1 node x 2",
+            target=target(name, TARGETS.get(n)),
+        )  # fmt: skip
         for n in counts
     ]
     load = [Row(f"load, {name}, {n} nodes x 1 thread", "s", "1 node x 2") for n in counts]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.gguf import write_gguf
-from benchmarks.table import Row
+from benchmarks.table import Row, target
 from engine.kernels import q40
 from engine.loading import hand_out
 from engine.model_file import ModelFile
@@ -112,9 +112,11 @@ def model_rows(
         write_gguf(path, gguf)
     for n in threads:
         where = f"{name}, {n} thread{'s' * (n > 1)}"
-        memory = Row(f"decode, {where}: bytes read", "GB/s", "memory", target=0.85)
-        decode = Row(f"decode, {where}", "tokens/s", "llama.cpp", target=1.3)
-        prefill = Row(f"prefill {PROMPT}, {where}", "tokens/s", "llama.cpp", target=1.5)
+        memory = Row(f"decode, {where}: bytes read", "GB/s", "memory", target=target(name, 0.85))
+        decode = Row(f"decode, {where}", "tokens/s", "llama.cpp", target=target(name, 1.3))
+        prefill = Row(
+            f"prefill {PROMPT}, {where}", "tokens/s", "llama.cpp", target=target(name, 1.5)
+        )
         rival = LlamaCpp(peer, gguf, n) if peer else None
         engine.prefill_s(n)  # buffers touched, threads started
         for _ in range(rounds):
