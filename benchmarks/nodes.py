@@ -63,14 +63,10 @@ def node_rows(model: Path, counts: list[int], rounds: int) -> list[Row]:
     name = model.stem.removeprefix("synthetic-")
     one_node_load = Row(f"load, {name}, 1 node x 2 threads", "s", "")
     decode = [
-        Row(
-            f"decode, {name}, {n} nodes x 1 thread",
-            "tokens/s",
-            "1 node x 2",
-            target=target(name, TARGETS.get(n)),
-        )  # fmt: skip
-        for n in counts
+        Row(f"decode, {name}, {n} nodes x 1 thread", "tokens/s", "1 node x 2") for n in counts
     ]
+    for n, row in zip(counts, decode, strict=True):
+        row.target = target(name, TARGETS.get(n))
     load = [Row(f"load, {name}, {n} nodes x 1 thread", "s", "1 node x 2") for n in counts]
     for _ in range(rounds):
         alone, alone_s = one_request(model, 1, 2)
