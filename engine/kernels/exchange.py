@@ -55,6 +55,7 @@ from engine.link_table import (
     SENT_BYTES,
     SENT_MESSAGES,
     SPENT_NS,
+    SPIN_NS,
     START_NS,
     STRANGE,
     TO_RECV,
@@ -66,8 +67,7 @@ from engine.link_table import (
     UNDER_WAY,
 )
 
-_LOOKS = 3  # before sleeping, giving the core away each time: a peer may be waiting for it
-_SPIN_NS = 20_000  # at least, before sleeping: about what being woken takes
+_LOOKS = 3  # at least, before sleeping, giving the core away each time
 _SLEEP_MS = 100  # at most, before Python looks for signals and at the deadline
 _STAY_NS = 100_000_000  # at most, while frames move all the time
 _CLOSED = 0
@@ -308,7 +308,7 @@ def exchange(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> Any:
             mesh[MOVED_NS], still_ns, looks = now, now, 0
             if now - entered_ns > _STAY_NS:
                 return AGAIN
-        sleeps = looks >= _LOOKS and now - still_ns > _SPIN_NS
+        sleeps = looks >= _LOOKS and now - still_ns > mesh[SPIN_NS]
         if not sleeps:
             looks += 1
             yield_core()
