@@ -7,6 +7,7 @@ MODELS ?= tiny,synthetic:llama-160m
 REPORT ?= report
 BENCH_ARGS ?=
 TEST_ARGS  ?=
+TEST_WORKERS ?= 2
 FUZZ_COUNT ?= 100000
 
 .DEFAULT_GOAL := help
@@ -19,8 +20,8 @@ bench: $(VENV)/.installed  ## Measure the shipped models on 2, 4 and 8 local nod
 	$(BIN)/pytest suites/ --nodes $(NODES) --models $(MODELS) --report $(REPORT) \
 	  --thresholds suites/thresholds.toml --benchmark-columns=min,median,max $(BENCH_ARGS)
 
-test: lint types  ## Lint, types and all tests
-	$(BIN)/pytest $(TEST_ARGS)
+test: lint types  ## Lint, types and all tests (TEST_ARGS="-k x"; TEST_WORKERS=0: in one process)
+	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
 lint: $(VENV)/.installed-dev  ## ruff: rules and format
 	$(BIN)/ruff check .

@@ -1,10 +1,65 @@
-"""For all tests: a run in the background must not differ from one at a terminal."""
+"""For all tests: neither the background nor several processes at once make a difference.
+
+`make test` runs two processes (pytest-xdist), since much of the time is waiting; `pytest tests/`
+runs one. So what belongs to the machine (ports, namespaces, folders) is each process's own.
+"""
 
 from __future__ import annotations
 
+import os
 import signal
+from typing import Any
+
+import pytest
 
 # Shells start background jobs with SIGINT ignored, and every process below inherits that: tests of
 # Ctrl-C would then fail for a reason that is not theirs.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# A pytest that a test starts is no part of this run: pytest-benchmark would measure nothing in it.
+for _name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
+    os.environ.pop(_name, None)
+
+# These share the fixture `boards`, which takes half a minute, and so run in one process.
+BOARDS = tuple(
+    f"tests/hosts/test_{name}.py"
+    for name in ("boards", "page", "watched_run", "keep_workers", "ssh_host", "without_pip")
+)
+# What takes longest begins first, so that no process is left alone with it at the end.
+LONGEST = (
+    *BOARDS,
+    *("tests/plugin/test_end_to_end.py", "tests/engine/test_start.py", "tests/engine/test_cli.py"),
+    *("tests/test_packaging.py", "tests/hosts/test_faults.py"),
+)
+
+
+def _file(nodeid: str) -> str:
+    return nodeid.partition("::")[0]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    for item in items:
+        if "boards" in getattr(item, "fixturenames", ()) and _file(item.nodeid) not in BOARDS:
+            raise pytest.UsageError(f"{item.nodeid} uses the boards: name its file in {__file__}")
+    if hasattr(config, "workerinput"):  # one of several processes
+        ranks = {file: rank for rank, file in enumerate(LONGEST)}
+        items.sort(key=lambda item: ranks.get(_file(item.nodeid), len(ranks)))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object | None:
+    """With `--dist loadfile`: a file's tests stay together, and so do the files of the boards.
+
+    Marks of `--dist loadgroup` would do, but pytest-xdist 3.8 loses them with pytest 9.2.
+    """
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = _file(nodeid)
+            return "boards" if file in BOARDS else file
+
+    return Scheduling(config, log)

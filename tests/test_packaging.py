@@ -36,9 +36,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The `bin` folder of a fresh environment that holds the wheel and what it depends on."""
     folder = tmp_path_factory.mktemp("venv")
-    venv.create(folder, with_pip=True)
-    pip = folder / "bin" / "pip"
-    run(pip, "--disable-pip-version-check", "install", "--quiet", wheel, cwd=folder)
+    venv.create(folder)
+    pip = (sys.executable, "-m", "pip", "--python", folder / "bin" / "python")
+    run(*pip, "--disable-pip-version-check", "install", "--quiet", wheel, cwd=folder)
     return folder / "bin"
 
 

@@ -62,8 +62,9 @@ class Network:
         _ip(f"link set pv{self._key}n{n} up")
 
     def down(self) -> None:
-        """Take away whatever is there."""
+        """Take away whatever is there: links first, a namespace lets go of them at its leisure."""
         for n in range(1, self.n + 1):
+            _ip(f"link del pv{self._key}n{n}", check=False)
             _ip(f"netns del {self._name(n)}", check=False)
         _ip(f"link del {self._bridge}", check=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -49,9 +50,13 @@ def make_key(file: Path) -> None:
 
 
 def free_port(address: str = "127.0.0.1") -> int:
-    with socket.socket() as probe:
-        probe.bind((address, 0))
-        return int(probe.getsockname()[1])
+    """A port that stays free: below those that Linux gives to whoever asks for any (32768)."""
+    while True:
+        port = random.randrange(20_000, 32_000)
+        with contextlib.suppress(OSError), socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as sshd does
+            probe.bind((address, port))
+            return port
 
 
 class Sshd:
@@ -97,7 +102,10 @@ class Sshd:
         self._await_port()
 
     def _await_port(self) -> None:
+        assert self._process
         for _ in range(200):
+            if self._process.poll() is not None:
+                break
             with (
                 contextlib.suppress(OSError),
                 socket.create_connection((self.address, self.port), 1),

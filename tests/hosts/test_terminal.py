@@ -7,8 +7,8 @@ import os
 import pty
 import re
 import select
-import signal
 import struct
+import subprocess
 import sys
 import termios
 import time
@@ -28,13 +28,18 @@ class Terminal:
 
     def __init__(self, command: list[str], columns: int = 160) -> None:
         self.output = ""
-        self._pid, self._fd = pty.fork()
-        if self._pid == 0:
-            os.environ["TERM"] = "xterm-256color"
-            for name in ("COLUMNS", "NO_COLOR", "CI"):
-                os.environ.pop(name, None)
-            os.execv(command[0], command)
+        self._fd, theirs = pty.openpty()
         fcntl.ioctl(self._fd, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
+        hidden = ("COLUMNS", "NO_COLOR", "CI")
+        kept = {name: value for name, value in os.environ.items() if name not in hidden}
+        self._process = subprocess.Popen(
+            ["setsid", "--ctty", *command],
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            env={**kept, "TERM": "xterm-256color"},
+        )
+        os.close(theirs)
 
     def read_until(self, condition: Callable[[str], object]) -> None:
         until_s = time.monotonic() + PATIENCE_S
@@ -63,14 +68,11 @@ class Terminal:
         until_s = time.monotonic() + PATIENCE_S
         while self._read():
             assert time.monotonic() < until_s, self.output
-        _, status = os.waitpid(self._pid, 0)
-        self._pid = 0
-        return os.waitstatus_to_exitcode(status)
+        return self._process.wait(PATIENCE_S)
 
     def close(self) -> None:
-        if self._pid:
-            os.kill(self._pid, signal.SIGKILL)
-            os.waitpid(self._pid, 0)
+        self._process.kill()
+        self._process.wait()
         os.close(self._fd)
 
     @property
