@@ -40,7 +40,7 @@ def _file(nodeid: str) -> str:
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     for item in items:
-        if "boards" in getattr(item, "fixturenames", ()) and _file(item.nodeid) not in BOARDS:
+        if "boards" in getattr(item, "fixturenames", ()) and not any(map(item.path.match, BOARDS)):
             raise pytest.UsageError(f"{item.nodeid} uses the boards: name its file in {__file__}")
     if hasattr(config, "workerinput"):  # one of several processes
         ranks = {file: rank for rank, file in enumerate(LONGEST)}
