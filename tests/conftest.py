@@ -11,6 +11,7 @@ import signal
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 # Shells start background jobs with SIGINT ignored, and every process below inherits that: tests of
 # Ctrl-C would then fail for a reason that is not theirs.
@@ -20,6 +21,10 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # A pytest that a test starts is no part of this run: pytest-benchmark would measure nothing in it.
 for _name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
     os.environ.pop(_name, None)
+
+# An example that took long says that the machine is busy, no more (as hypothesis' profile for CI).
+settings.register_profile("patient", settings(), deadline=None)
+settings.load_profile("patient")
 
 # These share the fixture `boards`, which takes half a minute, and so run in one process.
 BOARDS = tuple(
