@@ -25,7 +25,7 @@ GOLDEN = Path(__file__).parent.parent / "golden"
 
 
 def run_ranks(
-    world_size: int, rank_main: Callable[[int, Links | None], T], limit_s: float = 60
+    world_size: int, rank_main: Callable[[int, Links | None], T], limit_s: float = 240
 ) -> list[T]:
     """Call `rank_main(rank, links)` in one thread a rank; their results, or the first error."""
     sockets: list[dict[int, socket.socket]] = [{} for _ in range(world_size)]
@@ -77,7 +77,7 @@ class ModelRun:
     kv_type: FloatType = FloatType.F32
     n_threads: int = 1
     n_batches: int = 32
-    limit_s: float = 60  # kernels that are not in the cache yet are compiled in this time
+    limit_s: float = 240  # kernels that are not in the cache yet are compiled in this time
     batches: list[int] | None = None  # sizes of the batches; default: as large as allowed
     plan: ShardPlan = field(init=False)
 
