@@ -62,10 +62,10 @@ def kernel_results() -> Iterator[Result]:
     gate, up = floats(20_003, -126, 127), floats(20_003, -20, 0, seed=2)
     bent = floats(20_003, -12, 4, seed=3)
     for name, row in (("SiLU", layers.silu_row), ("GELU", layers.gelu_row)):
-        for x in (gate, bent):
+        for where, x in (("of every size", gate), ("where it bends", bent)):
             out = np.empty_like(x)
             row(x, up, out)
-            yield name, out
+            yield f"{name} {where}", out
     cos, sin = (floats(5 * 12, -8, 0, seed).reshape(5, 12) for seed in (4, 5))
     ropes: dict[str, Any] = {
         "rope of neighbours": layers.rope_neighbours,
@@ -120,11 +120,8 @@ def model_results() -> Iterator[Result]:
 
 def results() -> Iterator[Result]:
     """All of them, each under a name of its own."""
-    names: dict[str, int] = {}
-    for part in (kernel_results(), model_results()):
-        for name, result in part:
-            names[name] = names.get(name, 0) + 1
-            yield name if names[name] == 1 else f"{name} ({names[name]})", result
+    yield from kernel_results()
+    yield from model_results()
 
 
 def same(a: npt.NDArray[Any], b: npt.NDArray[Any]) -> bool:
