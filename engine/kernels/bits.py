@@ -1,4 +1,7 @@
-"""Half-precision numbers as integer bits: numba has no float16 arrays, so they travel as uint16."""
+"""Bits of numbers, and the fused product, which numba does not offer.
+
+Half-precision numbers are integers here: numba has no float16 arrays, so they travel as uint16.
+"""
 
 from __future__ import annotations
 
@@ -42,6 +45,18 @@ def _f32_to_bits(typingctx: Any, value: Any) -> Any:
 
 
 f32_to_bits: Any = intrinsic(_f32_to_bits)
+
+
+def _fma(typingctx: Any, a: Any, b: Any, c: Any) -> Any:
+    """a * b + c of float32, rounded once: on every CPU, by a library's function if need be."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return builder.fma(*args)
+
+    return types.float32(types.float32, types.float32, types.float32), codegen
+
+
+fma: Any = intrinsic(_fma)
 
 
 _SIGN = np.uint32(0x8000)

@@ -15,6 +15,8 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from engine.kernels.bits import fma
+
 LANES = 8
 _I32, _F32 = ir.IntType(32), ir.FloatType()
 _FLOATS = ir.VectorType(_F32, LANES)
@@ -242,7 +244,7 @@ def dots(a: Any, at: int, rows: Any, out: Any, out_at: int) -> None:
         i += 1
 
 
-@njit(nogil=True, fastmath={"contract"})
+@njit(nogil=True)
 def add_weighted(weights: Any, at: int, rows: Any, out: Any, out_at: int) -> None:
     """out[out_at ...] += weights[at ...] times rows (n, m), row after row, each product fused."""
     n, width = rows.shape
@@ -255,7 +257,7 @@ def add_weighted(weights: Any, at: int, rows: Any, out: Any, out_at: int) -> Non
         done += LANES
     for i in range(n):
         for j in range(done, width):
-            out[out_at + j] += weights[at + i] * rows[i, j]
+            out[out_at + j] = fma(weights[at + i], rows[i, j], out[out_at + j])
 
 
 @njit(nogil=True)

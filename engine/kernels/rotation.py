@@ -11,6 +11,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
+from engine.kernels.bits import fma
 from engine.kernels.vectors import F32, I32, Builder, Value, call, parts
 
 _LANES = 8
@@ -73,7 +74,7 @@ def _rotate_eight(
 _rotate: Any = intrinsic(prefer_literal=True)(_rotate_eight)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@njit(cache=True, nogil=True)
 def rope_neighbours(x: Any, cos: Any, sin: Any, pos: int, first: int, n_heads: int) -> None:
     """Rotate pairs (2i, 2i+1) in place (Llama kind).
 
@@ -97,11 +98,11 @@ def rope_neighbours(x: Any, cos: Any, sin: Any, pos: int, first: int, n_heads: i
             for i in range(whole, half):
                 a, b = x[token, start + 2 * i], x[token, start + 2 * i + 1]
                 c, s = cos[pos + token, i], sin[pos + token, i]
-                x[token, start + 2 * i] = a * c - b * s
-                x[token, start + 2 * i + 1] = a * s + b * c
+                x[token, start + 2 * i] = fma(a, c, -(b * s))
+                x[token, start + 2 * i + 1] = fma(b, c, a * s)
 
 
-@njit(cache=True, nogil=True, fastmath={"contract"})
+@njit(cache=True, nogil=True)
 def rope_halves(x: Any, cos: Any, sin: Any, pos: int, first: int, n_heads: int) -> None:
     """Rotate pairs (j, j + head_dim / 2) in place (Falcon kind); arguments as above."""
     half, width = cos.shape[1], x.shape[1]
@@ -116,5 +117,5 @@ def rope_halves(x: Any, cos: Any, sin: Any, pos: int, first: int, n_heads: int) 
             for j in range(whole, half):
                 a, b = x[token, start + j], x[token, start + half + j]
                 c, s = cos[pos + token, j], sin[pos + token, j]
-                x[token, start + j] = a * c - b * s
-                x[token, start + half + j] = a * s + b * c
+                x[token, start + j] = fma(a, c, -(b * s))
+                x[token, start + half + j] = fma(b, c, a * s)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engine.collectives import LogitsGather
-from engine.model_file import ModelFile
+from engine.model_file import HiddenAct, ModelFile, encode_header
 from engine.quants import FloatType
 from engine.sharding import ShardPlan, SyncMode, make_plan, slice_tensor
 from engine.transformer import Transformer
@@ -24,7 +24,9 @@ T = TypeVar("T")
 GOLDEN = Path(__file__).parent.parent / "golden"
 
 
-def run_ranks(world_size: int, rank_main: Callable[[int, Links | None], T]) -> list[T]:
+def run_ranks(
+    world_size: int, rank_main: Callable[[int, Links | None], T], limit_s: float = 240
+) -> list[T]:
     """Call `rank_main(rank, links)` in one thread a rank; their results, or the first error."""
     sockets: list[dict[int, socket.socket]] = [{} for _ in range(world_size)]
     for high in range(world_size):
@@ -34,7 +36,7 @@ def run_ranks(world_size: int, rank_main: Callable[[int, Links | None], T]) -> l
     errors: list[BaseException] = []
 
     def main(rank: int) -> None:
-        links = Links(rank, world_size, sockets[rank], 30.0) if world_size > 1 else None
+        links = Links(rank, world_size, sockets[rank], limit_s / 2) if world_size > 1 else None
         try:
             results[rank] = rank_main(rank, links)
         except BaseException as error:
@@ -47,10 +49,21 @@ def run_ranks(world_size: int, rank_main: Callable[[int, Links | None], T]) -> l
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(limit_s)
     if errors:
         raise errors[0]
+    if len(results) < world_size:
+        raise TimeoutError(f"{len(results)} of {world_size} ranks were done after {limit_s} s")
     return [results[rank] for rank in range(world_size)]
+
+
+def with_activation(model: Path, hidden_act: HiddenAct, path: Path) -> Path:
+    """Write `model` to `path` with another activation in its header; returns `path`."""
+    with ModelFile.open(model) as original:
+        header = encode_header(replace(original.config, hidden_act=hidden_act))
+        tensors = [original.raw(spec).tobytes() for spec in original.specs]
+    path.write_bytes(header + b"".join(tensors))
+    return path
 
 
 @dataclass
@@ -64,6 +77,7 @@ class ModelRun:
     kv_type: FloatType = FloatType.F32
     n_threads: int = 1
     n_batches: int = 32
+    limit_s: float = 240  # kernels that are not in the cache yet are compiled in this time
     batches: list[int] | None = None  # sizes of the batches; default: as large as allowed
     plan: ShardPlan = field(init=False)
 
@@ -78,7 +92,9 @@ class ModelRun:
             )
             embedding = model.raw(model.specs[0]).view(np.float32)
             x = np.ascontiguousarray(embedding[ids])
-            parts = run_ranks(self.world_size, lambda r, links: self._rank(model, x, r, links))
+            parts = run_ranks(
+                self.world_size, lambda r, links: self._rank(model, x, r, links), self.limit_s
+            )
         return np.concatenate([part for part in parts[0] if part is not None])
 
     def _rank(

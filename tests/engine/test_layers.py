@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from engine.kernels import attention, casts, exponential, layers
+from engine.kernels import attention, casts, layers
 from engine.quants import FloatType, decode_tensor, quantize_q80
 
 Floats = npt.NDArray[np.float32]
@@ -193,26 +193,6 @@ def test_silu_of_any_gate(gate_up: Floats) -> None:
         exact = gate.astype(np.float64) / (1 + np.exp(-gate.astype(np.float64)))
     # below -88 the exponential stays where it is: what is left is next to nothing
     assert np.allclose(out, exact * up, rtol=1e-4, atol=1e-30)
-
-
-@settings(deadline=None)
-@given(GATES)
-def test_gelu_of_any_gate_is_its_float32_formula(gate_up: Floats) -> None:
-    """Each operation rounded to float32, as dllama does, with the tangent rounded right."""
-    gate, up = gate_up
-    out = np.empty_like(gate)
-    layers.gelu_row(gate, up, out)
-    one, root = np.float32(1.0), np.float32(0.7978845608028654)
-    inner = root * gate * (one + np.float32(0.044715) * gate * gate)
-    tangent = np.tanh(inner.astype(np.float64)).astype(np.float32)
-    assert np.array_equal(out, np.float32(0.5) * gate * (one + tangent) * up)
-
-
-@settings(deadline=None, max_examples=500)
-@given(st.one_of(st.floats(-12, 12, width=32), st.floats(width=32, allow_nan=False)))
-def test_the_tangent_is_within_half_a_unit_of_one(x: float) -> None:
-    exact = np.tanh(np.float64(np.float32(x)))
-    assert abs(np.float64(exponential.tanh_f32(np.float32(x))) - exact) <= 2.0**-25 + 1e-15
 
 
 # -- casts and sums ----------------------------------------------------------------------------
