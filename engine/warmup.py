@@ -22,6 +22,7 @@ import numpy as np
 
 from engine.errors import EngineError
 from engine.kernels.cache import folder as config_folder
+from engine.kernels.cache import installed_digest
 from engine.kernels.cpu import cpu_digest
 from engine.kernels.q40 import variant
 from engine.model_file import ModelConfig, tensor_specs
@@ -69,12 +70,13 @@ def _tell_of_passing_folder(tell: Callable[[str], None]) -> None:
 
 
 def _kind(tiny: ShardPlan, kv_type: FloatType) -> str:
-    """What the set of kernels depends on, beside their sources, which the folder is named after."""
+    """What the set of kernels depends on, beside their sources' text, which names the folder."""
     config = tiny.config
     kinds = (config.weight_type, tiny.buffer_type, kv_type)
     names = (config.arch.name, config.rope_type.name, config.hidden_act.name)
     versions = (f"numba-{numba.__version__}", str(sys.implementation.cache_tag))
-    words = (*(kind.label for kind in kinds), *names, str(tiny.sync_mode), variant(), cpu_digest())
+    digests = cpu_digest(), installed_digest()
+    words = (*(kind.label for kind in kinds), *names, str(tiny.sync_mode), variant(), *digests)
     return "-".join((*words, *versions)).lower()
 
 

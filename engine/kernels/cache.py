@@ -48,6 +48,18 @@ def sources_digest() -> str:
     return digest.hexdigest()[:12]
 
 
+def installed_digest(sources: Path = Path(__file__).parent) -> str:
+    """Changes with where the kernels' sources are and when they were written.
+
+    numba's index does too: another installation of the same version finds nothing compiled.
+    """
+    digest = hashlib.sha256()
+    for path in sorted(sources.glob("*.py")):
+        found = path.stat()
+        digest.update(f"{path}\0{found.st_mtime_ns}\0{found.st_size}\0".encode())
+    return digest.hexdigest()[:12]
+
+
 def _forget_old(base: Path) -> None:
     folders = sorted(base.glob("kernels-*"), key=lambda path: path.stat().st_mtime, reverse=True)
     for folder in folders[_KEPT:]:

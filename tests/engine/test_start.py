@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.kernels.cache import sources_digest
+from engine.kernels.cache import installed_digest, sources_digest
 from engine.synthetic import write_synthetic
 from tests.engine.processes import Node, command, environment, read_events, start, wait_until
 
@@ -215,3 +215,15 @@ def test_a_full_disk_is_named_with_its_remedy(cold: ColdStart, tmp_path: Path) -
     assert "Traceback" not in done.stderr
     assert f"compiled kernels cannot be kept in {tmp_path}" in done.stderr
     assert "set XDG_CACHE_HOME to another folder" in done.stderr
+
+
+def test_the_mark_of_compiled_kernels_is_of_one_installation(tmp_path: Path) -> None:
+    """As numba's index: another place, or sources written anew, and it finds nothing there."""
+    places = [tmp_path / "one", tmp_path / "two"]
+    for place in places:
+        place.mkdir()
+        (place / "kernel.py").write_text("pass\n")
+        os.utime(place / "kernel.py", ns=(10**18, 10**18))
+    found = {installed_digest(place) for place in places}
+    os.utime(places[0] / "kernel.py", ns=(10**18, 10**18 + 1))
+    assert len(found | {installed_digest(places[0])}) == 3

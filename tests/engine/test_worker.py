@@ -16,7 +16,7 @@ import pytest
 
 from engine import handshake
 from engine.errors import HandshakeError
-from engine.handshake import probe_worker
+from engine.handshake import HandshakeCut, probe_worker
 from engine.synthetic import write_synthetic
 from tests.engine.processes import (
     TOKEN,
@@ -70,11 +70,15 @@ def start_long(
 
 def assert_free(workers: list[Node]) -> None:
     """The workers are ready for a root, or soon will be."""
+
+    def is_free(port: int) -> bool:
+        try:
+            return probe_worker("127.0.0.1", port, TOKEN.encode()).busy is None
+        except HandshakeCut:  # it still has more callers than it takes
+            return False
+
     for worker in workers:
-        wait_until(
-            lambda port=worker.port: probe_worker("127.0.0.1", port, TOKEN.encode()).busy is None,
-            "a free worker",
-        )
+        wait_until(lambda port=worker.port: is_free(port), "a free worker")
 
 
 def assert_serves(workers: list[Node]) -> None:
