@@ -29,8 +29,8 @@ TROUBLE, ERRNO = 6, 7  # which peer failed, and how; 0 if it closed
 TRACE_AT, TRACE_ROWS, TRACE_USED = 8, 9, 10  # records, (TRACE_ROWS, RECORD + world_size)
 SPENT_NS = 11  # in operations so far
 SCRATCH = 12  # four words: two buffers for a call, or a clock
-SPIN_NS = 16  # how long a rank gives its core away before it sleeps
-POLLED = 17  # one word for each peer that is waited for
+CALM, CALM_LENGTH = 16, 17  # exchanges to come in which the core is kept; how many, next time
+POLLED = 18  # one word for each peer that is waited for
 MESH_WORDS = POLLED
 
 # A record of the trace: what, when, how long, payload bytes; then each peer's duration or NOTHING.

@@ -116,16 +116,6 @@ def _prepare(sock: socket.socket) -> None:
                 sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
 
 
-def is_local(sock: socket.socket) -> bool:
-    """Whether both ends of a connection are on this host."""
-    if sock.family not in (socket.AF_INET, socket.AF_INET6):
-        return True
-    try:
-        return bool(sock.getsockname()[0] == sock.getpeername()[0])
-    except OSError:
-        return False  # gone already
-
-
 def _address_of(sock: socket.socket) -> str:
     try:
         name: Any = sock.getpeername()

@@ -65,7 +65,6 @@ from engine.link_table import (
     SENT_BYTES,
     SENT_MESSAGES,
     SPENT_NS,
-    SPIN_NS,
     TO_RECV,
     TRACE_AT,
     TRACE_ROWS,
@@ -73,7 +72,7 @@ from engine.link_table import (
     TROUBLE,
     UNDER_WAY,
 )
-from engine.peer import Peer, is_local, late_peers, lost_peer, strange_frame
+from engine.peer import Peer, late_peers, lost_peer, strange_frame
 from engine.trace import LinkTotals, Trace
 
 if TYPE_CHECKING:
@@ -93,9 +92,6 @@ __all__ = [
 ]
 
 _TRACE_ROWS = 1024  # operations between two looks of Python at the trace
-# How long a rank looks for frames and gives its core away before it sleeps: about what being woken
-# takes; and longer where all peers run on these very cores, as somebody always has work for them.
-_SPIN_NS, _LOCAL_SPIN_NS = 20_000, 200_000
 _now_ns = time.perf_counter_ns
 
 Table = npt.NDArray[np.int64]
@@ -136,8 +132,6 @@ class Links:
             peer: Peer(peer, sock, self.table[peer], addresses.get(peer))
             for peer, sock in sorted(sockets.items())
         }
-        far = any(not is_local(sock) for sock in sockets.values())
-        self.mesh[SPIN_NS] = _SPIN_NS if far else _LOCAL_SPIN_NS
         self._op = ""  # what is being received alone, for messages
         self._trace = Trace(self._peers)
 

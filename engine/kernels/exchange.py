@@ -20,6 +20,8 @@ from engine.link_table import (
     AGAIN,
     BUSY_NS,
     BYTES,
+    CALM,
+    CALM_LENGTH,
     DONE,
     DURATION_NS,
     ERRNO,
@@ -55,7 +57,6 @@ from engine.link_table import (
     SENT_BYTES,
     SENT_MESSAGES,
     SPENT_NS,
-    SPIN_NS,
     START_NS,
     STRANGE,
     TO_RECV,
@@ -67,7 +68,10 @@ from engine.link_table import (
     UNDER_WAY,
 )
 
-_LOOKS = 3  # at least, before sleeping, giving the core away each time
+_YIELDS = 3  # before sleeping: a peer may be waiting for this very core
+_SPIN_NS = 20_000  # at least, before sleeping: about what being woken takes
+_LONG_NS = 1_000_000  # away from the core: somebody else works there, no peer
+_CALM = (64, 8192)  # for how many exchanges the core is kept then, at least and at most
 _SLEEP_MS = 100  # at most, before Python looks for signals and at the deadline
 _STAY_NS = 100_000_000  # at most, while frames move all the time
 _CLOSED = 0
@@ -262,6 +266,23 @@ def _record(links: Any, mesh: Any, duration_ns: int) -> None:
     mesh[TRACE_USED] += 1
 
 
+@njit(nogil=True)
+def _yield(mesh: Any, now: int) -> Any:
+    """Give the core away; False if it came back late, and for a while it is to be kept.
+
+    Who yields again and again falls behind all others in the scheduler's eyes. Among ranks that
+    wait for each other that is no loss; another program that computes has the core for
+    milliseconds each time. To be woken costs more than to yield, but comes at once.
+    """
+    yield_core()
+    length = max(mesh[CALM_LENGTH], _CALM[0])
+    if now_ns(mesh.ctypes.data + 8 * SCRATCH) - now > _LONG_NS:
+        mesh[CALM], mesh[CALM_LENGTH] = length, min(2 * length, _CALM[1])
+        return False
+    mesh[CALM_LENGTH] = length // 2
+    return True
+
+
 @njit(nogil=True, cache=True)
 def exchange(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> Any:
     """Send and receive one frame on every link that the routes name, side by side.
@@ -282,7 +303,8 @@ def exchange(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> Any:
         if mesh[TRACE_USED] == mesh[TRACE_ROWS] and mesh[TRACE_ROWS] > 0:
             return FULL
         _begin(links, routes, mesh, kind, items)
-    world_size, own, looks = links.shape[0], mesh[OWN], 0
+        mesh[CALM] = max(mesh[CALM] - 1, 0)
+    world_size, own, yields = links.shape[0], mesh[OWN], 0
     entered_ns = still_ns = now_ns(mesh.ctypes.data + 8 * SCRATCH)
     # At first nobody is asked whether they are ready: all can be sent to, and who comes last finds
     # everything there. Who does not stops reading at the first peer that has sent nothing.
@@ -305,13 +327,13 @@ def exchange(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> Any:
             return DONE
         first, reads, now = False, True, now_ns(mesh.ctypes.data + 8 * SCRATCH)
         if moved:
-            mesh[MOVED_NS], still_ns, looks = now, now, 0
+            mesh[MOVED_NS], still_ns, yields = now, now, 0
             if now - entered_ns > _STAY_NS:
                 return AGAIN
-        sleeps = looks >= _LOOKS and now - still_ns > mesh[SPIN_NS]
-        if not sleeps:
-            looks += 1
-            yield_core()
+        yields_now = yields < _YIELDS and mesh[CALM] == 0
+        sleeps = not yields_now and now - still_ns > _SPIN_NS
+        if yields_now:
+            yields = yields + 1 if _yield(mesh, now) else _YIELDS
         n_ready = _look(links, mesh, _SLEEP_MS if sleeps else 0)
         if sleeps and n_ready <= 0:
             return AGAIN

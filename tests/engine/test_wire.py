@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from engine import wire
 from engine.errors import InsufficientMemoryError, WireError, WorkerLost
-from engine.link_table import RECV_SEQUENCE, SEND_SEQUENCE, SPIN_NS
+from engine.link_table import RECV_SEQUENCE, SEND_SEQUENCE
 from engine.wire import HEADER_BYTES, SYNC_LOGITS, SYNC_NODE_SLICES, SYNC_WITH_ROOT, Links
 
 
@@ -44,19 +44,6 @@ def pair() -> Iterator[tuple[Links, Links]]:
     yield left, right
     left.close()
     right.close()
-
-
-def test_only_peers_on_this_host_are_waited_for_longer_without_sleep() -> None:
-    """Another host looks like another address: here, two of the loopback network's."""
-    near, far = tcp_pair()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        elsewhere = socket.create_connection(server.getsockname(), source_address=("127.0.0.2", 0))
-        accepted, _ = server.accept()
-    links = [Links(0, 2, {1: near}), Links(0, 3, {1: far, 2: accepted})]
-    assert links[0].mesh[SPIN_NS] > links[1].mesh[SPIN_NS] > 0
-    elsewhere.close()
-    for one in links:
-        one.close()
 
 
 def in_threads(jobs: list[Callable[[], Any]]) -> list[Any]:
