@@ -70,7 +70,7 @@ from engine.link_table import (
 
 _YIELDS = 3  # before sleeping: a peer may be waiting for this very core
 _SPIN_NS = 20_000  # at least, before sleeping: about what being woken takes
-_LONG_NS = 1_000_000  # away from the core: somebody else works there, no peer
+_LONG_NS = 2_500_000  # away from the core: somebody else works there, no peer
 _CALM = (64, 8192)  # for how many exchanges the core is kept then, at least and at most
 _SLEEP_MS = 100  # at most, before Python looks for signals and at the deadline
 _STAY_NS = 100_000_000  # at most, while frames move all the time
