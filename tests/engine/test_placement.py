@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,18 +54,26 @@ def cores_of(node: Node) -> list[int]:
     return sorted(os.sched_getaffinity(node.process.pid))
 
 
-def test_four_ranks_on_two_cores_take_turns_and_give_back(tmp_path: Path) -> None:
-    cores = two_cores()
-    model, tokenizer = write_synthetic("tiny-gqa,seq_len=32768", tmp_path)
+@contextmanager
+def long_request(folder: Path, cores: list[int], n_nodes: int) -> Iterator[list[Node]]:
+    """The root and its workers, all of one thread, in the middle of a request on these cores."""
+    model, tokenizer = write_synthetic("tiny-gqa,seq_len=32768", folder)
     request = ["--model", model, "--tokenizer", tokenizer, "--prompt", "a", "--steps", 30000]
     with ExitStack() as stack:
         stack.enter_context(kept_on(cores))
-        workers = [start_worker(tmp_path, f"worker{rank}") for rank in (1, 2, 3)]
+        workers = [start_worker(folder, f"worker{rank}") for rank in range(1, n_nodes)]
+        for worker in workers:
+            stack.callback(worker.stop, signal.SIGKILL)
         addresses = [worker.address for worker in workers]
-        root = start(tmp_path, "root", "inference", *request, "--workers", *addresses)
-        for node in (root, *workers):
-            stack.callback(node.stop, signal.SIGKILL)
+        root = start(folder, "root", "inference", *request, "--workers", *addresses)
+        stack.callback(root.stop, signal.SIGKILL)
         root.wait_event("step", 5)
+        yield [root, *workers]
+
+
+def test_four_ranks_on_two_cores_take_turns_and_give_back(tmp_path: Path) -> None:
+    cores = two_cores()
+    with long_request(tmp_path, cores, 4) as (root, *workers):
         assert [cores_of(node) for node in (root, *workers)] == [[core] for core in cores * 2]
         line = f"📌 Cores: {cores[1]} of {cores[0]},{cores[1]}, which 4 threads of this host's"
         assert line in workers[0].log
@@ -75,14 +84,6 @@ def test_four_ranks_on_two_cores_take_turns_and_give_back(tmp_path: Path) -> Non
 
 def test_two_ranks_on_two_cores_are_left_to_the_system(tmp_path: Path) -> None:
     cores = two_cores()
-    model, tokenizer = write_synthetic("tiny-gqa,seq_len=32768", tmp_path)
-    request = ["--model", model, "--tokenizer", tokenizer, "--prompt", "a", "--steps", 30000]
-    with ExitStack() as stack:
-        stack.enter_context(kept_on(cores))
-        worker = start_worker(tmp_path, "worker")
-        root = start(tmp_path, "root", "inference", *request, "--workers", worker.address)
-        for node in (root, worker):
-            stack.callback(node.stop, signal.SIGKILL)
-        root.wait_event("step", 5)
-        assert [cores_of(node) for node in (root, worker)] == [cores, cores]
-        assert "📌" not in worker.log + root.log
+    with long_request(tmp_path, cores, 2) as nodes:
+        assert [cores_of(node) for node in nodes] == [cores, cores]
+        assert not any("📌" in node.log for node in nodes)
