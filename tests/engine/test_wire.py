@@ -7,6 +7,7 @@ import signal
 import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Iterator
 from itertools import combinations
 from typing import Any
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from engine import wire
 from engine.errors import InsufficientMemoryError, WireError, WorkerLost
-from engine.link_table import RECV_SEQUENCE, SEND_SEQUENCE
+from engine.link_table import CALM, RECV_SEQUENCE, SEND_SEQUENCE
 from engine.wire import HEADER_BYTES, SYNC_LOGITS, SYNC_NODE_SLICES, SYNC_WITH_ROOT, Links
 
 
@@ -66,6 +67,23 @@ def in_threads(jobs: list[Callable[[], Any]]) -> list[Any]:
     if failures:
         raise failures[0]
     return results
+
+
+def test_a_rank_that_keeps_its_core_counts_the_exchanges_down(pair: tuple[Links, Links]) -> None:
+    """Frames arrive all the same, though the peer comes late; then it may yield again."""
+    left, right = pair
+    left.mesh[CALM] = 2
+    for left_over in (1, 0):
+        got = bytearray(3)
+
+        def late() -> None:
+            time.sleep(0.05)
+            right.send(SYNC_NODE_SLICES, 0, b"abc")
+
+        in_threads([lambda: left.exchange(SYNC_NODE_SLICES, {}, {1: got}), late])  # noqa: B023
+        assert got == b"abc"
+        if left_over:  # at 0 it yields, and may find that another program has the core
+            assert left.mesh[CALM] == left_over
 
 
 def all_to_all(links: Links, size: int, rounds: int) -> list[dict[int, bytes]]:
