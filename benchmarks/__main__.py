@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 
 from benchmarks.table import Row
-from engine.process import prepare
+from dllama_engine.process import prepare
 
 SHAPES = ("llama-160m", "tinyllama-1.1b", "llama-7b")
 
@@ -53,7 +53,7 @@ def _shape_rows(shape: str, options: argparse.Namespace, dllama: str | None) -> 
     from benchmarks.nodes import node_rows
     from benchmarks.real_dllama import dllama_rows
     from benchmarks.single import Engine, model_rows
-    from engine.synthetic import write_synthetic
+    from dllama_engine.synthetic import write_synthetic
 
     model, _ = write_synthetic(shape, options.models)
     engine = Engine(model, max(options.threads))
@@ -103,7 +103,7 @@ def _has_llama_cpp() -> bool:
 def _machine(options: argparse.Namespace) -> str:
     import numba
 
-    from engine.kernels.q40 import variant
+    from dllama_engine.kernels.q40 import variant
 
     return (
         f"## One run\n\n"

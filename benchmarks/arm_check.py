@@ -8,10 +8,10 @@ import time
 
 import numpy as np
 
-from engine.kernels import lanes, packing, q40
-from engine.kernels.matmul import make_float_product
-from engine.kernels.q80 import make_q80_q80
-from engine.quants import dequantize_q40
+from dllama_engine.kernels import lanes, packing, q40
+from dllama_engine.kernels.matmul import make_float_product
+from dllama_engine.kernels.q80 import make_q80_q80
+from dllama_engine.quants import dequantize_q40
 from tests.engine import reference_runs
 
 _START = time.monotonic()

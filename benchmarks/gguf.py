@@ -9,9 +9,9 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-from engine.atomic_file import atomic_writer
-from engine.model_file import ModelFile, TensorSpec
-from engine.quants import FloatType
+from dllama_engine.atomic_file import atomic_writer
+from dllama_engine.model_file import ModelFile, TensorSpec
+from dllama_engine.quants import FloatType
 
 _ALIGN = 32
 _U32, _F32, _STRING = 4, 6, 8  # kinds of metadata

@@ -18,7 +18,7 @@ TARGETS = {2: 0.9, 4: 0.8, 8: 0.7}  # against one node with two threads, on two 
 
 def _command(*arguments: str) -> list[str]:
     parent = str(os.getpid())
-    return [sys.executable, "-m", "engine.cli", *arguments, "--exit-with-parent", parent]
+    return [sys.executable, "-m", "dllama_engine.cli", *arguments, "--exit-with-parent", parent]
 
 
 def one_request(model: Path, n_nodes: int, n_threads: int) -> tuple[float, float]:

@@ -10,14 +10,14 @@ import numpy as np
 
 from benchmarks.gguf import write_gguf
 from benchmarks.table import Row, target
-from engine.kernels import q40
-from engine.loading import hand_out
-from engine.model_file import ModelFile
-from engine.roofline import MemoryProbe, bytes_a_token
-from engine.sharding import make_plan
-from engine.transformer import Transformer
-from engine.weights import RankWeights
-from engine.wire import Links
+from dllama_engine.kernels import q40
+from dllama_engine.loading import hand_out
+from dllama_engine.model_file import ModelFile
+from dllama_engine.roofline import MemoryProbe, bytes_a_token
+from dllama_engine.sharding import make_plan
+from dllama_engine.transformer import Transformer
+from dllama_engine.weights import RankWeights
+from dllama_engine.wire import Links
 
 PROMPT, CONTEXT, DECODED = 128, 512, 12
 

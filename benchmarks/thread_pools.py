@@ -1,9 +1,9 @@
 """`python -m benchmarks.thread_pools`: own threads against numba's `prange`, in turns.
 
 A pass is the products of one decoded token, without what stands between them: the same table of
-operations and the same chunks, run by `engine.threads` or by a parallel loop for each operation,
-in a process of its own. With several processes each has its share of every matrix, and all run at
-once.
+operations and the same chunks, run by `dllama_engine.threads` or by a parallel loop for each
+operation, in a process of its own. With several processes each has its share of every matrix, and
+all run at once.
 """
 
 from __future__ import annotations
@@ -116,7 +116,7 @@ def _case(shape: str, n_processes: int, n_threads: int, options: argparse.Namesp
 
 def _contend(options: argparse.Namespace) -> None:
     """Run passes for as many seconds as each line of the standard input says."""
-    from engine.process import prepare
+    from dllama_engine.process import prepare
 
     prepare()
     n_threads = int(options.threads)
@@ -139,11 +139,11 @@ class _Products:
     def __init__(self, shape: str, share: int, n_threads: int) -> None:
         import numpy as np
 
-        from engine.arena import Arena
-        from engine.linear import Activations, Linear, packed_bytes
-        from engine.program import Program
-        from engine.quants import FloatType
-        from engine.shapes import parse_shape
+        from dllama_engine.arena import Arena
+        from dllama_engine.linear import Activations, Linear, packed_bytes
+        from dllama_engine.program import Program
+        from dllama_engine.quants import FloatType
+        from dllama_engine.shapes import parse_shape
 
         config = parse_shape(shape)
         sizes = _sizes(config, share)
@@ -178,7 +178,7 @@ def _sizes(config: Any, share: int) -> list[tuple[int, int]]:
 
 
 def _own(model: _Products, n_threads: int) -> Any:
-    from engine.threads import ThreadTeam
+    from dllama_engine.threads import ThreadTeam
 
     team = ThreadTeam(n_threads)
     team.install(model.table)
@@ -188,8 +188,8 @@ def _own(model: _Products, n_threads: int) -> Any:
 def _parallel(model: _Products) -> Any:
     from numba import njit, prange
 
-    from engine.kernels.operation import call_operation
-    from engine.kernels.table import FUNCTION, GRAIN, ITEMS
+    from dllama_engine.kernels.operation import call_operation
+    from dllama_engine.kernels.table import FUNCTION, GRAIN, ITEMS
 
     @njit(parallel=True, nogil=True)
     def run(table: Any) -> None:

@@ -252,7 +252,7 @@ class LocalHosts:
 def own_command(command: Sequence[str]) -> list[str]:
     """Our own engine runs in this interpreter, whatever PATH and the working folder hold."""
     if command[0] == PROGRAM:
-        return [sys.executable, "-P", "-m", "engine.cli", *command[1:]]
+        return [sys.executable, "-P", "-m", "dllama_engine.cli", *command[1:]]
     return list(command)
 
 

@@ -13,7 +13,7 @@ from pytest_dllama.backends import embedded
 from pytest_dllama.config import ConfigError, LabConfig, ModelSpec
 
 if TYPE_CHECKING:
-    from engine.model_config import ModelConfig
+    from dllama_engine.model_config import ModelConfig
     from pytest_dllama.record import ModelRecord
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-ENGINE = sorted((ROOT / "engine").rglob("*.py"))
+ENGINE = sorted((ROOT / "engine/dllama_engine").rglob("*.py"))
 PLUGIN = sorted((ROOT / "pytest_dllama").rglob("*.py"))
 AGENT = sorted((ROOT / "pytest_dllama/remote/agent").rglob("*.py"))
 SUITES = sorted((ROOT / "suites").rglob("*.py"))
@@ -20,7 +20,7 @@ JUDGES |= {"text_check"}
 ENGINE_MAY_IMPORT = {"numpy", "numba", "llvmlite"}
 # package -> modules of pytest_dllama that may import it
 ONLY = {
-    "engine": {"backends/embedded"},
+    "dllama_engine": {"backends/embedded"},
     "fabric": {"remote/connection"},
     "paramiko": {"remote/connection"},
     "jinja2": {"report"},
@@ -60,7 +60,7 @@ def _id(path: Path) -> str:
 
 @pytest.mark.parametrize("path", ENGINE, ids=_id)
 def test_engine_needs_numpy_and_numba_only(path: Path) -> None:
-    allowed = ENGINE_MAY_IMPORT | STDLIB | {"engine"}
+    allowed = ENGINE_MAY_IMPORT | STDLIB | {"dllama_engine"}
     assert [(name, line) for name, line in _packages(path) if name not in allowed] == []
 
 

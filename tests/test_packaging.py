@@ -45,10 +45,10 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_everything_a_user_needs(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for needed in (
-        "engine/cli.py",
-        "engine/models/tiny.m",
-        "engine/models/tiny.t",
-        "engine/models/tiny.md",
+        "dllama_engine/cli.py",
+        "dllama_engine/models/tiny.m",
+        "dllama_engine/models/tiny.t",
+        "dllama_engine/models/tiny.md",
         "pytest_dllama/plugin.py",
         "pytest_dllama/templates/report.md.j2",
         "pytest_dllama/suites/thresholds.toml",

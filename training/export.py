@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engine.model_file import Arch, ModelConfig, TensorSpec, write_model
-from engine.quants import FloatType, quantize_q40
-from engine.tokenizer import Vocab, write_tokenizer
+from dllama_engine.model_file import Arch, ModelConfig, TensorSpec, write_model
+from dllama_engine.quants import FloatType, quantize_q40
+from dllama_engine.tokenizer import Vocab, write_tokenizer
 from training.bpe import Bpe
 from training.corpus import BOS, EOS
 from training.shape import ModelShape

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engine.model_file import ModelFile
-from engine.quants import FloatType, decode_tensor
-from engine.sharding import make_plan, slice_tensor
-from engine.transformer import Transformer
-from engine.weights import RankWeights
+from dllama_engine.model_file import ModelFile
+from dllama_engine.quants import FloatType, decode_tensor
+from dllama_engine.sharding import make_plan, slice_tensor
+from dllama_engine.transformer import Transformer
+from dllama_engine.weights import RankWeights
 
 Logits = npt.NDArray[np.float32]
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from engine.quants import FloatType
-from engine.tokenizer import read_tokenizer
+from dllama_engine.quants import FloatType
+from dllama_engine.tokenizer import read_tokenizer
 from training import evaluation, measure, world
 from training.card import CardFacts, Consistency, FileFacts, Perplexities, Sample, render
 from training.corpus import BOS, EOS, Corpus, make_corpus, pack
@@ -20,7 +20,7 @@ from training.optimize import Recipe, Run
 from training.shape import ModelShape
 from training.stories import WORD, vocabulary
 
-MODELS = Path(__file__).parent.parent / "engine" / "models"
+MODELS = Path(__file__).parent.parent / "engine" / "dllama_engine" / "models"
 PROMPTS = ("One morning, Mina", "One evening, Tom", "Every day, Lily", "Once upon a time, Leo")
 SAMPLE_TOKENS = 256
 FINAL_LOSS_STEPS = 50

@@ -9,21 +9,21 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-import engine
-from engine.errors import EngineError
-from engine.handshake import probe_worker
-from engine.memory import rank_memory, token_read_bytes
-from engine.model_file import ModelConfig, ModelFile
-from engine.quants import FloatType
-from engine.sharding import SyncMode, make_plan
-from engine.synthetic import parse_shape, write_synthetic
-from engine.tokenizer import read_tokenizer
+import dllama_engine
+from dllama_engine.errors import EngineError
+from dllama_engine.handshake import probe_worker
+from dllama_engine.memory import rank_memory, token_read_bytes
+from dllama_engine.model_file import ModelConfig, ModelFile
+from dllama_engine.quants import FloatType
+from dllama_engine.sharding import SyncMode, make_plan
+from dllama_engine.synthetic import parse_shape, write_synthetic
+from dllama_engine.tokenizer import read_tokenizer
 from pytest_dllama.backends import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.events import Event, parse_event
 from pytest_dllama.hosts import PROGRAM, HostProcess
 from pytest_dllama.record import ModelRecord
 
-MODELS_FOLDER = Path(engine.__file__).parent / "models"
+MODELS_FOLDER = Path(dllama_engine.__file__).parent / "models"
 _MACHINE_FLAGS = {"--events": 1, "--exit-with-parent": 1}  # and how many values each takes
 
 

@@ -213,7 +213,7 @@ class SshHost:
     def _resolve(self, command: Sequence[str]) -> list[str]:
         """Our own engine runs in the environment that was made for it."""
         if command[0] == PROGRAM:
-            return [self.engine_python, "-P", "-m", "engine.cli", *command[1:]]
+            return [self.engine_python, "-P", "-m", "dllama_engine.cli", *command[1:]]
         own = self.entry.binary
         return [own if own and word == self._dllama_bin else word for word in command]
 
@@ -227,7 +227,7 @@ class SshHost:
         """Whether a worker answers the handshake when asked from this host."""
         self.ensure_open()
         command = ["env", *(f"{key}={value}" for key, value in self.environment.items())]
-        command += [self.engine_python, "-P", "-m", "engine.probe", address, str(port)]
+        command += [self.engine_python, "-P", "-m", "dllama_engine.probe", address, str(port)]
         try:
             done = self.connection.run([*command, f"{timeout_s:g}"], token.encode(), 30.0)
         except HostError:

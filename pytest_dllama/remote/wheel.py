@@ -18,7 +18,7 @@ from pathlib import Path
 from pytest_dllama import __version__
 from pytest_dllama.remote.agent_archive import zip_bytes
 
-PACKAGE = "engine"
+PACKAGE = "dllama_engine"
 DISTRIBUTION = "pytest-dllama"  # whose version the engine tells
 NEEDED = ("numpy", "numba")
 _SUFFIXES = (".py", ".m", ".t", ".md")
@@ -41,7 +41,7 @@ def engine_wheel() -> Wheel:
         f"{info}/METADATA": _metadata().encode(),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: pytest-dllama\n"
         b"Root-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": b"[console_scripts]\ndllama-py = engine.cli:main\n",
+        f"{info}/entry_points.txt": b"[console_scripts]\ndllama-py = dllama_engine.cli:main\n",
     }
     record = [f"{name},sha256={_record_digest(data)},{len(data)}" for name, data in files.items()]
     files[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""]).encode()

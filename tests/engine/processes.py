@@ -20,7 +20,7 @@ GENEROUS_S = 180.0  # a busy machine that compiles first; only a failing test wa
 
 def command(*arguments: object) -> list[str]:
     """A command line of `dllama-py`."""
-    return [sys.executable, "-m", "engine.cli", *map(str, arguments)]
+    return [sys.executable, "-m", "dllama_engine.cli", *map(str, arguments)]
 
 
 def environment(**more: str) -> dict[str, str]:

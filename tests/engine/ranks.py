@@ -12,13 +12,13 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from engine.collectives import LogitsGather
-from engine.model_file import HiddenAct, ModelFile, encode_header
-from engine.quants import FloatType
-from engine.sharding import ShardPlan, SyncMode, make_plan, slice_tensor
-from engine.transformer import Transformer
-from engine.weights import RankWeights
-from engine.wire import Links
+from dllama_engine.collectives import LogitsGather
+from dllama_engine.model_file import HiddenAct, ModelFile, encode_header
+from dllama_engine.quants import FloatType
+from dllama_engine.sharding import ShardPlan, SyncMode, make_plan, slice_tensor
+from dllama_engine.transformer import Transformer
+from dllama_engine.weights import RankWeights
+from dllama_engine.wire import Links
 
 T = TypeVar("T")
 GOLDEN = Path(__file__).parent.parent / "golden"

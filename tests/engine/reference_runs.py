@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from engine.kernels import attention, casts, layers
-from engine.model_file import HiddenAct
-from engine.quants import FloatType
-from engine.sharding import SyncMode
+from dllama_engine.kernels import attention, casts, layers
+from dllama_engine.model_file import HiddenAct
+from dllama_engine.quants import FloatType
+from dllama_engine.sharding import SyncMode
 from tests.engine.ranks import GOLDEN, ModelRun, with_activation
 
 Result = tuple[str, npt.NDArray[Any]]

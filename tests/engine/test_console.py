@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from engine import console
-from engine.generate import Tally
-from engine.model_file import ModelFile
-from engine.netstats import LinkStats, NetworkStats, OpStats, network_stats
-from engine.shapes import parse_shape
-from engine.trace import LinkTotals, Trace
-from engine.vocab import Vocab
+from dllama_engine import console
+from dllama_engine.generate import Tally
+from dllama_engine.model_file import ModelFile
+from dllama_engine.netstats import LinkStats, NetworkStats, OpStats, network_stats
+from dllama_engine.shapes import parse_shape
+from dllama_engine.trace import LinkTotals, Trace
+from dllama_engine.vocab import Vocab
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 _KINDS = {"u": r"\d+", "d": r"-?\d+", "zu": r"\d+", "lu": r"\d+", "f": r"-?(?:\d+\.\d+|nan)"}

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.errors import EngineError, ModelFileError, TokenizerError
-from engine.model_file import ModelConfig, ModelFile
-from engine.model_header import KEYS
-from engine.shapes import parse_shape
-from engine.tokenizer import read_tokenizer
+from dllama_engine.errors import EngineError, ModelFileError, TokenizerError
+from dllama_engine.model_file import ModelConfig, ModelFile
+from dllama_engine.model_header import KEYS
+from dllama_engine.shapes import parse_shape
+from dllama_engine.tokenizer import read_tokenizer
 from tests.fuzz import Fuzzer
 
 ROOT = Path(__file__).parents[2]
@@ -87,7 +87,8 @@ def test_the_fuzzer_finds_nothing():
 
 def test_the_fuzzer_finds_what_is_there_and_names_the_mutation():
     sabotage = (
-        "import engine.vocab as v; v._skip = lambda data, offset, length, what: offset + length"
+        "import dllama_engine.vocab as v; "
+        "v._skip = lambda data, offset, length, what: offset + length"
     )
     done = run_fuzz("--mutations", "3000", sabotage=sabotage)
     assert done.returncode != 0
@@ -96,7 +97,9 @@ def test_the_fuzzer_finds_what_is_there_and_names_the_mutation():
 
 
 def test_memory_that_runs_away_is_found():
-    sabotage = "import engine.vocab as v; v._check_header = lambda header: bytearray(2 << 30)"
+    sabotage = (
+        "import dllama_engine.vocab as v; v._check_header = lambda header: bytearray(2 << 30)"
+    )
     done = run_fuzz("--mutations", "3000", sabotage=sabotage)
     assert "MemoryError" in done.stderr
 

@@ -12,10 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from engine.model_file import HiddenAct, ModelFile, RopeType
-from engine.quants import FloatType, decode_tensor
-from engine.rope import rope_tables
-from engine.sharding import SyncMode
+from dllama_engine.model_file import HiddenAct, ModelFile, RopeType
+from dllama_engine.quants import FloatType, decode_tensor
+from dllama_engine.rope import rope_tables
+from dllama_engine.sharding import SyncMode
 from tests.engine.ranks import GOLDEN, ModelRun, with_activation
 
 Doubles = npt.NDArray[np.float64]

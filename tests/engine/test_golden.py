@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from engine.quants import FloatType
-from engine.sharding import SyncMode
+from dllama_engine.quants import FloatType
+from dllama_engine.sharding import SyncMode
 from tests.engine.ranks import GOLDEN, ModelRun
 
 EXPECTED: dict[str, Any] = json.loads((GOLDEN / "expected.json").read_text())["runs"]

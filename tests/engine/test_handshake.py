@@ -12,18 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import cluster_token, procmem
-from engine.admission import check_memory
-from engine.errors import HandshakeError, InsufficientMemoryError
-from engine.handshake import DialerRole, WorkerInfo, answer, dial, own_info
-from engine.mapped_pages import drop_pages
-from engine.model_file import ModelFile
-from engine.placement import Slots
-from engine.quants import FloatType
-from engine.session import SessionConfig
-from engine.shapes import parse_shape
-from engine.sharding import RankMemory, make_plan
-from engine.version import package_version
+from dllama_engine import cluster_token, procmem
+from dllama_engine.admission import check_memory
+from dllama_engine.errors import HandshakeError, InsufficientMemoryError
+from dllama_engine.handshake import DialerRole, WorkerInfo, answer, dial, own_info
+from dllama_engine.mapped_pages import drop_pages
+from dllama_engine.model_file import ModelFile
+from dllama_engine.placement import Slots
+from dllama_engine.quants import FloatType
+from dllama_engine.session import SessionConfig
+from dllama_engine.shapes import parse_shape
+from dllama_engine.sharding import RankMemory, make_plan
+from dllama_engine.version import package_version
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 

@@ -11,18 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.errors import EngineError, ModelFileError
-from engine.kernels import bits, cpu, exponential, lanes, layers, packing, q40
-from engine.linear import Activations, Linear
-from engine.program import Program
-from engine.quants import (
+from dllama_engine.errors import EngineError, ModelFileError
+from dllama_engine.kernels import bits, cpu, exponential, lanes, layers, packing, q40
+from dllama_engine.linear import Activations, Linear
+from dllama_engine.program import Program
+from dllama_engine.quants import (
     FloatType,
     decode_tensor,
     dequantize_q40,
     encode_tensor,
     quantize_q80,
 )
-from engine.threads import ThreadTeam
+from dllama_engine.threads import ThreadTeam
 
 Floats = npt.NDArray[np.float32]
 ONE_THREAD = ThreadTeam(1)

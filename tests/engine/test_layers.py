@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from engine.kernels import attention, casts, layers
-from engine.quants import FloatType, decode_tensor, quantize_q80
+from dllama_engine.kernels import attention, casts, layers
+from dllama_engine.quants import FloatType, decode_tensor, quantize_q80
 
 Floats = npt.NDArray[np.float32]
 SEEDS = st.integers(0, 2**32 - 1)

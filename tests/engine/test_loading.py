@@ -13,17 +13,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llvmlite import binding, ir
 
-from engine.errors import ModelFileError, PlanError
-from engine.kernels import packing
-from engine.linear import Linear
-from engine.loading import PIECE_BYTES, hand_out, pieces, take
-from engine.model_file import ModelFile, TensorSpec, tensor_specs
-from engine.quants import FloatType, encode_tensor, row_bytes
-from engine.shapes import parse_shape
-from engine.sharding import SyncMode, make_plan, slice_tensor, tensor_spans
-from engine.synthetic import write_synthetic
-from engine.weights import RankWeights, row_parts
-from engine.wire import Links
+from dllama_engine.errors import ModelFileError, PlanError
+from dllama_engine.kernels import packing
+from dllama_engine.linear import Linear
+from dllama_engine.loading import PIECE_BYTES, hand_out, pieces, take
+from dllama_engine.model_file import ModelFile, TensorSpec, tensor_specs
+from dllama_engine.quants import FloatType, encode_tensor, row_bytes
+from dllama_engine.shapes import parse_shape
+from dllama_engine.sharding import SyncMode, make_plan, slice_tensor, tensor_spans
+from dllama_engine.synthetic import write_synthetic
+from dllama_engine.weights import RankWeights, row_parts
+from dllama_engine.wire import Links
 from tests.engine.ranks import GOLDEN, run_ranks
 
 Bytes = npt.NDArray[np.uint8]
@@ -155,7 +155,7 @@ def test_every_rank_gets_its_slices(
     name: str, world_size: int, sync_mode: SyncMode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What `hand_out` and `take` fill over real sockets, against whole slices; small pieces."""
-    monkeypatch.setattr("engine.loading.PIECE_BYTES", 1 << 12)
+    monkeypatch.setattr("dllama_engine.loading.PIECE_BYTES", 1 << 12)
     with ModelFile.open(GOLDEN / f"{name}.m") as model:
         plan = make_plan(model.config, world_size, sync_mode=sync_mode)
 

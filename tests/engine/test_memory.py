@@ -9,17 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from engine.admission import check_memory, format_bytes
-from engine.errors import InsufficientMemoryError
-from engine.handshake import WorkerInfo
-from engine.memory import RUNTIME_BYTES, rank_memory
-from engine.model_file import ModelFile
-from engine.quants import FloatType
-from engine.shapes import parse_shape
-from engine.sharding import SyncMode, make_plan, slice_tensor
-from engine.synthetic import write_synthetic
-from engine.transformer import Transformer
-from engine.weights import RankWeights
+from dllama_engine.admission import check_memory, format_bytes
+from dllama_engine.errors import InsufficientMemoryError
+from dllama_engine.handshake import WorkerInfo
+from dllama_engine.memory import RUNTIME_BYTES, rank_memory
+from dllama_engine.model_file import ModelFile
+from dllama_engine.quants import FloatType
+from dllama_engine.shapes import parse_shape
+from dllama_engine.sharding import SyncMode, make_plan, slice_tensor
+from dllama_engine.synthetic import write_synthetic
+from dllama_engine.transformer import Transformer
+from dllama_engine.weights import RankWeights
 from tests.engine.processes import Node, read_events, run, start_worker
 from tests.engine.ranks import GOLDEN
 

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.errors import ModelFileError
-from engine.model_file import (
+from dllama_engine.errors import ModelFileError
+from dllama_engine.model_file import (
     Arch,
     HiddenAct,
     ModelConfig,
@@ -24,9 +24,9 @@ from engine.model_file import (
     tensor_specs,
     write_model,
 )
-from engine.model_header import read_header
-from engine.quants import FloatType, decode_tensor, encode_tensor
-from engine.shapes import SHAPES, parse_shape
+from dllama_engine.model_header import read_header
+from dllama_engine.quants import FloatType, decode_tensor, encode_tensor
+from dllama_engine.shapes import SHAPES, parse_shape
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MODELS = sorted(path.stem for path in GOLDEN.glob("*.m"))
@@ -309,7 +309,7 @@ def test_a_scale_that_is_not_finite_is_refused_where_it_is_read(whole):
 
 
 def test_finite_is_checked_in_chunks_with_the_true_row(monkeypatch):
-    monkeypatch.setattr("engine.model_file.CHECK_CHUNK_BYTES", 300)
+    monkeypatch.setattr("dllama_engine.model_file.CHECK_CHUNK_BYTES", 300)
     spec = tensor_specs(parse_shape("tiny-llama"))[0]
     raw = np.zeros((9, 128), np.uint8)
     raw[7, 4:8] = np.frombuffer(np.float32(np.inf).tobytes(), np.uint8)

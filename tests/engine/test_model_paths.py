@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engine import model_paths
-from engine.errors import ModelFileError, TokenizerError
+from dllama_engine import model_paths
+from dllama_engine.errors import ModelFileError, TokenizerError
 
 
 @pytest.fixture

@@ -12,14 +12,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from engine.collectives import Mesh
-from engine.kernels.experts import route_words
-from engine.linear import Activations, Linear
-from engine.link_table import AGAIN
-from engine.program import Mixture, Program
-from engine.quants import FloatType, decode_tensor, encode_tensor, quantize_q80
-from engine.sharding import Span, split_units
-from engine.threads import ThreadTeam
+from dllama_engine.collectives import Mesh
+from dllama_engine.kernels.experts import route_words
+from dllama_engine.linear import Activations, Linear
+from dllama_engine.link_table import AGAIN
+from dllama_engine.program import Mixture, Program
+from dllama_engine.quants import FloatType, decode_tensor, encode_tensor, quantize_q80
+from dllama_engine.sharding import Span, split_units
+from dllama_engine.threads import ThreadTeam
 
 Floats = npt.NDArray[np.float32]
 BATCH = 8

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from engine.errors import EngineError
-from engine.model_file import ModelFile
-from engine.quants import (
+from dllama_engine.errors import EngineError
+from dllama_engine.model_file import ModelFile
+from dllama_engine.quants import (
     FloatType,
     decode_tensor,
     dequantize_q40,

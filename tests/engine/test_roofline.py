@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.kernels import streaming
-from engine.roofline import MemoryProbe
+from dllama_engine.kernels import streaming
+from dllama_engine.roofline import MemoryProbe
 
 
 @settings(deadline=None)  # the first call compiles

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.errors import RequestError
-from engine.sampler import LogitsError, Sampler, Xorshift
+from dllama_engine.errors import RequestError
+from dllama_engine.sampler import LogitsError, Sampler, Xorshift
 
 F = np.float32
 

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.errors import PlanError
-from engine.model_file import Arch, ModelConfig, ModelFile, RopeType, tensor_specs
-from engine.quants import FloatType, row_bytes
-from engine.sharding import (
+from dllama_engine.errors import PlanError
+from dllama_engine.model_file import Arch, ModelConfig, ModelFile, RopeType, tensor_specs
+from dllama_engine.quants import FloatType, row_bytes
+from dllama_engine.sharding import (
     ShardPlan,
     SyncMode,
     expected_tensors,

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from engine.kernels.cache import installed_digest, sources_digest
-from engine.synthetic import write_synthetic
+from dllama_engine.kernels.cache import installed_digest, sources_digest
+from dllama_engine.synthetic import write_synthetic
 from tests.engine.processes import Node, command, environment, read_events, start, wait_until
 
 EIGHT = 8
@@ -38,7 +38,7 @@ def compilers(folder: Path) -> set[int]:
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if b"engine.warmup" in (process / "cmdline").read_bytes():
+            if b"dllama_engine.warmup" in (process / "cmdline").read_bytes():
                 variables = (process / "environ").read_bytes()
                 if f"XDG_CACHE_HOME={folder}\0".encode() in variables:
                     found.add(int(process.name))

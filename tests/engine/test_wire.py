@@ -17,10 +17,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine import wire
-from engine.errors import InsufficientMemoryError, WireError, WorkerLost
-from engine.link_table import CALM, RECV_SEQUENCE, SEND_SEQUENCE
-from engine.wire import HEADER_BYTES, SYNC_LOGITS, SYNC_NODE_SLICES, SYNC_WITH_ROOT, Links
+from dllama_engine import wire
+from dllama_engine.errors import InsufficientMemoryError, WireError, WorkerLost
+from dllama_engine.link_table import CALM, RECV_SEQUENCE, SEND_SEQUENCE
+from dllama_engine.wire import HEADER_BYTES, SYNC_LOGITS, SYNC_NODE_SLICES, SYNC_WITH_ROOT, Links
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:

@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-from engine import handshake
-from engine.errors import HandshakeError
-from engine.handshake import HandshakeCut, probe_worker
-from engine.synthetic import write_synthetic
+from dllama_engine import handshake
+from dllama_engine.errors import HandshakeError
+from dllama_engine.handshake import HandshakeCut, probe_worker
+from dllama_engine.synthetic import write_synthetic
 from tests.engine.processes import (
     TOKEN,
     Node,

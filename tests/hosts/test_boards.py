@@ -164,7 +164,9 @@ def test_a_command_on_every_host(boards) -> None:
 def test_a_signal_leaves_nothing(boards, tmp_path, number: signal.Signals) -> None:
     run = RealRun(tmp_path)
     run.start([SUITES, *SMALL, "--nodes", "2", "--steps", "200", "--hosts", str(boards.file)])
-    run.wait_until(lambda: any("engine.cli" in line for line in sshd.leftovers(boards.folder)))
+    run.wait_until(
+        lambda: any("dllama_engine.cli" in line for line in sshd.leftovers(boards.folder))
+    )
     assert run.process
     run.process.send_signal(number)
     assert run.finish() == pytest.ExitCode.INTERRUPTED, run.output
@@ -175,7 +177,7 @@ def test_a_killed_controller_leaves_what_clean_finds(boards, tmp_path) -> None:
     run = RealRun(tmp_path)
     run.start([SUITES, *SMALL, "--nodes", "2", "--repeats", "99", "--hosts", str(boards.file)])
     run.wait_until(
-        lambda: any("engine.cli worker" in line for line in sshd.leftovers(boards.folder))
+        lambda: any("dllama_engine.cli worker" in line for line in sshd.leftovers(boards.folder))
     )
     run.kill_everything()
     done = boards.command("hosts", "clean", "--hosts-only", "pi2")

@@ -27,7 +27,7 @@ def _worker_pids(folder: Path) -> list[int]:
     return sorted(
         process.pid
         for process in psutil.process_iter(["cmdline"])
-        if {"engine.cli", "worker"} <= set(process.info["cmdline"] or ())
+        if {"dllama_engine.cli", "worker"} <= set(process.info["cmdline"] or ())
         and str(folder) in " ".join(process.info["cmdline"] or ())
     )
 

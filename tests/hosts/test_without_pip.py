@@ -80,9 +80,9 @@ def test_a_wheelhouse_with_pip_is_enough(boards, request_of, tmp_path) -> None:
     assert made["made"]
     assert made["numba"]
     program = tmp_path / "work" / "env" / "bin" / "python"
-    code = "import engine.cli, numpy; print(engine.cli.__name__)"
+    code = "import dllama_engine.cli, numpy; print(dllama_engine.cli.__name__)"
     done = subprocess.run([program, "-I", "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout == "engine.cli\n"
+    assert done.stdout == "dllama_engine.cli\n"
     assert not list((tmp_path / "work" / "env").glob("lib/*/site-packages/pip"))
 
 

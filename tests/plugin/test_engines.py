@@ -125,7 +125,7 @@ def suites_on(stand_in: Path, pytester: pytest.Pytester, *more: str) -> pytest.R
 
 def own_pieces() -> list[str]:
     """What our own engine generates for the prompt."""
-    engine = (sys.executable, "-P", "-m", "engine.cli", "inference", "--model", "tiny")
+    engine = (sys.executable, "-P", "-m", "dllama_engine.cli", "inference", "--model", "tiny")
     command = [*engine, "--prompt", PROMPT, "--steps", "48", "--temperature", "0"]
     shown = subprocess.run(command, capture_output=True, check=True)
     (own,) = parse_log(shown.stdout.decode())

@@ -148,7 +148,7 @@ UNRELATED = """
         assert scaling == 3
 
     def test_nothing_heavy_was_imported():
-        heavy = {"numpy", "numba", "pydantic", "rich", "engine", "psutil"}
+        heavy = {"numpy", "numba", "pydantic", "rich", "dllama_engine", "psutil"}
         assert heavy.isdisjoint(sys.modules)
 """
 

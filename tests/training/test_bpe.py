@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.tokenizer import Tokenizer, Vocab
+from dllama_engine.tokenizer import Tokenizer, Vocab
 from training import bpe
 from training.stories import stories
 

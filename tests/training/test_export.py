@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from engine.model_file import ModelFile
-from engine.quants import FloatType, decode_tensor, dequantize_q40, quantize_q40
-from engine.tokenizer import read_tokenizer
+from dllama_engine.model_file import ModelFile
+from dllama_engine.quants import FloatType, decode_tensor, dequantize_q40, quantize_q40
+from dllama_engine.tokenizer import read_tokenizer
 from training.bpe import Bpe, single_bytes
 from training.corpus import BOS, EOS
 from training.export import export_model, export_tokenizer, weight_name

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
-import engine
-from engine.model_file import Arch, HiddenAct, ModelFile, RopeType
-from engine.quants import FloatType
-from engine.tokenizer import Tokenizer, read_tokenizer
+import dllama_engine
+from dllama_engine.model_file import Arch, HiddenAct, ModelFile, RopeType
+from dllama_engine.quants import FloatType
+from dllama_engine.tokenizer import Tokenizer, read_tokenizer
 from training import world
 from training.card import read_facts
 from training.measure import OneNode, perplexity
 from training.stories import WORD, stories, vocabulary
 
-MODELS = Path(engine.__file__).parent / "models"
+MODELS = Path(dllama_engine.__file__).parent / "models"
 MODEL, TOKENIZER, CARD = (MODELS / f"tiny.{kind}" for kind in ("m", "t", "md"))
 PROMPT = "One morning, Mina"
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import pytest
 from numba import njit
 
-from engine.kernels import bits, exponential, layers
+from dllama_engine.kernels import bits, exponential, layers
 from tests.engine.kernels import libm
 
 Floats = npt.NDArray[np.float32]

@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
-import engine
-from engine.kernels.cache import sources, sources_digest
+import dllama_engine
+from dllama_engine.kernels.cache import sources, sources_digest
 
-PACKAGE = Path(engine.__file__).parent
+PACKAGE = Path(dllama_engine.__file__).parent
 # A kernel that says which constant it was compiled with.
 FROZEN = '''
 import numpy as np
 from numba import carray
-from engine.kernels.atomics import pointer
-from engine.kernels.operation import operation
-from engine.link_table import LINK_WIDTH
+from dllama_engine.kernels.atomics import pointer
+from dllama_engine.kernels.operation import operation
+from dllama_engine.link_table import LINK_WIDTH
 
 @operation
 def frozen(at, rows, pos, row, first, last):
@@ -30,7 +30,7 @@ def frozen(at, rows, pos, row, first, last):
 CALL = """
 import ctypes
 import numpy as np
-from engine.kernels.frozen import frozen
+from dllama_engine.kernels.frozen import frozen
 result = np.zeros(1, np.int64)
 kind = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 6)
 kind(frozen.address)(result.ctypes.data, 0, 0, 0, 0, 0)
@@ -41,7 +41,7 @@ print(result[0])
 @pytest.fixture
 def package(tmp_path: Path) -> Path:
     """A copy of the engine's sources with one more kernel."""
-    copy = tmp_path / "engine"
+    copy = tmp_path / "dllama_engine"
     shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("models", "__pycache__"))
     (copy / "kernels/frozen.py").write_text(FROZEN)
     return copy

@@ -1,0 +1,144 @@
+"""`dllama-py`: dllama's modes and flags; every end of the process has its exit code here.
+
+0 done, 1 an error of the user's or the cluster's, 2 usage, 130 Ctrl-C, 141 nobody reads the
+output, 143 SIGTERM (a worker that is told to stop has done its work: 0).
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import TextIO
+
+from dllama_engine import options, process
+from dllama_engine.errors import EngineError, WorkerLost
+from dllama_engine.events import EventWriter
+
+Show = Callable[[str], None]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit code."""
+    process.prepare()
+    args = options.parse(argv)
+    if args.exit_with_parent != -1:
+        process.exit_with_parent(args.exit_with_parent)
+    human = sys.stderr if args.events == "-" else sys.stdout
+    try:
+        code = _run_with_events(args, human)
+        human.flush()
+    except BrokenPipeError:
+        process.leave_quietly()
+        return process.EXIT_BROKEN_PIPE
+    except KeyboardInterrupt:  # outside of any mode
+        return process.EXIT_INTERRUPTED
+    except process.Terminated:
+        return process.EXIT_TERMINATED
+    return code
+
+
+def _run_with_events(args: argparse.Namespace, human: TextIO) -> int:
+    """Run the mode and tell the events' reader how it ended."""
+    try:
+        events = EventWriter.open(args.events)
+    except EngineError as error:
+        return _fail(error)
+    code = 1
+    try:
+        code = _run_mode(args, events, _printer(human))
+    finally:
+        with suppress(BrokenPipeError):
+            events.emit("end", exit_code=code)
+            events.close()
+    return code
+
+
+def _run_mode(args: argparse.Namespace, events: EventWriter, show: Show) -> int:
+    mode = {"worker": _worker, "plan": _plan}.get(args.mode, _root)
+    try:
+        mode(args, events, show)
+    except EngineError as error:
+        _emit_error(events, error)
+        return _fail(error)
+    except KeyboardInterrupt as error:
+        process.ignore_further_signals()
+        _emit_error(events, error, "interrupted")
+        return process.EXIT_INTERRUPTED
+    except process.Terminated as error:
+        process.ignore_further_signals()
+        if args.mode == "worker":
+            return 0
+        _emit_error(events, error, "terminated")
+        return process.EXIT_TERMINATED
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # a bug: the events' reader hears of it too
+        _emit_error(events, error)
+        raise
+    return 0
+
+
+def _root(args: argparse.Namespace, events: EventWriter, show: Show) -> None:
+    from dllama_engine import chat_mode, modes
+    from dllama_engine.run import Run
+
+    run = Run(
+        args, events, show, is_terminal=(sys.stderr if args.events == "-" else sys.stdout).isatty()
+    )
+    mode = {
+        "inference": modes.inference,
+        "perplexity": modes.perplexity,
+        "chat": chat_mode.chat,
+    }[args.mode]
+    try:
+        mode(run)
+    except BaseException as error:
+        run.abandon(error)
+        raise
+    finally:
+        run.close()
+
+
+def _worker(args: argparse.Namespace, events: EventWriter, show: Show) -> None:
+    from dllama_engine.cluster_token import cluster_token
+    from dllama_engine.worker import Worker, WorkerOptions
+
+    def log(line: str) -> None:
+        with suppress(OSError):  # a worker outlives whoever read its log
+            show(line + "\n")
+
+    worker_options = WorkerOptions(
+        args.host, args.port, args.nthreads, cluster_token(args.token_file), args.idle_timeout
+    )
+    Worker(worker_options, events, log).serve()
+
+
+def _plan(args: argparse.Namespace, events: EventWriter, show: Show) -> None:
+    from dllama_engine.plan_view import show_plan
+
+    show_plan(args, lambda line: show(line + "\n"))
+
+
+def _printer(stream: TextIO) -> Show:
+    def show(text: str) -> None:
+        stream.write(text)
+        stream.flush()
+
+    return show
+
+
+def _emit_error(events: EventWriter, error: BaseException, message: str | None = None) -> None:
+    rank = error.rank if isinstance(error, WorkerLost) else None
+    with suppress(BrokenPipeError):
+        events.emit("error", type=type(error).__name__, message=message or str(error), rank=rank)
+
+
+def _fail(error: EngineError) -> int:
+    print(f"🚨 Critical error: {error}", file=sys.stderr, flush=True)
+    return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

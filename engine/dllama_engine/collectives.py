@@ -1,0 +1,206 @@
+"""How ranks combine vectors: a full mesh, every rank to every other.
+
+All ranks add the parts in rank order, so x stays bit-identical everywhere. With one rank the casts
+to the buffer type happen all the same, as in dllama.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from dllama_engine.frames import KINDS, SYNC_LOGITS, SYNC_NODE_SLICES
+from dllama_engine.kernels.parts import COLUMNS, FIRST_COLUMN, PART_AT, PART_WIDTH
+from dllama_engine.linear import Activations
+from dllama_engine.link_table import (
+    NOTHING,
+    RECV_AT,
+    RECV_BYTES,
+    ROUTE_WIDTH,
+    SEND_AT,
+    SEND_BYTES,
+)
+from dllama_engine.program import Program, address
+from dllama_engine.quants import FloatType, row_bytes
+from dllama_engine.sharding import Span
+
+Floats = npt.NDArray[np.float32]
+Table = npt.NDArray[np.int64]
+
+
+class Exchanger(Protocol):
+    """The part of `wire.Links` that collectives need."""
+
+    table: Table
+    mesh: Table
+
+    def routes(self) -> Table:
+        """A table of routes on which nothing goes anywhere yet."""
+
+    def follow(self, op: str, routes: Table) -> None:
+        """Send and receive one frame on every link that the routes name."""
+
+    def settle(self, status: int, routes: Table) -> None:
+        """What an exchange that returned before its end needs."""
+
+    def forget_exchange(self) -> None:
+        """Do not go on with it."""
+
+
+class Mesh:
+    """Writes all-reduces and all-gathers of one rank into its program, and holds their buffers.
+
+    Args:
+        rank: this rank.
+        links: its links, None when it is alone.
+        world_size: number of ranks.
+        buffer_type: what goes over the wire.
+        n_batches: largest batch.
+    """
+
+    def __init__(
+        self,
+        rank: int,
+        world_size: int,
+        links: Exchanger | None,
+        buffer_type: FloatType,
+        n_batches: int,
+    ) -> None:
+        self.rank, self.world_size, self.buffer_type = rank, world_size, buffer_type
+        self._is_q80 = buffer_type is FloatType.Q80
+        self._links, self._n_batches = links, n_batches
+        self._routes_at: dict[int, Table] = {}  # by operation
+        self._buffers: dict[tuple[int, int], npt.NDArray[np.uint8]] = {}
+        self._tables: dict[tuple[Any, ...], tuple[Table, Table]] = {}
+
+    def all_reduce(self, program: Program, partial: Floats, x: Floats) -> None:
+        """x (n_batches, dim) += the sum over ranks of their partials (n_batches, dim), cast."""
+        self.all_gather_add(program, partial, x, [Span(0, x.shape[1])] * self.world_size)
+
+    def all_gather_add(
+        self, program: Program, local: Floats, x: Floats, columns: Sequence[Span]
+    ) -> None:
+        """x += the ranks' vectors, cast; rank r's stands at columns[r], which may overlap."""
+        parts = self._share(program, local, columns, 1)
+        program.add_parts(parts, x, self._is_q80)
+
+    def all_gather(
+        self,
+        program: Program,
+        local: Floats,
+        into: Activations,
+        columns: Sequence[Span],
+        times: int = 1,
+    ) -> None:
+        """Fill `into` (n_batches * times, n) with the ranks' slices, cast, at their columns."""
+        program.place_parts(self._share(program, local, columns, times), into, times)
+
+    def settle(self, op: int, status: int) -> None:
+        """Operation `op` returned to Python: see to it if it is an exchange that is under way.
+
+        Raises:
+            WireError: of the links.
+        """
+        if self._links is not None and op in self._routes_at:
+            self._links.settle(status, self._routes_at[op])
+
+    def _share(self, program: Program, local: Floats, columns: Sequence[Span], times: int) -> Table:
+        """Cast `local`, send it to all and receive theirs: the table of everyone's parts."""
+        routes, parts = self._tables_for(columns, times)
+        if local.shape[1]:
+            mine = self._buffer(self.rank, local.shape[1], times)
+            program.pack(local, mine, self._is_q80, times)
+        if self._links is not None:
+            self._routes_at[len(program)] = routes
+            kind = KINDS[SYNC_NODE_SLICES]
+            program.exchange(kind, self._links.table, self._links.mesh, routes)
+        return parts
+
+    def _tables_for(self, columns: Sequence[Span], times: int) -> tuple[Table, Table]:
+        """Routes (world_size, ROUTE_WIDTH) and parts (world_size, PART_WIDTH), shared by layers."""
+        key = (times, *columns)
+        if key not in self._tables:
+            routes = np.zeros((self.world_size, ROUTE_WIDTH), np.int64)
+            parts = np.zeros((self.world_size, PART_WIDTH), np.int64)
+            own_bytes = times * row_bytes(self.buffer_type, columns[self.rank].size)
+            own_at = address(self._buffer(self.rank, columns[self.rank].size, times))
+            for rank, span in enumerate(columns):
+                at = address(self._buffer(rank, span.size, times))
+                n_bytes = times * row_bytes(self.buffer_type, span.size)
+                parts[rank, [PART_AT, FIRST_COLUMN, COLUMNS]] = at, span.start, span.size
+                routes[rank, [SEND_AT, SEND_BYTES]] = own_at, own_bytes or NOTHING
+                routes[rank, [RECV_AT, RECV_BYTES]] = at, n_bytes or NOTHING
+            self._tables[key] = routes, parts
+        return self._tables[key]
+
+    def _buffer(self, rank: int, n: int, times: int) -> npt.NDArray[np.uint8]:
+        """One rank's vectors in the buffer type, uint8 (n_batches * times, bytes)."""
+        shape = (self._n_batches * times, row_bytes(self.buffer_type, n))
+        key = (rank, shape[0] * shape[1])
+        if key not in self._buffers:
+            self._buffers[key] = np.zeros(shape, np.uint8)
+        return self._buffers[key]
+
+    @property
+    def nbytes(self) -> int:
+        """Memory it holds."""
+        return sum(buffer.nbytes for buffer in self._buffers.values())
+
+
+class LogitsGather:
+    """Brings the ranks' slices of the logits together on rank 0.
+
+    Args:
+        links: this rank's links; None when it is alone.
+        rank: this rank.
+        vocab: each rank's rows of the classifier.
+    """
+
+    def __init__(self, links: Exchanger | None, rank: int, vocab: Sequence[Span]) -> None:
+        self._links, self._rank, self._vocab = links, rank, vocab
+        self._n_logits = 0
+        self._routes: Table = np.empty(0, np.int64)
+        self._whole: Floats = np.empty(0, np.float32)  # the ranks' slices, one behind the other
+        self._parts: list[Floats] = []
+
+    def gather(self, local: Floats) -> Floats | None:
+        """The whole logits (n_logits, vocab_size) on rank 0, None elsewhere.
+
+        Args:
+            local: this rank's logits (n_logits, vocab[rank].size), contiguous.
+
+        Returns:
+            What is valid until the next call.
+        """
+        if self._links is None or len(local) == 0:
+            return local if self._rank == 0 else None
+        if len(local) != self._n_logits:
+            self._prepare(len(local))
+        if self._rank:
+            if local.size:
+                self._routes[0, SEND_AT] = address(local)
+                self._links.follow(SYNC_LOGITS, self._routes)
+            return None
+        self._links.follow(SYNC_LOGITS, self._routes)
+        self._parts[0][:] = local
+        if self._n_logits == 1:
+            return self._whole.reshape(1, -1)
+        return np.concatenate(self._parts, axis=1)
+
+    def _prepare(self, n_logits: int) -> None:
+        """Routes and, on rank 0, room for that many rows."""
+        assert self._links is not None
+        self._n_logits, self._routes = n_logits, self._links.routes()
+        if self._rank:
+            self._routes[0, SEND_BYTES] = 4 * n_logits * self._vocab[self._rank].size
+            return
+        self._whole = np.empty(n_logits * self._vocab[-1].stop, np.float32)
+        self._parts = []
+        for rank, span in enumerate(self._vocab):
+            part = self._whole[n_logits * span.start : n_logits * span.stop]
+            self._parts.append(part.reshape(n_logits, span.size))
+            if rank and span.size:
+                self._routes[rank, [RECV_AT, RECV_BYTES]] = address(part), part.nbytes

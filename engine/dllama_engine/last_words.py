@@ -1,0 +1,52 @@
+"""Why a rank leaves, said to its peers: an error as a frame's payload, and the error again."""
+
+from __future__ import annotations
+
+import json
+
+from dllama_engine import errors
+from dllama_engine.errors import EngineError, WorkerLost
+from dllama_engine.frames import HEADER, KINDS, LAST_WORDS
+from dllama_engine.link_table import HEADER_BYTES
+
+MAX_BYTES = 1 << 16
+
+
+def encode(error: BaseException) -> bytes:
+    """The error's type, words and, of a lost worker, its rank."""
+    words = {
+        "type": type(error).__name__,
+        "message": (str(error) or type(error).__name__)[: MAX_BYTES // 8],
+        "rank": error.rank if isinstance(error, WorkerLost) else None,
+    }
+    return json.dumps(words).encode()
+
+
+def decode(payload: bytes, who: str, rank: int) -> EngineError:
+    """The error that a peer reported, as an error of this process.
+
+    Args:
+        payload: what `encode` made of it.
+        who: the peer that said it, for the message.
+        rank: that peer's, the one that is lost if its words name no other.
+    """
+    try:
+        words = json.loads(payload)
+        kind = getattr(errors, str(words["type"]), WorkerLost)
+        message, lost = f"{who} reports: {words['message']}", words.get("rank")
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return WorkerLost(f"{who} failed and could not say why; look at its log", rank)
+    if isinstance(kind, type) and issubclass(kind, EngineError) and kind is not WorkerLost:
+        return kind(message)
+    return WorkerLost(message, lost if isinstance(lost, int) else rank)
+
+
+def find(data: bytes) -> bytes | None:
+    """The payload of the last words among whole frames."""
+    at = 0
+    while at + HEADER_BYTES <= len(data):
+        size, kind, _ = HEADER.unpack_from(data, at)
+        start, at = at + HEADER_BYTES, at + HEADER_BYTES + size
+        if kind == KINDS[LAST_WORDS]:
+            return data[start:at]
+    return None

@@ -1,0 +1,101 @@
+"""What a root does once it may: continue a prompt, or score a text."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from dllama_engine import console
+from dllama_engine.errors import RequestError
+from dllama_engine.generate import FinishReason, Step, check_request, generate, score
+from dllama_engine.run import Run
+from dllama_engine.sampler import Sampler
+
+
+def inference(run: Run) -> None:
+    """dllama's inference: one prompt, `--steps` tokens in all, then the summary."""
+    args, prompt = run.args, run.prompt()
+    run.open()
+    check_request(len(run.tokenizer.encode(prompt)), args.steps, run.root.max_seq_len)
+    run.start()
+    run.say(prompt)
+    seed = seed_of(args.seed)
+    sampler = Sampler(run.model.config.vocab_size, args.temperature, args.topp, seed)
+    tally = run.new_tally()
+    request_ns = time.perf_counter_ns()
+    input_ids = run.tokenizer.encode(prompt)
+    run.emit_request(request_ns, prompt, input_ids, args.steps, seed)
+    decoder = run.tokenizer.stream_decoder()
+    for step in generate(run.root, input_ids, args.steps, args.nbatches, sampler, decoder):
+        tally.add(step)
+        run.say(step_line(step))
+        run.emit_step(step)
+    tally.pieces.append(decoder.flush())
+    finish_reason: FinishReason = "steps"
+    if args.steps > run.root.max_seq_len:
+        finish_reason = "context"
+        run.say(f"(end of context: {run.root.max_seq_len} tokens, see --max-seq-len)")
+    run.emit_done(tally, request_ns, len(input_ids), finish_reason)
+    for line in console.summary_lines(tally, args.nbatches, request_ns):
+        run.say(line)
+    run.finish(tally)
+
+
+def perplexity(run: Run) -> None:
+    """Score every token of a text after the first, in batches."""
+    args, text = run.args, run.prompt()
+    run.open()
+    input_ids = run.tokenizer.encode(text)
+    _check_text(len(input_ids), run.root.max_seq_len)
+    run.start()
+    run.say(f"Evaluating {len(input_ids)} tokens...")
+    n_scored, total = len(input_ids) - 1, 0.0
+    n_done = 0
+    tally = run.new_tally()
+    request_ns = time.perf_counter_ns()
+    run.emit_request(request_ns, text, input_ids, len(input_ids), seed_of(args.seed))
+    for step, log_probs in score(run.root, input_ids, args.nbatches):
+        tally.add(step)
+        run.emit_step(step)
+        total += float(log_probs.sum())
+        for log_prob in log_probs:
+            n_done += 1
+            run.say(console.perplexity_line(n_done, n_scored, math.exp(log_prob)))
+    run.emit_done(
+        tally,
+        request_ns,
+        len(input_ids),
+        "steps",
+        perplexity=math.exp(min(-total / n_scored, 700.0)),
+        avg_log_prob=total / n_scored,
+    )
+    for line in console.perplexity_summary(total, n_scored):
+        run.say(line)
+    run.finish(tally)
+
+
+def step_line(step: Step) -> str:
+    """dllama's line of a step; its bytes are payload and framing of the root's links."""
+    forward = step.forward
+    sent_bytes, recv_bytes = forward.sent_bytes, forward.recv_bytes
+    if step.phase == "eval":
+        return console.eval_line(
+            forward.compute_ns, forward.sync_ns, sent_bytes, recv_bytes, step.n_tokens
+        )
+    return console.pred_line(
+        forward.compute_ns, forward.sync_ns, sent_bytes, recv_bytes, step.piece
+    )
+
+
+def seed_of(seed: int | None) -> int:
+    """The seed that was given, else one from the clock, as in dllama."""
+    return int(time.time()) if seed is None else seed
+
+
+def _check_text(n_tokens: int, seq_len: int) -> None:
+    if n_tokens < 2:
+        raise RequestError(f"the text has {n_tokens} tokens; 2 or more can be scored")
+    if n_tokens > seq_len:
+        raise RequestError(
+            f"the text has {n_tokens} tokens, the context holds {seq_len}; shorten the text"
+        )

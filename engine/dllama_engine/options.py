@@ -1,0 +1,248 @@
+"""dllama's command line, as typed options; values are checked here, files are not touched."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable, Sequence
+
+from dllama_engine.version import package_version
+
+MODES = ("inference", "chat", "perplexity", "worker", "plan")
+DEFAULT_PORT = 9999
+
+_DESCRIPTION = """\
+Runs a quantized model on one or more nodes, with dllama's files and flags.
+
+modes:
+  inference   continue --prompt up to --steps tokens
+  chat        talk with the model
+  perplexity  score a text
+  worker      serve as a node; a root names it in --workers
+  plan        print who would hold and send what, without loading the model
+"""
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """Parse a command line; a usage error ends the process with status 2."""
+    parser = build_parser()
+    args = parser.parse_args(argv)
+    if args.gpu_index is not None or args.gpu_segments is not None:
+        parser.error("--gpu-index, --gpu-segments: this engine runs on CPUs only")
+    if args.steps is None and args.mode == "inference":
+        parser.error("inference needs --steps, the number of tokens with the prompt's")
+    if args.prompt is None and args.file is None and args.mode in ("inference", "perplexity"):
+        parser.error(f"{args.mode} needs --prompt or --file")
+    if args.prompt is not None and args.file is not None:
+        parser.error("give --prompt or --file, not both")
+    if args.model is None and args.mode in ("inference", "chat", "perplexity"):
+        parser.error(f"{args.mode} needs --model")
+    twice = [f"{host}:{port}" for host, port in args.workers]
+    for address in set(twice):
+        if twice.count(address) > 1:
+            parser.error(f"--workers names {address} twice; every node is a process of its own")
+    if args.mode == "plan" and (args.model is None) == (args.shape is None):
+        parser.error("plan needs either --model or --shape")
+    return args
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All flags of all modes; as in dllama, a mode passes over those that do not concern it."""
+    parser = argparse.ArgumentParser(
+        prog="dllama-py",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("mode", choices=MODES, metavar="MODE", help=" | ".join(MODES))
+    parser.add_argument("--version", action="version", version=f"%(prog)s {package_version()}")
+    _add_model(parser.add_argument_group("model and request"))
+    _add_cluster(parser.add_argument_group("cluster"))
+    _add_worker(parser.add_argument_group("worker mode"))
+    _add_plan(parser.add_argument_group("plan mode"))
+    _add_process(parser.add_argument_group("process"))
+    return parser
+
+
+def _add_model(group: argparse._ArgumentGroup) -> None:
+    group.add_argument("--model", metavar="FILE.m", help="model file; `tiny` is the shipped one")
+    group.add_argument(
+        "--tokenizer", metavar="FILE.t", help="its tokenizer (default: FILE.t beside FILE.m)"
+    )
+    group.add_argument("--prompt", metavar="TEXT", help="text to continue or to score")
+    group.add_argument("--file", metavar="FILE", help="read the prompt from a file")
+    group.add_argument(
+        "--steps", type=whole(1), metavar="N", help="tokens in all, the prompt's included"
+    )
+    group.add_argument(
+        "--temperature", type=_temperature, default=0.8, metavar="T",
+        help="0 takes the likeliest token (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--topp", type=_share, default=0.9, metavar="P",
+        help="sample from the likeliest tokens of this mass (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--seed", type=whole(0), metavar="N", help="of the sampler (default: from the clock)"
+    )
+    group.add_argument(
+        "--chat-template", metavar="NAME", help="llama2, llama3 or deepSeek3 (default: the file's)"
+    )
+    group.add_argument(
+        "--max-seq-len", type=whole(0), default=0, metavar="N",
+        help="shorten the context, and so the KV cache (default: 0, the model's)",
+    )  # fmt: skip
+
+
+def _add_cluster(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--workers", type=_address, nargs="+", default=(), metavar="HOST:PORT",
+        help="worker nodes; the root is a node too (default: none)",
+    )  # fmt: skip
+    group.add_argument(
+        "--buffer-float-type", choices=("q80", "f32"), default="q80",
+        help="type of what nodes exchange (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--sync-mode", choices=("reduce", "invariant"), default="reduce",
+        help="reduce: dllama's partial sums; invariant: the same bits on any node count "
+        "(default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--kv-type", choices=("f32", "f16"), default="f32",
+        help="type of the KV cache (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--nbatches", type=whole(1, 65535), default=32, metavar="N",
+        help="prompt tokens run at a time (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--nthreads", type=whole(1, 1024), default=1, metavar="N",
+        help="threads of this node (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--timeout", type=seconds, default=60.0, metavar="S",
+        help="give up when no node makes progress for so long (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--connect-timeout", type=seconds, default=5.0, metavar="S",
+        help="how long a worker that does not answer yet is tried (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--token-file", metavar="FILE",
+        help="the cluster's secret (default: $DLLAMA_PY_TOKEN, else a file of this user)",
+    )  # fmt: skip
+    group.add_argument(
+        "--collective", choices=("auto", "mesh"), default="auto",
+        help="how nodes exchange; only mesh is there (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--pp-size", type=_only_one, default=1, metavar="1",
+        help="pipeline stages; only 1 is there (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--net-turbo", choices=("0", "1"), default="1",
+        help="accepted and passed over: sockets never block here (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument("--gpu-index", metavar="N", help="refused: this engine runs on CPUs only")
+    group.add_argument("--gpu-segments", metavar="A:B", help=argparse.SUPPRESS)
+
+
+def _add_worker(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--host", default="127.0.0.1",
+        help="address to listen on; 0.0.0.0 for all (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--port", type=whole(0, 65535), default=DEFAULT_PORT, metavar="N",
+        help="port to listen on; 0 takes a free one and prints it (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--idle-timeout", type=seconds, metavar="S",
+        help="exit when no root came for so long (default: never)",
+    )  # fmt: skip
+
+
+def _add_plan(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--nodes", type=whole(1, 65535), default=1, metavar="N",
+        help="node count, the root included (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument("--shape", metavar="NAME", help="a named shape in place of a model file")
+    group.add_argument("--json", action="store_true", help="print JSON in place of tables")
+
+
+def _add_process(group: argparse._ArgumentGroup) -> None:
+    group.add_argument(
+        "--events", metavar="FILE|-",
+        help="write events as JSON lines; with - they own stdout and the text goes to stderr",
+    )  # fmt: skip
+    group.add_argument(
+        "--exit-with-parent", type=_parent, nargs="?", const=0, default=-1, metavar="PID|stdin",
+        help="end when the parent process, PID or standard input ends, so that no orphan stays",
+    )  # fmt: skip
+
+
+def whole(least: int, most: int | None = None) -> Callable[[str], int]:
+    """A parser of whole numbers within limits."""
+
+    def parse_whole(text: str) -> int:
+        limits = f"{least} to {most}" if most is not None else f"{least} or more"
+        try:
+            value = int(text)
+        except ValueError:
+            value = least - 1
+        if value < least or (most is not None and value > most):
+            raise argparse.ArgumentTypeError(f"{text!r}: expected a whole number, {limits}")
+        return value
+
+    return parse_whole
+
+
+def seconds(text: str) -> float:
+    """A positive number of seconds."""
+    value = _number(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number of seconds above 0")
+    return value
+
+
+def _temperature(text: str) -> float:
+    value = _number(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number, 0 or more")
+    return value
+
+
+def _share(text: str) -> float:
+    value = _number(text)
+    if not 0 <= value <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected a number from 0 to 1")
+    return value
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return math.nan  # fails every comparison of the callers
+
+
+def _parent(text: str) -> int | None:
+    """A process id, or None for standard input."""
+    return None if text == "stdin" else whole(1)(text)
+
+
+def _only_one(text: str) -> int:
+    if text != "1":
+        raise argparse.ArgumentTypeError(f"{text!r}: this engine has one pipeline stage, 1")
+    return 1
+
+
+def _address(text: str) -> tuple[str, int]:
+    """`host:port`; IPv6 hosts may stand in brackets."""
+    host, colon, port = text.rpartition(":")
+    host = host.strip("[]")
+    if not colon or not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected HOST:PORT, as in 10.0.0.2:9999")
+    return host, int(port)

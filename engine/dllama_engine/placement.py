@@ -1,0 +1,90 @@
+"""Which cores a rank's threads stay on, where the threads of a host's ranks outnumber its cores.
+
+Ranks wait for each other 44 times a token (22 layers). If the system has put five of eight ranks on
+one of two cores, the other core idles at each of these times, and the system takes no notice: a
+rank sleeps and wakes too often for its balancing. So each rank takes its place in turn.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from dllama_engine.console import cores_line
+from dllama_engine.handshake import WorkerInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Slots:
+    """A rank's threads among those of all ranks of its host.
+
+    Attributes:
+        first: how many threads the ranks before it have.
+        own: its own.
+        all: those of all ranks together.
+    """
+
+    first: int
+    own: int
+    all: int
+
+    def cores(self, available: Sequence[int]) -> list[int] | None:
+        """The rank's cores out of the available ones; None where the system places it better.
+
+        That is where there are cores enough, or where the threads cannot be dealt out evenly.
+
+        >>> [Slots(first, 1, 4).cores([0, 1]) for first in range(4)]
+        [[0], [1], [0], [1]]
+        >>> Slots(2, 2, 8).cores([0, 1, 2, 3]), Slots(0, 1, 2).cores([0, 1])
+        ([2, 3], None)
+        >>> Slots(0, 1, 3).cores([0, 1]), Slots(0, 2, 4).cores([0, 1])
+        (None, None)
+        """
+        n = len(available)
+        if self.all <= n or self.own >= n or self.all % n:
+            return None
+        return sorted({available[(self.first + i) % n] for i in range(self.own)})
+
+
+def slots_by_rank(infos: Mapping[int, WorkerInfo]) -> dict[int, Slots]:
+    """Every rank's place among the ranks of its host, in rank order."""
+    threads: dict[str, int] = {}
+    first = {}
+    for rank, info in sorted(infos.items()):
+        first[rank] = threads.get(info.boot_id, 0)
+        threads[info.boot_id] = first[rank] + info.n_threads
+    return {
+        rank: Slots(first[rank], info.n_threads, threads[info.boot_id])
+        for rank, info in infos.items()
+    }
+
+
+@contextmanager
+def placed(slots: Slots, say: Callable[[str], None]) -> Iterator[None]:
+    """Keep the calling thread, and those that it starts inside, on the cores that are theirs.
+
+    Args:
+        slots: the rank's.
+        say: takes a line about it, if there is anything to tell.
+    """
+    available = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_setaffinity") else []
+    cores = slots.cores(available)
+    if cores is None:
+        yield
+        return
+    say(cores_line(cores, available, slots))
+    with kept_on(cores):
+        yield
+
+
+@contextmanager
+def kept_on(cores: Sequence[int]) -> Iterator[None]:
+    """Keep the calling thread, and those that it starts inside, on these cores."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cores)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)

@@ -1,0 +1,145 @@
+"""`dllama-py plan`: who would hold what, and what would cross each link, without loading."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from dllama_engine.admission import format_bytes
+from dllama_engine.memory import RUNTIME_BYTES, rank_memory
+from dllama_engine.model_file import ModelConfig, ModelFile, model_bytes
+from dllama_engine.model_paths import model_path
+from dllama_engine.quants import FloatType
+from dllama_engine.run import plan_json
+from dllama_engine.shapes import parse_shape
+from dllama_engine.sharding import RankMemory, ShardPlan, SyncMode, make_plan
+
+_SPANS = ("heads", "kv_heads", "ffn", "vocab")
+
+
+def show_plan(args: argparse.Namespace, say: Callable[[str], None]) -> None:
+    """Print the plan that the arguments describe.
+
+    Raises:
+        EngineError: a model or a shape that is not there, or that cannot be split so.
+    """
+    config = _config(args)
+    plan = make_plan(
+        config,
+        args.nodes,
+        buffer_type=FloatType.parse(args.buffer_float_type),
+        sync_mode=SyncMode(args.sync_mode),
+    )
+    seq_len = min(args.max_seq_len or config.seq_len, config.seq_len)
+    memories = [
+        rank_memory(
+            plan,
+            rank,
+            n_batches=args.nbatches,
+            max_seq_len=seq_len,
+            kv_type=FloatType.parse(args.kv_type),
+        )
+        for rank in range(args.nodes)
+    ]
+    described = plan_json(plan, memories)
+    described["runtime_bytes"] = RUNTIME_BYTES
+    if args.json:
+        head = {"model": config.to_json(), "model_bytes": model_bytes(config), **_options(args)}
+        say(json.dumps(head | {"max_seq_len": seq_len} | described, indent=1))
+        return
+    for line in plan_lines(plan, memories, described, args, seq_len):
+        say(line)
+
+
+def plan_lines(
+    plan: ShardPlan,
+    memories: Sequence[RankMemory],
+    described: dict[str, Any],
+    args: argparse.Namespace,
+    seq_len: int,
+) -> list[str]:
+    """The plan as aligned text."""
+    config = plan.config
+    return [
+        f"{config.arch.name.lower()}: {config.n_layers} layers, dim {config.dim}, "
+        f"{config.n_heads} heads, {config.n_kv_heads} K/V heads, ffn {config.ff_dim}, "
+        f"vocab {config.vocab_size}; {config.weight_type.label} weights, "
+        f"{format_bytes(model_bytes(config))}",
+        f"{plan.world_size} nodes, {args.buffer_float_type} buffers, {args.sync_mode} sync, "
+        f"{args.kv_type} KV cache of {seq_len} tokens, batches of {args.nbatches}",
+        "",
+        *_rank_table(described, memories),
+        f"total = weights + KV cache + buffers + {format_bytes(RUNTIME_BYTES)} for Python, its "
+        "libraries and the compiled kernels",
+        "",
+        *_link_table(plan, described),
+    ]
+
+
+def _rank_table(described: dict[str, Any], memories: Sequence[RankMemory]) -> list[str]:
+    head = ["rank", *_SPANS, "weights", "KV cache", "buffers", "total"]
+    rows = [
+        [
+            f"{rank['rank']}{' root' if rank['rank'] == 0 else ''}",
+            *(_span(rank[name]) for name in _SPANS),
+            *(
+                format_bytes(n)
+                for n in (
+                    memory.weight_bytes,
+                    memory.kv_cache_bytes,
+                    memory.buffer_bytes,
+                    memory.total_bytes,
+                )
+            ),
+        ]
+        for rank, memory in zip(described["ranks"], memories, strict=True)
+    ]
+    return _aligned([head, *rows])
+
+
+def _link_table(plan: ShardPlan, described: dict[str, Any]) -> list[str]:
+    if plan.world_size == 1:
+        return ["one node: nothing is sent"]
+    links = {(src, dst): (n_bytes, n) for src, dst, n_bytes, n in described["decode_payload_bytes"]}
+    ranks = range(plan.world_size)
+    cells = [[str(links.get((src, dst), ("-",))[0]) for dst in ranks] for src in ranks]
+    root_links = [link for ends, link in links.items() if 0 in ends]
+    return [
+        "payload bytes of one decoded token, from the row's rank to the column's",
+        *_aligned([["", *map(str, ranks)], *([str(src), *cells[src]] for src in ranks)]),
+        "",
+        f"in all {sum(n for n, _ in links.values())} bytes in "
+        f"{sum(n for _, n in links.values())} messages; over the root's links "
+        f"{sum(n for n, _ in root_links)} bytes in {sum(n for _, n in root_links)} messages",
+    ]
+
+
+def _aligned(rows: list[list[str]]) -> list[str]:
+    """Columns of equal width; the first is text, the others stand right."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _span(bounds: list[int]) -> str:
+    start, stop = bounds
+    return f"{start}-{stop - 1}" if stop > start else "none"
+
+
+def _options(args: argparse.Namespace) -> dict[str, Any]:
+    names = ("nodes", "buffer_float_type", "sync_mode", "kv_type", "nbatches")
+    return {name: getattr(args, name) for name in names}
+
+
+def _config(args: argparse.Namespace) -> ModelConfig:
+    if args.shape is not None:
+        return parse_shape(args.shape)
+    with ModelFile.open(model_path(args.model)) as model:
+        return model.config

@@ -1,0 +1,258 @@
+"""Writes the rows of a table of operations (`kernels.table`) from arrays and matrices.
+
+Every address is of an array that its owner (the transformer) keeps for as long as the table.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dllama_engine.kernels import experts, ops, products, table
+from dllama_engine.kernels import parts as wire_parts
+from dllama_engine.kernels.operation import Compiled
+from dllama_engine.linear import Activations, Linear
+
+Floats = npt.NDArray[np.float32]
+_PIECES_A_CHUNK = 4  # of PIECE columns
+
+
+def address(array: npt.NDArray[Any]) -> int:
+    """Where a contiguous array begins."""
+    assert array.flags.c_contiguous
+    return int(array.ctypes.data)
+
+
+def _pieces(n: int) -> int:
+    return -(-n // table.PIECE)
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Where a router leaves its choice: for `times` experts a token out of n_experts.
+
+    Attributes:
+        experts: int64 (n_batches, times).
+        weights: float32 (n_batches, times).
+        route: int64 (words,), see `kernels.experts`.
+    """
+
+    n_experts: int
+    times: int
+    experts: npt.NDArray[np.int64]
+    weights: Floats
+    route: npt.NDArray[np.int64]
+
+
+class Program:
+    """A growing list of operations.
+
+    Args:
+        epsilon: of the norms.
+        n_batches: largest batch that will be run.
+        n_threads: how many share the work.
+    """
+
+    def __init__(self, epsilon: float, n_batches: int, n_threads: int = 1) -> None:
+        self._rows: list[npt.NDArray[np.int64]] = []
+        self._epsilon_bits = int(np.float32(epsilon).view(np.uint32))
+        self._n_batches = n_batches
+        self._n_threads = n_threads
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def table(self) -> npt.NDArray[np.int64]:
+        """All operations, int64 (n, WIDTH)."""
+        return np.stack(self._rows)
+
+    def _add(
+        self,
+        function: Compiled | int,
+        *fields: int,
+        rows: int = 0,
+        a_row: int = 0,
+        grain: int = 1,
+        times: int = 1,
+        large: tuple[int, int] = (0, 0),
+    ) -> None:
+        """One operation with `rows` items and `a_row` more for each row of the batch.
+
+        The first large[0] chunks have large[1] items, the others `grain`.
+        """
+        most = rows + a_row * times * self._n_batches
+        grain = max(grain, -(-most // table.MAX_CHUNKS))
+        row = np.zeros(table.WIDTH, np.int64)
+        at = function if isinstance(function, int) else function.address
+        row[: table.FIRST] = at, rows, a_row, grain, *large, times
+        row[table.FIRST : table.FIRST + len(fields)] = fields
+        self._rows.append(row)
+
+    def _add_pieces(
+        self, function: Compiled, n: int, *fields: int, times: int = 1, grain: int = 0
+    ) -> None:
+        self._add(function, *fields, a_row=_pieces(n), grain=grain or _PIECES_A_CHUNK, times=times)
+
+    def norm(self, x: Floats, weight: Floats, out: Floats, into: Activations | None) -> None:
+        """Out = the norm of x (n_batches, n), row by row; then cast."""
+        fields = (address(x), address(weight), x.shape[1], self._epsilon_bits, address(out))
+        if into is None:
+            self._add(ops.norm, *fields, a_row=1)
+        else:
+            self._add(ops.norm_load, *fields, *into.fields(), a_row=1)
+
+    def load(self, x: Floats, into: Activations) -> None:
+        """Cast x (n_batches, n)."""
+        self._add_pieces(ops.load, x.shape[1], address(x), *into.fields())
+
+    def matmul(self, weight: Linear, inputs: Activations, out: Floats) -> None:
+        """Out (n_batches, rows) = x W^T."""
+        fields = (weight.product(inputs), *weight.addresses(), weight.rows, address(out))
+        self._add(
+            products.multiply, *fields, *inputs.fields(), rows=weight.rows,
+            grain=weight.rows_a_chunk(), large=weight.large_chunks(self._n_threads),
+        )  # fmt: skip
+
+    def head_norms(
+        self, qkv: Floats, weight: Floats, head_dim: int, first: int, n_heads: int
+    ) -> None:
+        """Qwen3's norms of q or k, in place."""
+        fields = address(qkv), qkv.shape[1], address(weight), self._epsilon_bits
+        self._add(ops.head_norms, *fields, head_dim, first, n_heads, a_row=1)
+
+    def attention(
+        self,
+        qkv: Floats,
+        keys: npt.NDArray[Any],
+        values: npt.NDArray[Any],
+        n_heads: int,
+        first_head: npt.NDArray[np.int64],
+        tables: tuple[Floats, Floats],
+        falcon: bool,
+        out: Floats,
+    ) -> None:
+        """Rope, store and attend.
+
+        Args:
+            qkv: float32 (n_batches, width).
+            keys: one layer's cache (kv_heads, positions, head_dim).
+            values: likewise.
+            n_heads: local query heads.
+            first_head: int64 (kv_heads + 1,): which query heads read each K/V head.
+            tables: rope's cosines and sines, each (positions, head_dim / 2).
+            falcon: which pairs rotate.
+            out: float32 (n_batches, n_heads * head_dim).
+        """
+        fields = (address(qkv), qkv.shape[1], address(keys), address(values), *keys.shape, n_heads)
+        half = keys.dtype == np.uint16
+        rope = ops.rope_store_f16 if half else ops.rope_store_f32
+        attend = ops.attend_f16 if half else ops.attend_f32
+        self._add(rope, *fields, *(address(part) for part in tables), int(falcon), a_row=1)
+        self._add(attend, *fields, address(first_head), address(out), a_row=keys.shape[0])
+
+    def activate(
+        self, gate_up: Floats, out: Floats, silu: bool, into: Activations | None, times: int = 1
+    ) -> None:
+        """Out (n_batches * times, n) = act(gate) * up; then cast."""
+        n = out.shape[1]
+        fields = address(gate_up), address(out), int(silu)
+        if into is None:
+            self._add_pieces(ops.activate, n, *fields, n, times=times, grain=1)
+        else:
+            after = into.fields()
+            self._add_pieces(ops.activate_load, n, *fields, *after, times=times, grain=1)
+
+    def add_cast(self, partial: Floats, x: Floats, is_q80: bool) -> None:
+        """X += partial as it would come from the wire."""
+        n = x.shape[1]
+        self._add_pieces(ops.add_cast, n, address(partial), address(x), n, int(is_q80))
+
+    # -- between ranks ------------------------------------------------------------------------
+
+    def pack(self, x: Floats, part: npt.NDArray[np.uint8], is_q80: bool, times: int = 1) -> None:
+        """Cast x (n_batches * times, n) into this rank's part, uint8."""
+        n = x.shape[1]
+        fields = address(x), n, address(part), int(is_q80)
+        self._add_pieces(wire_parts.pack, n, *fields, times=times)
+
+    def exchange(
+        self,
+        kind: int,
+        links: npt.NDArray[np.int64],
+        mesh: npt.NDArray[np.int64],
+        routes: npt.NDArray[np.int64],
+    ) -> None:
+        """Send and receive by the routes (`link_table`)."""
+        fields = kind, address(links), address(mesh), address(routes), len(routes)
+        self._add(table.EXCHANGE, *fields)
+
+    def add_parts(self, parts: npt.NDArray[np.int64], x: Floats, is_q80: bool) -> None:
+        """X += everyone's parts (`kernels.parts`) in rank order."""
+        n = x.shape[1]
+        self._add_pieces(wire_parts.add, n, address(x), n, address(parts), len(parts), int(is_q80))
+
+    def place_parts(self, parts: npt.NDArray[np.int64], into: Activations, times: int = 1) -> None:
+        """Fill activations from everyone's parts."""
+        fields = address(parts), len(parts), *into.fields()
+        self._add_pieces(wire_parts.place, into.n, *fields, times=times)
+
+    def pause(self) -> None:
+        """A place where the leading thread may return to Python for a moment."""
+        self._add(table.PAUSE)
+
+    # -- a mixture of experts -----------------------------------------------------------------
+
+    def route(self, gate: Floats, mixture: Mixture) -> None:
+        """Pick each token's experts; gate (n_batches, n_experts) is destroyed."""
+        picked = address(mixture.experts), address(mixture.weights), address(mixture.route)
+        self._add(experts.route, address(gate), mixture.n_experts, mixture.times, *picked, rows=1)
+
+    def take(self, mixture: Mixture, inputs: Activations, taken: Activations) -> None:
+        """Copy each token's inputs to the rows of its experts."""
+        fields = address(mixture.route), mixture.n_experts, mixture.times
+        self._add(
+            experts.take, *fields, *inputs.fields(), *taken.fields(), a_row=1, times=mixture.times
+        )
+
+    def experts(
+        self,
+        mixture: Mixture,
+        matrices: list[Linear],
+        inputs: Activations,
+        addresses: npt.NDArray[np.int64],
+        out: Floats,
+    ) -> None:
+        """Out (n_batches * times, rows) = each row of the inputs through its expert's matrix.
+
+        Args:
+            mixture: the router's choice.
+            matrices: one for each expert, alike in all but numbers.
+            inputs: by row.
+            addresses: int64 (n_experts, 2), written: where the matrices are.
+            out: float32.
+        """
+        first = matrices[0]
+        addresses[:] = [matrix.addresses() for matrix in matrices]
+        most = table.MAX_CHUNKS // (mixture.times * self._n_batches)
+        grain = max(first.rows_a_chunk(), -(-first.rows // max(1, most)))
+        fields = (
+            address(mixture.route),
+            mixture.n_experts,
+            address(addresses),
+            first.product(inputs),
+        )
+        self._add(
+            experts.multiply, *fields, first.rows,
+            grain, address(out), *inputs.fields(),
+            a_row=-(-first.rows // grain), times=mixture.times,
+        )  # fmt: skip
+
+    def combine(self, mixture: Mixture, results: Floats, out: Floats) -> None:
+        """Out (n_batches, n) = each token's results (n_batches * times, n), weighted and summed."""
+        n = out.shape[1]
+        fields = address(mixture.route), mixture.n_experts, mixture.times
+        more = address(mixture.weights), address(results), n, address(out)
+        self._add_pieces(experts.combine, n, *fields, *more)

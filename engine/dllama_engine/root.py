@@ -1,0 +1,370 @@
+"""The root of a session: dials the workers, streams the weights, and runs forward passes.
+
+Knows nothing of text or requests: token ids in, logits out, with what each step cost.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dllama_engine.admission import check_memory
+from dllama_engine.collectives import LogitsGather
+from dllama_engine.errors import EngineError, InsufficientMemoryError, ModelFileError
+from dllama_engine.handshake import DialerRole, WorkerInfo, own_info, send_text
+from dllama_engine.link_table import SEND_AT, SEND_BYTES
+from dllama_engine.loading import hand_out
+from dllama_engine.memory import rank_memory
+from dllama_engine.model_file import ModelFile
+from dllama_engine.placement import Slots, placed, slots_by_rank
+from dllama_engine.procmem import PeakMemory
+from dllama_engine.quants import FloatType
+from dllama_engine.session import (
+    CONTROL,
+    READY_TIMEOUT_S,
+    SETUP_TIMEOUT_S,
+    Address,
+    SessionConfig,
+    format_address,
+    reach,
+)
+from dllama_engine.sharding import (
+    RankMemory,
+    ShardPlan,
+    step_traffic,
+)
+from dllama_engine.trace import LinkTotals, Trace
+from dllama_engine.transformer import Transformer
+from dllama_engine.warmup import warm_up
+from dllama_engine.weights import RankWeights
+from dllama_engine.wire import HEADER_BYTES, SESSION, SYNC_WITH_ROOT, Links
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class RootOptions:
+    """How a session is run, apart from the model and its split."""
+
+    workers: tuple[Address, ...] = ()
+    token: bytes = b""
+    n_threads: int = 1
+    n_batches: int = 32
+    max_seq_len: int = 0  # 0: the model's
+    kv_type: FloatType = FloatType.F32
+    timeout_s: float = 60.0
+    connect_timeout_s: float = 5.0
+
+
+@dataclass(slots=True)
+class Observer:
+    """Who is told what happens during set-up; by default nobody."""
+
+    say: Callable[[str], None] = field(default=lambda line: None)
+    progress: Callable[[str, int, int, str], None] = field(
+        default=lambda phase, done, total, unit: None
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """What one forward pass cost the root."""
+
+    start_ns: int
+    end_ns: int
+    sync_ns: int
+    trace: Trace
+    links: LinkTotals
+    expected_payload_bytes: int  # of the root's links, by the plan's closed form
+
+    @property
+    def compute_ns(self) -> int:
+        """Time outside the links."""
+        return self.end_ns - self.start_ns - self.sync_ns
+
+    @property
+    def sent_bytes(self) -> int:
+        """Payload and framing that the root sent."""
+        return sum(self.links.sent_bytes) + HEADER_BYTES * sum(self.links.sent_messages)
+
+    @property
+    def recv_bytes(self) -> int:
+        """Payload and framing that the root received."""
+        return sum(self.links.recv_bytes) + HEADER_BYTES * sum(self.links.recv_messages)
+
+
+class Root:
+    """Rank 0 and, through its links, the whole cluster."""
+
+    def __init__(
+        self, model: ModelFile, plan: ShardPlan, options: RootOptions, observer: Observer
+    ) -> None:
+        self.model, self.plan, self.options = model, plan, options
+        config = model.config
+        self.max_seq_len = min(options.max_seq_len or config.seq_len, config.seq_len)
+        self.load_links: list[dict[str, Any]] = []
+        self.load_s = 0.0  # from connecting to ready
+        self._start_s = 0.0
+        self._observer = observer
+        self._links: Links | None = None
+        self._transformer: Transformer | None = None
+        self._slots = Slots(0, options.n_threads, options.n_threads)
+        self._placed = ExitStack()
+        self._weight_bytes = 0
+        self._memory = PeakMemory()
+        self._compute_ns = self._sync_ns = 0
+        self._packet = np.zeros(CONTROL.size + 4 * options.n_batches * config.dim, np.uint8)
+        self._expected: dict[tuple[int, int], int] = {}
+        self._totals: LinkTotals | None = None
+        self._loaded: LinkTotals | None = None
+
+    def memory_needed(self, rank: int) -> RankMemory:
+        """What a rank must hold, by the plan."""
+        options = self.options
+        return rank_memory(
+            self.plan,
+            rank,
+            n_batches=options.n_batches,
+            max_seq_len=self.max_seq_len,
+            kv_type=options.kv_type,
+        )
+
+    # -- set-up -------------------------------------------------------------------------------
+
+    def connect(self) -> None:
+        """Dial all workers, refuse what does not fit, and let them dial each other."""
+        self._start_s = time.perf_counter()
+        self._memory.start()
+        say, options = self._observer.say, self.options
+        n_workers = self.plan.world_size - 1
+        sockets: dict[int, socket.socket] = {}
+        infos: dict[int, WorkerInfo] = {0: own_info(options.n_threads)}
+        try:
+            for rank, address in enumerate(options.workers, start=1):
+                say(f"⭕ Socket[{rank - 1}]: connecting to {format_address(address)} worker")
+                sockets[rank], infos[rank] = reach(
+                    address,
+                    DialerRole.ROOT,
+                    options.token,
+                    rank,
+                    patience_s=options.connect_timeout_s,
+                    tell=say,
+                )
+                say(f"⭕ Socket[{rank - 1}]: connected")
+                self._observer.progress("connect", rank, n_workers, "nodes")
+            check_memory({rank: self.memory_needed(rank) for rank in infos}, infos)
+            self._configure(sockets, slots_by_rank(infos))
+        except BaseException as error:
+            self.abandon(error)
+            for sock in sockets.values():
+                sock.close()
+            raise
+        if sockets:
+            say("⭕ Network is initialized")
+
+    def _configure(self, sockets: dict[int, socket.socket], slots: dict[int, Slots]) -> None:
+        options = self.options
+        self._slots = slots[0]
+        session_id = secrets.token_hex(8)
+        for rank, sock in sockets.items():
+            config = SessionConfig(
+                session_id=session_id,
+                rank=rank,
+                plan=self.plan,
+                n_batches=options.n_batches,
+                max_seq_len=self.max_seq_len,
+                kv_type=options.kv_type,
+                timeout_s=options.timeout_s,
+                workers=options.workers,
+                slots=slots[rank],
+            )
+            send_text(sock, config.to_json(), SETUP_TIMEOUT_S)
+        addresses = {
+            rank: format_address(address) for rank, address in enumerate(options.workers, start=1)
+        }
+        self._links = Links(0, self.plan.world_size, sockets, options.timeout_s, addresses)
+        # While the workers connect and do the same.
+        warm_up(self.plan, options.kv_type, self._observer.say)
+        self._await_all("connected")
+
+    def _await_all(self, state: str) -> None:
+        links = self._connected()
+        for rank in links.peers:
+            answer = links.receive_json(SESSION, rank, timeout_s=READY_TIMEOUT_S)
+            if answer.get("state") != state:
+                raise EngineError(f"worker {rank} is {answer.get('state')}, expected {state}")
+
+    def load(self) -> None:
+        """Cut and hand out the weights; ready when every rank is.
+
+        Raises:
+            EngineError: of whichever node could not.
+        """
+        try:
+            weights = self._hand_out()
+            self._placed.enter_context(placed(self._slots, self._observer.say))
+            self._build(weights)
+            self._await_all("loaded")
+        except MemoryError as error:
+            raise InsufficientMemoryError(f"the root is out of memory: {error}") from None
+        except ModelFileError as error:  # of this rank or of a worker: neither knows the file
+            raise ModelFileError(f"{self.model.path}: {error}") from None
+        self._memory.sample()
+        links = self._connected()
+        links.take_trace()
+        self._totals = self._loaded = links.totals()
+        self.load_links = self._totals.to_json(0, HEADER_BYTES)
+        self.load_s = time.perf_counter() - self._start_s
+
+    def _hand_out(self) -> RankWeights:
+        """Ours packed, the workers' sent; no second copy of the model is ever held."""
+        weights = RankWeights(self.plan, 0, self.options.n_threads)
+        hand_out(
+            self.model,
+            self._connected(),
+            weights,
+            lambda done, total: self._observer.progress("load", done, total, "bytes"),
+        )
+        return weights
+
+    def _build(self, weights: RankWeights) -> None:
+        options = self.options
+        self._weight_bytes = weights.nbytes
+        links = self._connected()
+        self._control_routes = links.routes()
+        self._control_routes[1:, SEND_AT] = self._packet.ctypes.data
+        vocab = [rank.vocab for rank in self.plan.ranks]
+        self._logits = LogitsGather(links if links.peers else None, 0, vocab)
+        self._transformer = Transformer(
+            self.plan,
+            0,
+            weights,
+            links,
+            n_threads=options.n_threads,
+            max_seq_len=self.max_seq_len,
+            n_batches=options.n_batches,
+            kv_type=options.kv_type,
+        )
+
+    def _connected(self) -> Links:
+        assert self._links is not None, "connect() comes first"
+        return self._links
+
+    # -- service ------------------------------------------------------------------------------
+
+    def forward(self, token_ids: Sequence[int], pos: int, n_logits: int) -> tuple[Floats, Forward]:
+        """Run a batch of tokens on all ranks.
+
+        Returns:
+            Logits float32 (n_logits, vocab), valid until the next call, and what it cost.
+        """
+        assert self._transformer is not None, "load() comes first"
+        links, dim = self._connected(), self.plan.config.dim
+        start_ns = time.perf_counter_ns()
+        size = CONTROL.size + 4 * dim * len(token_ids)
+        packet = self._packet[:size]
+        CONTROL.pack_into(packet.data, 0, pos, len(token_ids), n_logits)
+        x = packet[CONTROL.size :].view(np.float32).reshape(len(token_ids), dim)
+        np.take(self._embedding(), token_ids, axis=0, out=x)
+        if not np.isfinite(x).all():
+            raise ModelFileError(
+                f"{self.model.path}: tensor embedding: the row of one of the tokens "
+                f"{list(token_ids)} holds a value that is not finite; convert the model again"
+            )
+        if links.peers:
+            self._control_routes[1:, SEND_BYTES] = size
+            links.follow(SYNC_WITH_ROOT, self._control_routes)
+        logits = self._logits.gather(self._transformer.forward(x, pos, n_logits))
+        assert logits is not None  # this is rank 0
+        return logits, self._account(start_ns, len(token_ids), n_logits)
+
+    def _embedding(self) -> Floats:
+        """The table (vocab, dim), read row by row from the file."""
+        return self.model.raw(self.model.specs[0]).view(np.float32)
+
+    def _account(self, start_ns: int, n_tokens: int, n_logits: int) -> Forward:
+        links = self._connected()
+        end_ns = time.perf_counter_ns()
+        trace, totals = links.take_trace(), links.totals()
+        assert self._totals is not None
+        forward = Forward(
+            start_ns,
+            end_ns,
+            trace.total_ns,
+            trace,
+            totals - self._totals,
+            self._expected_bytes(n_tokens, n_logits),
+        )
+        self._totals = totals
+        self._compute_ns += forward.compute_ns
+        self._sync_ns += forward.sync_ns
+        return forward
+
+    def _expected_bytes(self, n_tokens: int, n_logits: int) -> int:
+        key = (n_tokens, n_logits)
+        if key not in self._expected:
+            traffic = step_traffic(self.plan, n_tokens, n_logits)
+            self._expected[key] = sum(t.payload_bytes for ends, t in traffic.items() if 0 in ends)
+        return self._expected[key]
+
+    def request_links(self) -> LinkTotals:
+        """What crossed the links since the model was loaded."""
+        assert self._totals is not None
+        assert self._loaded is not None
+        return self._totals - self._loaded
+
+    # -- ends ---------------------------------------------------------------------------------
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Say goodbye; returns every rank's summary, the root's first."""
+        links = self._connected()
+        self._memory.sample()
+        summaries = [self._summary()]
+        goodbye = CONTROL.pack(0, 0, 0)
+        if links.peers:
+            links.exchange(SYNC_WITH_ROOT, dict.fromkeys(links.peers, goodbye), {})
+        for rank in links.peers:
+            summary = links.receive_json(SESSION, rank, timeout_s=self.options.timeout_s)
+            summaries.append(summary | {"role": "worker", "address": links.address(rank)})
+        return summaries
+
+    def _summary(self) -> dict[str, Any]:
+        assert self._totals is not None
+        return {
+            "rank": 0,
+            "role": "root",
+            "address": "local",
+            "hostname": socket.gethostname(),
+            "pid": os.getpid(),
+            "peak_rss_bytes": self._memory.rss_bytes,
+            "peak_pss_bytes": self._memory.pss_bytes,
+            "weight_bytes": self._weight_bytes,
+            "kv_cache_bytes": self.memory_needed(0).kv_cache_bytes,
+            "compute_us": self._compute_ns / 1e3,
+            "sync_us": self._sync_ns / 1e3,
+            "links": self._totals.to_json(0, HEADER_BYTES),
+        }
+
+    def abandon(self, error: BaseException) -> None:
+        """Tell the workers why the session ends before its time."""
+        if self._links is not None:
+            self._links.say_last_words(error)
+
+    def close(self) -> None:
+        """Close every link; the workers go back to waiting for a root."""
+        if self._links is not None:
+            self._links.close()
+            self._links = None
+        if self._transformer is not None:
+            self._transformer.close()
+            self._transformer = None
+        self._placed.close()

@@ -1,0 +1,248 @@
+"""One run of a root process: the model, the cluster and whoever listens to what happens.
+
+The modes (inference, chat, perplexity) drive it; it prints dllama's lines and emits the events.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from dllama_engine import console
+from dllama_engine.cluster_token import cluster_token
+from dllama_engine.errors import RequestError
+from dllama_engine.events import EventWriter
+from dllama_engine.generate import FinishReason, Step, Tally
+from dllama_engine.kernels.cpu import cpu_label
+from dllama_engine.model_file import ModelFile
+from dllama_engine.model_paths import model_path, tokenizer_path
+from dllama_engine.netstats import network_stats
+from dllama_engine.quants import FloatType
+from dllama_engine.root import Observer, Root, RootOptions
+from dllama_engine.session import format_address
+from dllama_engine.sharding import ShardPlan, SyncMode, make_plan, step_traffic
+from dllama_engine.tokenizer import Tokenizer, check_vocab, read_tokenizer
+from dllama_engine.trace import Trace
+from dllama_engine.version import package_version
+
+PROGRESS_PERIOD_S = 0.1
+
+
+class Run:
+    """Opened by `open`, ready after `start`, summed up by `finish`, always `close`d."""
+
+    def __init__(
+        self,
+        args: argparse.Namespace,
+        events: EventWriter,
+        show: Callable[[str], None],
+        *,
+        is_terminal: bool = False,
+    ) -> None:
+        self.args, self.events, self.show = args, events, show
+        self.model: ModelFile
+        self.tokenizer: Tokenizer
+        self.plan: ShardPlan
+        self.root: Root
+        self._progress = _Progress(events, show if is_terminal else None)
+
+    def open(self) -> None:
+        """Read and check files, split the model; no connection is made yet."""
+        args = self.args
+        path = model_path(args.model)
+        self.model = ModelFile.open(path)
+        self.tokenizer = read_tokenizer(tokenizer_path(args.tokenizer, path))
+        check_vocab(self.model.config, self.tokenizer.vocab)
+        self.plan = make_plan(
+            self.model.config,
+            1 + len(args.workers),
+            buffer_type=FloatType.parse(args.buffer_float_type),
+            sync_mode=SyncMode(args.sync_mode),
+        )
+        options = RootOptions(
+            workers=tuple(args.workers),
+            token=cluster_token(args.token_file) if args.workers else b"",
+            n_threads=args.nthreads,
+            n_batches=args.nbatches,
+            max_seq_len=args.max_seq_len,
+            kv_type=FloatType.parse(args.kv_type),
+            timeout_s=args.timeout,
+            connect_timeout_s=args.connect_timeout,
+        )
+        self.root = Root(self.model, self.plan, options, Observer(self.say, self._progress))
+
+    def say(self, line: str) -> None:
+        """Print one line for people."""
+        self.show(line + "\n")
+
+    def prompt(self) -> str:
+        """The text of `--prompt` or of `--file`."""
+        if self.args.file is None:
+            return str(self.args.prompt)
+        try:
+            return Path(self.args.file).read_text("utf-8", errors="surrogateescape")
+        except OSError as error:
+            raise RequestError(f"--file {self.args.file}: {error.strerror or error}") from None
+
+    def start(self) -> None:
+        """Print the header, connect, load, warm up."""
+        root, say = self.root, self.say
+        self._emit_start()
+        for line in console.tokenizer_lines(self.tokenizer.vocab):
+            say(line)
+        for line in console.model_lines(self.model.config, root.max_seq_len):
+            say(line)
+        say(console.required_memory_line(root.memory_needed(0).total_bytes))
+        if self.args.workers:
+            say(f"⭕ Root expects {len(self.args.workers)} workers")
+        say(f"🧠 CPU: {cpu_label()}")
+        root.connect()
+        say("💿 Loading weights...")
+        root.load()
+        say("💿 Weights loaded")
+        if self.args.workers:
+            say(f"📡 Collective: mesh (nNodes={self.plan.world_size})")
+            say(f"🔀 Topology: pp=1 tp={self.plan.world_size}")
+            say("📊 Network performance monitoring enabled")
+        self.events.emit("ready", load_s=root.load_s, links=root.load_links)
+
+    def new_tally(self) -> Tally:
+        """An empty sum over the steps to come."""
+        return Tally(Trace(range(1, self.plan.world_size)))
+
+    def emit_request(
+        self, t_ns: int, prompt: str, input_ids: list[int], steps: int, seed: int
+    ) -> None:
+        """The request as it is about to run."""
+        self.events.emit(
+            "request",
+            t_ns=t_ns,
+            prompt=prompt.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
+            n_input_tokens=len(input_ids),
+            input_ids=input_ids,
+            steps=steps,
+            temperature=self.args.temperature,
+            topp=self.args.topp,
+            seed=seed,
+        )
+
+    def emit_step(self, step: Step) -> None:
+        """One more step for whoever reads the events."""
+        if self.events.is_on:
+            self.events.emit("step", **step.to_json())
+
+    def emit_done(
+        self,
+        tally: Tally,
+        request_ns: int,
+        n_input_tokens: int,
+        finish_reason: FinishReason,
+        **more: Any,
+    ) -> None:
+        """The request's own figures, by the definitions of METRICS."""
+        first_ns, last_ns = tally.first_token_ns, tally.last_token_ns
+        self.events.emit(
+            "done",
+            n_input_tokens=n_input_tokens,
+            n_output_tokens=tally.n_pred_tokens,
+            prefill_s=tally.eval_ns / 1e9,
+            decode_s=tally.pred_ns / 1e9,
+            ttft_s=None if first_ns is None else (first_ns - request_ns) / 1e9,
+            rct_s=None if last_ns is None else (last_ns - request_ns) / 1e9,
+            finish_reason=finish_reason,
+            text="".join(tally.pieces),
+            **more,
+        )
+
+    def finish(self, tally: Tally) -> None:
+        """Say goodbye to the workers; every rank's summary and the network report."""
+        totals = self.root.request_links()
+        for summary in self.root.finish():
+            self.events.emit("rank", **summary)
+        stats = network_stats(tally.trace, totals)
+        self.events.emit("network", **stats.to_json())
+        if stats.links:
+            for line in console.network_report(stats):
+                self.say(line)
+            self.say("⭕ Network is closed")
+
+    def abandon(self, error: BaseException) -> None:
+        """Tell the workers why there will be no goodbye."""
+        if hasattr(self, "root"):
+            self.root.abandon(error)
+
+    def close(self) -> None:
+        """Close links and files, whatever happened."""
+        if hasattr(self, "root"):
+            self.root.close()
+        if hasattr(self, "model"):
+            self.model.close()
+
+    def _emit_start(self) -> None:
+        args, root, config = self.args, self.root, self.model.config
+        path = self.model.path
+        addresses = ["local", *map(format_address, args.workers)]
+        self.events.emit(
+            "start",
+            version=package_version(),
+            argv=sys.argv,
+            mode=args.mode,
+            model={"path": str(path), "size_bytes": path.stat().st_size, **config.to_json()},
+            world_size=self.plan.world_size,
+            buffer_float_type=args.buffer_float_type,
+            sync_mode=args.sync_mode,
+            nthreads=args.nthreads,
+            n_batches=args.nbatches,
+            max_seq_len=root.max_seq_len,
+            kv_type=args.kv_type,
+            cpu=cpu_label(),
+            pid=os.getpid(),
+            ranks=[{"rank": rank, "address": address} for rank, address in enumerate(addresses)],
+        )
+        memories = [root.memory_needed(rank) for rank in range(self.plan.world_size)]
+        self.events.emit("plan", **plan_json(self.plan, memories))
+
+
+class _Progress:
+    """Progress events, a few a second; on a terminal a line that overwrites itself."""
+
+    def __init__(self, events: EventWriter, show: Callable[[str], None] | None) -> None:
+        self._events, self._show = events, show
+        self._last_s = 0.0
+
+    def __call__(self, phase: str, done: int, total: int, unit: str) -> None:
+        now_s = time.monotonic()
+        if done == total or now_s - self._last_s >= PROGRESS_PERIOD_S:
+            self._last_s = now_s
+            self._events.emit("progress", phase=phase, done=done, total=total, unit=unit)
+            if self._show is not None and phase == "load":
+                self._show(f"\r💿 {100 * done // total:3d} %{chr(13) if done == total else ''}")
+
+
+def plan_json(plan: ShardPlan, memories: list[Any]) -> dict[str, Any]:
+    """Who holds what, and what one decoded token moves over each directed link."""
+    ranks = [
+        {
+            "rank": rank,
+            "heads": [shard.heads.start, shard.heads.stop],
+            "kv_heads": [shard.kv_heads.start, shard.kv_heads.stop],
+            "ffn": [shard.ffn.start, shard.ffn.stop],
+            "vocab": [shard.vocab.start, shard.vocab.stop],
+            "weight_bytes": memory.weight_bytes,
+            "kv_cache_bytes": memory.kv_cache_bytes,
+            "buffer_bytes": memory.buffer_bytes,
+        }
+        for rank, (shard, memory) in enumerate(zip(plan.ranks, memories, strict=True))
+    ]
+    traffic = step_traffic(plan, 1, 1)
+    return {
+        "ranks": ranks,
+        "decode_payload_bytes": [
+            [src, dst, t.payload_bytes, t.messages] for (src, dst), t in traffic.items()
+        ],
+    }

@@ -1,0 +1,98 @@
+"""A team of threads that share out tables of operations inside compiled code.
+
+The helpers are Python threads that stay in `kernels.team`'s loop, without the GIL, until the team
+is closed. See there for how work is shared and how they sleep.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from dllama_engine.kernels.team import (
+    CONTROL_WORDS,
+    IDLE,
+    TABLE,
+    TABLE_ROWS,
+    WORD,
+    dismiss,
+    work,
+)
+from dllama_engine.link_table import DONE
+
+Table = npt.NDArray[np.int64]  # (operations, table.WIDTH)
+_LINE_BYTES = 64
+
+
+class ThreadTeam:
+    """Runs ranges of a table of operations; the calling thread works too.
+
+    Args:
+        n_threads: threads in all, the caller among them.
+    """
+
+    def __init__(self, n_threads: int) -> None:
+        self.n_threads = n_threads
+        self._control = _aligned_words(CONTROL_WORDS)
+        self._control[WORD] = IDLE << 48
+        self._tables: list[Table] = []  # a late helper may still look at an old one
+        self._helpers: list[threading.Thread] = []
+
+    def install(self, table: Table) -> None:
+        """From now on `run` means rows of this table, whose arrays the caller keeps alive."""
+        self._tables.append(table)
+        self._control[TABLE], self._control[TABLE_ROWS] = table.ctypes.data, len(table)
+
+    def run(
+        self,
+        first: int,
+        last: int,
+        tokens: int,
+        pos: int = 0,
+        row: int = 0,
+        attend: Callable[[int, int], None] = lambda op, status: None,
+    ) -> None:
+        """Run operations [first, last) of the table one after another.
+
+        Args:
+            first: first operation.
+            last: one past the last operation.
+            tokens: tokens in the batch.
+            pos: position of the first token.
+            row: first row of x that a norm reads.
+            attend: called with an operation and its status (`link_table.AGAIN`, ...) when compiled
+                code cannot go on alone, or has not let Python look for signals for a while.
+        """
+        if len(self._helpers) < self.n_threads - 1:
+            self._start()
+        while first < last:
+            first, status = work(self._control, True, first, last, tokens, pos, row)
+            if status != DONE:
+                attend(first, status)
+
+    def _start(self) -> None:
+        while len(self._helpers) < self.n_threads - 1:
+            helper = threading.Thread(
+                target=work,
+                args=(self._control, False, 0, 0, 0, 0, 0),
+                name="dllama-kernel",
+                daemon=True,
+            )
+            helper.start()
+            self._helpers.append(helper)
+
+    def close(self) -> None:
+        """Let the helpers end."""
+        dismiss(self._control)
+        for helper in self._helpers:
+            helper.join()
+        self._helpers.clear()
+
+
+def _aligned_words(n: int) -> Table:
+    raw = np.zeros(8 * n + _LINE_BYTES, np.uint8)
+    start = -raw.ctypes.data % _LINE_BYTES
+    return raw[start : start + 8 * n].view(np.int64)

@@ -1,0 +1,167 @@
+"""The `.t` file and its byte-pair encoding: text -> token ids -> text, as dllama does it.
+
+Knows nothing about weights and chats. Ids below bos are the regular vocabulary, bos and above are
+special: special tokens are matched literally, the rest is merged pair by pair.
+"""
+
+from __future__ import annotations
+
+import codecs
+import os
+import re
+from collections.abc import Iterable, Iterator
+
+from dllama_engine.errors import TokenizerError
+from dllama_engine.merging import MergeTable, merge
+from dllama_engine.model_config import ModelConfig
+from dllama_engine.vocab import Vocab, read_vocab, write_tokenizer
+
+__all__ = [
+    "StreamDecoder",
+    "Tokenizer",
+    "Vocab",
+    "check_vocab",
+    "read_tokenizer",
+    "write_tokenizer",
+]
+
+
+class Tokenizer:
+    """Encodes and decodes with one vocabulary."""
+
+    def __init__(self, vocab: Vocab) -> None:
+        self.vocab = vocab
+        self._merges = MergeTable(vocab.tokens[: vocab.bos_id], vocab.scores)
+        self._special = _SpecialTokens(vocab)
+
+    def encode(self, text: str | bytes, add_bos: bool | None = None) -> list[int]:
+        """Token ids of a text; `add_bos=None` does what the file says.
+
+        Raises `TokenizerError` with the position of bytes that no token holds.
+        """
+        data = _to_bytes(text)
+        wants_bos = self.vocab.add_bos if add_bos is None else add_bos
+        ids = [self.vocab.bos_id] if wants_bos else []
+        return merge(ids + self._split(data), self._merges)
+
+    def decode(self, ids: Iterable[int]) -> bytes:
+        """The bytes that the ids print; bos and eos print nothing."""
+        return b"".join(self.piece(token_id) for token_id in ids)
+
+    def piece(self, token_id: int) -> bytes:
+        """The bytes that one id prints."""
+        if not 0 <= token_id < len(self.vocab.tokens):
+            raise TokenizerError(
+                f"token id {token_id} is outside the vocabulary of {len(self.vocab.tokens)}; "
+                "model and tokenizer do not belong together"
+            )
+        silent = token_id == self.vocab.bos_id or token_id in self.vocab.eos_ids
+        return b"" if silent else self.vocab.tokens[token_id]
+
+    def stream_decoder(self) -> StreamDecoder:
+        """A decoder for one run of ids that arrive one by one."""
+        return StreamDecoder(self)
+
+    def _split(self, data: bytes) -> list[int]:
+        """Special tokens where they stand literally, and the shortest regular tokens between."""
+        ids: list[int] = []
+        start = 0
+        for begin, end, token_id in self._special.find(data):
+            ids += self._accumulate(data, start, begin)
+            ids.append(token_id)
+            start = end
+        return ids + self._accumulate(data, start, len(data))
+
+    def _accumulate(self, data: bytes, start: int, stop: int) -> list[int]:
+        """Bytes gather until they are a regular token; then the next one begins."""
+        find, lengths = self._merges.token_id, self._merges.lengths
+        ids: list[int] = []
+        while start < stop:
+            for length in lengths:
+                token_id = find(data[start : start + length])
+                if token_id is not None and start + length <= stop:
+                    break
+            else:
+                raise TokenizerError(_unknown_bytes(data, start, stop))
+            ids.append(token_id)
+            start += length
+        return ids
+
+
+class _SpecialTokens:
+    """Finds special tokens that stand literally in a text; of several the lowest id wins."""
+
+    def __init__(self, vocab: Vocab) -> None:
+        special = range(vocab.bos_id, len(vocab.tokens))
+        self._tokens = vocab.tokens
+        self._ids = {vocab.tokens[i]: i for i in reversed(special)}
+        self._lengths = sorted({len(token) for token in self._ids})
+        first_bytes = {re.escape(token[:1]) for token in self._ids}
+        self._may_start = re.compile(b"[" + b"".join(sorted(first_bytes)) + b"]")
+
+    def find(self, data: bytes) -> Iterator[tuple[int, int, int]]:
+        """(start, stop, id) of each one, left to right."""
+        start = 0
+        while candidate := self._may_start.search(data, start):
+            start = candidate.start()
+            pieces = (data[start : start + length] for length in self._lengths)
+            ids = [self._ids[piece] for piece in pieces if piece in self._ids]
+            if not ids:
+                start += 1
+                continue
+            stop = start + len(self._tokens[min(ids)])
+            yield start, stop, min(ids)
+            start = stop
+
+
+class StreamDecoder:
+    """Turns ids into text as they come; holds back UTF-8 that is not complete yet."""
+
+    def __init__(self, tokenizer: Tokenizer) -> None:
+        self._tokenizer = tokenizer
+        self._utf8 = codecs.getincrementaldecoder("utf-8")(errors="replace")
+
+    def push(self, token_id: int) -> str:
+        """The text that this id completes; invalid bytes become U+FFFD, and eos flushes."""
+        if token_id in self._tokenizer.vocab.eos_ids:
+            return self.flush()
+        return self._utf8.decode(self._tokenizer.piece(token_id))
+
+    def flush(self) -> str:
+        """End the text: an incomplete character becomes U+FFFD."""
+        text = self._utf8.decode(b"", final=True)
+        self._utf8.reset()
+        return text
+
+
+def read_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
+    """Read a `.t` file; `TokenizerError` names the file, the offset and what was expected."""
+    return Tokenizer(read_vocab(path))
+
+
+def check_vocab(config: ModelConfig, vocab: Vocab) -> None:
+    """Refuse a tokenizer whose vocabulary is not the model's."""
+    if config.vocab_size != len(vocab.tokens):
+        raise TokenizerError(
+            f"the tokenizer has {len(vocab.tokens)} tokens but the model's vocab_size is "
+            f"{config.vocab_size}; give the tokenizer that was converted with this model"
+        )
+
+
+def _to_bytes(text: str | bytes) -> bytes:
+    if isinstance(text, bytes):
+        return text
+    try:
+        return text.encode("utf-8", errors="surrogateescape")
+    except UnicodeEncodeError as error:
+        raise TokenizerError(
+            f"character {error.start} of the text is a lone surrogate and has no UTF-8 form"
+        ) from None
+
+
+def _unknown_bytes(data: bytes, start: int, stop: int) -> str:
+    found = [f"{byte:#04x}" for byte in data[start : min(stop, start + 8)]]
+    return (
+        f"no token holds the bytes {' '.join(found)} at byte {start} of the text; "
+        "the vocabulary lacks single bytes, convert the tokenizer again with byte tokens"
+    )

@@ -1,0 +1,122 @@
+"""What happened on one rank's links: operations, their durations and bytes; always recorded.
+
+Recording appends machine integers to growing arrays; everything else is computed afterwards.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dllama_engine.link_table import (
+    NOTHING,
+    RECORD,
+    RECORD_BYTES,
+    RECORD_DURATION_NS,
+    RECORD_KIND,
+    RECORD_START_NS,
+)
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+
+
+class Trace:
+    """Operations of one rank, in order, and the time each peer took in them."""
+
+    __slots__ = ("bytes", "durations_ns", "kinds", "peer_durations_ns", "starts_ns")
+
+    def __init__(self, peers: Iterable[int]) -> None:
+        self.kinds = array("h")
+        self.starts_ns = array("q")
+        self.durations_ns = array("q")
+        self.bytes = array("q")  # payload sent and received
+        self.peer_durations_ns = {peer: array("q") for peer in peers}
+
+    def add_op(self, kind: int, start_ns: int, duration_ns: int, n_bytes: int) -> None:
+        """Record one operation."""
+        self.kinds.append(kind)
+        self.starts_ns.append(start_ns)
+        self.durations_ns.append(duration_ns)
+        self.bytes.append(n_bytes)
+
+    def add_records(self, records: npt.NDArray[np.int64]) -> None:
+        """Take over operations as compiled code writes them (`link_table.RECORD`)."""
+        if len(records) == 0:
+            return
+        self.kinds.extend(records[:, RECORD_KIND].tolist())
+        self.starts_ns.frombytes(records[:, RECORD_START_NS].tobytes())
+        self.durations_ns.frombytes(records[:, RECORD_DURATION_NS].tobytes())
+        self.bytes.frombytes(records[:, RECORD_BYTES].tobytes())
+        for peer, durations_ns in self.peer_durations_ns.items():
+            column = records[:, RECORD + peer]
+            durations_ns.frombytes(column[column != NOTHING].tobytes())
+
+    def add_peer(self, peer: int, duration_ns: int) -> None:
+        """Record when, in the present operation, a peer's frames were through."""
+        self.peer_durations_ns[peer].append(duration_ns)
+
+    def extend(self, later: Trace) -> None:
+        """Append another trace's records."""
+        self.kinds.extend(later.kinds)
+        self.starts_ns.extend(later.starts_ns)
+        self.durations_ns.extend(later.durations_ns)
+        self.bytes.extend(later.bytes)
+        for peer, durations_ns in later.peer_durations_ns.items():
+            self.peer_durations_ns[peer].extend(durations_ns)
+
+    @property
+    def total_ns(self) -> int:
+        """Time spent in operations."""
+        return sum(self.durations_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkTotals:
+    """Payload bytes, messages and busy time of every link; arrays are indexed by the peer's rank.
+
+    A link is busy from the start of an operation until the peer's frame of it is through.
+    """
+
+    sent_bytes: array[int]
+    recv_bytes: array[int]
+    sent_messages: array[int]
+    recv_messages: array[int]
+    busy_ns: array[int]
+
+    def __sub__(self, earlier: LinkTotals) -> LinkTotals:
+        return LinkTotals(
+            _difference(self.sent_bytes, earlier.sent_bytes),
+            _difference(self.recv_bytes, earlier.recv_bytes),
+            _difference(self.sent_messages, earlier.sent_messages),
+            _difference(self.recv_messages, earlier.recv_messages),
+            _difference(self.busy_ns, earlier.busy_ns),
+        )
+
+    def sent_and_received_bytes(self) -> int:
+        """Payload that crossed any of the links."""
+        return sum(self.sent_bytes) + sum(self.recv_bytes)
+
+    def to_json(self, own_rank: int, header_bytes: int) -> list[dict[str, Any]]:
+        """One object a link, as the events have it."""
+        return [
+            {
+                "peer": peer,
+                "sent_payload_bytes": self.sent_bytes[peer],
+                "sent_framing_bytes": self.sent_messages[peer] * header_bytes,
+                "recv_payload_bytes": self.recv_bytes[peer],
+                "recv_framing_bytes": self.recv_messages[peer] * header_bytes,
+                "sent_messages": self.sent_messages[peer],
+                "recv_messages": self.recv_messages[peer],
+                "busy_us": self.busy_ns[peer] / 1e3,
+            }
+            for peer in range(len(self.sent_bytes))
+            if peer != own_rank
+        ]
+
+
+def _difference(later: array[int], earlier: array[int]) -> array[int]:
+    return array("q", [a - b for a, b in zip(later, earlier, strict=True)])

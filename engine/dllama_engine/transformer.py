@@ -1,0 +1,262 @@
+"""One rank's forward pass over its shard; the collectives make it the whole model's.
+
+Knows nothing of sockets, tokens or files: float vectors in, a slice of logits out.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from dllama_engine.collectives import Exchanger, Mesh
+from dllama_engine.errors import RequestError
+from dllama_engine.kernels.experts import route_words
+from dllama_engine.kv_cache import KVCache
+from dllama_engine.linear import Activations, Linear
+from dllama_engine.model_file import HiddenAct, RopeType
+from dllama_engine.program import Mixture, Program
+from dllama_engine.quants import FloatType
+from dllama_engine.rope import rope_tables
+from dllama_engine.sharding import ShardPlan, Span, SyncMode
+from dllama_engine.threads import ThreadTeam
+from dllama_engine.weights import RankWeights
+
+Floats = npt.NDArray[np.float32]
+
+
+class Transformer:
+    """Forward passes of one rank, with all buffers preallocated."""
+
+    def __init__(
+        self,
+        plan: ShardPlan,
+        rank: int,
+        weights: RankWeights,
+        links: Exchanger | None,
+        *,
+        n_threads: int = 1,
+        max_seq_len: int | None = None,
+        n_batches: int = 32,
+        kv_type: FloatType = FloatType.F32,
+    ) -> None:
+        config, shard = plan.config, plan.ranks[rank]
+        self.plan, self.rank, self.config, self.shard = plan, rank, config, shard
+        self.max_seq_len = min(max_seq_len or config.seq_len, config.seq_len)
+        self.n_batches = n_batches
+        self._weights = weights
+        self._team = ThreadTeam(n_threads)
+        self._links = links
+        self._mesh = Mesh(rank, plan.world_size, links, plan.buffer_type, n_batches)
+        # Alone, both modes are the same: what a rank would send itself goes no detour.
+        self._invariant = plan.sync_mode is SyncMode.INVARIANT and plan.world_size > 1
+        self._allocate(kv_type)
+        if config.is_moe:
+            self._allocate_mixture()
+        self._program = Program(config.norm_epsilon, n_batches, n_threads)
+        self._compile()
+        self._team.install(self._program.table())
+
+    def _allocate(self, kv_type: FloatType) -> None:
+        config, shard, n = self.config, self.shard, self.n_batches
+        head_dim, heads, ffn = config.head_dim, shard.heads.size, shard.ffn.size
+        kinds = self.plan.buffer_type, config.weight_type
+        self._cos, self._sin = rope_tables(config, self.max_seq_len)
+        self._cache = KVCache(
+            config.n_layers, shard.kv_heads.size, self.max_seq_len, head_dim, kv_type
+        )
+        group = config.n_heads // config.n_kv_heads
+        self._first_head = self._heads_by_kv(group)
+        self._x = np.zeros((n, config.dim), np.float32)
+        self._normed = np.zeros((n, config.dim), np.float32)
+        self._input = Activations(n, config.dim, *kinds)
+        self._qkv = np.zeros((n, (heads + 2 * shard.kv_heads.size) * head_dim), np.float32)
+        self._mixed = np.zeros((n, heads * head_dim), np.float32)
+        self._gate_up = np.zeros((n, 2 * ffn), np.float32)
+        slots = n * (config.n_active_experts if config.is_moe else 1)
+        self._gate_up = np.zeros((slots, 2 * ffn), np.float32)
+        self._hidden = np.zeros((slots, ffn), np.float32)
+        whole = self._invariant  # wo and w2 read all columns, gathered
+        self._mixed_input = Activations(n, config.q_dim if whole else heads * head_dim, *kinds)
+        self._hidden_input = Activations(slots, config.ff_dim if whole else ffn, *kinds)
+        self._partial = np.zeros((n, shard.dim_rows.size), np.float32)
+        self._logits = np.zeros((n, shard.vocab.size), np.float32)
+        holds_all = heads and ffn
+        self._no_part = np.zeros((0 if holds_all else n, shard.dim_rows.size), np.float32)
+
+    def _allocate_mixture(self) -> None:
+        config, n, k = self.config, self.n_batches, self.config.n_active_experts
+        kinds = self.plan.buffer_type, config.weight_type
+        self._gate = np.zeros((n, config.n_experts), np.float32)
+        self._gate_input = Activations(n, config.dim, FloatType.F32, FloatType.F32)
+        self._gate_input.floats = self._normed
+        self._taken = Activations(n * k, config.dim, *kinds)
+        self._results = np.zeros((n * k, self.shard.dim_rows.size), np.float32)
+        self._mixture = Mixture(
+            config.n_experts,
+            k,
+            np.zeros((n, k), np.int64),
+            np.zeros((n, k), np.float32),
+            np.zeros(route_words(config.n_experts, n * k), np.int64),
+        )
+        self._experts = np.zeros((config.n_layers, 2, config.n_experts, 2), np.int64)
+
+    def _heads_by_kv(self, group: int) -> npt.NDArray[np.int64]:
+        """int64 (kv_heads + 1,): the first local query head that reads each local K/V head."""
+        heads, kv_heads = self.shard.heads, self.shard.kv_heads
+        starts = np.arange(kv_heads.start, kv_heads.stop + 1, dtype=np.int64) * group
+        return np.clip(starts, heads.start, heads.stop) - heads.start
+
+    # -- the program --------------------------------------------------------------------------
+
+    def _compile(self) -> None:
+        """Write all layers down as operations."""
+        program = self._program
+        for layer in range(self.config.n_layers):
+            self._compile_attention(layer)
+            if self.config.is_moe:
+                self._compile_mixture(layer)
+            else:
+                self._compile_feed_forward(layer)
+            program.pause()
+        self._layers_end = len(program)
+        weight = self._weights.linear("logits")
+        if weight is not None:
+            program.norm(self._x, self._weights.norm("final_norm"), self._normed, self._input)
+            program.matmul(weight, self._input, self._logits)
+
+    def _compile_attention(self, layer: int) -> None:
+        weights, shard, program = self._weights, self.shard, self._program
+        config, head_dim = self.config, self.config.head_dim
+        qkv_weights = weights.linear("qkv", layer)
+        if qkv_weights is not None:
+            program.norm(self._x, weights.norm("block_norm_0", layer), self._normed, self._input)
+            program.matmul(qkv_weights, self._input, self._qkv)
+            if config.has_qk_norm:
+                spans = (
+                    ("block_norm_q", Span(0, shard.heads.size)),
+                    (
+                        "block_norm_k",
+                        Span(shard.heads.size, shard.heads.size + shard.kv_heads.size),
+                    ),
+                )
+                for name, span in spans:
+                    norm = weights.norm(name, layer)
+                    start = span.start * head_dim
+                    program.head_norms(self._qkv, norm, head_dim, start, span.size)
+            program.attention(
+                self._qkv,
+                self._cache.keys[layer],
+                self._cache.values[layer],
+                shard.heads.size,
+                self._first_head,
+                (self._cos, self._sin),
+                config.rope_type is RopeType.FALCON,
+                self._mixed,
+            )
+        weight = weights.linear("wo", layer)
+        if self._invariant:
+            columns = [rank.heads.scaled(head_dim) for rank in self.plan.ranks]
+            self._mesh.all_gather(program, self._mixed, self._mixed_input, columns)
+        elif weight is not None:
+            program.load(self._mixed, self._mixed_input)
+        if weight is not None:
+            program.matmul(weight, self._mixed_input, self._partial)
+        self._compile_sum(weight is not None)
+
+    def _compile_feed_forward(self, layer: int) -> None:
+        weights, program = self._weights, self._program
+        w13, w2 = weights.linear("w13", layer), weights.linear("w2", layer)
+        if w13 is not None:
+            program.norm(self._x, weights.norm("block_norm_1", layer), self._normed, self._input)
+            program.matmul(w13, self._input, self._gate_up)
+            self._compile_activation(1)
+        self._gather_hidden(1)
+        if w2 is not None:
+            program.matmul(w2, self._hidden_input, self._partial)
+        self._compile_sum(w2 is not None)
+
+    def _compile_activation(self, times: int) -> None:
+        """hidden = act(w1 y) * (w3 y), cast; gathered where w2 reads all of it."""
+        silu = self.config.hidden_act is HiddenAct.SILU
+        into = None if self._invariant else self._hidden_input
+        self._program.activate(self._gate_up, self._hidden, silu, into, times)
+
+    def _compile_mixture(self, layer: int) -> None:
+        """Every token's active experts, summed in the order of their numbers."""
+        weights, program, mixture = self._weights, self._program, self._mixture
+        gate = weights.linear("gate", layer)
+        assert gate is not None  # replicated on every rank
+        program.norm(self._x, weights.norm("block_norm_1", layer), self._normed, self._input)
+        program.matmul(gate, self._gate_input, self._gate)
+        program.route(self._gate, mixture)
+        w13, w2 = self._matrices("w13", layer), self._matrices("w2", layer)
+        if w13:
+            program.take(mixture, self._input, self._taken)
+            addresses = self._experts[layer, 0]
+            program.experts(mixture, w13, self._taken, addresses, self._gate_up)
+            self._compile_activation(mixture.times)
+        self._gather_hidden(mixture.times)
+        if w2:
+            addresses = self._experts[layer, 1]
+            program.experts(mixture, w2, self._hidden_input, addresses, self._results)
+            program.combine(mixture, self._results, self._partial)
+        self._compile_sum(bool(w2))
+
+    def _matrices(self, name: str, layer: int) -> list[Linear]:
+        """All experts' matrices, none where this rank holds no part of them."""
+        found = (self._weights.linear(name, layer, e) for e in range(self.config.n_experts))
+        return [matrix for matrix in found if matrix is not None]
+
+    def _gather_hidden(self, times: int) -> None:
+        if self._invariant:
+            columns = [rank.ffn for rank in self.plan.ranks]
+            self._mesh.all_gather(self._program, self._hidden, self._hidden_input, columns, times)
+
+    def _compile_sum(self, has_part: bool) -> None:
+        """x += everyone's part, whose rows (INVARIANT) or terms (REDUCE) are spread."""
+        program, part = self._program, self._partial if has_part else self._no_part
+        if self.plan.world_size == 1:
+            is_q80 = self.plan.buffer_type is FloatType.Q80
+            program.add_cast(part, self._x, is_q80)
+        elif self._invariant:
+            rows = [rank.dim_rows for rank in self.plan.ranks]
+            self._mesh.all_gather_add(program, part, self._x, rows)
+        else:
+            self._mesh.all_reduce(program, part, self._x)
+
+    # -- a step -------------------------------------------------------------------------------
+
+    def forward(self, x: Floats, pos: int, n_logits: int) -> Floats:
+        """Run a batch through all layers.
+
+        Args:
+            x: embeddings float32 (tokens, dim), tokens <= n_batches.
+            pos: position of the first token.
+            n_logits: for how many of the last tokens logits are wanted.
+
+        Returns:
+            This rank's logits float32 (n_logits, local vocab), valid until the next call.
+
+        Raises:
+            RequestError: a batch beyond n_batches or the context.
+        """
+        tokens = x.shape[0]
+        if tokens > self.n_batches or pos + tokens > self.max_seq_len:
+            raise RequestError(
+                f"{tokens} tokens at position {pos}: the limits are batches of {self.n_batches} "
+                f"and a context of {self.max_seq_len}; see --nbatches and --max-seq-len"
+            )
+        self._x[:tokens] = x
+        run, end = self._team.run, len(self._program)
+        try:
+            run(0, self._layers_end, tokens, pos, attend=self._mesh.settle)
+            run(self._layers_end, end, n_logits, row=tokens - n_logits)
+        except BaseException:
+            if self._links is not None:
+                self._links.forget_exchange()
+            raise
+        return self._logits[:n_logits]
+
+    def close(self) -> None:
+        """End the helper threads."""
+        self._team.close()

@@ -1,0 +1,386 @@
+"""Framed messages between the ranks of a cluster, counted to the byte; knows nothing of tensors.
+
+A frame is an eight-byte header and its payload. Every rank sends the same sequence of frames that
+its peer expects, so a frame of another kind, number or length is a broken protocol, never data.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import select
+import socket
+import time
+from array import array
+from collections.abc import Mapping
+from contextlib import suppress
+from ctypes import string_at
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from dllama_engine import last_words
+from dllama_engine.errors import EngineError, WireError, WorkerLost
+from dllama_engine.frames import (
+    HEADER,
+    KINDS,
+    LAST_WORDS,
+    LOAD,
+    NAMES,
+    OPS,
+    SESSION,
+    SYNC_LOGITS,
+    SYNC_NODE_SLICES,
+    SYNC_WITH_ROOT,
+    view,
+)
+from dllama_engine.handshake import WorkerInfo, probe_worker
+from dllama_engine.link_table import (
+    AGAIN,
+    BUSY_NS,
+    DONE,
+    ERRNO,
+    FULL,
+    GOT,
+    HEADER_BYTES,
+    KIND,
+    LINK_WIDTH,
+    LOST,
+    MESH_WORDS,
+    MOVED_NS,
+    NOTHING,
+    OWN,
+    RECEIVED_BYTES,
+    RECEIVED_MESSAGES,
+    RECORD,
+    RECV_AT,
+    RECV_BYTES,
+    RECV_SEQUENCE,
+    ROUTE_WIDTH,
+    SEND_AT,
+    SEND_BYTES,
+    SEND_SEQUENCE,
+    SENT_BYTES,
+    SENT_MESSAGES,
+    SPENT_NS,
+    TO_RECV,
+    TRACE_AT,
+    TRACE_ROWS,
+    TRACE_USED,
+    TROUBLE,
+    UNDER_WAY,
+)
+from dllama_engine.peer import Peer, late_peers, lost_peer, strange_frame
+from dllama_engine.trace import LinkTotals, Trace
+
+if TYPE_CHECKING:
+    from dllama_engine.frames import Buffer
+
+__all__ = [
+    "HEADER_BYTES",
+    "LOAD",
+    "OPS",
+    "SESSION",
+    "SYNC_LOGITS",
+    "SYNC_NODE_SLICES",
+    "SYNC_WITH_ROOT",
+    "Links",
+    "WorkerInfo",
+    "probe_worker",
+]
+
+_TRACE_ROWS = 1024  # operations between two looks of Python at the trace
+_now_ns = time.perf_counter_ns
+
+Table = npt.NDArray[np.int64]
+
+
+class Links:
+    """One rank's connected sockets to its peers.
+
+    Compiled code moves the frames (`kernels.exchange`), called from here or from the midst of a
+    forward pass; the tables that it works on are here, and so is all that can go wrong.
+
+    Args:
+        rank: this process.
+        world_size: number of ranks, the root included.
+        sockets: a connected stream socket for every peer; they belong to the links from now on.
+        timeout_s: how long an exchange may make no progress at all; `math.inf` for ever.
+        addresses: names of the peers for messages; by default what the sockets say.
+    """
+
+    def __init__(
+        self,
+        rank: int,
+        world_size: int,
+        sockets: Mapping[int, socket.socket],
+        timeout_s: float = 60.0,
+        addresses: Mapping[int, str] | None = None,
+    ) -> None:
+        self.rank = rank
+        self.world_size = world_size
+        self.timeout_s = timeout_s
+        self.table: Table = np.zeros((world_size, LINK_WIDTH), np.int64)
+        self.mesh: Table = np.zeros(MESH_WORDS + world_size, np.int64)
+        self._records: Table = np.zeros((_TRACE_ROWS, RECORD + world_size), np.int64)
+        self.mesh[OWN] = rank
+        self.mesh[TRACE_AT], self.mesh[TRACE_ROWS] = self._records.ctypes.data, _TRACE_ROWS
+        addresses = addresses or {}
+        self._peers = {
+            peer: Peer(peer, sock, self.table[peer], addresses.get(peer))
+            for peer, sock in sorted(sockets.items())
+        }
+        self._op = ""  # what is being received alone, for messages
+        self._trace = Trace(self._peers)
+
+    @property
+    def peers(self) -> tuple[int, ...]:
+        """Ranks of the connected peers, in order."""
+        return tuple(self._peers)
+
+    def address(self, rank: int) -> str:
+        """Where a peer is, for messages."""
+        return self._peers[rank].address
+
+    # -- exchanges ----------------------------------------------------------------------------
+
+    def routes(self) -> Table:
+        """A table of routes on which nothing goes anywhere yet, (world_size, ROUTE_WIDTH)."""
+        routes = np.zeros((self.world_size, ROUTE_WIDTH), np.int64)
+        routes[:, SEND_BYTES] = routes[:, RECV_BYTES] = NOTHING
+        return routes
+
+    def exchange(self, op: str, sends: Mapping[int, Buffer], recvs: Mapping[int, Buffer]) -> None:
+        """Send one frame to each peer of `sends` and fill each buffer of `recvs`, all at once.
+
+        Raises:
+            WorkerLost: a peer closed, failed, or nothing at all moved for `timeout_s`.
+            WireError: a peer sent another frame than the expected one.
+        """
+        routes = self.routes()
+        for rank, payload in sends.items():
+            routes[rank, SEND_AT], routes[rank, SEND_BYTES] = _place(payload)
+        for rank, buffer in recvs.items():
+            assert not view(buffer).readonly
+            routes[rank, RECV_AT], routes[rank, RECV_BYTES] = _place(buffer)
+        self.follow(op, routes)
+
+    def follow(self, op: str, routes: Table) -> None:
+        """Send and receive one frame on every link that the routes name, whose buffers stay.
+
+        Cannot deadlock, whatever the sizes: sending and receiving advance side by side.
+
+        Raises:
+            WorkerLost: a peer closed, failed, or nothing at all moved for `timeout_s`.
+            WireError: a peer sent another frame than the expected one.
+        """
+        from dllama_engine.kernels.exchange import exchange  # late: listening needs no compiler
+
+        try:
+            while (status := exchange(self.table, routes, self.mesh, KINDS[op], 1)) != DONE:
+                self.settle(status, routes)
+        except BaseException:
+            self.forget_exchange()
+            raise
+
+    def settle(self, status: int, routes: Table) -> None:
+        """What an exchange that returned before its end needs of Python; it may be called again.
+
+        Raises:
+            WorkerLost: a peer closed, failed, or nothing at all moved for `timeout_s`.
+            WireError: a peer sent another frame than the expected one.
+        """
+        if status == AGAIN:
+            idle_ns = _now_ns() - int(self.mesh[MOVED_NS])
+            if self.mesh[UNDER_WAY] and idle_ns > self.timeout_s * 1e9:
+                raise self._stalled()
+        elif status == FULL:
+            self._keep_records()
+        else:
+            raise self._failed(status, routes)
+
+    def forget_exchange(self) -> None:
+        """Do not go on with an exchange whose buffers may vanish."""
+        self.mesh[UNDER_WAY] = 0
+
+    def _failed(self, status: int, routes: Table) -> EngineError:
+        self._op = NAMES[int(self.mesh[KIND])]
+        peer, number = self._peers[int(self.mesh[TROUBLE])], int(self.mesh[ERRNO])
+        if status == LOST:
+            return self._lost(peer, OSError(number, os.strerror(number)) if number else None)
+        read = string_at(int(routes[peer.rank, RECV_AT]), int(peer.link[GOT]) - HEADER_BYTES)
+        size = int(peer.link[TO_RECV]) - HEADER_BYTES
+        return self._unexpected(peer, read, size, int(self.mesh[KIND]))
+
+    # -- single frames ------------------------------------------------------------------------
+
+    def send(self, op: str, peer: int, payload: Buffer) -> None:
+        """Send one frame to one peer."""
+        self.exchange(op, {peer: payload}, {})
+
+    def receive(self, op: str, peer: int, buffer: Buffer, timeout_s: float | None = None) -> int:
+        """Receive one frame of at most the buffer's size; returns the size of its payload.
+
+        Without `timeout_s` it waits for ever: a root may be waiting for its user. The time before
+        the frame's first byte is idleness and is not recorded.
+        """
+        self._op = op
+        source, kind = self._peers[peer], KINDS[op]
+        link = source.link
+        limit = view(buffer).nbytes
+        link[GOT], link[TO_RECV] = 0, HEADER_BYTES
+        self._wait_readable(source, timeout_s)
+        self._fill(source, source.recv_header, timeout_s)
+        start_ns = _now_ns()
+        size: int
+        size, got_kind, sequence = HEADER.unpack(source.recv_header)
+        link[TO_RECV] = HEADER_BYTES + size
+        if (got_kind, sequence) != (kind, link[RECV_SEQUENCE]) or size > limit:
+            raise self._unexpected(source, b"", limit, kind, at_most=True)
+        if size:
+            self._fill(source, view(buffer).cast("B")[:size], self.timeout_s)
+        duration_ns = _now_ns() - start_ns
+        link[RECV_SEQUENCE] = (link[RECV_SEQUENCE] + 1) & 0xFFFF
+        link[RECEIVED_BYTES] += size
+        link[RECEIVED_MESSAGES] += 1
+        link[BUSY_NS] += duration_ns
+        self.mesh[SPENT_NS] += duration_ns
+        if self.mesh[TRACE_ROWS]:
+            self._keep_records()
+            self._trace.add_peer(peer, duration_ns)
+            self._trace.add_op(kind, start_ns, duration_ns, size)
+        return size
+
+    def send_json(self, op: str, peer: int, value: object) -> None:
+        """Send one frame that holds a JSON value."""
+        self.send(op, peer, json.dumps(value).encode())
+
+    def receive_json(
+        self, op: str, peer: int, *, limit_bytes: int = 1 << 20, timeout_s: float | None = None
+    ) -> Any:
+        """Receive a frame that holds a JSON value.
+
+        Raises:
+            WireError: the payload is not JSON.
+        """
+        buffer = bytearray(limit_bytes)
+        size = self.receive(op, peer, buffer, timeout_s)
+        try:
+            return json.loads(buffer[:size])
+        except ValueError as error:
+            raise WireError(f"{self._peers[peer]} sent {op} that is not JSON: {error}") from error
+
+    def _fill(self, peer: Peer, buffer: memoryview, timeout_s: float | None) -> None:
+        """Read the whole buffer from one peer."""
+        filled = 0
+        while filled < len(buffer):
+            try:
+                n = peer.sock.recv_into(buffer[filled:])
+            except BlockingIOError:
+                self._wait_readable(peer, timeout_s)
+                continue
+            except OSError as error:
+                raise self._lost(peer, error) from error
+            if n == 0:
+                raise self._lost(peer, None)
+            filled += n
+            peer.link[GOT] += n
+
+    def _wait_readable(self, peer: Peer, timeout_s: float | None) -> None:
+        poll = select.poll()
+        poll.register(peer.sock, select.POLLIN)
+        timeout_ms = None if timeout_s is None or math.isinf(timeout_s) else timeout_s * 1e3
+        if not poll.poll(timeout_ms):
+            raise late_peers([peer], self._op, timeout_s or 0.0)
+
+    # -- what was counted ---------------------------------------------------------------------
+
+    def totals(self, table: Table | None = None) -> LinkTotals:
+        """Counters since the links were made; subtract two of them for what lies between.
+
+        Args:
+            table: a copy of the table of an earlier time; by default what it holds now.
+        """
+        table = self.table if table is None else table
+        counters = SENT_BYTES, RECEIVED_BYTES, SENT_MESSAGES, RECEIVED_MESSAGES, BUSY_NS
+        return LinkTotals(*(array("q", table[:, field].tobytes()) for field in counters))
+
+    @property
+    def spent_ns(self) -> int:
+        """Time in operations since the links were made."""
+        return int(self.mesh[SPENT_NS])
+
+    def stop_tracing(self) -> None:
+        """Record no operations any more, only count."""
+        self.take_trace()
+        self.mesh[TRACE_ROWS] = 0
+
+    def take_trace(self) -> Trace:
+        """Every operation since the last call, handed over."""
+        self._keep_records()
+        trace, self._trace = self._trace, Trace(self._peers)
+        return trace
+
+    def _keep_records(self) -> None:
+        """Make room for what compiled code will record."""
+        self._trace.add_records(self._records[: self.mesh[TRACE_USED]])
+        self.mesh[TRACE_USED] = 0
+
+    # -- ends ---------------------------------------------------------------------------------
+
+    def say_last_words(self, error: BaseException) -> None:
+        """Tell every peer why this rank leaves, where a frame can still begin; never blocks."""
+        payload = last_words.encode(error)
+        for peer in self._peers.values():
+            if peer.can_begin:
+                sequence = int(peer.link[SEND_SEQUENCE])
+                header = HEADER.pack(len(payload), KINDS[LAST_WORDS], sequence)
+                with suppress(OSError):
+                    peer.sock.sendmsg((header, payload))
+
+    def close(self) -> None:
+        """Close every socket."""
+        for peer in self._peers.values():
+            with suppress(OSError):
+                peer.sock.shutdown(socket.SHUT_WR)
+            peer.sock.close()
+
+    def _lost(self, peer: Peer, error: OSError | None) -> EngineError:
+        """The peer's own last words if it left any, else what became of its socket."""
+        payload = None if peer.got else last_words.find(peer.drain())
+        if payload is not None:
+            return last_words.decode(payload, str(peer), peer.rank)
+        return lost_peer(peer, self._op, error)
+
+    def _stalled(self) -> WorkerLost:
+        """Nothing moved before the deadline: name every peer that is waited for."""
+        late = [p for p in self._peers.values() if p.unsent_bytes or p.unread_bytes]
+        return late_peers(late, NAMES[int(self.mesh[KIND])], self.timeout_s)
+
+    def _unexpected(
+        self, peer: Peer, read: bytes, size: int, kind: int, *, at_most: bool = False
+    ) -> EngineError:
+        """Another frame than the one that is due: last words, or a broken protocol."""
+        got_size, got_kind, _ = HEADER.unpack(peer.recv_header)
+        if got_kind == KINDS[LAST_WORDS] and got_size <= last_words.MAX_BYTES:
+            return self._hear_out(peer, read, got_size)
+        return strange_frame(peer, size, kind, at_most=at_most)
+
+    def _hear_out(self, peer: Peer, read: bytes, size: int) -> EngineError:
+        """Read the rest of the last words; what comes counts, be it not all."""
+        left = bytearray(max(0, size - len(read)))
+        # In mid-frame: a second loss searches nothing.
+        peer.link[GOT], peer.link[TO_RECV] = HEADER_BYTES + len(read), HEADER_BYTES + size + 1
+        with suppress(WireError):
+            self._fill(peer, view(left), min(1.0, self.timeout_s))
+        return last_words.decode((read + left)[:size], str(peer), peer.rank)
+
+
+def _place(buffer: Buffer) -> tuple[int, int]:
+    """Address and bytes of a contiguous buffer."""
+    size = view(buffer).nbytes
+    if size == 0:
+        return 0, 0
+    return np.frombuffer(view(buffer).cast("B"), np.uint8).ctypes.data, size

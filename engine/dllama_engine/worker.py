@@ -1,0 +1,297 @@
+"""The worker process: serves one session after another, for ever; outlives every root."""
+
+from __future__ import annotations
+
+import gc
+import os
+import socket
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dllama_engine.errors import EngineError, InsufficientMemoryError, WireError
+from dllama_engine.events import EventWriter
+from dllama_engine.handshake import DialerRole, receive_text, send_text
+from dllama_engine.listener import Caller, Listener
+from dllama_engine.memory import rank_memory
+from dllama_engine.placement import placed
+from dllama_engine.procmem import PeakMemory
+from dllama_engine.session import (
+    CONTROL,
+    READY_TIMEOUT_S,
+    SETUP_TIMEOUT_S,
+    SessionConfig,
+    format_address,
+    reach,
+)
+from dllama_engine.trace import LinkTotals
+from dllama_engine.wire import HEADER_BYTES, SESSION, SYNC_WITH_ROOT, Links
+
+if TYPE_CHECKING:
+    from dllama_engine.transformer import Transformer
+    from dllama_engine.weights import RankWeights
+
+Log = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """What the command line says to a worker."""
+
+    host: str
+    port: int
+    n_threads: int
+    token: bytes
+    idle_timeout_s: float | None = None
+
+
+class Worker:
+    """Listens, and serves whoever holds the cluster's token."""
+
+    def __init__(self, options: WorkerOptions, events: EventWriter, log: Log) -> None:
+        self._options, self._events, self._log = options, events, log
+        self._listener = Listener(options.host, options.port, options.token, options.n_threads, log)
+
+    def serve(self) -> None:
+        """Serve sessions until nobody has come for the idle timeout.
+
+        Raises:
+            WireError: the address cannot be listened on.
+        """
+        options = self._options
+        port = self._listener.open()
+        self._log(f"Listening on {options.host}:{port}...")
+        self._events.emit("listening", host=options.host, port=port, pid=os.getpid())
+        try:
+            while (root := self._listener.next_root(options.idle_timeout_s)) is not None:
+                self._serve_one(root)
+            self._log(f"⭕ No root came for {options.idle_timeout_s:g} s")
+        finally:
+            self._listener.close()
+
+    def _serve_one(self, root: Caller) -> None:
+        """One session; whatever ends it, the worker is ready for the next."""
+        self._log(f"⭕ The root node has connected from {root.address}")
+        self._events.emit("session_start", peer=root.address)
+        session = WorkerSession(root, self._listener, self._options, self._log)
+        try:
+            session.run()
+            reason = "the root ended the session"
+        except (EngineError, OSError) as error:
+            reason = str(error)
+            self._log(f"🚨 Session error: {reason}")
+        except Exception as error:  # a bug must cost one session, not the worker
+            reason = f"{type(error).__name__}: {error}"
+            self._log(f"🚨 Session error: {reason}\n{traceback.format_exc()}")
+        finally:
+            session.close()
+            self._listener.release()
+        self._log("⭕ Network is closed")
+        self._events.emit("session_end", reason=reason)
+
+
+class WorkerSession:
+    """One root's session on this worker, from its config to the summary."""
+
+    def __init__(self, root: Caller, listener: Listener, options: WorkerOptions, log: Log) -> None:
+        self._root, self._listener, self._options, self._log = root, listener, options, log
+        self._sockets = {0: root.sock}
+        self._links: Links | None = None
+        self._transformer: Transformer | None = None
+        self._memory = PeakMemory()
+        self._compute_ns = self._sync_ns = 0
+
+    def run(self) -> None:
+        """Set up, load, serve and sum up.
+
+        Raises:
+            EngineError: why the session ended before its time; the peers have been told.
+        """
+        self._memory.start()
+        config = SessionConfig.from_json(receive_text(self._root.sock, SETUP_TIMEOUT_S))
+        self._log(f"⭕ nNodes: {config.plan.world_size}")
+        self._log(f"⭕ NodeIndex: {config.rank}")
+        try:
+            self._run(config)
+        except MemoryError as error:
+            problem = InsufficientMemoryError(f"out of memory on {socket.gethostname()}: {error}")
+            self._say_last_words(config, problem)
+            raise problem from None
+        except BaseException as error:
+            self._say_last_words(config, error)
+            raise
+
+    def _run(self, config: SessionConfig) -> None:
+        links = self._links = self._connect(config)
+        self._log("⭕ Network is initialized")
+        _warm_up(config, self._log)
+        links.send_json(SESSION, 0, {"state": "connected"})
+        links.timeout_s = max(READY_TIMEOUT_S, config.timeout_s)  # others may still compile
+        weights = self._load(config, links)
+        links.timeout_s = config.timeout_s
+        with placed(config.slots, self._log):
+            self._transformer = self._build(config, weights, links)
+            self._memory.sample()
+            links.send_json(SESSION, 0, {"state": "loaded"})
+            totals = self._serve(config, links)
+        self._memory.sample()
+        links.send_json(SESSION, 0, self._summary(config, weights.nbytes, totals))
+
+    # -- set-up -------------------------------------------------------------------------------
+
+    def _connect(self, config: SessionConfig) -> Links:
+        """Dial the workers of lower rank, wait for those of higher rank."""
+        for rank in range(1, config.rank):
+            address = config.workers[rank - 1]
+            self._log(f"⭕ Socket[{rank}]: connecting to {format_address(address)} worker")
+            sock, _ = reach(
+                address, DialerRole.PEER, self._options.token, rank, patience_s=SETUP_TIMEOUT_S / 3
+            )
+            self._sockets[rank] = sock
+            greeting = {"session": config.session_id, "rank": config.rank}
+            send_text(sock, greeting, SETUP_TIMEOUT_S)
+            self._log(f"⭕ Socket[{rank}]: connected")
+        self._await_peers(config)
+        addresses = {
+            rank: format_address(address) for rank, address in enumerate(config.workers, start=1)
+        }
+        addresses[0] = self._root.address
+        links = Links(
+            config.rank, config.plan.world_size, self._sockets, config.timeout_s, addresses
+        )
+        links.stop_tracing()  # the root's records are the ones that are kept
+        return links
+
+    def _await_peers(self, config: SessionConfig) -> None:
+        missing = set(range(config.rank + 1, config.plan.world_size))
+        until_s = time.monotonic() + SETUP_TIMEOUT_S
+        while missing:
+            peer = self._listener.next_peer(until_s - time.monotonic())
+            if peer is None:
+                raise WireError(
+                    f"worker {config.rank} waited {SETUP_TIMEOUT_S:g} s for the workers "
+                    f"{sorted(missing)}: can they reach it at "
+                    f"{format_address(config.workers[config.rank - 1])}? "
+                    "127.0.0.1 in --workers is another machine on every host"
+                )
+            rank = peer.greeting.get("rank")
+            if peer.greeting.get("session") != config.session_id or rank not in missing:
+                peer.sock.close()
+                continue
+            missing.remove(rank)
+            self._sockets[rank] = peer.sock
+
+    def _load(self, config: SessionConfig, links: Links) -> RankWeights:
+        """Take this rank's share as it comes, in the order of the file."""
+        from dllama_engine.loading import take
+        from dllama_engine.weights import RankWeights
+
+        weights = RankWeights(config.plan, config.rank, self._options.n_threads)
+        take(links, weights)
+        self._log("💿 Weights loaded")
+        return weights
+
+    def _build(self, config: SessionConfig, weights: RankWeights, links: Links) -> Transformer:
+        from dllama_engine.kernels.cpu import cpu_label
+        from dllama_engine.transformer import Transformer
+
+        needed = _memory_needed(config)
+        self._log(f"📀 RequiredMemory: {needed.total_bytes >> 20} MB")
+        self._log(f"🧠 CPU: {cpu_label()}")
+        return Transformer(
+            config.plan,
+            config.rank,
+            weights,
+            links,
+            n_threads=self._options.n_threads,
+            max_seq_len=config.max_seq_len,
+            n_batches=config.n_batches,
+            kv_type=config.kv_type,
+        )
+
+    # -- service ------------------------------------------------------------------------------
+
+    def _serve(self, config: SessionConfig, links: Links) -> LinkTotals:
+        """Forward passes as the root asks for them; returns the counters before the goodbye."""
+        from dllama_engine.collectives import LogitsGather
+
+        assert self._transformer is not None
+        dim, vocab = config.plan.config.dim, [rank.vocab for rank in config.plan.ranks]
+        logits = LogitsGather(links, config.rank, vocab)
+        packet = np.empty(config.packet_bytes, np.uint8)
+        counters = links.table.copy()
+        while True:
+            spent_ns = links.spent_ns
+            size = links.receive(SYNC_WITH_ROOT, 0, packet)
+            pos, n_tokens, n_logits = CONTROL.unpack_from(packet.data)
+            if n_tokens == 0:
+                return links.totals(counters)
+            if size != CONTROL.size + 4 * dim * n_tokens or n_logits > n_tokens or pos < 0:
+                raise WireError(
+                    f"the root asked for {n_tokens} tokens at {pos} and {n_logits} logits with "
+                    f"{size} bytes; that cannot be"
+                )
+            start_ns, received_ns = time.perf_counter_ns(), links.spent_ns
+            x = packet[CONTROL.size : size].view(np.float32).reshape(n_tokens, dim)
+            logits.gather(self._transformer.forward(x, pos, n_logits))
+            forward_ns = time.perf_counter_ns() - start_ns
+            counters = links.table.copy()
+            self._sync_ns += links.spent_ns - spent_ns
+            self._compute_ns += forward_ns - (links.spent_ns - received_ns)
+
+    def _summary(
+        self, config: SessionConfig, weight_bytes: int, totals: LinkTotals
+    ) -> dict[str, Any]:
+        return {
+            "rank": config.rank,
+            "hostname": socket.gethostname(),
+            "pid": os.getpid(),
+            "peak_rss_bytes": self._memory.rss_bytes,
+            "peak_pss_bytes": self._memory.pss_bytes,
+            "weight_bytes": weight_bytes,
+            "kv_cache_bytes": _memory_needed(config).kv_cache_bytes,
+            "compute_us": self._compute_ns / 1e3,
+            "sync_us": self._sync_ns / 1e3,
+            "links": totals.to_json(config.rank, HEADER_BYTES),
+        }
+
+    # -- ends ---------------------------------------------------------------------------------
+
+    def _say_last_words(self, config: SessionConfig, error: BaseException) -> None:
+        """Tell the root and the peers why this rank leaves."""
+        if self._links is None:
+            sockets = {0: self._root.sock}
+            self._links = Links(config.rank, config.plan.world_size, sockets)
+        self._links.say_last_words(error)
+
+    def close(self) -> None:
+        """Let go of sockets, threads and memory."""
+        if self._links is not None:
+            self._links.close()
+        for sock in self._sockets.values():
+            sock.close()
+        if self._transformer is not None:
+            self._transformer.close()
+        self._transformer = self._links = None
+        # Its operations refer back to the transformer: until a collection its memory stays taken.
+        gc.collect()
+
+
+def _warm_up(config: SessionConfig, log: Log) -> None:
+    from dllama_engine.warmup import warm_up
+
+    warm_up(config.plan, config.kv_type, log)
+
+
+def _memory_needed(config: SessionConfig) -> Any:
+    return rank_memory(
+        config.plan,
+        config.rank,
+        n_batches=config.n_batches,
+        max_seq_len=config.max_seq_len,
+        kv_type=config.kv_type,
+    )
