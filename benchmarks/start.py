@@ -10,13 +10,14 @@ import numpy as np
 
 from benchmarks.nodes import start_worker
 from benchmarks.table import Row
+from dllama_engine.arrays import Bytes
 from dllama_engine.cluster_token import cluster_token
 from dllama_engine.model_file import ModelConfig, ModelFile, TensorSpec, tensor_specs
 from dllama_engine.model_paths import model_path
 from dllama_engine.root import Observer, Root, RootOptions
 from dllama_engine.shapes import parse_shape
 from dllama_engine.sharding import make_plan
-from dllama_engine.weights import Bytes, RankWeights
+from dllama_engine.weights import RankWeights
 
 READY_AT_MOST_S = 2.0
 _ONE_LAYER = "llama-7b,n_layers=1,vocab_size=512"

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from dllama_engine.arrays import Floats, Table
 from dllama_engine.frames import KINDS, SYNC_LOGITS, SYNC_NODE_SLICES
 from dllama_engine.kernels.parts import COLUMNS, FIRST_COLUMN, PART_AT, PART_WIDTH
 from dllama_engine.linear import Activations
@@ -26,9 +27,6 @@ from dllama_engine.link_table import (
 from dllama_engine.program import Program, address
 from dllama_engine.quants import FloatType, row_bytes
 from dllama_engine.sharding import Span
-
-Floats = npt.NDArray[np.float32]
-Table = npt.NDArray[np.int64]
 
 
 class Exchanger(Protocol):

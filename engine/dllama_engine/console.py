@@ -6,7 +6,7 @@ Pure functions from figures to text; the formats are dllama's own, upstream's an
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from dllama_engine.model_file import Arch, HiddenAct, ModelConfig, RopeType
@@ -14,7 +14,6 @@ from dllama_engine.model_file import Arch, HiddenAct, ModelConfig, RopeType
 if TYPE_CHECKING:
     from dllama_engine.generate import Tally
     from dllama_engine.netstats import LinkStats, NetworkStats
-    from dllama_engine.placement import Slots
     from dllama_engine.tokenizer import Vocab
 
 _ARCHS = {Arch.LLAMA: "Llama", Arch.QWEN3: "Qwen3", Arch.QWEN3_MOE: "Qwen3 MoE"}
@@ -40,12 +39,6 @@ def tokenizer_lines(vocab: Vocab) -> list[str]:
         f"📄 RegularVocabSize: {vocab.bos_id}",
         f"📄 SpecialVocabSize: {len(vocab.tokens) - vocab.bos_id}",
     ]
-
-
-def cores_line(cores: Sequence[int], available: Sequence[int], slots: Slots) -> str:
-    """On which of a host's cores a rank stays, in a line of our own: dllama knows no such thing."""
-    own, of = ",".join(map(str, cores)), ",".join(map(str, available))
-    return f"📌 Cores: {own} of {of}, which {slots.all} threads of this host's nodes share"
 
 
 def model_lines(config: ModelConfig, max_seq_len: int) -> list[str]:

@@ -15,9 +15,10 @@ from typing import Any, Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from dllama_engine.arrays import Floats
 from dllama_engine.errors import RequestError
-from dllama_engine.root import Floats, Forward
 from dllama_engine.sampler import Sampler
+from dllama_engine.step_cost import Forward
 from dllama_engine.tokenizer import StreamDecoder
 from dllama_engine.trace import Trace
 from dllama_engine.wire import HEADER_BYTES, OPS

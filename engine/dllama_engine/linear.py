@@ -8,13 +8,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dllama_engine.arena import Arena, padded
+from dllama_engine.arrays import Bytes, Floats
 from dllama_engine.errors import ModelFileError
 from dllama_engine.kernels import packing, products, q40, table
 from dllama_engine.kernels.operation import Compiled
 from dllama_engine.quants import Q_BLOCK, FloatType, row_bytes
-
-Floats = npt.NDArray[np.float32]
-Bytes = npt.NDArray[np.uint8]
 
 
 class Activations:

@@ -11,9 +11,12 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from dllama_engine.console import cores_line
 from dllama_engine.handshake import WorkerInfo
+
+if TYPE_CHECKING:
+    from dllama_engine.placement import Slots
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +91,9 @@ def kept_on(cores: Sequence[int]) -> Iterator[None]:
         yield
     finally:
         os.sched_setaffinity(0, before)
+
+
+def cores_line(cores: Sequence[int], available: Sequence[int], slots: Slots) -> str:
+    """On which of a host's cores a rank stays, in a line of our own: dllama knows no such thing."""
+    own, of = ",".join(map(str, cores)), ",".join(map(str, available))
+    return f"📌 Cores: {own} of {of}, which {slots.all} threads of this host's nodes share"

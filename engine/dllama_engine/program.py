@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from dllama_engine.arrays import Floats
 from dllama_engine.kernels import experts, ops, products, table
 from dllama_engine.kernels import parts as wire_parts
 from dllama_engine.kernels.operation import Compiled
 from dllama_engine.linear import Activations, Linear
 
-Floats = npt.NDArray[np.float32]
 _PIECES_A_CHUNK = 4  # of PIECE columns
 
 

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dllama_engine.admission import check_memory
+from dllama_engine.arrays import Floats
 from dllama_engine.collectives import LogitsGather
 from dllama_engine.errors import EngineError, InsufficientMemoryError, ModelFileError
 from dllama_engine.handshake import DialerRole, WorkerInfo, own_info, send_text
@@ -42,13 +42,12 @@ from dllama_engine.sharding import (
     ShardPlan,
     step_traffic,
 )
-from dllama_engine.trace import LinkTotals, Trace
+from dllama_engine.step_cost import Forward
+from dllama_engine.trace import LinkTotals
 from dllama_engine.transformer import Transformer
 from dllama_engine.warmup import warm_up
 from dllama_engine.weights import RankWeights
 from dllama_engine.wire import HEADER_BYTES, SESSION, SYNC_WITH_ROOT, Links
-
-Floats = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,33 +72,6 @@ class Observer:
     progress: Callable[[str, int, int, str], None] = field(
         default=lambda phase, done, total, unit: None
     )
-
-
-@dataclass(frozen=True, slots=True)
-class Forward:
-    """What one forward pass cost the root."""
-
-    start_ns: int
-    end_ns: int
-    sync_ns: int
-    trace: Trace
-    links: LinkTotals
-    expected_payload_bytes: int  # of the root's links, by the plan's closed form
-
-    @property
-    def compute_ns(self) -> int:
-        """Time outside the links."""
-        return self.end_ns - self.start_ns - self.sync_ns
-
-    @property
-    def sent_bytes(self) -> int:
-        """Payload and framing that the root sent."""
-        return sum(self.links.sent_bytes) + HEADER_BYTES * sum(self.links.sent_messages)
-
-    @property
-    def recv_bytes(self) -> int:
-        """Payload and framing that the root received."""
-        return sum(self.links.recv_bytes) + HEADER_BYTES * sum(self.links.recv_messages)
 
 
 class Root:

@@ -5,11 +5,10 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
+from dllama_engine.arrays import Floats
 from dllama_engine.model_file import ModelConfig
 
-Floats = npt.NDArray[np.float32]
 _F32 = np.float32
 
 

@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
+from dllama_engine.arrays import Table
 from dllama_engine.kernels.team import (
     CONTROL_WORDS,
     IDLE,
@@ -23,7 +23,6 @@ from dllama_engine.kernels.team import (
 )
 from dllama_engine.link_table import DONE
 
-Table = npt.NDArray[np.int64]  # (operations, table.WIDTH)
 _LINE_BYTES = 64
 
 

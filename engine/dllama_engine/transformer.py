@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from dllama_engine.arrays import Floats
 from dllama_engine.collectives import Exchanger, Mesh
 from dllama_engine.errors import RequestError
 from dllama_engine.kernels.experts import route_words
@@ -20,8 +21,6 @@ from dllama_engine.rope import rope_tables
 from dllama_engine.sharding import ShardPlan, Span, SyncMode
 from dllama_engine.threads import ThreadTeam
 from dllama_engine.weights import RankWeights
-
-Floats = npt.NDArray[np.float32]
 
 
 class Transformer:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dllama_engine.arena import Arena
+from dllama_engine.arrays import Bytes
 from dllama_engine.errors import ModelFileError, PlanError
 from dllama_engine.kernels.q40 import LANES
 from dllama_engine.linear import Linear, packed_bytes
@@ -35,9 +36,6 @@ _WORTH_A_THREAD_BYTES = 1 << 18  # packing less takes no longer than waking a th
 _PART_BYTES = 1 << 20
 
 Key = tuple[str, int, int]  # name, layer, expert; -1 where there is none
-
-
-Bytes = npt.NDArray[np.uint8]
 
 
 class RankWeights:

@@ -19,9 +19,9 @@ from ctypes import string_at
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
 from dllama_engine import last_words
+from dllama_engine.arrays import Table
 from dllama_engine.errors import EngineError, WireError, WorkerLost
 from dllama_engine.frames import (
     HEADER,
@@ -93,8 +93,6 @@ __all__ = [
 
 _TRACE_ROWS = 1024  # operations between two looks of Python at the trace
 _now_ns = time.perf_counter_ns
-
-Table = npt.NDArray[np.int64]
 
 
 class Links:
