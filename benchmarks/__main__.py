@@ -103,7 +103,7 @@ def _has_llama_cpp() -> bool:
 def _machine(options: argparse.Namespace) -> str:
     import numba
 
-    from dllama_engine.kernels.q40 import variant
+    from dllama_engine.kernels.cpu import variant
 
     return (
         f"## One run\n\n"

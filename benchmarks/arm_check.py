@@ -8,7 +8,7 @@ import time
 
 import numpy as np
 
-from dllama_engine.kernels import lanes, packing, q40
+from dllama_engine.kernels import cpu, lanes, packing, q40
 from dllama_engine.kernels.matmul import make_float_product
 from dllama_engine.kernels.q80 import make_q80_q80
 from dllama_engine.quants import dequantize_q40
@@ -80,7 +80,7 @@ def check_other_products(which: str) -> None:
 
 def tell(line: str) -> None:
     """A line of progress: seconds since the start, which kernels, what."""
-    print(f"{time.monotonic() - _START:6.0f} s  {q40.variant()}: {line}", flush=True)
+    print(f"{time.monotonic() - _START:6.0f} s  {cpu.variant()}: {line}", flush=True)
 
 
 def check_results(path: str) -> None:
@@ -102,7 +102,7 @@ def check_results(path: str) -> None:
 def main() -> None:
     """The argument: a file of `tests.engine.reference_runs`, written by another CPU."""
     tell(f"numba compiles on {platform.machine()}")
-    for which in q40.available_variants():
+    for which in cpu.available_variants():
         check_products(which)
         check_other_products(which)
         tell(f"products of every kind agree, variant {which}")

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dllama_engine.atomic_file import atomic_writer
-from dllama_engine.model_file import ModelFile, TensorSpec
+from dllama_engine.model_file import ModelFile
 from dllama_engine.quants import FloatType
+from dllama_engine.tensors import TensorSpec
 
 _ALIGN = 32
 _U32, _F32, _STRING = 4, 6, 8  # kinds of metadata

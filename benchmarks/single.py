@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.gguf import write_gguf
 from benchmarks.table import Row, target
-from dllama_engine.kernels import q40
+from dllama_engine.kernels import cpu, q40
 from dllama_engine.loading import hand_out
 from dllama_engine.model_file import ModelFile
 from dllama_engine.roofline import MemoryProbe, bytes_a_token
@@ -142,7 +142,7 @@ def kernel_rows(rounds: int) -> list[Row]:
         call = _product(n_rows, 2048, n_tokens)
         weight_bytes = n_rows * 2048 // 32 * 18
         unit = "GB/s" if yardstick else "GMAC/s"
-        row = Row(f"Q40 x Q80 {q40.variant()}, {n_rows} x 2048, {n_tokens} tokens", unit, yardstick)
+        row = Row(f"Q40 x Q80 {cpu.variant()}, {n_rows} x 2048, {n_tokens} tokens", unit, yardstick)
         for _ in range(rounds):
             if yardstick:
                 row.yard_samples.append(probe.bandwidth(1) / 1e9)

@@ -16,7 +16,6 @@ from pytest_dllama.option_values import (
     DEFAULT_PROMPT,
     SHIPPED_MODEL,
     SYNC_MODES,
-    ConfigError,
     ModelSpec,
     at_least,
     number,
@@ -30,8 +29,6 @@ from pytest_dllama.option_values import (
 
 if TYPE_CHECKING:
     import pytest
-
-__all__ = ["SETTINGS", "ConfigError", "LabConfig", "ModelSpec", "Setting", "add_options"]
 
 
 @dataclass(frozen=True, slots=True)

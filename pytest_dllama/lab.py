@@ -14,7 +14,7 @@ from pytest_dllama.backends import Backend, EngineRequest, embedded
 from pytest_dllama.cell_notes import run_notes
 from pytest_dllama.cells import CellKey
 from pytest_dllama.cluster import Cluster, ClusterError
-from pytest_dllama.config import ConfigError, LabConfig
+from pytest_dllama.config import LabConfig
 from pytest_dllama.environment import fingerprint, probe_environment
 from pytest_dllama.events import Event, Step
 from pytest_dllama.events import Progress as LoadProgress
@@ -22,6 +22,7 @@ from pytest_dllama.history import RUN_FILE, archive_previous, write_run
 from pytest_dllama.hosts import HostError, Hosts, LocalHosts
 from pytest_dllama.memory_roof import MemoryRoof
 from pytest_dllama.models import ModelUnderTest, open_model
+from pytest_dllama.option_values import ConfigError
 from pytest_dllama.progress import Progress
 from pytest_dllama.record import (
     CellRecord,

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
+from dllama_engine import errors
 from pytest_dllama.backends import embedded
-from pytest_dllama.config import ConfigError, LabConfig, ModelSpec
+from pytest_dllama.config import LabConfig
+from pytest_dllama.option_values import ConfigError, ModelSpec
 
 if TYPE_CHECKING:
     from dllama_engine.model_config import ModelConfig
@@ -44,7 +46,7 @@ def check_model(spec: ModelSpec, node_counts: Sequence[int], config: LabConfig) 
             embedded.check_split(model_config, nodes, config.buffer_float_type, config.sync_mode)
         if spec.kind != "synthetic":
             check_prompt(_files(spec)[1], config)
-    except embedded.EngineError as error:
+    except errors.EngineError as error:
         raise ConfigError(f"--models {spec.text}: {error}") from error
 
 
@@ -106,6 +108,6 @@ def open_model(
         else:
             files = _files(spec)
         record = embedded.model_record(spec.name, embedded.file_config(files[0]), *files)
-    except embedded.EngineError as error:
+    except errors.EngineError as error:
         raise ConfigError(f"--models {spec.text}: {error}") from error
     return ModelUnderTest(record, *files)

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_dllama.config import ConfigError, LabConfig, add_options
-from pytest_dllama.fixtures import LAB_KEY, MARKER, cell, scaling, threshold, timing_row, uncaptured
+from pytest_dllama.config import LabConfig, add_options
+from pytest_dllama.fixtures import LAB_KEY, MARKER, uncaptured
+from pytest_dllama.option_values import ConfigError
 
 if TYPE_CHECKING:
     from pytest_dllama.cells import CellKey
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from pytest_dllama.progress import Progress
 
 # Fixtures, to be found in this module; named in `pytest_plugins` they would draw a warning.
-__all__ = ["cell", "scaling", "threshold", "timing_row"]
-
 CONFIG_KEY: pytest.StashKey[LabConfig] = pytest.StashKey()
 OUTCOME_KEY: pytest.StashKey[list[str]] = pytest.StashKey()
 COMPARE_KEY: pytest.StashKey[Any] = pytest.StashKey()  # --benchmark-compare, until it can be done

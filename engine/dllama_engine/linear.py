@@ -10,7 +10,7 @@ import numpy.typing as npt
 from dllama_engine.arena import Arena, padded
 from dllama_engine.arrays import Bytes, Floats
 from dllama_engine.errors import ModelFileError
-from dllama_engine.kernels import packing, products, q40, table
+from dllama_engine.kernels import dots, packing, products, q40, table
 from dllama_engine.kernels.operation import Compiled
 from dllama_engine.quants import Q_BLOCK, FloatType, row_bytes
 
@@ -57,7 +57,7 @@ _PRODUCTS: dict[tuple[FloatType, bool], Compiled] = {
     (FloatType.F16, False): products.f16_f32,
     (FloatType.F32, False): products.f32_f32,
 }
-_GRAIN = 2 * q40.LANES  # rows; parts of a matrix start at multiples of it
+_GRAIN = 2 * dots.LANES  # rows; parts of a matrix start at multiples of it
 _CHUNK_BYTES = 1 << 17
 _MIN_CHUNKS = 16
 _LARGE_SHARE = 0.75  # of a product, in chunks as large as a thread's share of it
@@ -147,10 +147,10 @@ def _packed_shapes(
         return (((rows, cols), np.uint16),)
     blocks = cols // Q_BLOCK
     if float_type is FloatType.Q40:
-        groups = -(-rows // q40.LANES)
+        groups = -(-rows // dots.LANES)
         return (
             ((groups, blocks, q40.STEPS, Q_BLOCK), np.uint8),
-            ((groups, blocks, q40.LANES), np.uint16),
+            ((groups, blocks, dots.LANES), np.uint16),
         )
     return ((rows, blocks, Q_BLOCK), np.int8), ((rows, blocks), np.uint16)
 

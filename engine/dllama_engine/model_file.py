@@ -16,24 +16,10 @@ import numpy as np
 
 from dllama_engine.atomic_file import atomic_writer
 from dllama_engine.errors import EngineError, ModelFileError
-from dllama_engine.model_config import Arch, HiddenAct, ModelConfig, RopeType
+from dllama_engine.model_config import ModelConfig
 from dllama_engine.model_header import encode_header, read_header
 from dllama_engine.quants import ByteArray, encode_tensor, nonfinite_values, row_bytes
 from dllama_engine.tensors import TensorSpec, specs_at, tensor_bytes
-
-__all__ = [
-    "Arch",
-    "HiddenAct",
-    "ModelConfig",
-    "ModelFile",
-    "RopeType",
-    "TensorSpec",
-    "check_finite",
-    "encode_header",
-    "model_bytes",
-    "tensor_specs",
-    "write_model",
-]
 
 CHECK_CHUNK_BYTES = 8 << 20
 

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dllama_engine.frames import OPS
+from dllama_engine.link_table import HEADER_BYTES
 from dllama_engine.trace import LinkTotals, Trace
-from dllama_engine.wire import HEADER_BYTES, OPS
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,8 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from dllama_engine.handshake import WorkerInfo
-
-if TYPE_CHECKING:
-    from dllama_engine.placement import Slots
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,8 @@ from typing import Any
 
 from dllama_engine.admission import format_bytes
 from dllama_engine.memory import RUNTIME_BYTES, rank_memory
-from dllama_engine.model_file import ModelConfig, ModelFile, model_bytes
+from dllama_engine.model_config import ModelConfig
+from dllama_engine.model_file import ModelFile, model_bytes
 from dllama_engine.model_paths import model_path
 from dllama_engine.quants import FloatType
 from dllama_engine.run import plan_json

@@ -16,7 +16,8 @@ def main() -> int:
     """Warm up for each config; returns the exit code."""
     process.prepare()
     from dllama_engine.kernels.cpu import cpu_label
-    from dllama_engine.model_file import ModelConfig, ModelFile
+    from dllama_engine.model_config import ModelConfig
+    from dllama_engine.model_file import ModelFile
     from dllama_engine.model_paths import model_path
     from dllama_engine.quants import FloatType
     from dllama_engine.sharding import SyncMode, make_plan

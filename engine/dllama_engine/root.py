@@ -20,8 +20,9 @@ from dllama_engine.admission import check_memory
 from dllama_engine.arrays import Floats
 from dllama_engine.collectives import LogitsGather
 from dllama_engine.errors import EngineError, InsufficientMemoryError, ModelFileError
+from dllama_engine.frames import SESSION, SYNC_WITH_ROOT
 from dllama_engine.handshake import DialerRole, WorkerInfo, own_info, send_text
-from dllama_engine.link_table import SEND_AT, SEND_BYTES
+from dllama_engine.link_table import HEADER_BYTES, SEND_AT, SEND_BYTES
 from dllama_engine.loading import hand_out
 from dllama_engine.memory import rank_memory
 from dllama_engine.model_file import ModelFile
@@ -47,7 +48,7 @@ from dllama_engine.trace import LinkTotals
 from dllama_engine.transformer import Transformer
 from dllama_engine.warmup import warm_up
 from dllama_engine.weights import RankWeights
-from dllama_engine.wire import HEADER_BYTES, SESSION, SYNC_WITH_ROOT, Links
+from dllama_engine.wire import Links
 
 
 @dataclass(frozen=True, slots=True)

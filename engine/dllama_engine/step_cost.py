@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dllama_engine.link_table import HEADER_BYTES
 from dllama_engine.trace import LinkTotals, Trace
-from dllama_engine.wire import HEADER_BYTES
 
 
 @dataclass(frozen=True, slots=True)

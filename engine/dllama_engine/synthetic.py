@@ -21,13 +21,13 @@ import numpy as np
 from dllama_engine.atomic_file import atomic_writer
 from dllama_engine.errors import EngineError
 from dllama_engine.model_config import ModelConfig
-from dllama_engine.model_file import TensorSpec, encode_header, model_bytes, tensor_specs
+from dllama_engine.model_file import model_bytes, tensor_specs
+from dllama_engine.model_header import encode_header
 from dllama_engine.quants import Q_BLOCK, FloatType, row_bytes
-from dllama_engine.shapes import SHAPES, ShapeError, parse_shape
+from dllama_engine.shapes import SHAPES, parse_shape
 from dllama_engine.synthetic_vocab import synthetic_vocab
+from dllama_engine.tensors import TensorSpec
 from dllama_engine.vocab import encode_vocab
-
-__all__ = ["SHAPES", "DiskSpaceError", "ShapeError", "parse_shape", "write_synthetic"]
 
 POOL_BYTES = 16 << 20
 SPARE_DISK_BYTES = 64 << 20

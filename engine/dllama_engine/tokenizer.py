@@ -14,16 +14,7 @@ from collections.abc import Iterable, Iterator
 from dllama_engine.errors import TokenizerError
 from dllama_engine.merging import MergeTable, merge
 from dllama_engine.model_config import ModelConfig
-from dllama_engine.vocab import Vocab, read_vocab, write_tokenizer
-
-__all__ = [
-    "StreamDecoder",
-    "Tokenizer",
-    "Vocab",
-    "check_vocab",
-    "read_tokenizer",
-    "write_tokenizer",
-]
+from dllama_engine.vocab import Vocab, read_vocab
 
 
 class Tokenizer:

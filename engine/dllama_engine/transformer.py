@@ -14,7 +14,7 @@ from dllama_engine.errors import RequestError
 from dllama_engine.kernels.experts import route_words
 from dllama_engine.kv_cache import KVCache
 from dllama_engine.linear import Activations, Linear
-from dllama_engine.model_file import HiddenAct, RopeType
+from dllama_engine.model_config import HiddenAct, RopeType
 from dllama_engine.program import Mixture, Program
 from dllama_engine.quants import FloatType
 from dllama_engine.rope import rope_tables

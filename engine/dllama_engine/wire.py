@@ -27,16 +27,9 @@ from dllama_engine.frames import (
     HEADER,
     KINDS,
     LAST_WORDS,
-    LOAD,
     NAMES,
-    OPS,
-    SESSION,
-    SYNC_LOGITS,
-    SYNC_NODE_SLICES,
-    SYNC_WITH_ROOT,
     view,
 )
-from dllama_engine.handshake import WorkerInfo, probe_worker
 from dllama_engine.link_table import (
     AGAIN,
     BUSY_NS,
@@ -77,19 +70,6 @@ from dllama_engine.trace import LinkTotals, Trace
 
 if TYPE_CHECKING:
     from dllama_engine.frames import Buffer
-
-__all__ = [
-    "HEADER_BYTES",
-    "LOAD",
-    "OPS",
-    "SESSION",
-    "SYNC_LOGITS",
-    "SYNC_NODE_SLICES",
-    "SYNC_WITH_ROOT",
-    "Links",
-    "WorkerInfo",
-    "probe_worker",
-]
 
 _TRACE_ROWS = 1024  # operations between two looks of Python at the trace
 _now_ns = time.perf_counter_ns

@@ -15,7 +15,9 @@ import numpy as np
 
 from dllama_engine.errors import EngineError, InsufficientMemoryError, WireError
 from dllama_engine.events import EventWriter
+from dllama_engine.frames import SESSION, SYNC_WITH_ROOT
 from dllama_engine.handshake import DialerRole, receive_text, send_text
+from dllama_engine.link_table import HEADER_BYTES
 from dllama_engine.listener import Caller, Listener
 from dllama_engine.memory import rank_memory
 from dllama_engine.placement import placed
@@ -29,7 +31,7 @@ from dllama_engine.session import (
     reach,
 )
 from dllama_engine.trace import LinkTotals
-from dllama_engine.wire import HEADER_BYTES, SESSION, SYNC_WITH_ROOT, Links
+from dllama_engine.wire import Links
 
 if TYPE_CHECKING:
     from dllama_engine.transformer import Transformer

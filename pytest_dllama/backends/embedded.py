@@ -13,10 +13,12 @@ import dllama_engine
 from dllama_engine.errors import EngineError
 from dllama_engine.handshake import probe_worker
 from dllama_engine.memory import rank_memory, token_read_bytes
-from dllama_engine.model_file import ModelConfig, ModelFile
+from dllama_engine.model_config import ModelConfig
+from dllama_engine.model_file import ModelFile
 from dllama_engine.quants import FloatType
+from dllama_engine.shapes import parse_shape
 from dllama_engine.sharding import SyncMode, make_plan
-from dllama_engine.synthetic import parse_shape, write_synthetic
+from dllama_engine.synthetic import write_synthetic
 from dllama_engine.tokenizer import read_tokenizer
 from pytest_dllama.backends import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.events import Event, parse_event
@@ -200,19 +202,3 @@ def model_record(name: str, config: ModelConfig, model_file: Path, tokenizer: Pa
         seq_len=config.seq_len,
         weight_type=config.weight_type.label,
     )
-
-
-__all__ = [
-    "EmbeddedBackend",
-    "EngineError",
-    "check_split",
-    "file_config",
-    "model_record",
-    "prompt_tokens",
-    "shape_config",
-    "shard_bytes",
-    "shipped_model",
-    "shipped_names",
-    "token_bytes",
-    "write_shape",
-]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from pytest_dllama.backends.embedded import EngineError
+from dllama_engine.errors import EngineError
 from pytest_dllama.hosts import HostError
 from pytest_dllama.models import config_of
 from pytest_dllama.option_values import SHIPPED_MODEL, ConfigError, parse_models

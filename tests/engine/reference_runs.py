@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dllama_engine.kernels import attention, casts, layers
-from dllama_engine.model_file import HiddenAct
+from dllama_engine.kernels import attention, casts, layers, rotation
+from dllama_engine.model_config import HiddenAct
 from dllama_engine.quants import FloatType
 from dllama_engine.sharding import SyncMode
 from tests.engine.ranks import GOLDEN, ModelRun, with_activation
@@ -68,8 +68,8 @@ def kernel_results() -> Iterator[Result]:
             yield f"{name} {where}", out
     cos, sin = (floats(5 * 12, -8, 0, seed).reshape(5, 12) for seed in (4, 5))
     ropes: dict[str, Any] = {
-        "rope of neighbours": layers.rope_neighbours,
-        "rope of halves": layers.rope_halves,
+        "rope of neighbours": rotation.rope_neighbours,
+        "rope of halves": rotation.rope_halves,
     }
     for name, rope in ropes.items():
         x = floats(3 * 52, -9, 9).reshape(3, 52)  # two heads of 24, from column 2 on

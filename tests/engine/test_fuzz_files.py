@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dllama_engine.errors import EngineError, ModelFileError, TokenizerError
-from dllama_engine.model_file import ModelConfig, ModelFile
+from dllama_engine.model_config import ModelConfig
+from dllama_engine.model_file import ModelFile
 from dllama_engine.model_header import KEYS
 from dllama_engine.shapes import parse_shape
 from dllama_engine.tokenizer import read_tokenizer

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from dllama_engine.model_file import HiddenAct, ModelFile, RopeType
+from dllama_engine.model_config import HiddenAct, RopeType
+from dllama_engine.model_file import ModelFile
 from dllama_engine.quants import FloatType, decode_tensor
 from dllama_engine.rope import rope_tables
 from dllama_engine.sharding import SyncMode

@@ -26,7 +26,7 @@ from dllama_engine.threads import ThreadTeam
 
 Floats = npt.NDArray[np.float32]
 ONE_THREAD = ThreadTeam(1)
-VARIANTS = q40.available_variants()
+VARIANTS = cpu.available_variants()
 
 
 def random_floats(seed: int, *shape: int) -> Floats:
@@ -165,9 +165,9 @@ def test_parts_of_rows_are_written_and_nothing_else(
 def test_a_variant_that_the_cpu_lacks_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DLLAMA_KERNELS", "abacus")
     with pytest.raises(EngineError, match=r"DLLAMA_KERNELS=abacus: this CPU can run .*generic"):
-        q40.variant()
+        cpu.variant()
     monkeypatch.setenv("DLLAMA_KERNELS", "generic")
-    assert q40.variant() == "generic"
+    assert cpu.variant() == "generic"
 
 
 def test_the_label_of_the_cpu_names_the_kernels_in_use(monkeypatch: pytest.MonkeyPatch) -> None:

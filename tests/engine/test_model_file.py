@@ -12,19 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dllama_engine.errors import ModelFileError
-from dllama_engine.model_file import (
-    Arch,
-    HiddenAct,
-    ModelConfig,
-    ModelFile,
-    RopeType,
-    check_finite,
-    encode_header,
-    model_bytes,
-    tensor_specs,
-    write_model,
-)
-from dllama_engine.model_header import read_header
+from dllama_engine.model_config import Arch, HiddenAct, ModelConfig, RopeType
+from dllama_engine.model_file import ModelFile, check_finite, model_bytes, tensor_specs, write_model
+from dllama_engine.model_header import encode_header, read_header
 from dllama_engine.quants import FloatType, decode_tensor, encode_tensor
 from dllama_engine.shapes import SHAPES, parse_shape
 

@@ -14,13 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dllama_engine.kernels import lanes, packing, q40
+from dllama_engine.kernels import cpu, lanes, packing, q40
 from dllama_engine.kernels.matmul import f16_f32, f32_f32, make_float_product
 from dllama_engine.kernels.q80 import make_q80_q80
 from dllama_engine.quants import dequantize_q40
 
 Floats = npt.NDArray[np.float32]
-VARIANTS = q40.available_variants()
+VARIANTS = cpu.available_variants()
 ROWS, TOKENS = st.integers(1, 40), st.integers(1, 9)
 SEEDS = st.integers(0, 2**32 - 1)
 

@@ -11,7 +11,8 @@ import pytest
 from dllama_engine.model_config import Arch, RopeType
 from dllama_engine.model_file import ModelFile, model_bytes
 from dllama_engine.quants import FloatType, decode_tensor
-from dllama_engine.synthetic import SHAPES, DiskSpaceError, ShapeError, parse_shape, write_synthetic
+from dllama_engine.shapes import SHAPES, ShapeError, parse_shape
+from dllama_engine.synthetic import DiskSpaceError, write_synthetic
 from dllama_engine.synthetic_vocab import synthetic_vocab
 from dllama_engine.tokenizer import Tokenizer, check_vocab, read_tokenizer
 

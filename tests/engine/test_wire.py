@@ -17,10 +17,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dllama_engine import wire
+from dllama_engine import frames, wire
 from dllama_engine.errors import InsufficientMemoryError, WireError, WorkerLost
-from dllama_engine.link_table import CALM, RECV_SEQUENCE, SEND_SEQUENCE
-from dllama_engine.wire import HEADER_BYTES, SYNC_LOGITS, SYNC_NODE_SLICES, SYNC_WITH_ROOT, Links
+from dllama_engine.frames import SYNC_LOGITS, SYNC_NODE_SLICES, SYNC_WITH_ROOT
+from dllama_engine.link_table import CALM, HEADER_BYTES, RECV_SEQUENCE, SEND_SEQUENCE
+from dllama_engine.wire import Links
 
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:
@@ -107,8 +108,8 @@ def test_every_frame_arrives_and_both_ends_count_alike(
     ranks = mesh(world_size)
     got = in_threads([lambda rank=rank: all_to_all(rank, size, rounds) for rank in ranks])
     for links, rounds_got in zip(ranks, got, strict=True):
-        for frames in rounds_got:
-            assert frames == {peer: bytes([peer]) * size for peer in links.peers}
+        for payloads in rounds_got:
+            assert payloads == {peer: bytes([peer]) * size for peer in links.peers}
         totals = links.totals()
         for peer in links.peers:
             assert totals.sent_bytes[peer] == totals.recv_bytes[peer] == size * rounds
@@ -154,9 +155,9 @@ def test_uneven_frames_of_any_size(seed: int, world_size: int) -> None:
         return {peer: bytes(buffer) for peer, buffer in recvs.items()}
 
     got = in_threads([lambda links=links: job(links) for links in ranks])
-    for links, frames in zip(ranks, got, strict=True):
+    for links, payloads in zip(ranks, got, strict=True):
         expected = {p: s for p in links.peers if (s := table[p, links.rank]) is not None}
-        assert frames == {peer: bytes([peer]) * size for peer, size in expected.items()}
+        assert payloads == {peer: bytes([peer]) * size for peer, size in expected.items()}
         links.close()
 
 
@@ -185,11 +186,11 @@ def test_receive_takes_frames_up_to_the_buffer(pair: tuple[Links, Links]) -> Non
 
 def test_json_frames(pair: tuple[Links, Links]) -> None:
     left, right = pair
-    left.send_json(wire.SESSION, 1, {"a": [1, "é"]})
-    assert right.receive_json(wire.SESSION, 0) == {"a": [1, "é"]}
-    left.send(wire.SESSION, 1, b"{")
+    left.send_json(frames.SESSION, 1, {"a": [1, "é"]})
+    assert right.receive_json(frames.SESSION, 0) == {"a": [1, "é"]}
+    left.send(frames.SESSION, 1, b"{")
     with pytest.raises(WireError, match="not JSON"):
-        right.receive_json(wire.SESSION, 0)
+        right.receive_json(frames.SESSION, 0)
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ import pytest
 from pytest_dllama import models
 from pytest_dllama.backends import EngineRequest, WorkerNotReady
 from pytest_dllama.backends.embedded import EmbeddedBackend
-from pytest_dllama.config import SETTINGS, ConfigError, LabConfig
-from pytest_dllama.option_values import parse_models
+from pytest_dllama.config import SETTINGS, LabConfig
+from pytest_dllama.option_values import ConfigError, parse_models
 
 # Options whose field has another name, or another type than their text.
 NOT_FIELDS = ("models", "report", "thresholds", "request-timeout", "nodes", "cooldown", "hosts")

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 
 import dllama_engine
-from dllama_engine.model_file import Arch, HiddenAct, ModelFile, RopeType
+from dllama_engine.model_config import Arch, HiddenAct, RopeType
+from dllama_engine.model_file import ModelFile
 from dllama_engine.quants import FloatType
 from dllama_engine.tokenizer import Tokenizer, read_tokenizer
 from training import world

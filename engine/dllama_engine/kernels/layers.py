@@ -10,16 +10,6 @@ from numba import njit
 from dllama_engine.kernels.bits import fma
 from dllama_engine.kernels.exponential import fast_exp, tanh_f32
 from dllama_engine.kernels.lanes import dot
-from dllama_engine.kernels.rotation import rope_halves, rope_neighbours
-
-__all__ = [
-    "gelu_row",
-    "norm_row",
-    "rms_norm_heads",
-    "rope_halves",
-    "rope_neighbours",
-    "silu_row",
-]
 
 _SQRT_2_OVER_PI, _CUBIC = np.float32(0.7978845608028654), np.float32(0.044715)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import carray, njit  # type: ignore[attr-defined]
 
-from dllama_engine.kernels import attention, casts, layers
+from dllama_engine.kernels import attention, casts, layers, rotation
 from dllama_engine.kernels.atomics import pointer
 from dllama_engine.kernels.bits import bits_to_f32
 from dllama_engine.kernels.operation import operation
@@ -125,9 +125,9 @@ def _rope(op: Any, tokens: int, pos: int, first: int, last: int) -> Any:
     part = f32(op[FIRST], tokens, op[FIRST + 1])[first:last]
     heads = op[FIRST + 7] + op[FIRST + 4]  # k stands right behind q
     if op[FIRST + 10]:
-        layers.rope_halves(part, cos, sin, pos + first, 0, heads)
+        rotation.rope_halves(part, cos, sin, pos + first, 0, heads)
     else:
-        layers.rope_neighbours(part, cos, sin, pos + first, 0, heads)
+        rotation.rope_neighbours(part, cos, sin, pos + first, 0, heads)
     return part
 
 

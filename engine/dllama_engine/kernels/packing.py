@@ -15,7 +15,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from dllama_engine.kernels.atomics import pointer
-from dllama_engine.kernels.q40 import LANES, STEPS
+from dllama_engine.kernels.dots import LANES
+from dllama_engine.kernels.q40 import STEPS
 
 Q40_BYTES, Q80_BYTES = 18, 34  # a block of 32 values: its delta, half precision, and the values
 _EDGE = 32  # bytes of a vector

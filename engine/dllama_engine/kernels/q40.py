@@ -21,7 +21,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from dllama_engine.kernels.cpu import available_variants, variant
+from dllama_engine.kernels.cpu import variant
 from dllama_engine.kernels.dots import DOTS, LANES
 from dllama_engine.kernels.vectors import (
     AHEAD_BYTES,
@@ -42,17 +42,6 @@ from dllama_engine.kernels.vectors import (
     scaled,
     splat,
 )
-
-__all__ = [
-    "LANES",
-    "STEPS",
-    "Emitter",
-    "available_variants",
-    "block_sums",
-    "make_q40_q80",
-    "q40_q80",
-    "variant",
-]
 
 _BLOCK = 32
 STEPS = 4  # vectors a block; each gives two steps, low and high nibbles
