@@ -11,7 +11,7 @@ from datetime import date
 from pathlib import Path
 
 from benchmarks.table import Row
-from dllama_engine.process import prepare
+from dllama_engine.system.process import prepare
 
 SHAPES = ("llama-160m", "tinyllama-1.1b", "llama-7b")
 

@@ -8,10 +8,12 @@ import time
 
 import numpy as np
 
-from dllama_engine.kernels import cpu, lanes, packing, q40
-from dllama_engine.kernels.matmul import make_float_product
-from dllama_engine.kernels.q80 import make_q80_q80
-from dllama_engine.quants import dequantize_q40
+from dllama_engine.formats.quants import dequantize_q40
+from dllama_engine.kernels import cpu
+from dllama_engine.kernels.llvm import lanes
+from dllama_engine.kernels.matmul import packing, q40
+from dllama_engine.kernels.matmul.q80 import make_q80_q80
+from dllama_engine.kernels.matmul.variants import make_float_product
 from tests.engine import reference_runs
 
 _START = time.monotonic()

@@ -9,10 +9,10 @@ import struct
 from pathlib import Path
 from typing import BinaryIO
 
-from dllama_engine.atomic_file import atomic_writer
-from dllama_engine.model_file import ModelFile
-from dllama_engine.quants import FloatType
-from dllama_engine.tensors import TensorSpec
+from dllama_engine.formats.model_file import ModelFile
+from dllama_engine.formats.quants import FloatType
+from dllama_engine.formats.tensors import TensorSpec
+from dllama_engine.system.atomic_file import atomic_writer
 
 _ALIGN = 32
 _U32, _F32, _STRING = 4, 6, 8  # kinds of metadata

@@ -10,9 +10,10 @@ import numpy as np
 
 from benchmarks.gguf import write_gguf
 from benchmarks.table import Row, target
-from dllama_engine.kernels import cpu, q40
+from dllama_engine.formats.model_file import ModelFile
+from dllama_engine.kernels import cpu
+from dllama_engine.kernels.matmul import q40
 from dllama_engine.loading import hand_out
-from dllama_engine.model_file import ModelFile
 from dllama_engine.roofline import MemoryProbe, bytes_a_token
 from dllama_engine.sharding import make_plan
 from dllama_engine.transformer import Transformer

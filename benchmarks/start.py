@@ -12,13 +12,13 @@ from benchmarks.nodes import start_worker
 from benchmarks.table import Row
 from dllama_engine.arrays import Bytes
 from dllama_engine.cluster_token import cluster_token
-from dllama_engine.model_config import ModelConfig
-from dllama_engine.model_file import ModelFile, tensor_specs
-from dllama_engine.model_paths import model_path
+from dllama_engine.formats.config import ModelConfig
+from dllama_engine.formats.model_file import ModelFile, tensor_specs
+from dllama_engine.formats.paths import model_path
+from dllama_engine.formats.tensors import TensorSpec
 from dllama_engine.root import Observer, Root, RootOptions
 from dllama_engine.shapes import parse_shape
 from dllama_engine.sharding import make_plan
-from dllama_engine.tensors import TensorSpec
 from dllama_engine.weights import RankWeights
 
 READY_AT_MOST_S = 2.0

@@ -116,7 +116,7 @@ def _case(shape: str, n_processes: int, n_threads: int, options: argparse.Namesp
 
 def _contend(options: argparse.Namespace) -> None:
     """Run passes for as many seconds as each line of the standard input says."""
-    from dllama_engine.process import prepare
+    from dllama_engine.system.process import prepare
 
     prepare()
     n_threads = int(options.threads)
@@ -139,11 +139,11 @@ class _Products:
     def __init__(self, shape: str, share: int, n_threads: int) -> None:
         import numpy as np
 
-        from dllama_engine.arena import Arena
+        from dllama_engine.formats.quants import FloatType
         from dllama_engine.linear import Activations, Linear, packed_bytes
         from dllama_engine.program import Program
-        from dllama_engine.quants import FloatType
         from dllama_engine.shapes import parse_shape
+        from dllama_engine.system.arena import Arena
 
         config = parse_shape(shape)
         sizes = _sizes(config, share)
@@ -188,8 +188,8 @@ def _own(model: _Products, n_threads: int) -> Any:
 def _parallel(model: _Products) -> Any:
     from numba import njit, prange
 
-    from dllama_engine.kernels.operation import call_operation
-    from dllama_engine.kernels.table import FUNCTION, GRAIN, ITEMS
+    from dllama_engine.kernels.ops.compiled import call_operation
+    from dllama_engine.tables.operations import FUNCTION, GRAIN, ITEMS
 
     @njit(parallel=True, nogil=True)
     def run(table: Any) -> None:

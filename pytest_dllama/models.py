@@ -15,7 +15,7 @@ from pytest_dllama.config import LabConfig
 from pytest_dllama.option_values import ConfigError, ModelSpec
 
 if TYPE_CHECKING:
-    from dllama_engine.model_config import ModelConfig
+    from dllama_engine.formats.config import ModelConfig
     from pytest_dllama.record import ModelRecord
 
 

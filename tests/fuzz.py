@@ -24,13 +24,13 @@ from pathlib import Path
 import numpy as np
 
 from dllama_engine.errors import ModelFileError, TokenizerError
-from dllama_engine.model_config import ModelConfig
-from dllama_engine.model_file import ModelFile, model_bytes, write_model
-from dllama_engine.quants import decode_tensor
+from dllama_engine.formats.config import ModelConfig
+from dllama_engine.formats.model_file import ModelFile, model_bytes, write_model
+from dllama_engine.formats.quants import decode_tensor
+from dllama_engine.formats.vocab import write_tokenizer
 from dllama_engine.shapes import parse_shape
 from dllama_engine.synthetic_vocab import synthetic_vocab
 from dllama_engine.tokenizer import read_tokenizer
-from dllama_engine.vocab import write_tokenizer
 
 GOLDEN_TOKENIZER = Path(__file__).parent / "golden" / "golden.t"
 ALARM_S = 10

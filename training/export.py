@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dllama_engine.model_config import Arch, ModelConfig
-from dllama_engine.model_file import write_model
-from dllama_engine.quants import FloatType, quantize_q40
-from dllama_engine.tensors import TensorSpec
-from dllama_engine.vocab import Vocab, write_tokenizer
+from dllama_engine.formats.config import Arch, ModelConfig
+from dllama_engine.formats.model_file import write_model
+from dllama_engine.formats.quants import FloatType, quantize_q40
+from dllama_engine.formats.tensors import TensorSpec
+from dllama_engine.formats.vocab import Vocab, write_tokenizer
 from training.bpe import Bpe
 from training.corpus import BOS, EOS
 from training.shape import ModelShape

@@ -1,6 +1,7 @@
 """Q40 and Q80 rounding inside PyTorch, with a straight-through gradient.
 
-Mirrors the plain numpy `dllama_engine.quants`; the f16 rounding of the block scale is included.
+Mirrors the plain numpy `dllama_engine.formats.quants`; the f16 rounding of the block scale is
+included.
 """
 
 from __future__ import annotations

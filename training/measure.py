@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dllama_engine.model_file import ModelFile
-from dllama_engine.quants import FloatType, decode_tensor
+from dllama_engine.formats.model_file import ModelFile
+from dllama_engine.formats.quants import FloatType, decode_tensor
 from dllama_engine.sharding import make_plan, slice_tensor
 from dllama_engine.transformer import Transformer
 from dllama_engine.weights import RankWeights

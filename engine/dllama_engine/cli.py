@@ -12,9 +12,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TextIO
 
-from dllama_engine import options, process
+from dllama_engine import options
 from dllama_engine.errors import EngineError, WorkerLost
 from dllama_engine.events import EventWriter
+from dllama_engine.system import process
 
 Show = Callable[[str], None]
 

@@ -13,10 +13,12 @@ import numpy as np
 import numpy.typing as npt
 
 from dllama_engine.arrays import Floats, Table
+from dllama_engine.formats.quants import FloatType, row_bytes
 from dllama_engine.frames import KINDS, SYNC_LOGITS, SYNC_NODE_SLICES
-from dllama_engine.kernels.parts import COLUMNS, FIRST_COLUMN, PART_AT, PART_WIDTH
 from dllama_engine.linear import Activations
-from dllama_engine.link_table import (
+from dllama_engine.program import Program, address
+from dllama_engine.sharding import Span
+from dllama_engine.tables.links import (
     NOTHING,
     RECV_AT,
     RECV_BYTES,
@@ -24,9 +26,7 @@ from dllama_engine.link_table import (
     SEND_AT,
     SEND_BYTES,
 )
-from dllama_engine.program import Program, address
-from dllama_engine.quants import FloatType, row_bytes
-from dllama_engine.sharding import Span
+from dllama_engine.tables.parts import COLUMNS, FIRST_COLUMN, PART_AT, PART_WIDTH
 
 
 class Exchanger(Protocol):

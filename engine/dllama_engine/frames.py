@@ -6,7 +6,7 @@ import struct
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from dllama_engine.link_table import HEADER_BYTES
+from dllama_engine.tables.links import HEADER_BYTES
 
 if TYPE_CHECKING:
     import numpy as np

@@ -18,9 +18,9 @@ import numpy.typing as npt
 from dllama_engine.arrays import Floats
 from dllama_engine.errors import RequestError
 from dllama_engine.frames import OPS
-from dllama_engine.link_table import HEADER_BYTES
 from dllama_engine.sampler import Sampler
 from dllama_engine.step_cost import Forward
+from dllama_engine.tables.links import HEADER_BYTES
 from dllama_engine.tokenizer import StreamDecoder
 from dllama_engine.trace import Trace
 

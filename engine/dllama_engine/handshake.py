@@ -229,14 +229,14 @@ def _check_prefix(prefix: bytes, who: str, what: str) -> None:
 
 def own_info(n_threads: int, busy: str | None = None) -> WorkerInfo:
     """What this process says of itself."""
-    from dllama_engine import procmem
+    from dllama_engine.system import process_memory
     from dllama_engine.version import package_version
 
     return WorkerInfo(
         hostname=socket.gethostname(),
         pid=os.getpid(),
-        boot_id=procmem.boot_id(),
-        available_bytes=procmem.available_bytes(),
+        boot_id=process_memory.boot_id(),
+        available_bytes=process_memory.available_bytes(),
         n_threads=n_threads,
         version=package_version(),
         busy=busy,

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dllama_engine.arena import Arena, padded
-from dllama_engine.quants import FloatType
+from dllama_engine.formats.quants import FloatType
+from dllama_engine.system.arena import Arena, padded
 
 
 class KVCache:

@@ -7,12 +7,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dllama_engine.arena import Arena, padded
 from dllama_engine.arrays import Bytes, Floats
 from dllama_engine.errors import ModelFileError
-from dllama_engine.kernels import dots, packing, products, q40, table
-from dllama_engine.kernels.operation import Compiled
-from dllama_engine.quants import Q_BLOCK, FloatType, row_bytes
+from dllama_engine.formats.quants import Q_BLOCK, FloatType, row_bytes
+from dllama_engine.kernels.matmul import dots, packing, q40
+from dllama_engine.kernels.ops import matmul
+from dllama_engine.kernels.ops.compiled import Compiled
+from dllama_engine.system.arena import Arena, padded
+from dllama_engine.tables import operations
 
 
 class Activations:
@@ -36,9 +38,9 @@ class Activations:
     def fields(self) -> tuple[int, ...]:
         """How the kernels' operations find it: n, flags and the addresses of its arrays."""
         flags = (
-            table.IS_Q80 * self.is_q80
-            + table.NEEDS_SUMS * self._needs_sums
-            + table.NEEDS_FLOATS * (self.is_q80 and not self.reads_q80)
+            operations.IS_Q80 * self.is_q80
+            + operations.NEEDS_SUMS * self._needs_sums
+            + operations.NEEDS_FLOATS * (self.is_q80 and not self.reads_q80)
         )
         arrays = self.values, self.scales, self.sums, self.floats
         return self.n, flags, *(int(array.ctypes.data) for array in arrays)
@@ -50,12 +52,12 @@ class Activations:
 
 
 _PRODUCTS: dict[tuple[FloatType, bool], Compiled] = {
-    (FloatType.Q40, True): products.q40_q80,
-    (FloatType.Q80, True): products.q80_q80,
-    (FloatType.Q40, False): products.q40_f32,
-    (FloatType.Q80, False): products.q80_f32,
-    (FloatType.F16, False): products.f16_f32,
-    (FloatType.F32, False): products.f32_f32,
+    (FloatType.Q40, True): matmul.q40_q80,
+    (FloatType.Q80, True): matmul.q80_q80,
+    (FloatType.Q40, False): matmul.q40_f32,
+    (FloatType.Q80, False): matmul.q80_f32,
+    (FloatType.F16, False): matmul.f16_f32,
+    (FloatType.F32, False): matmul.f32_f32,
 }
 _GRAIN = 2 * dots.LANES  # rows; parts of a matrix start at multiples of it
 _CHUNK_BYTES = 1 << 17

@@ -14,12 +14,12 @@ from itertools import zip_longest
 import numpy as np
 
 from dllama_engine.arrays import Bytes
+from dllama_engine.formats.model_file import ModelFile, tensor_specs
+from dllama_engine.formats.quants import row_bytes
+from dllama_engine.formats.tensors import TensorSpec
 from dllama_engine.frames import LOAD
-from dllama_engine.mapped_pages import drop_pages
-from dllama_engine.model_file import ModelFile, tensor_specs
-from dllama_engine.quants import row_bytes
 from dllama_engine.sharding import ShardPlan, Span, slice_nbytes, tensor_spans
-from dllama_engine.tensors import TensorSpec
+from dllama_engine.system.mapped_pages import drop_pages
 from dllama_engine.weights import RankWeights
 from dllama_engine.wire import Links
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dllama_engine.formats.model_file import tensor_specs
+from dllama_engine.formats.quants import Q_BLOCK, FloatType
 from dllama_engine.kv_cache import kv_cache_bytes
-from dllama_engine.model_file import tensor_specs
-from dllama_engine.quants import Q_BLOCK, FloatType
 from dllama_engine.sharding import RankMemory, ShardPlan, SyncMode, slice_nbytes, vector_bytes
 
 # Python, its libraries and the compiled kernels, resident in each rank's process. 148 to 153 MiB

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dllama_engine.frames import OPS
-from dllama_engine.link_table import HEADER_BYTES
+from dllama_engine.tables.links import HEADER_BYTES
 from dllama_engine.trace import LinkTotals, Trace
 
 

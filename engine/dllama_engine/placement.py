@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from dllama_engine.handshake import WorkerInfo
+from dllama_engine.system.affinity import kept_on
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +77,6 @@ def placed(slots: Slots, say: Callable[[str], None]) -> Iterator[None]:
     say(cores_line(cores, available, slots))
     with kept_on(cores):
         yield
-
-
-@contextmanager
-def kept_on(cores: Sequence[int]) -> Iterator[None]:
-    """Keep the calling thread, and those that it starts inside, on these cores."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, cores)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def cores_line(cores: Sequence[int], available: Sequence[int], slots: Slots) -> str:

@@ -8,11 +8,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from dllama_engine.admission import format_bytes
+from dllama_engine.formats.config import ModelConfig
+from dllama_engine.formats.model_file import ModelFile, model_bytes
+from dllama_engine.formats.paths import model_path
+from dllama_engine.formats.quants import FloatType
 from dllama_engine.memory import RUNTIME_BYTES, rank_memory
-from dllama_engine.model_config import ModelConfig
-from dllama_engine.model_file import ModelFile, model_bytes
-from dllama_engine.model_paths import model_path
-from dllama_engine.quants import FloatType
 from dllama_engine.run import plan_json
 from dllama_engine.shapes import parse_shape
 from dllama_engine.sharding import RankMemory, ShardPlan, SyncMode, make_plan

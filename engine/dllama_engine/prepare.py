@@ -9,17 +9,17 @@ from __future__ import annotations
 import json
 import sys
 
-from dllama_engine import process
+from dllama_engine.system import process
 
 
 def main() -> int:
     """Warm up for each config; returns the exit code."""
     process.prepare()
+    from dllama_engine.formats.config import ModelConfig
+    from dllama_engine.formats.model_file import ModelFile
+    from dllama_engine.formats.paths import model_path
+    from dllama_engine.formats.quants import FloatType
     from dllama_engine.kernels.cpu import cpu_label
-    from dllama_engine.model_config import ModelConfig
-    from dllama_engine.model_file import ModelFile
-    from dllama_engine.model_paths import model_path
-    from dllama_engine.quants import FloatType
     from dllama_engine.sharding import SyncMode, make_plan
     from dllama_engine.warmup import warm_up
 

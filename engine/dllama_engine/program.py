@@ -1,4 +1,4 @@
-"""Writes the rows of a table of operations (`kernels.table`) from arrays and matrices.
+"""Writes the rows of a table of operations (`tables.operations`) from arrays and matrices.
 
 Every address is of an array that its owner (the transformer) keeps for as long as the table.
 """
@@ -12,10 +12,11 @@ import numpy as np
 import numpy.typing as npt
 
 from dllama_engine.arrays import Floats
-from dllama_engine.kernels import experts, ops, products, table
-from dllama_engine.kernels import parts as wire_parts
-from dllama_engine.kernels.operation import Compiled
+from dllama_engine.kernels.ops import layers, matmul, moe
+from dllama_engine.kernels.ops import parts as wire_parts
+from dllama_engine.kernels.ops.compiled import Compiled
 from dllama_engine.linear import Activations, Linear
+from dllama_engine.tables import operations
 
 _PIECES_A_CHUNK = 4  # of PIECE columns
 
@@ -27,7 +28,7 @@ def address(array: npt.NDArray[Any]) -> int:
 
 
 def _pieces(n: int) -> int:
-    return -(-n // table.PIECE)
+    return -(-n // operations.PIECE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,11 +85,11 @@ class Program:
         The first large[0] chunks have large[1] items, the others `grain`.
         """
         most = rows + a_row * times * self._n_batches
-        grain = max(grain, -(-most // table.MAX_CHUNKS))
-        row = np.zeros(table.WIDTH, np.int64)
+        grain = max(grain, -(-most // operations.MAX_CHUNKS))
+        row = np.zeros(operations.WIDTH, np.int64)
         at = function if isinstance(function, int) else function.address
-        row[: table.FIRST] = at, rows, a_row, grain, *large, times
-        row[table.FIRST : table.FIRST + len(fields)] = fields
+        row[: operations.FIRST] = at, rows, a_row, grain, *large, times
+        row[operations.FIRST : operations.FIRST + len(fields)] = fields
         self._rows.append(row)
 
     def _add_pieces(
@@ -100,19 +101,19 @@ class Program:
         """Out = the norm of x (n_batches, n), row by row; then cast."""
         fields = (address(x), address(weight), x.shape[1], self._epsilon_bits, address(out))
         if into is None:
-            self._add(ops.norm, *fields, a_row=1)
+            self._add(layers.norm, *fields, a_row=1)
         else:
-            self._add(ops.norm_load, *fields, *into.fields(), a_row=1)
+            self._add(layers.norm_load, *fields, *into.fields(), a_row=1)
 
     def load(self, x: Floats, into: Activations) -> None:
         """Cast x (n_batches, n)."""
-        self._add_pieces(ops.load, x.shape[1], address(x), *into.fields())
+        self._add_pieces(layers.load, x.shape[1], address(x), *into.fields())
 
     def matmul(self, weight: Linear, inputs: Activations, out: Floats) -> None:
         """Out (n_batches, rows) = x W^T."""
         fields = (weight.product(inputs), *weight.addresses(), weight.rows, address(out))
         self._add(
-            products.multiply, *fields, *inputs.fields(), rows=weight.rows,
+            matmul.multiply, *fields, *inputs.fields(), rows=weight.rows,
             grain=weight.rows_a_chunk(), large=weight.large_chunks(self._n_threads),
         )  # fmt: skip
 
@@ -121,7 +122,7 @@ class Program:
     ) -> None:
         """Qwen3's norms of q or k, in place."""
         fields = address(qkv), qkv.shape[1], address(weight), self._epsilon_bits
-        self._add(ops.head_norms, *fields, head_dim, first, n_heads, a_row=1)
+        self._add(layers.head_norms, *fields, head_dim, first, n_heads, a_row=1)
 
     def attention(
         self,
@@ -148,8 +149,8 @@ class Program:
         """
         fields = (address(qkv), qkv.shape[1], address(keys), address(values), *keys.shape, n_heads)
         half = keys.dtype == np.uint16
-        rope = ops.rope_store_f16 if half else ops.rope_store_f32
-        attend = ops.attend_f16 if half else ops.attend_f32
+        rope = layers.rope_store_f16 if half else layers.rope_store_f32
+        attend = layers.attend_f16 if half else layers.attend_f32
         self._add(rope, *fields, *(address(part) for part in tables), int(falcon), a_row=1)
         self._add(attend, *fields, address(first_head), address(out), a_row=keys.shape[0])
 
@@ -160,15 +161,15 @@ class Program:
         n = out.shape[1]
         fields = address(gate_up), address(out), int(silu)
         if into is None:
-            self._add_pieces(ops.activate, n, *fields, n, times=times, grain=1)
+            self._add_pieces(layers.activate, n, *fields, n, times=times, grain=1)
         else:
             after = into.fields()
-            self._add_pieces(ops.activate_load, n, *fields, *after, times=times, grain=1)
+            self._add_pieces(layers.activate_load, n, *fields, *after, times=times, grain=1)
 
     def add_cast(self, partial: Floats, x: Floats, is_q80: bool) -> None:
         """X += partial as it would come from the wire."""
         n = x.shape[1]
-        self._add_pieces(ops.add_cast, n, address(partial), address(x), n, int(is_q80))
+        self._add_pieces(layers.add_cast, n, address(partial), address(x), n, int(is_q80))
 
     # -- between ranks ------------------------------------------------------------------------
 
@@ -187,7 +188,7 @@ class Program:
     ) -> None:
         """Send and receive by the routes (`link_table`)."""
         fields = kind, address(links), address(mesh), address(routes), len(routes)
-        self._add(table.EXCHANGE, *fields)
+        self._add(operations.EXCHANGE, *fields)
 
     def add_parts(self, parts: npt.NDArray[np.int64], x: Floats, is_q80: bool) -> None:
         """X += everyone's parts (`kernels.parts`) in rank order."""
@@ -201,20 +202,20 @@ class Program:
 
     def pause(self) -> None:
         """A place where the leading thread may return to Python for a moment."""
-        self._add(table.PAUSE)
+        self._add(operations.PAUSE)
 
     # -- a mixture of experts -----------------------------------------------------------------
 
     def route(self, gate: Floats, mixture: Mixture) -> None:
         """Pick each token's experts; gate (n_batches, n_experts) is destroyed."""
         picked = address(mixture.experts), address(mixture.weights), address(mixture.route)
-        self._add(experts.route, address(gate), mixture.n_experts, mixture.times, *picked, rows=1)
+        self._add(moe.route, address(gate), mixture.n_experts, mixture.times, *picked, rows=1)
 
     def take(self, mixture: Mixture, inputs: Activations, taken: Activations) -> None:
         """Copy each token's inputs to the rows of its experts."""
         fields = address(mixture.route), mixture.n_experts, mixture.times
         self._add(
-            experts.take, *fields, *inputs.fields(), *taken.fields(), a_row=1, times=mixture.times
+            moe.take, *fields, *inputs.fields(), *taken.fields(), a_row=1, times=mixture.times
         )
 
     def experts(
@@ -236,7 +237,7 @@ class Program:
         """
         first = matrices[0]
         addresses[:] = [matrix.addresses() for matrix in matrices]
-        most = table.MAX_CHUNKS // (mixture.times * self._n_batches)
+        most = operations.MAX_CHUNKS // (mixture.times * self._n_batches)
         grain = max(first.rows_a_chunk(), -(-first.rows // max(1, most)))
         fields = (
             address(mixture.route),
@@ -245,7 +246,7 @@ class Program:
             first.product(inputs),
         )
         self._add(
-            experts.multiply, *fields, first.rows,
+            moe.multiply, *fields, first.rows,
             grain, address(out), *inputs.fields(),
             a_row=-(-first.rows // grain), times=mixture.times,
         )  # fmt: skip
@@ -255,4 +256,4 @@ class Program:
         n = out.shape[1]
         fields = address(mixture.route), mixture.n_experts, mixture.times
         more = address(mixture.weights), address(results), n, address(out)
-        self._add_pieces(experts.combine, n, *fields, *more)
+        self._add_pieces(moe.combine, n, *fields, *more)

@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dllama_engine import procmem
 from dllama_engine.kernels import streaming
-from dllama_engine.placement import kept_on
+from dllama_engine.system import process_memory
+from dllama_engine.system.affinity import kept_on
 from dllama_engine.weights import RankWeights
 
 BUFFER_BYTES = 1 << 28  # far beyond what a last-level cache keeps for one core
@@ -109,7 +109,9 @@ def measure(cache_bytes: int, thread_counts: Sequence[int]) -> dict[str, Any]:
     The buffer is beyond a cache of `cache_bytes`, and small enough for a small board. `cpu_share`
     is the part of the time in which the threads ran: below one, other programs took their cores.
     """
-    size = min(max(4 * cache_bytes, SMALLEST_BYTES), LARGEST_BYTES, procmem.available_bytes() // 4)
+    size = min(
+        max(4 * cache_bytes, SMALLEST_BYTES), LARGEST_BYTES, process_memory.available_bytes() // 4
+    )
     probe = MemoryProbe(size // 4096 * 4096)
     rates, shares = {}, []
     for n_threads in thread_counts:

@@ -20,15 +20,13 @@ from dllama_engine.admission import check_memory
 from dllama_engine.arrays import Floats
 from dllama_engine.collectives import LogitsGather
 from dllama_engine.errors import EngineError, InsufficientMemoryError, ModelFileError
+from dllama_engine.formats.model_file import ModelFile
+from dllama_engine.formats.quants import FloatType
 from dllama_engine.frames import SESSION, SYNC_WITH_ROOT
 from dllama_engine.handshake import DialerRole, WorkerInfo, own_info, send_text
-from dllama_engine.link_table import HEADER_BYTES, SEND_AT, SEND_BYTES
 from dllama_engine.loading import hand_out
 from dllama_engine.memory import rank_memory
-from dllama_engine.model_file import ModelFile
 from dllama_engine.placement import Slots, placed, slots_by_rank
-from dllama_engine.procmem import PeakMemory
-from dllama_engine.quants import FloatType
 from dllama_engine.session import (
     CONTROL,
     READY_TIMEOUT_S,
@@ -44,6 +42,8 @@ from dllama_engine.sharding import (
     step_traffic,
 )
 from dllama_engine.step_cost import Forward
+from dllama_engine.system.process_memory import PeakMemory
+from dllama_engine.tables.links import HEADER_BYTES, SEND_AT, SEND_BYTES
 from dllama_engine.trace import LinkTotals
 from dllama_engine.transformer import Transformer
 from dllama_engine.warmup import warm_up

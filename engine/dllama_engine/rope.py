@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from dllama_engine.arrays import Floats
-from dllama_engine.model_config import ModelConfig
+from dllama_engine.formats.config import ModelConfig
 
 _F32 = np.float32
 

@@ -17,12 +17,12 @@ from dllama_engine import console
 from dllama_engine.cluster_token import cluster_token
 from dllama_engine.errors import RequestError
 from dllama_engine.events import EventWriter
+from dllama_engine.formats.model_file import ModelFile
+from dllama_engine.formats.paths import model_path, tokenizer_path
+from dllama_engine.formats.quants import FloatType
 from dllama_engine.generate import FinishReason, Step, Tally
 from dllama_engine.kernels.cpu import cpu_label
-from dllama_engine.model_file import ModelFile
-from dllama_engine.model_paths import model_path, tokenizer_path
 from dllama_engine.netstats import network_stats
-from dllama_engine.quants import FloatType
 from dllama_engine.root import Observer, Root, RootOptions
 from dllama_engine.session import format_address
 from dllama_engine.sharding import ShardPlan, SyncMode, make_plan, step_traffic

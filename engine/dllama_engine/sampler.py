@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dllama_engine.errors import EngineError, RequestError
-from dllama_engine.quants import F32Array
+from dllama_engine.formats.quants import F32Array
 
 U64 = 2**64 - 1
 HEAD = 1024  # top-p first sorts this many of the most probable tokens

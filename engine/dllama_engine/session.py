@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from dllama_engine.errors import HandshakeError, WireError
+from dllama_engine.formats.quants import FloatType
 from dllama_engine.handshake import (
     HANDSHAKE_TIMEOUT_S,
     DialerRole,
@@ -19,7 +20,6 @@ from dllama_engine.handshake import (
     dial,
 )
 from dllama_engine.placement import Slots
-from dllama_engine.quants import FloatType
 from dllama_engine.sharding import ShardPlan
 
 CONTROL = struct.Struct("<iHH")  # pos, n_tokens (0 ends the session), n_logits; then x in f32

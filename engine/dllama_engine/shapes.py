@@ -9,8 +9,8 @@ from dataclasses import fields
 from typing import Any
 
 from dllama_engine.errors import EngineError
-from dllama_engine.model_config import Arch, HiddenAct, ModelConfig, RopeType
-from dllama_engine.quants import FloatType
+from dllama_engine.formats.config import Arch, HiddenAct, ModelConfig, RopeType
+from dllama_engine.formats.quants import FloatType
 
 
 class ShapeError(EngineError):

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 
 from dllama_engine.errors import PlanError
-from dllama_engine.model_config import Arch, ModelConfig
-from dllama_engine.quants import Q_BLOCK, FloatType, row_bytes
-from dllama_engine.tensors import TensorSpec
+from dllama_engine.formats.config import Arch, ModelConfig
+from dllama_engine.formats.quants import Q_BLOCK, FloatType, row_bytes
+from dllama_engine.formats.tensors import TensorSpec
 
 CONTROL_BYTES = 8  # pos i32, n_tokens u16, n_logits u16, in front of x in the root's broadcast
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dllama_engine.link_table import HEADER_BYTES
+from dllama_engine.tables.links import HEADER_BYTES
 from dllama_engine.trace import LinkTotals, Trace
 
 

@@ -18,16 +18,16 @@ from pathlib import Path
 
 import numpy as np
 
-from dllama_engine.atomic_file import atomic_writer
 from dllama_engine.errors import EngineError
-from dllama_engine.model_config import ModelConfig
-from dllama_engine.model_file import model_bytes, tensor_specs
-from dllama_engine.model_header import encode_header
-from dllama_engine.quants import Q_BLOCK, FloatType, row_bytes
+from dllama_engine.formats.config import ModelConfig
+from dllama_engine.formats.header import encode_header
+from dllama_engine.formats.model_file import model_bytes, tensor_specs
+from dllama_engine.formats.quants import Q_BLOCK, FloatType, row_bytes
+from dllama_engine.formats.tensors import TensorSpec
+from dllama_engine.formats.vocab import encode_vocab
 from dllama_engine.shapes import SHAPES, parse_shape
 from dllama_engine.synthetic_vocab import synthetic_vocab
-from dllama_engine.tensors import TensorSpec
-from dllama_engine.vocab import encode_vocab
+from dllama_engine.system.atomic_file import atomic_writer
 
 POOL_BYTES = 16 << 20
 SPARE_DISK_BYTES = 64 << 20

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import count, islice, product
 
+from dllama_engine.formats.vocab import Vocab
 from dllama_engine.shapes import ShapeError
-from dllama_engine.vocab import Vocab
 
 MIN_VOCAB_SIZE = 256 + 2  # the bytes, bos and eos
 BOS, EOS = b"<s>", b"</s>"

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import numpy as np
 
 from dllama_engine.arrays import Table
-from dllama_engine.kernels.team import (
+from dllama_engine.kernels.run.team import (
     CONTROL_WORDS,
     IDLE,
     TABLE,
@@ -21,7 +21,7 @@ from dllama_engine.kernels.team import (
     dismiss,
     work,
 )
-from dllama_engine.link_table import DONE
+from dllama_engine.tables.links import DONE
 
 _LINE_BYTES = 64
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dllama_engine.link_table import (
+from dllama_engine.tables.links import (
     NOTHING,
     RECORD,
     RECORD_BYTES,

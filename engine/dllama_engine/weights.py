@@ -10,15 +10,15 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from dllama_engine.arena import Arena
 from dllama_engine.arrays import Bytes
 from dllama_engine.errors import ModelFileError, PlanError
-from dllama_engine.kernels.dots import LANES
+from dllama_engine.formats.model_file import tensor_specs
+from dllama_engine.formats.quants import row_bytes
+from dllama_engine.formats.tensors import TensorSpec
+from dllama_engine.kernels.matmul.dots import LANES
 from dllama_engine.linear import Linear, packed_bytes
-from dllama_engine.model_file import tensor_specs
-from dllama_engine.quants import row_bytes
 from dllama_engine.sharding import ShardPlan, tensor_spans
-from dllama_engine.tensors import TensorSpec
+from dllama_engine.system.arena import Arena
 
 # Tensors that share an input are one matrix, in this order of rows.
 _FUSED = {

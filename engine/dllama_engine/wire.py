@@ -30,7 +30,8 @@ from dllama_engine.frames import (
     NAMES,
     view,
 )
-from dllama_engine.link_table import (
+from dllama_engine.peer import Peer, late_peers, lost_peer, strange_frame
+from dllama_engine.tables.links import (
     AGAIN,
     BUSY_NS,
     DONE,
@@ -65,7 +66,6 @@ from dllama_engine.link_table import (
     TROUBLE,
     UNDER_WAY,
 )
-from dllama_engine.peer import Peer, late_peers, lost_peer, strange_frame
 from dllama_engine.trace import LinkTotals, Trace
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ class Links:
             WorkerLost: a peer closed, failed, or nothing at all moved for `timeout_s`.
             WireError: a peer sent another frame than the expected one.
         """
-        from dllama_engine.kernels.exchange import exchange  # late: listening needs no compiler
+        from dllama_engine.kernels.run.exchange import exchange
 
         try:
             while (status := exchange(self.table, routes, self.mesh, KINDS[op], 1)) != DONE:

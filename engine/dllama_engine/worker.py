@@ -17,11 +17,9 @@ from dllama_engine.errors import EngineError, InsufficientMemoryError, WireError
 from dllama_engine.events import EventWriter
 from dllama_engine.frames import SESSION, SYNC_WITH_ROOT
 from dllama_engine.handshake import DialerRole, receive_text, send_text
-from dllama_engine.link_table import HEADER_BYTES
 from dllama_engine.listener import Caller, Listener
 from dllama_engine.memory import rank_memory
 from dllama_engine.placement import placed
-from dllama_engine.procmem import PeakMemory
 from dllama_engine.session import (
     CONTROL,
     READY_TIMEOUT_S,
@@ -30,6 +28,8 @@ from dllama_engine.session import (
     format_address,
     reach,
 )
+from dllama_engine.system.process_memory import PeakMemory
+from dllama_engine.tables.links import HEADER_BYTES
 from dllama_engine.trace import LinkTotals
 from dllama_engine.wire import Links
 

@@ -11,11 +11,11 @@ from types import MappingProxyType
 
 import dllama_engine
 from dllama_engine.errors import EngineError
+from dllama_engine.formats.config import ModelConfig
+from dllama_engine.formats.model_file import ModelFile
+from dllama_engine.formats.quants import FloatType
 from dllama_engine.handshake import probe_worker
 from dllama_engine.memory import rank_memory, token_read_bytes
-from dllama_engine.model_config import ModelConfig
-from dllama_engine.model_file import ModelFile
-from dllama_engine.quants import FloatType
 from dllama_engine.shapes import parse_shape
 from dllama_engine.sharding import SyncMode, make_plan
 from dllama_engine.synthetic import write_synthetic

@@ -26,7 +26,7 @@ from pytest_dllama.remote.tables import LiveSteps, facts_table, pairs_table
 from pytest_dllama.remote.wheelhouse import PLATFORMS, fetch_wheelhouse
 
 if TYPE_CHECKING:
-    from dllama_engine.model_config import ModelConfig
+    from dllama_engine.formats.config import ModelConfig
 
 DEFAULT_FILE = Path("hosts.toml")
 Command = Callable[[argparse.Namespace], int]

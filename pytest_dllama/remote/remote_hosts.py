@@ -33,7 +33,7 @@ from pytest_dllama.remote.ssh_host import SshHost
 COOLING_GLANCE_S = 5.0
 
 if TYPE_CHECKING:
-    from dllama_engine.model_config import ModelConfig
+    from dllama_engine.formats.config import ModelConfig
 
 
 class RemoteHosts:

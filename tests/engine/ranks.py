@@ -13,10 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from dllama_engine.collectives import LogitsGather
-from dllama_engine.model_config import HiddenAct
-from dllama_engine.model_file import ModelFile
-from dllama_engine.model_header import encode_header
-from dllama_engine.quants import FloatType
+from dllama_engine.formats.config import HiddenAct
+from dllama_engine.formats.header import encode_header
+from dllama_engine.formats.model_file import ModelFile
+from dllama_engine.formats.quants import FloatType
 from dllama_engine.sharding import ShardPlan, SyncMode, make_plan, slice_tensor
 from dllama_engine.transformer import Transformer
 from dllama_engine.weights import RankWeights

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dllama_engine.kernels import attention, casts, layers, rotation
-from dllama_engine.model_config import HiddenAct
-from dllama_engine.quants import FloatType
+from dllama_engine.formats.config import HiddenAct
+from dllama_engine.formats.quants import FloatType
+from dllama_engine.kernels.layers import activation, attention, norm, rope
+from dllama_engine.kernels.llvm import casts
 from dllama_engine.sharding import SyncMode
 from tests.engine.ranks import GOLDEN, ModelRun, with_activation
 
@@ -61,22 +62,22 @@ def kernel_results() -> Iterator[Result]:
     """Kernels between the products, on floats of many sizes and on rests of vectors."""
     gate, up = floats(20_003, -126, 127), floats(20_003, -20, 0, seed=2)
     bent = floats(20_003, -12, 4, seed=3)
-    for name, row in (("SiLU", layers.silu_row), ("GELU", layers.gelu_row)):
+    for name, row in (("SiLU", activation.silu_row), ("GELU", activation.gelu_row)):
         for where, x in (("of every size", gate), ("where it bends", bent)):
             out = np.empty_like(x)
             row(x, up, out)
             yield f"{name} {where}", out
     cos, sin = (floats(5 * 12, -8, 0, seed).reshape(5, 12) for seed in (4, 5))
     ropes: dict[str, Any] = {
-        "rope of neighbours": rotation.rope_neighbours,
-        "rope of halves": rotation.rope_halves,
+        "rope of neighbours": rope.rope_neighbours,
+        "rope of halves": rope.rope_halves,
     }
-    for name, rope in ropes.items():
+    for name, rotate in ropes.items():
         x = floats(3 * 52, -9, 9).reshape(3, 52)  # two heads of 24, from column 2 on
-        rope(x, cos, sin, 1, 2, 2)
+        rotate(x, cos, sin, 1, 2, 2)
         yield name, x
     out = np.empty_like(bent)
-    layers.norm_row(bent, up, np.float32(1e-5), out)
+    norm.norm_row(bent, up, np.float32(1e-5), out)
     yield "RMS norm", out
     yield from attention_results()
     yield from cast_results()

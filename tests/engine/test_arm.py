@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from llvmlite import binding, ir
 
-from dllama_engine.kernels import float_tiles, q40, q80, vectors
+from dllama_engine.kernels.llvm import vectors
+from dllama_engine.kernels.matmul import float_tiles, q40, q80
 
 TRIPLE = "aarch64-unknown-linux-gnu"
 _I8, _I64 = ir.IntType(8), ir.IntType(64)

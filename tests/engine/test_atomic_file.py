@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from dllama_engine.atomic_file import atomic_writer
+from dllama_engine.system.atomic_file import atomic_writer
 
 
 @pytest.fixture(params=["nameless", "named"])

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from dllama_engine.model_file import ModelFile
+from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.synthetic import write_synthetic
 from tests.engine.processes import (
     GOLDEN,

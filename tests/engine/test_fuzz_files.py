@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dllama_engine.errors import EngineError, ModelFileError, TokenizerError
-from dllama_engine.model_config import ModelConfig
-from dllama_engine.model_file import ModelFile
-from dllama_engine.model_header import KEYS
+from dllama_engine.formats.config import ModelConfig
+from dllama_engine.formats.header import KEYS
+from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.shapes import parse_shape
 from dllama_engine.tokenizer import read_tokenizer
 from tests.fuzz import Fuzzer
@@ -88,7 +88,7 @@ def test_the_fuzzer_finds_nothing():
 
 def test_the_fuzzer_finds_what_is_there_and_names_the_mutation():
     sabotage = (
-        "import dllama_engine.vocab as v; "
+        "import dllama_engine.formats.vocab as v; "
         "v._skip = lambda data, offset, length, what: offset + length"
     )
     done = run_fuzz("--mutations", "3000", sabotage=sabotage)
@@ -99,7 +99,8 @@ def test_the_fuzzer_finds_what_is_there_and_names_the_mutation():
 
 def test_memory_that_runs_away_is_found():
     sabotage = (
-        "import dllama_engine.vocab as v; v._check_header = lambda header: bytearray(2 << 30)"
+        "import dllama_engine.formats.vocab as v; "
+        "v._check_header = lambda header: bytearray(2 << 30)"
     )
     done = run_fuzz("--mutations", "3000", sabotage=sabotage)
     assert "MemoryError" in done.stderr

@@ -12,9 +12,9 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from dllama_engine.model_config import HiddenAct, RopeType
-from dllama_engine.model_file import ModelFile
-from dllama_engine.quants import FloatType, decode_tensor
+from dllama_engine.formats.config import HiddenAct, RopeType
+from dllama_engine.formats.model_file import ModelFile
+from dllama_engine.formats.quants import FloatType, decode_tensor
 from dllama_engine.rope import rope_tables
 from dllama_engine.sharding import SyncMode
 from tests.engine.ranks import GOLDEN, ModelRun, with_activation

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from dllama_engine.quants import FloatType
+from dllama_engine.formats.quants import FloatType
 from dllama_engine.sharding import SyncMode
 from tests.engine.ranks import GOLDEN, ModelRun
 

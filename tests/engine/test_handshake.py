@@ -12,17 +12,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dllama_engine import cluster_token, procmem
+from dllama_engine import cluster_token
 from dllama_engine.admission import check_memory
 from dllama_engine.errors import HandshakeError, InsufficientMemoryError
+from dllama_engine.formats.model_file import ModelFile
+from dllama_engine.formats.quants import FloatType
 from dllama_engine.handshake import DialerRole, WorkerInfo, answer, dial, own_info
-from dllama_engine.mapped_pages import drop_pages
-from dllama_engine.model_file import ModelFile
 from dllama_engine.placement import Slots
-from dllama_engine.quants import FloatType
 from dllama_engine.session import SessionConfig
 from dllama_engine.shapes import parse_shape
 from dllama_engine.sharding import RankMemory, make_plan
+from dllama_engine.system import process_memory
+from dllama_engine.system.mapped_pages import drop_pages
 from dllama_engine.version import package_version
 
 GOLDEN = Path(__file__).parent.parent / "golden"
@@ -199,7 +200,7 @@ def test_ranks_of_one_host_add_up() -> None:
 
 
 def test_peak_memory_starts_anew() -> None:
-    peak = procmem.PeakMemory()
+    peak = process_memory.PeakMemory()
     peak.start()
     before_bytes = peak.rss_bytes
     block = np.ones(64 << 20, np.uint8)
@@ -214,9 +215,9 @@ def test_peak_memory_starts_anew() -> None:
 def test_peak_memory_is_sampled_where_the_mark_cannot_be_reset(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(procmem, "_CLEAR_REFS", Path("/proc/nowhere"))
-    monkeypatch.setattr(procmem, "_ROLLUP", Path("/proc/nowhere"))
-    peak = procmem.PeakMemory()
+    monkeypatch.setattr(process_memory, "_CLEAR_REFS", Path("/proc/nowhere"))
+    monkeypatch.setattr(process_memory, "_ROLLUP", Path("/proc/nowhere"))
+    peak = process_memory.PeakMemory()
     peak.start()
     assert peak.rss_bytes > 1 << 20
     assert peak.pss_bytes is None
@@ -225,15 +226,15 @@ def test_peak_memory_is_sampled_where_the_mark_cannot_be_reset(
 def test_available_memory_is_the_smaller_of_host_and_container(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(procmem, "_CGROUP", tmp_path)
-    host_bytes = procmem.available_bytes()
+    monkeypatch.setattr(process_memory, "_CGROUP", tmp_path)
+    host_bytes = process_memory.available_bytes()
     assert host_bytes > 1 << 20
     (tmp_path / "memory.max").write_text(f"{10 << 20}\n")
     (tmp_path / "memory.current").write_text(f"{4 << 20}\n")
     (tmp_path / "memory.stat").write_text("anon 1\ninactive_file 1048576\n")
-    assert procmem.available_bytes() == 7 << 20
+    assert process_memory.available_bytes() == 7 << 20
     (tmp_path / "memory.max").write_text("max\n")
-    assert procmem.available_bytes() > 7 << 20
+    assert process_memory.available_bytes() > 7 << 20
 
 
 def test_dropped_pages_no_longer_count(tmp_path: Path) -> None:
@@ -242,12 +243,12 @@ def test_dropped_pages_no_longer_count(tmp_path: Path) -> None:
         file.truncate(64 << 20)
     mapped = np.memmap(path, np.uint8, "r")
     view = np.asarray(mapped[4097:]).reshape(-1, 1)
-    resident = procmem._field_bytes
-    before_bytes = resident(procmem._STATUS, "RssFile") or 0
+    resident = process_memory._field_bytes
+    before_bytes = resident(process_memory._STATUS, "RssFile") or 0
     view.sum()
-    read_bytes = (resident(procmem._STATUS, "RssFile") or 0) - before_bytes
+    read_bytes = (resident(process_memory._STATUS, "RssFile") or 0) - before_bytes
     drop_pages(view)
-    dropped_bytes = (resident(procmem._STATUS, "RssFile") or 0) - before_bytes
+    dropped_bytes = (resident(process_memory._STATUS, "RssFile") or 0) - before_bytes
     assert read_bytes > 60 << 20
     assert dropped_bytes < 8 << 20
 

@@ -12,16 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dllama_engine.errors import EngineError, ModelFileError
-from dllama_engine.kernels import bits, cpu, exponential, lanes, layers, packing, q40
-from dllama_engine.linear import Activations, Linear
-from dllama_engine.program import Program
-from dllama_engine.quants import (
+from dllama_engine.formats.quants import (
     FloatType,
     decode_tensor,
     dequantize_q40,
     encode_tensor,
     quantize_q80,
 )
+from dllama_engine.kernels import cpu
+from dllama_engine.kernels.layers import activation, norm
+from dllama_engine.kernels.llvm import bits, exponential, lanes
+from dllama_engine.kernels.matmul import packing, q40
+from dllama_engine.linear import Activations, Linear
+from dllama_engine.program import Program
 from dllama_engine.threads import ThreadTeam
 
 Floats = npt.NDArray[np.float32]
@@ -223,11 +226,11 @@ def test_rms_norm() -> None:
     x, weight = random_floats(7, 3, 40), random_floats(8, 40)
     out = np.empty_like(x)
     for row, normed in zip(x, out, strict=True):
-        layers.norm_row(row, weight, np.float32(1e-5), normed)
+        norm.norm_row(row, weight, np.float32(1e-5), normed)
     expected = x / np.sqrt((x.astype(np.float64) ** 2).mean(axis=1, keepdims=True) + 1e-5) * weight
     assert np.allclose(out, expected, atol=1e-6)
     heads = x.copy()
-    layers.rms_norm_heads(heads, weight[:8], np.float32(1e-5), 8, 3)
+    norm.rms_norm_heads(heads, weight[:8], np.float32(1e-5), 8, 3)
     part = x[:, 8:32].reshape(3, 3, 8)
     scaled = part / np.sqrt((part**2).mean(axis=2, keepdims=True) + 1e-5) * weight[:8]
     assert np.allclose(heads[:, 8:32], scaled.reshape(3, 24), atol=1e-6)
@@ -239,7 +242,7 @@ def test_activation(kind: str) -> None:
     gate_up = random_floats(9, 4, 30) * 4
     out = np.empty((4, 15), np.float32)
     for row, activated in zip(gate_up, out, strict=True):
-        getattr(layers, f"{kind}_row")(row[:15], row[15:], activated)
+        getattr(activation, f"{kind}_row")(row[:15], row[15:], activated)
     gate = gate_up[:, :15].astype(np.float64)
     silu = gate / (1 + np.exp(-gate))
     gelu = 0.5 * gate * (1 + np.tanh(np.sqrt(2 / np.pi) * gate * (1 + 0.044715 * gate**2)))
@@ -250,7 +253,7 @@ def test_activation(kind: str) -> None:
 def test_activation_of_huge_gates_stays_finite() -> None:
     gate_up = np.array([[-1e4, 1e4, 1.0, 1.0]], np.float32)
     out = np.empty((1, 2), np.float32)
-    layers.silu_row(gate_up[0, :2], gate_up[0, 2:], out[0])
+    activation.silu_row(gate_up[0, :2], gate_up[0, 2:], out[0])
     assert out[0, 1] == 1e4
     assert abs(out[0, 0]) < 1e-30
 

@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dllama_engine.kernels import attention, casts, layers
-from dllama_engine.quants import FloatType, decode_tensor, quantize_q80
+from dllama_engine.formats.quants import FloatType, decode_tensor, quantize_q80
+from dllama_engine.kernels.layers import activation, attention, norm, rope
+from dllama_engine.kernels.llvm import casts
 
 Floats = npt.NDArray[np.float32]
 SEEDS = st.integers(0, 2**32 - 1)
@@ -143,7 +144,7 @@ def test_rope_turns_pairs(
     if kind == "halves":
         turned = turned.swapaxes(2, 3)
     got = x.copy()
-    getattr(layers, f"rope_{kind}")(got, cos, sin, pos, first, heads)
+    getattr(rope, f"rope_{kind}")(got, cos, sin, pos, first, heads)
     assert np.array_equal(got[:, :first], x[:, :first])
     assert np.array_equal(got[:, -3:], x[:, -3:])
     result = got[:, first:-3].reshape(turned.shape)
@@ -161,10 +162,10 @@ def test_norms_of_any_size(rows: int, n: int, epsilon: float, seed: int) -> None
     expected = wide / np.sqrt((wide**2).mean(axis=1, keepdims=True) + epsilon) * weight
     out = np.empty_like(x)
     for row, normed in zip(x, out, strict=True):
-        layers.norm_row(row, weight, np.float32(epsilon), normed)
+        norm.norm_row(row, weight, np.float32(epsilon), normed)
     assert np.allclose(out, expected, rtol=2e-6, atol=1e-37)
     heads = np.concatenate([x, x, x], axis=1)
-    layers.rms_norm_heads(heads, weight, np.float32(epsilon), n, 1)
+    norm.rms_norm_heads(heads, weight, np.float32(epsilon), n, 1)
     assert np.array_equal(heads[:, n : 2 * n], out)
     assert np.array_equal(heads[:, :n], x)
     assert np.array_equal(heads[:, 2 * n :], x)
@@ -172,7 +173,7 @@ def test_norms_of_any_size(rows: int, n: int, epsilon: float, seed: int) -> None
 
 def test_a_norm_of_nothing_is_nothing() -> None:
     out = np.empty((1, 16), np.float32)
-    layers.norm_row(np.zeros(16, np.float32), np.ones(16, np.float32), np.float32(1e-5), out[0])
+    norm.norm_row(np.zeros(16, np.float32), np.ones(16, np.float32), np.float32(1e-5), out[0])
     assert not out.any()
 
 
@@ -188,7 +189,7 @@ GATES = st.integers(1, 70).flatmap(
 def test_silu_of_any_gate(gate_up: Floats) -> None:
     gate, up = gate_up
     out = np.empty_like(gate)
-    layers.silu_row(gate, up, out)
+    activation.silu_row(gate, up, out)
     with np.errstate(over="ignore"):
         exact = gate.astype(np.float64) / (1 + np.exp(-gate.astype(np.float64)))
     # below -88 the exponential stays where it is: what is left is next to nothing

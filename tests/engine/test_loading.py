@@ -14,15 +14,15 @@ from hypothesis import strategies as st
 from llvmlite import binding, ir
 
 from dllama_engine.errors import ModelFileError, PlanError
-from dllama_engine.kernels import packing
+from dllama_engine.formats.model_file import ModelFile, tensor_specs
+from dllama_engine.formats.quants import FloatType, encode_tensor, row_bytes
+from dllama_engine.formats.tensors import TensorSpec
+from dllama_engine.kernels.matmul import packing
 from dllama_engine.linear import Linear
 from dllama_engine.loading import PIECE_BYTES, hand_out, pieces, take
-from dllama_engine.model_file import ModelFile, tensor_specs
-from dllama_engine.quants import FloatType, encode_tensor, row_bytes
 from dllama_engine.shapes import parse_shape
 from dllama_engine.sharding import SyncMode, make_plan, slice_tensor, tensor_spans
 from dllama_engine.synthetic import write_synthetic
-from dllama_engine.tensors import TensorSpec
 from dllama_engine.weights import RankWeights, row_parts
 from dllama_engine.wire import Links
 from tests.engine.ranks import GOLDEN, run_ranks

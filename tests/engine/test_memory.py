@@ -11,10 +11,10 @@ import pytest
 
 from dllama_engine.admission import check_memory, format_bytes
 from dllama_engine.errors import InsufficientMemoryError
+from dllama_engine.formats.model_file import ModelFile
+from dllama_engine.formats.quants import FloatType
 from dllama_engine.handshake import WorkerInfo
 from dllama_engine.memory import RUNTIME_BYTES, rank_memory
-from dllama_engine.model_file import ModelFile
-from dllama_engine.quants import FloatType
 from dllama_engine.shapes import parse_shape
 from dllama_engine.sharding import SyncMode, make_plan, slice_tensor
 from dllama_engine.synthetic import write_synthetic

@@ -12,10 +12,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dllama_engine.errors import ModelFileError
-from dllama_engine.model_config import Arch, HiddenAct, ModelConfig, RopeType
-from dllama_engine.model_file import ModelFile, check_finite, model_bytes, tensor_specs, write_model
-from dllama_engine.model_header import encode_header, read_header
-from dllama_engine.quants import FloatType, decode_tensor, encode_tensor
+from dllama_engine.formats.config import Arch, HiddenAct, ModelConfig, RopeType
+from dllama_engine.formats.header import encode_header, read_header
+from dllama_engine.formats.model_file import (
+    ModelFile,
+    check_finite,
+    model_bytes,
+    tensor_specs,
+    write_model,
+)
+from dllama_engine.formats.quants import FloatType, decode_tensor, encode_tensor
 from dllama_engine.shapes import SHAPES, parse_shape
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -299,7 +305,7 @@ def test_a_scale_that_is_not_finite_is_refused_where_it_is_read(whole):
 
 
 def test_finite_is_checked_in_chunks_with_the_true_row(monkeypatch):
-    monkeypatch.setattr("dllama_engine.model_file.CHECK_CHUNK_BYTES", 300)
+    monkeypatch.setattr("dllama_engine.formats.model_file.CHECK_CHUNK_BYTES", 300)
     spec = tensor_specs(parse_shape("tiny-llama"))[0]
     raw = np.zeros((9, 128), np.uint8)
     raw[7, 4:8] = np.frombuffer(np.float32(np.inf).tobytes(), np.uint8)

@@ -13,12 +13,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from dllama_engine.collectives import Mesh
-from dllama_engine.kernels.experts import route_words
+from dllama_engine.formats.quants import FloatType, decode_tensor, encode_tensor, quantize_q80
+from dllama_engine.kernels.ops.moe import route_words
 from dllama_engine.linear import Activations, Linear
-from dllama_engine.link_table import AGAIN
 from dllama_engine.program import Mixture, Program
-from dllama_engine.quants import FloatType, decode_tensor, encode_tensor, quantize_q80
 from dllama_engine.sharding import Span, split_units
+from dllama_engine.tables.links import AGAIN
 from dllama_engine.threads import ThreadTeam
 
 Floats = npt.NDArray[np.float32]

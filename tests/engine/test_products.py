@@ -14,10 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dllama_engine.kernels import cpu, lanes, packing, q40
-from dllama_engine.kernels.matmul import f16_f32, f32_f32, make_float_product
-from dllama_engine.kernels.q80 import make_q80_q80
-from dllama_engine.quants import dequantize_q40
+from dllama_engine.formats.quants import dequantize_q40
+from dllama_engine.kernels import cpu
+from dllama_engine.kernels.llvm import lanes
+from dllama_engine.kernels.matmul import packing, q40
+from dllama_engine.kernels.matmul.q80 import make_q80_q80
+from dllama_engine.kernels.matmul.variants import f16_f32, f32_f32, make_float_product
 
 Floats = npt.NDArray[np.float32]
 VARIANTS = cpu.available_variants()

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from dllama_engine.errors import EngineError
-from dllama_engine.model_file import ModelFile
-from dllama_engine.quants import (
+from dllama_engine.formats.model_file import ModelFile
+from dllama_engine.formats.quants import (
     FloatType,
     decode_tensor,
     dequantize_q40,

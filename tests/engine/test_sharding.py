@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dllama_engine.errors import PlanError
-from dllama_engine.model_config import Arch, ModelConfig, RopeType
-from dllama_engine.model_file import ModelFile, tensor_specs
-from dllama_engine.quants import FloatType, row_bytes
+from dllama_engine.formats.config import Arch, ModelConfig, RopeType
+from dllama_engine.formats.model_file import ModelFile, tensor_specs
+from dllama_engine.formats.quants import FloatType, row_bytes
 from dllama_engine.sharding import (
     ShardPlan,
     SyncMode,

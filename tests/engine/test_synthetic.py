@@ -8,9 +8,9 @@ from collections import namedtuple
 import numpy as np
 import pytest
 
-from dllama_engine.model_config import Arch, RopeType
-from dllama_engine.model_file import ModelFile, model_bytes
-from dllama_engine.quants import FloatType, decode_tensor
+from dllama_engine.formats.config import Arch, RopeType
+from dllama_engine.formats.model_file import ModelFile, model_bytes
+from dllama_engine.formats.quants import FloatType, decode_tensor
 from dllama_engine.shapes import SHAPES, ShapeError, parse_shape
 from dllama_engine.synthetic import DiskSpaceError, write_synthetic
 from dllama_engine.synthetic_vocab import synthetic_vocab

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from dllama_engine import frames, wire
 from dllama_engine.errors import InsufficientMemoryError, WireError, WorkerLost
 from dllama_engine.frames import SYNC_LOGITS, SYNC_NODE_SLICES, SYNC_WITH_ROOT
-from dllama_engine.link_table import CALM, HEADER_BYTES, RECV_SEQUENCE, SEND_SEQUENCE
+from dllama_engine.tables.links import CALM, HEADER_BYTES, RECV_SEQUENCE, SEND_SEQUENCE
 from dllama_engine.wire import Links
 
 

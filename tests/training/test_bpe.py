@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dllama_engine.formats.vocab import Vocab
 from dllama_engine.tokenizer import Tokenizer
-from dllama_engine.vocab import Vocab
 from training import bpe
 from training.stories import stories
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from dllama_engine.model_file import ModelFile
-from dllama_engine.quants import FloatType, decode_tensor, dequantize_q40, quantize_q40
+from dllama_engine.formats.model_file import ModelFile
+from dllama_engine.formats.quants import FloatType, decode_tensor, dequantize_q40, quantize_q40
 from dllama_engine.tokenizer import read_tokenizer
 from training.bpe import Bpe, single_bytes
 from training.corpus import BOS, EOS

@@ -13,9 +13,9 @@ import numpy as np
 import pytest
 
 import dllama_engine
-from dllama_engine.model_config import Arch, HiddenAct, RopeType
-from dllama_engine.model_file import ModelFile
-from dllama_engine.quants import FloatType
+from dllama_engine.formats.config import Arch, HiddenAct, RopeType
+from dllama_engine.formats.model_file import ModelFile
+from dllama_engine.formats.quants import FloatType
 from dllama_engine.tokenizer import Tokenizer, read_tokenizer
 from training import world
 from training.card import read_facts

@@ -18,12 +18,12 @@ import numba
 from numba import config
 
 from dllama_engine.kernels.cpu import variant
-from dllama_engine.process import kernel_cache_folder
+from dllama_engine.system.process import kernel_cache_folder
 
 _KEPT = 6  # states of the sources, in each variant
 _PACKAGE = Path(__file__).parent.parent
 # All that compiled code is made of: itself, and the tables whose constants it freezes.
-_SOURCES = ("kernels", "link_table.py")
+_SOURCES = ("kernels", "tables")
 # numba's settings that change what is compiled, though no source did.
 _SETTINGS = (
     *("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "ENABLE_AVX", "BOUNDSCHECK", "DEBUGINFO_DEFAULT"),

@@ -12,7 +12,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from dllama_engine.kernels.atomics import add, load, relax, store, yield_core
+from dllama_engine.kernels.llvm.atomics import add, load, relax, store, yield_core
 
 # Words of the control array, int64 (CONTROL_WORDS,), each on a cache line of its own.
 READY, GO, DONE = 0, 8, 16

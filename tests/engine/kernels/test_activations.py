@@ -9,7 +9,8 @@ import numpy.typing as npt
 import pytest
 from numba import njit
 
-from dllama_engine.kernels import bits, exponential, layers
+from dllama_engine.kernels.layers import activation
+from dllama_engine.kernels.llvm import bits, exponential
 from tests.engine.kernels import libm
 
 Floats = npt.NDArray[np.float32]
@@ -71,7 +72,7 @@ def gates() -> Floats:
 
 def ours(gate: Floats) -> Floats:
     out = np.empty_like(gate)
-    layers.gelu_row(gate, np.ones_like(gate), out)
+    activation.gelu_row(gate, np.ones_like(gate), out)
     return out
 
 
@@ -144,7 +145,7 @@ def test_gelu_of_what_is_not_finite_and_of_zeros_is_that_of_c() -> None:
     assert np.isnan(ours(x)[1:3]).all()
 
 
-@pytest.mark.parametrize("row", [layers.gelu_row, layers.silu_row])
+@pytest.mark.parametrize("row", [activation.gelu_row, activation.silu_row])
 def test_a_value_does_not_depend_on_its_neighbours(row: object) -> None:
     """Vectors and the rest of a row compute the same, whatever its length."""
     assert callable(row)
@@ -194,7 +195,7 @@ def exp_of_dllama(x: Floats) -> Floats:
 def test_silu_is_that_of_dllama_to_the_bit() -> None:
     x = gates()[np.abs(gates()) <= 87]
     out = np.empty_like(x)
-    layers.silu_row(x, np.ones_like(x), out)
+    activation.silu_row(x, np.ones_like(x), out)
     assert same(out, x / (ONE + exp_of_dllama(-x)))
 
 

@@ -18,9 +18,9 @@ PACKAGE = Path(dllama_engine.__file__).parent
 FROZEN = '''
 import numpy as np
 from numba import carray
-from dllama_engine.kernels.atomics import pointer
-from dllama_engine.kernels.operation import operation
-from dllama_engine.link_table import LINK_WIDTH
+from dllama_engine.kernels.llvm.atomics import pointer
+from dllama_engine.kernels.ops.compiled import operation
+from dllama_engine.tables.links import LINK_WIDTH
 
 @operation
 def frozen(at, rows, pos, row, first, last):
@@ -63,7 +63,7 @@ def compiled_with(package: Path) -> int:
 def test_a_changed_constant_of_a_table_is_compiled_anew(package: Path) -> None:
     """It is frozen into machine code, though the kernel's own file did not change."""
     before = compiled_with(package)
-    tables = package / "link_table.py"
+    tables = package / "tables/links.py"
     text = tables.read_text()
     assert "\nLINK_WIDTH = 16\n" in text
     tables.write_text(text.replace("\nLINK_WIDTH = 16\n", "\nLINK_WIDTH = 24\n"))

@@ -1,0 +1,1 @@
+"""What stands between the products: norms, activations, rope, attention."""

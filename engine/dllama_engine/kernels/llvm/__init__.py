@@ -1,0 +1,1 @@
+"""What numba lacks, as LLVM code: vectors, bits, atomics, clocks."""

@@ -1,0 +1,1 @@
+"""Who runs the table: threads, and the sockets of exchanges."""

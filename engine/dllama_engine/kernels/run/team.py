@@ -1,0 +1,204 @@
+"""How threads share out a range of operations inside compiled code.
+
+One 64-bit word says it all: a sequence number (low 32 bits), the next chunk to take (16 bits) and
+the operation (16 bits). A thread takes a chunk by raising the word; who ends the last chunk of an
+operation moves the word on to the next one. So nobody waits for a thread that has not come: what
+the others do not take, the caller does itself, and threads that outnumber the cores cost nothing
+but what they have in hand. Idle helpers spin for a short, bounded time and then sleep on a futex.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import carray, njit  # type: ignore[attr-defined]
+
+from dllama_engine.kernels.llvm.atomics import (
+    add,
+    compare_and_swap,
+    load,
+    pointer,
+    relax,
+    store,
+    wait_while,
+    wake_all,
+    yield_core,
+)
+from dllama_engine.kernels.llvm.clock import now_ns
+from dllama_engine.kernels.ops.compiled import call_operation
+from dllama_engine.kernels.ops.table import chunk_items, chunks
+from dllama_engine.kernels.run.exchange import exchange
+from dllama_engine.tables.links import AGAIN, DONE, LINK_WIDTH, MESH_WORDS, ROUTE_WIDTH
+from dllama_engine.tables.operations import (
+    EXCHANGE,
+    FIRST,
+    FUNCTION,
+    MAX_CHUNKS,
+    PAUSE,
+    TIMES,
+    WIDTH,
+)
+
+# Fields of the control array, int64 (CONTROL_WORDS,), aligned to 64 bytes; hot ones have a line
+# of their own.
+WORD, ENDED, SLEEPERS, STOP = 0, 8, 16, 24
+TABLE, TABLE_ROWS, LAST, TOKENS, POS, ROW = range(32, 38)
+CLOCK = 40  # two words
+CONTROL_WORDS = 42
+
+IDLE = 0x7FFF  # the operation's number when there is none
+_CHUNK, _OP = 32, 48  # bits
+_LOW32 = 0xFFFFFFFF
+_SPINS = 400  # about 20 microseconds
+_STAY_NS = 100_000_000  # before Python looks for signals
+
+
+@njit(nogil=True)
+def _advance(control: Any, table: Any, word: int) -> None:
+    """From the finished operation to the next one of the range, or to none."""
+    op = (word >> _OP) + 1
+    while op < control[LAST] and chunks(table[op], control[TOKENS]) == 0:
+        op += 1
+    some = op < control[LAST]
+    following = (((word & _LOW32) + 1) & _LOW32) | ((op if some else IDLE) << _OP)
+    wanted = some and chunks(table[op], control[TOKENS]) > 1
+    store(control, WORD, following)
+    if wanted and load(control, SLEEPERS) > 0:
+        wake_all(control.ctypes.data)
+
+
+@njit(nogil=True)
+def _has_work(control: Any, word: int) -> Any:
+    op = word >> _OP
+    if op == IDLE:
+        return False
+    table = carray(pointer(control[TABLE]), (control[TABLE_ROWS], WIDTH), np.int64)
+    return (word >> _CHUNK) & MAX_CHUNKS < chunks(table[op], control[TOKENS])
+
+
+@njit(nogil=True)
+def _run_chunk(op: Any, chunk: int, tokens: int, pos: int, row: int) -> None:
+    rows = op[TIMES] * tokens
+    first, last = chunk_items(op, chunk, tokens)
+    call_operation(op[FUNCTION], (op.ctypes.data, rows, pos, row, first, last))
+
+
+@njit(nogil=True)
+def _take_chunk(control: Any) -> bool:
+    """Take and run one chunk; False if there was none to take."""
+    word = load(control, WORD)
+    op = word >> _OP
+    if op == IDLE:
+        return False
+    table = carray(pointer(control[TABLE]), (control[TABLE_ROWS], WIDTH), np.int64)
+    chunk, tokens = (word >> _CHUNK) & MAX_CHUNKS, control[TOKENS]
+    n = chunks(table[op], tokens)  # may be of another run if we are late: the swap will fail
+    if chunk >= n:
+        return False
+    if not compare_and_swap(control, WORD, word, word + (1 << _CHUNK)):
+        return True
+    _run_chunk(table[op], chunk, tokens, control[POS], control[ROW])
+    if add(control, ENDED, 1) + 1 == n:
+        store(control, ENDED, 0)
+        _advance(control, table, word)
+    return True
+
+
+@njit(nogil=True)
+def _share_out(control: Any, first: int, last: int) -> None:
+    """Run operations [first, last) with whoever helps; returns when all are done."""
+    if first == last:
+        return
+    control[LAST] = last
+    table = carray(pointer(control[TABLE]), (control[TABLE_ROWS], WIDTH), np.int64)
+    _advance(control, table, (load(control, WORD) & _LOW32) | ((first - 1) << _OP))
+    spins = 0
+    while load(control, WORD) >> _OP != IDLE:
+        if _take_chunk(control):
+            spins = 0
+        elif spins < _SPINS:
+            spins += 1
+            relax()
+        else:
+            yield_core()  # whoever has the last chunk may be waiting for this core
+
+
+@njit(nogil=True)
+def _exchange(op: Any, tokens: int) -> Any:
+    """kind, links, mesh, routes, world_size: frames to and from all peers."""
+    world_size = op[FIRST + 4]
+    links = carray(pointer(op[FIRST + 1]), (world_size, LINK_WIDTH), np.int64)
+    mesh = carray(pointer(op[FIRST + 2]), (MESH_WORDS + world_size,), np.int64)
+    routes = carray(pointer(op[FIRST + 3]), (world_size, ROUTE_WIDTH), np.int64)
+    return exchange(links, routes, mesh, op[FIRST], tokens)
+
+
+@njit(nogil=True)
+def _lead(control: Any, first: int, last: int, tokens: int, pos: int, row: int) -> Any:
+    """Run operations [first, last), exchanges among them: (where it stopped, why).
+
+    AGAIN is a pause for Python's signals, or an exchange that needs Python's attention.
+    """
+    control[TOKENS], control[POS], control[ROW] = tokens, pos, row
+    table = carray(pointer(control[TABLE]), (control[TABLE_ROWS], WIDTH), np.int64)
+    clock = control.ctypes.data + 8 * CLOCK
+    entered_ns = now_ns(clock)
+    while first < last:
+        stop = first
+        while stop < last and table[stop, FUNCTION] > PAUSE:
+            stop += 1
+        _share_out(control, first, stop)
+        first = stop
+        if first < last:
+            if table[first, FUNCTION] == EXCHANGE:
+                status = _exchange(table[first], tokens)
+                if status != DONE:
+                    return first, status
+            first += 1
+            if first < last and now_ns(clock) - entered_ns > _STAY_NS:
+                return first, AGAIN
+    return last, DONE
+
+
+@njit(nogil=True)
+def _help_out(control: Any) -> None:
+    """Take chunks until STOP is set."""
+    spins = 0
+    while load(control, STOP) == 0:
+        if _take_chunk(control):
+            spins = 0
+        elif spins < _SPINS:
+            spins += 1
+            relax()
+        else:
+            spins = 0
+            add(control, SLEEPERS, 1)
+            word = load(control, WORD)
+            if load(control, STOP) == 0 and not _has_work(control, word):
+                wait_while(control.ctypes.data, word & _LOW32)
+            add(control, SLEEPERS, -1)
+
+
+@njit(nogil=True, cache=True)
+def work(control: Any, leads: bool, first: int, last: int, tokens: int, pos: int, row: int) -> Any:
+    """Lead operations [first, last), or help until the team is dismissed.
+
+    Returns:
+        Where it stopped and why, as plain numbers: making anything else of Python's may run a
+        signal's handler, and an error raised there would be lost.
+    """
+    stopped, status = last, DONE
+    if leads:
+        stopped, status = _lead(control, first, last, tokens, pos, row)
+    else:
+        _help_out(control)
+    return stopped, status
+
+
+@njit(nogil=True, cache=True)
+def dismiss(control: Any) -> None:
+    """Let the helpers return."""
+    store(control, STOP, 1)
+    store(control, WORD, ((load(control, WORD) + 1) & _LOW32) | (IDLE << _OP))
+    wake_all(control.ctypes.data)

@@ -1,0 +1,1 @@
+"""What the operating system offers; knows no model and no wire."""

@@ -1,0 +1,22 @@
+"""The table of operations that a forward pass is: what a row holds.
+
+A row is int64 (WIDTH,): the address of the function that does it (`kernels.ops.compiled`), how it
+is cut into chunks that any thread may take, and the addresses and sizes of its arrays. All arrays
+are contiguous. What the fields from FIRST on mean is written at the function; `program.program`
+writes them.
+"""
+
+from __future__ import annotations
+
+WIDTH = 24
+FUNCTION, ITEMS, ITEMS_A_ROW, GRAIN = 0, 1, 2, 3
+LARGE, LARGE_ITEMS = 4, 5  # how many larger chunks come first, and their items; the rest are GRAIN
+TIMES = 6  # rows of the arrays that a token has: more than one behind a mixture's router
+FIRST = 7
+
+# In place of a function's address: what the leading thread does itself, between two stretches.
+EXCHANGE, PAUSE = 0, 1
+
+IS_Q80, NEEDS_SUMS, NEEDS_FLOATS = 1, 2, 4  # flags of activations
+PIECE = 512  # columns of one item of an operation that goes through vectors
+MAX_CHUNKS = 0xFFFF  # of one operation
