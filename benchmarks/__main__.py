@@ -53,7 +53,7 @@ def _shape_rows(shape: str, options: argparse.Namespace, dllama: str | None) -> 
     from benchmarks.nodes import node_rows
     from benchmarks.real_dllama import dllama_rows
     from benchmarks.single import Engine, model_rows
-    from dllama_engine.synthetic import write_synthetic
+    from dllama_engine.synthetic.model import write_synthetic
 
     model, _ = write_synthetic(shape, options.models)
     engine = Engine(model, max(options.threads))

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.single import DECODED, PROMPT, Engine
 from benchmarks.table import Row
-from dllama_engine.tokenizer import read_tokenizer
+from dllama_engine.text.tokenizer import read_tokenizer
 from pytest_dllama.dllama_log import parse_log
 from pytest_dllama.dllama_run import PhaseBlock
 

@@ -8,9 +8,9 @@ from pathlib import Path
 from dllama_engine.admission import format_bytes
 from dllama_engine.formats.model_file import model_bytes
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.memory import RUNTIME_BYTES, rank_memory
-from dllama_engine.shapes import parse_shape
-from dllama_engine.sharding import make_plan
+from dllama_engine.sharding.memory import RUNTIME_BYTES, rank_memory
+from dllama_engine.sharding.plan import make_plan
+from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.system.process_memory import available_bytes
 
 _CONTEXT, _BATCH = 512, 128

@@ -15,10 +15,10 @@ from dllama_engine.kernels import cpu
 from dllama_engine.kernels.matmul import q40
 from dllama_engine.loading import hand_out
 from dllama_engine.roofline import MemoryProbe, bytes_a_token
-from dllama_engine.sharding import make_plan
+from dllama_engine.sharding.plan import make_plan
 from dllama_engine.transformer import Transformer
 from dllama_engine.weights import RankWeights
-from dllama_engine.wire import Links
+from dllama_engine.wire.links import Links
 
 PROMPT, CONTEXT, DECODED = 128, 512, 12
 

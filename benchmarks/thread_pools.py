@@ -1,9 +1,9 @@
 """`python -m benchmarks.thread_pools`: own threads against numba's `prange`, in turns.
 
 A pass is the products of one decoded token, without what stands between them: the same table of
-operations and the same chunks, run by `dllama_engine.threads` or by a parallel loop for each
-operation, in a process of its own. With several processes each has its share of every matrix, and
-all run at once.
+operations and the same chunks, run by `dllama_engine.program.threads` or by a parallel loop for
+each operation, in a process of its own. With several processes each has its share of every matrix,
+and all run at once.
 """
 
 from __future__ import annotations
@@ -140,9 +140,9 @@ class _Products:
         import numpy as np
 
         from dllama_engine.formats.quants import FloatType
-        from dllama_engine.linear import Activations, Linear, packed_bytes
-        from dllama_engine.program import Program
-        from dllama_engine.shapes import parse_shape
+        from dllama_engine.program.linear import Activations, Linear, packed_bytes
+        from dllama_engine.program.program import Program
+        from dllama_engine.synthetic.shapes import parse_shape
         from dllama_engine.system.arena import Arena
 
         config = parse_shape(shape)
@@ -178,7 +178,7 @@ def _sizes(config: Any, share: int) -> list[tuple[int, int]]:
 
 
 def _own(model: _Products, n_threads: int) -> Any:
-    from dllama_engine.threads import ThreadTeam
+    from dllama_engine.program.threads import ThreadTeam
 
     team = ThreadTeam(n_threads)
     team.install(model.table)

@@ -28,9 +28,9 @@ from dllama_engine.formats.config import ModelConfig
 from dllama_engine.formats.model_file import ModelFile, model_bytes, write_model
 from dllama_engine.formats.quants import decode_tensor
 from dllama_engine.formats.vocab import write_tokenizer
-from dllama_engine.shapes import parse_shape
-from dllama_engine.synthetic_vocab import synthetic_vocab
-from dllama_engine.tokenizer import read_tokenizer
+from dllama_engine.synthetic.shapes import parse_shape
+from dllama_engine.synthetic.vocab import synthetic_vocab
+from dllama_engine.text.tokenizer import read_tokenizer
 
 GOLDEN_TOKENIZER = Path(__file__).parent / "golden" / "golden.t"
 ALARM_S = 10

@@ -16,7 +16,7 @@ import pytest
 from benchmarks import room, table
 from benchmarks.real_dllama import binary_from_environment, run_dllama
 from benchmarks.table import Row, as_markdown
-from dllama_engine.synthetic import write_synthetic
+from dllama_engine.synthetic.model import write_synthetic
 from tests.plugin import dllama_stand_in
 
 REPOSITORY = Path(__file__).parent.parent

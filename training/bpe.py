@@ -5,7 +5,7 @@ can be encoded one by one. A token's score is minus its rank: dllama merges the 
 merged token has the highest score, which then is the pair that was learned first. Like dllama, the
 trainer looks only at the bytes of a merged pair and not at how they were split.
 
-Knows nothing about files; the oracle for `encode` is `dllama_engine.tokenizer`.
+Knows nothing about files; the oracle for `encode` is `dllama_engine.text.tokenizer`.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.tokenizer import read_tokenizer
+from dllama_engine.text.tokenizer import read_tokenizer
 from training import evaluation, measure, world
 from training.card import CardFacts, Consistency, FileFacts, Perplexities, Sample, render
 from training.corpus import BOS, EOS, Corpus, make_corpus, pack

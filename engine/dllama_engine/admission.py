@@ -6,8 +6,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 
 from dllama_engine.errors import InsufficientMemoryError
-from dllama_engine.handshake import WorkerInfo
-from dllama_engine.sharding import RankMemory
+from dllama_engine.sharding.memory import RankMemory
+from dllama_engine.wire.handshake import WorkerInfo
 
 
 def check_memory(needed: Mapping[int, RankMemory], infos: Mapping[int, WorkerInfo]) -> None:

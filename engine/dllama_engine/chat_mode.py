@@ -5,11 +5,11 @@ from __future__ import annotations
 import sys
 import time
 
-from dllama_engine.chat import ChatFormat, Message, StopDetector, chat_format
 from dllama_engine.generate import FinishReason, Tally, decode, prefill
 from dllama_engine.modes import seed_of
 from dllama_engine.run import Run
 from dllama_engine.sampler import Sampler
+from dllama_engine.text.chat_template import ChatFormat, Message, StopDetector, chat_format
 
 
 def chat(run: Run) -> None:

@@ -103,7 +103,7 @@ def _root(args: argparse.Namespace, events: EventWriter, show: Show) -> None:
 
 
 def _worker(args: argparse.Namespace, events: EventWriter, show: Show) -> None:
-    from dllama_engine.cluster_token import cluster_token
+    from dllama_engine.wire.token import cluster_token
     from dllama_engine.worker import Worker, WorkerOptions
 
     def log(line: str) -> None:

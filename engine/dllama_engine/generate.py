@@ -17,12 +17,12 @@ import numpy.typing as npt
 
 from dllama_engine.arrays import Floats
 from dllama_engine.errors import RequestError
-from dllama_engine.frames import OPS
 from dllama_engine.sampler import Sampler
 from dllama_engine.step_cost import Forward
 from dllama_engine.tables.links import HEADER_BYTES
-from dllama_engine.tokenizer import StreamDecoder
-from dllama_engine.trace import Trace
+from dllama_engine.text.tokenizer import StreamDecoder
+from dllama_engine.wire.frames import OPS
+from dllama_engine.wire.trace import Trace
 
 FinishReason = Literal["steps", "context", "eos"]
 Top = tuple[tuple[int, float], tuple[int, float]]

@@ -26,11 +26,3 @@ class KVCache:
         self.keys: npt.NDArray[Any] = arena.zeros(shape, dtype)
         self.values: npt.NDArray[Any] = arena.zeros(shape, dtype)
         self.keys[:] = self.values[:] = 0
-
-
-def kv_cache_bytes(
-    n_layers: int, n_kv_heads: int, max_seq_len: int, head_dim: int, kv_type: FloatType
-) -> int:
-    """Memory of such a cache."""
-    item = 2 if kv_type is FloatType.F16 else 4
-    return 2 * n_layers * n_kv_heads * max_seq_len * head_dim * item

@@ -17,11 +17,12 @@ from dllama_engine.arrays import Bytes
 from dllama_engine.formats.model_file import ModelFile, tensor_specs
 from dllama_engine.formats.quants import row_bytes
 from dllama_engine.formats.tensors import TensorSpec
-from dllama_engine.frames import LOAD
-from dllama_engine.sharding import ShardPlan, Span, slice_nbytes, tensor_spans
+from dllama_engine.sharding.plan import ShardPlan, Span
+from dllama_engine.sharding.slices import slice_nbytes, tensor_spans
 from dllama_engine.system.mapped_pages import drop_pages
 from dllama_engine.weights import RankWeights
-from dllama_engine.wire import Links
+from dllama_engine.wire.frames import LOAD
+from dllama_engine.wire.links import Links
 
 PIECE_BYTES = 1 << 21
 LONE_PIECE_BYTES = 1 << 23  # where nobody waits for the end of a piece but threads for their next

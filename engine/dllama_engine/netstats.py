@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dllama_engine.frames import OPS
 from dllama_engine.tables.links import HEADER_BYTES
-from dllama_engine.trace import LinkTotals, Trace
+from dllama_engine.wire.frames import OPS
+from dllama_engine.wire.trace import LinkTotals, Trace
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from dllama_engine.handshake import WorkerInfo
 from dllama_engine.system.affinity import kept_on
+from dllama_engine.wire.handshake import WorkerInfo
 
 
 @dataclass(frozen=True, slots=True)

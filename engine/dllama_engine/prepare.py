@@ -20,7 +20,7 @@ def main() -> int:
     from dllama_engine.formats.paths import model_path
     from dllama_engine.formats.quants import FloatType
     from dllama_engine.kernels.cpu import cpu_label
-    from dllama_engine.sharding import SyncMode, make_plan
+    from dllama_engine.sharding.plan import SyncMode, make_plan
     from dllama_engine.warmup import warm_up
 
     request = json.load(sys.stdin)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 
 from dllama_engine.errors import EngineError
-from dllama_engine.handshake import probe_worker
+from dllama_engine.wire.handshake import probe_worker
 
 
 def main(argv: list[str]) -> int:

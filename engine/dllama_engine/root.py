@@ -18,37 +18,27 @@ import numpy as np
 
 from dllama_engine.admission import check_memory
 from dllama_engine.arrays import Floats
-from dllama_engine.collectives import LogitsGather
+from dllama_engine.collectives.logits import LogitsGather
+from dllama_engine.collectives.traffic import step_traffic
 from dllama_engine.errors import EngineError, InsufficientMemoryError, ModelFileError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.frames import SESSION, SYNC_WITH_ROOT
-from dllama_engine.handshake import DialerRole, WorkerInfo, own_info, send_text
 from dllama_engine.loading import hand_out
-from dllama_engine.memory import rank_memory
 from dllama_engine.placement import Slots, placed, slots_by_rank
-from dllama_engine.session import (
-    CONTROL,
-    READY_TIMEOUT_S,
-    SETUP_TIMEOUT_S,
-    Address,
-    SessionConfig,
-    format_address,
-    reach,
-)
-from dllama_engine.sharding import (
-    RankMemory,
-    ShardPlan,
-    step_traffic,
-)
+from dllama_engine.session import CONTROL, READY_TIMEOUT_S, SETUP_TIMEOUT_S, SessionConfig
+from dllama_engine.sharding.memory import RankMemory, rank_memory
+from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.step_cost import Forward
 from dllama_engine.system.process_memory import PeakMemory
 from dllama_engine.tables.links import HEADER_BYTES, SEND_AT, SEND_BYTES
-from dllama_engine.trace import LinkTotals
 from dllama_engine.transformer import Transformer
 from dllama_engine.warmup import warm_up
 from dllama_engine.weights import RankWeights
-from dllama_engine.wire import Links
+from dllama_engine.wire.dialing import Address, format_address, reach
+from dllama_engine.wire.frames import SESSION, SYNC_WITH_ROOT
+from dllama_engine.wire.handshake import DialerRole, WorkerInfo, own_info, send_text
+from dllama_engine.wire.links import Links
+from dllama_engine.wire.trace import LinkTotals
 
 
 @dataclass(frozen=True, slots=True)

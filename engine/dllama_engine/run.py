@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from dllama_engine import console
-from dllama_engine.cluster_token import cluster_token
+from dllama_engine.collectives.traffic import step_traffic
 from dllama_engine.errors import RequestError
 from dllama_engine.events import EventWriter
 from dllama_engine.formats.model_file import ModelFile
@@ -24,11 +24,12 @@ from dllama_engine.generate import FinishReason, Step, Tally
 from dllama_engine.kernels.cpu import cpu_label
 from dllama_engine.netstats import network_stats
 from dllama_engine.root import Observer, Root, RootOptions
-from dllama_engine.session import format_address
-from dllama_engine.sharding import ShardPlan, SyncMode, make_plan, step_traffic
-from dllama_engine.tokenizer import Tokenizer, check_vocab, read_tokenizer
-from dllama_engine.trace import Trace
+from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
+from dllama_engine.text.tokenizer import Tokenizer, check_vocab, read_tokenizer
 from dllama_engine.version import package_version
+from dllama_engine.wire.dialing import format_address
+from dllama_engine.wire.token import cluster_token
+from dllama_engine.wire.trace import Trace
 
 PROGRESS_PERIOD_S = 0.1
 

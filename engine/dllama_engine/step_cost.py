@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dllama_engine.tables.links import HEADER_BYTES
-from dllama_engine.trace import LinkTotals, Trace
+from dllama_engine.wire.trace import LinkTotals, Trace
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,17 +9,18 @@ import numpy as np
 import numpy.typing as npt
 
 from dllama_engine.arrays import Floats
-from dllama_engine.collectives import Exchanger, Mesh
+from dllama_engine.collectives.base import Exchanger
+from dllama_engine.collectives.mesh import Mesh
 from dllama_engine.errors import RequestError
 from dllama_engine.formats.config import HiddenAct, RopeType
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.kernels.ops.moe import route_words
 from dllama_engine.kv_cache import KVCache
-from dllama_engine.linear import Activations, Linear
-from dllama_engine.program import Mixture, Program
+from dllama_engine.program.linear import Activations, Linear
+from dllama_engine.program.program import Mixture, Program
+from dllama_engine.program.threads import ThreadTeam
 from dllama_engine.rope import rope_tables
-from dllama_engine.sharding import ShardPlan, Span, SyncMode
-from dllama_engine.threads import ThreadTeam
+from dllama_engine.sharding.plan import ShardPlan, Span, SyncMode
 from dllama_engine.weights import RankWeights
 
 

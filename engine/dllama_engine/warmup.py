@@ -24,15 +24,16 @@ from dllama_engine.errors import EngineError
 from dllama_engine.formats.config import ModelConfig
 from dllama_engine.formats.model_file import tensor_specs
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.frames import SYNC_WITH_ROOT
 from dllama_engine.kernels.cache import folder as config_folder
 from dllama_engine.kernels.cache import installed_digest
 from dllama_engine.kernels.cpu import cpu_digest, variant
-from dllama_engine.sharding import ShardPlan, make_plan, slice_nbytes, tensor_spans
+from dllama_engine.sharding.plan import ShardPlan, make_plan
+from dllama_engine.sharding.slices import slice_nbytes, tensor_spans
 from dllama_engine.system.process import exit_with_parent, is_passing
 from dllama_engine.transformer import Transformer
 from dllama_engine.weights import RankWeights
-from dllama_engine.wire import Links
+from dllama_engine.wire.frames import SYNC_WITH_ROOT
+from dllama_engine.wire.links import Links
 
 _DIM = 64
 _told: set[Path] = set()

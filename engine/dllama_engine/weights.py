@@ -16,8 +16,9 @@ from dllama_engine.formats.model_file import tensor_specs
 from dllama_engine.formats.quants import row_bytes
 from dllama_engine.formats.tensors import TensorSpec
 from dllama_engine.kernels.matmul.dots import LANES
-from dllama_engine.linear import Linear, packed_bytes
-from dllama_engine.sharding import ShardPlan, tensor_spans
+from dllama_engine.program.linear import Linear, packed_bytes
+from dllama_engine.sharding.plan import ShardPlan
+from dllama_engine.sharding.slices import tensor_spans
 from dllama_engine.system.arena import Arena
 
 # Tensors that share an input are one matrix, in this order of rows.

@@ -15,23 +15,17 @@ import numpy as np
 
 from dllama_engine.errors import EngineError, InsufficientMemoryError, WireError
 from dllama_engine.events import EventWriter
-from dllama_engine.frames import SESSION, SYNC_WITH_ROOT
-from dllama_engine.handshake import DialerRole, receive_text, send_text
-from dllama_engine.listener import Caller, Listener
-from dllama_engine.memory import rank_memory
 from dllama_engine.placement import placed
-from dllama_engine.session import (
-    CONTROL,
-    READY_TIMEOUT_S,
-    SETUP_TIMEOUT_S,
-    SessionConfig,
-    format_address,
-    reach,
-)
+from dllama_engine.session import CONTROL, READY_TIMEOUT_S, SETUP_TIMEOUT_S, SessionConfig
+from dllama_engine.sharding.memory import rank_memory
 from dllama_engine.system.process_memory import PeakMemory
 from dllama_engine.tables.links import HEADER_BYTES
-from dllama_engine.trace import LinkTotals
-from dllama_engine.wire import Links
+from dllama_engine.wire.dialing import format_address, reach
+from dllama_engine.wire.frames import SESSION, SYNC_WITH_ROOT
+from dllama_engine.wire.handshake import DialerRole, receive_text, send_text
+from dllama_engine.wire.links import Links
+from dllama_engine.wire.listener import Caller, Listener
+from dllama_engine.wire.trace import LinkTotals
 
 if TYPE_CHECKING:
     from dllama_engine.transformer import Transformer
@@ -219,7 +213,7 @@ class WorkerSession:
 
     def _serve(self, config: SessionConfig, links: Links) -> LinkTotals:
         """Forward passes as the root asks for them; returns the counters before the goodbye."""
-        from dllama_engine.collectives import LogitsGather
+        from dllama_engine.collectives.logits import LogitsGather
 
         assert self._transformer is not None
         dim, vocab = config.plan.config.dim, [rank.vocab for rank in config.plan.ranks]

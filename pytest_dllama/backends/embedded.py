@@ -14,12 +14,12 @@ from dllama_engine.errors import EngineError
 from dllama_engine.formats.config import ModelConfig
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.handshake import probe_worker
-from dllama_engine.memory import rank_memory, token_read_bytes
-from dllama_engine.shapes import parse_shape
-from dllama_engine.sharding import SyncMode, make_plan
-from dllama_engine.synthetic import write_synthetic
-from dllama_engine.tokenizer import read_tokenizer
+from dllama_engine.sharding.memory import rank_memory, token_read_bytes
+from dllama_engine.sharding.plan import SyncMode, make_plan
+from dllama_engine.synthetic.model import write_synthetic
+from dllama_engine.synthetic.shapes import parse_shape
+from dllama_engine.text.tokenizer import read_tokenizer
+from dllama_engine.wire.handshake import probe_worker
 from pytest_dllama.backends import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.events import Event, parse_event
 from pytest_dllama.hosts import PROGRAM, HostProcess

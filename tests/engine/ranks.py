@@ -12,15 +12,16 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from dllama_engine.collectives import LogitsGather
+from dllama_engine.collectives.logits import LogitsGather
 from dllama_engine.formats.config import HiddenAct
 from dllama_engine.formats.header import encode_header
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.sharding import ShardPlan, SyncMode, make_plan, slice_tensor
+from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
+from dllama_engine.sharding.slices import slice_tensor
 from dllama_engine.transformer import Transformer
 from dllama_engine.weights import RankWeights
-from dllama_engine.wire import Links
+from dllama_engine.wire.links import Links
 
 T = TypeVar("T")
 GOLDEN = Path(__file__).parent.parent / "golden"

@@ -20,7 +20,7 @@ from dllama_engine.formats.config import HiddenAct
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.kernels.layers import activation, attention, norm, rope
 from dllama_engine.kernels.llvm import casts
-from dllama_engine.sharding import SyncMode
+from dllama_engine.sharding.plan import SyncMode
 from tests.engine.ranks import GOLDEN, ModelRun, with_activation
 
 Result = tuple[str, npt.NDArray[Any]]

@@ -7,9 +7,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dllama_engine.chat import ChatFormat, ChatTemplate, Message, StopDetector, chat_format
 from dllama_engine.errors import RequestError
-from dllama_engine.tokenizer import read_tokenizer
+from dllama_engine.text.chat_template import (
+    ChatFormat,
+    ChatTemplate,
+    Message,
+    StopDetector,
+    chat_format,
+)
+from dllama_engine.text.tokenizer import read_tokenizer
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 TURNS = [

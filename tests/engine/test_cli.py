@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dllama_engine.formats.model_file import ModelFile
-from dllama_engine.synthetic import write_synthetic
+from dllama_engine.synthetic.model import write_synthetic
 from tests.engine.processes import (
     GOLDEN,
     Node,

@@ -13,8 +13,8 @@ from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.vocab import Vocab
 from dllama_engine.generate import Tally
 from dllama_engine.netstats import LinkStats, NetworkStats, OpStats, network_stats
-from dllama_engine.shapes import parse_shape
-from dllama_engine.trace import LinkTotals, Trace
+from dllama_engine.synthetic.shapes import parse_shape
+from dllama_engine.wire.trace import LinkTotals, Trace
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 _KINDS = {"u": r"\d+", "d": r"-?\d+", "zu": r"\d+", "lu": r"\d+", "f": r"-?(?:\d+\.\d+|nan)"}

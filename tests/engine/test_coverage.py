@@ -19,7 +19,7 @@ import pytest
 from dllama_engine.formats.model_file import ModelFile, write_model
 from dllama_engine.formats.quants import FloatType, decode_tensor
 from dllama_engine.formats.tensors import TensorSpec
-from dllama_engine.sharding import SyncMode
+from dllama_engine.sharding.plan import SyncMode
 from tests.engine.ranks import GOLDEN, ModelRun
 
 IDS = [508, 72, 101, 280, 111, 279, 44, 285]

@@ -15,8 +15,8 @@ from dllama_engine.errors import EngineError, ModelFileError, TokenizerError
 from dllama_engine.formats.config import ModelConfig
 from dllama_engine.formats.header import KEYS
 from dllama_engine.formats.model_file import ModelFile
-from dllama_engine.shapes import parse_shape
-from dllama_engine.tokenizer import read_tokenizer
+from dllama_engine.synthetic.shapes import parse_shape
+from dllama_engine.text.tokenizer import read_tokenizer
 from tests.fuzz import Fuzzer
 
 ROOT = Path(__file__).parents[2]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import pytest
 
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.sharding import SyncMode
+from dllama_engine.sharding.plan import SyncMode
 from tests.engine.ranks import GOLDEN, ModelRun
 
 EXPECTED: dict[str, Any] = json.loads((GOLDEN / "expected.json").read_text())["runs"]

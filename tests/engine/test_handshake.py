@@ -12,19 +12,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dllama_engine import cluster_token
 from dllama_engine.admission import check_memory
 from dllama_engine.errors import HandshakeError, InsufficientMemoryError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.handshake import DialerRole, WorkerInfo, answer, dial, own_info
 from dllama_engine.placement import Slots
 from dllama_engine.session import SessionConfig
-from dllama_engine.shapes import parse_shape
-from dllama_engine.sharding import RankMemory, make_plan
+from dllama_engine.sharding.memory import RankMemory
+from dllama_engine.sharding.plan import make_plan
+from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.system import process_memory
 from dllama_engine.system.mapped_pages import drop_pages
 from dllama_engine.version import package_version
+from dllama_engine.wire import token as token_file
+from dllama_engine.wire.handshake import DialerRole, WorkerInfo, answer, dial, own_info
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 
@@ -125,31 +126,31 @@ def test_silence_ends_at_the_deadline(ends: tuple[socket.socket, socket.socket])
 
 @pytest.fixture
 def config_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delenv(cluster_token.ENVIRONMENT_NAME, raising=False)
+    monkeypatch.delenv(token_file.ENVIRONMENT_NAME, raising=False)
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
     return tmp_path
 
 
 def test_the_users_token_is_made_once_and_private(config_home: Path) -> None:
-    token = cluster_token.cluster_token()
+    token = token_file.cluster_token()
     path = config_home / "dllama-py" / "token"
     assert len(token) == 64
     assert path.stat().st_mode & 0o777 == 0o600
-    assert cluster_token.cluster_token() == token
+    assert token_file.cluster_token() == token
     assert [file.name for file in path.parent.iterdir()] == ["token"]
 
 
 def test_processes_that_start_together_agree(config_home: Path) -> None:
-    first = cluster_token.cluster_token()
-    cluster_token._create(cluster_token.user_token_path())  # as one that lost the race does
-    assert cluster_token.cluster_token() == first
+    first = token_file.cluster_token()
+    token_file._create(token_file.user_token_path())  # as one that lost the race does
+    assert token_file.cluster_token() == first
 
 
 def test_a_token_that_others_may_read_is_refused(config_home: Path) -> None:
-    cluster_token.cluster_token()
-    cluster_token.user_token_path().chmod(0o644)
+    token_file.cluster_token()
+    token_file.user_token_path().chmod(0o644)
     with pytest.raises(HandshakeError, match="chmod 600"):
-        cluster_token.cluster_token()
+        token_file.cluster_token()
 
 
 def test_file_before_environment_before_user(
@@ -157,12 +158,12 @@ def test_file_before_environment_before_user(
 ) -> None:
     file = config_home / "secret"
     file.write_text("  from the file\n")
-    monkeypatch.setenv(cluster_token.ENVIRONMENT_NAME, "from the environment")
-    assert cluster_token.cluster_token(file) == b"from the file"
-    assert cluster_token.cluster_token() == b"from the environment"
-    monkeypatch.setenv(cluster_token.ENVIRONMENT_NAME, "short")
+    monkeypatch.setenv(token_file.ENVIRONMENT_NAME, "from the environment")
+    assert token_file.cluster_token(file) == b"from the file"
+    assert token_file.cluster_token() == b"from the environment"
+    monkeypatch.setenv(token_file.ENVIRONMENT_NAME, "short")
     with pytest.raises(HandshakeError, match="DLLAMA_PY_TOKEN has 5 bytes, expected 8 to 4096"):
-        cluster_token.cluster_token()
+        token_file.cluster_token()
 
 
 def test_no_place_for_a_token_names_the_remedy(
@@ -170,7 +171,7 @@ def test_no_place_for_a_token_names_the_remedy(
 ) -> None:
     monkeypatch.setenv("XDG_CONFIG_HOME", "/proc/nowhere")
     with pytest.raises(HandshakeError, match="--token-file or DLLAMA_PY_TOKEN"):
-        cluster_token.cluster_token()
+        token_file.cluster_token()
 
 
 # -- memory ---------------------------------------------------------------------------------------

@@ -23,9 +23,9 @@ from dllama_engine.kernels import cpu
 from dllama_engine.kernels.layers import activation, norm
 from dllama_engine.kernels.llvm import bits, exponential, lanes
 from dllama_engine.kernels.matmul import packing, q40
-from dllama_engine.linear import Activations, Linear
-from dllama_engine.program import Program
-from dllama_engine.threads import ThreadTeam
+from dllama_engine.program.linear import Activations, Linear
+from dllama_engine.program.program import Program
+from dllama_engine.program.threads import ThreadTeam
 
 Floats = npt.NDArray[np.float32]
 ONE_THREAD = ThreadTeam(1)

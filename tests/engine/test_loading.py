@@ -18,13 +18,14 @@ from dllama_engine.formats.model_file import ModelFile, tensor_specs
 from dllama_engine.formats.quants import FloatType, encode_tensor, row_bytes
 from dllama_engine.formats.tensors import TensorSpec
 from dllama_engine.kernels.matmul import packing
-from dllama_engine.linear import Linear
 from dllama_engine.loading import PIECE_BYTES, hand_out, pieces, take
-from dllama_engine.shapes import parse_shape
-from dllama_engine.sharding import SyncMode, make_plan, slice_tensor, tensor_spans
-from dllama_engine.synthetic import write_synthetic
+from dllama_engine.program.linear import Linear
+from dllama_engine.sharding.plan import SyncMode, make_plan
+from dllama_engine.sharding.slices import slice_tensor, tensor_spans
+from dllama_engine.synthetic.model import write_synthetic
+from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.weights import RankWeights, row_parts
-from dllama_engine.wire import Links
+from dllama_engine.wire.links import Links
 from tests.engine.ranks import GOLDEN, run_ranks
 
 Bytes = npt.NDArray[np.uint8]

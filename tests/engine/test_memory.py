@@ -13,13 +13,14 @@ from dllama_engine.admission import check_memory, format_bytes
 from dllama_engine.errors import InsufficientMemoryError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.handshake import WorkerInfo
-from dllama_engine.memory import RUNTIME_BYTES, rank_memory
-from dllama_engine.shapes import parse_shape
-from dllama_engine.sharding import SyncMode, make_plan, slice_tensor
-from dllama_engine.synthetic import write_synthetic
+from dllama_engine.sharding.memory import RUNTIME_BYTES, rank_memory
+from dllama_engine.sharding.plan import SyncMode, make_plan
+from dllama_engine.sharding.slices import slice_tensor
+from dllama_engine.synthetic.model import write_synthetic
+from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.transformer import Transformer
 from dllama_engine.weights import RankWeights
+from dllama_engine.wire.handshake import WorkerInfo
 from tests.engine.processes import Node, read_events, run, start_worker
 from tests.engine.ranks import GOLDEN
 

@@ -22,7 +22,7 @@ from dllama_engine.formats.model_file import (
     write_model,
 )
 from dllama_engine.formats.quants import FloatType, decode_tensor, encode_tensor
-from dllama_engine.shapes import SHAPES, parse_shape
+from dllama_engine.synthetic.shapes import SHAPES, parse_shape
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 MODELS = sorted(path.stem for path in GOLDEN.glob("*.m"))

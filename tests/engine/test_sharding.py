@@ -7,21 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dllama_engine.collectives.traffic import step_traffic
 from dllama_engine.errors import PlanError
 from dllama_engine.formats.config import Arch, ModelConfig, RopeType
 from dllama_engine.formats.model_file import ModelFile, tensor_specs
 from dllama_engine.formats.quants import FloatType, row_bytes
-from dllama_engine.sharding import (
-    ShardPlan,
-    SyncMode,
-    expected_tensors,
-    make_plan,
-    slice_nbytes,
-    slice_tensor,
-    split_units,
-    step_traffic,
-    tensor_spans,
-)
+from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan, split_units
+from dllama_engine.sharding.slices import expected_tensors, slice_nbytes, slice_tensor, tensor_spans
 from tests.engine.ranks import GOLDEN, ModelRun, run_ranks
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from dllama_engine.kernels.cache import installed_digest, sources_digest
-from dllama_engine.synthetic import write_synthetic
+from dllama_engine.synthetic.model import write_synthetic
 from tests.engine.processes import Node, command, environment, read_events, start, wait_until
 
 EIGHT = 8

@@ -11,10 +11,10 @@ import pytest
 from dllama_engine.formats.config import Arch, RopeType
 from dllama_engine.formats.model_file import ModelFile, model_bytes
 from dllama_engine.formats.quants import FloatType, decode_tensor
-from dllama_engine.shapes import SHAPES, ShapeError, parse_shape
-from dllama_engine.synthetic import DiskSpaceError, write_synthetic
-from dllama_engine.synthetic_vocab import synthetic_vocab
-from dllama_engine.tokenizer import Tokenizer, check_vocab, read_tokenizer
+from dllama_engine.synthetic.model import DiskSpaceError, write_synthetic
+from dllama_engine.synthetic.shapes import SHAPES, ShapeError, parse_shape
+from dllama_engine.synthetic.vocab import synthetic_vocab
+from dllama_engine.text.tokenizer import Tokenizer, check_vocab, read_tokenizer
 
 TINY = [name for name in SHAPES if name.startswith("tiny-")]
 Usage = namedtuple("Usage", "total used free")
@@ -161,7 +161,7 @@ def test_an_interrupted_run_leaves_no_file(tmp_path):
 def test_not_even_a_killed_run_leaves_a_file(tmp_path):
     script = (
         "import os, signal, sys\n"
-        "from dllama_engine.synthetic import write_synthetic\n"
+        "from dllama_engine.synthetic.model import write_synthetic\n"
         "def kill(done, total):\n"
         "    if done > total // 2: os.kill(os.getpid(), signal.SIGKILL)\n"
         "write_synthetic('tiny-llama', sys.argv[1], kill)\n"
@@ -173,7 +173,7 @@ def test_not_even_a_killed_run_leaves_a_file(tmp_path):
 
 def test_a_disk_without_space_is_refused_with_the_arithmetic(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        "dllama_engine.synthetic.shutil.disk_usage", lambda _: Usage(9e9, 2e9, 7_000_000_000)
+        "dllama_engine.synthetic.model.shutil.disk_usage", lambda _: Usage(9e9, 2e9, 7_000_000_000)
     )
     words = (
         r"takes 7886485695 bytes, but .* has 7000000000 free and 67108864 .*: 953594559 bytes are"
@@ -186,7 +186,7 @@ def test_a_disk_without_space_is_refused_with_the_arithmetic(tmp_path, monkeypat
 def test_processes_that_ask_for_the_same_model_write_it_once(tmp_path):
     script = (
         "import sys\n"
-        "from dllama_engine.synthetic import write_synthetic\n"
+        "from dllama_engine.synthetic.model import write_synthetic\n"
         "parts = []\n"
         "write_synthetic('tiny-llama', sys.argv[1], lambda done, total: parts.append(done))\n"
         "print(bool(parts))\n"

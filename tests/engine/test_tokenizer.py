@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from dllama_engine.errors import TokenizerError
 from dllama_engine.formats.vocab import Vocab, encode_vocab, write_tokenizer
-from dllama_engine.merging import MergeTable, merge
-from dllama_engine.shapes import parse_shape
-from dllama_engine.synthetic_vocab import synthetic_vocab
-from dllama_engine.tokenizer import Tokenizer, check_vocab, read_tokenizer
+from dllama_engine.synthetic.shapes import parse_shape
+from dllama_engine.synthetic.vocab import synthetic_vocab
+from dllama_engine.text.bpe import MergeTable, merge
+from dllama_engine.text.tokenizer import Tokenizer, check_vocab, read_tokenizer
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 EXPECTED = json.loads((GOLDEN / "expected.json").read_text())

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dllama_engine.formats.vocab import Vocab
-from dllama_engine.tokenizer import Tokenizer
+from dllama_engine.text.tokenizer import Tokenizer
 from training import bpe
 from training.stories import stories
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType, decode_tensor, dequantize_q40, quantize_q40
-from dllama_engine.tokenizer import read_tokenizer
+from dllama_engine.text.tokenizer import read_tokenizer
 from training.bpe import Bpe, single_bytes
 from training.corpus import BOS, EOS
 from training.export import export_model, export_tokenizer, weight_name

@@ -16,7 +16,7 @@ import dllama_engine
 from dllama_engine.formats.config import Arch, HiddenAct, RopeType
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.tokenizer import Tokenizer, read_tokenizer
+from dllama_engine.text.tokenizer import Tokenizer, read_tokenizer
 from training import world
 from training.card import read_facts
 from training.measure import OneNode, perplexity

@@ -6,8 +6,8 @@ import json
 
 from dllama_engine import errors
 from dllama_engine.errors import EngineError, WorkerLost
-from dllama_engine.frames import HEADER, KINDS, LAST_WORDS
 from dllama_engine.tables.links import HEADER_BYTES
+from dllama_engine.wire.frames import HEADER, KINDS, LAST_WORDS
 
 MAX_BYTES = 1 << 16
 

@@ -20,17 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dllama_engine import last_words
 from dllama_engine.arrays import Table
 from dllama_engine.errors import EngineError, WireError, WorkerLost
-from dllama_engine.frames import (
-    HEADER,
-    KINDS,
-    LAST_WORDS,
-    NAMES,
-    view,
-)
-from dllama_engine.peer import Peer, late_peers, lost_peer, strange_frame
 from dllama_engine.tables.links import (
     AGAIN,
     BUSY_NS,
@@ -66,10 +57,13 @@ from dllama_engine.tables.links import (
     TROUBLE,
     UNDER_WAY,
 )
-from dllama_engine.trace import LinkTotals, Trace
+from dllama_engine.wire import last_words
+from dllama_engine.wire.frames import HEADER, KINDS, LAST_WORDS, NAMES, view
+from dllama_engine.wire.peer import Peer, late_peers, lost_peer, strange_frame
+from dllama_engine.wire.trace import LinkTotals, Trace
 
 if TYPE_CHECKING:
-    from dllama_engine.frames import Buffer
+    from dllama_engine.wire.frames import Buffer
 
 _TRACE_ROWS = 1024  # operations between two looks of Python at the trace
 _now_ns = time.perf_counter_ns

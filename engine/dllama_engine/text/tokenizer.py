@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dllama_engine.errors import TokenizerError
 from dllama_engine.formats.config import ModelConfig
 from dllama_engine.formats.vocab import Vocab, read_vocab
-from dllama_engine.merging import MergeTable, merge
+from dllama_engine.text.bpe import MergeTable, merge
 
 
 class Tokenizer:

@@ -12,15 +12,9 @@ from enum import StrEnum
 from math import gcd
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from dllama_engine.errors import PlanError
-from dllama_engine.formats.config import Arch, ModelConfig
+from dllama_engine.formats.config import ModelConfig
 from dllama_engine.formats.quants import Q_BLOCK, FloatType, row_bytes
-from dllama_engine.formats.tensors import TensorSpec
-
-CONTROL_BYTES = 8  # pos i32, n_tokens u16, n_logits u16, in front of x in the root's broadcast
 
 
 class SyncMode(StrEnum):
@@ -61,52 +55,6 @@ class RankShard:
     ffn: Span  # hidden units, of every expert in a MoE
     vocab: Span  # rows of the classifier
     dim_rows: Span  # output rows of wo and w2 (INVARIANT only; else all of dim)
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """What one step sends over one directed link."""
-
-    messages: int
-    payload_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class RankMemory:
-    """Bytes one rank must hold."""
-
-    weight_bytes: int
-    kv_cache_bytes: int
-    buffer_bytes: int
-    runtime_bytes: int  # the program itself, before it holds any of the above
-
-    @property
-    def total_bytes(self) -> int:
-        """All of it: what the rank's process will take."""
-        return self.weight_bytes + self.kv_cache_bytes + self.buffer_bytes + self.runtime_bytes
-
-
-# How each tensor is cut: (rows, columns), each the name of a RankShard span scaled by a unit, or
-# None for all. "root" tensors stay with rank 0; wo and w2 are cut by column in REDUCE mode and by
-# row in INVARIANT mode.
-_COLUMN_PARALLEL = {
-    "block_matmul_q": "heads",
-    "block_matmul_k": "kv_heads",
-    "block_matmul_v": "kv_heads",
-    "block_matmul_w1": "ffn",
-    "block_matmul_w3": "ffn",
-    "final_matmul_logits": "vocab",
-}
-_ROW_PARALLEL = {"block_matmul_wo": "heads", "block_matmul_w2": "ffn"}
-_ROOT_ONLY = {"embedding"}
-_REPLICATED = {
-    "block_moe_gate",
-    "block_norm_q",
-    "block_norm_k",
-    "block_norm_0",
-    "block_norm_1",
-    "final_norm",
-}
 
 
 def split_units(total: int, unit: int, world_size: int) -> list[Span]:
@@ -224,108 +172,6 @@ def _check_blocks(config: ModelConfig) -> None:
             )
 
 
-def tensor_spans(plan: ShardPlan, spec: TensorSpec, rank: int) -> tuple[Span, Span] | None:
-    """Rows and columns of `spec` that `rank` holds; None when it holds nothing of it."""
-    rows, cols = Span(0, spec.shape[0]), Span(0, spec.shape[1])
-    shard = plan.ranks[rank]
-    head_dim = plan.config.head_dim
-    if spec.name in _ROOT_ONLY:
-        return (rows, cols) if rank == 0 else None
-    if spec.name in _REPLICATED:
-        return rows, cols
-    if spec.name in _COLUMN_PARALLEL:
-        part = _COLUMN_PARALLEL[spec.name]
-        span: Span = getattr(shard, part)
-        rows = span.scaled(head_dim) if part in ("heads", "kv_heads") else span
-    elif plan.sync_mode is SyncMode.INVARIANT:
-        rows = shard.dim_rows
-    else:
-        span = getattr(shard, _ROW_PARALLEL[spec.name])
-        cols = span.scaled(head_dim) if spec.name == "block_matmul_wo" else span
-    return (rows, cols) if rows.size and cols.size else None
-
-
-def slice_tensor(
-    raw: npt.NDArray[np.uint8], spec: TensorSpec, plan: ShardPlan, rank: int
-) -> npt.NDArray[np.uint8] | None:
-    """`rank`'s part of an encoded tensor, contiguous.
-
-    Args:
-        raw: the whole tensor as stored, uint8 (rows, row_bytes).
-        spec: which tensor.
-        plan: the split.
-        rank: whose part.
-    """
-    spans = tensor_spans(plan, spec, rank)
-    if spans is None:
-        return None
-    rows, cols = spans
-    first = row_bytes(spec.float_type, cols.start)
-    last = row_bytes(spec.float_type, cols.stop)
-    return np.ascontiguousarray(raw[rows.start : rows.stop, first:last])
-
-
-def slice_nbytes(plan: ShardPlan, spec: TensorSpec, rank: int) -> int:
-    """Bytes of `slice_tensor`, without the tensor."""
-    spans = tensor_spans(plan, spec, rank)
-    return 0 if spans is None else spans[0].size * row_bytes(spec.float_type, spans[1].size)
-
-
 def vector_bytes(buffer_type: FloatType, n: int) -> int:
     """b(n) of the closed form: a vector of n values in the buffer type."""
     return row_bytes(buffer_type, n)
-
-
-def step_traffic(plan: ShardPlan, n_tokens: int, n_logits: int) -> dict[tuple[int, int], Traffic]:
-    """Closed form of what one forward of `n_tokens` sends over each directed link (mesh).
-
-    REDUCE: per layer and token, each rank sends b(dim) to every other rank, twice. INVARIANT: its
-    slices of the attention output, of x, of the hidden units and of x again. In both, the root
-    first sends control and x (f32) to each worker and last receives each worker's logits (f32).
-    A MoE layer in INVARIANT mode gathers the hidden units of each active expert.
-    """
-    traffic = {}
-    for src in range(plan.world_size):
-        messages, payload = _layer_traffic(plan, src, n_tokens)
-        for dst in range(plan.world_size):
-            if src != dst:
-                traffic[src, dst] = _with_ends(
-                    plan, src, dst, messages, payload, n_tokens, n_logits
-                )
-    return traffic
-
-
-def _layer_traffic(plan: ShardPlan, src: int, n_tokens: int) -> tuple[int, int]:
-    """Messages and bytes that `src` sends to each peer inside the layers."""
-    config, kind = plan.config, plan.buffer_type
-    if plan.sync_mode is SyncMode.REDUCE:
-        sizes = [vector_bytes(kind, config.dim)] * 2
-    else:
-        shard = plan.ranks[src]
-        experts = config.n_active_experts if config.is_moe else 1
-        x_slice = vector_bytes(kind, shard.dim_rows.size)
-        heads = vector_bytes(kind, shard.heads.size * config.head_dim)
-        sizes = [heads, x_slice, experts * vector_bytes(kind, shard.ffn.size), x_slice]
-    sent = [size for size in sizes if size]
-    return config.n_layers * len(sent), config.n_layers * n_tokens * sum(sent)
-
-
-def _with_ends(
-    plan: ShardPlan, src: int, dst: int, messages: int, payload: int, n_tokens: int, n_logits: int
-) -> Traffic:
-    if src == 0:
-        messages += 1
-        payload += CONTROL_BYTES + 4 * plan.config.dim * n_tokens
-    logits = 4 * n_logits * plan.ranks[src].vocab.size
-    if dst == 0 and logits:
-        messages += 1
-        payload += logits
-    return Traffic(messages, payload)
-
-
-def expected_tensors(config: ModelConfig) -> frozenset[str]:
-    """Names of the table's tensors that a model of this architecture has."""
-    names = set(_COLUMN_PARALLEL) | set(_ROW_PARALLEL) | _ROOT_ONLY | _REPLICATED
-    if config.arch is Arch.LLAMA:
-        names -= {"block_norm_q", "block_norm_k"}
-    return frozenset(names if config.is_moe else names - {"block_moe_gate"})

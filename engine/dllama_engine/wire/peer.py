@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dllama_engine.errors import WireError, WorkerLost
-from dllama_engine.frames import HEADER, NAMES, view
 from dllama_engine.tables.links import FD, GOT, RECV_HEADER, RECV_SEQUENCE, SENT, TO_RECV, TO_SEND
+from dllama_engine.wire.frames import HEADER, NAMES, view
 
 _LEFT_UNREAD_BYTES = 1 << 26  # of a dead peer's frames
 

@@ -15,7 +15,7 @@ from dllama_engine.arrays import Floats
 from dllama_engine.kernels.ops import layers, matmul, moe
 from dllama_engine.kernels.ops import parts as wire_parts
 from dllama_engine.kernels.ops.compiled import Compiled
-from dllama_engine.linear import Activations, Linear
+from dllama_engine.program.linear import Activations, Linear
 from dllama_engine.tables import operations
 
 _PIECES_A_CHUNK = 4  # of PIECE columns

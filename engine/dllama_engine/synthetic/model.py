@@ -25,8 +25,8 @@ from dllama_engine.formats.model_file import model_bytes, tensor_specs
 from dllama_engine.formats.quants import Q_BLOCK, FloatType, row_bytes
 from dllama_engine.formats.tensors import TensorSpec
 from dllama_engine.formats.vocab import encode_vocab
-from dllama_engine.shapes import SHAPES, parse_shape
-from dllama_engine.synthetic_vocab import synthetic_vocab
+from dllama_engine.synthetic.shapes import SHAPES, parse_shape
+from dllama_engine.synthetic.vocab import synthetic_vocab
 from dllama_engine.system.atomic_file import atomic_writer
 
 POOL_BYTES = 16 << 20

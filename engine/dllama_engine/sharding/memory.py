@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from dllama_engine.formats.model_file import tensor_specs
 from dllama_engine.formats.quants import Q_BLOCK, FloatType
-from dllama_engine.kv_cache import kv_cache_bytes
-from dllama_engine.sharding import RankMemory, ShardPlan, SyncMode, slice_nbytes, vector_bytes
+from dllama_engine.sharding.plan import ShardPlan, SyncMode, vector_bytes
+from dllama_engine.sharding.slices import slice_nbytes
 
 # Python, its libraries and the compiled kernels, resident in each rank's process. 148 to 153 MiB
 # on x86-64 with numba 0.68; a test compares what real processes take with the sum.
@@ -99,3 +101,26 @@ def _wire_bytes(plan: ShardPlan, rank: int) -> int:
         slots * vector_bytes(plan.buffer_type, shard.ffn.size),
     }
     return sum(sizes)
+
+
+@dataclass(frozen=True, slots=True)
+class RankMemory:
+    """Bytes one rank must hold."""
+
+    weight_bytes: int
+    kv_cache_bytes: int
+    buffer_bytes: int
+    runtime_bytes: int  # the program itself, before it holds any of the above
+
+    @property
+    def total_bytes(self) -> int:
+        """All of it: what the rank's process will take."""
+        return self.weight_bytes + self.kv_cache_bytes + self.buffer_bytes + self.runtime_bytes
+
+
+def kv_cache_bytes(
+    n_layers: int, n_kv_heads: int, max_seq_len: int, head_dim: int, kv_type: FloatType
+) -> int:
+    """Memory of such a cache."""
+    item = 2 if kv_type is FloatType.F16 else 4
+    return 2 * n_layers * n_kv_heads * max_seq_len * head_dim * item

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from itertools import count, islice, product
 
 from dllama_engine.formats.vocab import Vocab
-from dllama_engine.shapes import ShapeError
+from dllama_engine.synthetic.shapes import ShapeError
 
 MIN_VOCAB_SIZE = 256 + 2  # the bytes, bos and eos
 BOS, EOS = b"<s>", b"</s>"

@@ -1,0 +1,1 @@
+"""How ranks combine vectors, and in how many bytes."""

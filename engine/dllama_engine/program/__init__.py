@@ -1,0 +1,1 @@
+"""Matrices, and the list of operations that a forward pass is."""

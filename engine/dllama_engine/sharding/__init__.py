@@ -1,0 +1,1 @@
+"""Who holds what, and how much memory that is: closed forms."""

@@ -1,0 +1,1 @@
+"""Framed messages between ranks, counted; knows no tensors."""
