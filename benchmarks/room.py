@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from dllama_engine.admission import format_bytes
+from dllama_engine.cluster.admission import format_bytes
 from dllama_engine.formats.model_file import model_bytes
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.sharding.memory import RUNTIME_BYTES, rank_memory

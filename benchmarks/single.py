@@ -10,14 +10,14 @@ import numpy as np
 
 from benchmarks.gguf import write_gguf
 from benchmarks.table import Row, target
+from dllama_engine.cluster.loading import hand_out
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.kernels import cpu
 from dllama_engine.kernels.matmul import q40
-from dllama_engine.loading import hand_out
-from dllama_engine.roofline import MemoryProbe, bytes_a_token
 from dllama_engine.sharding.plan import make_plan
-from dllama_engine.transformer import Transformer
-from dllama_engine.weights import RankWeights
+from dllama_engine.tools.bandwidth import MemoryProbe
+from dllama_engine.transformer.transformer import Transformer
+from dllama_engine.transformer.weights import RankWeights
 from dllama_engine.wire.links import Links
 
 PROMPT, CONTEXT, DECODED = 128, 512, 12
@@ -167,3 +167,16 @@ def _product(rows: int, cols: int, tokens: int):  # type: ignore[no-untyped-def]
     arguments = (weights, deltas, values, scales, sums, out, 0, rows)
     q40.q40_q80(*arguments)
     return lambda: q40.q40_q80(*arguments)
+
+
+def bytes_a_token(weights: RankWeights, kv_bytes: int = 0) -> int:
+    """Bytes that one decoded token must read: all matrices and norms, and the cache so far.
+
+    Of a mixture of experts only the active share of the experts' matrices counts.
+    """
+    config = weights.plan.config
+    total = kv_bytes + sum(norm.nbytes for norm in weights.norms.values())
+    for (_, _, expert), linear in weights.linears.items():
+        share = config.n_active_experts / config.n_experts if expert >= 0 else 1.0
+        total += int(linear.nbytes * share)
+    return total

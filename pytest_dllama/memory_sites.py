@@ -52,7 +52,7 @@ def local_memory(ranks: tuple[int, ...], threads: int) -> MemorySite:
 
 def memory_probe(cache_bytes: int | None, thread_counts: Sequence[int]) -> list[str]:
     """The module that measures memory, with its arguments."""
-    return ["dllama_engine.roofline", str(cache_bytes or 0), *map(str, thread_counts)]
+    return ["dllama_engine.tools.bandwidth", str(cache_bytes or 0), *map(str, thread_counts)]
 
 
 def probed(code: int, out: str, err: str) -> MemoryRates:

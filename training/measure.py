@@ -16,8 +16,8 @@ from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType, decode_tensor
 from dllama_engine.sharding.plan import make_plan
 from dllama_engine.sharding.slices import slice_tensor
-from dllama_engine.transformer import Transformer
-from dllama_engine.weights import RankWeights
+from dllama_engine.transformer.transformer import Transformer
+from dllama_engine.transformer.weights import RankWeights
 
 Logits = npt.NDArray[np.float32]
 

@@ -45,7 +45,7 @@ class Wanted:
     wheelhouse: Path | None = None
 
     def kernels_request(self) -> dict[str, Any]:
-        """What `dllama_engine.prepare` reads."""
+        """What `dllama_engine.tools.compile_kernels` reads."""
         return {
             "configs": list(self.configs),
             "buffer_float_type": self.buffer_float_type,
@@ -225,7 +225,7 @@ class _Making(_Steps):
         if mark in self._found_kernels:
             return
         command = ["env", *(f"{key}={value}" for key, value in host.environment.items())]
-        command += [host.engine_python, "-P", "-m", "dllama_engine.prepare"]
+        command += [host.engine_python, "-P", "-m", "dllama_engine.tools.compile_kernels"]
         done = host.connection.run(command, text.encode(), KERNELS_TIMEOUT_S)
         if done.code != 0:
             words = "\n".join(done.err.strip().splitlines()[-3:])

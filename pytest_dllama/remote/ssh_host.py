@@ -227,7 +227,14 @@ class SshHost:
         """Whether a worker answers the handshake when asked from this host."""
         self.ensure_open()
         command = ["env", *(f"{key}={value}" for key, value in self.environment.items())]
-        command += [self.engine_python, "-P", "-m", "dllama_engine.probe", address, str(port)]
+        command += [
+            self.engine_python,
+            "-P",
+            "-m",
+            "dllama_engine.tools.probe_worker",
+            address,
+            str(port),
+        ]
         try:
             done = self.connection.run([*command, f"{timeout_s:g}"], token.encode(), 30.0)
         except HostError:

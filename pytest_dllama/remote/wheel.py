@@ -41,7 +41,7 @@ def engine_wheel() -> Wheel:
         f"{info}/METADATA": _metadata().encode(),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: pytest-dllama\n"
         b"Root-Is-Purelib: true\nTag: py3-none-any\n",
-        f"{info}/entry_points.txt": b"[console_scripts]\ndllama-py = dllama_engine.cli:main\n",
+        f"{info}/entry_points.txt": b"[console_scripts]\ndllama-py = dllama_engine.cli.main:main\n",
     }
     record = [f"{name},sha256={_record_digest(data)},{len(data)}" for name, data in files.items()]
     files[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""]).encode()

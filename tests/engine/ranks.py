@@ -19,8 +19,8 @@ from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.sharding.slices import slice_tensor
-from dllama_engine.transformer import Transformer
-from dllama_engine.weights import RankWeights
+from dllama_engine.transformer.transformer import Transformer
+from dllama_engine.transformer.weights import RankWeights
 from dllama_engine.wire.links import Links
 
 T = TypeVar("T")

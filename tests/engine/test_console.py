@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from dllama_engine import console
+from dllama_engine.cli import console
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.vocab import Vocab
-from dllama_engine.generate import Tally
-from dllama_engine.netstats import LinkStats, NetworkStats, OpStats, network_stats
+from dllama_engine.generation.steps import Tally
 from dllama_engine.synthetic.shapes import parse_shape
+from dllama_engine.telemetry.network_stats import LinkStats, NetworkStats, OpStats, network_stats
 from dllama_engine.wire.trace import LinkTotals, Trace
 
 GOLDEN = Path(__file__).parent.parent / "golden"

@@ -15,8 +15,8 @@ import pytest
 from dllama_engine.formats.config import HiddenAct, RopeType
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType, decode_tensor
-from dllama_engine.rope import rope_tables
 from dllama_engine.sharding.plan import SyncMode
+from dllama_engine.transformer.rope import rope_tables
 from tests.engine.ranks import GOLDEN, ModelRun, with_activation
 
 Doubles = npt.NDArray[np.float64]

@@ -12,12 +12,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dllama_engine.admission import check_memory
+from dllama_engine.cluster.admission import check_memory
+from dllama_engine.cluster.placement import Slots
+from dllama_engine.cluster.session import SessionConfig
 from dllama_engine.errors import HandshakeError, InsufficientMemoryError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.placement import Slots
-from dllama_engine.session import SessionConfig
 from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.sharding.plan import make_plan
 from dllama_engine.synthetic.shapes import parse_shape

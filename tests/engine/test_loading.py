@@ -13,18 +13,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llvmlite import binding, ir
 
+from dllama_engine.cluster.loading import PIECE_BYTES, hand_out, pieces, take
 from dllama_engine.errors import ModelFileError, PlanError
 from dllama_engine.formats.model_file import ModelFile, tensor_specs
 from dllama_engine.formats.quants import FloatType, encode_tensor, row_bytes
 from dllama_engine.formats.tensors import TensorSpec
 from dllama_engine.kernels.matmul import packing
-from dllama_engine.loading import PIECE_BYTES, hand_out, pieces, take
 from dllama_engine.program.linear import Linear
 from dllama_engine.sharding.plan import SyncMode, make_plan
 from dllama_engine.sharding.slices import slice_tensor, tensor_spans
 from dllama_engine.synthetic.model import write_synthetic
 from dllama_engine.synthetic.shapes import parse_shape
-from dllama_engine.weights import RankWeights, row_parts
+from dllama_engine.transformer.weights import RankWeights, row_parts
 from dllama_engine.wire.links import Links
 from tests.engine.ranks import GOLDEN, run_ranks
 
@@ -157,7 +157,7 @@ def test_every_rank_gets_its_slices(
     name: str, world_size: int, sync_mode: SyncMode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What `hand_out` and `take` fill over real sockets, against whole slices; small pieces."""
-    monkeypatch.setattr("dllama_engine.loading.PIECE_BYTES", 1 << 12)
+    monkeypatch.setattr("dllama_engine.cluster.loading.PIECE_BYTES", 1 << 12)
     with ModelFile.open(GOLDEN / f"{name}.m") as model:
         plan = make_plan(model.config, world_size, sync_mode=sync_mode)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dllama_engine import options
+from dllama_engine.cli import options
 
 REPORT_LINE = (
     "inference --model dllama_model_llama-30b_q40.m --tokenizer dllama_tokenizer_llama2.t "

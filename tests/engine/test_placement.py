@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dllama_engine.placement import Slots, slots_by_rank
+from dllama_engine.cluster.placement import Slots, slots_by_rank
 from dllama_engine.synthetic.model import write_synthetic
 from dllama_engine.system.affinity import kept_on
 from dllama_engine.wire.handshake import own_info

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dllama_engine.kernels import streaming
-from dllama_engine.roofline import MemoryProbe
+from dllama_engine.tools.bandwidth import MemoryProbe
 
 
 @settings(deadline=None)  # the first call compiles

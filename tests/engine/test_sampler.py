@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dllama_engine.errors import RequestError
-from dllama_engine.sampler import LogitsError, Sampler, Xorshift
+from dllama_engine.generation.sampler import LogitsError, Sampler, Xorshift
 
 F = np.float32
 

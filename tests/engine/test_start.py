@@ -38,7 +38,7 @@ def compilers(folder: Path) -> set[int]:
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if b"dllama_engine.warmup" in (process / "cmdline").read_bytes():
+            if b"dllama_engine.cluster.warmup" in (process / "cmdline").read_bytes():
                 variables = (process / "environ").read_bytes()
                 if f"XDG_CACHE_HOME={folder}\0".encode() in variables:
                     found.add(int(process.name))

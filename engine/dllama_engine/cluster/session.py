@@ -1,4 +1,4 @@
-"""What a root and its workers agree on before a session, and the dialling between all of them."""
+"""What a root and its workers agree on before a session."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import struct
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from dllama_engine.cluster.placement import Slots
 from dllama_engine.errors import HandshakeError
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.placement import Slots
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.wire.dialing import Address
 

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TextIO
 
-from dllama_engine import options
+from dllama_engine.cli import options
 from dllama_engine.errors import EngineError, WorkerLost
-from dllama_engine.events import EventWriter
 from dllama_engine.system import process
+from dllama_engine.telemetry.events import EventWriter
 
 Show = Callable[[str], None]
 
@@ -82,8 +82,8 @@ def _run_mode(args: argparse.Namespace, events: EventWriter, show: Show) -> int:
 
 
 def _root(args: argparse.Namespace, events: EventWriter, show: Show) -> None:
-    from dllama_engine import chat_mode, modes
-    from dllama_engine.run import Run
+    from dllama_engine.cli import chat, modes
+    from dllama_engine.cli.run import Run
 
     run = Run(
         args, events, show, is_terminal=(sys.stderr if args.events == "-" else sys.stdout).isatty()
@@ -91,7 +91,7 @@ def _root(args: argparse.Namespace, events: EventWriter, show: Show) -> None:
     mode = {
         "inference": modes.inference,
         "perplexity": modes.perplexity,
-        "chat": chat_mode.chat,
+        "chat": chat.chat,
     }[args.mode]
     try:
         mode(run)
@@ -103,8 +103,8 @@ def _root(args: argparse.Namespace, events: EventWriter, show: Show) -> None:
 
 
 def _worker(args: argparse.Namespace, events: EventWriter, show: Show) -> None:
+    from dllama_engine.cluster.worker import Worker, WorkerOptions
     from dllama_engine.wire.token import cluster_token
-    from dllama_engine.worker import Worker, WorkerOptions
 
     def log(line: str) -> None:
         with suppress(OSError):  # a worker outlives whoever read its log
@@ -117,7 +117,7 @@ def _worker(args: argparse.Namespace, events: EventWriter, show: Show) -> None:
 
 
 def _plan(args: argparse.Namespace, events: EventWriter, show: Show) -> None:
-    from dllama_engine.plan_view import show_plan
+    from dllama_engine.cli.plan import show_plan
 
     show_plan(args, lambda line: show(line + "\n"))
 
@@ -139,7 +139,3 @@ def _emit_error(events: EventWriter, error: BaseException, message: str | None =
 def _fail(error: EngineError) -> int:
     print(f"🚨 Critical error: {error}", file=sys.stderr, flush=True)
     return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

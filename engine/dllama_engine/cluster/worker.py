@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dllama_engine.cluster.placement import placed
+from dllama_engine.cluster.session import CONTROL, READY_TIMEOUT_S, SETUP_TIMEOUT_S, SessionConfig
 from dllama_engine.errors import EngineError, InsufficientMemoryError, WireError
-from dllama_engine.events import EventWriter
-from dllama_engine.placement import placed
-from dllama_engine.session import CONTROL, READY_TIMEOUT_S, SETUP_TIMEOUT_S, SessionConfig
 from dllama_engine.sharding.memory import rank_memory
 from dllama_engine.system.process_memory import PeakMemory
 from dllama_engine.tables.links import HEADER_BYTES
+from dllama_engine.telemetry.events import EventWriter
 from dllama_engine.wire.dialing import format_address, reach
 from dllama_engine.wire.frames import SESSION, SYNC_WITH_ROOT
 from dllama_engine.wire.handshake import DialerRole, receive_text, send_text
@@ -28,8 +28,8 @@ from dllama_engine.wire.listener import Caller, Listener
 from dllama_engine.wire.trace import LinkTotals
 
 if TYPE_CHECKING:
-    from dllama_engine.transformer import Transformer
-    from dllama_engine.weights import RankWeights
+    from dllama_engine.transformer.transformer import Transformer
+    from dllama_engine.transformer.weights import RankWeights
 
 Log = Callable[[str], None]
 
@@ -183,8 +183,8 @@ class WorkerSession:
 
     def _load(self, config: SessionConfig, links: Links) -> RankWeights:
         """Take this rank's share as it comes, in the order of the file."""
-        from dllama_engine.loading import take
-        from dllama_engine.weights import RankWeights
+        from dllama_engine.cluster.loading import take
+        from dllama_engine.transformer.weights import RankWeights
 
         weights = RankWeights(config.plan, config.rank, self._options.n_threads)
         take(links, weights)
@@ -193,7 +193,7 @@ class WorkerSession:
 
     def _build(self, config: SessionConfig, weights: RankWeights, links: Links) -> Transformer:
         from dllama_engine.kernels.cpu import cpu_label
-        from dllama_engine.transformer import Transformer
+        from dllama_engine.transformer.transformer import Transformer
 
         needed = _memory_needed(config)
         self._log(f"📀 RequiredMemory: {needed.total_bytes >> 20} MB")
@@ -278,7 +278,7 @@ class WorkerSession:
 
 
 def _warm_up(config: SessionConfig, log: Log) -> None:
-    from dllama_engine.warmup import warm_up
+    from dllama_engine.cluster.warmup import warm_up
 
     warm_up(config.plan, config.kv_type, log)
 

@@ -1,4 +1,6 @@
-"""`python -m dllama_engine.probe HOST PORT SECONDS`: does a worker of this cluster answer there?
+"""Does a worker of this cluster answer there?
+
+`python -m dllama_engine.tools.probe_worker HOST PORT SECONDS`
 
 The cluster's token comes by standard input. Exit code 0 says yes; what is wrong stands on standard
 error.

@@ -30,8 +30,8 @@ from dllama_engine.kernels.cpu import cpu_digest, variant
 from dllama_engine.sharding.plan import ShardPlan, make_plan
 from dllama_engine.sharding.slices import slice_nbytes, tensor_spans
 from dllama_engine.system.process import exit_with_parent, is_passing
-from dllama_engine.transformer import Transformer
-from dllama_engine.weights import RankWeights
+from dllama_engine.transformer.transformer import Transformer
+from dllama_engine.transformer.weights import RankWeights
 from dllama_engine.wire.frames import SYNC_WITH_ROOT
 from dllama_engine.wire.links import Links
 
@@ -89,7 +89,7 @@ def _compile_elsewhere(tiny: ShardPlan, kv_type: FloatType) -> bool:
     and then this process does what is left.
     """
     with subprocess.Popen(
-        [sys.executable, "-P", "-m", "dllama_engine.warmup"],
+        [sys.executable, "-P", "-m", "dllama_engine.cluster.warmup"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

@@ -1,9 +1,9 @@
-"""What the memory of this host delivers, measured, and what a token must read of it.
+"""What the memory of this host delivers, measured.
 
 Decoding reads every weight once a token, so tokens a second <= bytes a second / bytes a token.
 
-`python -m dllama_engine.roofline CACHE_BYTES THREADS [THREADS ...]` prints the bytes a second for
-each number of threads, as JSON.
+`python -m dllama_engine.tools.bandwidth CACHE_BYTES THREADS [THREADS ...]` prints the bytes a
+second for each number of threads, as JSON.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ import numpy.typing as npt
 from dllama_engine.kernels import streaming
 from dllama_engine.system import process_memory
 from dllama_engine.system.affinity import kept_on
-from dllama_engine.weights import RankWeights
 
 BUFFER_BYTES = 1 << 28  # far beyond what a last-level cache keeps for one core
 SMALLEST_BYTES, LARGEST_BYTES = 1 << 26, 1 << 29  # of a probe that must not take long
@@ -88,19 +87,6 @@ def _cpus(n_threads: int) -> list[int | None]:
         return [None] * n_threads
     found = sorted(os.sched_getaffinity(0))
     return [*found[:n_threads]] if len(found) >= n_threads else [None] * n_threads
-
-
-def bytes_a_token(weights: RankWeights, kv_bytes: int = 0) -> int:
-    """Bytes that one decoded token must read: all matrices and norms, and the cache so far.
-
-    Of a mixture of experts only the active share of the experts' matrices counts.
-    """
-    config = weights.plan.config
-    total = kv_bytes + sum(norm.nbytes for norm in weights.norms.values())
-    for (_, _, expert), linear in weights.linears.items():
-        share = config.n_active_experts / config.n_experts if expert >= 0 else 1.0
-        total += int(linear.nbytes * share)
-    return total
 
 
 def measure(cache_bytes: int, thread_counts: Sequence[int]) -> dict[str, Any]:

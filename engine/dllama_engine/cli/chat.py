@@ -5,10 +5,11 @@ from __future__ import annotations
 import sys
 import time
 
-from dllama_engine.generate import FinishReason, Tally, decode, prefill
-from dllama_engine.modes import seed_of
-from dllama_engine.run import Run
-from dllama_engine.sampler import Sampler
+from dllama_engine.cli.modes import seed_of
+from dllama_engine.cli.run import Run
+from dllama_engine.generation.generate import decode, prefill
+from dllama_engine.generation.sampler import Sampler
+from dllama_engine.generation.steps import FinishReason, Tally
 from dllama_engine.text.chat_template import ChatFormat, Message, StopDetector, chat_format
 
 

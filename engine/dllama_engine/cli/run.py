@@ -13,18 +13,19 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from dllama_engine import console
-from dllama_engine.collectives.traffic import step_traffic
+from dllama_engine.cli import console
+from dllama_engine.cluster.observer import Observer
+from dllama_engine.cluster.root import Root, RootOptions
 from dllama_engine.errors import RequestError
-from dllama_engine.events import EventWriter
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.paths import model_path, tokenizer_path
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.generate import FinishReason, Step, Tally
+from dllama_engine.generation.steps import FinishReason, Step, Tally
 from dllama_engine.kernels.cpu import cpu_label
-from dllama_engine.netstats import network_stats
-from dllama_engine.root import Observer, Root, RootOptions
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
+from dllama_engine.telemetry.events import EventWriter
+from dllama_engine.telemetry.network_stats import network_stats
+from dllama_engine.telemetry.plan import plan_json
 from dllama_engine.text.tokenizer import Tokenizer, check_vocab, read_tokenizer
 from dllama_engine.version import package_version
 from dllama_engine.wire.dialing import format_address
@@ -223,27 +224,3 @@ class _Progress:
             self._events.emit("progress", phase=phase, done=done, total=total, unit=unit)
             if self._show is not None and phase == "load":
                 self._show(f"\r💿 {100 * done // total:3d} %{chr(13) if done == total else ''}")
-
-
-def plan_json(plan: ShardPlan, memories: list[Any]) -> dict[str, Any]:
-    """Who holds what, and what one decoded token moves over each directed link."""
-    ranks = [
-        {
-            "rank": rank,
-            "heads": [shard.heads.start, shard.heads.stop],
-            "kv_heads": [shard.kv_heads.start, shard.kv_heads.stop],
-            "ffn": [shard.ffn.start, shard.ffn.stop],
-            "vocab": [shard.vocab.start, shard.vocab.stop],
-            "weight_bytes": memory.weight_bytes,
-            "kv_cache_bytes": memory.kv_cache_bytes,
-            "buffer_bytes": memory.buffer_bytes,
-        }
-        for rank, (shard, memory) in enumerate(zip(plan.ranks, memories, strict=True))
-    ]
-    traffic = step_traffic(plan, 1, 1)
-    return {
-        "ranks": ranks,
-        "decode_payload_bytes": [
-            [src, dst, t.payload_bytes, t.messages] for (src, dst), t in traffic.items()
-        ],
-    }

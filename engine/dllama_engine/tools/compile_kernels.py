@@ -1,4 +1,6 @@
-"""`python -m dllama_engine.prepare`: compile and cache the kernels of models that are not here yet.
+"""Compile and cache the kernels of models that are not here yet.
+
+`python -m dllama_engine.tools.compile_kernels`, for a controller that makes hosts ready.
 
 Reads a JSON object from standard input: `configs` (as ModelConfig.to_json gives them; the shipped
 model's if empty), `buffer_float_type`, `sync_mode`, `kv_type`. Prints the CPU's name in JSON.
@@ -15,13 +17,13 @@ from dllama_engine.system import process
 def main() -> int:
     """Warm up for each config; returns the exit code."""
     process.prepare()
+    from dllama_engine.cluster.warmup import warm_up
     from dllama_engine.formats.config import ModelConfig
     from dllama_engine.formats.model_file import ModelFile
     from dllama_engine.formats.paths import model_path
     from dllama_engine.formats.quants import FloatType
     from dllama_engine.kernels.cpu import cpu_label
     from dllama_engine.sharding.plan import SyncMode, make_plan
-    from dllama_engine.warmup import warm_up
 
     request = json.load(sys.stdin)
     configs = [ModelConfig.from_json(data) for data in request.get("configs", ())]

@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 import time
 
-from dllama_engine import console
+from dllama_engine.cli import console
+from dllama_engine.cli.run import Run
 from dllama_engine.errors import RequestError
-from dllama_engine.generate import FinishReason, Step, check_request, generate, score
-from dllama_engine.run import Run
-from dllama_engine.sampler import Sampler
+from dllama_engine.generation.generate import check_request, generate, score
+from dllama_engine.generation.sampler import Sampler
+from dllama_engine.generation.steps import FinishReason, Step
 
 
 def inference(run: Run) -> None:

@@ -7,15 +7,15 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from dllama_engine.admission import format_bytes
+from dllama_engine.cluster.admission import format_bytes
 from dllama_engine.formats.config import ModelConfig
 from dllama_engine.formats.model_file import ModelFile, model_bytes
 from dllama_engine.formats.paths import model_path
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.run import plan_json
 from dllama_engine.sharding.memory import RUNTIME_BYTES, RankMemory, rank_memory
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.synthetic.shapes import parse_shape
+from dllama_engine.telemetry.plan import plan_json
 
 _SPANS = ("heads", "kv_heads", "ffn", "vocab")
 

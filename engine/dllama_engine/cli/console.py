@@ -13,8 +13,8 @@ from dllama_engine.formats.config import Arch, HiddenAct, ModelConfig, RopeType
 
 if TYPE_CHECKING:
     from dllama_engine.formats.vocab import Vocab
-    from dllama_engine.generate import Tally
-    from dllama_engine.netstats import LinkStats, NetworkStats
+    from dllama_engine.generation.steps import Tally
+    from dllama_engine.telemetry.network_stats import LinkStats, NetworkStats
 
 _ARCHS = {Arch.LLAMA: "Llama", Arch.QWEN3: "Qwen3", Arch.QWEN3_MOE: "Qwen3 MoE"}
 _ACTS = {HiddenAct.GELU: "Gelu", HiddenAct.SILU: "Silu"}

@@ -9,31 +9,32 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from dllama_engine.admission import check_memory
 from dllama_engine.arrays import Floats
+from dllama_engine.cluster.admission import check_memory
+from dllama_engine.cluster.loading import hand_out
+from dllama_engine.cluster.observer import Observer
+from dllama_engine.cluster.placement import Slots, placed, slots_by_rank
+from dllama_engine.cluster.session import CONTROL, READY_TIMEOUT_S, SETUP_TIMEOUT_S, SessionConfig
+from dllama_engine.cluster.warmup import warm_up
 from dllama_engine.collectives.logits import LogitsGather
 from dllama_engine.collectives.traffic import step_traffic
 from dllama_engine.errors import EngineError, InsufficientMemoryError, ModelFileError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.loading import hand_out
-from dllama_engine.placement import Slots, placed, slots_by_rank
-from dllama_engine.session import CONTROL, READY_TIMEOUT_S, SETUP_TIMEOUT_S, SessionConfig
 from dllama_engine.sharding.memory import RankMemory, rank_memory
 from dllama_engine.sharding.plan import ShardPlan
-from dllama_engine.step_cost import Forward
 from dllama_engine.system.process_memory import PeakMemory
 from dllama_engine.tables.links import HEADER_BYTES, SEND_AT, SEND_BYTES
-from dllama_engine.transformer import Transformer
-from dllama_engine.warmup import warm_up
-from dllama_engine.weights import RankWeights
+from dllama_engine.telemetry.step_cost import Forward
+from dllama_engine.transformer.transformer import Transformer
+from dllama_engine.transformer.weights import RankWeights
 from dllama_engine.wire.dialing import Address, format_address, reach
 from dllama_engine.wire.frames import SESSION, SYNC_WITH_ROOT
 from dllama_engine.wire.handshake import DialerRole, WorkerInfo, own_info, send_text
@@ -53,16 +54,6 @@ class RootOptions:
     kv_type: FloatType = FloatType.F32
     timeout_s: float = 60.0
     connect_timeout_s: float = 5.0
-
-
-@dataclass(slots=True)
-class Observer:
-    """Who is told what happens during set-up; by default nobody."""
-
-    say: Callable[[str], None] = field(default=lambda line: None)
-    progress: Callable[[str, int, int, str], None] = field(
-        default=lambda phase, done, total, unit: None
-    )
 
 
 class Root:

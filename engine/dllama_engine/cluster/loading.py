@@ -20,7 +20,7 @@ from dllama_engine.formats.tensors import TensorSpec
 from dllama_engine.sharding.plan import ShardPlan, Span
 from dllama_engine.sharding.slices import slice_nbytes, tensor_spans
 from dllama_engine.system.mapped_pages import drop_pages
-from dllama_engine.weights import RankWeights
+from dllama_engine.transformer.weights import RankWeights
 from dllama_engine.wire.frames import LOAD
 from dllama_engine.wire.links import Links
 

@@ -1,0 +1,1 @@
+"""The command `dllama-py`: flags in, dllama's lines out."""

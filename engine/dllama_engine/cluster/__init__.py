@@ -1,0 +1,1 @@
+"""Root, workers, and what they agree on."""

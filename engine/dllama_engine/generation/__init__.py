@@ -1,0 +1,1 @@
+"""Prefill and decode over any forward pass; knows no processes."""

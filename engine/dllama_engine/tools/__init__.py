@@ -1,0 +1,1 @@
+"""Programs for controllers, each run as `python -m dllama_engine.tools.NAME`."""
