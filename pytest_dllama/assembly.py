@@ -6,14 +6,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pytest_dllama import metrics, recording, roofline, validity
 from pytest_dllama.cells import CellKey
 from pytest_dllama.cluster import Worker
-from pytest_dllama.config import LabConfig
-from pytest_dllama.record import CellRecord, Commands, OutputRecord, Request, RooflineRecord
+from pytest_dllama.config.settings import LabConfig
+from pytest_dllama.metrics import definitions
+from pytest_dllama.metrics.network import network_record
+from pytest_dllama.metrics.samples import cell_metrics, rank_records, sample_of
+from pytest_dllama.record.cell import CellRecord, Commands, OutputRecord, RooflineRecord
+from pytest_dllama.record.run import Request
 from pytest_dllama.runner import RequestRun
-from pytest_dllama.thresholds import Threshold
-from pytest_dllama.verdict import judge
+from pytest_dllama.validity import roofline
+from pytest_dllama.validity.faults import faults
+from pytest_dllama.verdict.judge import judge
+from pytest_dllama.verdict.thresholds import Threshold
 
 
 def measured_cell(
@@ -27,12 +32,12 @@ def measured_cell(
 ) -> CellRecord:
     """The record of a cell whose repeats all ended well; `folder` is the run file's."""
     traces = [run.trace for run in runs]
-    samples = tuple(recording.sample_of(trace) for trace in traces)
-    median = traces[metrics.median_index([sample.rct_s for sample in samples])]
-    figures = recording.cell_metrics(traces, samples)
+    samples = tuple(sample_of(trace) for trace in traces)
+    median = traces[definitions.median_index([sample.rct_s for sample in samples])]
+    figures = cell_metrics(traces, samples)
     if (share := roofline.share(roof, figures.get("tpot_ms"))) is not None:
         figures["roofline_share"] = share
-    invalid = (*validity.faults(traces, output), *roofline.roofline_faults(roof, samples))
+    invalid = (*faults(traces, output), *roofline.roofline_faults(roof, samples))
     results = tuple(limit.check(figures.get(limit.metric)) for limit in limits)
     logs = [file for run in runs for file in run.log_files]
     logs += [file for worker in workers for file in worker.process.log_files]
@@ -45,8 +50,8 @@ def measured_cell(
         ),
         samples=samples,
         metrics=figures,
-        ranks=recording.rank_records(median),
-        network=recording.network_record(traces, median),
+        ranks=rank_records(median),
+        network=network_record(traces, median),
         output=output,
         thresholds=results,
         roofline=roof,

@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pytest_dllama.record import CellRecord, ThresholdResult
-from pytest_dllama.thresholds import CLUSTER_METRICS, Threshold, explain
-from pytest_dllama.validity import explain_difference
+from pytest_dllama.metrics.catalog import CLUSTER_METRICS
+from pytest_dllama.record.cell import CellRecord, ThresholdResult
+from pytest_dllama.validity.output import explain_difference
+from pytest_dllama.verdict.thresholds import Threshold, explain
 
 
 @dataclass(frozen=True, slots=True, order=True)

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pytest_dllama import __version__
-from pytest_dllama.history import RunFileError, read_run
+from pytest_dllama.history.run_files import RunFileError, read_run
 from pytest_dllama.hosts import HostError
 from pytest_dllama.import_command import add_import_log
 from pytest_dllama.import_log import ImportLogError

@@ -13,7 +13,7 @@ from pytest_dllama.dllama_faults import Failure, failure_of
 from pytest_dllama.dllama_notes import Wire, invalid_reasons, notes_of, traffic_of, wire_of
 from pytest_dllama.dllama_run import LoggedRun, MonitorTable, StepLine, Totals, totals
 from pytest_dllama.dllama_traffic import Traffic, collectives_per_row
-from pytest_dllama.events import (
+from pytest_dllama.events.stream import (
     Done,
     Error,
     Event,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from importlib.metadata import entry_points
 
 from pytest_dllama.backends import Backend
-from pytest_dllama.option_values import ConfigError
+from pytest_dllama.config.values import ConfigError
 
 GROUP = "pytest_dllama.engines"
 

@@ -12,7 +12,8 @@ from pathlib import Path
 import psutil
 
 from pytest_dllama import __version__
-from pytest_dllama.record import Environment, HostRecord
+from pytest_dllama.record.hosts import HostRecord
+from pytest_dllama.record.run import Environment
 
 
 def probe_environment() -> Environment:

@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from pytest_dllama.cells import Cell, CellKey, Scaling
     from pytest_dllama.lab import Lab
-    from pytest_dllama.thresholds import Threshold
+    from pytest_dllama.verdict.thresholds import Threshold
 
 LAB_KEY: pytest.StashKey[Lab] = pytest.StashKey()
 MARKER = "dllama_threshold"
@@ -94,7 +94,7 @@ def threshold(cell: Cell, request: pytest.FixtureRequest) -> Callable[[str], Non
 
 def _marked(node: Any) -> tuple[Threshold, ...]:
     """Limits of the test's own markers, the nearest winning."""
-    from pytest_dllama.thresholds import ThresholdError, marker_thresholds
+    from pytest_dllama.verdict.thresholds import ThresholdError, marker_thresholds
 
     limits: dict[str, Any] = {}
     for mark in reversed(list(node.iter_markers(MARKER))):

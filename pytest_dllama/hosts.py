@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal, Protocol
 
-from pytest_dllama.record import HostRecord, PairRecord
+from pytest_dllama.record.hosts import HostRecord, PairRecord
 from pytest_dllama.remote.agent.memory import FamilyMemory
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pytest_dllama.history import write_run
+from pytest_dllama.history.run_files import write_run
 from pytest_dllama.import_log import import_logs
 from pytest_dllama.imported_run import ImportOptions
 

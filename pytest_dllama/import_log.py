@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pytest_dllama import metrics, recording
 from pytest_dllama.dllama_events import run_events
 from pytest_dllama.dllama_log import parse_log
 from pytest_dllama.dllama_run import LoggedRun
 from pytest_dllama.environment import probe_environment
+from pytest_dllama.events.trace import Trace, TraceError, build_trace
 from pytest_dllama.imported_run import (
     ImportOptions,
     Session,
@@ -25,10 +25,14 @@ from pytest_dllama.imported_run import (
     notes_of_run,
     request_of,
 )
-from pytest_dllama.record import CellRecord, OutputRecord, RunRecord
-from pytest_dllama.traces import Trace, TraceError, build_trace
-from pytest_dllama.validity import compare_output, faults, oracle_output, unchecked_output
-from pytest_dllama.verdict import judge
+from pytest_dllama.metrics import catalog, definitions
+from pytest_dllama.metrics.network import network_record
+from pytest_dllama.metrics.samples import cell_metrics, rank_records, sample_of
+from pytest_dllama.record.cell import CellRecord, OutputRecord
+from pytest_dllama.record.run import RunRecord
+from pytest_dllama.validity.faults import faults
+from pytest_dllama.validity.output import compare_output, oracle_output, unchecked_output
+from pytest_dllama.verdict.judge import judge
 
 _MAX_LOG_BYTES = 256 * 2**20  # a fork is known to have written 14 GB in an endless loop
 
@@ -67,7 +71,7 @@ def import_logs(paths: Sequence[Path], options: ImportOptions) -> RunRecord:
         request=request_of(sessions, options),
         models=models_of(sessions),
         cells=tuple(cell for cell, _ in cells),
-        definitions=metrics.DEFINITIONS,
+        definitions=catalog.DEFINITIONS,
         notes=notes_of_run(sessions, [notes for _, notes in cells]),
     )
 
@@ -170,17 +174,17 @@ def _cell(
         return _failed_cell(first, failures, logs), []
     notes = [note for trace in traces for note in trace.notes]
     notes += [f"One run of {len(sessions)} failed and is left out: {e}." for e in failures]
-    samples = tuple(recording.sample_of(trace) for trace in traces)
-    median = traces[metrics.median_index([sample.rct_s for sample in samples])]
+    samples = tuple(sample_of(trace) for trace in traces)
+    median = traces[definitions.median_index([sample.rct_s for sample in samples])]
     output = _output(first, traces[0], oracle)
     cell = CellRecord(
         model=first.model,
         nodes=first.nodes,
         status="ok",
         samples=samples,
-        metrics=recording.cell_metrics(traces, samples),
-        ranks=recording.rank_records(median),
-        network=recording.network_record(traces, median),
+        metrics=cell_metrics(traces, samples),
+        ranks=rank_records(median),
+        network=network_record(traces, median),
         output=output,
         verdict=judge(invalid=faults(traces, output), output=output),
         logs=logs,

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_dllama.cell_notes import run_notes
 from pytest_dllama.dllama_notes import wire_of
 from pytest_dllama.dllama_run import LoggedRun
-from pytest_dllama.record import ModelRecord, Request
+from pytest_dllama.record.notes import run_notes
+from pytest_dllama.record.run import ModelRecord, Request
 
 DEFAULT_MODEL_NAME = "model"
 HEADER_KEYS = {  # of a model's record -> as the log has them

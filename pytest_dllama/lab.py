@@ -9,31 +9,30 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pytest_dllama import assembly, metrics, recording, validity
-from pytest_dllama.backends import Backend, EngineRequest, embedded
-from pytest_dllama.cell_notes import run_notes
+from pytest_dllama import assembly
+from pytest_dllama.backends import Backend, EngineRequest
 from pytest_dllama.cells import CellKey
 from pytest_dllama.cluster import Cluster, ClusterError
-from pytest_dllama.config import LabConfig
+from pytest_dllama.config.settings import LabConfig
+from pytest_dllama.config.values import ConfigError
 from pytest_dllama.environment import fingerprint, probe_environment
-from pytest_dllama.events import Event, Step
-from pytest_dllama.events import Progress as LoadProgress
-from pytest_dllama.history import RUN_FILE, archive_previous, write_run
+from pytest_dllama.events.stream import Event, Step
+from pytest_dllama.events.stream import Progress as LoadProgress
+from pytest_dllama.history.run_files import RUN_FILE, archive_previous, write_run
 from pytest_dllama.hosts import HostError, Hosts, LocalHosts
 from pytest_dllama.memory_roof import MemoryRoof
-from pytest_dllama.models import ModelUnderTest, open_model
-from pytest_dllama.option_values import ConfigError
+from pytest_dllama.metrics import catalog
+from pytest_dllama.metrics.samples import sample_of
+from pytest_dllama.models import engine_facts
+from pytest_dllama.models.under_test import ModelUnderTest, open_model
 from pytest_dllama.progress import Progress
-from pytest_dllama.record import (
-    CellRecord,
-    HostRecord,
-    ModelRecord,
-    OutputRecord,
-    RooflineRecord,
-    RunRecord,
-)
+from pytest_dllama.record.cell import CellRecord, OutputRecord, RooflineRecord
+from pytest_dllama.record.hosts import HostRecord
+from pytest_dllama.record.notes import run_notes
+from pytest_dllama.record.run import ModelRecord, RunRecord
 from pytest_dllama.runner import RequestFailed, RequestRun, run_request
-from pytest_dllama.thresholds import Thresholds
+from pytest_dllama.validity.output import compare_output, oracle_output, unchecked_output
+from pytest_dllama.verdict.thresholds import Thresholds
 
 LOG_FOLDER = "logs"
 CellError = (ClusterError, RequestFailed, ConfigError, HostError)
@@ -149,11 +148,11 @@ class Lab:
         """By the closed form of the model's file; None for an engine that splits it otherwise."""
         if "roofline_share" in self._backend.cannot_give:
             return None
-        samples = [recording.sample_of(run.trace) for run in runs]
+        samples = [sample_of(run.trace) for run in runs]
         n_positions = samples[0].n_input_tokens + samples[0].n_output_tokens / 2
-        config = embedded.file_config(model.model_file)
+        config = engine_facts.file_config(model.model_file)
         buffers, sync = self.config.buffer_float_type, self.config.sync_mode
-        read = embedded.token_bytes(config, key.nodes, buffers, sync, n_positions)
+        read = engine_facts.token_bytes(config, key.nodes, buffers, sync, n_positions)
         return self._roof.of(read, samples)
 
     def _model(self, name: str) -> ModelUnderTest:
@@ -247,10 +246,10 @@ class Lab:
 
     def _output(self, run: RequestRun, oracle: _Oracle | None) -> OutputRecord:
         if oracle is None:
-            return validity.oracle_output(run.trace)
+            return oracle_output(run.trace)
         if oracle.run is None:
-            return validity.unchecked_output(run.trace, f"output unchecked: {oracle.why_not}")
-        return validity.compare_output(
+            return unchecked_output(run.trace, f"output unchecked: {oracle.why_not}")
+        return compare_output(
             oracle.run.trace,
             run.trace,
             buffer_float_type=self.config.buffer_float_type,
@@ -273,7 +272,7 @@ class Lab:
             hosts=self._hosts.records(),
             pairs=self._hosts.pairs,
             memory=self._roof.records,
-            definitions=metrics.DEFINITIONS,
+            definitions=catalog.DEFINITIONS,
             notes=(
                 *self._hosts.notes,
                 *run_notes({str(key): notes for key, notes in self._engine_notes.items()}),

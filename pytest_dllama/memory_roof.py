@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from pytest_dllama.hosts import HostError, Hosts, Stages
 from pytest_dllama.memory_sites import MemorySite
-from pytest_dllama.record import MemoryRecord, RooflineRecord, Sample
-from pytest_dllama.roofline import Machine, is_too_fast, merged, roofline
+from pytest_dllama.record.cell import RooflineRecord, Sample
+from pytest_dllama.record.hosts import MemoryRecord
+from pytest_dllama.validity.roofline import Machine, is_too_fast, merged, roofline
 
 
 class MemoryRoof:

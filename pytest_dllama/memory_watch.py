@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from pytest_dllama.events.trace import Trace
 from pytest_dllama.hosts import HostProcess
-from pytest_dllama.traces import Trace
 
 
 class MemoryWatch:

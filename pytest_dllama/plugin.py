@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_dllama.config import LabConfig, add_options
-from pytest_dllama.fixtures import LAB_KEY, MARKER, uncaptured
-from pytest_dllama.option_values import ConfigError
+from pytest_dllama.config.settings import LabConfig, add_options
+from pytest_dllama.config.values import ConfigError
+from pytest_dllama.fixtures import LAB_KEY, MARKER, cell, scaling, threshold, timing_row, uncaptured
 
 if TYPE_CHECKING:
     from pytest_dllama.cells import CellKey
@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pytest_dllama.progress import Progress
 
 # Fixtures, to be found in this module; named in `pytest_plugins` they would draw a warning.
+__all__ = ["cell", "scaling", "threshold", "timing_row"]
+
 CONFIG_KEY: pytest.StashKey[LabConfig] = pytest.StashKey()
 OUTCOME_KEY: pytest.StashKey[list[str]] = pytest.StashKey()
 COMPARE_KEY: pytest.StashKey[Any] = pytest.StashKey()  # --benchmark-compare, until it can be done
@@ -115,7 +117,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not keys:
         return
     config = session.config
-    from pytest_dllama.thresholds import ThresholdError
+    from pytest_dllama.verdict.thresholds import ThresholdError
 
     try:
         config.stash[LAB_KEY] = _make_lab(config, keys)
@@ -157,8 +159,8 @@ def _reads(item: pytest.Item, params: dict[str, Any], name: str) -> bool:
 def _make_lab(config: pytest.Config, keys: list[CellKey]) -> Lab:
     from pytest_dllama.engines import EngineOptions, make_backend
     from pytest_dllama.lab import Lab
-    from pytest_dllama.models import check_model
-    from pytest_dllama.thresholds import Thresholds, load_thresholds
+    from pytest_dllama.models.under_test import check_model
+    from pytest_dllama.verdict.thresholds import Thresholds, load_thresholds
 
     lab_config = config.stash[CONFIG_KEY]
     options = EngineOptions(

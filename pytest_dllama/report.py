@@ -33,7 +33,7 @@ from pytest_dllama import (
     report_tables,
     report_view,
 )
-from pytest_dllama.record import RunRecord
+from pytest_dllama.record.run import RunRecord
 from pytest_dllama.report_sentences import Sentence
 from pytest_dllama.report_writer import Writer
 

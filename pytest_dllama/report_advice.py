@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_dllama.record import Estimate
+from pytest_dllama.record.cell import Estimate
 from pytest_dllama.report_analysis import best_of_models
 from pytest_dllama.report_compare import difference, series
 from pytest_dllama.report_hosts import shared_machines, throttled

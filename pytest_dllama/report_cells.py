@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_dllama.record import METRIC_NAMES
+from pytest_dllama.metrics.catalog import METRIC_NAMES
 from pytest_dllama.report_format import (
     MISSING,
     byte_unit,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from pytest_dllama.record import CellRecord, Estimate
+from pytest_dllama.record.cell import CellRecord, Estimate
 from pytest_dllama.report_quantities import Quantity
 from pytest_dllama.report_view import RunView, counts
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_dllama.metrics import PERCENTILE_MIN_SAMPLES, median_index, percentile
-from pytest_dllama.record import CellRecord, Estimate, NetworkRecord, Sample
+from pytest_dllama.metrics.definitions import PERCENTILE_MIN_SAMPLES, median_index, percentile
+from pytest_dllama.record.cell import CellRecord, Estimate, Sample
+from pytest_dllama.record.network import NetworkRecord
 from pytest_dllama.report_command import option_values
 from pytest_dllama.report_format import plain
 from pytest_dllama.report_sentences import WorkerCountWrong

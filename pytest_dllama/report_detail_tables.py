@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pytest_dllama.record import METRIC_NAMES, CellRecord, RunRecord, ThresholdResult
+from pytest_dllama.metrics.catalog import METRIC_NAMES
+from pytest_dllama.record.cell import CellRecord, ThresholdResult
+from pytest_dllama.record.run import RunRecord
 from pytest_dllama.report_cells import (
     Cell,
     Code,

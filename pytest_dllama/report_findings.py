@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pytest_dllama.record import CellRecord, OpStats
+from pytest_dllama.record.cell import CellRecord
+from pytest_dllama.record.network import OpStats
 from pytest_dllama.report_analysis import best_nodes, best_of_models, comparison
 from pytest_dllama.report_compare import Best, difference, series
 from pytest_dllama.report_hosts import throttled

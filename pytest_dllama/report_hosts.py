@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
-from pytest_dllama.record import HostRecord, NicRecord, PairRecord
+from pytest_dllama.record.hosts import HostRecord, NicRecord, PairRecord
 from pytest_dllama.report_cells import Cell, Column, Flags, Table
 from pytest_dllama.report_format import MISSING, number, plain, short, size
 from pytest_dllama.report_sentences import (

@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
-from pytest_dllama.record import CellRecord, Estimate, NetworkRecord
+from pytest_dllama.record.cell import CellRecord, Estimate
+from pytest_dllama.record.network import NetworkRecord
 from pytest_dllama.report_format import decimals_for
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_dllama.record import CellRecord
+from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.report_compare import difference, series
 from pytest_dllama.report_quantities import (
     MEMORY,

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_dllama.record import CellRecord, MemoryRecord
+from pytest_dllama.record.cell import CellRecord
+from pytest_dllama.record.hosts import MemoryRecord
 from pytest_dllama.report_cells import Cell, Column, Nodes, Table
 from pytest_dllama.report_format import MISSING, number, plain, share, size
 from pytest_dllama.report_sentences import (

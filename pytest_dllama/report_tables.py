@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from pytest_dllama.record import CellRecord, Estimate
+from pytest_dllama.record.cell import CellRecord, Estimate
 from pytest_dllama.report_analysis import best_of_models
 from pytest_dllama.report_cells import (
     NOT_COUNTED,

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from pytest_dllama.record import CellRecord, ModelRecord, RunRecord
+from pytest_dllama.record.cell import CellRecord
+from pytest_dllama.record.run import ModelRecord, RunRecord
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,9 @@ from typing import Any
 from markupsafe import Markup
 
 from pytest_dllama import report_command, report_format, report_korean, report_markdown
-from pytest_dllama.record import CellRecord, Environment, NetworkRecord
+from pytest_dllama.record.cell import CellRecord
+from pytest_dllama.record.network import NetworkRecord
+from pytest_dllama.record.run import Environment
 from pytest_dllama.report_cells import (
     Cell,
     Code,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_dllama import report_hosts, report_roofline
-from pytest_dllama.record import CellRecord, RunRecord
+from pytest_dllama.record.cell import CellRecord
+from pytest_dllama.record.run import RunRecord
 
 MEBI = 2**20
 _HEADER = (

@@ -45,7 +45,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_wheel_holds_everything_a_user_needs(wheel: Path) -> None:
     names = set(zipfile.ZipFile(wheel).namelist())
     for needed in (
-        "dllama_engine/cli.py",
+        "dllama_engine/cli/main.py",
         "dllama_engine/models/tiny.m",
         "dllama_engine/models/tiny.t",
         "dllama_engine/models/tiny.md",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from pytest_dllama.events import Event
+from pytest_dllama.events.stream import Event
 from pytest_dllama.hosts import HostProcess
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from pytest_dllama.record import HostFinding, HostRecord, HostWatch, NicRecord
+from pytest_dllama.record.hosts import HostFinding, HostRecord, HostWatch, NicRecord
 from pytest_dllama.remote.preflight import Need, decode_throttled, findings
 from pytest_dllama.remote.provision import Ready
 from pytest_dllama.remote.ssh_host import SshHost

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from dllama_engine.errors import EngineError
+from pytest_dllama.config.values import SHIPPED_MODEL, ConfigError, parse_models
 from pytest_dllama.hosts import HostError
-from pytest_dllama.models import config_of
-from pytest_dllama.option_values import SHIPPED_MODEL, ConfigError, parse_models
+from pytest_dllama.models.under_test import config_of
 from pytest_dllama.remote.inventory import Inventory, load_inventory
 from pytest_dllama.remote.inventory_file import write_inventory
 from pytest_dllama.remote.kept import forget_token

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 
 from pytest_dllama.hosts import HostError
-from pytest_dllama.record import PairRecord
+from pytest_dllama.record.hosts import PairRecord
 from pytest_dllama.remote.ssh_host import SshHost
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from pytest_dllama.record import FindingKind
+from pytest_dllama.record.hosts import FindingKind
 
 THROTTLED_BITS = {  # of `vcgencmd get_throttled`, Raspberry Pi documentation
     0: "under-voltage now",

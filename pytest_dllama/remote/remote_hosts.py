@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pytest_dllama.backends import embedded
 from pytest_dllama.hosts import (
     Host,
     HostError,
@@ -15,7 +14,8 @@ from pytest_dllama.hosts import (
     Stages,
 )
 from pytest_dllama.memory_sites import MemorySite, local_memory
-from pytest_dllama.record import HostRecord, PairRecord
+from pytest_dllama.models import engine_facts
+from pytest_dllama.record.hosts import HostRecord, PairRecord
 from pytest_dllama.remote.host_records import host_record, versions_of, watched
 from pytest_dllama.remote.inventory import Inventory
 from pytest_dllama.remote.link_probe import measure_pairs
@@ -85,7 +85,7 @@ class RemoteHosts:
         Raises:
             HostError: one of the first `needed` is not ready; each host's result.
         """
-        self.choose(nodes, [embedded.file_config(model) for model in models])
+        self.choose(nodes, [engine_facts.file_config(model) for model in models])
         board = StepBoard([host.name for host in self.hosts], progress)
         progress.stage(f"looking at {', '.join(host.name for host in self.hosts)}")
         faults = self.look(board.report) | self.preflight(progress)
@@ -181,7 +181,9 @@ class RemoteHosts:
         """The most that each host's rank needs over the models, and all ranks of its machine."""
         wanted = self._wanted
         tables = [
-            embedded.shard_bytes(config, self._nodes, wanted.buffer_float_type, wanted.sync_mode)
+            engine_facts.shard_bytes(
+                config, self._nodes, wanted.buffer_float_type, wanted.sync_mode
+            )
             for config in self._configs
         ]
         if not tables:

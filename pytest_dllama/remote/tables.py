@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from pytest_dllama.record import HostRecord, NicRecord, PairRecord
+from pytest_dllama.record.hosts import HostRecord, NicRecord, PairRecord
 from pytest_dllama.remote.provision import STEPS
 
 UNKNOWN = "-"

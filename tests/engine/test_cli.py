@@ -450,7 +450,7 @@ def test_compiled_kernels_go_to_the_users_cache(tmp_path: Path) -> None:
     """A read-only home falls back to a folder of this user's; nothing fails."""
     home = tmp_path / "home"
     home.mkdir()
-    code = "from engine import process; print(process.kernel_cache_folder())"
+    code = "from dllama_engine.system import process; print(process.kernel_cache_folder())"
     folders = []
     for cache in (home / "cache", Path("/proc/nowhere")):
         done = subprocess.run(

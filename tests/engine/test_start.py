@@ -221,9 +221,10 @@ def test_the_mark_of_compiled_kernels_is_of_one_installation(tmp_path: Path) -> 
     """As numba's index: another place, or sources written anew, and it finds nothing there."""
     places = [tmp_path / "one", tmp_path / "two"]
     for place in places:
-        place.mkdir()
-        (place / "kernel.py").write_text("pass\n")
-        os.utime(place / "kernel.py", ns=(10**18, 10**18))
+        (place / "kernels").mkdir(parents=True)
+        (place / "tables").mkdir()
+        (place / "kernels/kernel.py").write_text("pass\n")
+        os.utime(place / "kernels/kernel.py", ns=(10**18, 10**18))
     found = {installed_digest(place) for place in places}
-    os.utime(places[0] / "kernel.py", ns=(10**18, 10**18 + 1))
+    os.utime(places[0] / "kernels/kernel.py", ns=(10**18, 10**18 + 1))
     assert len(found | {installed_digest(places[0])}) == 3

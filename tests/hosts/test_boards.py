@@ -10,9 +10,9 @@ import sys
 
 import pytest
 
-from pytest_dllama.history import read_run
+from pytest_dllama.history.run_files import read_run
 from pytest_dllama.hosts import HostError
-from pytest_dllama.record import RunRecord
+from pytest_dllama.record.run import RunRecord
 from pytest_dllama.remote.inventory import load_inventory
 from pytest_dllama.remote.provision import Wanted
 from pytest_dllama.remote.remote_hosts import RemoteHosts

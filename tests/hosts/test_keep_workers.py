@@ -12,7 +12,7 @@ import pytest
 
 from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.cluster import Cluster
-from pytest_dllama.history import read_run
+from pytest_dllama.history.run_files import read_run
 from pytest_dllama.remote.kept import forget_token, kept_token
 from pytest_dllama.remote.ssh_host import SshHost
 from tests.hosts import sshd

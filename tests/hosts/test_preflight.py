@@ -9,6 +9,7 @@ import pytest
 
 from pytest_dllama.backends import embedded
 from pytest_dllama.hosts import HostError
+from pytest_dllama.models import engine_facts
 from pytest_dllama.remote import remote_hosts
 from pytest_dllama.remote.agent.facts import facts
 from pytest_dllama.remote.host_records import watched
@@ -174,9 +175,9 @@ def test_a_machine_that_cannot_hold_all_its_ranks_is_refused_before_anything_is_
 ) -> None:
     servers = [make_sshd(), make_sshd()]
     hosts = remote_hosts.RemoteHosts(inventory_of(servers, provision=True), Wanted())
-    base = embedded.shape_config("llama-13b")
+    base = engine_facts.shape_config("llama-13b")
     available = facts({"folder": "/"})["available_bytes"]
-    together = sum(embedded.shard_bytes(base, 2, "q80", "reduce"))
+    together = sum(engine_facts.shard_bytes(base, 2, "q80", "reduce"))
     n_layers = round(base.n_layers * 1.4 * available / together)  # fits alone, not twice
     config = dataclasses.replace(base, n_layers=n_layers)
     monkeypatch.setattr(embedded, "file_config", lambda file: config)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dllama.history import read_run
+from pytest_dllama.history.run_files import read_run
 from tests.hosts.board import VARIABLE, Board
 from tests.hosts.sshd import Sshd
 from tests.plugin.real_runs import ROOT, RealRun

@@ -5,18 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pytest_dllama.record import (
-    CellRecord,
-    Environment,
-    Estimate,
-    ModelRecord,
-    NetworkRecord,
-    OutputRecord,
-    OutputStatus,
-    Request,
-    RunRecord,
-    Verdict,
-)
+from pytest_dllama.record.cell import CellRecord, Estimate, OutputRecord, OutputStatus, Verdict
+from pytest_dllama.record.network import NetworkRecord
+from pytest_dllama.record.run import Environment, ModelRecord, Request, RunRecord
 
 ENVIRONMENT = Environment(
     hostname="box",

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dllama.config import SETTINGS
-from pytest_dllama.option_values import ConfigError, parse_models, parse_node_counts
+from pytest_dllama.config.settings import SETTINGS
+from pytest_dllama.config.values import ConfigError, parse_models, parse_node_counts
 
 
 def _parse(name: str, text: str):

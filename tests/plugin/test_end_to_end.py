@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dllama.history import read_run
-from pytest_dllama.record import CellRecord, RunRecord
+from pytest_dllama.history.run_files import read_run
+from pytest_dllama.record.cell import CellRecord
+from pytest_dllama.record.run import RunRecord
 from tests.plugin.real_runs import GOLDEN, ROOT, SMALL_MODEL, RealRun
 
 SUITES = str(ROOT / "suites")

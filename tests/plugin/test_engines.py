@@ -13,10 +13,10 @@ import pytest
 
 from pytest_dllama.backends.dllama import DllamaBackend
 from pytest_dllama.backends.embedded import EmbeddedBackend
+from pytest_dllama.config.values import ConfigError
 from pytest_dllama.dllama_log import parse_log
 from pytest_dllama.engines import EngineOptions, engine_makers, make_backend
-from pytest_dllama.history import read_run
-from pytest_dllama.option_values import ConfigError
+from pytest_dllama.history.run_files import read_run
 from tests.plugin import dllama_stand_in
 
 ROOT = Path(__file__).parent.parent.parent

@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dllama import validity
-from pytest_dllama.events import Error, EventFormatError, Listening, Step, parse_event
-from pytest_dllama.traces import TraceError, build_trace
+from pytest_dllama.events.stream import Error, EventFormatError, Listening, Step, parse_event
+from pytest_dllama.events.trace import TraceError, build_trace
+from pytest_dllama.validity.output import oracle_output
+from pytest_dllama.validity.faults import faults
 
 STEP = {
     "event": "step",
@@ -130,4 +131,4 @@ def test_notes_are_kept_apart_from_reasons_not_to_believe() -> None:
     trace = build_trace(_events(START, STEP, *notes, DONE))
     assert trace.notes == ("kB are 1024 bytes",)
     assert trace.invalid == ("a pipeline run skips work",)
-    assert validity.faults([trace, trace], validity.oracle_output(trace)) == trace.invalid
+    assert faults([trace, trace], oracle_output(trace)) == trace.invalid

@@ -4,9 +4,12 @@ import json
 
 import pytest
 
-from pytest_dllama import environment, history, metrics
-from pytest_dllama.history import RunFileError, archive_previous, read_run, write_run
-from pytest_dllama.record import Environment, HostRecord, Request, RunRecord
+from pytest_dllama import environment
+from pytest_dllama.history import run_files
+from pytest_dllama.history.run_files import RunFileError, archive_previous, read_run, write_run
+from pytest_dllama.metrics import catalog
+from pytest_dllama.record.hosts import HostRecord
+from pytest_dllama.record.run import Environment, Request, RunRecord
 
 
 def _run(created_utc: str = "2026-01-02T03:04:05Z") -> RunRecord:
@@ -29,7 +32,7 @@ def _run(created_utc: str = "2026-01-02T03:04:05Z") -> RunRecord:
         ),
         models=(),
         cells=(),
-        definitions=metrics.DEFINITIONS,
+        definitions=catalog.DEFINITIONS,
     )
 
 
@@ -45,7 +48,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
     def no_space(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(history.os, "fsync", no_space)
+    monkeypatch.setattr(run_files.os, "fsync", no_space)
     with pytest.raises(OSError, match="No space"):
         write_run(_run("2027-01-01T00:00:00Z"), path)
     assert read_run(path) == _run()

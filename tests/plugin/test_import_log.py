@@ -12,10 +12,11 @@ from hypothesis import given, settings
 
 from pytest_dllama.cli import main
 from pytest_dllama.dllama_run import LoggedRun
-from pytest_dllama.history import read_run
+from pytest_dllama.history.run_files import read_run
 from pytest_dllama.import_log import ImportLogError, import_logs
 from pytest_dllama.imported_run import ImportOptions
-from pytest_dllama.record import CellRecord, RunRecord
+from pytest_dllama.record.cell import CellRecord
+from pytest_dllama.record.run import RunRecord
 from pytest_dllama.report import LANGUAGES, render
 from tests.plugin.test_dllama_log import LOGS, NAMES, damaged_logs, generated, read
 

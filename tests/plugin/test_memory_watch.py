@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dllama.events import Rank
+from pytest_dllama.events.stream import Rank
 from pytest_dllama.hosts import HostProcess, LocalHost
 from pytest_dllama.memory_watch import MemoryWatch
 from pytest_dllama.process_guard import guarded

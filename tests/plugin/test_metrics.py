@@ -6,9 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dllama import metrics, recording
-from pytest_dllama.events import Rank
-from pytest_dllama.record import METRIC_NAMES
+from pytest_dllama.events.stream import Rank
+from pytest_dllama.metrics import catalog, definitions
+from pytest_dllama.metrics.catalog import METRIC_NAMES
+from pytest_dllama.metrics.network import (
+    bytes_per_token,
+    network_record,
+    root_bandwidth_mbps,
+    sync_share,
+)
+from pytest_dllama.metrics.samples import cell_metrics, sample_of
 from tests.plugin.traces_for_tests import decode_step, link, trace
 
 # The 13B model on 2 nodes of the reference report: 7 prompt tokens, 122 output tokens,
@@ -28,7 +35,7 @@ def _llama_13b_on_2_nodes():
 
 
 def test_figures_of_the_reference_report() -> None:
-    sample = recording.sample_of(_llama_13b_on_2_nodes())
+    sample = sample_of(_llama_13b_on_2_nodes())
     assert sample.n_output_tokens == 122
     assert sample.prefill_tokens == 6
     assert sample.ttft_s == pytest.approx(7.669)
@@ -41,13 +48,13 @@ def test_figures_of_the_reference_report() -> None:
 
 def test_engine_phases_give_prefill_and_decode_rates() -> None:
     run = _llama_13b_on_2_nodes()
-    figures = recording.cell_metrics([run], [recording.sample_of(run)])
+    figures = cell_metrics([run], [sample_of(run)])
     assert figures["prefill_tokens_per_s"].value == pytest.approx(6 / 6.48)
     assert figures["decode_tokens_per_s"].value == pytest.approx(1.0)  # each step took one second
 
 
 def test_one_output_token_has_no_tpot() -> None:
-    sample = recording.sample_of(trace([decode_step(0, 5, 3_000_000_000)]))
+    sample = sample_of(trace([decode_step(0, 5, 3_000_000_000)]))
     assert sample.tpot_ms is None
     assert sample.itl_ms == ()
     assert sample.prefill_s is None
@@ -70,11 +77,11 @@ def test_wire_figures() -> None:
         for i in range(4)
     ]
     run = trace(steps)
-    assert recording.bytes_per_token(run) == 800
-    assert recording.sync_share(run) == pytest.approx(0.25)  # 500 us of 2 ms
+    assert bytes_per_token(run) == 800
+    assert sync_share(run) == pytest.approx(0.25)  # 500 us of 2 ms
     # 800 payload and 32 framing bytes a step in 640 us of busy links
-    assert recording.root_bandwidth_mbps(run) == pytest.approx(832 * 8 / 640)
-    network = recording.network_record([run], run)
+    assert root_bandwidth_mbps(run) == pytest.approx(832 * 8 / 640)
+    network = network_record([run], run)
     assert network is not None
     assert (network.operations, network.payload_bytes, network.framing_bytes) == (8, 3200, 128)
     assert network.expected_payload_bytes == 3200
@@ -84,8 +91,8 @@ def test_wire_figures() -> None:
 
 def test_one_node_has_no_network() -> None:
     run = trace([decode_step(i, i, i + 1) for i in range(3)])
-    assert recording.network_record([run], run) is None
-    figures = recording.cell_metrics([run], [recording.sample_of(run)])
+    assert network_record([run], run) is None
+    figures = cell_metrics([run], [sample_of(run)])
     assert {"sync_share", "bytes_per_token", "bandwidth_mbps"}.isdisjoint(figures)
 
 
@@ -98,7 +105,7 @@ def test_worker_memory_is_the_largest_worker_and_the_median_repeat() -> None:
             Rank(event="rank", rank=2, role="worker", peak_rss_bytes=rss - 1),
         ]
         runs.append(trace([decode_step(0, 1, 10)], ranks=ranks))
-    figures = recording.cell_metrics(runs, [recording.sample_of(run) for run in runs])
+    figures = cell_metrics(runs, [sample_of(run) for run in runs])
     worker = figures["worker_peak_rss_bytes"]
     assert (worker.value, worker.minimum, worker.maximum, worker.n) == (20, 10, 30, 3)
     assert figures["root_peak_rss_bytes"].value == 5
@@ -106,28 +113,28 @@ def test_worker_memory_is_the_largest_worker_and_the_median_repeat() -> None:
 
 def test_every_metric_is_known_and_defined() -> None:
     run = _llama_13b_on_2_nodes()
-    figures = recording.cell_metrics([run], [recording.sample_of(run)])
+    figures = cell_metrics([run], [sample_of(run)])
     assert set(figures) <= set(METRIC_NAMES)
-    assert set(METRIC_NAMES) <= set(metrics.DEFINITIONS)
+    assert set(METRIC_NAMES) <= set(catalog.DEFINITIONS)
 
 
-@pytest.mark.parametrize(("percent", "needed"), metrics.PERCENTILE_MIN_SAMPLES.items())
+@pytest.mark.parametrize(("percent", "needed"), definitions.PERCENTILE_MIN_SAMPLES.items())
 def test_percentiles_need_samples(percent: int, needed: int) -> None:
-    assert metrics.percentile([1.0] * (needed - 1), percent) is None
-    assert metrics.percentile([1.0] * needed, percent) == 1.0
+    assert definitions.percentile([1.0] * (needed - 1), percent) is None
+    assert definitions.percentile([1.0] * needed, percent) == 1.0
     # the rule itself: with so many samples all below the percentile, chance is under 1 %
     assert (percent / 100) ** needed <= 0.01 < (percent / 100) ** (needed - 1)
 
 
 def test_nearest_rank() -> None:
-    assert metrics.nearest_rank([4, 1, 3, 2], 50) == 2
-    assert metrics.nearest_rank(range(1, 101), 95) == 95
-    assert metrics.nearest_rank([7], 99) == 7
+    assert definitions.nearest_rank([4, 1, 3, 2], 50) == 2
+    assert definitions.nearest_rank(range(1, 101), 95) == 95
+    assert definitions.nearest_rank([7], 99) == 7
 
 
 @given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=30))
 def test_estimate_spans_its_values(values: list[float]) -> None:
-    estimate = metrics.estimate([*values, None])
+    estimate = definitions.estimate([*values, None])
     assert estimate is not None
     assert min(values) == estimate.minimum <= estimate.value <= estimate.maximum == max(values)
     assert estimate.n == len(values)
@@ -135,15 +142,15 @@ def test_estimate_spans_its_values(values: list[float]) -> None:
 
 @given(st.lists(st.floats(0.001, 1e3), min_size=1, max_size=9))
 def test_median_index_points_at_the_median_repeat(values: list[float]) -> None:
-    chosen = values[metrics.median_index(values)]
+    chosen = values[definitions.median_index(values)]
     assert sum(v < chosen for v in values) <= (len(values) - 1) // 2
     assert sum(v > chosen for v in values) <= len(values) // 2
 
 
 def test_no_estimate_without_values() -> None:
-    assert metrics.estimate([None, None]) is None
-    assert metrics.rate_per_s(0, 1.0) is None
-    assert metrics.rate_per_s(3, None) is None
-    assert metrics.share(1, 0) is None
-    assert metrics.bandwidth_mbps(100, 0) is None
-    assert not math.isnan(metrics.share(0, 1) or 0.0)
+    assert definitions.estimate([None, None]) is None
+    assert definitions.rate_per_s(0, 1.0) is None
+    assert definitions.rate_per_s(3, None) is None
+    assert definitions.share(1, 0) is None
+    assert definitions.bandwidth_mbps(100, 0) is None
+    assert not math.isnan(definitions.share(0, 1) or 0.0)

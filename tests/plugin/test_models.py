@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dllama import models
 from pytest_dllama.backends import EngineRequest, WorkerNotReady
 from pytest_dllama.backends.embedded import EmbeddedBackend
-from pytest_dllama.config import SETTINGS, LabConfig
-from pytest_dllama.option_values import ConfigError, parse_models
+from pytest_dllama.config.settings import SETTINGS, LabConfig
+from pytest_dllama.config.values import ConfigError, parse_models
+from pytest_dllama.models import under_test
 
 # Options whose field has another name, or another type than their text.
 NOT_FIELDS = ("models", "report", "thresholds", "request-timeout", "nodes", "cooldown", "hosts")
@@ -35,21 +35,25 @@ def test_a_synthetic_model_is_written_once_into_the_cache(tmp_path, monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (spec,) = parse_models("synthetic:tiny-llama")
     progress: list[tuple[int, int]] = []
-    model = models.open_model(spec, _config(), lambda done, total: progress.append((done, total)))
+    model = under_test.open_model(
+        spec, _config(), lambda done, total: progress.append((done, total))
+    )
     assert model.model_file.parent == tmp_path / "pytest-dllama" / "models"
     assert (model.record.name, model.record.arch, model.record.dim) == ("tiny-llama", "llama", 128)
     assert progress[-1][0] == progress[-1][1] == model.record.size_bytes
     written_ns = model.model_file.stat().st_mtime_ns
     progress.clear()
-    again = models.open_model(spec, _config(), lambda done, total: progress.append((done, total)))
+    again = under_test.open_model(
+        spec, _config(), lambda done, total: progress.append((done, total))
+    )
     assert again.model_file.stat().st_mtime_ns == written_ns
     assert progress == []
 
 
 def test_the_shipped_model() -> None:
     (spec,) = parse_models("tiny")
-    models.check_model(spec, (1, 2, 4, 8), _config())
-    record = models.open_model(spec, _config(), lambda done, total: None).record
+    under_test.check_model(spec, (1, 2, 4, 8), _config())
+    record = under_test.open_model(spec, _config(), lambda done, total: None).record
     assert (record.name, record.weight_type) == ("tiny", "q40")
 
 
@@ -57,9 +61,9 @@ def test_a_synthetic_prompt_is_checked_once_the_tokenizer_is_there(tmp_path, mon
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (spec,) = parse_models("synthetic:tiny-llama")
     config = _config(steps=2)
-    models.check_model(spec, (2,), config)
+    under_test.check_model(spec, (2,), config)
     with pytest.raises(ConfigError, match="--steps is 2"):
-        models.open_model(spec, config, lambda done, total: None)
+        under_test.open_model(spec, config, lambda done, total: None)
 
 
 def test_command_lines_as_a_person_would_type_them() -> None:

@@ -11,8 +11,8 @@ import hypothesis  # noqa: F401
 import pytest
 
 import pytest_dllama.lab
-import pytest_dllama.models  # noqa: F401
-from pytest_dllama.config import SETTINGS
+import pytest_dllama.models.under_test  # noqa: F401
+from pytest_dllama.config.settings import SETTINGS
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 MODEL = f"{GOLDEN / 'llama_q40.m'}:{GOLDEN / 'golden.t'}"

@@ -7,8 +7,9 @@ from typing import Any, get_args
 
 import pytest
 
-from pytest_dllama import metrics, report_sentences
-from pytest_dllama.record import FindingKind
+from pytest_dllama import report_sentences
+from pytest_dllama.metrics import catalog
+from pytest_dllama.record.hosts import FindingKind
 from pytest_dllama.remote import preflight
 from pytest_dllama.report import LANGUAGES, ReportError, load_words, templates_folder
 from pytest_dllama.report_sentences import Sentence
@@ -44,7 +45,7 @@ def test_every_sentence_has_one_macro(language: str) -> None:
 
 def test_korean_definitions_translate_the_current_ones() -> None:
     translations = load_words("ko", templates_folder())["definitions"]
-    assert {name: item["of"] for name, item in translations.items()} == metrics.DEFINITIONS
+    assert {name: item["of"] for name, item in translations.items()} == catalog.DEFINITIONS
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

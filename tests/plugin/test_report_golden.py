@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dllama.history import read_run
+from pytest_dllama.history.run_files import read_run
 from pytest_dllama.report import LANGUAGES, render
 
 GOLDEN = Path(__file__).parent.parent / "golden_reports"

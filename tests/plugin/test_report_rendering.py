@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from pydantic import BaseModel
 
-from pytest_dllama.record import METRIC_NAMES, CellRecord, RunRecord
+from pytest_dllama.metrics.catalog import METRIC_NAMES
+from pytest_dllama.record.cell import CellRecord
+from pytest_dllama.record.run import RunRecord
 from pytest_dllama.report import LANGUAGES, ReportError, render, write_reports
 from tests.plugin.report_runs import cell, run
 

@@ -7,16 +7,16 @@ from itertools import permutations
 
 import pytest
 
-from pytest_dllama.record import (
+from pytest_dllama.record.cell import (
     CellRecord,
     Commands,
     Estimate,
-    OpStats,
     RankRecord,
     ThresholdResult,
     TokenAlternative,
     Verdict,
 )
+from pytest_dllama.record.network import OpStats
 from pytest_dllama.report import render
 from pytest_dllama.report_advice import recommendations
 from pytest_dllama.report_analysis import at_node_count, comparison, conclusion, steps

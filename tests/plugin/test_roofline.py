@@ -7,14 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dllama.backends import embedded
 from pytest_dllama.backends.dllama import DllamaBackend
 from pytest_dllama.hosts import HostError, LocalHosts
 from pytest_dllama.memory_roof import MemoryRoof
 from pytest_dllama.memory_sites import MemoryRates, MemorySite
+from pytest_dllama.models import engine_facts
 from pytest_dllama.progress import Silent
-from pytest_dllama.record import Estimate, MemoryRecord, Sample
-from pytest_dllama.roofline import Machine, roofline, roofline_faults, share
+from pytest_dllama.record.cell import Estimate, Sample
+from pytest_dllama.record.hosts import MemoryRecord
+from pytest_dllama.validity.roofline import Machine, roofline, roofline_faults, share
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 GB = 10**9
@@ -47,27 +48,27 @@ def _machine(
 
 @pytest.mark.parametrize("file", ["llama_q40.m", "llama_f32.m", "qwen3_q40.m", "llama31_q40.m"])
 def test_ranks_together_read_the_whole_file_but_its_embedding(file: str) -> None:
-    config = embedded.file_config(GOLDEN / file)
-    (alone,) = embedded.token_bytes(config, 1, "q80", "reduce", 0)
+    config = engine_facts.file_config(GOLDEN / file)
+    (alone,) = engine_facts.token_bytes(config, 1, "q80", "reduce", 0)
     embedding = 4 * config.vocab_size * config.dim
     header = 1024
     size = (GOLDEN / file).stat().st_size
     assert size - embedding - header < alone <= size - embedding
-    together = sum(embedded.token_bytes(config, 2, "q80", "reduce", 0))
+    together = sum(engine_facts.token_bytes(config, 2, "q80", "reduce", 0))
     assert alone <= together < 1.05 * alone  # both hold the norms
 
 
 def test_only_active_experts_count() -> None:
-    config = embedded.file_config(GOLDEN / "qwen3moe_q40.m")
-    (alone,) = embedded.token_bytes(config, 1, "q80", "reduce", 0)
+    config = engine_facts.file_config(GOLDEN / "qwen3moe_q40.m")
+    (alone,) = engine_facts.token_bytes(config, 1, "q80", "reduce", 0)
     size = (GOLDEN / "qwen3moe_q40.m").stat().st_size
     embedding = 4 * config.vocab_size * config.dim
     assert alone < 0.95 * (size - embedding)
 
 
 def test_the_cache_grows_with_the_position() -> None:
-    config = embedded.file_config(GOLDEN / "llama_q40.m")
-    few, many = (embedded.token_bytes(config, 1, "q80", "reduce", n)[0] for n in (0, 10))
+    config = engine_facts.file_config(GOLDEN / "llama_q40.m")
+    few, many = (engine_facts.token_bytes(config, 1, "q80", "reduce", n)[0] for n in (0, 10))
     assert many - few == 10 * 2 * config.n_layers * config.n_kv_heads * config.head_dim * 4
 
 

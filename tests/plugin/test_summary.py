@@ -6,7 +6,8 @@ import io
 
 from pytest_dllama import environment
 from pytest_dllama.progress import LiveLine, PlainLines
-from pytest_dllama.record import CellRecord, Estimate, OutputRecord, Request, RunRecord, Verdict
+from pytest_dllama.record.cell import CellRecord, Estimate, OutputRecord, Verdict
+from pytest_dllama.record.run import Request, RunRecord
 from pytest_dllama.summary import summary_lines
 
 

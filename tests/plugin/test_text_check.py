@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_dllama.events import Done, RequestStart, Step
-from pytest_dllama.text_check import compare_text
-from pytest_dllama.traces import Trace
-from pytest_dllama.validity import compare_output, faults, repeat_faults
+from pytest_dllama.events.stream import Done, RequestStart, Step
+from pytest_dllama.events.trace import Trace
+from pytest_dllama.validity.faults import faults, repeat_faults
+from pytest_dllama.validity.output import compare_output
+from pytest_dllama.validity.text import compare_text
 
 # (piece, logit of the best token, logit of the second)
 ORACLE = [("On", 20.0, 10.0), ("ce", 20.0, 19.7), (" up", 20.0, 15.0)]

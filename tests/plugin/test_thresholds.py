@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dllama import thresholds
-from pytest_dllama.record import METRIC_NAMES, Estimate
-from pytest_dllama.thresholds import ThresholdError, load_thresholds, parse_thresholds
+from pytest_dllama.metrics.catalog import METRIC_NAMES
+from pytest_dllama.record.cell import Estimate
+from pytest_dllama.verdict import thresholds
+from pytest_dllama.verdict.thresholds import ThresholdError, load_thresholds, parse_thresholds
 
 FILE = """
 [defaults]

@@ -4,10 +4,11 @@ import math
 
 import pytest
 
-from pytest_dllama import validity
-from pytest_dllama.events import Plan
-from pytest_dllama.tolerance import measure_tolerance
-from pytest_dllama.wire_truth import wire_faults
+from pytest_dllama.events.stream import Plan
+from pytest_dllama.validity.faults import faults
+from pytest_dllama.validity.output import compare_output, explain_difference, oracle_output
+from pytest_dllama.validity.tolerance import measure_tolerance
+from pytest_dllama.validity.wire import wire_faults
 from tests.plugin.traces_for_tests import decode_step, greedy, link, trace
 
 CLEAR = [(1, 10.0), (2, 5.0)]
@@ -22,7 +23,7 @@ def _noisy(tops, delta):
 
 def _compare(oracle_tops, cell_tops, **settings):
     settings = {"buffer_float_type": "q80", "sync_mode": "reduce"} | settings
-    return validity.compare_output(greedy(oracle_tops), greedy(cell_tops), **settings)
+    return compare_output(greedy(oracle_tops), greedy(cell_tops), **settings)
 
 
 def test_equal_ids_are_identical() -> None:
@@ -59,7 +60,7 @@ def test_a_clear_choice_may_not() -> None:
     assert output.status == "different"
     assert "output token 13 is '<8>' where one node gave '<7>'" in (output.note or "")
     assert "margin 0.6, tolerance 0.297 (rms 0.05 on 12 equal steps)" in (output.note or "")
-    explained = validity.explain_difference(output, "tiny on 4 nodes")
+    explained = explain_difference(output, "tiny on 4 nodes")
     assert greedy(oracle).text in explained
     assert greedy(cell).text in explained
 
@@ -167,8 +168,8 @@ def test_many_faults_are_summed_up() -> None:
 
 def test_repeats_must_agree() -> None:
     good, bad = greedy([CLEAR]), greedy([[(2, 5.0), (1, 4.0)]])
-    output = validity.oracle_output(good)
-    assert validity.faults([good, good], output) == ()
-    assert validity.faults([good, bad, good], output) == (
+    output = oracle_output(good)
+    assert faults([good, good], output) == ()
+    assert faults([good, bad, good], output) == (
         "output: repeat 2 of 3 gave other tokens than repeat 1",
     )

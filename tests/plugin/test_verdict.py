@@ -1,8 +1,8 @@
 from __future__ import annotations
 
-from pytest_dllama.record import Estimate, OutputRecord
-from pytest_dllama.thresholds import marker_thresholds
-from pytest_dllama.verdict import judge
+from pytest_dllama.record.cell import Estimate, OutputRecord
+from pytest_dllama.verdict.judge import judge
+from pytest_dllama.verdict.thresholds import marker_thresholds
 
 (LIMIT,) = marker_thresholds({"tpot_ms": 50})
 MET = LIMIT.check(Estimate(value=40, minimum=40, maximum=40, n=1))

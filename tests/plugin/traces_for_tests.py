@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_dllama.events import Done, LinkCount, Plan, Rank, Ready, RequestStart, Step
-from pytest_dllama.traces import Trace
+from pytest_dllama.events.stream import Done, LinkCount, Plan, Rank, Ready, RequestStart, Step
+from pytest_dllama.events.trace import Trace
 
 Top = Sequence[tuple[int, float]]
 

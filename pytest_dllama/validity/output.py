@@ -13,12 +13,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_dllama.events import Step
-from pytest_dllama.record import OutputRecord, TokenAlternative
-from pytest_dllama.text_check import compare_text, compared
-from pytest_dllama.tolerance import Tolerance, measure_tolerance
-from pytest_dllama.traces import Trace
-from pytest_dllama.wire_truth import wire_faults
+from pytest_dllama.events.stream import Step
+from pytest_dllama.events.trace import Trace
+from pytest_dllama.record.cell import OutputRecord, TokenAlternative
+from pytest_dllama.validity.text import compare_text, compared
+from pytest_dllama.validity.tolerance import Tolerance, measure_tolerance
 
 
 def oracle_output(trace: Trace) -> OutputRecord:
@@ -126,26 +125,6 @@ class _Parting:
 def _first_difference(expected: Sequence[object], found: Sequence[object]) -> int:
     pairs = zip(expected, found, strict=False)
     return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(expected), len(found)))
-
-
-def repeat_faults(traces: Sequence[Trace]) -> list[str]:
-    """Repeats of one request on one cluster must give one output."""
-    first = traces[0].tokens
-    others = [i for i, trace in enumerate(traces, start=1) if trace.tokens != first]
-    if not others:
-        return []
-    listed = ", ".join(map(str, others))
-    return [f"output: repeat {listed} of {len(traces)} gave other tokens than repeat 1"]
-
-
-def faults(traces: Sequence[Trace], output: OutputRecord) -> tuple[str, ...]:
-    """Every reason why a cell's figures may not be believed."""
-    found = [] if output.status != "different" else [f"output: {output.note}"]
-    found += dict.fromkeys(reason for trace in traces for reason in trace.invalid)
-    found += repeat_faults(traces)
-    for index, trace in enumerate(traces, start=1):
-        found += [f"repeat {index}: {fault}" for fault in wire_faults(trace)]
-    return tuple(found)
 
 
 def explain_difference(output: OutputRecord, cell: str) -> str:

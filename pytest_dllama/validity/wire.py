@@ -6,8 +6,8 @@ each link's share of a decode step the plan's figure for that link.
 
 from __future__ import annotations
 
-from pytest_dllama.events import Step
-from pytest_dllama.traces import Trace
+from pytest_dllama.events.stream import Step
+from pytest_dllama.events.trace import Trace
 
 MAX_LISTED = 3
 

@@ -23,8 +23,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_dllama.events import Step
-from pytest_dllama.traces import Trace
+from pytest_dllama.events.stream import Step
+from pytest_dllama.events.trace import Trace
 
 SPREAD_FACTOR = 4.0
 PRIOR_SAMPLES = 8

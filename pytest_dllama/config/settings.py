@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_dllama.option_values import (
+from pytest_dllama.config.values import (
     BUFFER_FLOAT_TYPES,
     DEFAULT_PROMPT,
     SHIPPED_MODEL,

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_dllama.record import Estimate, MemoryRecord, RooflineRecord, Sample
+from pytest_dllama.record.cell import Estimate, RooflineRecord, Sample
+from pytest_dllama.record.hosts import MemoryRecord
 
 QUIET_CPU_SHARE = 0.9  # of a probe whose cores nobody else wanted
 MARGIN = 1.25  # of the measured bandwidth: probes scatter, other programs disturb them

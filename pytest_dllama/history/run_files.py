@@ -14,7 +14,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from pytest_dllama.record import SCHEMA_VERSION, RunRecord
+from pytest_dllama.record.run import SCHEMA_VERSION, RunRecord
 
 RUN_FILE = "run.json"
 HISTORY_FOLDER = "history"

@@ -21,13 +21,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pytest_dllama.record import METRIC_NAMES, Estimate, ThresholdResult
+from pytest_dllama.metrics.catalog import CLUSTER_METRICS, METRIC_NAMES
+from pytest_dllama.record.cell import Estimate, ThresholdResult
 
 Direction = Literal["max", "min"]
-# Metrics of the wire and of workers: a lone root has none, so limits pass it by.
-CLUSTER_METRICS = frozenset(
-    {"sync_share", "bytes_per_token", "bandwidth_mbps", "worker_peak_rss_bytes"}
-)
 
 
 class ThresholdError(ValueError):

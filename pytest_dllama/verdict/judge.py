@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_dllama.record import OutputRecord, ThresholdResult, Verdict
-from pytest_dllama.thresholds import explain
+from pytest_dllama.record.cell import OutputRecord, ThresholdResult, Verdict
+from pytest_dllama.verdict.thresholds import explain
 
 TRUSTED_OUTPUT = ("oracle", "identical", "tie")
 

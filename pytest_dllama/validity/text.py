@@ -7,9 +7,9 @@ parting proves nothing, and says so. Knows nothing of pytest and starts nothing.
 
 from __future__ import annotations
 
-from pytest_dllama.record import OutputRecord, OutputStatus, TokenAlternative
-from pytest_dllama.tolerance import measure_tolerance
-from pytest_dllama.traces import Trace
+from pytest_dllama.events.trace import Trace
+from pytest_dllama.record.cell import OutputRecord, OutputStatus, TokenAlternative
+from pytest_dllama.validity.tolerance import measure_tolerance
 
 
 def compare_text(

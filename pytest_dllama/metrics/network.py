@@ -9,75 +9,18 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from pytest_dllama import metrics
-from pytest_dllama.events import NetworkLink, Step
-from pytest_dllama.record import (
-    Estimate,
-    LinkStats,
-    NetworkRecord,
-    OpStats,
-    RankRecord,
-    Sample,
-)
-from pytest_dllama.traces import Trace
+from pytest_dllama.events.stream import NetworkLink, Step
+from pytest_dllama.events.trace import Trace
+from pytest_dllama.metrics import definitions
+from pytest_dllama.record.network import LinkStats, NetworkRecord, OpStats
 
 HIGH_VARIANCE_RATIO = 2.0  # dllama's rule: P95 > 2 * P50
-
-
-def sample_of(trace: Trace) -> Sample:
-    """The figures of one request."""
-    times_ns = [step.end_ns for step in trace.decode_steps if step.gave_token]
-    ttft_s = metrics.ttft_s(trace.request.t_ns, times_ns[0])
-    rct_s = metrics.rct_s(trace.request.t_ns, times_ns[-1])
-    return Sample(
-        n_input_tokens=trace.request.n_input_tokens,
-        n_output_tokens=len(times_ns),
-        ttft_s=ttft_s,
-        tpot_ms=metrics.tpot_ms(rct_s, ttft_s, len(times_ns)),
-        rct_s=rct_s,
-        tokens_per_s=len(times_ns) / rct_s,
-        prefill_tokens=sum(step.n_tokens for step in trace.prefill_steps),
-        prefill_s=_phase_s(trace.done.prefill_s, trace.prefill_steps),
-        decode_tokens=len(times_ns),
-        decode_s=_phase_s(trace.done.decode_s, trace.decode_steps),
-        itl_ms=metrics.itl_ms(times_ns),
-        load_s=trace.ready.load_s if trace.ready else None,
-    )
-
-
-def _phase_s(engine_s: float | None, steps: Sequence[Step]) -> float | None:
-    """The engine's own phase time, else the sum of its steps; None when there was no phase."""
-    if not steps:
-        return None
-    return engine_s if engine_s else sum(step.end_ns - step.start_ns for step in steps) / 1e9
-
-
-def cell_metrics(traces: Sequence[Trace], samples: Sequence[Sample]) -> dict[str, Estimate]:
-    """Every metric that these repeats can give, as the median over them."""
-    columns: dict[str, list[float | None]] = {
-        "ttft_s": [s.ttft_s for s in samples],
-        "tpot_ms": [s.tpot_ms for s in samples],
-        "rct_s": [s.rct_s for s in samples],
-        "tokens_per_s": [s.tokens_per_s for s in samples],
-        "prefill_tokens_per_s": [
-            metrics.rate_per_s(s.prefill_tokens, s.prefill_s) for s in samples
-        ],
-        "decode_tokens_per_s": [metrics.rate_per_s(s.decode_tokens, s.decode_s) for s in samples],
-        "load_s": [s.load_s for s in samples],
-        "sync_share": [sync_share(t) for t in traces],
-        "bytes_per_token": [bytes_per_token(t) for t in traces],
-        "bandwidth_mbps": [root_bandwidth_mbps(t) for t in traces],
-        "root_peak_rss_bytes": [peak_rss_bytes(t, "root") for t in traces],
-        "worker_peak_rss_bytes": [peak_rss_bytes(t, "worker") for t in traces],
-    }
-    estimates = {name: metrics.estimate(values) for name, values in columns.items()}
-    return {name: value for name, value in estimates.items() if value is not None}
 
 
 def sync_share(trace: Trace) -> float | None:
     """Root's time in collectives over its step time, decode; None on one node."""
     steps = [s for s in trace.decode_steps if s.sync_us is not None and s.links]
-    return metrics.share(
+    return definitions.share(
         sum(s.sync_us or 0.0 for s in steps), sum((s.end_ns - s.start_ns) / 1e3 for s in steps)
     )
 
@@ -94,32 +37,7 @@ def root_bandwidth_mbps(trace: Trace) -> float | None:
     """Bytes on the root's links over the time those links were busy."""
     links = [link for step in trace.steps for link in step.links]
     moved_bytes = sum(link.payload_bytes + link.framing_bytes for link in links)
-    return metrics.bandwidth_mbps(moved_bytes, sum(link.busy_us or 0.0 for link in links))
-
-
-def peak_rss_bytes(trace: Trace, role: str) -> int | None:
-    """The largest peak RSS among the ranks of a role."""
-    peaks = [r.peak_rss_bytes for r in trace.ranks if r.role == role and r.peak_rss_bytes]
-    return max(peaks, default=None)
-
-
-def rank_records(trace: Trace) -> tuple[RankRecord, ...]:
-    """One record a process, from the trace of the median repeat."""
-    return tuple(
-        RankRecord(
-            rank=r.rank,
-            role=r.role,
-            address=r.address,
-            hostname=r.hostname,
-            peak_rss_bytes=r.peak_rss_bytes,
-            peak_pss_bytes=r.peak_pss_bytes,
-            weight_bytes=r.weight_bytes,
-            kv_cache_bytes=r.kv_cache_bytes,
-            compute_s=None if r.compute_us is None else r.compute_us / 1e6,
-            sync_s=None if r.sync_us is None else r.sync_us / 1e6,
-        )
-        for r in trace.ranks
-    )
+    return definitions.bandwidth_mbps(moved_bytes, sum(link.busy_us or 0.0 for link in links))
 
 
 def network_record(traces: Sequence[Trace], median: Trace) -> NetworkRecord | None:
@@ -153,9 +71,9 @@ def _latencies(trace: Trace) -> dict[str, Any]:
             "avg_ms": sum(durations_ms) / len(durations_ms),
             "max_ms": max(durations_ms),
             "min_ms": min(durations_ms),
-            "p50_ms": metrics.percentile(durations_ms, 50),
-            "p95_ms": metrics.percentile(durations_ms, 95),
-            "p99_ms": metrics.percentile(durations_ms, 99),
+            "p50_ms": definitions.percentile(durations_ms, 50),
+            "p95_ms": definitions.percentile(durations_ms, 95),
+            "p99_ms": definitions.percentile(durations_ms, 99),
         }
     total = trace.network.total if trace.network else None
     names = ("avg", "max", "min", "p50", "p95", "p99")
@@ -182,7 +100,9 @@ def _expected_payload_bytes(trace: Trace) -> int | None:
 def _link_stats(link: NetworkLink) -> LinkStats:
     def if_enough(value_us: float, percent: int) -> float | None:
         return (
-            value_us / 1e3 if link.operations >= metrics.PERCENTILE_MIN_SAMPLES[percent] else None
+            value_us / 1e3
+            if link.operations >= definitions.PERCENTILE_MIN_SAMPLES[percent]
+            else None
         )
 
     return LinkStats(
@@ -246,8 +166,8 @@ def _one_op(op: str, moved_bytes: int, values_ms: list[float]) -> OpStats:
         operations=len(values_ms),
         bytes=moved_bytes,
         avg_ms=sum(values_ms) / len(values_ms),
-        p50_ms=metrics.nearest_rank(values_ms, 50),
-        p95_ms=metrics.percentile(values_ms, 95),
-        p99_ms=metrics.percentile(values_ms, 99),
+        p50_ms=definitions.nearest_rank(values_ms, 50),
+        p95_ms=definitions.percentile(values_ms, 95),
+        p99_ms=definitions.percentile(values_ms, 99),
         max_ms=max(values_ms),
     )

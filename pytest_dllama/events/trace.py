@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pytest_dllama.events import (
+from pytest_dllama.events.stream import (
     Done,
     Error,
     Event,

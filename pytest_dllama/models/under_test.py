@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from dllama_engine import errors
-from pytest_dllama.backends import embedded
-from pytest_dllama.config import LabConfig
-from pytest_dllama.option_values import ConfigError, ModelSpec
+from pytest_dllama.config.settings import LabConfig
+from pytest_dllama.config.values import ConfigError, ModelSpec
+from pytest_dllama.models import engine_facts
 
 if TYPE_CHECKING:
     from dllama_engine.formats.config import ModelConfig
-    from pytest_dllama.record import ModelRecord
+    from pytest_dllama.record.run import ModelRecord
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,9 @@ def check_model(spec: ModelSpec, node_counts: Sequence[int], config: LabConfig) 
     try:
         model_config = config_of(spec)
         for nodes in node_counts:
-            embedded.check_split(model_config, nodes, config.buffer_float_type, config.sync_mode)
+            engine_facts.check_split(
+                model_config, nodes, config.buffer_float_type, config.sync_mode
+            )
         if spec.kind != "synthetic":
             check_prompt(_files(spec)[1], config)
     except errors.EngineError as error:
@@ -53,8 +55,8 @@ def check_model(spec: ModelSpec, node_counts: Sequence[int], config: LabConfig) 
 def config_of(spec: ModelSpec) -> ModelConfig:
     """A model's configuration, from its file or its shape; raises ConfigError or EngineError."""
     if spec.kind == "synthetic":
-        return embedded.shape_config(spec.model)
-    return embedded.file_config(_files(spec)[0])
+        return engine_facts.shape_config(spec.model)
+    return engine_facts.file_config(_files(spec)[0])
 
 
 def _files(spec: ModelSpec) -> tuple[Path, Path]:
@@ -72,9 +74,9 @@ def _files(spec: ModelSpec) -> tuple[Path, Path]:
 
 
 def _shipped_files(spec: ModelSpec) -> tuple[Path, Path]:
-    files = embedded.shipped_model(spec.model)
+    files = engine_facts.shipped_model(spec.model)
     if files is None:
-        names = ", ".join(embedded.shipped_names()) or "none"
+        names = ", ".join(engine_facts.shipped_names()) or "none"
         raise ConfigError(
             f"--models {spec.text}: no shipped model of this name (there is: {names}); for your "
             "own write MODEL.m:TOKENIZER.t, for random weights synthetic:SHAPE"
@@ -84,7 +86,7 @@ def _shipped_files(spec: ModelSpec) -> tuple[Path, Path]:
 
 def check_prompt(tokenizer_file: Path, config: LabConfig) -> None:
     """The prompt must leave at least one step."""
-    n_tokens = embedded.prompt_tokens(tokenizer_file, config.prompt)
+    n_tokens = engine_facts.prompt_tokens(tokenizer_file, config.prompt)
     if n_tokens > config.steps:
         raise ConfigError(
             f"--prompt has {n_tokens} tokens and --steps is {config.steps}: steps count the prompt "
@@ -103,11 +105,11 @@ def open_model(
     """
     try:
         if spec.kind == "synthetic":
-            files = embedded.write_shape(spec.model, cache_folder(), progress)
+            files = engine_facts.write_shape(spec.model, cache_folder(), progress)
             check_prompt(files[1], config)
         else:
             files = _files(spec)
-        record = embedded.model_record(spec.name, embedded.file_config(files[0]), *files)
+        record = engine_facts.model_record(spec.name, engine_facts.file_config(files[0]), *files)
     except errors.EngineError as error:
         raise ConfigError(f"--models {spec.text}: {error}") from error
     return ModelUnderTest(record, *files)

@@ -1,0 +1,1 @@
+"""What an engine tells: the stream, and a request's trace."""

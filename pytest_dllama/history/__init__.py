@@ -1,0 +1,1 @@
+"""Run files, and what may be read from many of them."""

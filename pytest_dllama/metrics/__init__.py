@@ -1,0 +1,1 @@
+"""Traces to figures; every metric is defined once."""

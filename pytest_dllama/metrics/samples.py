@@ -1,0 +1,88 @@
+"""Traces of one cell to its samples, ranks and metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytest_dllama.events.stream import Step
+from pytest_dllama.events.trace import Trace
+from pytest_dllama.metrics import definitions
+from pytest_dllama.metrics.network import bytes_per_token, root_bandwidth_mbps, sync_share
+from pytest_dllama.record.cell import Estimate, RankRecord, Sample
+
+
+def sample_of(trace: Trace) -> Sample:
+    """The figures of one request."""
+    times_ns = [step.end_ns for step in trace.decode_steps if step.gave_token]
+    ttft_s = definitions.ttft_s(trace.request.t_ns, times_ns[0])
+    rct_s = definitions.rct_s(trace.request.t_ns, times_ns[-1])
+    return Sample(
+        n_input_tokens=trace.request.n_input_tokens,
+        n_output_tokens=len(times_ns),
+        ttft_s=ttft_s,
+        tpot_ms=definitions.tpot_ms(rct_s, ttft_s, len(times_ns)),
+        rct_s=rct_s,
+        tokens_per_s=len(times_ns) / rct_s,
+        prefill_tokens=sum(step.n_tokens for step in trace.prefill_steps),
+        prefill_s=_phase_s(trace.done.prefill_s, trace.prefill_steps),
+        decode_tokens=len(times_ns),
+        decode_s=_phase_s(trace.done.decode_s, trace.decode_steps),
+        itl_ms=definitions.itl_ms(times_ns),
+        load_s=trace.ready.load_s if trace.ready else None,
+    )
+
+
+def _phase_s(engine_s: float | None, steps: Sequence[Step]) -> float | None:
+    """The engine's own phase time, else the sum of its steps; None when there was no phase."""
+    if not steps:
+        return None
+    return engine_s if engine_s else sum(step.end_ns - step.start_ns for step in steps) / 1e9
+
+
+def cell_metrics(traces: Sequence[Trace], samples: Sequence[Sample]) -> dict[str, Estimate]:
+    """Every metric that these repeats can give, as the median over them."""
+    columns: dict[str, list[float | None]] = {
+        "ttft_s": [s.ttft_s for s in samples],
+        "tpot_ms": [s.tpot_ms for s in samples],
+        "rct_s": [s.rct_s for s in samples],
+        "tokens_per_s": [s.tokens_per_s for s in samples],
+        "prefill_tokens_per_s": [
+            definitions.rate_per_s(s.prefill_tokens, s.prefill_s) for s in samples
+        ],
+        "decode_tokens_per_s": [
+            definitions.rate_per_s(s.decode_tokens, s.decode_s) for s in samples
+        ],
+        "load_s": [s.load_s for s in samples],
+        "sync_share": [sync_share(t) for t in traces],
+        "bytes_per_token": [bytes_per_token(t) for t in traces],
+        "bandwidth_mbps": [root_bandwidth_mbps(t) for t in traces],
+        "root_peak_rss_bytes": [peak_rss_bytes(t, "root") for t in traces],
+        "worker_peak_rss_bytes": [peak_rss_bytes(t, "worker") for t in traces],
+    }
+    estimates = {name: definitions.estimate(values) for name, values in columns.items()}
+    return {name: value for name, value in estimates.items() if value is not None}
+
+
+def peak_rss_bytes(trace: Trace, role: str) -> int | None:
+    """The largest peak RSS among the ranks of a role."""
+    peaks = [r.peak_rss_bytes for r in trace.ranks if r.role == role and r.peak_rss_bytes]
+    return max(peaks, default=None)
+
+
+def rank_records(trace: Trace) -> tuple[RankRecord, ...]:
+    """One record a process, from the trace of the median repeat."""
+    return tuple(
+        RankRecord(
+            rank=r.rank,
+            role=r.role,
+            address=r.address,
+            hostname=r.hostname,
+            peak_rss_bytes=r.peak_rss_bytes,
+            peak_pss_bytes=r.peak_pss_bytes,
+            weight_bytes=r.weight_bytes,
+            kv_cache_bytes=r.kv_cache_bytes,
+            compute_s=None if r.compute_us is None else r.compute_us / 1e6,
+            sync_s=None if r.sync_us is None else r.sync_us / 1e6,
+        )
+        for r in trace.ranks
+    )

@@ -1,0 +1,1 @@
+"""Models under test, and the one door to the engine's closed forms."""

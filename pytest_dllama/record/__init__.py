@@ -1,0 +1,1 @@
+"""The run file's data model; knows nothing else."""

@@ -1,0 +1,132 @@
+"""One cell of a run file: its samples, metrics, output and verdict."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from pytest_dllama.record.base import Role, Record
+from pytest_dllama.record.network import NetworkRecord
+
+CellStatus = Literal["ok", "failed", "skipped"]
+OutputStatus = Literal["oracle", "identical", "tie", "different", "unchecked"]
+
+
+class RankRecord(Record):
+    """One process of the cell."""
+
+    rank: int
+    role: Role
+    address: str
+    hostname: str
+    peak_rss_bytes: int | None
+    peak_pss_bytes: int | None
+    weight_bytes: int | None
+    kv_cache_bytes: int | None
+    compute_s: float | None
+    sync_s: float | None
+
+
+class Sample(Record):
+    """One measured request: definitions in METRICS (docs/metrics.md)."""
+
+    n_input_tokens: int
+    n_output_tokens: int
+    ttft_s: float
+    tpot_ms: float | None  # needs two output tokens
+    rct_s: float
+    tokens_per_s: float
+    prefill_tokens: int
+    prefill_s: float | None
+    decode_tokens: int
+    decode_s: float | None
+    itl_ms: tuple[float, ...] = ()
+    load_s: float | None = None
+
+
+class Estimate(Record):
+    """A metric over the repeats: the median, and how far the repeats spread."""
+
+    value: float
+    minimum: float
+    maximum: float
+    n: int
+
+
+class TokenAlternative(Record):
+    """Where two runs part: the oracle's two best tokens there."""
+
+    position: int  # index among the output tokens
+    oracle_token_id: int
+    oracle_piece: str
+    cell_token_id: int
+    cell_piece: str
+    oracle_margin: float  # logit of its best minus logit of the token the cell chose
+    tolerance: float  # margin under which quantized sums may flip the choice
+
+
+class OutputRecord(Record):
+    """What was generated, and whether it may be believed."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    status: OutputStatus
+    oracle_text: str | None = None
+    first_difference: TokenAlternative | None = None
+    note: str | None = None
+
+
+class ThresholdResult(Record):
+    """One threshold against one cell."""
+
+    metric: str
+    limit: float
+    direction: Literal["max", "min"]
+    value: float | None
+    margin_percent: float | None  # positive: room left
+    passed: bool
+    source: str  # file and table that set it
+
+
+class RooflineRecord(Record):
+    """How fast memory alone would let the cell decode; TPOT cannot be much below `floor_ms`."""
+
+    read_bytes: tuple[int, ...]  # by rank: what it must read for one token, closed form
+    limit_ms: float | None = None  # reading all of it, on the machine that takes longest
+    floor_ms: float | None = None  # the same, less what the last-level cache could hold
+    why_not: Literal["cached", "unmeasured"] | None = None
+    detail: str | None = None
+
+
+class Verdict(Record):
+    """The cell's verdict and each reason for it."""
+
+    status: Literal["PASS", "FAIL", "INVALID", "ERROR"]
+    reasons: tuple[str, ...] = ()
+
+
+class Commands(Record):
+    """Commands that run this cell by hand, as lists of arguments."""
+
+    root: tuple[str, ...]
+    workers: tuple[tuple[str, ...], ...] = ()
+
+
+class CellRecord(Record):
+    """One model on one node count (`nodes` counts the root)."""
+
+    model: str
+    nodes: int
+    status: CellStatus
+    error: str | None = None  # why a failed or skipped cell has no figures
+    commands: Commands | None = None
+    samples: tuple[Sample, ...] = ()
+    metrics: dict[str, Estimate] = Field(default_factory=dict)  # keys: METRIC_NAMES
+    ranks: tuple[RankRecord, ...] = ()
+    network: NetworkRecord | None = None
+    output: OutputRecord | None = None
+    roofline: RooflineRecord | None = None
+    thresholds: tuple[ThresholdResult, ...] = ()
+    verdict: Verdict | None = None
+    logs: tuple[str, ...] = ()  # relative to the run file

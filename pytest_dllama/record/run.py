@@ -1,0 +1,87 @@
+"""The run file's data model: what one `pytest suites/` run measured, and all that a report needs.
+
+The JSON is this model, versioned and validated on both writing and reading. Knows nothing of
+pytest, hosts or templates. Units stand in the names; a missing value is `null`, never zero.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from pytest_dllama.record.base import Record
+from pytest_dllama.record.cell import CellRecord
+from pytest_dllama.record.hosts import HostRecord, MemoryRecord, PairRecord
+
+SCHEMA_VERSION = 1
+
+
+class Environment(Record):
+    """The controller's machine and versions."""
+
+    hostname: str
+    os: str
+    machine: str
+    cpu_model: str
+    cpu_count: int
+    memory_bytes: int
+    python: str
+    numpy: str
+    numba: str
+    pytest_dllama: str
+    board: str | None = None  # e.g. "Raspberry Pi 5 Model B Rev 1.0"
+
+
+class Request(Record):
+    """What every cell was asked to do."""
+
+    prompt: str
+    steps: int | None
+    repeats: int
+    warmup: int
+    nthreads: int | None  # None, here and below: an imported log does not tell
+    buffer_float_type: str
+    sync_mode: str
+    temperature: float | None
+    seed: int | None
+    node_counts: tuple[int, ...]
+    engine: str
+    host_kind: Literal["local", "ssh", "log"]
+    n_batches: int | None = None  # tokens of one prefill batch
+
+
+class ModelRecord(Record):
+    """One model of the run, in the order of `--models`."""
+
+    name: str
+    model_file: str  # base names only: the report travels
+    tokenizer_file: str
+    size_bytes: int | None  # None: imported from a log
+    arch: str
+    dim: int
+    hidden_dim: int
+    n_layers: int
+    n_heads: int
+    n_kv_heads: int
+    vocab_size: int
+    seq_len: int
+    weight_type: str
+
+
+class RunRecord(Record):
+    """One whole run."""
+
+    schema_version: Annotated[int, Field(ge=1, le=SCHEMA_VERSION)] = SCHEMA_VERSION
+    created_utc: str  # ISO 8601
+    wall_s: float | None = None
+    environment: Environment
+    request: Request
+    models: tuple[ModelRecord, ...]
+    cells: tuple[CellRecord, ...]
+    fingerprint: str | None = None  # of the machines: figures of another one are not comparable
+    hosts: tuple[HostRecord, ...] = ()  # in rank order; none where all nodes are processes here
+    pairs: tuple[PairRecord, ...] = ()
+    memory: tuple[MemoryRecord, ...] = ()
+    definitions: dict[str, str]  # metric -> its definition, in English
+    notes: tuple[str, ...] = ()

@@ -1,0 +1,1 @@
+"""May the figures be believed? Starts nothing."""

@@ -1,0 +1,1 @@
+"""Fast enough? Slower? Why?"""
