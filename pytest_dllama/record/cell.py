@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from pytest_dllama.record.base import Role, Record
+from pytest_dllama.record.base import Record, Role
 from pytest_dllama.record.network import NetworkRecord
 
 CellStatus = Literal["ok", "failed", "skipped"]

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from pytest_dllama.events.stream import Error, EventFormatError, Listening, Step, parse_event
 from pytest_dllama.events.trace import TraceError, build_trace
-from pytest_dllama.validity.output import oracle_output
 from pytest_dllama.validity.faults import faults
+from pytest_dllama.validity.output import oracle_output
 
 STEP = {
     "event": "step",
