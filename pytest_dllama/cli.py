@@ -9,12 +9,12 @@ from pathlib import Path
 
 from pytest_dllama import __version__
 from pytest_dllama.history.run_files import RunFileError, read_run
-from pytest_dllama.hosts import HostError
+from pytest_dllama.hosts.base import HostError
+from pytest_dllama.hosts.inventory import InventoryError
 from pytest_dllama.import_command import add_import_log
 from pytest_dllama.import_log import ImportLogError
 from pytest_dllama.remote.hosts_command import add_hosts
-from pytest_dllama.remote.inventory import InventoryError
-from pytest_dllama.report import LANGUAGES, ReportError, write_reports
+from pytest_dllama.report.pages.markdown import LANGUAGES, ReportError, write_reports
 
 _EXIT_ERROR = 2
 _EXIT_INTERRUPTED = 130

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pytest_dllama.backends import Backend, WorkerNotReady
 from pytest_dllama.events.stream import Error, EventFormatError, Listening
-from pytest_dllama.hosts import STOP_GRACE_S, Host, HostError, HostProcess
+from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess
 
 TOKEN_VARIABLE = "DLLAMA_PY_TOKEN"  # the name, not the secret
 START_TIMEOUT_S = 120.0

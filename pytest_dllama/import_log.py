@@ -14,8 +14,8 @@ from pathlib import Path
 from pytest_dllama.dllama_events import run_events
 from pytest_dllama.dllama_log import parse_log
 from pytest_dllama.dllama_run import LoggedRun
-from pytest_dllama.environment import probe_environment
 from pytest_dllama.events.trace import Trace, TraceError, build_trace
+from pytest_dllama.hosts.controller import probe_environment
 from pytest_dllama.imported_run import (
     ImportOptions,
     Session,

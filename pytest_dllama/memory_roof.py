@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_dllama.hosts import HostError, Hosts, Stages
-from pytest_dllama.memory_sites import MemorySite
+from pytest_dllama.hosts.base import HostError, Hosts, MemorySite, Stages
 from pytest_dllama.record.cell import RooflineRecord, Sample
 from pytest_dllama.record.hosts import MemoryRecord
 from pytest_dllama.validity.roofline import Machine, is_too_fast, merged, roofline

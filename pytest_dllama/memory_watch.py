@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pytest_dllama.events.trace import Trace
-from pytest_dllama.hosts import HostProcess
+from pytest_dllama.hosts.base import HostProcess
 
 
 class MemoryWatch:

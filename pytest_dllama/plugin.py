@@ -18,7 +18,7 @@ from pytest_dllama.fixtures import LAB_KEY, MARKER, cell, scaling, threshold, ti
 
 if TYPE_CHECKING:
     from pytest_dllama.cells import CellKey
-    from pytest_dllama.hosts import Hosts
+    from pytest_dllama.hosts.base import Hosts
     from pytest_dllama.lab import Lab
     from pytest_dllama.progress import Progress
 
@@ -56,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
 def _place_benchmarks(config: pytest.Config) -> None:
     """Saved benchmarks of one cluster go to one folder; other machines are first looked at."""
     from pytest_dllama import benchmark_bridge
-    from pytest_dllama.environment import fingerprint, probe_environment
+    from pytest_dllama.hosts.controller import fingerprint, probe_environment
 
     if config.stash[CONFIG_KEY].hosts_file:
         config.stash[COMPARE_KEY] = benchmark_bridge.defer_compare(config)
@@ -189,10 +189,10 @@ def _hosts(lab_config: LabConfig, keys: list[CellKey]) -> Hosts | None:
                 "this machine start in a second or two and end with pytest: leave it out"
             )
         return None
-    from pytest_dllama.remote.inventory import InventoryError, load_inventory
-    from pytest_dllama.remote.kept import kept_token
-    from pytest_dllama.remote.provision import Wanted
-    from pytest_dllama.remote.remote_hosts import RemoteHosts
+    from pytest_dllama.hosts.fleet.fleet import RemoteHosts
+    from pytest_dllama.hosts.fleet.provision import Wanted
+    from pytest_dllama.hosts.inventory import InventoryError, load_inventory
+    from pytest_dllama.hosts.ssh.kept_token import kept_token
 
     try:
         inventory = load_inventory(lab_config.hosts_file)
@@ -263,7 +263,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _write_results(session: pytest.Session, lab: Lab) -> list[str]:
     """Paths of what was written; a report that fails never costs the run file."""
-    from pytest_dllama.report import write_reports
+    from pytest_dllama.report.pages.markdown import write_reports
 
     lab.save()
     lines = [f"run file: {lab.run_file}"]
@@ -285,7 +285,7 @@ def pytest_terminal_summary(
     lab = config.stash.get(LAB_KEY, None)
     if lab is None or not lab.has_cells:
         return
-    from pytest_dllama.summary import summary_lines
+    from pytest_dllama.report.pages.terminal import summary_lines
 
     terminalreporter.section("distributed LLM inference")
     for line in [*summary_lines(lab.run_record()), *config.stash.get(OUTCOME_KEY, [])]:

@@ -11,7 +11,7 @@ from pytest_dllama.backends import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.cluster import Cluster
 from pytest_dllama.events.stream import Event, EventFormatError
 from pytest_dllama.events.trace import Trace, TraceError, build_trace
-from pytest_dllama.hosts import STOP_GRACE_S, Host, HostError, HostProcess
+from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess
 from pytest_dllama.memory_watch import MemoryWatch
 
 GLANCE_S = 0.2  # how often a line is parsed while the request runs

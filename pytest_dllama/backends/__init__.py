@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from pytest_dllama.events.stream import Event
-from pytest_dllama.hosts import HostProcess
+from pytest_dllama.hosts.base import HostProcess
 
 
 @dataclass(frozen=True, slots=True)

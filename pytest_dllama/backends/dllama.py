@@ -19,7 +19,7 @@ from pytest_dllama.dllama_lines import clean, read_line
 from pytest_dllama.dllama_log import parse_lines, parse_log
 from pytest_dllama.dllama_run import LoggedRun
 from pytest_dllama.events.stream import Error, Event, Listening, Step
-from pytest_dllama.hosts import HostProcess
+from pytest_dllama.hosts.base import HostProcess
 from pytest_dllama.process_guard import guarded, unguarded
 
 USUAL_PORT = 9999

@@ -13,7 +13,8 @@ from dllama_engine.errors import EngineError
 from dllama_engine.wire.handshake import probe_worker
 from pytest_dllama.backends import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.events.stream import Event, parse_event
-from pytest_dllama.hosts import PROGRAM, HostProcess
+from pytest_dllama.hosts.base import HostProcess
+from pytest_dllama.hosts.command import PROGRAM
 
 _MACHINE_FLAGS = {"--events": 1, "--exit-with-parent": 1}  # and how many values each takes
 

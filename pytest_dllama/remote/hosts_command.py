@@ -14,16 +14,16 @@ from rich.console import Console
 
 from dllama_engine.errors import EngineError
 from pytest_dllama.config.values import SHIPPED_MODEL, ConfigError, parse_models
-from pytest_dllama.hosts import HostError
+from pytest_dllama.hosts.base import HostError
+from pytest_dllama.hosts.fleet.fleet import RemoteHosts
+from pytest_dllama.hosts.fleet.provision import Wanted, on_each
+from pytest_dllama.hosts.fleet.tables import LiveSteps, facts_table, pairs_table
+from pytest_dllama.hosts.inventory import Inventory, load_inventory
+from pytest_dllama.hosts.inventory_file import write_inventory
+from pytest_dllama.hosts.ssh.host import SshHost
+from pytest_dllama.hosts.ssh.kept_token import forget_token
+from pytest_dllama.hosts.ssh.wheelhouse import PLATFORMS, fetch_wheelhouse
 from pytest_dllama.models.under_test import config_of
-from pytest_dllama.remote.inventory import Inventory, load_inventory
-from pytest_dllama.remote.inventory_file import write_inventory
-from pytest_dllama.remote.kept import forget_token
-from pytest_dllama.remote.provision import Wanted, on_each
-from pytest_dllama.remote.remote_hosts import RemoteHosts
-from pytest_dllama.remote.ssh_host import SshHost
-from pytest_dllama.remote.tables import LiveSteps, facts_table, pairs_table
-from pytest_dllama.remote.wheelhouse import PLATFORMS, fetch_wheelhouse
 
 if TYPE_CHECKING:
     from dllama_engine.formats.config import ModelConfig

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import pytest
 
-from pytest_dllama.remote.inventory import Inventory, load_inventory
+from pytest_dllama.hosts.inventory import Inventory, load_inventory
 from tests.hosts import netns, sshd
 from tests.hosts.wheels import make_wheelhouse
 

@@ -15,8 +15,8 @@ from typing import Any
 import psutil
 import pytest
 
-from pytest_dllama.remote.agent_archive import agent_archive
-from pytest_dllama.remote.preflight import THROTTLED_BITS, decode_throttled
+from pytest_dllama.hosts.fleet.preflight import THROTTLED_BITS, decode_throttled
+from pytest_dllama.hosts.ssh.agent_archive import agent_archive
 from tests.hosts.board import VARIABLE, Board
 from tests.hosts.conftest import skip_or_fail
 

@@ -11,11 +11,11 @@ import sys
 import pytest
 
 from pytest_dllama.history.run_files import read_run
-from pytest_dllama.hosts import HostError
+from pytest_dllama.hosts.base import HostError
+from pytest_dllama.hosts.fleet.fleet import RemoteHosts
+from pytest_dllama.hosts.fleet.provision import Wanted
+from pytest_dllama.hosts.inventory import load_inventory
 from pytest_dllama.record.run import RunRecord
-from pytest_dllama.remote.inventory import load_inventory
-from pytest_dllama.remote.provision import Wanted
-from pytest_dllama.remote.remote_hosts import RemoteHosts
 from tests.hosts import sshd
 from tests.plugin.real_runs import ROOT, RealRun
 

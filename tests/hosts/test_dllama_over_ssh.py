@@ -12,8 +12,8 @@ import pytest
 from pytest_dllama.backends import EngineRequest
 from pytest_dllama.backends.dllama import DllamaBackend
 from pytest_dllama.cluster import Cluster
-from pytest_dllama.remote.inventory import Inventory
-from pytest_dllama.remote.ssh_host import SshHost
+from pytest_dllama.hosts.inventory import Inventory
+from pytest_dllama.hosts.ssh.host import SshHost
 from pytest_dllama.runner import run_request
 from tests.hosts.sshd import Sshd
 from tests.plugin import dllama_stand_in

@@ -14,13 +14,13 @@ import pytest
 from pytest_dllama.backends import WorkerNotReady
 from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.cluster import Cluster, ClusterError
-from pytest_dllama.hosts import HostError
-from pytest_dllama.remote import ssh_process
-from pytest_dllama.remote.inventory import Inventory
-from pytest_dllama.remote.provision import ProvisionError, Wanted, provision
-from pytest_dllama.remote.ssh_host import SshHost
-from pytest_dllama.remote.ssh_process import SshProcess
-from pytest_dllama.remote.upload import upload_file
+from pytest_dllama.hosts.base import HostError
+from pytest_dllama.hosts.fleet.provision import ProvisionError, Wanted, provision
+from pytest_dllama.hosts.inventory import Inventory
+from pytest_dllama.hosts.ssh import process as ssh_process
+from pytest_dllama.hosts.ssh.host import SshHost
+from pytest_dllama.hosts.ssh.process import SshProcess
+from pytest_dllama.hosts.ssh.upload import upload_file
 from tests.hosts import netns, sshd
 from tests.hosts.conftest import skip_or_fail
 
@@ -236,8 +236,8 @@ def test_a_cut_cable_fails_the_reader(pis, network, inventory_of, tmp_path, monk
     if network is None:
         skip_or_fail(netns.missing())
     monkeypatch.setattr(ssh_process, "RECONNECT_S", 1.0)
-    monkeypatch.setattr("pytest_dllama.remote.connection.DEAD_AFTER_S", 1.0)
-    monkeypatch.setattr("pytest_dllama.remote.connection.CONNECT_TIMEOUT_S", 2.0)
+    monkeypatch.setattr("pytest_dllama.hosts.ssh.connection.DEAD_AFTER_S", 1.0)
+    monkeypatch.setattr("pytest_dllama.hosts.ssh.connection.CONNECT_TIMEOUT_S", 2.0)
     inventory = inventory_of(pis[3:4], head="lease_s = 3.0", folder=str(tmp_path / "cut"))
     host = _host(inventory)
     process = host.start([sys.executable, "-c", TICKING], "p", tmp_path / "logs", {})

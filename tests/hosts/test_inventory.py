@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_dllama.remote.inventory import InventoryError, load_inventory
-from pytest_dllama.remote.inventory_file import write_inventory
+from pytest_dllama.hosts.inventory import InventoryError, load_inventory
+from pytest_dllama.hosts.inventory_file import write_inventory
 
 THREE = """
 lease_s = 60.0

@@ -13,8 +13,8 @@ import pytest
 from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.cluster import Cluster
 from pytest_dllama.history.run_files import read_run
-from pytest_dllama.remote.kept import forget_token, kept_token
-from pytest_dllama.remote.ssh_host import SshHost
+from pytest_dllama.hosts.ssh.host import SshHost
+from pytest_dllama.hosts.ssh.kept_token import forget_token, kept_token
 from tests.hosts import sshd
 from tests.plugin.real_runs import ROOT, RealRun
 
@@ -116,7 +116,7 @@ def test_another_engine_makes_a_new_worker(sessions, monkeypatch) -> None:
     class Wheel:
         digest = "of changed sources"
 
-    monkeypatch.setattr("pytest_dllama.remote.ssh_host.engine_wheel", Wheel)
+    monkeypatch.setattr("pytest_dllama.hosts.ssh.host.engine_wheel", Wheel)
     assert sessions.worker_pid() != first
 
 

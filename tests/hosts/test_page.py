@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dllama.remote.inventory import load_inventory
+from pytest_dllama.hosts.inventory import load_inventory
 from tests.hosts import sshd
 from tests.plugin.real_runs import ROOT
 

@@ -8,17 +8,17 @@ from pathlib import Path
 import pytest
 
 from pytest_dllama.backends import embedded
-from pytest_dllama.hosts import HostError
+from pytest_dllama.hosts.agent.facts import facts
+from pytest_dllama.hosts.base import HostError
+from pytest_dllama.hosts.fleet import fleet
+from pytest_dllama.hosts.fleet.link_probe import rounds
+from pytest_dllama.hosts.fleet.preflight import Need, decode_throttled, findings
+from pytest_dllama.hosts.fleet.provision import Wanted
+from pytest_dllama.hosts.fleet.records import watched
+from pytest_dllama.hosts.inventory import Inventory
+from pytest_dllama.hosts.ssh.wheel import engine_wheel
+from pytest_dllama.hosts.ssh.wheelhouse import download_command
 from pytest_dllama.models import engine_facts
-from pytest_dllama.remote import remote_hosts
-from pytest_dllama.remote.agent.facts import facts
-from pytest_dllama.remote.host_records import watched
-from pytest_dllama.remote.inventory import Inventory
-from pytest_dllama.remote.link_probe import rounds
-from pytest_dllama.remote.preflight import Need, decode_throttled, findings
-from pytest_dllama.remote.provision import Wanted
-from pytest_dllama.remote.wheel import engine_wheel
-from pytest_dllama.remote.wheelhouse import download_command
 
 GOOD = {
     "bits": 64,
@@ -158,9 +158,9 @@ def test_a_warm_board_is_waited_for(monkeypatch) -> None:
             assert what == "sample"
             return {"temperature_c": next(degrees)}
 
-    monkeypatch.setattr(remote_hosts, "COOLING_GLANCE_S", 0.0)
+    monkeypatch.setattr(fleet, "COOLING_GLANCE_S", 0.0)
     inventory = Inventory(file=Path("hosts.toml"), hosts=())
-    hosts = remote_hosts.RemoteHosts(inventory, Wanted())
+    hosts = fleet.RemoteHosts(inventory, Wanted())
     hosts.hosts = (Board(),)  # type: ignore[assignment]
     spoken = _Spoken()
     hosts.cool_down(60.0, spoken)
@@ -174,7 +174,7 @@ def test_a_machine_that_cannot_hold_all_its_ranks_is_refused_before_anything_is_
     make_sshd, inventory_of, monkeypatch
 ) -> None:
     servers = [make_sshd(), make_sshd()]
-    hosts = remote_hosts.RemoteHosts(inventory_of(servers, provision=True), Wanted())
+    hosts = fleet.RemoteHosts(inventory_of(servers, provision=True), Wanted())
     base = engine_facts.shape_config("llama-13b")
     available = facts({"folder": "/"})["available_bytes"]
     together = sum(engine_facts.shard_bytes(base, 2, "q80", "reduce"))

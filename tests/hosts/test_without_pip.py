@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from pytest_dllama.hosts import HostError
-from pytest_dllama.remote.agent_archive import agent_archive
-from pytest_dllama.remote.provision import Wanted, look_at_each, make_each
-from pytest_dllama.remote.ssh_host import SshHost
-from pytest_dllama.remote.wheel import engine_wheel
+from pytest_dllama.hosts.base import HostError
+from pytest_dllama.hosts.fleet.provision import Wanted, look_at_each, make_each
+from pytest_dllama.hosts.ssh.agent_archive import agent_archive
+from pytest_dllama.hosts.ssh.host import SshHost
+from pytest_dllama.hosts.ssh.wheel import engine_wheel
 
 
 @pytest.fixture(scope="module")

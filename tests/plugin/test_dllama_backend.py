@@ -21,7 +21,7 @@ from pytest_dllama.backends import EngineRequest, WorkerNotReady
 from pytest_dllama.backends.dllama import DllamaBackend
 from pytest_dllama.cluster import Cluster, ClusterError
 from pytest_dllama.events.stream import Error, Event, Listening, Step
-from pytest_dllama.hosts import LocalHost
+from pytest_dllama.hosts.local import LocalHost
 from pytest_dllama.metrics.samples import sample_of
 from pytest_dllama.process_guard import guarded, unguarded, with_program
 from pytest_dllama.runner import RequestFailed, RequestRun, run_request

@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from pytest_dllama import environment
 from pytest_dllama.history import run_files
 from pytest_dllama.history.run_files import RunFileError, archive_previous, read_run, write_run
+from pytest_dllama.hosts import controller
 from pytest_dllama.metrics import catalog
 from pytest_dllama.record.hosts import HostRecord
 from pytest_dllama.record.run import Environment, Request, RunRecord
@@ -15,7 +15,7 @@ from pytest_dllama.record.run import Environment, Request, RunRecord
 def _run(created_utc: str = "2026-01-02T03:04:05Z") -> RunRecord:
     return RunRecord(
         created_utc=created_utc,
-        environment=environment.probe_environment(),
+        environment=controller.probe_environment(),
         request=Request(
             prompt="héllo",
             steps=8,
@@ -90,12 +90,12 @@ def test_an_older_run_moves_to_the_history(tmp_path) -> None:
 
 
 def test_fingerprint_is_of_the_machine_not_of_the_software() -> None:
-    here = environment.probe_environment()
+    here = controller.probe_environment()
     same = here.model_copy(update={"python": "9.9", "hostname": "other", "pytest_dllama": "9"})
     other = here.model_copy(update={"cpu_count": here.cpu_count + 1})
-    assert environment.fingerprint(here, "local") == environment.fingerprint(same, "local")
-    assert environment.fingerprint(here, "local") != environment.fingerprint(other, "local")
-    assert environment.fingerprint(here, "local") != environment.fingerprint(here, "ssh")
+    assert controller.fingerprint(here, "local") == controller.fingerprint(same, "local")
+    assert controller.fingerprint(here, "local") != controller.fingerprint(other, "local")
+    assert controller.fingerprint(here, "local") != controller.fingerprint(here, "ssh")
 
 
 def _pi(rank: int, **more: object) -> HostRecord:
@@ -106,31 +106,31 @@ def _pi(rank: int, **more: object) -> HostRecord:
 
 
 def test_fingerprint_of_hosts_is_theirs_in_rank_order() -> None:
-    laptop = environment.probe_environment()
+    laptop = controller.probe_environment()
     another = laptop.model_copy(update={"cpu_model": "Another", "cpu_count": 99})
     pis = [_pi(0), _pi(1)]
-    name = environment.fingerprint(laptop, "ssh", pis)
+    name = controller.fingerprint(laptop, "ssh", pis)
     assert name.startswith("ssh-2h-8x-raspberry-pi-5-")
-    assert environment.fingerprint(another, "ssh", pis) == name
-    assert environment.fingerprint(laptop, "ssh", [_pi(0, name="x"), _pi(1)]) == name
+    assert controller.fingerprint(another, "ssh", pis) == name
+    assert controller.fingerprint(laptop, "ssh", [_pi(0, name="x"), _pi(1)]) == name
     for changed in (
         *({"board": "Raspberry Pi 4"}, {"cores": 2}, {"kernel": "6.12"}, {"bits": 32}),
         *({"memory_bytes": 4 << 30}, {"machine": "x86_64"}),
     ):
-        assert environment.fingerprint(laptop, "ssh", [pis[0], _pi(1, **changed)]) != name
-    assert environment.fingerprint(laptop, "ssh", pis[:1]) != name
-    assert environment.fingerprint(laptop, "ssh", [pis[0], None]) != name
+        assert controller.fingerprint(laptop, "ssh", [pis[0], _pi(1, **changed)]) != name
+    assert controller.fingerprint(laptop, "ssh", pis[:1]) != name
+    assert controller.fingerprint(laptop, "ssh", [pis[0], None]) != name
     four = _pi(0, board="Raspberry Pi 4")
-    mixed = [environment.fingerprint(laptop, "ssh", pair) for pair in ([four, pis[1]],)]
-    mixed += [environment.fingerprint(laptop, "ssh", [pis[0], _pi(1, board="Raspberry Pi 4")])]
+    mixed = [controller.fingerprint(laptop, "ssh", pair) for pair in ([four, pis[1]],)]
+    mixed += [controller.fingerprint(laptop, "ssh", [pis[0], _pi(1, board="Raspberry Pi 4")])]
     assert len({*mixed, name}) == 3
 
 
 def test_the_controller_counts_where_the_root_runs_on_it() -> None:
-    laptop = environment.probe_environment()
+    laptop = controller.probe_environment()
     another = laptop.model_copy(update={"cpu_model": "Another"})
     workers = [_pi(1), _pi(2)]
-    names = {environment.fingerprint(machine, "ssh", workers) for machine in (laptop, another)}
+    names = {controller.fingerprint(machine, "ssh", workers) for machine in (laptop, another)}
     assert len(names) == 2
 
 
@@ -142,6 +142,6 @@ def test_fingerprint_is_a_folder_name() -> None:
         cpu_count=4,
         memory_bytes=8 << 30,
     )
-    name = environment.fingerprint(pi, "ssh")
+    name = controller.fingerprint(pi, "ssh")
     assert name.startswith("ssh-4x-raspberry-pi-5-model-b-rev-1-0-")
     assert set(name) <= set("abcdefghijklmnopqrstuvwxyz0123456789-")

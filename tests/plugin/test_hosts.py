@@ -5,7 +5,8 @@ import sys
 import psutil
 import pytest
 
-from pytest_dllama.hosts import HostError, LocalHost
+from pytest_dllama.hosts.base import HostError
+from pytest_dllama.hosts.local import LocalHost
 
 STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('on', flush=True); "
 

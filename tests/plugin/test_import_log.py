@@ -17,7 +17,7 @@ from pytest_dllama.import_log import ImportLogError, import_logs
 from pytest_dllama.imported_run import ImportOptions
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
-from pytest_dllama.report import LANGUAGES, render
+from pytest_dllama.report.pages.markdown import LANGUAGES, render
 from tests.plugin.test_dllama_log import LOGS, NAMES, damaged_logs, generated, read
 
 WORKERS = [f"fork_inference_n4.worker{rank}.log" for rank in (1, 2, 3)]

@@ -7,14 +7,15 @@ from typing import Any, get_args
 
 import pytest
 
-from pytest_dllama import report_sentences
+from pytest_dllama.hosts.fleet import preflight
 from pytest_dllama.metrics import catalog
 from pytest_dllama.record.hosts import FindingKind
-from pytest_dllama.remote import preflight
-from pytest_dllama.report import LANGUAGES, ReportError, load_words, templates_folder
-from pytest_dllama.report_sentences import Sentence
+from pytest_dllama.report.pages.markdown import LANGUAGES, ReportError, load_words, templates_folder
+from pytest_dllama.report.sentences import comparison, hosts, resources, scaling, status
+from pytest_dllama.report.sentences.base import Sentence
 
 HELPERS = {"where"}  # macros used by other macros
+ROOMS = (status, comparison, resources, hosts, scaling)
 
 
 def _keys(words: dict[str, Any], prefix: str = "") -> set[str]:
@@ -33,14 +34,20 @@ def test_word_lists_have_the_same_keys() -> None:
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_every_sentence_has_one_macro(language: str) -> None:
-    kinds = {
-        kind.macro()
-        for kind in vars(report_sentences).values()
-        if isinstance(kind, type) and issubclass(kind, Sentence) and kind is not Sentence
-    }
-    source = (templates_folder() / language / "sentences.md.j2").read_text(encoding="utf-8")
-    macros = re.findall(r"macro (\w+)\(", source)
-    assert sorted(macros) == sorted(kinds | HELPERS)
+    told = set()
+    for room in ROOMS:
+        kinds = {
+            kind.macro()
+            for kind in vars(room).values()
+            if isinstance(kind, type) and issubclass(kind, Sentence) and kind is not Sentence
+        }
+        name = room.__name__.rpartition(".")[2]
+        file = templates_folder() / language / f"sentences/{name}.md.j2"
+        macros = re.findall(r"macro (\w+)\(", file.read_text(encoding="utf-8"))
+        assert len(macros) == len(set(macros))
+        assert set(macros) - HELPERS == kinds
+        told |= set(macros)
+    assert told >= HELPERS
 
 
 def test_korean_definitions_translate_the_current_ones() -> None:
@@ -87,6 +94,6 @@ def test_every_word_used_exists(language: str) -> None:
 
 
 def test_missing_templates_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pytest_dllama.report._LAYOUT", "gone.md.j2")
+    monkeypatch.setattr("pytest_dllama.report.pages.markdown._LAYOUT", "gone.md.j2")
     with pytest.raises(ReportError, match=r"gone\.md\.j2 is missing in .*reinstall pytest-dllama"):
         templates_folder()

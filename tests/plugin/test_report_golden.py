@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dllama.history.run_files import read_run
-from pytest_dllama.report import LANGUAGES, render
+from pytest_dllama.report.pages.markdown import LANGUAGES, render
 
 GOLDEN = Path(__file__).parent.parent / "golden_reports"
 RUNS = ("two_models", "one_model", "three_models", "ssh_hosts")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_dllama.report_korean import josa, particle
+from pytest_dllama.report.text.korean import josa, particle
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from pytest_dllama.metrics.catalog import METRIC_NAMES
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
-from pytest_dllama.report import LANGUAGES, ReportError, render, write_reports
+from pytest_dllama.report.pages.markdown import LANGUAGES, ReportError, render, write_reports
 from tests.plugin.report_runs import cell, run
 
 # No "n" and no "N", so that "nan" and "None" in a report can only come from a value.

@@ -17,46 +17,48 @@ from pytest_dllama.record.cell import (
     Verdict,
 )
 from pytest_dllama.record.network import OpStats
-from pytest_dllama.report import render
-from pytest_dllama.report_advice import recommendations
-from pytest_dllama.report_analysis import at_node_count, comparison, conclusion, steps
-from pytest_dllama.report_compare import Spread, best, difference
-from pytest_dllama.report_detail import percentiles
-from pytest_dllama.report_findings import findings, knees
-from pytest_dllama.report_quantities import SYNC_SHARE, TOKENS_PER_S, TOTAL_BYTES
-from pytest_dllama.report_resources import memory, variance, wire
-from pytest_dllama.report_sentences import (
+from pytest_dllama.report.figures.cell_detail import percentiles
+from pytest_dllama.report.figures.compare import Spread, best, difference
+from pytest_dllama.report.figures.quantities import SYNC_SHARE, TOKENS_PER_S, TOTAL_BYTES
+from pytest_dllama.report.figures.view import RunView
+from pytest_dllama.report.pages.markdown import render
+from pytest_dllama.report.rules.advice import recommendations
+from pytest_dllama.report.rules.comparison import at_node_count, comparison, conclusion, steps
+from pytest_dllama.report.rules.findings import findings, knees
+from pytest_dllama.report.rules.resources import memory, variance, wire
+from pytest_dllama.report.rules.status import thresholds
+from pytest_dllama.report.sentences.base import Sentence
+from pytest_dllama.report.sentences.comparison import (
     Ahead,
-    AvoidNodes,
     BestNodes,
-    CellExcluded,
+    Incomparable,
+    Level,
+    NothingCounts,
+)
+from pytest_dllama.report.sentences.resources import (
+    MemoryChange,
+    OpGrowth,
+    StepAttribution,
+    VarianceSeen,
+    WireChecked,
+    WireMismatch,
+)
+from pytest_dllama.report.sentences.scaling import (
+    AvoidNodes,
     CheckLinks,
     CheckOutput,
     FasterModel,
     FewerNodes,
     FixCell,
     FixOutput,
-    Incomparable,
     Knee,
-    Level,
-    MemoryChange,
     MoreRepeats,
     NoKnee,
-    NothingCounts,
-    OpGrowth,
     Plateau,
     ReduceSync,
-    Sentence,
-    SharedCores,
-    StepAttribution,
-    ThresholdMissed,
     UseNodes,
-    VarianceSeen,
-    WireChecked,
-    WireMismatch,
 )
-from pytest_dllama.report_status import thresholds
-from pytest_dllama.report_view import RunView
+from pytest_dllama.report.sentences.status import CellExcluded, SharedCores, ThresholdMissed
 from tests.plugin.report_runs import cell, estimate, network, run
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import io
 
-from pytest_dllama import environment
+from pytest_dllama.hosts import controller
 from pytest_dllama.progress import LiveLine, PlainLines
 from pytest_dllama.record.cell import CellRecord, Estimate, OutputRecord, Verdict
 from pytest_dllama.record.run import Request, RunRecord
-from pytest_dllama.summary import summary_lines
+from pytest_dllama.report.pages.terminal import summary_lines
 
 
 def _estimate(value: float) -> Estimate:
@@ -18,7 +18,7 @@ def _estimate(value: float) -> Estimate:
 def _run(*cells: CellRecord, notes: tuple[str, ...] = (), n_cores: int = 4) -> RunRecord:
     return RunRecord(
         created_utc="2026-01-02T03:04:05Z",
-        environment=environment.probe_environment().model_copy(update={"cpu_count": n_cores}),
+        environment=controller.probe_environment().model_copy(update={"cpu_count": n_cores}),
         request=Request(
             prompt="p", steps=8, repeats=1, warmup=0, nthreads=1, buffer_float_type="q80",
             sync_mode="reduce", temperature=0, seed=1, node_counts=(2, 4), engine="embedded",

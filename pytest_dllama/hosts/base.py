@@ -1,0 +1,176 @@
+"""Where commands run: a host starts a command and gives back its output as lines of text.
+
+`LocalHost` runs subprocesses. Another kind of host only has to offer the same two classes: a
+command goes in as a list of arguments, secrets go in by the environment and never by the command
+line, text lines come out, and everything the process says is kept in log files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from pytest_dllama.record.hosts import HostRecord, PairRecord
+
+STOP_GRACE_S = 5.0
+_TAIL_BYTES = 4000
+
+
+class HostError(RuntimeError):
+    """A command that a host could not start."""
+
+
+class HostProcess(Protocol):
+    """A command that runs on a host."""
+
+    name: str
+    log_files: tuple[Path, ...]
+    kept: bool  # it stays for the next session
+    taken: bool  # an earlier session started it
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id on its host, where that is known."""
+
+    def read_line(self, timeout_s: float) -> str | None:
+        """The next line of standard output; None at its end; TimeoutError after `timeout_s`."""
+
+    def wait(self, timeout_s: float) -> int | None:
+        """The exit code, or None if it still runs after `timeout_s`."""
+
+    def signal_stop(self) -> None:
+        """Ask the process to end, without waiting."""
+
+    def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """End the process, by force after `grace_s`."""
+
+    def leave(self) -> None:
+        """Let go of a process that is kept, without ending it."""
+
+    def error_tail(self) -> str:
+        """The last lines the process wrote to standard error."""
+
+    def watch_memory(self, *, forget: bool) -> None:
+        """From now on its peak memory is of interest; `forget` the peaks before now."""
+
+    def look_at_memory(self) -> None:
+        """See what it has needed so far, where nobody else does; cheap."""
+
+    def memory_peaks(self) -> Mapping[str, int | None]:
+        """`rss_bytes` and `pss_bytes`; None for what is not known."""
+
+
+class Host(Protocol):
+    """A machine that runs commands."""
+
+    name: str
+    address: str  # where its workers listen
+    port: int  # at which port; 0: any free one
+    nthreads: int | None  # of a process there; None: as many as elsewhere
+    parent: str  # whose end a process there must not outlive: a process id, or "stdin"
+
+    def start(
+        self,
+        command: Sequence[str],
+        name: str,
+        logs: Path,
+        secrets: Mapping[str, str],
+        *,
+        keep: bool = False,
+    ) -> HostProcess:
+        """Start a command; its output goes to files of `logs` named after `name`.
+
+        With `keep` it may be one that an earlier session left running, and it stays for the next.
+        """
+
+    def place(self, file: Path) -> Path:
+        """A file of this machine as the host's processes find it; sent there if need be."""
+
+    def reaches(self, address: str, port: int, token: str, timeout_s: float) -> bool:
+        """Whether a worker answers the handshake when asked from there; False: not known."""
+
+
+class Stages(Protocol):
+    """Where long work tells how far it is."""
+
+    def stage(self, text: str) -> None:
+        """Something new begins."""
+
+    def detail(self, text: str) -> None:
+        """How far it is, in words."""
+
+    def bar(self, done: float, total: float) -> None:
+        """How far it is."""
+
+    def settle(self, text: str) -> None:
+        """A line that stays."""
+
+
+class Hosts(Protocol):
+    """The machines of a session."""
+
+    kind: Literal["local", "ssh"]
+    pairs: tuple[PairRecord, ...]  # the ways between them
+    kept_token: str | None  # what workers that stay between sessions hold; None: none stays
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a reader must know of them."""
+
+    def records(self) -> tuple[HostRecord, ...]:
+        """What they are and how they fared; none where this machine is all."""
+
+    def identify(self, nodes: int) -> Sequence[HostRecord | None]:
+        """The hosts of `nodes` nodes as they are found; None for one that cannot be reached.
+
+        Empty where this machine is all.
+        """
+
+    def prepare(
+        self, nodes: int, needed: int, models: Sequence[Path], progress: Stages
+    ) -> Sequence[Host]:
+        """Hosts for the ranks of `nodes` nodes, ready to run these models.
+
+        Raises:
+            HostError: one of the first `needed` is not ready; each host's result.
+        """
+
+    def memory_sites(self, nodes: int, nthreads: int) -> Sequence[MemorySite]:
+        """The machines of `nodes` nodes of `nthreads` threads, unless a host has its own number."""
+
+    def cool_down(self, limit_c: float, progress: Stages) -> None:
+        """Wait until all are as cool as that, or do not get any cooler."""
+
+    def close(self) -> list[str]:
+        """Leave nothing behind; what could not be cleared away, in sentences."""
+
+
+def tail(path: Path, n_lines: int = 8) -> str:
+    """The last lines of a log file; empty when there is none."""
+    try:
+        data = path.read_bytes()[-_TAIL_BYTES:]
+    except OSError:
+        return ""
+    return "\n".join(data.decode("utf-8", errors="replace").splitlines()[-n_lines:])
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryRates:
+    """What a machine's memory delivered."""
+
+    bytes_per_s: Mapping[int, float]  # by number of reading threads
+    cpu_share: float  # of the time that its threads ran; below 1 others took their cores
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySite:
+    """A machine whose memory can be measured, with the ranks that it runs."""
+
+    hosts: tuple[str, ...]
+    ranks: tuple[int, ...]
+    threads: int  # of each rank, the most
+    cores: int
+    cache_bytes: int | None
+    probe: Callable[[Sequence[int]], MemoryRates]  # of so many threads; raises HostError

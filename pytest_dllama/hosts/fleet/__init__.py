@@ -1,0 +1,1 @@
+"""All machines of a session."""

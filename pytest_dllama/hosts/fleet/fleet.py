@@ -1,0 +1,287 @@
+"""The machines of a session, from an inventory: provisioned once, cleared away at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pytest_dllama.hosts.base import Host, HostError, MemorySite, Stages
+from pytest_dllama.hosts.fleet.link_probe import measure_pairs
+from pytest_dllama.hosts.fleet.preflight import Need
+from pytest_dllama.hosts.fleet.provision import (
+    Ready,
+    Report,
+    Wanted,
+    look_at_each,
+    make_each,
+    on_each,
+)
+from pytest_dllama.hosts.fleet.records import host_record, versions_of, watched
+from pytest_dllama.hosts.inventory import Inventory
+from pytest_dllama.hosts.local import LocalHost
+from pytest_dllama.hosts.memory_probe import local_memory
+from pytest_dllama.hosts.ssh.host import SshHost
+from pytest_dllama.models import engine_facts
+from pytest_dllama.record.hosts import HostRecord, PairRecord
+
+COOLING_GLANCE_S = 5.0
+
+if TYPE_CHECKING:
+    from dllama_engine.formats.config import ModelConfig
+
+
+class RemoteHosts:
+    """Hosts behind SSH; the root runs on this machine unless the inventory has one.
+
+    Args:
+        inventory: the hosts file.
+        wanted: what the engine's processes will be asked for; models come with `prepare`.
+        dllama_bin: a program that commands name; a host with a `binary` runs that instead.
+        kept_token: token of workers that stay for the next session; None: none stays.
+    """
+
+    kind: Literal["local", "ssh"] = "ssh"
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        wanted: Wanted,
+        dllama_bin: str = "",
+        kept_token: str | None = None,
+    ) -> None:
+        self.kept_token = kept_token
+        self._inventory = inventory
+        self._wanted = wanted
+        self._dllama_bin = dllama_bin
+        self.hosts: tuple[SshHost, ...] = ()
+        self.seen: dict[str, Ready] = {}
+        self.pairs: tuple[PairRecord, ...] = ()
+        self._found: dict[str, HostRecord] = {}
+        self._remarks: list[str] = []
+        self._nodes = 0
+        self._configs: tuple[ModelConfig, ...] = ()
+
+    def identify(self, nodes: int) -> Sequence[HostRecord | None]:
+        """What the hosts of `nodes` nodes are; None for one that cannot be reached."""
+        if not self.hosts:
+            self.choose(nodes, [])
+        self.look()
+        return [
+            host_record(host, rank, self.seen[host.name], None) if host.name in self.seen else None
+            for rank, host in self._by_rank()
+        ]
+
+    def prepare(
+        self, nodes: int, needed: int, models: Sequence[Path], progress: Stages
+    ) -> Sequence[Host]:
+        """Connect to, provision and look at the hosts of `nodes` nodes, each once a session.
+
+        Raises:
+            HostError: one of the first `needed` is not ready; each host's result.
+        """
+        self.choose(nodes, [engine_facts.file_config(model) for model in models])
+        board = StepBoard([host.name for host in self.hosts], progress)
+        progress.stage(f"looking at {', '.join(host.name for host in self.hosts)}")
+        faults = self.look(board.report) | self.preflight(progress)
+        self._check(needed, faults)
+        fit = [host for host in self.hosts if host.name not in faults]
+        missing = [host for host in fit if not self.seen[host.name].is_made]
+        progress.stage(f"provisioning {', '.join(host.name for host in missing) or 'nothing'}")
+        faults |= self.provision(fit, board.report)
+        for host in missing:
+            if host.name not in faults:
+                progress.settle(f"{host.name}: {described(self.seen[host.name])}")
+        self._check(needed, faults)
+        self.measure_ways(progress)
+        if not self._inventory.has_root:
+            return [LocalHost(), *self.hosts]
+        for model in models:
+            self._place(self.hosts[0], model, progress)
+        return self.hosts
+
+    def _check(self, needed: int, faults: Mapping[str, str]) -> None:
+        n_first = needed if self._inventory.has_root else needed - 1
+        if any(host.name in faults for host in self.hosts[:n_first]):
+            raise HostError(
+                "; ".join(f"{host.name}: {faults.get(host.name, 'ready')}" for host in self.hosts)
+            )
+
+    def choose(self, nodes: int, configs: Sequence[ModelConfig]) -> None:
+        """The hosts of a cluster of `nodes`, and the models it shall run."""
+        self._nodes, self._configs = nodes, tuple(configs)
+        self._wanted.configs = [config.to_json() for config in configs]
+        if not self.hosts:
+            self.hosts = tuple(
+                SshHost(entry, self._inventory, self._dllama_bin, keeps=bool(self.kept_token))
+                for entry in self._inventory.first(nodes)
+            )
+
+    def look(self, report: Report = lambda host, step, state: None) -> dict[str, str]:
+        """Connect to hosts and read what they are, each once; tells who cannot be reached."""
+        missing = [host for host in self.hosts if host.name not in self.seen]
+        seen, faults = look_at_each(missing, report)
+        self.seen |= seen
+        return {name: str(fault) for name, fault in faults.items()}
+
+    def provision(self, hosts: Sequence[SshHost], report: Report) -> dict[str, str]:
+        """Make hosts ready that are not; tells why some cannot be."""
+        faults = make_each(hosts, self.seen, self._wanted, report)
+        return {name: str(fault) for name, fault in faults.items()}
+
+    def preflight(self, progress: Stages) -> dict[str, str]:
+        """What the facts of the hosts mean; tells who cannot take part."""
+        needs = self._needs()
+        refused: dict[str, str] = {}
+        for rank, host in self._by_rank():
+            if host.name not in self.seen:
+                continue
+            if host.name not in self._found:
+                record = host_record(host, rank, self.seen[host.name], needs.get(host.name))
+                shared = next(names for names in self._machines() if host.name in names)
+                if len(shared) > 1:
+                    record = record.model_copy(update={"shares_with": shared})
+                self._found[host.name] = record
+                for finding in record.findings:
+                    progress.settle(f"{host.name}: {finding.level}: {finding.text}")
+            findings = self._found[host.name].findings
+            refusals = [finding.text for finding in findings if finding.level == "refusal"]
+            if refusals:
+                refused[host.name] = f"refusal: {'; '.join(refusals)}"
+        return refused
+
+    def measure_ways(self, progress: Stages) -> None:
+        """Round trip and bandwidth between hosts that were made ready, once."""
+        present = [h for h in self.hosts if h.name in self.seen and self.seen[h.name].is_made]
+        if self.pairs or len(present) < 2:
+            return
+        progress.stage("measuring the ways between the hosts")
+        self.pairs = measure_pairs(present)
+        for pair in self.pairs:
+            if pair.error:
+                progress.settle(f"warning: {pair.source} to {pair.target}: {pair.error}")
+
+    def _by_rank(self) -> Iterator[tuple[int, SshHost]]:
+        return enumerate(self.hosts, start=0 if self._inventory.has_root else 1)
+
+    def _machines(self) -> list[tuple[str, ...]]:
+        """Hosts by the machine that they are: names with one boot id are one."""
+        boots: dict[str, list[str]] = {}
+        for host in self.hosts:
+            if host.name in self.seen:
+                boots.setdefault(str(self.seen[host.name].facts["boot_id"]), []).append(host.name)
+        return [tuple(names) for names in boots.values()]
+
+    def _needs(self) -> dict[str, Need]:
+        """The most that each host's rank needs over the models, and all ranks of its machine."""
+        wanted = self._wanted
+        tables = [
+            engine_facts.shard_bytes(
+                config, self._nodes, wanted.buffer_float_type, wanted.sync_mode
+            )
+            for config in self._configs
+        ]
+        if not tables:
+            return {}
+        ranks = {host.name: rank for rank, host in self._by_rank()}
+        needs = {}
+        for names in self._machines():
+            together = max(sum(table[ranks[name]] for name in names) for table in tables)
+            for name in names:
+                own = max(table[ranks[name]] for table in tables)
+                needs[name] = Need(own, together, names if len(names) > 1 else ())
+        return needs
+
+    def _place(self, host: SshHost, model: Path, progress: Stages) -> None:
+        """The model goes to the root's host before anything is measured."""
+        progress.stage(f"{model.name} to {host.name}")
+        host.report_upload = progress.bar
+        host.place(model)
+
+    def memory_sites(self, nodes: int, nthreads: int) -> Sequence[MemorySite]:
+        """Each machine once, with all its ranks; this one if the root runs here."""
+        ranks = {host.name: rank for rank, host in self._by_rank()}
+        hosts = {host.name: host for host in self.hosts}
+        sites = [] if self._inventory.has_root else [local_memory((0,), nthreads)]
+        for names in self._machines():
+            facts = self.seen[names[0]].facts
+            threads = max(hosts[name].nthreads or nthreads for name in names)
+            probe = hosts[names[0]].measure_memory
+            cores, cache_bytes = facts["cores"], facts["cache_bytes"]
+            on_it = tuple(ranks[name] for name in names if ranks[name] < nodes)
+            if on_it:
+                sites.append(MemorySite(names, on_it, threads, cores, cache_bytes, probe))
+        return sites
+
+    def cool_down(self, limit_c: float, progress: Stages) -> None:
+        """Wait until all are as cool as that; a host that stays warmer is told and measured."""
+        until_s = time.monotonic() + self._inventory.cooling_s
+        while True:
+            found, _ = on_each(self.hosts, lambda host: host.ask("sample"))
+            warm = {
+                name: sample["temperature_c"]
+                for name, sample in found.items()
+                if sample["temperature_c"] is not None and sample["temperature_c"] > limit_c
+            }
+            if not warm:
+                return
+            who = ", ".join(f"{name} {degrees:.0f} °C" for name, degrees in warm.items())
+            left_s = until_s - time.monotonic()
+            if left_s <= 0:
+                break
+            progress.detail(f"cooling down to {limit_c:g} °C: {who}")
+            time.sleep(min(COOLING_GLANCE_S, left_s))
+        waited = f"after {self._inventory.cooling_s:g} s of --cooldown"
+        remark = f"measured warmer than {limit_c:g} °C {waited}: {who}"
+        self._remarks.append(remark)
+        progress.settle(f"warning: {remark}")
+
+    def records(self) -> tuple[HostRecord, ...]:
+        """The hosts as they were found, and what was seen of them since."""
+        found = []
+        for host in self.hosts:
+            if record := self._found.get(host.name):
+                samples = [sample for process in host.processes for sample in process.samples]
+                seen = self.seen[host.name]
+                late = {
+                    "watch": watched(samples, seen.facts["throttled"]),
+                    "versions": versions_of(seen),
+                }
+                found.append(record.model_copy(update=late))
+        return tuple(found)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """Hosts that were measured warmer than they should have been."""
+        return tuple(self._remarks)
+
+    def close(self) -> list[str]:
+        """Clear the session's folders away and close the connections."""
+        problems, _ = on_each(self.hosts, lambda host: host.close())
+        return [problem for problem in problems.values() if problem is not None]
+
+
+class StepBoard:
+    """Which host is at which step, in one line."""
+
+    def __init__(self, names: Sequence[str], progress: Stages) -> None:
+        self._steps = dict.fromkeys(names, "")
+        self._progress = progress
+
+    def report(self, host: str, step: str, state: str) -> None:
+        """Told by each host's thread."""
+        self._steps[host] = step if state in ("...", "ok") else f"{step} {state}"
+        names: dict[str, list[str]] = {}
+        for name, at in self._steps.items():
+            names.setdefault(at or "waiting", []).append(name)
+        text = "; ".join(f"{at}: {', '.join(who)}" for at, who in names.items())
+        self._progress.detail(text)
+
+
+def described(ready: Ready) -> str:
+    """A host that is ready, in one line."""
+    facts: Mapping[str, Any] = ready.facts
+    known = [name for name in ("python", "numpy", "numba") if name in ready.versions]
+    versions = "".join(f", {name} {ready.versions[name]}" for name in known)
+    return f"ready, {facts['board'] or facts['machine']}, {facts['cores']} cores{versions}"

@@ -1,0 +1,207 @@
+"""This machine: commands are subprocesses."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import threading
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Literal
+
+from pytest_dllama.hosts.agent.memory import FamilyMemory
+from pytest_dllama.hosts.command import own_command
+from pytest_dllama.record.hosts import HostRecord, PairRecord
+
+if TYPE_CHECKING:
+    from pytest_dllama.hosts.base import MemorySite
+from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess, Stages, tail
+
+
+class LocalHost:
+    """This machine: commands are subprocesses in sessions of their own.
+
+    A session of its own keeps a Ctrl-C at the terminal from the process, which is stopped in order
+    by its cluster instead.
+    """
+
+    def __init__(self, name: str = "localhost", address: str = "127.0.0.1") -> None:
+        self.name = name
+        self.address = address
+        self.port = 0
+        self.nthreads: int | None = None
+        self.parent = str(os.getpid())
+
+    def start(
+        self,
+        command: Sequence[str],
+        name: str,
+        logs: Path,
+        secrets: Mapping[str, str],
+        *,
+        keep: bool = False,
+    ) -> HostProcess:
+        """Start a command; it ends with this program, so none is kept.
+
+        Raises:
+            HostError: the program cannot be started.
+        """
+        logs.mkdir(parents=True, exist_ok=True)
+        stderr_file = logs / f"{name}.stderr.log"
+        with stderr_file.open("wb") as stderr:
+            try:
+                popen = subprocess.Popen(
+                    own_command(command),
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.PIPE,
+                    stderr=stderr,
+                    env={**os.environ, **secrets, "PYTHONUNBUFFERED": "1"},
+                    start_new_session=True,
+                )
+            except OSError as error:
+                raise HostError(
+                    f"{command[0]} cannot be started on {self.name}: {error.strerror}"
+                ) from error
+        return LocalProcess(name, popen, logs / f"{name}.stdout.log", stderr_file)
+
+    def place(self, file: Path) -> Path:
+        """The file itself."""
+        return file
+
+    def reaches(self, address: str, port: int, token: str, timeout_s: float) -> bool:
+        """Not known: whoever asks has tried from this very machine."""
+        return False
+
+
+class LocalHosts:
+    """Every rank on this machine."""
+
+    kind: Literal["local", "ssh"] = "local"
+    pairs: tuple[PairRecord, ...] = ()
+    notes: tuple[str, ...] = ()
+    kept_token: str | None = None
+
+    def records(self) -> tuple[HostRecord, ...]:
+        """None: the run's environment describes this machine."""
+        return ()
+
+    def identify(self, nodes: int) -> Sequence[HostRecord | None]:
+        """None: the run's environment describes this machine."""
+        return ()
+
+    def prepare(
+        self, nodes: int, needed: int, models: Sequence[Path], progress: Stages
+    ) -> Sequence[Host]:
+        """One host for each rank."""
+        return [LocalHost()] * nodes
+
+    def memory_sites(self, nodes: int, nthreads: int) -> Sequence[MemorySite]:
+        """This one."""
+        from pytest_dllama.hosts.memory_probe import local_memory
+
+        return [local_memory(tuple(range(nodes)), nthreads)]
+
+    def cool_down(self, limit_c: float, progress: Stages) -> None:
+        """Nothing: the option is for hosts of a file."""
+
+    def close(self) -> list[str]:
+        """Nothing is left open."""
+        return []
+
+
+class LocalProcess:
+    """A subprocess whose output is read by a thread, into a file and a queue."""
+
+    kept = taken = False
+
+    def __init__(
+        self, name: str, popen: subprocess.Popen[bytes], stdout_file: Path, stderr_file: Path
+    ) -> None:
+        self.name = name
+        self.log_files: tuple[Path, ...] = (stdout_file, stderr_file)
+        self._popen = popen
+        self._was_told_to_stop = False
+        self._memory = FamilyMemory(popen.pid)
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._reader = threading.Thread(
+            target=self._read, args=(popen.stdout, stdout_file), name=f"read-{name}", daemon=True
+        )
+        self._reader.start()
+
+    @property
+    def pid(self) -> int | None:
+        """The process's id."""
+        return self._popen.pid
+
+    def _read(self, stdout: IO[bytes], log_file: Path) -> None:
+        with stdout, log_file.open("wb") as log:
+            for raw in stdout:
+                log.write(raw)
+                log.flush()
+                self._lines.put(raw.decode("utf-8", errors="replace"))
+        self._lines.put(None)
+
+    def read_line(self, timeout_s: float) -> str | None:
+        """The next line; None at the end of the output.
+
+        Raises:
+            TimeoutError: no line came within `timeout_s`.
+        """
+        try:
+            line = self._lines.get(timeout=timeout_s)
+        except queue.Empty:
+            raise TimeoutError(f"{self.name} printed nothing for {timeout_s:g} s") from None
+        if line is None:
+            self._lines.put(None)  # the end stays the end
+        return line
+
+    def wait(self, timeout_s: float) -> int | None:
+        """The exit code, or None if it still runs."""
+        try:
+            return self._popen.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def signal_stop(self) -> None:
+        """Ask the process and its children to end; once, for a second SIGTERM is a harsher one."""
+        if not self._was_told_to_stop:
+            self._was_told_to_stop = True
+            self._signal(signal.SIGTERM)
+
+    def stop(self, grace_s: float = STOP_GRACE_S) -> None:
+        """End the process and its children, by force after `grace_s`."""
+        self.signal_stop()
+        if self.wait(grace_s) is None:
+            self._signal(signal.SIGKILL)
+            self.wait(grace_s)
+        self._reader.join(grace_s)
+
+    def leave(self) -> None:
+        """End it all the same: it is never kept."""
+        self.stop()
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._popen.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._popen.pid, number)
+
+    def error_tail(self) -> str:
+        """The last lines of standard error."""
+        return tail(self.log_files[1])
+
+    def watch_memory(self, *, forget: bool) -> None:
+        """Forget earlier peaks, if asked to."""
+        if forget:
+            self._memory.restart()
+
+    def look_at_memory(self) -> None:
+        """Read what it has needed so far."""
+        self._memory.look()
+
+    def memory_peaks(self) -> Mapping[str, int | None]:
+        """The peaks, after a last look."""
+        self._memory.look()
+        return self._memory.peaks()

@@ -1,0 +1,1 @@
+"""A run file to pages; only `pages` knows Jinja2."""

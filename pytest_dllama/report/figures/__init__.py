@@ -1,0 +1,1 @@
+"""What is compared: quantities of a run."""

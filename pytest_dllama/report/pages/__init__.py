@@ -1,0 +1,1 @@
+"""What is written: Markdown, files, the terminal's table."""

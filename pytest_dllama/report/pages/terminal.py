@@ -1,0 +1,142 @@
+"""The table of cells at the end of a run, as plain text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytest_dllama.record.cell import CellRecord
+from pytest_dllama.record.hosts import HostRecord, PairRecord
+from pytest_dllama.record.run import RunRecord
+from pytest_dllama.report.rules.hosts import (
+    extremes,
+    highest_c,
+    kind_of,
+    pair_name,
+    shared_machines,
+)
+from pytest_dllama.report.text.numbers import megahertz, number, short
+
+MEBI = 2**20
+_HEADER = (
+    "model", "nodes", "tokens/s", "TPOT ms", "TTFT s", "RCT s", "root MiB", "worker MiB",
+    "MB/token", "output", "verdict",
+)  # fmt: skip
+_LEFT = (0, 9, 10)  # columns of words
+
+
+def summary_lines(run: RunRecord) -> list[str]:
+    """Header, one line a cell, and the reasons of every verdict that is not a plain PASS."""
+    rows = [_HEADER, *(_row(cell) for cell in run.cells)]
+    machines = host_lines(run.hosts, run.pairs)
+    roof = roofline_lines(run.cells)
+    return [*_aligned(rows), *machines, *roof, *_reasons(run.cells), *_notes(run)]
+
+
+def _row(cell: CellRecord) -> tuple[str, ...]:
+    return (
+        cell.model,
+        str(cell.nodes),
+        _figure(cell, "tokens_per_s", 1, ".2f"),
+        _figure(cell, "tpot_ms", 1, ".2f"),
+        _figure(cell, "ttft_s", 1, ".3f"),
+        _figure(cell, "rct_s", 1, ".3f"),
+        _figure(cell, "root_peak_rss_bytes", MEBI, ".0f"),
+        _figure(cell, "worker_peak_rss_bytes", MEBI, ".0f"),
+        _figure(cell, "bytes_per_token", 1e6, ".4f"),
+        cell.output.status if cell.output else "-",
+        cell.verdict.status if cell.verdict else "-",
+    )
+
+
+def _figure(cell: CellRecord, metric: str, unit: float, form: str) -> str:
+    estimate = cell.metrics.get(metric)
+    return "-" if estimate is None else format(estimate.value / unit, form)
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return ["  ".join(_cells(row, widths)).rstrip() for row in rows]
+
+
+def _cells(row: tuple[str, ...], widths: Sequence[int]) -> list[str]:
+    return [
+        text.ljust(width) if column in _LEFT else text.rjust(width)
+        for column, (text, width) in enumerate(zip(row, widths, strict=True))
+    ]
+
+
+def _reasons(cells: Sequence[CellRecord]) -> list[str]:
+    return [
+        f"{cell.model}, {cell.nodes} nodes, {cell.verdict.status}: {reason}"
+        for cell in cells
+        if cell.verdict
+        for reason in cell.verdict.reasons
+    ]
+
+
+def _notes(run: RunRecord) -> list[str]:
+    return [f"note: {note}" for note in (*_sharing(run), *run.notes)]
+
+
+def _sharing(run: RunRecord) -> list[str]:
+    """What to know of nodes that are processes of one machine; the report says it too."""
+    if run.hosts:
+        return [
+            f"{', '.join(shared.names)} are one machine: its cores and its memory were shared"
+            for shared in shared_machines(run.hosts)
+        ]
+    n_threads = max((cell.nodes for cell in run.cells), default=0) * (run.request.nthreads or 1)
+    n_cores = run.environment.cpu_count
+    if run.request.host_kind != "local" or n_threads <= n_cores:
+        return []
+    return [
+        f"up to {n_threads} threads shared the {n_cores} cores of one machine: more nodes cannot "
+        "be faster here; the figures show overheads, not the speed of separate machines"
+    ]
+
+
+def host_lines(hosts: Sequence[HostRecord], pairs: Sequence[PairRecord]) -> list[str]:
+    """The same for a terminal: a line a host, a line for the ways."""
+    return [*map(_host_line, hosts), *_ways_line(pairs)]
+
+
+def _host_line(host: HostRecord) -> str:
+    parts = [kind_of(host), f"{host.cores} cores", f"Linux {host.kernel}"]
+    if host.governor:
+        parts.append(f"governor {host.governor}")
+    highest = highest_c(host)
+    if highest is not None:
+        before = f"{short(host.temperature_c)} to " if host.temperature_c is not None else ""
+        parts.append(f"{before}{short(highest)} °C")
+    if host.watch and host.watch.min_mhz is not None:
+        parts.append(f"{megahertz(host.watch.min_mhz)} MHz or more")
+    if host.watch and host.watch.throttled:
+        parts.append(f"SLOWED DOWN during the run: {', '.join(host.watch.throttled)}")
+    elif host.throttled:
+        parts.append(f"before the run: {', '.join(host.throttled)}")
+    return f"host {host.name}: {', '.join(parts)}"
+
+
+def _ways_line(pairs: Sequence[PairRecord]) -> list[str]:
+    times = extremes(pairs, lambda pair: pair.rtt_ms)
+    rates = extremes(pairs, lambda pair: pair.bandwidth_mbps)
+    broken = [f"way {p.source} to {p.target}: {p.error}" for p in pairs if p.error]
+    if times is None or rates is None:
+        return broken
+    (fastest, _), (slowest, far) = times
+    (least, narrow), (most, _) = rates
+    return [
+        *broken,
+        f"ways: round trip {fastest:.3f} to {slowest:.3f} ms ({pair_name(far)}), bandwidth "
+        f"{least:.0f} ({pair_name(narrow)}) to {most:.0f} Mbit/s",
+    ]
+
+
+def roofline_lines(cells: Sequence[CellRecord]) -> list[str]:
+    """For a terminal: a line for the cells that have a share."""
+    known = [
+        f"{cell.model} on {cell.nodes} {number(part.value * 100, 0)}%"
+        for cell in cells
+        if (part := cell.metrics.get("roofline_share"))
+    ]
+    return [f"share of the memory roofline: {', '.join(known)}"] if known else []

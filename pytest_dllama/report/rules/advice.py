@@ -1,0 +1,111 @@
+"""Recommendations, each from the figure that says so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pytest_dllama.record.cell import Estimate
+from pytest_dllama.report.figures.compare import difference, series
+from pytest_dllama.report.figures.quantities import SYNC_SHARE, TOKENS_PER_S
+from pytest_dllama.report.figures.view import RunView, verdict_of
+from pytest_dllama.report.rules.comparison import best_of_models
+from pytest_dllama.report.rules.hosts import shared_machines, throttled
+from pytest_dllama.report.rules.resources import variance
+from pytest_dllama.report.rules.status import shared_cores
+from pytest_dllama.report.sentences.base import Sentence
+from pytest_dllama.report.sentences.hosts import CoolHost
+from pytest_dllama.report.sentences.scaling import (
+    AvoidNodes,
+    CheckLinks,
+    CheckOutput,
+    FasterModel,
+    FewerNodes,
+    FixCell,
+    FixOutput,
+    MoreRepeats,
+    ReduceSync,
+    UseNodes,
+)
+
+NEARLY = 0.90  # of the best speed: worth naming a smaller cluster
+SYNC_HEAVY = 0.50  # share of sync above which it is the first thing to improve
+
+
+def recommendations(view: RunView) -> list[Sentence]:
+    """What to do, each with the figure that says so."""
+    said: list[Sentence] = [*_repairs(view), *shared_cores(view)]
+    said += shared_machines(view.run.hosts)
+    said += [CoolHost(host.host) for host in throttled(view)]
+    for model in view.models:
+        said += _node_advice(view, model)
+    said += _model_advice(view)
+    said += _network_advice(view)
+    if view.run.request.repeats < 2:
+        said.append(MoreRepeats(view.run.request.repeats))
+    return said
+
+
+def _repairs(view: RunView) -> Iterator[Sentence]:
+    for cell in view.ordered():
+        if cell.status == "failed":
+            yield FixCell(cell.model, cell.nodes)
+        elif cell.output is not None and cell.output.status == "different":
+            yield FixOutput(cell.model, cell.nodes)
+    unchecked = [
+        cell
+        for cell in view.ordered()
+        if cell.status == "ok" and (cell.output is None or cell.output.status == "unchecked")
+    ]
+    if unchecked:
+        yield CheckOutput(len(unchecked))
+
+
+def _node_advice(view: RunView, model: str) -> Iterator[Sentence]:
+    top = best_of_models(view, TOKENS_PER_S).get(model)
+    if top is None or not top.value.value:
+        return
+    failed = verdict_of(view.cell(model, top.nodes)) == "FAIL"
+    yield UseNodes(model, top.nodes, top.value.value, top.tied_with, failed)
+    for nodes, value in series(view, model, TOKENS_PER_S):
+        diff = difference(value, top.value)
+        if diff.percent is None or diff.tied:
+            continue
+        if nodes < top.nodes and diff.first >= NEARLY * diff.base:
+            yield FewerNodes(model, nodes, top.nodes, diff.first / diff.base * 100)
+        if nodes > top.nodes:
+            yield AvoidNodes(model, nodes, top.nodes, diff.percent)
+
+
+def _model_advice(view: RunView) -> Iterator[Sentence]:
+    """The fastest model at its best node count, against the next one."""
+    tops = [
+        (model, *top)
+        for model in view.models
+        if (top := max(series(view, model, TOKENS_PER_S), key=_speed, default=None)) is not None
+    ]
+    ranked = sorted(tops, key=lambda item: -item[2].value)
+    if len(ranked) < 2:
+        return
+    (model, nodes, value), (other, other_nodes, other_value) = ranked[:2]
+    if other_value.value > 0 and not difference(value, other_value).tied:
+        ratio = value.value / other_value.value
+        yield FasterModel(model, nodes, value.value, other, other_nodes, other_value.value, ratio)
+
+
+def _speed(item: tuple[int, Estimate]) -> float:
+    return item[1].value
+
+
+def _network_advice(view: RunView) -> Iterator[Sentence]:
+    """Only where the waiting is the network's: on shared cores it is the scheduler's."""
+    if shared_cores(view):
+        return
+    for model in view.models:
+        shares = series(view, model, SYNC_SHARE)
+        worst = max(shares, key=_speed, default=None)
+        if worst is not None and worst[1].value >= SYNC_HEAVY:
+            yield ReduceSync(model, worst[0], worst[1].value)
+    if view.run.request.host_kind == "local":  # no link to check
+        return
+    for seen in variance(view):
+        yield CheckLinks(seen.model, seen.nodes, seen.p50_ms, seen.p95_ms)

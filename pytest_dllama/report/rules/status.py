@@ -1,0 +1,125 @@
+"""What was measured, and whether it may be believed: cells, outputs, thresholds."""
+
+from __future__ import annotations
+
+from pytest_dllama.record.cell import CellRecord
+from pytest_dllama.report.figures.view import RunView, counts
+from pytest_dllama.report.sentences.base import Sentence
+from pytest_dllama.report.sentences.status import (
+    CellExcluded,
+    CellFailed,
+    Coverage,
+    OutputCounts,
+    RepeatRule,
+    SharedCores,
+    ThresholdCounts,
+    ThresholdMissed,
+    TieExplained,
+    WorkerCountWrong,
+)
+from pytest_dllama.report.text.numbers import token_shown
+from pytest_dllama.report.text.shell import option_values
+
+
+def overview(view: RunView) -> list[Sentence]:
+    """What was measured, and what came to nothing."""
+    cells = view.ordered()
+    by_status = [cell.status for cell in cells]
+    coverage = Coverage(
+        view.models,
+        view.node_counts,
+        len(cells),
+        by_status.count("ok"),
+        by_status.count("failed"),
+        by_status.count("skipped"),
+    )
+    request = view.run.request
+    repeats = RepeatRule(request.repeats, request.warmup)
+    return [coverage, repeats, *shared_cores(view), *troubles(view)]
+
+
+def shared_cores(view: RunView) -> list[SharedCores]:
+    """Whether the nodes of a local run had fewer cores than threads."""
+    request, cores = view.run.request, view.run.environment.cpu_count
+    measured = [cell.nodes for cell in view.ordered() if cell.status == "ok"]
+    threads = max(measured, default=0) * (request.nthreads or 0)
+    if request.host_kind != "local" or cores < 1 or threads <= cores:
+        return []
+    return [SharedCores(threads, cores)]
+
+
+def troubles(view: RunView) -> list[Sentence]:
+    """Cells without figures and cells whose figures do not count."""
+    said: list[Sentence] = []
+    for cell in view.ordered():
+        if cell.status != "ok":
+            error = (cell.error or "").strip().split("\n")[0]
+            said.append(CellFailed(cell.model, cell.nodes, cell.status == "skipped", error))
+        elif not counts(cell):
+            wrong = cell.output is not None and cell.output.status == "different"
+            reasons = cell.verdict.reasons if cell.verdict else ()
+            said.append(CellExcluded(cell.model, cell.nodes, wrong, reasons))
+    return said
+
+
+def correctness(view: RunView) -> list[Sentence]:
+    """How many outputs were compared and how they fared, and where they part."""
+    measured = [cell for cell in view.ordered() if cell.status == "ok"]
+    states = [cell.output.status if cell.output else "unchecked" for cell in measured]
+    if not measured:
+        return []
+    said: list[Sentence] = [
+        OutputCounts(
+            len(states),
+            states.count("oracle"),
+            states.count("identical"),
+            states.count("tie"),
+            states.count("different"),
+            states.count("unchecked"),
+        )
+    ]
+    for cell in measured:
+        part = cell.output.first_difference if cell.output else None
+        if cell.output is not None and part is not None:
+            said.append(
+                TieExplained(
+                    cell.model,
+                    cell.nodes,
+                    part.position + 1,
+                    token_shown(part.oracle_piece, part.oracle_token_id),
+                    token_shown(part.cell_piece, part.cell_token_id),
+                    part.oracle_margin,
+                    part.tolerance,
+                    cell.output.status != "different",
+                )
+            )
+    return said
+
+
+def thresholds(view: RunView) -> list[Sentence]:
+    """How many thresholds were kept, and each that was not."""
+    results = [(cell, result) for cell in view.ordered() for result in cell.thresholds]
+    if not results:
+        return []
+    missed = [
+        ThresholdMissed(
+            cell.model,
+            cell.nodes,
+            result.metric,
+            result.value,
+            result.limit,
+            result.direction == "max",
+        )
+        for cell, result in results
+        if not result.passed
+    ]
+    return [ThresholdCounts(len(results) - len(missed), len(results)), *missed]
+
+
+def worker_count_wrong(cell: CellRecord) -> WorkerCountWrong | None:
+    """A command that lists other than nodes - 1 workers, as hand-copied ones do."""
+    if cell.commands is None:
+        return None
+    workers = len(option_values(cell.commands.root, "--workers"))
+    wrong = workers != cell.nodes - 1
+    return WorkerCountWrong(cell.model, cell.nodes, workers) if wrong else None

@@ -1,0 +1,1 @@
+"""Every statement the report can make, as values; no wording."""

@@ -1,0 +1,157 @@
+"""Tables of single cells and of the definitions: outputs, thresholds, processes, links."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pytest_dllama.metrics.catalog import METRIC_NAMES
+from pytest_dllama.record.cell import CellRecord, ThresholdResult
+from pytest_dllama.record.run import RunRecord
+from pytest_dllama.report.figures.view import RunView
+from pytest_dllama.report.tables.columns import Cell, Code, Column, Nodes, Table, Word, metric_value
+from pytest_dllama.report.tables.models import output_state
+from pytest_dllama.report.text.numbers import (
+    MISSING,
+    count,
+    decimals_for,
+    number,
+    percent,
+    plain,
+    size,
+    token_shown,
+)
+
+_NODES = Column("nodes")
+_MODEL = Column("model", numeric=False)
+
+
+def output_table(view: RunView) -> Table:
+    """The state of every cell's output, and where it parts from the oracle."""
+    texts = ("model", "output", "oracle_piece", "cell_piece")
+    keys = (
+        "nodes",
+        "output",
+        "position",
+        "oracle_piece",
+        "cell_piece",
+        "logit_margin",
+        "tolerance",
+    )
+    columns = (_MODEL, *(Column(key, numeric=key not in texts) for key in keys))
+    return Table(columns, tuple(_output_row(cell) for cell in view.ordered()))
+
+
+def _output_row(cell: CellRecord) -> tuple[Cell, ...]:
+    part = cell.output.first_difference if cell.output else None
+    where: tuple[Cell, ...] = (MISSING,) * 5
+    if part is not None:
+        where = (
+            str(part.position + 1),
+            token_shown(part.oracle_piece, part.oracle_token_id),
+            token_shown(part.cell_piece, part.cell_token_id),
+            number(part.oracle_margin, decimals_for(part.oracle_margin, 3)),
+            number(part.tolerance, decimals_for(part.tolerance, 3)),
+        )
+    return (cell.model, Nodes(cell.nodes), output_state(cell), *where)
+
+
+def threshold_table(view: RunView) -> Table | None:
+    """Every threshold against its cell, or None if none was set."""
+    rows = tuple(
+        _threshold_row(cell, result) for cell in view.ordered() for result in cell.thresholds
+    )
+    texts = ("metric", "result", "source")
+    keys = ("nodes", "metric", "limit", "measured", "margin", "result", "source")
+    columns = (_MODEL, *(Column(key, numeric=key not in texts) for key in keys))
+    return Table(columns, rows) if rows else None
+
+
+def _threshold_row(cell: CellRecord, result: ThresholdResult) -> tuple[Cell, ...]:
+    sign = "≤" if result.direction == "max" else "≥"
+    return (
+        cell.model,
+        Nodes(cell.nodes),
+        Code(result.metric),
+        f"{sign} {metric_value(result.metric, result.limit)}",
+        metric_value(result.metric, result.value),
+        percent(result.margin_percent),
+        Word("result", "passed" if result.passed else "missed"),
+        result.source,
+    )
+
+
+def ranks_table(cell: CellRecord) -> Table | None:
+    """The processes of a cell."""
+    keys = ("address", "host", "rss", "pss", "weight_bytes", "kv_cache", "compute", "sync")
+    columns = (
+        Column("rank"),
+        Column("role", numeric=False),
+        *(Column(key, numeric=key not in ("address", "host")) for key in keys),
+    )
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (
+            str(rank.rank),
+            Word("role", rank.role),
+            rank.address,
+            rank.hostname,
+            size(rank.peak_rss_bytes),
+            size(rank.peak_pss_bytes),
+            size(rank.weight_bytes),
+            size(rank.kv_cache_bytes),
+            plain(rank.compute_s, 3),
+            plain(rank.sync_s, 3),
+        )
+        for rank in sorted(cell.ranks, key=lambda rank: rank.rank)
+    )
+    return Table(columns, rows) if rows else None
+
+
+def links_table(cell: CellRecord) -> Table | None:
+    """The root's sockets."""
+    links = cell.network.links if cell.network else ()
+    keys = ("operations", "sent", "received", "avg", "maximum", "minimum", "p50", "p95", "p99")
+    columns = (
+        Column("peer"),
+        *(Column(key) for key in keys),
+        Column("bandwidth_mbps", unit="Mbit/s"),
+    )
+    rows: tuple[tuple[Cell, ...], ...] = tuple(
+        (
+            str(link.peer),
+            count(link.operations),
+            size(link.sent_bytes),
+            size(link.recv_bytes),
+            *(
+                plain(value, 2)
+                for value in (
+                    *(link.avg_ms, link.max_ms, link.min_ms),
+                    *(link.p50_ms, link.p95_ms, link.p99_ms, link.bandwidth_mbps),
+                )
+            ),
+        )
+        for link in links
+    )
+    return Table(columns, rows) if rows else None
+
+
+def definitions_table(
+    run: RunRecord, translations: Mapping[str, Mapping[str, str]]
+) -> Table | None:
+    """The run's own definitions, translated where the translation is of that very text."""
+    columns = tuple(
+        Column(key, numeric=False) for key in ("metric", "unit", "better", "definition")
+    )
+    rows: list[tuple[Cell, ...]] = []
+    for metric, text in run.definitions.items():
+        unit, better = METRIC_NAMES.get(metric, ("", ""))
+        known = translations.get(metric)
+        definition = str(known["text"]) if known and known["of"] == text else text
+        rows.append(
+            (
+                Code(metric),
+                unit or MISSING,
+                Word("better", better) if better else MISSING,
+                definition,
+            )
+        )
+    return Table(columns, tuple(rows)) if rows else None
