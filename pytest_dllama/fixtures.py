@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from pytest_dllama.cells import Cell, CellKey, Scaling
-    from pytest_dllama.lab import Lab
+    from pytest_dllama.lab.cells import Cell, CellKey, Scaling
+    from pytest_dllama.lab.lab import Lab
     from pytest_dllama.verdict.thresholds import Threshold
 
 LAB_KEY: pytest.StashKey[Lab] = pytest.StashKey()
@@ -40,7 +40,7 @@ def uncaptured(config: pytest.Config) -> Iterator[None]:
 
 def _measured(config: pytest.Config, key: CellKey) -> Cell:
     """The cell, measured on first use; a failed one fails the test with the engine's message."""
-    from pytest_dllama.cells import Cell
+    from pytest_dllama.lab.cells import Cell
 
     if hasattr(config, "workerinput"):
         pytest.fail("cells cannot be measured side by side; run them without -n", pytrace=False)
@@ -65,7 +65,7 @@ def cell(request: pytest.FixtureRequest) -> Cell:
 @pytest.fixture(scope="session")
 def scaling(request: pytest.FixtureRequest) -> Scaling:
     """All cells of one model; skips with fewer than two node counts."""
-    from pytest_dllama.cells import Scaling
+    from pytest_dllama.lab.cells import Scaling
 
     model, keys = request.param
     if len(keys) < 2:

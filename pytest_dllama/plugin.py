@@ -17,10 +17,10 @@ from pytest_dllama.config.values import ConfigError
 from pytest_dllama.fixtures import LAB_KEY, MARKER, cell, scaling, threshold, timing_row, uncaptured
 
 if TYPE_CHECKING:
-    from pytest_dllama.cells import CellKey
     from pytest_dllama.hosts.base import Hosts
-    from pytest_dllama.lab import Lab
-    from pytest_dllama.progress import Progress
+    from pytest_dllama.lab.cells import CellKey
+    from pytest_dllama.lab.lab import Lab
+    from pytest_dllama.lab.progress import Progress
 
 # Fixtures, to be found in this module; named in `pytest_plugins` they would draw a warning.
 __all__ = ["cell", "scaling", "threshold", "timing_row"]
@@ -102,7 +102,7 @@ def _comes_from_us(definitions: Any) -> bool:
 
 
 def _all_keys(config: pytest.Config) -> list[CellKey]:
-    from pytest_dllama.cells import CellKey
+    from pytest_dllama.lab.cells import CellKey
 
     lab_config = config.stash[CONFIG_KEY]
     return [
@@ -157,8 +157,9 @@ def _reads(item: pytest.Item, params: dict[str, Any], name: str) -> bool:
 
 
 def _make_lab(config: pytest.Config, keys: list[CellKey]) -> Lab:
-    from pytest_dllama.engines import EngineOptions, make_backend
-    from pytest_dllama.lab import Lab
+    from pytest_dllama.backends.base import EngineOptions
+    from pytest_dllama.backends.registry import make_backend
+    from pytest_dllama.lab.lab import Lab
     from pytest_dllama.models.under_test import check_model
     from pytest_dllama.verdict.thresholds import Thresholds, load_thresholds
 
@@ -208,7 +209,7 @@ def _hosts(lab_config: LabConfig, keys: list[CellKey]) -> Hosts | None:
 
 def _progress(config: pytest.Config) -> Progress:
     """A live line on a terminal, plain lines elsewhere, nothing with -q."""
-    from pytest_dllama.progress import LiveLine, PlainLines, Silent
+    from pytest_dllama.lab.progress import LiveLine, PlainLines, Silent
 
     reporter: Any = config.pluginmanager.getplugin("terminalreporter")
     if reporter is None or config.option.verbose < 0:

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from dllama_engine.errors import EngineError
 from dllama_engine.wire.handshake import probe_worker
-from pytest_dllama.backends import Backend, EngineRequest, WorkerNotReady
+from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.events.stream import Event, parse_event
 from pytest_dllama.hosts.base import HostProcess
 from pytest_dllama.hosts.command import PROGRAM

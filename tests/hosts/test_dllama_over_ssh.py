@@ -9,12 +9,12 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pytest_dllama.backends import EngineRequest
-from pytest_dllama.backends.dllama import DllamaBackend
-from pytest_dllama.cluster import Cluster
+from pytest_dllama.backends.base import EngineRequest
+from pytest_dllama.backends.dllama.backend import DllamaBackend
 from pytest_dllama.hosts.inventory import Inventory
 from pytest_dllama.hosts.ssh.host import SshHost
-from pytest_dllama.runner import run_request
+from pytest_dllama.lab.cluster import Cluster
+from pytest_dllama.lab.runner import run_request
 from tests.hosts.sshd import Sshd
 from tests.plugin import dllama_stand_in
 

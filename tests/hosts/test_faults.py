@@ -11,9 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dllama.backends import WorkerNotReady
+from pytest_dllama.backends.base import WorkerNotReady
 from pytest_dllama.backends.embedded import EmbeddedBackend
-from pytest_dllama.cluster import Cluster, ClusterError
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.fleet.provision import ProvisionError, Wanted, provision
 from pytest_dllama.hosts.inventory import Inventory
@@ -21,6 +20,7 @@ from pytest_dllama.hosts.ssh import process as ssh_process
 from pytest_dllama.hosts.ssh.host import SshHost
 from pytest_dllama.hosts.ssh.process import SshProcess
 from pytest_dllama.hosts.ssh.upload import upload_file
+from pytest_dllama.lab.cluster import Cluster, ClusterError
 from tests.hosts import netns, sshd
 from tests.hosts.conftest import skip_or_fail
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from pytest_dllama.backends.process_guard import guarded
 from pytest_dllama.hosts.ssh.host import SshHost
 from pytest_dllama.hosts.ssh.process import SshProcess
-from pytest_dllama.process_guard import guarded
 from tests.hosts import sshd
 from tests.plugin.test_memory_watch import MIB, PROGRAM, take
 

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dllama.backends import EngineRequest
+from pytest_dllama.backends.base import EngineRequest
 from pytest_dllama.backends.embedded import EmbeddedBackend
-from pytest_dllama.cluster import Cluster
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.fleet.provision import Wanted, provision
 from pytest_dllama.hosts.local import LocalHost
 from pytest_dllama.hosts.ssh.host import SshHost
+from pytest_dllama.lab.cluster import Cluster
+from pytest_dllama.lab.runner import run_request
 from pytest_dllama.models.engine_facts import shipped_model
-from pytest_dllama.runner import run_request
 from tests.hosts import sshd
 
 

@@ -11,7 +11,6 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from pytest_benchmark.session import BenchmarkSession
 
-import pytest_dllama.lab  # noqa: F401
 from pytest_dllama import benchmark_bridge
 
 ROWS = """

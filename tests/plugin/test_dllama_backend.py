@@ -17,14 +17,14 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pytest_dllama.backends import EngineRequest, WorkerNotReady
-from pytest_dllama.backends.dllama import DllamaBackend
-from pytest_dllama.cluster import Cluster, ClusterError
+from pytest_dllama.backends.base import EngineRequest, WorkerNotReady
+from pytest_dllama.backends.dllama.backend import DllamaBackend
+from pytest_dllama.backends.process_guard import guarded, unguarded, with_program
 from pytest_dllama.events.stream import Error, Event, Listening, Step
 from pytest_dllama.hosts.local import LocalHost
+from pytest_dllama.lab.cluster import Cluster, ClusterError
+from pytest_dllama.lab.runner import RequestFailed, RequestRun, run_request
 from pytest_dllama.metrics.samples import sample_of
-from pytest_dllama.process_guard import guarded, unguarded, with_program
-from pytest_dllama.runner import RequestFailed, RequestRun, run_request
 from tests.plugin import dllama_stand_in
 
 BUILD = "The output is that of dllama's upstream build."
@@ -127,7 +127,7 @@ def test_a_worker_that_cannot_listen_says_why(
         taken.bind(("127.0.0.1", 0))
         taken.listen(1)
         monkeypatch.setattr(
-            "pytest_dllama.backends.dllama._free_port", lambda host: taken.getsockname()[1]
+            "pytest_dllama.backends.dllama.backend._free_port", lambda host: taken.getsockname()[1]
         )
         with pytest.raises(ClusterError, match="Cannot bind port"):
             clusters().ensure(2)

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_dllama import dllama_lines, dllama_run
-from pytest_dllama.dllama_log import LogParser, parse_lines, parse_log
-from pytest_dllama.dllama_run import WRAP_MS, LoggedRun, PhaseBlock, StepLine, totals
+from pytest_dllama.backends.dllama import lines, run
+from pytest_dllama.backends.dllama.log import LogParser, parse_lines, parse_log
+from pytest_dllama.backends.dllama.run import WRAP_MS, LoggedRun, PhaseBlock, StepLine, totals
 
 LOGS = Path(__file__).parent.parent / "golden_logs"
 NAMES = sorted(path.name for path in LOGS.glob("*.log"))
@@ -47,7 +47,7 @@ def test_every_line_of_the_samples_is_understood(name: str) -> None:
     unknown = [
         line
         for line in read(name).split("\n")
-        if line not in ("", "hello world") and dllama_lines.read_line(line) is None
+        if line not in ("", "hello world") and lines.read_line(line) is None
     ]
     assert unknown == []
 
@@ -210,7 +210,7 @@ def test_sums_of_32_bits_are_unwrapped() -> None:
 
 
 def test_doctests() -> None:
-    for module in (dllama_lines, dllama_run):
+    for module in (lines, run):
         assert doctest.testmod(module).failed == 0
 
 
@@ -249,6 +249,6 @@ damaged_logs = st.composite(damaged)()
 @settings(max_examples=150, deadline=None)
 @given(damaged_logs)
 def test_damage_is_no_crash(text: str) -> None:
-    for run in parse_log(text):
-        assert not run.is_empty
-        totals(run)
+    for found in parse_log(text):
+        assert not found.is_empty
+        totals(found)

@@ -6,8 +6,8 @@ import doctest
 
 import pytest
 
-from pytest_dllama import dllama_traffic
-from pytest_dllama.dllama_traffic import (
+from pytest_dllama.backends.dllama import traffic
+from pytest_dllama.backends.dllama.traffic import (
     FORK_COLLECTIVES,
     Build,
     Collective,
@@ -92,4 +92,4 @@ def test_ring_moves_less_over_the_root_than_a_star() -> None:
 
 
 def test_doctests() -> None:
-    assert doctest.testmod(dllama_traffic).failed == 0
+    assert doctest.testmod(traffic).failed == 0

@@ -11,11 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dllama.backends.dllama import DllamaBackend
+from pytest_dllama.backends.base import EngineOptions
+from pytest_dllama.backends.dllama.backend import DllamaBackend
+from pytest_dllama.backends.dllama.log import parse_log
 from pytest_dllama.backends.embedded import EmbeddedBackend
+from pytest_dllama.backends.registry import engine_makers, make_backend
 from pytest_dllama.config.values import ConfigError
-from pytest_dllama.dllama_log import parse_log
-from pytest_dllama.engines import EngineOptions, engine_makers, make_backend
 from pytest_dllama.history.run_files import read_run
 from tests.plugin import dllama_stand_in
 

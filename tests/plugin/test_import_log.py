@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from pytest_dllama.cli import main
-from pytest_dllama.dllama_run import LoggedRun
+from pytest_dllama.backends.dllama.run import LoggedRun
+from pytest_dllama.cli.main import main
+from pytest_dllama.forensics.import_log import ImportLogError, import_logs
+from pytest_dllama.forensics.imported_run import ImportOptions
 from pytest_dllama.history.run_files import read_run
-from pytest_dllama.import_log import ImportLogError, import_logs
-from pytest_dllama.imported_run import ImportOptions
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.report.pages.markdown import LANGUAGES, render

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dllama.backends import EngineRequest, WorkerNotReady
+from pytest_dllama.backends.base import EngineRequest, WorkerNotReady
 from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.config.settings import SETTINGS, LabConfig
 from pytest_dllama.config.values import ConfigError, parse_models

@@ -10,7 +10,7 @@ from pathlib import Path
 import hypothesis  # noqa: F401
 import pytest
 
-import pytest_dllama.lab
+import pytest_dllama.lab.lab
 import pytest_dllama.models.under_test  # noqa: F401
 from pytest_dllama.config.settings import SETTINGS
 

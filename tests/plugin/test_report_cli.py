@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dllama import __version__
-from pytest_dllama.cli import main
+from pytest_dllama.cli.main import main
 
 RUN = Path(__file__).parent.parent / "golden_reports" / "one_model.json"
 

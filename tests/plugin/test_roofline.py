@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dllama.backends.dllama import DllamaBackend
+from pytest_dllama.backends.dllama.backend import DllamaBackend
 from pytest_dllama.hosts.base import HostError, MemoryRates, MemorySite
 from pytest_dllama.hosts.local import LocalHosts
-from pytest_dllama.memory_roof import MemoryRoof
+from pytest_dllama.lab.memory_roof import MemoryRoof
+from pytest_dllama.lab.progress import Silent
 from pytest_dllama.models import engine_facts
-from pytest_dllama.progress import Silent
 from pytest_dllama.record.cell import Estimate, Sample
 from pytest_dllama.record.hosts import MemoryRecord
 from pytest_dllama.validity.roofline import Machine, roofline, roofline_faults, share

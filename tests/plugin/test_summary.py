@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 
 from pytest_dllama.hosts import controller
-from pytest_dllama.progress import LiveLine, PlainLines
+from pytest_dllama.lab.progress import LiveLine, PlainLines
 from pytest_dllama.record.cell import CellRecord, Estimate, OutputRecord, Verdict
 from pytest_dllama.record.run import Request, RunRecord
 from pytest_dllama.report.pages.terminal import summary_lines

@@ -11,12 +11,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pytest_dllama.dllama_events import run_events
-from pytest_dllama.dllama_log import parse_log
-from pytest_dllama.dllama_run import LoggedRun
+from pytest_dllama.backends.dllama.events import run_events
+from pytest_dllama.backends.dllama.log import parse_log
+from pytest_dllama.backends.dllama.run import LoggedRun
 from pytest_dllama.events.trace import Trace, TraceError, build_trace
-from pytest_dllama.hosts.controller import probe_environment
-from pytest_dllama.imported_run import (
+from pytest_dllama.forensics.imported_run import (
     ImportOptions,
     Session,
     cell_groups,
@@ -25,6 +24,7 @@ from pytest_dllama.imported_run import (
     notes_of_run,
     request_of,
 )
+from pytest_dllama.hosts.controller import probe_environment
 from pytest_dllama.metrics import catalog, definitions
 from pytest_dllama.metrics.network import network_record
 from pytest_dllama.metrics.samples import cell_metrics, rank_records, sample_of

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_dllama.dllama_run import LoggedRun, Stall, is_sum, totals
-from pytest_dllama.dllama_traffic import buffer_bytes
+from pytest_dllama.backends.dllama.run import LoggedRun, Stall, is_sum, totals
+from pytest_dllama.backends.dllama.traffic import buffer_bytes
 
 _PRINTED_MS = 1.0  # prefillMs is a wall time, ms/tok a rounded mean: they differ by less
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_dllama.backends import Backend, WorkerNotReady
+from pytest_dllama.backends.base import Backend, WorkerNotReady
 from pytest_dllama.events.stream import Error, EventFormatError, Listening
 from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess
 

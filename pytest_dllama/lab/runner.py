@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytest_dllama.backends import Backend, EngineRequest, WorkerNotReady
-from pytest_dllama.cluster import Cluster
+from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.events.stream import Event, EventFormatError
 from pytest_dllama.events.trace import Trace, TraceError, build_trace
 from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess
-from pytest_dllama.memory_watch import MemoryWatch
+from pytest_dllama.lab.cluster import Cluster
+from pytest_dllama.lab.memory_watch import MemoryWatch
 
 GLANCE_S = 0.2  # how often a line is parsed while the request runs
 SILENCE_MARGIN_S = 10.0  # the engine's own deadline comes first: it knows which worker is silent

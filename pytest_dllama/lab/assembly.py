@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pytest_dllama.cells import CellKey
-from pytest_dllama.cluster import Worker
 from pytest_dllama.config.settings import LabConfig
+from pytest_dllama.lab.cells import CellKey
+from pytest_dllama.lab.cluster import Worker
+from pytest_dllama.lab.runner import RequestRun
 from pytest_dllama.metrics import definitions
 from pytest_dllama.metrics.network import network_record
 from pytest_dllama.metrics.samples import cell_metrics, rank_records, sample_of
 from pytest_dllama.record.cell import CellRecord, Commands, OutputRecord, RooflineRecord
 from pytest_dllama.record.run import Request
-from pytest_dllama.runner import RequestRun
 from pytest_dllama.validity import roofline
 from pytest_dllama.validity.faults import faults
 from pytest_dllama.verdict.judge import judge

@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from pytest_dllama.forensics.import_log import import_logs
+from pytest_dllama.forensics.imported_run import ImportOptions
 from pytest_dllama.history.run_files import write_run
-from pytest_dllama.import_log import import_logs
-from pytest_dllama.imported_run import ImportOptions
 
 
 def add_import_log(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

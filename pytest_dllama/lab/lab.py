@@ -9,10 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pytest_dllama import assembly
-from pytest_dllama.backends import Backend, EngineRequest
-from pytest_dllama.cells import CellKey
-from pytest_dllama.cluster import Cluster, ClusterError
+from pytest_dllama.backends.base import Backend, EngineRequest
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.events.stream import Event, Step
@@ -21,17 +18,20 @@ from pytest_dllama.history.run_files import RUN_FILE, archive_previous, write_ru
 from pytest_dllama.hosts.base import HostError, Hosts
 from pytest_dllama.hosts.controller import fingerprint, probe_environment
 from pytest_dllama.hosts.local import LocalHosts
-from pytest_dllama.memory_roof import MemoryRoof
+from pytest_dllama.lab import assembly
+from pytest_dllama.lab.cells import CellKey
+from pytest_dllama.lab.cluster import Cluster, ClusterError
+from pytest_dllama.lab.memory_roof import MemoryRoof
+from pytest_dllama.lab.progress import Progress
+from pytest_dllama.lab.runner import RequestFailed, RequestRun, run_request
 from pytest_dllama.metrics import catalog
 from pytest_dllama.metrics.samples import sample_of
 from pytest_dllama.models import engine_facts
 from pytest_dllama.models.under_test import ModelUnderTest, open_model
-from pytest_dllama.progress import Progress
 from pytest_dllama.record.cell import CellRecord, OutputRecord, RooflineRecord
 from pytest_dllama.record.hosts import HostRecord
 from pytest_dllama.record.notes import run_notes
 from pytest_dllama.record.run import ModelRecord, RunRecord
-from pytest_dllama.runner import RequestFailed, RequestRun, run_request
 from pytest_dllama.validity.output import compare_output, oracle_output, unchecked_output
 from pytest_dllama.verdict.thresholds import Thresholds
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pytest_dllama import __version__
+from pytest_dllama.cli.hosts import add_hosts
+from pytest_dllama.cli.import_log import add_import_log
+from pytest_dllama.forensics.import_log import ImportLogError
 from pytest_dllama.history.run_files import RunFileError, read_run
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.inventory import InventoryError
-from pytest_dllama.import_command import add_import_log
-from pytest_dllama.import_log import ImportLogError
-from pytest_dllama.remote.hosts_command import add_hosts
 from pytest_dllama.report.pages.markdown import LANGUAGES, ReportError, write_reports
 
 _EXIT_ERROR = 2
@@ -92,7 +92,3 @@ def _languages(text: str) -> tuple[str, ...]:
             f"{found} is no report language; use {', '.join(LANGUAGES)}"
         )
     return languages
-
-
-if __name__ == "__main__":
-    sys.exit(main())

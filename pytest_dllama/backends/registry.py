@@ -7,24 +7,13 @@ A package adds one with an entry point of the group `pytest_dllama.engines`: its
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
 from importlib.metadata import entry_points
 
-from pytest_dllama.backends import Backend
+from pytest_dllama.backends.base import Backend, EngineOptions
 from pytest_dllama.config.values import ConfigError
 
 GROUP = "pytest_dllama.engines"
-
-
-@dataclass(frozen=True, slots=True)
-class EngineOptions:
-    """What the command line says of the engine itself."""
-
-    binary: str = ""  # --dllama-bin
-    arguments: Sequence[str] = ()  # --dllama-args
-    sync_mode: str = "reduce"
-    runs_here: bool = True  # false: the program is on other hosts, and looked for there
 
 
 def make_backend(name: str, options: EngineOptions) -> Backend:
@@ -74,7 +63,7 @@ def _embedded(options: EngineOptions) -> Backend:
 
 
 def _dllama(options: EngineOptions) -> Backend:
-    from pytest_dllama.backends.dllama import DllamaBackend
+    from pytest_dllama.backends.dllama.backend import DllamaBackend
     from pytest_dllama.backends.embedded import EmbeddedBackend
 
     if not options.binary:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from pytest_dllama.dllama_traffic import PrintedStep, Shape
+from pytest_dllama.backends.dllama.traffic import PrintedStep, Shape
 
 Variant = Literal["upstream", "fork", "unknown"]
 WRAP_MS = 2**32 / 1e3  # dllama sums microseconds in 32 bits

@@ -13,14 +13,14 @@ from pathlib import Path
 from types import MappingProxyType
 from weakref import WeakSet
 
-from pytest_dllama.backends import Backend, EngineRequest, WorkerNotReady
-from pytest_dllama.dllama_events import run_events
-from pytest_dllama.dllama_lines import clean, read_line
-from pytest_dllama.dllama_log import parse_lines, parse_log
-from pytest_dllama.dllama_run import LoggedRun
+from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
+from pytest_dllama.backends.dllama.events import run_events
+from pytest_dllama.backends.dllama.lines import clean, read_line
+from pytest_dllama.backends.dllama.log import parse_lines, parse_log
+from pytest_dllama.backends.dllama.run import LoggedRun
+from pytest_dllama.backends.process_guard import guarded, unguarded
 from pytest_dllama.events.stream import Error, Event, Listening, Step
 from pytest_dllama.hosts.base import HostProcess
-from pytest_dllama.process_guard import guarded, unguarded
 
 USUAL_PORT = 9999
 _NO_MEMORY = "dllama prints what it will allocate, not what it used; seen from outside only"

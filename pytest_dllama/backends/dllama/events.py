@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from pytest_dllama.dllama_faults import Failure, failure_of
-from pytest_dllama.dllama_notes import Wire, invalid_reasons, notes_of, traffic_of, wire_of
-from pytest_dllama.dllama_run import LoggedRun, MonitorTable, StepLine, Totals, totals
-from pytest_dllama.dllama_traffic import Traffic, collectives_per_row
+from pytest_dllama.backends.dllama.faults import Failure, failure_of
+from pytest_dllama.backends.dllama.notes import Wire, invalid_reasons, notes_of, traffic_of, wire_of
+from pytest_dllama.backends.dllama.run import LoggedRun, MonitorTable, StepLine, Totals, totals
+from pytest_dllama.backends.dllama.traffic import Traffic, collectives_per_row
 from pytest_dllama.events.stream import (
     Done,
     Error,

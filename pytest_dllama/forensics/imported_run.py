@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_dllama.dllama_notes import wire_of
-from pytest_dllama.dllama_run import LoggedRun
+from pytest_dllama.backends.dllama.notes import wire_of
+from pytest_dllama.backends.dllama.run import LoggedRun
 from pytest_dllama.record.notes import run_notes
 from pytest_dllama.record.run import ModelRecord, Request
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_dllama.dllama_run import LoggedRun, MonitorTable, Totals
-from pytest_dllama.dllama_traffic import (
+from pytest_dllama.backends.dllama.run import LoggedRun, MonitorTable, Totals
+from pytest_dllama.backends.dllama.traffic import (
     FORK_COLLECTIVES,
     Build,
     Collective,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pytest_dllama.dllama_lines import Line, clean, looks_like_dllama, read_line
-from pytest_dllama.dllama_run import (
+from pytest_dllama.backends.dllama.lines import Line, clean, looks_like_dllama, read_line
+from pytest_dllama.backends.dllama.run import (
     LoggedRun,
     MonitorTable,
     Operation,

@@ -1,0 +1,78 @@
+"""What an engine is to the lab: command lines and a parser of output, nothing more."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from pytest_dllama.events.stream import Event
+from pytest_dllama.hosts.base import HostProcess
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRequest:
+    """What a root is asked to run; the same for every node count of a cell's model."""
+
+    model_file: Path
+    tokenizer_file: Path
+    prompt: str
+    steps: int
+    nthreads: int
+    buffer_float_type: str
+    sync_mode: str
+    temperature: float
+    seed: int
+    timeout_s: float
+
+
+class Backend(Protocol):
+    """One engine."""
+
+    name: str
+    cannot_give: Mapping[str, str]  # metric -> why this engine never tells it
+    reference: Backend | None  # whose one-node run proves this one's text; None: its own
+
+    def worker_command(self, host: str, port: int, nthreads: int, parent: str) -> list[str]:
+        """Arguments that start a worker; port 0 lets the system choose.
+
+        `parent` is what the process must not outlive: a process id, or "stdin" for the end of its
+        standard input.
+        """
+
+    def root_command(
+        self, request: EngineRequest, workers: Sequence[str], parent: str
+    ) -> list[str]:
+        """Arguments that run one request; `workers` are `host:port`, rank 1 first."""
+
+    def shown(self, command: Sequence[str], port: int | None = None) -> tuple[str, ...]:
+        """The same command as a person would type it."""
+
+    def parse(self, line: str) -> Event | None:
+        """One line of output, for what is shown meanwhile; None when it says nothing."""
+
+    def events(
+        self, lines: Sequence[str], nodes: int, worker_logs: Sequence[Path] = ()
+    ) -> list[Event]:
+        """All that a root's whole output tells; `worker_logs` may help to explain a failure."""
+
+    def probe(self, host: str, port: int, token: str, timeout_s: float) -> None:
+        """Handshake with a worker and leave; raises `WorkerNotReady`."""
+
+    def await_idle(self, process: HostProcess, timeout_s: float) -> None:
+        """Wait until a worker takes the next root's connection; raises `WorkerNotReady`."""
+
+
+class WorkerNotReady(RuntimeError):
+    """A worker that does not answer the handshake as one of this cluster."""
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What the command line says of the engine itself."""
+
+    binary: str = ""  # --dllama-bin
+    arguments: Sequence[str] = ()  # --dllama-args
+    sync_mode: str = "reduce"
+    runs_here: bool = True  # false: the program is on other hosts, and looked for there

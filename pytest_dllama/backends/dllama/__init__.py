@@ -1,0 +1,1 @@
+"""The real dllama: its command lines, what each version prints, its faults."""

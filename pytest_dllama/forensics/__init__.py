@@ -1,0 +1,1 @@
+"""Old logs to the same run file."""

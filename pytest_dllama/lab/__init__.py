@@ -1,0 +1,1 @@
+"""Measures each cell once."""

@@ -1,1 +1,0 @@
-"""Other machines as hosts: inventory, SSH, provisioning, facts; only `connection` knows Fabric."""
