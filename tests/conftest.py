@@ -34,7 +34,11 @@ BOARDS = tuple(
 # What takes longest begins first, so that no process is left alone with it at the end.
 LONGEST = (
     *BOARDS,
-    *("tests/plugin/test_end_to_end.py", "tests/engine/test_start.py", "tests/engine/test_cli.py"),
+    *(
+        "tests/plugin/test_end_to_end.py",
+        "tests/engine/cluster/test_start.py",
+        "tests/engine/cli/test_cli.py",
+    ),
     *("tests/test_packaging.py", "tests/hosts/test_faults.py"),
 )
 

@@ -31,8 +31,9 @@ from dllama_engine.formats.vocab import write_tokenizer
 from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.synthetic.vocab import synthetic_vocab
 from dllama_engine.text.tokenizer import read_tokenizer
+from tests.data import MODELS
 
-GOLDEN_TOKENIZER = Path(__file__).parent / "golden" / "golden.t"
+GOLDEN_TOKENIZER = MODELS / "golden.t"
 ALARM_S = 10
 SPARE_MEMORY_BYTES = 512 << 20
 LARGEST_FILE_BYTES = 8 << 20

@@ -17,9 +17,10 @@ from benchmarks import room, table
 from benchmarks.real_dllama import binary_from_environment, run_dllama
 from benchmarks.table import Row, as_markdown
 from dllama_engine.synthetic.model import write_synthetic
-from tests.plugin import dllama_stand_in
+from tests.data import LOGS
+from tests.data import ROOT as REPOSITORY
+from tests.plugin.backends import dllama_stand_in
 
-REPOSITORY = Path(__file__).parent.parent
 SHAPE = "tiny-gqa"
 
 
@@ -54,7 +55,7 @@ def test_dllamas_speeds_are_read_from_its_closing_blocks(stand_in: Path, tmp_pat
     """The sample log of one node: 19.07 and 18.71 ms a token."""
     model, _ = write_synthetic(SHAPE, tmp_path)
     found = run_dllama(str(stand_in), model, 1)
-    sample = (REPOSITORY / "tests/golden_logs/upstream_inference_n1.log").read_text("utf-8")
+    sample = (LOGS / "upstream_inference_n1.log").read_text("utf-8")
     printed = [line.split("(")[1].split()[0] for line in sample.splitlines() if "ms/tok" in line]
     assert [found.prefill, found.decode] == pytest.approx([1e3 / float(ms) for ms in printed])
 

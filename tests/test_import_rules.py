@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.data import ROOT
+
 ENGINE = sorted((ROOT / "engine/dllama_engine").rglob("*.py"))
 PLUGIN = sorted((ROOT / "pytest_dllama").rglob("*.py"))
 AGENT = sorted((ROOT / "pytest_dllama/remote/agent").rglob("*.py"))

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-GOLDEN = Path(__file__).parent.parent / "golden"
+from tests.data import MODELS as GOLDEN
+
 TOKEN = "a token of the tests"
 GENEROUS_S = 180.0  # a busy machine that compiles first; only a failing test waits so long
 

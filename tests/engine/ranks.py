@@ -24,7 +24,6 @@ from dllama_engine.transformer.weights import RankWeights
 from dllama_engine.wire.links import Links
 
 T = TypeVar("T")
-GOLDEN = Path(__file__).parent.parent / "golden"
 
 
 def run_ranks(

@@ -21,7 +21,8 @@ from dllama_engine.formats.quants import FloatType
 from dllama_engine.kernels.layers import activation, attention, norm, rope
 from dllama_engine.kernels.llvm import casts
 from dllama_engine.sharding.plan import SyncMode
-from tests.engine.ranks import GOLDEN, ModelRun, with_activation
+from tests.data import MODELS as GOLDEN
+from tests.engine.ranks import ModelRun, with_activation
 
 Result = tuple[str, npt.NDArray[Any]]
 IDS = [1, 2, 3, 4, 5, 6, 7, 8, 9]

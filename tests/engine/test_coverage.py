@@ -20,7 +20,8 @@ from dllama_engine.formats.model_file import ModelFile, write_model
 from dllama_engine.formats.quants import FloatType, decode_tensor
 from dllama_engine.formats.tensors import TensorSpec
 from dllama_engine.sharding.plan import SyncMode
-from tests.engine.ranks import GOLDEN, ModelRun
+from tests.data import MODELS as GOLDEN
+from tests.engine.ranks import ModelRun
 
 IDS = [508, 72, 101, 280, 111, 279, 44, 285]
 SOURCES = {

@@ -17,7 +17,8 @@ from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType, decode_tensor
 from dllama_engine.sharding.plan import SyncMode
 from dllama_engine.transformer.rope import rope_tables
-from tests.engine.ranks import GOLDEN, ModelRun, with_activation
+from tests.data import MODELS as GOLDEN
+from tests.engine.ranks import ModelRun, with_activation
 
 Doubles = npt.NDArray[np.float64]
 IDS: list[int] = json.loads((GOLDEN / "expected.json").read_text())["runs"]["llama_f32/n1"][

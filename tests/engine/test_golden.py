@@ -1,4 +1,4 @@
-"""The forward pass against what the real dllama computed (tests/golden).
+"""The forward pass against what the real dllama computed (tests/data/models).
 
 Bounds. f32: 1e-4 of the logits' scale (largest magnitude in the row) in every logit. Q40 with Q80
 buffers: dllama itself moves when the node count changes, as every node rounds its own partial sum;
@@ -18,7 +18,8 @@ import pytest
 
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.sharding.plan import SyncMode
-from tests.engine.ranks import GOLDEN, ModelRun
+from tests.data import MODELS as GOLDEN
+from tests.engine.ranks import ModelRun
 
 EXPECTED: dict[str, Any] = json.loads((GOLDEN / "expected.json").read_text())["runs"]
 F32_MODELS = ["llama_f32", "llama31_f32", "qwen3_f32"]

@@ -16,8 +16,9 @@ from pytest_dllama.hosts.fleet.fleet import RemoteHosts
 from pytest_dllama.hosts.fleet.provision import Wanted
 from pytest_dllama.hosts.inventory import load_inventory
 from pytest_dllama.record.run import RunRecord
+from tests.data import ROOT
 from tests.hosts import sshd
-from tests.plugin.real_runs import ROOT, RealRun
+from tests.plugin.real_runs import RealRun
 
 SUITES = str(ROOT / "suites")
 SMALL = ("--models", "tiny", "--steps", "24", "--warmup", "0", "--repeats", "1")

@@ -16,7 +16,7 @@ from pytest_dllama.hosts.ssh.host import SshHost
 from pytest_dllama.lab.cluster import Cluster
 from pytest_dllama.lab.runner import run_request
 from tests.hosts.sshd import Sshd
-from tests.plugin import dllama_stand_in
+from tests.plugin.backends import dllama_stand_in
 
 
 @pytest.fixture

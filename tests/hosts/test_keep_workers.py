@@ -15,8 +15,9 @@ from pytest_dllama.history.run_files import read_run
 from pytest_dllama.hosts.ssh.host import SshHost
 from pytest_dllama.hosts.ssh.kept_token import forget_token, kept_token
 from pytest_dllama.lab.cluster import Cluster
+from tests.data import ROOT
 from tests.hosts import sshd
-from tests.plugin.real_runs import ROOT, RealRun
+from tests.plugin.real_runs import RealRun
 
 SUITES = str(ROOT / "suites")
 SMALL = ("--models", "tiny", "--steps", "12", "--warmup", "0", "--repeats", "1", "--nodes", "2")

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pytest_dllama.hosts.inventory import load_inventory
+from tests.data import ROOT
 from tests.hosts import sshd
-from tests.plugin.real_runs import ROOT
 
 PAGE = (ROOT / "docs" / "raspberry-pi.md").read_text(encoding="utf-8")
 ADDRESSES = [f"192.168.0.{n}" for n in (11, 12, 13, 14)]

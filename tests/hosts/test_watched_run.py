@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from pytest_dllama.history.run_files import read_run
+from tests.data import ROOT
 from tests.hosts.board import VARIABLE, Board
 from tests.hosts.sshd import Sshd
-from tests.plugin.real_runs import ROOT, RealRun
+from tests.plugin.real_runs import RealRun
 
 SUITES = str(ROOT / "suites")
 ONE = ("--models", "tiny", "--nodes", "1", "--warmup", "0", "--repeats", "1", "--cooldown", "60")

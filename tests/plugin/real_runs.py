@@ -14,8 +14,8 @@ from pathlib import Path
 
 import psutil
 
-ROOT = Path(__file__).parent.parent.parent
-GOLDEN = ROOT / "tests" / "golden"
+from tests.data import MODELS as GOLDEN
+
 SMALL_MODEL = f"{GOLDEN / 'llama_q40.m'}:{GOLDEN / 'golden.t'}"
 MARK = "PYTEST_DLLAMA_TEST_MARK"
 PATIENCE_S = 300.0  # a first run compiles the kernels

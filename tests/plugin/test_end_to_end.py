@@ -13,7 +13,9 @@ import pytest
 from pytest_dllama.history.run_files import read_run
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
-from tests.plugin.real_runs import GOLDEN, ROOT, SMALL_MODEL, RealRun
+from tests.data import MODELS as GOLDEN
+from tests.data import ROOT
+from tests.plugin.real_runs import SMALL_MODEL, RealRun
 
 SUITES = str(ROOT / "suites")
 SMALL = ("--models", SMALL_MODEL, "--prompt", "hello", "--warmup", "0")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 # Loaded here, for a pytester run forgets what it imported; numpy cannot be loaded twice.
 import hypothesis  # noqa: F401
@@ -13,8 +12,8 @@ import pytest
 import pytest_dllama.lab.lab
 import pytest_dllama.models.under_test  # noqa: F401
 from pytest_dllama.config.settings import SETTINGS
+from tests.data import MODELS as GOLDEN
 
-GOLDEN = Path(__file__).parent.parent / "golden"
 MODEL = f"{GOLDEN / 'llama_q40.m'}:{GOLDEN / 'golden.t'}"
 A_CELL = "def test_it(cell):\n    pass\n"
 

@@ -1,6 +1,6 @@
-"""The real dllama's output, live or from a file -> its runs (`dllama_run.LoggedRun`).
+"""The real dllama's output, live or from a file -> its runs (`run.LoggedRun`).
 
-A state machine over the lines of `dllama_lines`. Pieces of text may contain anything, newlines and
+A state machine over the lines of `lines`. Pieces of text may contain anything, newlines and
 dllama's own marks included; so a line counts as dllama's only where dllama prints such lines.
 """
 

@@ -1,6 +1,6 @@
 """One run of the real dllama as its output tells it: raw figures, and which build printed them.
 
-Filled by `dllama_log`; knows nothing of lines. What was not printed is None or empty, never zero.
+Filled by `log`; knows nothing of lines. What was not printed is None or empty, never zero.
 """
 
 from __future__ import annotations

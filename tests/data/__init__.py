@@ -1,0 +1,10 @@
+"""Where the data of tests lie: the only place that knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent  # of the repository
+MODELS = Path(__file__).parent / "models"  # small ones, with what the real dllama computed
+LOGS = Path(__file__).parent / "logs"  # that the real dllama printed
+REPORTS = Path(__file__).parent / "reports"  # rendered whole, with their run files
