@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from dllama_engine.errors import EngineError
 from pytest_dllama.config.values import SHIPPED_MODEL, ConfigError, parse_models
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.fleet.fleet import RemoteHosts
@@ -23,10 +22,11 @@ from pytest_dllama.hosts.inventory_file import write_inventory
 from pytest_dllama.hosts.ssh.host import SshHost
 from pytest_dllama.hosts.ssh.kept_token import forget_token
 from pytest_dllama.hosts.ssh.wheelhouse import PLATFORMS, fetch_wheelhouse
+from pytest_dllama.models.engine_facts import EngineError
 from pytest_dllama.models.under_test import config_of
 
 if TYPE_CHECKING:
-    from dllama_engine.formats.config import ModelConfig
+    from pytest_dllama.models.engine_facts import ModelConfig
 
 DEFAULT_FILE = Path("hosts.toml")
 Command = Callable[[argparse.Namespace], int]

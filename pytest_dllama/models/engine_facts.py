@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import dllama_engine
+from dllama_engine.errors import EngineError
 from dllama_engine.formats.config import ModelConfig
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
@@ -15,6 +16,22 @@ from dllama_engine.synthetic.model import write_synthetic
 from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.text.tokenizer import read_tokenizer
 from pytest_dllama.record.run import ModelRecord
+
+# What others need to name: the engine's errors and a model's configuration.
+__all__ = [
+    "EngineError",
+    "ModelConfig",
+    "check_split",
+    "file_config",
+    "model_record",
+    "prompt_tokens",
+    "shape_config",
+    "shard_bytes",
+    "shipped_model",
+    "shipped_names",
+    "token_bytes",
+    "write_shape",
+]
 
 MODELS_FOLDER = Path(dllama_engine.__file__).parent / "models"
 

@@ -29,7 +29,7 @@ from pytest_dllama.record.hosts import HostRecord, PairRecord
 COOLING_GLANCE_S = 5.0
 
 if TYPE_CHECKING:
-    from dllama_engine.formats.config import ModelConfig
+    from pytest_dllama.models.engine_facts import ModelConfig
 
 
 class RemoteHosts:
