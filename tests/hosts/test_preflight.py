@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dllama.backends import embedded
+from pytest_dllama.models import engine_facts
 from pytest_dllama.hosts.agent.facts import facts
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.fleet import fleet
@@ -180,7 +180,7 @@ def test_a_machine_that_cannot_hold_all_its_ranks_is_refused_before_anything_is_
     together = sum(engine_facts.shard_bytes(base, 2, "q80", "reduce"))
     n_layers = round(base.n_layers * 1.4 * available / together)  # fits alone, not twice
     config = dataclasses.replace(base, n_layers=n_layers)
-    monkeypatch.setattr(embedded, "file_config", lambda file: config)
+    monkeypatch.setattr(engine_facts, "file_config", lambda file: config)
     with pytest.raises(HostError, match=r"pi1: refusal: pi1, pi2 are one machine: .* together"):
         hosts.prepare(2, 2, [Path("model.m")], _Spoken())
     assert hosts.close() == []
