@@ -17,10 +17,9 @@ from pytest_dllama.config.values import ConfigError
 from pytest_dllama.fixtures import LAB_KEY, MARKER, cell, scaling, threshold, timing_row, uncaptured
 
 if TYPE_CHECKING:
-    from pytest_dllama.hosts.base import Hosts
+    from pytest_dllama.hosts.base import Hosts, Progress
     from pytest_dllama.lab.cells import CellKey
     from pytest_dllama.lab.lab import Lab
-    from pytest_dllama.lab.progress import Progress
 
 # Fixtures, to be found in this module; named in `pytest_plugins` they would draw a warning.
 __all__ = ["cell", "scaling", "threshold", "timing_row"]

@@ -15,14 +15,13 @@ from pytest_dllama.config.values import ConfigError
 from pytest_dllama.events.stream import Event, Step
 from pytest_dllama.events.stream import Progress as LoadProgress
 from pytest_dllama.history.run_files import RUN_FILE, archive_previous, write_run
-from pytest_dllama.hosts.base import HostError, Hosts
+from pytest_dllama.hosts.base import HostError, Hosts, Progress
 from pytest_dllama.hosts.controller import fingerprint, probe_environment
 from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab import assembly
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.cluster import Cluster, ClusterError
 from pytest_dllama.lab.memory_roof import MemoryRoof
-from pytest_dllama.lab.progress import Progress
 from pytest_dllama.lab.runner import RequestFailed, RequestRun, run_request
 from pytest_dllama.metrics import catalog
 from pytest_dllama.metrics.samples import sample_of

@@ -75,7 +75,7 @@ class HostRecord(Record):
 
 
 class PairRecord(Record):
-    """The way between two hosts that talk, before the first cell."""
+    """The link between two hosts that talk, before the first cell."""
 
     source: str
     target: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -145,6 +146,9 @@ class _Spoken:
     def bar(self, done: float, total: float) -> None:
         raise AssertionError
 
+    def running(self) -> AbstractContextManager[None]:
+        raise AssertionError
+
 
 def test_a_warm_board_is_waited_for(monkeypatch) -> None:
     degrees = iter([72.0, 66.0, 59.0])
@@ -153,6 +157,10 @@ def test_a_warm_board_is_waited_for(monkeypatch) -> None:
         """Cools down a little at every look."""
 
         name = "pi1"
+
+        @property
+        def agent(self) -> Board:
+            return self
 
         def ask(self, what: str) -> dict[str, float]:
             assert what == "sample"

@@ -1,4 +1,4 @@
-"""Hosts on a terminal: the live table of provisioning, the tables of facts and of ways."""
+"""Hosts on a terminal: the live table of provisioning, the tables of facts and of links."""
 
 from __future__ import annotations
 

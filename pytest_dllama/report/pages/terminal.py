@@ -96,8 +96,8 @@ def _sharing(run: RunRecord) -> list[str]:
 
 
 def host_lines(hosts: Sequence[HostRecord], pairs: Sequence[PairRecord]) -> list[str]:
-    """The same for a terminal: a line a host, a line for the ways."""
-    return [*map(_host_line, hosts), *_ways_line(pairs)]
+    """The same for a terminal: a line a host, a line for the links."""
+    return [*map(_host_line, hosts), *_links_line(pairs)]
 
 
 def _host_line(host: HostRecord) -> str:
@@ -117,7 +117,7 @@ def _host_line(host: HostRecord) -> str:
     return f"host {host.name}: {', '.join(parts)}"
 
 
-def _ways_line(pairs: Sequence[PairRecord]) -> list[str]:
+def _links_line(pairs: Sequence[PairRecord]) -> list[str]:
     times = extremes(pairs, lambda pair: pair.rtt_ms)
     rates = extremes(pairs, lambda pair: pair.bandwidth_mbps)
     broken = [f"way {p.source} to {p.target}: {p.error}" for p in pairs if p.error]

@@ -56,7 +56,7 @@ def _table(hosts: Sequence[HostRecord], columns: Sequence[tuple[str, bool, Figur
     return Table(head, rows)
 
 
-def ways_table(view: RunView) -> Table:
+def links_table(view: RunView) -> Table:
     """Round trip and bandwidth of every pair that may talk."""
     texts = ("source_host", "target_host", "fault")
     keys = ("source_host", "target_host", "rtt", "way_bandwidth", "fault")
