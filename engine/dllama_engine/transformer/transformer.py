@@ -71,7 +71,6 @@ class Transformer:
         self._input = Activations(n, config.dim, *kinds)
         self._qkv = np.zeros((n, (heads + 2 * shard.kv_heads.size) * head_dim), np.float32)
         self._mixed = np.zeros((n, heads * head_dim), np.float32)
-        self._gate_up = np.zeros((n, 2 * ffn), np.float32)
         slots = n * (config.n_active_experts if config.is_moe else 1)
         self._gate_up = np.zeros((slots, 2 * ffn), np.float32)
         self._hidden = np.zeros((slots, ffn), np.float32)

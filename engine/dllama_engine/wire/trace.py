@@ -96,10 +96,6 @@ class LinkTotals:
             _difference(self.busy_ns, earlier.busy_ns),
         )
 
-    def sent_and_received_bytes(self) -> int:
-        """Payload that crossed any of the links."""
-        return sum(self.sent_bytes) + sum(self.recv_bytes)
-
     def to_json(self, own_rank: int, header_bytes: int) -> list[dict[str, Any]]:
         """One object a link, as the events have it."""
         return [
