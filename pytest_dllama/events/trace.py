@@ -50,12 +50,12 @@ class Trace:
     @property
     def prefill_steps(self) -> tuple[Step, ...]:
         """The prompt's batches."""
-        return tuple(step for step in self.steps if step.phase == "eval")
+        return tuple(step for step in self.steps if step.phase == "prefill")
 
     @property
     def decode_steps(self) -> tuple[Step, ...]:
         """The steps that gave a token."""
-        return tuple(step for step in self.steps if step.phase == "pred")
+        return tuple(step for step in self.steps if step.phase == "decode")
 
     @property
     def token_ids(self) -> tuple[int, ...]:

@@ -130,7 +130,7 @@ class Lab:
         ]
         if oracle is None:
             self._oracles.setdefault(key.model, _Oracle(runs[0]))
-        self._n_batches = runs[0].trace.start.n_batches if runs[0].trace.start else None
+        self._n_batches = runs[0].trace.start.batch_size if runs[0].trace.start else None
         self._engine_notes[key] = [note for run in runs for note in run.trace.notes]
         return assembly.measured_cell(
             key,
@@ -226,7 +226,7 @@ class Lab:
             self._progress.detail(f"{event.phase}ing")
             self._progress.bar(event.done, event.total)
         elif isinstance(event, Step):
-            what = f"{event.index + 1} tokens" if event.phase == "pred" else "reading the prompt"
+            what = f"{event.index + 1} tokens" if event.phase == "decode" else "reading the prompt"
             self._progress.detail(what)
 
     def _request(self, model: ModelUnderTest) -> EngineRequest:

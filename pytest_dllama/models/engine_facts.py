@@ -87,7 +87,7 @@ def shard_bytes(
     )
     needs = (
         rank_memory(
-            plan, rank, n_batches=32, max_seq_len=config.seq_len, kv_type=FloatType.parse("f32")
+            plan, rank, batch_size=32, max_seq_len=config.seq_len, kv_type=FloatType.parse("f32")
         )
         for rank in range(nodes)
     )

@@ -35,7 +35,7 @@ def decode_step(
 ) -> Step:
     return Step(
         event="step",
-        phase="pred",
+        phase="decode",
         index=index,
         n_tokens=1,
         start_ns=end_ns - 1_000_000 if start_ns is None else start_ns,
@@ -65,7 +65,7 @@ def trace(
         eval_steps = (
             Step(
                 event="step",
-                phase="eval",
+                phase="prefill",
                 index=0,
                 n_tokens=n_input_tokens - 1,
                 start_ns=prefill_ns[0],

@@ -77,15 +77,13 @@ def perplexity(run: Run) -> None:
 
 def step_line(step: Step) -> str:
     """dllama's line of a step; its bytes are payload and framing of the root's links."""
-    forward = step.forward
-    sent_bytes, recv_bytes = forward.sent_bytes, forward.recv_bytes
-    if step.phase == "eval":
+    cost = step.cost
+    sent_bytes, recv_bytes = cost.sent_bytes, cost.recv_bytes
+    if step.phase == "prefill":
         return console.eval_line(
-            forward.compute_ns, forward.sync_ns, sent_bytes, recv_bytes, step.n_tokens
+            cost.compute_ns, cost.sync_ns, sent_bytes, recv_bytes, step.n_tokens
         )
-    return console.pred_line(
-        forward.compute_ns, forward.sync_ns, sent_bytes, recv_bytes, step.piece
-    )
+    return console.pred_line(cost.compute_ns, cost.sync_ns, sent_bytes, recv_bytes, step.piece)
 
 
 def seed_of(seed: int | None) -> int:

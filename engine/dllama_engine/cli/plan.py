@@ -38,7 +38,7 @@ def show_plan(args: argparse.Namespace, say: Callable[[str], None]) -> None:
         rank_memory(
             plan,
             rank,
-            n_batches=args.nbatches,
+            batch_size=args.nbatches,
             max_seq_len=seq_len,
             kv_type=FloatType.parse(args.kv_type),
         )

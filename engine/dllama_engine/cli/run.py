@@ -30,7 +30,7 @@ from dllama_engine.text.tokenizer import Tokenizer, check_vocab, read_tokenizer
 from dllama_engine.version import package_version
 from dllama_engine.wire.dialing import format_address
 from dllama_engine.wire.token import cluster_token
-from dllama_engine.wire.trace import Trace
+from dllama_engine.wire.trace import LinkTrace
 
 PROGRESS_PERIOD_S = 0.1
 
@@ -70,7 +70,7 @@ class Run:
             workers=tuple(args.workers),
             token=cluster_token(args.token_file) if args.workers else b"",
             n_threads=args.nthreads,
-            n_batches=args.nbatches,
+            batch_size=args.nbatches,
             max_seq_len=args.max_seq_len,
             kv_type=FloatType.parse(args.kv_type),
             timeout_s=args.timeout,
@@ -115,7 +115,7 @@ class Run:
 
     def new_tally(self) -> Tally:
         """An empty sum over the steps to come."""
-        return Tally(Trace(range(1, self.plan.world_size)))
+        return Tally(LinkTrace(range(1, self.plan.world_size)))
 
     def emit_request(
         self, t_ns: int, prompt: str, input_ids: list[int], steps: int, seed: int
@@ -151,9 +151,9 @@ class Run:
         self.events.emit(
             "done",
             n_input_tokens=n_input_tokens,
-            n_output_tokens=tally.n_pred_tokens,
-            prefill_s=tally.eval_ns / 1e9,
-            decode_s=tally.pred_ns / 1e9,
+            n_output_tokens=tally.n_decode_tokens,
+            prefill_s=tally.prefill_ns / 1e9,
+            decode_s=tally.decode_ns / 1e9,
             ttft_s=None if first_ns is None else (first_ns - request_ns) / 1e9,
             rct_s=None if last_ns is None else (last_ns - request_ns) / 1e9,
             finish_reason=finish_reason,
@@ -199,7 +199,7 @@ class Run:
             buffer_float_type=args.buffer_float_type,
             sync_mode=args.sync_mode,
             nthreads=args.nthreads,
-            n_batches=args.nbatches,
+            batch_size=args.nbatches,
             max_seq_len=root.max_seq_len,
             kv_type=args.kv_type,
             cpu=cpu_label(),

@@ -18,9 +18,9 @@ import numpy as np
 
 from dllama_engine.arrays import Floats
 from dllama_engine.cluster.admission import check_memory
-from dllama_engine.cluster.loading import hand_out
+from dllama_engine.cluster.loading import send_weights
 from dllama_engine.cluster.observer import Observer
-from dllama_engine.cluster.placement import Slots, placed, slots_by_rank
+from dllama_engine.cluster.placement import CoreSlots, pinned, slots_by_rank
 from dllama_engine.cluster.session import CONTROL, READY_TIMEOUT_S, SETUP_TIMEOUT_S, SessionConfig
 from dllama_engine.cluster.warmup import warm_up
 from dllama_engine.collectives.logits import LogitsGather
@@ -32,7 +32,7 @@ from dllama_engine.sharding.memory import RankMemory, rank_memory
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.system.process_memory import PeakMemory
 from dllama_engine.tables.links import HEADER_BYTES, SEND_AT, SEND_BYTES
-from dllama_engine.telemetry.step_cost import Forward
+from dllama_engine.telemetry.step_cost import StepCost
 from dllama_engine.transformer.transformer import Transformer
 from dllama_engine.transformer.weights import RankWeights
 from dllama_engine.wire.dialing import Address, format_address, reach
@@ -49,7 +49,7 @@ class RootOptions:
     workers: tuple[Address, ...] = ()
     token: bytes = b""
     n_threads: int = 1
-    n_batches: int = 32
+    batch_size: int = 32
     max_seq_len: int = 0  # 0: the model's
     kv_type: FloatType = FloatType.F32
     timeout_s: float = 60.0
@@ -71,12 +71,12 @@ class Root:
         self._observer = observer
         self._links: Links | None = None
         self._transformer: Transformer | None = None
-        self._slots = Slots(0, options.n_threads, options.n_threads)
-        self._placed = ExitStack()
+        self._slots = CoreSlots(0, options.n_threads, options.n_threads)
+        self._pinned = ExitStack()
         self._weight_bytes = 0
         self._memory = PeakMemory()
         self._compute_ns = self._sync_ns = 0
-        self._packet = np.zeros(CONTROL.size + 4 * options.n_batches * config.dim, np.uint8)
+        self._packet = np.zeros(CONTROL.size + 4 * options.batch_size * config.dim, np.uint8)
         self._expected: dict[tuple[int, int], int] = {}
         self._totals: LinkTotals | None = None
         self._loaded: LinkTotals | None = None
@@ -87,7 +87,7 @@ class Root:
         return rank_memory(
             self.plan,
             rank,
-            n_batches=options.n_batches,
+            batch_size=options.batch_size,
             max_seq_len=self.max_seq_len,
             kv_type=options.kv_type,
         )
@@ -125,7 +125,7 @@ class Root:
         if sockets:
             say("⭕ Network is initialized")
 
-    def _configure(self, sockets: dict[int, socket.socket], slots: dict[int, Slots]) -> None:
+    def _configure(self, sockets: dict[int, socket.socket], slots: dict[int, CoreSlots]) -> None:
         options = self.options
         self._slots = slots[0]
         session_id = secrets.token_hex(8)
@@ -134,7 +134,7 @@ class Root:
                 session_id=session_id,
                 rank=rank,
                 plan=self.plan,
-                n_batches=options.n_batches,
+                batch_size=options.batch_size,
                 max_seq_len=self.max_seq_len,
                 kv_type=options.kv_type,
                 timeout_s=options.timeout_s,
@@ -164,8 +164,8 @@ class Root:
             EngineError: of whichever node could not.
         """
         try:
-            weights = self._hand_out()
-            self._placed.enter_context(placed(self._slots, self._observer.say))
+            weights = self._send_weights()
+            self._pinned.enter_context(pinned(self._slots, self._observer.say))
             self._build(weights)
             self._await_all("loaded")
         except MemoryError as error:
@@ -179,10 +179,10 @@ class Root:
         self.load_links = self._totals.to_json(0, HEADER_BYTES)
         self.load_s = time.perf_counter() - self._start_s
 
-    def _hand_out(self) -> RankWeights:
+    def _send_weights(self) -> RankWeights:
         """Ours packed, the workers' sent; no second copy of the model is ever held."""
         weights = RankWeights(self.plan, 0, self.options.n_threads)
-        hand_out(
+        send_weights(
             self.model,
             self._connected(),
             weights,
@@ -205,7 +205,7 @@ class Root:
             links,
             n_threads=options.n_threads,
             max_seq_len=self.max_seq_len,
-            n_batches=options.n_batches,
+            batch_size=options.batch_size,
             kv_type=options.kv_type,
         )
 
@@ -215,7 +215,7 @@ class Root:
 
     # -- service ------------------------------------------------------------------------------
 
-    def forward(self, token_ids: Sequence[int], pos: int, n_logits: int) -> tuple[Floats, Forward]:
+    def forward(self, token_ids: Sequence[int], pos: int, n_logits: int) -> tuple[Floats, StepCost]:
         """Run a batch of tokens on all ranks.
 
         Returns:
@@ -236,7 +236,7 @@ class Root:
             )
         if links.peers:
             self._control_routes[1:, SEND_BYTES] = size
-            links.follow(SYNC_WITH_ROOT, self._control_routes)
+            links.exchange_routes(SYNC_WITH_ROOT, self._control_routes)
         logits = self._logits.gather(self._transformer.forward(x, pos, n_logits))
         assert logits is not None  # this is rank 0
         return logits, self._account(start_ns, len(token_ids), n_logits)
@@ -245,12 +245,12 @@ class Root:
         """The table (vocab, dim), read row by row from the file."""
         return self.model.raw(self.model.specs[0]).view(np.float32)
 
-    def _account(self, start_ns: int, n_tokens: int, n_logits: int) -> Forward:
+    def _account(self, start_ns: int, n_tokens: int, n_logits: int) -> StepCost:
         links = self._connected()
         end_ns = time.perf_counter_ns()
         trace, totals = links.take_trace(), links.totals()
         assert self._totals is not None
-        forward = Forward(
+        cost = StepCost(
             start_ns,
             end_ns,
             trace.total_ns,
@@ -259,9 +259,9 @@ class Root:
             self._expected_bytes(n_tokens, n_logits),
         )
         self._totals = totals
-        self._compute_ns += forward.compute_ns
-        self._sync_ns += forward.sync_ns
-        return forward
+        self._compute_ns += cost.compute_ns
+        self._sync_ns += cost.sync_ns
+        return cost
 
     def _expected_bytes(self, n_tokens: int, n_logits: int) -> int:
         key = (n_tokens, n_logits)
@@ -321,4 +321,4 @@ class Root:
         if self._transformer is not None:
             self._transformer.close()
             self._transformer = None
-        self._placed.close()
+        self._pinned.close()

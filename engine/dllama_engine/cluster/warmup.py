@@ -136,7 +136,7 @@ def _transformer(tiny: ShardPlan, world_size: int, kv_type: FloatType) -> Transf
         tiny.config, world_size, buffer_type=tiny.buffer_type, sync_mode=tiny.sync_mode
     )
     return Transformer(
-        plan, 0, _zero_weights(plan), None, max_seq_len=4, n_batches=2, kv_type=kv_type
+        plan, 0, _zero_weights(plan), None, max_seq_len=4, batch_size=2, kv_type=kv_type
     )
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dllama_engine.cluster.placement import placed
+from dllama_engine.cluster.placement import pinned
 from dllama_engine.cluster.session import CONTROL, READY_TIMEOUT_S, SETUP_TIMEOUT_S, SessionConfig
 from dllama_engine.errors import EngineError, InsufficientMemoryError, WireError
 from dllama_engine.sharding.memory import rank_memory
@@ -129,7 +129,7 @@ class WorkerSession:
         links.timeout_s = max(READY_TIMEOUT_S, config.timeout_s)  # others may still compile
         weights = self._load(config, links)
         links.timeout_s = config.timeout_s
-        with placed(config.slots, self._log):
+        with pinned(config.slots, self._log):
             self._transformer = self._build(config, weights, links)
             self._memory.sample()
             links.send_json(SESSION, 0, {"state": "loaded"})
@@ -183,11 +183,11 @@ class WorkerSession:
 
     def _load(self, config: SessionConfig, links: Links) -> RankWeights:
         """Take this rank's share as it comes, in the order of the file."""
-        from dllama_engine.cluster.loading import take
+        from dllama_engine.cluster.loading import receive_weights
         from dllama_engine.transformer.weights import RankWeights
 
         weights = RankWeights(config.plan, config.rank, self._options.n_threads)
-        take(links, weights)
+        receive_weights(links, weights)
         self._log("💿 Weights loaded")
         return weights
 
@@ -205,7 +205,7 @@ class WorkerSession:
             links,
             n_threads=self._options.n_threads,
             max_seq_len=config.max_seq_len,
-            n_batches=config.n_batches,
+            batch_size=config.batch_size,
             kv_type=config.kv_type,
         )
 
@@ -287,7 +287,7 @@ def _memory_needed(config: SessionConfig) -> Any:
     return rank_memory(
         config.plan,
         config.rank,
-        n_batches=config.n_batches,
+        batch_size=config.batch_size,
         max_seq_len=config.max_seq_len,
         kv_type=config.kv_type,
     )

@@ -18,22 +18,22 @@ from dllama_engine.tables import operations
 
 
 class Activations:
-    """Up to n_batches input vectors of n values, cast to the buffer type.
+    """Up to batch_size input vectors of n values, cast to the buffer type.
 
     Weights that are not quantized read float32: with Q80 buffers that is the cast's result,
     dequantized again, so that the numbers are those of the buffer type all the same.
     """
 
-    def __init__(self, n_batches: int, n: int, buffer_type: FloatType, weight_type: FloatType):
+    def __init__(self, batch_size: int, n: int, buffer_type: FloatType, weight_type: FloatType):
         self.n = n
         self.is_q80 = buffer_type is FloatType.Q80
         self.reads_q80 = self.is_q80 and weight_type in (FloatType.Q40, FloatType.Q80)
         blocks = n // Q_BLOCK if self.is_q80 else 0
-        self.values = np.zeros((n_batches, n if self.is_q80 else 0), np.int8)
-        self.scales = np.zeros((n_batches, blocks), np.float32)
+        self.values = np.zeros((batch_size, n if self.is_q80 else 0), np.int8)
+        self.scales = np.zeros((batch_size, blocks), np.float32)
         self._needs_sums = self.reads_q80 and weight_type is FloatType.Q40
-        self.sums = np.zeros((n_batches, blocks if self._needs_sums else 0), np.int32)
-        self.floats: Floats = np.zeros((n_batches, 0 if self.reads_q80 else n), np.float32)
+        self.sums = np.zeros((batch_size, blocks if self._needs_sums else 0), np.int32)
+        self.floats: Floats = np.zeros((batch_size, 0 if self.reads_q80 else n), np.float32)
 
     def fields(self) -> tuple[int, ...]:
         """How the kernels' operations find it: n, flags and the addresses of its arrays."""

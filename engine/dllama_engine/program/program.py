@@ -36,8 +36,8 @@ class Mixture:
     """Where a router leaves its choice: for `times` experts a token out of n_experts.
 
     Attributes:
-        experts: int64 (n_batches, times).
-        weights: float32 (n_batches, times).
+        experts: int64 (batch_size, times).
+        weights: float32 (batch_size, times).
         route: int64 (words,), see `kernels.experts`.
     """
 
@@ -53,14 +53,14 @@ class Program:
 
     Args:
         epsilon: of the norms.
-        n_batches: largest batch that will be run.
+        batch_size: largest batch that will be run.
         n_threads: how many share the work.
     """
 
-    def __init__(self, epsilon: float, n_batches: int, n_threads: int = 1) -> None:
+    def __init__(self, epsilon: float, batch_size: int, n_threads: int = 1) -> None:
         self._rows: list[npt.NDArray[np.int64]] = []
         self._epsilon_bits = int(np.float32(epsilon).view(np.uint32))
-        self._n_batches = n_batches
+        self._batch_size = batch_size
         self._n_threads = n_threads
 
     def __len__(self) -> int:
@@ -84,7 +84,7 @@ class Program:
 
         The first large[0] chunks have large[1] items, the others `grain`.
         """
-        most = rows + a_row * times * self._n_batches
+        most = rows + a_row * times * self._batch_size
         grain = max(grain, -(-most // operations.MAX_CHUNKS))
         row = np.zeros(operations.WIDTH, np.int64)
         at = function if isinstance(function, int) else function.address
@@ -98,7 +98,7 @@ class Program:
         self._add(function, *fields, a_row=_pieces(n), grain=grain or _PIECES_A_CHUNK, times=times)
 
     def norm(self, x: Floats, weight: Floats, out: Floats, into: Activations | None) -> None:
-        """Out = the norm of x (n_batches, n), row by row; then cast."""
+        """Out = the norm of x (batch_size, n), row by row; then cast."""
         fields = (address(x), address(weight), x.shape[1], self._epsilon_bits, address(out))
         if into is None:
             self._add(layers.norm, *fields, a_row=1)
@@ -106,11 +106,11 @@ class Program:
             self._add(layers.norm_load, *fields, *into.fields(), a_row=1)
 
     def load(self, x: Floats, into: Activations) -> None:
-        """Cast x (n_batches, n)."""
+        """Cast x (batch_size, n)."""
         self._add_pieces(layers.load, x.shape[1], address(x), *into.fields())
 
     def matmul(self, weight: Linear, inputs: Activations, out: Floats) -> None:
-        """Out (n_batches, rows) = x W^T."""
+        """Out (batch_size, rows) = x W^T."""
         fields = (weight.product(inputs), *weight.addresses(), weight.rows, address(out))
         self._add(
             matmul.multiply, *fields, *inputs.fields(), rows=weight.rows,
@@ -138,14 +138,14 @@ class Program:
         """Rope, store and attend.
 
         Args:
-            qkv: float32 (n_batches, width).
+            qkv: float32 (batch_size, width).
             keys: one layer's cache (kv_heads, positions, head_dim).
             values: likewise.
             n_heads: local query heads.
             first_head: int64 (kv_heads + 1,): which query heads read each K/V head.
             tables: rope's cosines and sines, each (positions, head_dim / 2).
             falcon: which pairs rotate.
-            out: float32 (n_batches, n_heads * head_dim).
+            out: float32 (batch_size, n_heads * head_dim).
         """
         fields = (address(qkv), qkv.shape[1], address(keys), address(values), *keys.shape, n_heads)
         half = keys.dtype == np.uint16
@@ -157,7 +157,7 @@ class Program:
     def activate(
         self, gate_up: Floats, out: Floats, silu: bool, into: Activations | None, times: int = 1
     ) -> None:
-        """Out (n_batches * times, n) = act(gate) * up; then cast."""
+        """Out (batch_size * times, n) = act(gate) * up; then cast."""
         n = out.shape[1]
         fields = address(gate_up), address(out), int(silu)
         if into is None:
@@ -174,7 +174,7 @@ class Program:
     # -- between ranks ------------------------------------------------------------------------
 
     def pack(self, x: Floats, part: npt.NDArray[np.uint8], is_q80: bool, times: int = 1) -> None:
-        """Cast x (n_batches * times, n) into this rank's part, uint8."""
+        """Cast x (batch_size * times, n) into this rank's part, uint8."""
         n = x.shape[1]
         fields = address(x), n, address(part), int(is_q80)
         self._add_pieces(wire_parts.pack, n, *fields, times=times)
@@ -207,7 +207,7 @@ class Program:
     # -- a mixture of experts -----------------------------------------------------------------
 
     def route(self, gate: Floats, mixture: Mixture) -> None:
-        """Pick each token's experts; gate (n_batches, n_experts) is destroyed."""
+        """Pick each token's experts; gate (batch_size, n_experts) is destroyed."""
         picked = address(mixture.experts), address(mixture.weights), address(mixture.route)
         self._add(moe.route, address(gate), mixture.n_experts, mixture.times, *picked, rows=1)
 
@@ -226,7 +226,7 @@ class Program:
         addresses: npt.NDArray[np.int64],
         out: Floats,
     ) -> None:
-        """Out (n_batches * times, rows) = each row of the inputs through its expert's matrix.
+        """Out (batch_size * times, rows) = each row of the inputs through its expert's matrix.
 
         Args:
             mixture: the router's choice.
@@ -237,7 +237,7 @@ class Program:
         """
         first = matrices[0]
         addresses[:] = [matrix.addresses() for matrix in matrices]
-        most = operations.MAX_CHUNKS // (mixture.times * self._n_batches)
+        most = operations.MAX_CHUNKS // (mixture.times * self._batch_size)
         grain = max(first.rows_a_chunk(), -(-first.rows // max(1, most)))
         fields = (
             address(mixture.route),
@@ -252,7 +252,7 @@ class Program:
         )  # fmt: skip
 
     def combine(self, mixture: Mixture, results: Floats, out: Floats) -> None:
-        """Out (n_batches, n) = each token's results (n_batches * times, n), weighted and summed."""
+        """Out (batch_size, n) = each token's results (batch_size * times, n), weighted, summed."""
         n = out.shape[1]
         fields = address(mixture.route), mixture.n_experts, mixture.times
         more = address(mixture.weights), address(results), n, address(out)

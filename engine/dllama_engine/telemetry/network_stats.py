@@ -9,7 +9,7 @@ from typing import Any
 
 from dllama_engine.tables.links import HEADER_BYTES
 from dllama_engine.wire.frames import OPS
-from dllama_engine.wire.trace import LinkTotals, Trace
+from dllama_engine.wire.trace import LinkTotals, LinkTrace
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ def percentile(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-def network_stats(trace: Trace, totals: LinkTotals) -> NetworkStats:
+def network_stats(trace: LinkTrace, totals: LinkTotals) -> NetworkStats:
     """Statistics of the operations in `trace`, whose bytes by link are in `totals`."""
     links = tuple(
         _link_stats(peer, [ns / 1e3 for ns in durations_ns], totals)

@@ -60,7 +60,7 @@ from dllama_engine.tables.links import (
 from dllama_engine.wire import last_words
 from dllama_engine.wire.frames import HEADER, KINDS, LAST_WORDS, NAMES, view
 from dllama_engine.wire.peer import Peer, late_peers, lost_peer, strange_frame
-from dllama_engine.wire.trace import LinkTotals, Trace
+from dllama_engine.wire.trace import LinkTotals, LinkTrace
 
 if TYPE_CHECKING:
     from dllama_engine.wire.frames import Buffer
@@ -105,7 +105,7 @@ class Links:
             for peer, sock in sorted(sockets.items())
         }
         self._op = ""  # what is being received alone, for messages
-        self._trace = Trace(self._peers)
+        self._trace = LinkTrace(self._peers)
 
     @property
     def peers(self) -> tuple[int, ...]:
@@ -137,9 +137,9 @@ class Links:
         for rank, buffer in recvs.items():
             assert not view(buffer).readonly
             routes[rank, RECV_AT], routes[rank, RECV_BYTES] = _place(buffer)
-        self.follow(op, routes)
+        self.exchange_routes(op, routes)
 
-    def follow(self, op: str, routes: Table) -> None:
+    def exchange_routes(self, op: str, routes: Table) -> None:
         """Send and receive one frame on every link that the routes name, whose buffers stay.
 
         Cannot deadlock, whatever the sizes: sending and receiving advance side by side.
@@ -289,10 +289,10 @@ class Links:
         self.take_trace()
         self.mesh[TRACE_ROWS] = 0
 
-    def take_trace(self) -> Trace:
+    def take_trace(self) -> LinkTrace:
         """Every operation since the last call, handed over."""
         self._keep_records()
-        trace, self._trace = self._trace, Trace(self._peers)
+        trace, self._trace = self._trace, LinkTrace(self._peers)
         return trace
 
     def _keep_records(self) -> None:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-class Trace:
+class LinkTrace:
     """Operations of one rank, in order, and the time each peer took in them."""
 
     __slots__ = ("bytes", "durations_ns", "kinds", "peer_durations_ns", "starts_ns")
@@ -59,7 +59,7 @@ class Trace:
         """Record when, in the present operation, a peer's frames were through."""
         self.peer_durations_ns[peer].append(duration_ns)
 
-    def extend(self, later: Trace) -> None:
+    def extend(self, later: LinkTrace) -> None:
         """Append another trace's records."""
         self.kinds.extend(later.kinds)
         self.starts_ns.extend(later.starts_ns)
@@ -95,10 +95,6 @@ class LinkTotals:
             _difference(self.recv_messages, earlier.recv_messages),
             _difference(self.busy_ns, earlier.busy_ns),
         )
-
-    def sent_and_received_bytes(self) -> int:
-        """Payload that crossed any of the links."""
-        return sum(self.sent_bytes) + sum(self.recv_bytes)
 
     def to_json(self, own_rank: int, header_bytes: int) -> list[dict[str, Any]]:
         """One object a link, as the events have it."""

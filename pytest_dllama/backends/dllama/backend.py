@@ -106,7 +106,7 @@ class DllamaBackend:
             case "eval" | "pred":
                 return Step(
                     event="step",
-                    phase="eval" if found.kind == "eval" else "pred",
+                    phase="prefill" if found.kind == "eval" else "decode",
                     index=0,
                     n_tokens=1,
                     start_ns=0,

@@ -48,7 +48,7 @@ def run_events(
         version=f"dllama ({run.variant})",
         world_size=n_nodes,
         cpu=run.cpu,
-        n_batches=run.n_batches,
+        batch_size=run.n_batches,
     )
     failure = failure_of(run, workers)
     if failure is not None:
@@ -111,7 +111,7 @@ def _steps(run: LoggedRun, nodes: int, times: Totals, wire: Wire | None) -> list
         steps.append(
             Step(
                 event="step",
-                phase=line.phase,
+                phase="prefill" if line.phase == "eval" else "decode",
                 index=number if line.phase == "eval" else number - len(run.prefill),
                 pos=position,
                 n_tokens=line.n_tokens,

@@ -31,7 +31,7 @@ def oracle() -> Trace:
 
 def step(i: int, piece: str) -> Step:
     return Step(
-        event="step", phase="pred", index=i, n_tokens=1, start_ns=i, end_ns=i + 1, piece=piece
+        event="step", phase="decode", index=i, n_tokens=1, start_ns=i, end_ns=i + 1, piece=piece
     )
 
 
