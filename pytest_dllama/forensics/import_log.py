@@ -14,7 +14,7 @@ from pathlib import Path
 from pytest_dllama.backends.dllama.events import run_events
 from pytest_dllama.backends.dllama.log import parse_log
 from pytest_dllama.backends.dllama.run import LoggedRun
-from pytest_dllama.events.trace import Trace, TraceError, build_trace
+from pytest_dllama.events.trace import RequestTrace, TraceError, build_trace
 from pytest_dllama.forensics.imported_run import (
     ImportOptions,
     Session,
@@ -130,9 +130,9 @@ def _is_worker_of(worker: LoggedRun, run: LoggedRun, rank: int, nodes: int) -> b
     return worker.node_index == rank if worker.node_index is not None else bool(port)
 
 
-def _traces(sessions: Sequence[Session]) -> tuple[list[Trace], list[TraceError]]:
+def _traces(sessions: Sequence[Session]) -> tuple[list[RequestTrace], list[TraceError]]:
     """The runs that can be used, and why the others cannot."""
-    traces: list[Trace] = []
+    traces: list[RequestTrace] = []
     failures: list[TraceError] = []
     for session in sessions:
         try:
@@ -142,7 +142,7 @@ def _traces(sessions: Sequence[Session]) -> tuple[list[Trace], list[TraceError]]
     return traces, failures
 
 
-def _oracle(sessions: Sequence[Session]) -> tuple[Trace, str] | None:
+def _oracle(sessions: Sequence[Session]) -> tuple[RequestTrace, str] | None:
     """The first run on one node that can be used, with its prompt."""
     for session in sessions:
         traces, _ = _traces([session])
@@ -151,7 +151,9 @@ def _oracle(sessions: Sequence[Session]) -> tuple[Trace, str] | None:
     return None
 
 
-def _output(session: Session, trace: Trace, oracle: tuple[Trace, str] | None) -> OutputRecord:
+def _output(
+    session: Session, trace: RequestTrace, oracle: tuple[RequestTrace, str] | None
+) -> OutputRecord:
     """By the text of a one-node run of the same logs, prompt and length."""
     if oracle is None or oracle[1] != session.run.prompt:
         why = "the logs hold no run of this prompt on one node to compare with"
@@ -164,7 +166,7 @@ def _output(session: Session, trace: Trace, oracle: tuple[Trace, str] | None) ->
 
 
 def _cell(
-    sessions: Sequence[Session], oracle: tuple[Trace, str] | None
+    sessions: Sequence[Session], oracle: tuple[RequestTrace, str] | None
 ) -> tuple[CellRecord, list[str]]:
     """One cell with its notes; runs that failed are told and left out of the figures."""
     traces, failures = _traces(sessions)

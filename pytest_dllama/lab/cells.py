@@ -28,10 +28,6 @@ class CellKey:
         return f"{self.model} on {self.nodes} node{'s' if self.nodes > 1 else ''}"
 
 
-class CellFailed(Exception):
-    """A cell without figures; the message is why."""
-
-
 class CheckFailed(AssertionError):
     """A check that a cell did not stand."""
 

@@ -21,8 +21,8 @@ from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab import assembly
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.cluster import Cluster, ClusterError
-from pytest_dllama.lab.memory_roof import MemoryRoof
 from pytest_dllama.lab.progress import Progress
+from pytest_dllama.lab.roofline_probe import RooflineProbe
 from pytest_dllama.lab.runner import RequestFailed, RequestRun, run_request
 from pytest_dllama.metrics import catalog
 from pytest_dllama.metrics.samples import sample_of
@@ -75,7 +75,7 @@ class Lab:
         self._backend = backend
         self._progress = progress
         self._hosts: Hosts = hosts or LocalHosts()
-        self._roof = MemoryRoof(self._hosts, config.nthreads, progress)
+        self._roof = RooflineProbe(self._hosts, config.nthreads, progress)
         self._started = datetime.now(UTC)
         self._start_s = time.monotonic()
         self._environment = probe_environment()

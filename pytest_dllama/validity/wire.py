@@ -7,12 +7,12 @@ each link's share of a decode step the plan's figure for that link.
 from __future__ import annotations
 
 from pytest_dllama.events.stream import Step
-from pytest_dllama.events.trace import Trace
+from pytest_dllama.events.trace import RequestTrace
 
 MAX_LISTED = 3
 
 
-def wire_faults(trace: Trace) -> list[str]:
+def wire_faults(trace: RequestTrace) -> list[str]:
     """Where the bytes counted on the root's sockets are not those of the closed form."""
     faults = [fault for step in trace.steps if (fault := _step_fault(step))]
     faults += [fault for step in trace.decode_steps for fault in _link_faults(trace, step)]
@@ -32,7 +32,7 @@ def _step_fault(step: Step) -> str | None:
     )
 
 
-def _link_faults(trace: Trace, step: Step) -> list[str]:
+def _link_faults(trace: RequestTrace, step: Step) -> list[str]:
     """A decode step's links one by one: the sum may be right and a link wrong."""
     if trace.plan is None or not trace.plan.decode_payload_bytes:
         return []

@@ -1,4 +1,4 @@
-"""Tables as data: columns by key, cells by kind, figures in the unit of their column.
+"""Tables as data: columns by key, entries by kind, figures in the unit of their column.
 
 The word catalogues name the columns; nothing here depends on a language.
 """
@@ -42,7 +42,7 @@ class Nodes:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class NodeStep:
     """From one node count to another."""
 
     start: int
@@ -71,7 +71,7 @@ class Flags:
     flags: tuple[str, ...]
 
 
-Cell = str | Nodes | Step | Word | Code | Flags
+Entry = str | Nodes | NodeStep | Word | Code | Flags
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Table:
     """Header and rows, and which marks the figures bear."""
 
     columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[Entry, ...], ...]
 
     @property
     def marks(self) -> tuple[str, ...]:
