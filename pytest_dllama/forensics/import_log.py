@@ -27,7 +27,7 @@ from pytest_dllama.forensics.imported_run import (
 from pytest_dllama.hosts.controller import probe_environment
 from pytest_dllama.metrics import catalog, definitions
 from pytest_dllama.metrics.network import network_record
-from pytest_dllama.metrics.samples import cell_metrics, rank_records, sample_of
+from pytest_dllama.metrics.samples import rank_records, sample_of
 from pytest_dllama.record.cell import CellRecord, OutputRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.validity.faults import faults
@@ -71,7 +71,7 @@ def import_logs(paths: Sequence[Path], options: ImportOptions) -> RunRecord:
         request=request_of(sessions, options),
         models=models_of(sessions),
         cells=tuple(cell for cell, _ in cells),
-        definitions=catalog.DEFINITIONS,
+        definitions=catalog.all_definitions(),
         notes=notes_of_run(sessions, [notes for _, notes in cells]),
     )
 
@@ -184,7 +184,7 @@ def _cell(
         nodes=first.nodes,
         status="ok",
         samples=samples,
-        metrics=cell_metrics(traces, samples),
+        metrics=catalog.cell_metrics(traces, samples),
         ranks=rank_records(median),
         network=network_record(traces, median),
         output=output,

@@ -11,8 +11,9 @@ from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.cluster import Worker
 from pytest_dllama.lab.runner import RequestRun
 from pytest_dllama.metrics import definitions
+from pytest_dllama.metrics.catalog import cell_metrics
 from pytest_dllama.metrics.network import network_record
-from pytest_dllama.metrics.samples import cell_metrics, rank_records, sample_of
+from pytest_dllama.metrics.samples import rank_records, sample_of
 from pytest_dllama.record.cell import CellRecord, Commands, OutputRecord, RooflineRecord
 from pytest_dllama.record.run import Request
 from pytest_dllama.validity import roofline

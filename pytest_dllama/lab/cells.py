@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pytest_dllama.metrics.catalog import CLUSTER_METRICS
+from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.record.cell import CellRecord, ThresholdResult
 from pytest_dllama.validity.output import explain_difference
 from pytest_dllama.verdict.thresholds import Threshold, explain
@@ -51,7 +51,8 @@ class Cell:
 
         A lone root has no network and no workers, and an engine may not tell everything.
         """
-        if self.key.nodes == 1 and metric in CLUSTER_METRICS:
+        known = METRICS.get(metric)
+        if self.key.nodes == 1 and known is not None and known.needs_peers:
             return f"{self.key} has no {metric}"
         if metric not in self.record.metrics and metric in self._cannot_give:
             return f"{self.key}: {metric}: {self._cannot_give[metric]}"
@@ -61,7 +62,7 @@ class Cell:
         """Fail unless the metric was measured and keeps every limit set for it.
 
         Args:
-            metric: one of METRIC_NAMES.
+            metric: one of METRICS.
             more: limits beside the thresholds file's, as a marker gives them.
         """
         __tracebackhide__ = True

@@ -273,7 +273,7 @@ class Lab:
             hosts=self._hosts.records(),
             pairs=self._hosts.pairs,
             memory=self._roof.records,
-            definitions=catalog.DEFINITIONS,
+            definitions=catalog.all_definitions(),
             notes=(
                 *self._hosts.notes,
                 *run_notes({str(key): notes for key, notes in self._engine_notes.items()}),

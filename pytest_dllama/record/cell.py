@@ -122,7 +122,7 @@ class CellRecord(Record):
     error: str | None = None  # why a failed or skipped cell has no figures
     commands: Commands | None = None
     samples: tuple[Sample, ...] = ()
-    metrics: dict[str, Estimate] = Field(default_factory=dict)  # keys: METRIC_NAMES
+    metrics: dict[str, Estimate] = Field(default_factory=dict)  # keys: metrics/catalog
     ranks: tuple[RankRecord, ...] = ()
     network: NetworkRecord | None = None
     output: OutputRecord | None = None

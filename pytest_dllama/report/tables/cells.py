@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pytest_dllama.metrics.catalog import METRIC_NAMES
+from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.record.cell import CellRecord, ThresholdResult
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.report.figures.view import RunView
@@ -151,14 +151,14 @@ def definitions_table(
     )
     rows: list[tuple[Entry, ...]] = []
     for metric, text in run.definitions.items():
-        unit, better = METRIC_NAMES.get(metric, ("", ""))
+        listed = METRICS.get(metric)
         known = translations.get(metric)
         definition = str(known["text"]) if known and known["of"] == text else text
         rows.append(
             (
                 Code(metric),
-                unit or MISSING,
-                Word("better", better) if better else MISSING,
+                listed.unit if listed else MISSING,
+                Word("better", listed.better) if listed else MISSING,
                 definition,
             )
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_dllama.metrics.catalog import METRIC_NAMES
+from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.report.figures.quantities import Quantity
 from pytest_dllama.report.text.numbers import (
     MISSING,
@@ -116,7 +116,7 @@ def shown(
 
 
 def metric_value(metric: str, value: float | None) -> str:
-    """A value of a metric of METRIC_NAMES with its unit.
+    """A value of a metric with its unit.
 
     >>> metric_value("ttft_s", 0.5), metric_value("root_peak_rss_bytes", 1 << 30)
     ('0.500 s', '1,024 MiB')
@@ -125,10 +125,11 @@ def metric_value(metric: str, value: float | None) -> str:
     """
     if value is None:
         return MISSING
-    unit = METRIC_NAMES[metric][0] if metric in METRIC_NAMES else ""
+    known = METRICS.get(metric)
+    unit = known.unit if known else ""
     if unit == "B":
         return size(value)
-    if metric in ("sync_share", "roofline_share"):
+    if known and known.is_share:
         return f"{number(value * 100, 1)}%"
     text = plain(value, decimals_for(value, 3 if unit == "s" else 2))
     return f"{text} {'tokens/s' if unit == '1/s' else unit}" if unit else text

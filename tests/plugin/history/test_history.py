@@ -32,7 +32,7 @@ def _run(created_utc: str = "2026-01-02T03:04:05Z") -> RunRecord:
         ),
         models=(),
         cells=(),
-        definitions=catalog.DEFINITIONS,
+        definitions=catalog.all_definitions(),
     )
 
 
