@@ -188,7 +188,7 @@ def _cell(
         ranks=rank_records(median),
         network=network_record(traces, median),
         output=output,
-        verdict=judge(invalid=faults(traces, output), output=output),
+        verdict=judge(faults=faults(traces, output), output=output),
         logs=logs,
     )
     return cell, list(dict.fromkeys(notes))

@@ -38,7 +38,7 @@ def measured_cell(
     figures = cell_metrics(traces, samples)
     if (share := roofline.share(roof, figures.get("tpot_ms"))) is not None:
         figures["roofline_share"] = share
-    invalid = (*faults(traces, output), *roofline.roofline_faults(roof, samples))
+    found = faults(traces, output, roof, samples)
     results = tuple(limit.check(figures.get(limit.metric)) for limit in limits)
     logs = [file for run in runs for file in run.log_files]
     logs += [file for worker in workers for file in worker.process.log_files]
@@ -56,7 +56,7 @@ def measured_cell(
         output=output,
         thresholds=results,
         roofline=roof,
-        verdict=judge(invalid=invalid, output=output, thresholds=results),
+        verdict=judge(faults=found, output=output, thresholds=results),
         logs=_relative(logs, folder),
     )
 

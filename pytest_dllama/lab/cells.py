@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from pytest_dllama.metrics.catalog import METRICS
-from pytest_dllama.record.cell import CellRecord, ThresholdResult
+from pytest_dllama.record.cell import CellRecord, FaultKind, ThresholdResult
 from pytest_dllama.validity.output import explain_difference
 from pytest_dllama.verdict.thresholds import Threshold, explain
 
@@ -82,18 +82,17 @@ class Cell:
         if output is None or output.status == "different":
             text = "no output" if output is None else explain_difference(output, str(self.key))
             raise CheckFailed(text)
-        self._check_reasons("output:")
+        self._check_faults("output", "repeats")
 
     def check_wire(self) -> None:
         """Fail unless every byte on the root's sockets is accounted for by the shard plan."""
         __tracebackhide__ = True
-        self._check_reasons("wire:")
+        self._check_faults("wire")
 
-    def _check_reasons(self, about: str) -> None:
+    def _check_faults(self, *kinds: FaultKind) -> None:
         __tracebackhide__ = True
-        verdict = self.record.verdict
-        invalid = verdict.reasons if verdict and verdict.status == "INVALID" else ()
-        found = [reason for reason in invalid if about in reason]
+        faults = self.record.verdict.faults if self.record.verdict else ()
+        found = [fault.text for fault in faults if fault.kind in kinds]
         if found:
             raise CheckFailed(f"{self.key}: " + "\n".join(found))
 

@@ -113,8 +113,11 @@ def test_too_fast_is_what_beats_the_floor_by_more_than_the_margin(tpot_ms, n_fau
     faults = roofline_faults(roofline([GB], [_machine()]), [_sample(200), _sample(tpot_ms)])
     assert len(faults) == n_faults
     if faults:
-        assert faults[0].startswith("roofline: repeat 2 took 79.000 ms a token, and memory alone")
-        assert "needs 100.000 ms: 1000.0 MB a token" in faults[0]
+        assert (faults[0].kind, faults[0].repeat) == ("roofline", 2)
+        assert faults[0].text.startswith(
+            "roofline: repeat 2 took 79.000 ms a token, and memory alone"
+        )
+        assert "needs 100.000 ms: 1000.0 MB a token" in faults[0].text
 
 
 class _Counted(LocalHosts):

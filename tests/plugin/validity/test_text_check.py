@@ -97,7 +97,8 @@ def test_engines_of_text_take_this_road_and_their_repeats_must_agree() -> None:
     wrong = compare_output(
         oracle(), trace(["x", "y", "z"]), buffer_float_type="q80", sync_mode="reduce"
     )
-    assert faults([trace(["x", "y", "z"])], wrong)[0].startswith("output: output token 1 is 'x'")
-    assert repeat_faults([trace(["a"]), trace(["b"]), trace(["a"])]) == [
-        "output: repeat 2 of 3 gave other tokens than repeat 1"
-    ]
+    assert faults([trace(["x", "y", "z"])], wrong)[0].text.startswith(
+        "output: output token 1 is 'x'"
+    )
+    (fault,) = repeat_faults([trace(["a"]), trace(["b"]), trace(["a"])])
+    assert fault.text == "output: repeat 2 of 3 gave other tokens than repeat 1"
