@@ -21,7 +21,7 @@ from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab import assembly
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.cluster import Cluster, ClusterError
-from pytest_dllama.lab.memory_roof import MemoryRoof
+from pytest_dllama.lab.roofline_probe import RooflineProbe
 from pytest_dllama.lab.runner import RequestFailed, RequestRun, run_request
 from pytest_dllama.metrics import catalog
 from pytest_dllama.metrics.samples import sample_of
@@ -74,7 +74,7 @@ class Lab:
         self._backend = backend
         self._progress = progress
         self._hosts: Hosts = hosts or LocalHosts()
-        self._roof = MemoryRoof(self._hosts, config.nthreads, progress)
+        self._roof = RooflineProbe(self._hosts, config.nthreads, progress)
         self._started = datetime.now(UTC)
         self._start_s = time.monotonic()
         self._environment = probe_environment()
@@ -272,7 +272,7 @@ class Lab:
             hosts=self._hosts.records(),
             pairs=self._hosts.pairs,
             memory=self._roof.records,
-            definitions=catalog.DEFINITIONS,
+            definitions=catalog.all_definitions(),
             notes=(
                 *self._hosts.notes,
                 *run_notes({str(key): notes for key, notes in self._engine_notes.items()}),

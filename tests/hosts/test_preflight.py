@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dllama.models import engine_facts
 from pytest_dllama.hosts.agent.facts import facts
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.fleet import fleet

@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pytest_dllama.record.hosts import HostRecord, NicRecord
 from pytest_dllama.report.figures.view import RunView
 from pytest_dllama.report.rules.hosts import highest_c, kind_of
-from pytest_dllama.report.tables.columns import Cell, Column, Flags, Table
+from pytest_dllama.report.tables.columns import Column, Entry, Flags, Table
 from pytest_dllama.report.text.numbers import MISSING, megahertz, number, plain, size
 
-Figure = Callable[[HostRecord], Cell]
+Figure = Callable[[HostRecord], Entry]
 
 
 def hosts_table(view: RunView) -> Table:

@@ -10,7 +10,7 @@ from pytest_dllama.record.hosts import MemoryRecord
 from pytest_dllama.validity.roofline import Machine, is_too_fast, merged, roofline
 
 
-class MemoryRoof:
+class RooflineProbe:
     """Rooflines of cells.
 
     Args:
