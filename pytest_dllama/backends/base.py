@@ -83,6 +83,14 @@ class ChecksModels(Protocol):
         """Raise ConfigError for a model that it cannot run on so many nodes."""
 
 
+@runtime_checkable
+class KnowsFaults(Protocol):
+    """An engine that is known to give wrong output for some requests."""
+
+    def output_fault(self, request: EngineRequest) -> str | None:
+        """Why its output cannot be right, by no fault of the cluster; None where it can."""
+
+
 class WorkerNotReady(RuntimeError):
     """A worker that does not answer the handshake as one of this cluster."""
 

@@ -27,6 +27,7 @@ from pytest_dllama.backends.process_guard import guarded, unguarded
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.events.stream import Error, Event, Listening, Note, Step
 from pytest_dllama.hosts.base import Host, HostProcess
+from pytest_dllama.models import engine_facts
 
 if TYPE_CHECKING:
     from dllama_engine.formats.config import ModelConfig
@@ -98,6 +99,21 @@ class DllamaBackend:
         """
         if why := refused_nodes(config, nodes):
             raise ConfigError(why)
+
+    def output_fault(self, request: EngineRequest) -> str | None:
+        """The stale first token, where this version has it and the prompt meets it."""
+        engine = self._at(self._root)
+        if not engine.has_fault("stale_first_token"):
+            return None
+        found = engine_facts.stale_first_token(request.tokenizer_file, request.prompt)
+        if found is None:
+            return None
+        taken, last = found
+        return (
+            f"dllama's own fault: it decodes the first token from {taken!r}, a stale token, and "
+            f"not from {last!r}, the prompt's last; speed counts, the text is not the model's. "
+            "A prompt whose last merge is not at its end avoids it"
+        )
 
     def _at(self, address: str) -> Engine:
         return self._engine or self._engines.get(address, UNKNOWN)
