@@ -156,10 +156,10 @@ def _reads(item: pytest.Item, params: dict[str, Any], name: str) -> bool:
 
 
 def _make_lab(config: pytest.Config, keys: list[CellKey]) -> Lab:
-    from pytest_dllama.backends.base import EngineOptions
+    from pytest_dllama.backends.base import ChecksModels, EngineOptions
     from pytest_dllama.backends.registry import make_backend
     from pytest_dllama.lab.lab import Lab
-    from pytest_dllama.models.under_test import check_model
+    from pytest_dllama.models.under_test import check_model, config_of
     from pytest_dllama.verdict.thresholds import Thresholds, load_thresholds
 
     lab_config = config.stash[CONFIG_KEY]
@@ -174,6 +174,9 @@ def _make_lab(config: pytest.Config, keys: list[CellKey]) -> Lab:
         counts = [key.nodes for key in keys if key.model == spec.name]
         if counts:
             check_model(spec, counts, lab_config)
+            if isinstance(backend, ChecksModels):
+                for nodes in counts:
+                    backend.check_model(config_of(spec), nodes)
     file = lab_config.thresholds_file
     thresholds = load_thresholds(file) if file else Thresholds()
     hosts = _hosts(lab_config, keys)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pytest_dllama import __version__
 from pytest_dllama.cli.duet import add_duet
+from pytest_dllama.cli.engine_info import add_engine_info
 from pytest_dllama.cli.hosts import add_hosts
 from pytest_dllama.cli.import_log import add_import_log
 from pytest_dllama.forensics.import_log import ImportLogError
@@ -49,6 +50,7 @@ def _parser() -> argparse.ArgumentParser:
     add_duet(commands)
     add_import_log(commands)
     add_hosts(commands)
+    add_engine_info(commands)
     return parser
 
 

@@ -99,6 +99,9 @@ class Cell:
     @property
     def trusted(self) -> bool:
         """Whether the figures may become a baseline."""
+        output = self.record.output
+        if output is not None and output.status == "engine_fault":
+            return False
         return self.record.verdict is not None and self.record.verdict.status == "PASS"
 
 

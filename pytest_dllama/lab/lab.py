@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pytest_dllama.backends.base import Backend, EngineRequest
+from pytest_dllama.backends.base import Backend, EngineRequest, KnowsFaults
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.events.stream import Event, Step
@@ -31,7 +31,12 @@ from pytest_dllama.record.cell import CellRecord, OutputRecord, RooflineRecord
 from pytest_dllama.record.hosts import HostRecord
 from pytest_dllama.record.notes import run_notes
 from pytest_dllama.record.run import ModelRecord, RunRecord
-from pytest_dllama.validity.output import compare_output, oracle_output, unchecked_output
+from pytest_dllama.validity.output import (
+    compare_output,
+    faulty_output,
+    oracle_output,
+    unchecked_output,
+)
 from pytest_dllama.verdict.thresholds import Thresholds
 
 LOG_FOLDER = "logs"
@@ -136,7 +141,7 @@ class Lab:
             key,
             runs,
             cluster.workers(key.nodes),
-            self._output(runs[0], oracle),
+            self._output(runs[0], oracle, self._request(model)),
             self._thresholds.of(key.model, key.nodes),
             self.config.report_folder,
             self._roofline(model, key, runs),
@@ -244,7 +249,12 @@ class Lab:
             timeout_s=config.request_timeout_s,
         )
 
-    def _output(self, run: RequestRun, oracle: _Oracle | None) -> OutputRecord:
+    def _output(
+        self, run: RequestRun, oracle: _Oracle | None, request: EngineRequest
+    ) -> OutputRecord:
+        if isinstance(self._backend, KnowsFaults) and (why := self._backend.output_fault(request)):
+            right = oracle.run.trace if oracle and oracle.run else None
+            return faulty_output(run.trace, why, right)
         if oracle is None:
             return oracle_output(run.trace)
         if oracle.run is None:

@@ -111,6 +111,28 @@ def prompt_tokens(tokenizer_file: Path, prompt: str) -> int:
     return len(read_tokenizer(tokenizer_file).encode(prompt))
 
 
+def stale_first_token(tokenizer_file: Path, prompt: str) -> tuple[str, str] | None:
+    """What dllama v0.12 and later decodes its first token from, where that is not the last token.
+
+    It reads one place behind the prompt's ids (dllama.cpp, `inputTokens[pos + 1]`), where its
+    merging has left the last id of the list as it was before the last merge; 0 if none took place.
+
+    Returns:
+        (the piece that it takes, the prompt's last piece); None where it takes the right one.
+
+    Raises:
+        EngineError: a prompt that cannot be encoded.
+    """
+    tokenizer = read_tokenizer(tokenizer_file)
+    ids, lasts = tokenizer.encode_with_lasts(prompt)
+    fed = lasts[-1] if lasts else 0
+    if len(ids) < 2 or fed == ids[-1]:
+        return None
+    pieces = (tokenizer.vocab.tokens[i].decode(errors="replace") for i in (fed, ids[-1]))
+    taken, last = pieces
+    return taken, last
+
+
 def model_record(name: str, config: ModelConfig, model_file: Path, tokenizer: Path) -> ModelRecord:
     """What a report says about a model."""
     return ModelRecord(

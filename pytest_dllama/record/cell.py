@@ -10,7 +10,7 @@ from pytest_dllama.record.base import Record, Role
 from pytest_dllama.record.network import NetworkRecord
 
 CellStatus = Literal["ok", "failed", "skipped"]
-OutputStatus = Literal["oracle", "identical", "tie", "different", "unchecked"]
+OutputStatus = Literal["oracle", "identical", "tie", "different", "unchecked", "engine_fault"]
 # Another output than the oracle's; other bytes than the plan's; faster than memory; repeats that
 # disagree; the engine's own word.
 FaultKind = Literal["output", "wire", "roofline", "repeats", "engine"]

@@ -30,6 +30,17 @@ def unchecked_output(trace: RequestTrace, why: str) -> OutputRecord:
     return OutputRecord(text=trace.text, token_ids=trace.token_ids, status="unchecked", note=why)
 
 
+def faulty_output(trace: Trace, why: str, oracle: Trace | None = None) -> OutputRecord:
+    """An output that is wrong by a known fault of the engine itself, whatever it says."""
+    return OutputRecord(
+        text=trace.text,
+        token_ids=trace.token_ids,
+        status="engine_fault",
+        oracle_text=oracle.text if oracle else None,
+        note=why,
+    )
+
+
 def compare_output(
     oracle: RequestTrace,
     cell: RequestTrace,

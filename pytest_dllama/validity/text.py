@@ -46,7 +46,10 @@ def _judged(
     step = oracle.decode_steps[at]
     top = step.top or ()
     margin = top[0][1] - top[1][1] if len(top) > 1 else 0.0
-    is_tie = len(top) > 1 and margin < tolerance.margin
+    # Before any token agreed, nothing shows that both runs stood at the same place: only logits of
+    # the run itself could tell a tie from another prompt.
+    is_first = at == 0 and not cell.decode_steps[0].top
+    is_tie = len(top) > 1 and margin < tolerance.margin and not is_first
     parting = TokenAlternative(
         position=at,
         oracle_token_id=-1 if step.token_id is None else step.token_id,
@@ -58,6 +61,8 @@ def _judged(
     )
     verdict = "a near tie: " if is_tie else ""
     note = f"{what}; {verdict}margin {margin:.3g}, tolerance {tolerance}"
+    if is_first and margin < tolerance.margin:
+        note += "; at the first token a near tie cannot be claimed without logits of this run"
     return compared(oracle, cell, "tie" if is_tie else "different", note, parting)
 
 

@@ -108,6 +108,10 @@ def test_commands_are_shown_as_typed(clusters: Callable[..., Cluster], binary: s
     backend = cluster.backend
     command = backend.worker_command("127.0.0.1", 0, 4, str(os.getpid()))
     shown = backend.shown(command, 9999)
+    assert "--host" not in shown  # nobody has asked yet what the program knows
+    cluster.ensure(1)
+    command = backend.worker_command("127.0.0.1", 0, 4, str(os.getpid()))
+    shown = backend.shown(command, 9999)
     assert shown == (
         *(binary, "worker", "--host", "127.0.0.1", "--port", "9999", "--nthreads", "4"),
         *("--net-turbo", "0"),

@@ -102,3 +102,10 @@ def test_engines_of_text_take_this_road_and_their_repeats_must_agree() -> None:
     )
     (fault,) = repeat_faults([trace(["a"]), trace(["b"]), trace(["a"])])
     assert fault.text == "output: repeat 2 of 3 gave other tokens than repeat 1"
+
+
+def test_at_the_first_token_only_logits_of_the_run_itself_make_a_tie() -> None:
+    close = step(0, "On").model_copy(update={"token_id": 50, "top": ((50, 20.0), (9, 19.9))})
+    output = compare_text(whole((close,), 6), trace(["In"]), "q80")
+    assert output.status == "different"
+    assert "at the first token a near tie cannot be claimed without logits" in str(output.note)
