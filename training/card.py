@@ -144,7 +144,8 @@ Try it with `--model tiny --prompt "One morning, Mina"`.
 
 One command makes the stories, learns the tokenizer, trains, exports, measures and writes this card.
 Nothing is downloaded. The stories come from a grammar (`training/story_plots.py`,
-`training/world.py`): a hero, a friend, places and things that stay the same from the first sentence to the last.
+`training/world.py`): a hero, a friend, places and things that stay the same from the first
+sentence to the last.
 
 | | |
 |---|---|

@@ -24,7 +24,8 @@ from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.cluster import Cluster, ClusterError
 from pytest_dllama.lab.progress import Silent
 from pytest_dllama.lab.runner import RequestFailed, RequestRun, run_request
-from pytest_dllama.metrics.samples import cell_metrics, sample_of
+from pytest_dllama.metrics.catalog import cell_metrics
+from pytest_dllama.metrics.samples import sample_of
 from pytest_dllama.models.under_test import ModelUnderTest
 from pytest_dllama.record.cell import OutputRecord
 from pytest_dllama.record.verdict import CellVerdict, ExactChange, MetricVerdict, SideSession, worst
@@ -226,8 +227,8 @@ class Duet:
         )
         cell.outputs[side.name] = tuple(run.trace.token_ids)
         cell.work.add((sample.n_input_tokens, sample.n_output_tokens))
-        reasons = faults([run.trace], self._output(side, cell.key, run))
-        cell.invalid += [f"{side.name}, pair {pair + 1}: {reason}" for reason in reasons]
+        found = faults([run.trace], self._output(side, cell.key, run))
+        cell.invalid += [f"{side.name}, pair {pair + 1}: {fault.text}" for fault in found]
 
     def _output(self, side: Side, key: CellKey, run: RequestRun) -> OutputRecord:
         """Each side against its own oracle."""

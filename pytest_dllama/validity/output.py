@@ -30,7 +30,9 @@ def unchecked_output(trace: RequestTrace, why: str) -> OutputRecord:
     return OutputRecord(text=trace.text, token_ids=trace.token_ids, status="unchecked", note=why)
 
 
-def faulty_output(trace: Trace, why: str, oracle: Trace | None = None) -> OutputRecord:
+def faulty_output(
+    trace: RequestTrace, why: str, oracle: RequestTrace | None = None
+) -> OutputRecord:
     """An output that is wrong by a known fault of the engine itself, whatever it says."""
     return OutputRecord(
         text=trace.text,
