@@ -32,8 +32,8 @@ class Part:
     name: str
     contribution: PairedEffect  # relative to the base whole; not a logarithm
     share: Interval  # of the whole effect; without end where the whole is too uncertain
-    p: float  # Holm-adjusted over all parts, one-sided: moves the way the whole does
-    is_named: bool  # surely a cause: p below the level
+    p: float  # of "this part did not change": two-sided, Holm-adjusted over all parts
+    is_named: bool  # surely changed: p below the level; the contribution's sign says which way
     pairs_to_name: int | None  # with 90 % power, if effect and noise are what they look like
 
 
@@ -97,7 +97,7 @@ def rank(
     whole = paired_effect(whole_row, None, level)
     direction = math.copysign(1.0, whole.mean)
     effects = {name: paired_effect(row, known.get(name), level) for name, row in rows.items()}
-    adjusted = holm([_p_along(effect, direction) for effect in effects.values()])
+    adjusted = holm([_p_changed(effect) for effect in effects.values()])
     parts = [
         Part(
             name=name,
@@ -107,7 +107,7 @@ def rank(
             is_named=bool(p < level),
             # Bonferroni: the first step of Holm, which a part that stands out alone must take.
             pairs_to_name=pairs_needed(
-                effect.mean, effect.s_tilde, known.get(name), level / len(rows), POWER
+                effect.mean, effect.s_tilde, known.get(name), level / (2 * len(rows)), POWER
             ),
         )
         for (name, effect), p in zip(effects.items(), adjusted, strict=True)
@@ -155,6 +155,6 @@ def _whole(rows: Mapping[str, Floats]) -> Floats:
     return np.asarray(sum(rows.values(), start=np.zeros(sizes[0])), dtype=np.float64)
 
 
-def _p_along(effect: PairedEffect, direction: float) -> float:
-    """One-sided p of "this part does not move the way the whole does"."""
-    return effect.p_worse(0.0) if direction > 0 else effect.p_not_worse(0.0)
+def _p_changed(effect: PairedEffect) -> float:
+    """Two-sided: where the whole is buried in noise, its sign says nothing about a part's."""
+    return min(2 * min(effect.p_worse(0.0), effect.p_not_worse(0.0)), 1.0)

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy import stats
+from scipy import special
 
 from pytest_dllama.stats.errors import DataError, Floats, finite, logs, probability, same_length
 from pytest_dllama.stats.prior import VariancePrior
@@ -53,7 +53,7 @@ class PairedEffect:
 def _p_above(distance: float, error: float, df: float) -> float:
     if error == 0:
         return 0.5 if distance == 0 else float(distance < 0)
-    return float(stats.t.sf(distance / error, df))
+    return float(special.stdtr(df, -distance / error))
 
 
 def ln_ratios(base: ArrayLike, new: ArrayLike, *, higher_is_better: bool = False) -> Floats:
@@ -112,5 +112,5 @@ def bounds(
     """
     if df <= 0:
         raise DataError(f"bounds with {df:g} degrees of freedom: take more pairs")
-    reach = stats.t.isf(probability(level, "level"), df) * np.sqrt(s_squared / n)
+    reach = -special.stdtrit(df, probability(level, "level")) * np.sqrt(s_squared / n)
     return mean - reach, mean + reach

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from scipy import stats
+from scipy import special
 
 from pytest_dllama.stats.errors import DataError, probability
 from pytest_dllama.stats.paired import PairedEffect, moderated
@@ -28,8 +28,8 @@ def reach(n: int, s_tilde: float, prior: VariancePrior | None, level: float, pow
             "deviation of 0 or more are needed"
         )
     _, df = moderated(0.0, n - 1, prior)
-    quantiles = stats.t.isf(probability(level, "level"), df) + stats.t.ppf(
-        probability(power, "power"), df
+    quantiles = special.stdtrit(df, probability(power, "power")) - special.stdtrit(
+        df, probability(level, "level")
     )
     return float(max(quantiles, 0.0)) * s_tilde / math.sqrt(n)
 
