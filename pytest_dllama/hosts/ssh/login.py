@@ -33,6 +33,7 @@ class Login:
     def __init__(self, settings: SshSettings) -> None:
         self._settings = settings
         self._hints: list[str] = []
+        self._agent: socket.socket | None = None
 
     def authenticate(self, transport: Any) -> list[str]:
         """Log in.
@@ -43,6 +44,14 @@ class Login:
         with contextlib.suppress(paramiko.BadAuthenticationType):  # as ssh asks what is allowed
             transport.auth_none(self._settings.user)
             return []
+        try:
+            self._offer(transport)
+        finally:
+            if self._agent is not None:
+                self._agent.close()
+        return []
+
+    def _offer(self, transport: Any) -> None:
         offered = []
         for label, key in self._keys():
             offered.append(label)
@@ -58,7 +67,7 @@ class Login:
                 continue
             if more:
                 raise paramiko.AuthenticationException(f"after a key it wants {', '.join(more)}")
-            return []
+            return
         tried = f"it took none of {', '.join(offered)}" if offered else "there was no key to offer"
         raise paramiko.AuthenticationException("; ".join([tried, *self._hints]))
 
@@ -82,7 +91,7 @@ class Login:
         path = self._settings.identity_agent
         if path is None:
             return ()
-        connection = socket.socket(socket.AF_UNIX)
+        self._agent = connection = socket.socket(socket.AF_UNIX)
         connection.settimeout(AGENT_TIMEOUT_S)
         agent = AgentSSH()
         try:
