@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pty
+import resource
 import shutil
 import subprocess
 import sys
@@ -366,3 +367,44 @@ def _on_a_terminal(command: list[str], answer: str) -> str:
     os.waitpid(pid, 0)
     os.close(terminal)
     return said.decode()
+
+
+def test_an_agent_with_more_keys_than_a_server_takes(world, tmp_path, agent) -> None:
+    for n in range(7):
+        sshd.make_key(tmp_path / f"key{n}")
+        subprocess.run(["ssh-add", "-q", str(tmp_path / f"key{n}")], check=True)
+    subprocess.run(["ssh-add", "-q", "-d", str(world.folder / "locked")], check=True)
+    ssh, we = _both(world, tmp_path, KEY, "")
+    assert not ssh
+    assert "more keys than it takes" in we
+    assert "IdentitiesOnly yes" in we
+
+
+def test_two_writers_lose_no_key(tmp_path) -> None:
+    file = tmp_path / "known"
+    code = (
+        "import sys\nfrom pathlib import Path\nfrom pytest_dllama.hosts.ssh.known_hosts import "
+        "add_key\nfor n in range(100): add_key(Path(sys.argv[1]), f'{sys.argv[2]}{n}', 'k', 'b')"
+    )
+    writers = [
+        subprocess.Popen([sys.executable, "-c", code, str(file), name]) for name in ("a", "b")
+    ]
+    assert [writer.wait() for writer in writers] == [0, 0]
+    names = {line.split()[0] for line in file.read_text().splitlines()}
+    assert names == {f"{who}{n}" for who in "ab" for n in range(100)}
+
+
+def test_a_full_disk_leaves_known_hosts_as_it_was(tmp_path) -> None:
+    file = tmp_path / "known"
+    file.write_text("elsewhere k b\n")
+    limits = (resource.RLIMIT_FSIZE, (8, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    code = (
+        "import resource, signal, sys\nfrom pathlib import Path\n"
+        "from pytest_dllama.hosts.ssh.known_hosts import add_key\n"
+        f"signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit{limits!r}\n"
+        "add_key(Path(sys.argv[1]), 'here', 'k', 'b')"
+    )
+    done = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True)
+    assert "File too large" in done.stderr
+    assert file.read_text() == "elsewhere k b\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["known"]

@@ -8,7 +8,7 @@ import getpass
 import os
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -61,9 +61,9 @@ class Login:
                 raise paramiko.AuthenticationException(
                     f"it takes no keys, but {', '.join(error.allowed_types)}"
                 ) from None
-            except paramiko.AuthenticationException:
+            except (paramiko.SSHException, EOFError):
                 if not transport.is_active():
-                    break  # as many as it takes (MaxAuthTries)
+                    raise paramiko.AuthenticationException(_too_many(offered)) from None
                 continue
             if more:
                 raise paramiko.AuthenticationException(f"after a key it wants {', '.join(more)}")
@@ -164,6 +164,14 @@ def _public_part(file: Path) -> bytes:
 def _string(data: bytes) -> tuple[bytes, bytes]:
     end = 4 + int.from_bytes(data[:4], "big")
     return data[4:end], data[end:]
+
+
+def _too_many(offered: Sequence[str]) -> str:
+    return (
+        f"it hung up after {len(offered)} keys ({', '.join(offered)}): an agent with more keys "
+        "than it takes (MaxAuthTries) needs `IdentitiesOnly yes` in ssh_config, or `key` in the "
+        "hosts file"
+    )
 
 
 def _has_terminal() -> bool:
