@@ -145,6 +145,8 @@ class RemoteHosts:
                 self._found[host.name] = record
                 for finding in record.findings:
                     progress.settle(f"{host.name}: {finding.level}: {finding.text}")
+                for remark in host.agent.connection.remarks:
+                    progress.settle(f"{host.name}: warning: {remark}")
             findings = self._found[host.name].findings
             refusals = [finding.text for finding in findings if finding.level == "refusal"]
             if refusals:

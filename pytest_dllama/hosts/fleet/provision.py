@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +17,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pytest_dllama.hosts.base import HostError
+from pytest_dllama.hosts.fleet.clock import ClockOffset, clock_offset
 from pytest_dllama.hosts.ssh.host import SshHost
 from pytest_dllama.hosts.ssh.upload import check_room, upload_data
 from pytest_dllama.hosts.ssh.wheel import engine_wheel
@@ -58,7 +58,7 @@ class Ready:
     """A host that was looked at: its facts, and once made ready its environment's versions."""
 
     facts: dict[str, Any]
-    clock_offset_s: float
+    clock: ClockOffset
     leftovers: tuple[str, ...] = ()  # processes of earlier sessions that still run
     is_made: bool = False
     versions: dict[str, Any] = field(default_factory=dict)
@@ -148,10 +148,8 @@ class _Steps:
             self._begin("connect")
             host.agent.ensure_open()
             self._begin("facts")
-            before_s = time.time()
             facts = host.agent.ask("facts", folder=host.agent.folder)
-            offset_s = facts["clock_s"] - (before_s + time.time()) / 2
-            return Ready(facts, offset_s, tuple(host.earlier_sessions()))
+            return Ready(facts, clock_offset(host.agent), tuple(host.earlier_sessions()))
 
 
 class _Making(_Steps):

@@ -38,11 +38,11 @@ def state_table(view: RunView) -> Table:
         ("clock_most", True, lambda host: megahertz(host.max_mhz)),
         ("warmth_before", True, lambda host: plain(host.temperature_c, 1)),
         ("warmth_highest", True, lambda host: plain(highest_c(host), 1)),
-        ("throttled_before", False, lambda host: Flags(host.throttled)),
+        ("throttled_before", False, lambda host: _flags(host.throttled)),
         (
             "throttled_during",
             False,
-            lambda host: Flags(host.watch.throttled) if host.watch else MISSING,
+            lambda host: _flags(host.watch.throttled if host.watch else None),
         ),
         ("load", True, lambda host: plain(host.load_1min, 2)),
         ("looks", True, lambda host: str(host.watch.n_samples) if host.watch else MISSING),
@@ -54,6 +54,11 @@ def _table(hosts: Sequence[HostRecord], columns: Sequence[tuple[str, bool, Figur
     head = (Column("host", numeric=False), *(Column(key, numeric=n) for key, n, _ in columns))
     rows = tuple((host.name, *(figure(host) for _, _, figure in columns)) for host in hosts)
     return Table(head, rows)
+
+
+def _flags(flags: tuple[str, ...] | None) -> Cell:
+    """None told is not the same as none set."""
+    return MISSING if flags is None else Flags(flags)
 
 
 def links_table(view: RunView) -> Table:
