@@ -9,7 +9,8 @@ from dllama_engine.cli.modes import seed_of
 from dllama_engine.cli.run import Run
 from dllama_engine.generation.generate import decode, prefill
 from dllama_engine.generation.sampler import Sampler
-from dllama_engine.generation.steps import FinishReason, Tally
+from dllama_engine.generation.steps import Tally
+from dllama_engine.telemetry.events import FinishReason
 from dllama_engine.text.chat_template import ChatFormat, Message, StopDetector, chat_format
 
 

@@ -15,7 +15,8 @@ from typing import TextIO
 from dllama_engine.cli import options
 from dllama_engine.errors import EngineError, WorkerLost
 from dllama_engine.system import process
-from dllama_engine.telemetry.events import EventWriter
+from dllama_engine.telemetry.event_writer import EventWriter
+from dllama_engine.telemetry.events import End, Error
 
 Show = Callable[[str], None]
 
@@ -51,7 +52,7 @@ def _run_with_events(args: argparse.Namespace, human: TextIO) -> int:
         code = _run_mode(args, events, _printer(human))
     finally:
         with suppress(BrokenPipeError):
-            events.emit("end", exit_code=code)
+            events.emit(End(code))
             events.close()
     return code
 
@@ -133,7 +134,7 @@ def _printer(stream: TextIO) -> Show:
 def _emit_error(events: EventWriter, error: BaseException, message: str | None = None) -> None:
     rank = error.rank if isinstance(error, WorkerLost) else None
     with suppress(BrokenPipeError):
-        events.emit("error", type=type(error).__name__, message=message or str(error), rank=rank)
+        events.emit(Error(type(error).__name__, message or str(error), rank))
 
 
 def _fail(error: EngineError) -> int:

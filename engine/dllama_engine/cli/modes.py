@@ -10,7 +10,8 @@ from dllama_engine.cli.run import Run
 from dllama_engine.errors import RequestError
 from dllama_engine.generation.generate import check_request, generate, score
 from dllama_engine.generation.sampler import Sampler
-from dllama_engine.generation.steps import FinishReason, Step
+from dllama_engine.generation.steps import Step
+from dllama_engine.telemetry.events import FinishReason
 
 
 def inference(run: Run) -> None:
@@ -62,14 +63,7 @@ def perplexity(run: Run) -> None:
         for log_prob in log_probs:
             n_done += 1
             run.say(console.perplexity_line(n_done, n_scored, math.exp(log_prob)))
-    run.emit_done(
-        tally,
-        request_ns,
-        len(input_ids),
-        "steps",
-        perplexity=math.exp(min(-total / n_scored, 700.0)),
-        avg_log_prob=total / n_scored,
-    )
+    run.emit_done(tally, request_ns, len(input_ids), "steps", total)
     for line in console.perplexity_summary(total, n_scored):
         run.say(line)
     run.finish(tally)

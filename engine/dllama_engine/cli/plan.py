@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 from dllama_engine.cluster.admission import format_bytes
@@ -15,7 +16,8 @@ from dllama_engine.formats.quants import FloatType
 from dllama_engine.sharding.memory import RUNTIME_BYTES, RankMemory, rank_memory
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.synthetic.shapes import parse_shape
-from dllama_engine.telemetry.plan import plan_json
+from dllama_engine.telemetry.events import Plan
+from dllama_engine.telemetry.plan import plan_event
 
 _SPANS = ("heads", "kv_heads", "ffn", "vocab")
 
@@ -44,11 +46,11 @@ def show_plan(args: argparse.Namespace, say: Callable[[str], None]) -> None:
         )
         for rank in range(args.nodes)
     ]
-    described = plan_json(plan, memories)
-    described["runtime_bytes"] = RUNTIME_BYTES
+    described = plan_event(plan, memories)
     if args.json:
         head = {"model": config.to_json(), "model_bytes": model_bytes(config), **_options(args)}
-        say(json.dumps(head | {"max_seq_len": seq_len} | described, indent=1))
+        body = {"max_seq_len": seq_len, **asdict(described), "runtime_bytes": RUNTIME_BYTES}
+        say(json.dumps(head | body, indent=1))
         return
     for line in plan_lines(plan, memories, described, args, seq_len):
         say(line)
@@ -57,7 +59,7 @@ def show_plan(args: argparse.Namespace, say: Callable[[str], None]) -> None:
 def plan_lines(
     plan: ShardPlan,
     memories: Sequence[RankMemory],
-    described: dict[str, Any],
+    described: Plan,
     args: argparse.Namespace,
     seq_len: int,
 ) -> list[str]:
@@ -79,12 +81,12 @@ def plan_lines(
     ]
 
 
-def _rank_table(described: dict[str, Any], memories: Sequence[RankMemory]) -> list[str]:
+def _rank_table(described: Plan, memories: Sequence[RankMemory]) -> list[str]:
     head = ["rank", *_SPANS, "weights", "KV cache", "buffers", "total"]
     rows = [
         [
-            f"{rank['rank']}{' root' if rank['rank'] == 0 else ''}",
-            *(_span(rank[name]) for name in _SPANS),
+            f"{rank.rank}{' root' if rank.rank == 0 else ''}",
+            *(_span(getattr(rank, name)) for name in _SPANS),
             *(
                 format_bytes(n)
                 for n in (
@@ -95,15 +97,15 @@ def _rank_table(described: dict[str, Any], memories: Sequence[RankMemory]) -> li
                 )
             ),
         ]
-        for rank, memory in zip(described["ranks"], memories, strict=True)
+        for rank, memory in zip(described.ranks, memories, strict=True)
     ]
     return _aligned([head, *rows])
 
 
-def _link_table(plan: ShardPlan, described: dict[str, Any]) -> list[str]:
+def _link_table(plan: ShardPlan, described: Plan) -> list[str]:
     if plan.world_size == 1:
         return ["one node: nothing is sent"]
-    links = {(src, dst): (n_bytes, n) for src, dst, n_bytes, n in described["decode_payload_bytes"]}
+    links = {(src, dst): (n_bytes, n) for src, dst, n_bytes, n in described.decode_payload_bytes}
     ranks = range(plan.world_size)
     cells = [[str(links.get((src, dst), ("-",))[0]) for dst in ranks] for src in ranks]
     root_links = [link for ends, link in links.items() if 0 in ends]
@@ -129,7 +131,7 @@ def _aligned(rows: list[list[str]]) -> list[str]:
     ]
 
 
-def _span(bounds: list[int]) -> str:
+def _span(bounds: tuple[int, int]) -> str:
     start, stop = bounds
     return f"{start}-{stop - 1}" if stop > start else "none"
 
