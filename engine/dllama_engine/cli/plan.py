@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from dllama_engine.cli.arguments import PlanArgs
 from dllama_engine.cluster.admission import format_bytes
 from dllama_engine.formats.config import ModelConfig
 from dllama_engine.formats.model_file import ModelFile, model_bytes
@@ -22,7 +22,7 @@ from dllama_engine.telemetry.plan import plan_event
 _SPANS = ("heads", "kv_heads", "ffn", "vocab")
 
 
-def show_plan(args: argparse.Namespace, say: Callable[[str], None]) -> None:
+def show_plan(args: PlanArgs, say: Callable[[str], None]) -> None:
     """Print the plan that the arguments describe.
 
     Raises:
@@ -40,7 +40,7 @@ def show_plan(args: argparse.Namespace, say: Callable[[str], None]) -> None:
         rank_memory(
             plan,
             rank,
-            batch_size=args.nbatches,
+            batch_size=args.batch_size,
             max_seq_len=seq_len,
             kv_type=FloatType.parse(args.kv_type),
         )
@@ -60,7 +60,7 @@ def plan_lines(
     plan: ShardPlan,
     memories: Sequence[RankMemory],
     described: Plan,
-    args: argparse.Namespace,
+    args: PlanArgs,
     seq_len: int,
 ) -> list[str]:
     """The plan as aligned text."""
@@ -71,7 +71,7 @@ def plan_lines(
         f"vocab {config.vocab_size}; {config.weight_type.label} weights, "
         f"{format_bytes(model_bytes(config))}",
         f"{plan.world_size} nodes, {args.buffer_float_type} buffers, {args.sync_mode} sync, "
-        f"{args.kv_type} KV cache of {seq_len} tokens, batches of {args.nbatches}",
+        f"{args.kv_type} KV cache of {seq_len} tokens, batches of {args.batch_size}",
         "",
         *_rank_table(described, memories),
         f"total = weights + KV cache + buffers + {format_bytes(RUNTIME_BYTES)} for Python, its "
@@ -136,13 +136,20 @@ def _span(bounds: tuple[int, int]) -> str:
     return f"{start}-{stop - 1}" if stop > start else "none"
 
 
-def _options(args: argparse.Namespace) -> dict[str, Any]:
-    names = ("nodes", "buffer_float_type", "sync_mode", "kv_type", "nbatches")
-    return {name: getattr(args, name) for name in names}
+def _options(args: PlanArgs) -> dict[str, Any]:
+    """What was asked for, by the names of the flags."""
+    return {
+        "nodes": args.nodes,
+        "buffer_float_type": args.buffer_float_type,
+        "sync_mode": args.sync_mode,
+        "kv_type": args.kv_type,
+        "nbatches": args.batch_size,
+    }
 
 
-def _config(args: argparse.Namespace) -> ModelConfig:
+def _config(args: PlanArgs) -> ModelConfig:
     if args.shape is not None:
         return parse_shape(args.shape)
+    assert args.model is not None  # `options.parse` wants one of them
     with ModelFile.open(model_path(args.model)) as model:
         return model.config

@@ -5,16 +5,17 @@ The modes (inference, chat, perplexity) drive it; it prints dllama's lines and e
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 
 from dllama_engine.cli import console
+from dllama_engine.cli.arguments import RootArgs
 from dllama_engine.cluster.observer import Observer
 from dllama_engine.cluster.root import Root, RootOptions
 from dllama_engine.errors import RequestError
@@ -23,7 +24,7 @@ from dllama_engine.formats.paths import model_path, tokenizer_path
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.generation.steps import Step, Tally
 from dllama_engine.kernels.cpu import cpu_label
-from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
+from dllama_engine.sharding.plan import SyncMode, make_plan
 from dllama_engine.telemetry import events as vocabulary
 from dllama_engine.telemetry.event_writer import EventWriter
 from dllama_engine.telemetry.events import FinishReason
@@ -38,61 +39,62 @@ from dllama_engine.wire.trace import LinkTrace
 PROGRESS_PERIOD_S = 0.1
 
 
-class Run:
-    """Opened by `open`, ready after `start`, summed up by `finish`, always `close`d."""
+class RootRun:
+    """Opened by `open`, ready after `start`, summed up by `finish`, always `close`d.
+
+    Attributes:
+        text: the prompt's or the scored file's; empty in a chat.
+    """
 
     def __init__(
         self,
-        args: argparse.Namespace,
+        args: RootArgs,
+        events: EventWriter,
+        show: Callable[[str], None],
+        text: str,
+        tokenizer: Tokenizer,
+        root: Root,
+    ) -> None:
+        self.args, self.events, self.show = args, events, show
+        self.text, self.tokenizer, self.root = text, tokenizer, root
+        self.model, self.plan = root.model, root.plan
+
+    @classmethod
+    def open(
+        cls,
+        args: RootArgs,
         events: EventWriter,
         show: Callable[[str], None],
         *,
         is_terminal: bool = False,
-    ) -> None:
-        self.args, self.events, self.show = args, events, show
-        self.model: ModelFile
-        self.tokenizer: Tokenizer
-        self.plan: ShardPlan
-        self.root: Root
-        self._progress = _Progress(events, show if is_terminal else None)
+    ) -> RootRun:
+        """Read and check files, split the model; no connection is made yet.
 
-    def open(self) -> None:
-        """Read and check files, split the model; no connection is made yet."""
-        args = self.args
-        path = model_path(args.model)
-        self.model = ModelFile.open(path)
-        self.tokenizer = read_tokenizer(tokenizer_path(args.tokenizer, path))
-        check_vocab(self.model.config, self.tokenizer.vocab)
-        self.plan = make_plan(
-            self.model.config,
-            1 + len(args.workers),
-            buffer_type=FloatType.parse(args.buffer_float_type),
-            sync_mode=SyncMode(args.sync_mode),
-        )
-        options = RootOptions(
-            workers=tuple(args.workers),
-            token=cluster_token(args.token_file) if args.workers else b"",
-            n_threads=args.nthreads,
-            batch_size=args.nbatches,
-            max_seq_len=args.max_seq_len,
-            kv_type=FloatType.parse(args.kv_type),
-            timeout_s=args.timeout,
-            connect_timeout_s=args.connect_timeout,
-        )
-        self.root = Root(self.model, self.plan, options, Observer(self.say, self._progress))
+        Raises:
+            EngineError: a file that is not there or damaged, a model that cannot be split so.
+        """
+        text, path = _text(args), model_path(args.model)
+        with ExitStack() as opened:
+            model = opened.enter_context(ModelFile.open(path))
+            tokenizer = read_tokenizer(tokenizer_path(args.tokenizer, path))
+            check_vocab(model.config, tokenizer.vocab)
+            plan = make_plan(
+                model.config,
+                1 + len(args.workers),
+                buffer_type=FloatType.parse(args.buffer_float_type),
+                sync_mode=SyncMode(args.sync_mode),
+            )
+            progress = _Progress(events, show if is_terminal else None)
+            observer = Observer(lambda line: show(line + "\n"), progress)
+            run = cls(
+                args, events, show, text, tokenizer, Root(model, plan, _options(args), observer)
+            )
+            opened.pop_all()
+        return run
 
     def say(self, line: str) -> None:
         """Print one line for people."""
         self.show(line + "\n")
-
-    def prompt(self) -> str:
-        """The text of `--prompt` or of `--file`."""
-        if self.args.file is None:
-            return str(self.args.prompt)
-        try:
-            return Path(self.args.file).read_text("utf-8", errors="surrogateescape")
-        except OSError as error:
-            raise RequestError(f"--file {self.args.file}: {error.strerror or error}") from None
 
     def start(self) -> None:
         """Print the header, connect, load, warm up."""
@@ -186,15 +188,12 @@ class Run:
 
     def abandon(self, error: BaseException) -> None:
         """Tell the workers why there will be no goodbye."""
-        if hasattr(self, "root"):
-            self.root.abandon(error)
+        self.root.abandon(error)
 
     def close(self) -> None:
         """Close links and files, whatever happened."""
-        if hasattr(self, "root"):
-            self.root.close()
-        if hasattr(self, "model"):
-            self.model.close()
+        self.root.close()
+        self.model.close()
 
     def _emit_start(self) -> None:
         args, root, config = self.args, self.root, self.model.config
@@ -209,8 +208,8 @@ class Run:
             world_size=self.plan.world_size,
             buffer_float_type=args.buffer_float_type,
             sync_mode=args.sync_mode,
-            nthreads=args.nthreads,
-            batch_size=args.nbatches,
+            nthreads=args.n_threads,
+            batch_size=args.batch_size,
             max_seq_len=root.max_seq_len,
             kv_type=args.kv_type,
             cpu=cpu_label(),
@@ -220,6 +219,29 @@ class Run:
         self.events.emit(start)
         memories = [root.memory_needed(rank) for rank in range(self.plan.world_size)]
         self.events.emit(plan_event(self.plan, memories))
+
+
+def _text(args: RootArgs) -> str:
+    """The text of `--prompt` or of `--file`."""
+    if args.file is None:
+        return args.prompt or ""
+    try:
+        return Path(args.file).read_text("utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise RequestError(f"--file {args.file}: {error.strerror or error}") from None
+
+
+def _options(args: RootArgs) -> RootOptions:
+    return RootOptions(
+        workers=args.workers,
+        token=cluster_token(args.token_file) if args.workers else b"",
+        n_threads=args.n_threads,
+        batch_size=args.batch_size,
+        max_seq_len=args.max_seq_len,
+        kv_type=FloatType.parse(args.kv_type),
+        timeout_s=args.timeout_s,
+        connect_timeout_s=args.connect_timeout_s,
+    )
 
 
 def _scored(done: vocabulary.Done, total_log_prob: float) -> vocabulary.Scored:
