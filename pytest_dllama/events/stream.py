@@ -196,6 +196,10 @@ class NetworkOp(_Part):
     operations: int
     bytes: int
     avg_us: float | None = None
+    p50_us: float | None = None
+    p95_us: float | None = None
+    p99_us: float | None = None
+    max_us: float | None = None
 
 
 class NetworkTotal(_Part):

@@ -5,14 +5,12 @@ Knows nothing of text or requests: token ids in, logits out, with what each step
 
 from __future__ import annotations
 
-import os
 import secrets
 import socket
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -22,16 +20,18 @@ from dllama_engine.cluster.loading import send_weights
 from dllama_engine.cluster.observer import Observer
 from dllama_engine.cluster.placement import CoreSlots, pinned, slots_by_rank
 from dllama_engine.cluster.session import CONTROL, READY_TIMEOUT_S, SETUP_TIMEOUT_S, SessionConfig
+from dllama_engine.cluster.summary import RankSummary
 from dllama_engine.cluster.warmup import warm_up
 from dllama_engine.collectives.logits import LogitsGather
 from dllama_engine.collectives.traffic import step_traffic
 from dllama_engine.errors import EngineError, InsufficientMemoryError, ModelFileError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.sharding.memory import RankMemory, rank_memory
+from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.system.process_memory import PeakMemory
-from dllama_engine.tables.links import HEADER_BYTES, SEND_AT, SEND_BYTES
+from dllama_engine.tables.links import SEND_AT, SEND_BYTES
+from dllama_engine.telemetry.events import Rank
 from dllama_engine.telemetry.step_cost import StepCost
 from dllama_engine.transformer.transformer import Transformer
 from dllama_engine.transformer.weights import RankWeights
@@ -39,7 +39,7 @@ from dllama_engine.wire.dialing import Address, format_address, reach
 from dllama_engine.wire.frames import SESSION, SYNC_WITH_ROOT
 from dllama_engine.wire.handshake import DialerRole, WorkerInfo, own_info, send_text
 from dllama_engine.wire.links import Links
-from dllama_engine.wire.trace import LinkTotals
+from dllama_engine.wire.trace import LinkCount, LinkTotals
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +65,14 @@ class Root:
         self.model, self.plan, self.options = model, plan, options
         config = model.config
         self.max_seq_len = min(options.max_seq_len or config.seq_len, config.seq_len)
-        self.load_links: list[dict[str, Any]] = []
+        self.load_links: tuple[LinkCount, ...] = ()
         self.load_s = 0.0  # from connecting to ready
         self._start_s = 0.0
         self._observer = observer
         self._links: Links | None = None
         self._transformer: Transformer | None = None
-        self._slots = CoreSlots(0, options.n_threads, options.n_threads)
+        self._session_id = secrets.token_hex(8)
+        self._slots: dict[int, CoreSlots] = {}  # by rank, once all are connected
         self._pinned = ExitStack()
         self._weight_bytes = 0
         self._memory = PeakMemory()
@@ -81,16 +82,24 @@ class Root:
         self._totals: LinkTotals | None = None
         self._loaded: LinkTotals | None = None
 
-    def memory_needed(self, rank: int) -> RankMemory:
-        """What a rank must hold, by the plan."""
+    def session(self, rank: int) -> SessionConfig:
+        """What that rank must know; before `connect`, its cores count as its own."""
         options = self.options
-        return rank_memory(
-            self.plan,
-            rank,
+        return SessionConfig(
+            session_id=self._session_id,
+            rank=rank,
+            plan=self.plan,
             batch_size=options.batch_size,
             max_seq_len=self.max_seq_len,
             kv_type=options.kv_type,
+            timeout_s=options.timeout_s,
+            workers=options.workers,
+            slots=self._slots.get(rank, CoreSlots(0, options.n_threads, options.n_threads)),
         )
+
+    def memory_needed(self, rank: int) -> RankMemory:
+        """What a rank must hold, by the plan."""
+        return self.session(rank).memory_needed
 
     # -- set-up -------------------------------------------------------------------------------
 
@@ -126,22 +135,9 @@ class Root:
             say("⭕ Network is initialized")
 
     def _configure(self, sockets: dict[int, socket.socket], slots: dict[int, CoreSlots]) -> None:
-        options = self.options
-        self._slots = slots[0]
-        session_id = secrets.token_hex(8)
+        options, self._slots = self.options, slots
         for rank, sock in sockets.items():
-            config = SessionConfig(
-                session_id=session_id,
-                rank=rank,
-                plan=self.plan,
-                batch_size=options.batch_size,
-                max_seq_len=self.max_seq_len,
-                kv_type=options.kv_type,
-                timeout_s=options.timeout_s,
-                workers=options.workers,
-                slots=slots[rank],
-            )
-            send_text(sock, config.to_json(), SETUP_TIMEOUT_S)
+            send_text(sock, self.session(rank).to_json(), SETUP_TIMEOUT_S)
         addresses = {
             rank: format_address(address) for rank, address in enumerate(options.workers, start=1)
         }
@@ -165,7 +161,7 @@ class Root:
         """
         try:
             weights = self._send_weights()
-            self._pinned.enter_context(pinned(self._slots, self._observer.say))
+            self._pinned.enter_context(pinned(self._slots[0], self._observer.say))
             self._build(weights)
             self._await_all("loaded")
         except MemoryError as error:
@@ -176,7 +172,7 @@ class Root:
         links = self._connected()
         links.take_trace()
         self._totals = self._loaded = links.totals()
-        self.load_links = self._totals.to_json(0, HEADER_BYTES)
+        self.load_links = self._totals.counts(0)
         self.load_s = time.perf_counter() - self._start_s
 
     def _send_weights(self) -> RankWeights:
@@ -278,35 +274,28 @@ class Root:
 
     # -- ends ---------------------------------------------------------------------------------
 
-    def finish(self) -> list[dict[str, Any]]:
-        """Say goodbye; returns every rank's summary, the root's first."""
+    def finish(self) -> list[Rank]:
+        """Say goodbye; returns every rank's account, the root's first.
+
+        Raises:
+            EngineError: a worker that is gone, or that answers with something else.
+        """
+        assert self._totals is not None
         links = self._connected()
         self._memory.sample()
-        summaries = [self._summary()]
+        spent_ns = self._compute_ns, self._sync_ns
+        own = RankSummary.of_this_process(
+            self.session(0), self._memory, self._weight_bytes, spent_ns, self._totals
+        )
         goodbye = CONTROL.pack(0, 0, 0)
         if links.peers:
             links.exchange(SYNC_WITH_ROOT, dict.fromkeys(links.peers, goodbye), {})
+        ranks = [own.event("root", "local")]
         for rank in links.peers:
-            summary = links.receive_json(SESSION, rank, timeout_s=self.options.timeout_s)
-            summaries.append(summary | {"role": "worker", "address": links.address(rank)})
-        return summaries
-
-    def _summary(self) -> dict[str, Any]:
-        assert self._totals is not None
-        return {
-            "rank": 0,
-            "role": "root",
-            "address": "local",
-            "hostname": socket.gethostname(),
-            "pid": os.getpid(),
-            "peak_rss_bytes": self._memory.rss_bytes,
-            "peak_pss_bytes": self._memory.pss_bytes,
-            "weight_bytes": self._weight_bytes,
-            "kv_cache_bytes": self.memory_needed(0).kv_cache_bytes,
-            "compute_us": self._compute_ns / 1e3,
-            "sync_us": self._sync_ns / 1e3,
-            "links": self._totals.to_json(0, HEADER_BYTES),
-        }
+            answer = links.receive_json(SESSION, rank, timeout_s=self.options.timeout_s)
+            summary = RankSummary.from_json(answer, f"worker {rank}")
+            ranks.append(summary.event("worker", links.address(rank)))
+        return ranks
 
     def abandon(self, error: BaseException) -> None:
         """Tell the workers why the session ends before its time."""

@@ -9,6 +9,7 @@ from typing import Any
 from dllama_engine.cluster.placement import CoreSlots
 from dllama_engine.errors import HandshakeError
 from dllama_engine.formats.quants import FloatType
+from dllama_engine.sharding.memory import RankMemory, rank_memory
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.wire.dialing import Address
 
@@ -19,7 +20,7 @@ READY_TIMEOUT_S = 600.0  # compiling all kernels for the first time, on a small 
 
 @dataclass(frozen=True, slots=True)
 class SessionConfig:
-    """All that a worker must know to serve as one rank."""
+    """All that a rank must know to serve: told to a worker, and the same of the root itself."""
 
     session_id: str
     rank: int
@@ -72,6 +73,17 @@ class SessionConfig:
                 f"{config.plan.world_size} nodes and {len(config.workers)} workers"
             )
         return config
+
+    @property
+    def memory_needed(self) -> RankMemory:
+        """What this rank must hold, by the plan."""
+        return rank_memory(
+            self.plan,
+            self.rank,
+            batch_size=self.batch_size,
+            max_seq_len=self.max_seq_len,
+            kv_type=self.kv_type,
+        )
 
     @property
     def packet_bytes(self) -> int:

@@ -17,7 +17,8 @@ import numpy.typing as npt
 from dllama_engine.arrays import Floats
 from dllama_engine.errors import RequestError
 from dllama_engine.generation.sampler import Sampler
-from dllama_engine.generation.steps import Step, Top
+from dllama_engine.generation.steps import Step
+from dllama_engine.telemetry.events import Top
 from dllama_engine.telemetry.step_cost import StepCost
 from dllama_engine.text.tokenizer import StreamDecoder
 

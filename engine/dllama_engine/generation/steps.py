@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
 
-from dllama_engine.tables.links import HEADER_BYTES
+from dllama_engine.telemetry import events
+from dllama_engine.telemetry.events import Phase, Top
 from dllama_engine.telemetry.step_cost import StepCost
 from dllama_engine.wire.frames import OPS
 from dllama_engine.wire.trace import LinkTrace
-
-FinishReason = Literal["steps", "context", "eos"]
-Top = tuple[tuple[int, float], tuple[int, float]]
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
     """One forward pass of a request; `end_ns` is when its token was in hand."""
 
-    phase: Literal["prefill", "decode"]
+    phase: Phase
     index: int  # within its phase
     pos: int
     n_tokens: int
@@ -28,25 +25,25 @@ class Step:
     piece: str | None = None
     top: Top | None = None
 
-    def to_json(self) -> dict[str, Any]:
+    def event(self) -> events.Step:
         """As the event stream has it."""
         cost = self.cost
-        return {
-            "phase": self.phase,
-            "index": self.index,
-            "pos": self.pos,
-            "n_tokens": self.n_tokens,
-            "start_ns": cost.start_ns,
-            "end_ns": self.end_ns,
-            "compute_us": cost.compute_ns / 1e3,
-            "sync_us": cost.sync_ns / 1e3,
-            "token_id": self.token_id,
-            "piece": self.piece,
-            "top": self.top,
-            "sync_durations_us": durations_us_by_op(cost.trace),
-            "links": cost.links.to_json(0, HEADER_BYTES),
-            "expected_payload_bytes": cost.expected_payload_bytes,
-        }
+        return events.Step(
+            phase=self.phase,
+            index=self.index,
+            pos=self.pos,
+            n_tokens=self.n_tokens,
+            start_ns=cost.start_ns,
+            end_ns=self.end_ns,
+            compute_us=cost.compute_ns / 1e3,
+            sync_us=cost.sync_ns / 1e3,
+            token_id=self.token_id,
+            piece=self.piece,
+            top=self.top,
+            sync_durations_us=durations_us_by_op(cost.trace),
+            links=cost.links.counts(0),
+            expected_payload_bytes=cost.expected_payload_bytes,
+        )
 
 
 @dataclass(slots=True)

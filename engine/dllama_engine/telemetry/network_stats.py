@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from dllama_engine.tables.links import HEADER_BYTES
 from dllama_engine.wire.frames import OPS
@@ -60,13 +59,6 @@ class NetworkStats:
 
     links: tuple[LinkStats, ...]
     ops: tuple[OpStats, ...]
-
-    def to_json(self) -> dict[str, Any]:
-        """As the event stream has it."""
-        return {
-            "links": [asdict(link) for link in self.links],
-            "ops": [asdict(op) for op in self.ops],
-        }
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:

@@ -33,8 +33,9 @@ LINK_COUNTS = (
     "sent_messages", "recv_messages",
 )  # fmt: skip
 KEYS = {
-    "start": {"version", "argv", "mode", "model", "world_size", "buffer_float_type", "sync_mode",
-              "nthreads", "batch_size", "max_seq_len", "kv_type", "cpu", "pid", "ranks"},
+    "start": {"protocol", "version", "argv", "mode", "model", "world_size",
+              "buffer_float_type", "sync_mode", "nthreads", "batch_size", "max_seq_len",
+              "kv_type", "cpu", "pid", "ranks"},
     "plan": {"ranks", "decode_payload_bytes"},
     "ready": {"load_s", "links"},
     "request": {"prompt", "n_input_tokens", "input_ids", "steps", "temperature", "topp", "seed"},
