@@ -10,11 +10,12 @@ from pathlib import Path
 from pytest_dllama import __version__
 from pytest_dllama.cli.hosts import add_hosts
 from pytest_dllama.cli.import_log import add_import_log
-from pytest_dllama.forensics.import_log import ImportLogError
+from pytest_dllama.forensics.imported_run import ImportLogError
 from pytest_dllama.history.run_files import RunFileError, read_run
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.inventory import InventoryError
 from pytest_dllama.report.pages.markdown import LANGUAGES, ReportError, write_reports
+from pytest_dllama.verdict.thresholds import ThresholdError
 
 _EXIT_ERROR = 2
 _EXIT_INTERRUPTED = 130
@@ -26,7 +27,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         return command(arguments)
-    except (ReportError, RunFileError, ImportLogError, HostError, InventoryError) as error:
+    except (
+        ReportError,
+        RunFileError,
+        ImportLogError,
+        HostError,
+        InventoryError,
+        ThresholdError,
+    ) as error:
         print(f"pytest-dllama: {error}", file=sys.stderr)
     except OSError as error:
         reason = error.strerror or str(error)
