@@ -12,11 +12,12 @@ from pytest_dllama.cli.duet import add_duet
 from pytest_dllama.cli.engine_info import add_engine_info
 from pytest_dllama.cli.hosts import add_hosts
 from pytest_dllama.cli.import_log import add_import_log
-from pytest_dllama.forensics.import_log import ImportLogError
+from pytest_dllama.forensics.imported_run import ImportLogError
 from pytest_dllama.history.run_files import RunFileError, read_run
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.inventory import InventoryError
 from pytest_dllama.report.pages.markdown import LANGUAGES, ReportError, write_reports
+from pytest_dllama.verdict.thresholds import ThresholdError
 
 _EXIT_ERROR = 2
 _EXIT_INTERRUPTED = 130
@@ -28,7 +29,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         return command(arguments)
-    except (ReportError, RunFileError, ImportLogError, HostError, InventoryError) as error:
+    except (
+        ReportError,
+        RunFileError,
+        ImportLogError,
+        HostError,
+        InventoryError,
+        ThresholdError,
+    ) as error:
         print(f"pytest-dllama: {error}", file=sys.stderr)
     except OSError as error:
         reason = error.strerror or str(error)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import platformdirs
 
+from pytest_dllama.stats.errors import DataError
 from pytest_dllama.stats.prior import VarianceGroup, VariancePrior, fit_prior
 
 _SCHEMA = 1
@@ -72,5 +73,8 @@ class NoisePriors:
         return found
 
     def prior(self, metric: str) -> VariancePrior | None:
-        """The prior of a metric; None while there are too few variances."""
-        return fit_prior(self.groups(metric))
+        """The prior of a metric; None while there are too few variances, or most of them are 0."""
+        try:
+            return fit_prior(self.groups(metric))
+        except DataError:  # more than half without any: a clock too coarse to tell
+            return None

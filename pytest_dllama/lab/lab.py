@@ -27,7 +27,7 @@ from pytest_dllama.metrics import catalog
 from pytest_dllama.metrics.samples import sample_of
 from pytest_dllama.models import engine_facts
 from pytest_dllama.models.under_test import ModelUnderTest, open_model
-from pytest_dllama.record.cell import CellRecord, OutputRecord, RooflineRecord
+from pytest_dllama.record.cell import CellRecord, OutputRecord, RooflineRecord, Sample
 from pytest_dllama.record.hosts import HostRecord
 from pytest_dllama.record.notes import run_notes
 from pytest_dllama.record.run import ModelRecord, RunRecord
@@ -37,6 +37,8 @@ from pytest_dllama.validity.output import (
     oracle_output,
     unchecked_output,
 )
+from pytest_dllama.validity.roofline import mean_positions
+from pytest_dllama.verdict.cell import cell_record, failed_cell
 from pytest_dllama.verdict.thresholds import Thresholds
 
 LOG_FOLDER = "logs"
@@ -120,7 +122,8 @@ class Lab:
             return self._measure(key)
         except CellError as error:
             logs = error.log_files if isinstance(error, RequestFailed) else ()
-            return assembly.failed_cell(key, str(error), logs, self.config.report_folder)
+            names = assembly.relative(logs, self.config.report_folder)
+            return failed_cell(key.model, key.nodes, str(error), names)
 
     def _measure(self, key: CellKey) -> CellRecord:
         model = self._model(key.model)
@@ -137,27 +140,30 @@ class Lab:
             self._oracles.setdefault(key.model, _Oracle(runs[0]))
         self._n_batches = runs[0].trace.start.batch_size if runs[0].trace.start else None
         self._engine_notes[key] = [note for run in runs for note in run.trace.notes]
-        return assembly.measured_cell(
-            key,
-            runs,
-            cluster.workers(key.nodes),
+        samples = [sample_of(run.trace) for run in runs]
+        workers = cluster.workers(key.nodes)
+        return cell_record(
+            key.model,
+            key.nodes,
+            [run.trace for run in runs],
+            samples,
             self._output(runs[0], oracle, self._request(model)),
-            self._thresholds.of(key.model, key.nodes),
-            self.config.report_folder,
-            self._roofline(model, key, runs),
+            limits=self._thresholds.of(key.model, key.nodes),
+            cannot_give=self._backend.cannot_give,
+            roofline=self._roofline(model, key, samples),
+            commands=assembly.commands_of(runs, workers),
+            logs=assembly.logs_of(runs, workers, self.config.report_folder),
         )
 
     def _roofline(
-        self, model: ModelUnderTest, key: CellKey, runs: Sequence[RequestRun]
+        self, model: ModelUnderTest, key: CellKey, samples: Sequence[Sample]
     ) -> RooflineRecord | None:
         """By the closed form of the model's file; None for an engine that splits it otherwise."""
         if "roofline_share" in self._backend.cannot_give:
             return None
-        samples = [sample_of(run.trace) for run in runs]
-        n_positions = samples[0].n_input_tokens + samples[0].n_output_tokens / 2
         config = engine_facts.file_config(model.model_file)
         buffers, sync = self.config.buffer_float_type, self.config.sync_mode
-        read = engine_facts.token_bytes(config, key.nodes, buffers, sync, n_positions)
+        read = engine_facts.token_bytes(config, key.nodes, buffers, sync, mean_positions(samples))
         return self._roof.of(read, samples)
 
     def _model(self, name: str) -> ModelUnderTest:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import dllama_engine
-from dllama_engine.errors import EngineError
-from dllama_engine.formats.config import ModelConfig
+from dllama_engine.errors import EngineError as EngineError
+from dllama_engine.formats.config import ModelConfig as ModelConfig
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.sharding.memory import rank_memory, token_read_bytes

@@ -65,6 +65,11 @@ def roofline(read_bytes: Sequence[int], machines: Sequence[Machine]) -> Roofline
     return RooflineRecord(read_bytes=read, limit_ms=limit_ms, floor_ms=floor_ms)
 
 
+def mean_positions(samples: Sequence[Sample]) -> float:
+    """Positions in the cache that a decode step reads, the mean over the steps of a repeat."""
+    return samples[0].n_input_tokens + samples[0].n_output_tokens / 2
+
+
 def share(record: RooflineRecord | None, tpot_ms: Estimate | None) -> Estimate | None:
     """The part of each token's time that reading memory explains; above 1 caches have helped."""
     if record is None or record.limit_ms is None or tpot_ms is None or tpot_ms.minimum <= 0:

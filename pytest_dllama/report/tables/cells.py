@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.record.cell import CellRecord, ThresholdResult
 from pytest_dllama.record.run import RunRecord
@@ -11,6 +9,7 @@ from pytest_dllama.report.figures.view import RunView
 from pytest_dllama.report.tables.columns import (
     Code,
     Column,
+    Definition,
     Entry,
     Nodes,
     Table,
@@ -142,24 +141,18 @@ def links_table(cell: CellRecord) -> Table | None:
     return Table(columns, rows) if rows else None
 
 
-def definitions_table(
-    run: RunRecord, translations: Mapping[str, Mapping[str, str]]
-) -> Table | None:
-    """The run's own definitions, translated where the translation is of that very text."""
-    columns = tuple(
-        Column(key, numeric=False) for key in ("metric", "unit", "better", "definition")
+def definitions_table(run: RunRecord) -> Table | None:
+    """The run's own definitions, with unit and better side where the metric is known."""
+    keys = ("metric", "unit", "better", "definition")
+    rows = tuple(_definition_row(metric, text) for metric, text in run.definitions.items())
+    return Table(tuple(Column(key, numeric=False) for key in keys), rows) if rows else None
+
+
+def _definition_row(metric: str, text: str) -> tuple[Entry, ...]:
+    listed = METRICS.get(metric)
+    return (
+        Code(metric),
+        listed.unit if listed else MISSING,
+        Word("better", listed.better) if listed else MISSING,
+        Definition(metric, text),
     )
-    rows: list[tuple[Entry, ...]] = []
-    for metric, text in run.definitions.items():
-        listed = METRICS.get(metric)
-        known = translations.get(metric)
-        definition = str(known["text"]) if known and known["of"] == text else text
-        rows.append(
-            (
-                Code(metric),
-                listed.unit if listed else MISSING,
-                Word("better", listed.better) if listed else MISSING,
-                definition,
-            )
-        )
-    return Table(columns, tuple(rows)) if rows else None

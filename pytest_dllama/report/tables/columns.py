@@ -17,6 +17,7 @@ from pytest_dllama.report.text.numbers import (
     in_byte_unit,
     number,
     plain,
+    share,
     size,
 )
 
@@ -71,7 +72,15 @@ class Flags:
     flags: tuple[str, ...]
 
 
-Entry = str | Nodes | NodeStep | Word | Code | Flags
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A metric's definition in the run's own words; a translation must be of these."""
+
+    metric: str
+    text: str
+
+
+Entry = str | Nodes | NodeStep | Word | Code | Flags | Definition
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +122,21 @@ def shown(
         return number(scaled, quantity.decimals)
     others = (in_unit(quantity, other, unit) for other in column)
     return plain(scaled, quantity.shown_decimals(scaled, *others))
+
+
+def with_unit(value: float | None, quantity: Quantity) -> str:
+    """A single value with its unit.
+
+    >>> sync_share = Quantity("sync_share", "share", 1, "lower", as_factor=False)
+    >>> with_unit(0.25, sync_share), with_unit(None, sync_share)
+    ('25.0%', '-')
+    """
+    if quantity.unit == "B":
+        return size(value)
+    if quantity.unit == "share":
+        return share(value)
+    text = plain(value, quantity.shown_decimals(value))
+    return text if text == MISSING else f"{text} {quantity.unit}"
 
 
 def metric_value(metric: str, value: float | None) -> str:

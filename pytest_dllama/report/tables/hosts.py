@@ -56,7 +56,7 @@ def _table(hosts: Sequence[HostRecord], columns: Sequence[tuple[str, bool, Figur
     return Table(head, rows)
 
 
-def _flags(flags: tuple[str, ...] | None) -> Cell:
+def _flags(flags: tuple[str, ...] | None) -> Entry:
     """None told is not the same as none set."""
     return MISSING if flags is None else Flags(flags)
 
