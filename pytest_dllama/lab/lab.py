@@ -155,7 +155,7 @@ class Lab:
         if "roofline_share" in self._backend.cannot_give:
             return None
         samples = [sample_of(run.trace) for run in runs]
-        n_positions = samples[0].n_input_tokens + samples[0].n_output_tokens / 2
+        n_positions = (samples[0].n_input_tokens or 0) + samples[0].n_output_tokens / 2
         config = engine_facts.file_config(model.model_file)
         buffers, sync = self.config.buffer_float_type, self.config.sync_mode
         read = engine_facts.token_bytes(config, key.nodes, buffers, sync, n_positions)
