@@ -24,6 +24,7 @@ from pytest_dllama.forensics.imported_run import (
     notes_of_run,
     request_of,
 )
+from pytest_dllama.forensics.log_text import LogTextError, read_log
 from pytest_dllama.hosts.controller import probe_environment
 from pytest_dllama.metrics import catalog, definitions
 from pytest_dllama.metrics.network import network_record
@@ -34,8 +35,6 @@ from pytest_dllama.validity.faults import faults
 from pytest_dllama.validity.output import compare_output, oracle_output, unchecked_output
 from pytest_dllama.verdict.judge import judge
 
-_MAX_LOG_BYTES = 256 * 2**20  # a fork is known to have written 14 GB in an endless loop
-
 
 class ImportLogError(ValueError):
     """Logs that give no run; the message says what to do."""
@@ -45,6 +44,7 @@ class ImportLogError(ValueError):
 class _Logs:
     roots: list[tuple[LoggedRun, Path]] = field(default_factory=list)
     workers: list[LoggedRun] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what was undone to read them
 
 
 def import_logs(paths: Sequence[Path], options: ImportOptions) -> RunRecord:
@@ -72,19 +72,19 @@ def import_logs(paths: Sequence[Path], options: ImportOptions) -> RunRecord:
         models=models_of(sessions),
         cells=tuple(cell for cell, _ in cells),
         definitions=catalog.DEFINITIONS,
-        notes=notes_of_run(sessions, [notes for _, notes in cells]),
+        notes=(*logs.notes, *notes_of_run(sessions, [notes for _, notes in cells])),
     )
 
 
 def _read(paths: Sequence[Path]) -> _Logs:
     logs = _Logs()
     for path in paths:
-        if path.stat().st_size > _MAX_LOG_BYTES:
-            raise ImportLogError(
-                f"{path}: {path.stat().st_size >> 20} MiB, more than {_MAX_LOG_BYTES >> 20}; cut "
-                "the repeated lines out of it"
-            )
-        for run in parse_log(path.read_bytes().decode("utf-8", errors="replace")):
+        try:
+            log = read_log(path)
+        except LogTextError as error:
+            raise ImportLogError(str(error)) from error
+        logs.notes += log.notes
+        for run in parse_log(log.text):
             if run.is_worker:
                 logs.workers.append(run)
             else:

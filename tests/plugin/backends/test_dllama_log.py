@@ -133,7 +133,7 @@ def test_unreachable_worker_and_perplexity() -> None:
 def test_pieces_that_look_like_something_else(pieces: tuple[str, ...]) -> None:
     (run,) = parse_log(generated(*pieces))
     assert [step.piece for step in run.decode] == list(pieces)
-    assert run.evaluation == PhaseBlock(5, 4.07, has_rate=True)
+    assert run.evaluation == PhaseBlock(5, 4.07, True, 245.88)
     assert run.prediction is not None
     assert run.prediction.n_tokens == len(pieces)
     assert run.monitor is None
