@@ -1,7 +1,7 @@
 """`pytest-dllama import-log`: logs of the real dllama -> one run file, as if it had been measured.
 
-Runs of one model on one node count become the repeats of one cell; each other run is a cell of its
-own. The same parser, events and arithmetic as for a live dllama.
+Runs of one model, prompt and length on one node count become the repeats of one cell; each other
+run is a cell of its own. The same parser, events and arithmetic as for a live dllama.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from pytest_dllama.forensics.imported_run import (
     models_of,
     notes_of_run,
     request_of,
+    told_apart,
 )
 from pytest_dllama.forensics.log_text import LogTextError, read_log
 from pytest_dllama.hosts.controller import probe_environment
@@ -100,12 +101,25 @@ def _sessions(logs: _Logs, options: ImportOptions) -> list[Session]:
         nodes = run.nodes or options.nodes
         if nodes is None:
             raise ImportLogError(
-                f"{path}: nothing tells on how many nodes it ran (its head is missing); add "
+                f"{path}: nothing tells on how many nodes it ran{_what_it_says(run)}; add "
                 "--nodes N, the root counted"
+            )
+        if options.nodes not in (None, nodes):
+            logs.notes.append(
+                f"--nodes {options.nodes} was given, but {path.name} says {nodes}: it is taken "
+                f"for a run on {nodes}."
             )
         taken = _take_workers(left, run, nodes)
         sessions.append(Session(run, path, nodes, model_name(run, options), tuple(taken)))
-    return sessions
+    return told_apart(sessions)
+
+
+def _what_it_says(run: LoggedRun) -> str:
+    """What a run without a node count tells all the same."""
+    blocks = {"prompt": run.evaluation, "decode": run.prediction}
+    rates = [f"{n} {b.tokens_per_s} tokens/s" for n, b in blocks.items() if b and b.tokens_per_s]
+    said = [*(f"it says: {error}" for error in run.errors), *rates]
+    return f" ({'; '.join(['its head is missing', *said])})"
 
 
 def _take_workers(left: list[LoggedRun], run: LoggedRun, nodes: int) -> list[LoggedRun]:

@@ -171,6 +171,8 @@ class LogParser:
     def _take(self, line: Line, text: str) -> None:
         run = self._run
         run.signs.add(line.kind)
+        if "ropeCacheSize" in text and line.kind == "rope_cache":
+            run.signs.add("rope_cache_size")
         if line.kind in _FORK_KINDS or (line.kind == "circle" and "Worker[" in text):
             run.signs.add("fork")
         if self._place == "preamble" and line.kind not in _AFTER_PROMPT:

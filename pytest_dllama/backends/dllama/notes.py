@@ -81,14 +81,21 @@ def notes_of(run: LoggedRun, nodes: int, times: Totals, wire: Wire | None) -> li
     ]
 
 
+def _old_versions(run: LoggedRun) -> str:
+    """By what its head says: names that changed."""
+    if run.header.get("arch") == "llama2":
+        return "v0.5 or v0.6"
+    if "rope_cache_size" not in run.signs:
+        return "v0.6 to v0.10.1" if run.header else "some version before v0.12"
+    if run.sockets:
+        return "v0.11"
+    return "v0.10.2 to v0.11.2" if run.nodes == 1 else "v0.10.2 to v0.10.6"
+
+
 def _build_shown(run: LoggedRun) -> str:
     """Which build printed it, as far as the shape of its lines tells."""
     if run.is_old:
-        return (
-            "versions before v0.12 ("
-            + ("v0.11" if run.sockets else "v0.5 to v0.10" if run.nodes != 1 else "v0.5 to v0.11")
-            + ")"
-        )
+        return f"{_old_versions(run)} (upstream)"
     if any(step.wall_ms is not None for step in run.steps):
         return "v0.12.0 to v0.12.7 (upstream)"
     return _BUILDS[run.variant]
@@ -98,7 +105,8 @@ def _old_notes() -> list[str]:
     return [
         "dllama before v0.12 prints one line for each forward pass, the prompt's tokens among "
         "them, and nothing tells where the prompt ends: TTFT and output tokens / RCT are not "
-        "known; decode speed and TPOT are over all passes, and the text begins with the prompt.",
+        "known; decode speed is over all passes, TPOT over all but the first, and the text begins "
+        "with the prompt.",
         "Its bytes hold the weights in the first line: no bytes a token are taken from them.",
         "On x86, v0.5.2 to v0.10.5 sum into an unset register: greedy output may differ from run "
         "to run.",

@@ -325,7 +325,7 @@ def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     logs = [str(LOGS / name) for name in ("upstream_inference_n1.log", "upstream_inference_n2.log")]
     argv = ["import-log", *logs, "-o", str(output), "--model-name", "llama-160m"]
     assert main(argv) == 0
-    assert "llama-160m, 2 nodes: 1 run, 86.63 tokens/s" in capsys.readouterr().out
+    assert "llama-160m, 2 nodes: 1 run, 86.64 tokens/s" in capsys.readouterr().out
     assert [cell.nodes for cell in read_run(output).cells] == [1, 2]
     assert main(["report", str(output)]) == 0
     assert (tmp_path / "report.ko.md").exists()
