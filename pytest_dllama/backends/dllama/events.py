@@ -219,7 +219,7 @@ def decode_ends_ms(steps: Sequence[StepLine], times: Totals) -> list[float]:
 def _done(run: LoggedRun, times: Totals) -> Done:
     return Done(
         event="done",
-        unknown=OLD_UNKNOWN if run.is_old else (),
+        unknown=OLD_UNKNOWN if run.is_old else _unknown(run, times),
         n_input_tokens=_input_tokens(run),
         n_output_tokens=len(run.decode),
         prefill_s=None if times.prefill_ms is None else times.prefill_ms / 1e3,
@@ -227,6 +227,12 @@ def _done(run: LoggedRun, times: Totals) -> Done:
         ttft_s=times.ttft_ms / 1e3,
         rct_s=times.rct_ms / 1e3,
     )
+
+
+def _unknown(run: LoggedRun, times: Totals) -> tuple[str, ...]:
+    """A prompt that took 0 whole ms has no time: neither has the first token."""
+    has_none = bool(run.prefill) and times.prefill_ms is None
+    return ("prefill_s", "ttft_s") if has_none or times.ttft_ms <= 0 else ()
 
 
 def _ranks(run: LoggedRun, nodes: int) -> list[Rank]:
@@ -250,8 +256,8 @@ def _network(run: LoggedRun, nodes: int, wire: Wire | None) -> list[Network]:
     """The fork's own report; for upstream, how many collectives its closed form has."""
     if run.monitor is not None:
         return [_monitored(run.monitor)]
-    if nodes < 2 or run.shape is None or run.is_old:
-        return []
+    if nodes < 2 or run.shape is None or run.is_old or run.variant == "fork":
+        return []  # the fork counts otherwise than the closed form
     operations = sum(run.rows) * collectives_per_row(run.shape)
     return [Network(event="network", total=NetworkTotal(operations=operations))]
 

@@ -270,7 +270,8 @@ class LogParser:
         match line.kind:
             case "passes":
                 self._place, self._block = "blocks", "Prediction"
-                run.prediction = PhaseBlock(n_tokens=line.whole("n"))
+                run.prediction = run.prediction or PhaseBlock()
+                run.prediction.n_tokens = line.whole("n")
             case "average":
                 self._place = "blocks"
                 self._take_average(line)
