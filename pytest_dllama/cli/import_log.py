@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 
 from pytest_dllama.forensics.import_log import import_logs
 from pytest_dllama.forensics.imported_run import ImportLogError, ImportOptions
 from pytest_dllama.history.run_files import write_run
+from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.verdict.thresholds import Thresholds, load_thresholds
 
 
@@ -96,10 +98,20 @@ def _import_log(arguments: argparse.Namespace) -> int:
         if cell.error is not None:
             print(f"{cell.model}, {nodes}: {cell.status}: {cell.error}")
         else:
-            n, speed = len(cell.samples), cell.metrics["tokens_per_s"].value
-            print(f"{cell.model}, {nodes}: {n} run{'s' if n > 1 else ''}, {speed:.2f} tokens/s")
+            n, speed = len(cell.samples), _speed(cell)
+            print(f"{cell.model}, {nodes}: {n} run{'s' if n > 1 else ''}, {speed}")
+    for note in run.notes:
+        if note.startswith("--nodes"):
+            print(f"note: {note}", file=sys.stderr)
     print(output)
     return 0
+
+
+def _speed(cell: CellRecord) -> str:
+    for name, words in (("tokens_per_s", "tokens/s"), ("decode_tokens_per_s", "tokens/s decoded")):
+        if name in cell.metrics:
+            return f"{cell.metrics[name].value:.2f} {words}"
+    return "no speed"
 
 
 def _positive(text: str) -> int:

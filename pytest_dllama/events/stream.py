@@ -148,6 +148,7 @@ class Done(_Event):
     n_output_tokens: int
     prefill_s: float | None = None
     decode_s: float | None = None
+    unknown: tuple[str, ...] = ()  # figures of a sample that the engine's output cannot tell
     ttft_s: float | None = None
     rct_s: float | None = None
     finish_reason: str | None = None

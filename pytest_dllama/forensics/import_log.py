@@ -1,7 +1,7 @@
 """`pytest-dllama import-log`: logs of the real dllama -> one run file, as if it had been measured.
 
-Runs of one model on one node count become the repeats of one cell; each other run is a cell of its
-own. The same parser, events and arithmetic as for a live dllama.
+Runs of one model, prompt and length on one node count become the repeats of one cell; each other
+run is a cell of its own. The same parser, events and arithmetic as for a live dllama.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ from pytest_dllama.forensics.imported_run import (
     models_of,
     notes_of_run,
     request_of,
+    told_apart,
 )
+from pytest_dllama.forensics.log_text import LogTextError, read_log
 from pytest_dllama.hosts.controller import probe_environment
 from pytest_dllama.metrics import catalog
 from pytest_dllama.metrics.samples import sample_of
@@ -35,13 +37,12 @@ from pytest_dllama.record.run import RunRecord
 from pytest_dllama.validity.output import compare_output, oracle_output, unchecked_output
 from pytest_dllama.verdict.cell import cell_record, failed_cell
 
-_MAX_LOG_BYTES = 256 * 2**20  # a fork is known to have written 14 GB in an endless loop
-
 
 @dataclass(slots=True)
 class _Logs:
     roots: list[tuple[LoggedRun, Path]] = field(default_factory=list)
     workers: list[LoggedRun] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)  # what was undone to read them
 
 
 def import_logs(paths: Sequence[Path], options: ImportOptions) -> RunRecord:
@@ -70,19 +71,19 @@ def import_logs(paths: Sequence[Path], options: ImportOptions) -> RunRecord:
         models=models_of(sessions),
         cells=tuple(cell for cell, _ in cells),
         definitions=catalog.all_definitions(),
-        notes=notes_of_run(sessions, [notes for _, notes in cells]),
+        notes=(*logs.notes, *notes_of_run(sessions, [notes for _, notes in cells])),
     )
 
 
 def _read(paths: Sequence[Path]) -> _Logs:
     logs = _Logs()
     for path in paths:
-        if path.stat().st_size > _MAX_LOG_BYTES:
-            raise ImportLogError(
-                f"{path}: {path.stat().st_size >> 20} MiB, more than {_MAX_LOG_BYTES >> 20}; cut "
-                "the repeated lines out of it"
-            )
-        for run in parse_log(path.read_bytes().decode("utf-8", errors="replace")):
+        try:
+            log = read_log(path)
+        except LogTextError as error:
+            raise ImportLogError(str(error)) from error
+        logs.notes += log.notes
+        for run in parse_log(log.text):
             if run.is_worker:
                 logs.workers.append(run)
             else:
@@ -98,12 +99,25 @@ def _sessions(logs: _Logs, options: ImportOptions) -> list[Session]:
         nodes = run.nodes or options.nodes
         if nodes is None:
             raise ImportLogError(
-                f"{path}: nothing tells on how many nodes it ran (its head is missing); add "
+                f"{path}: nothing tells on how many nodes it ran{_what_it_says(run)}; add "
                 "--nodes N, the root counted"
+            )
+        if options.nodes not in (None, nodes):
+            logs.notes.append(
+                f"--nodes {options.nodes} was given, but {path.name} says {nodes}: it is taken "
+                f"for a run on {nodes}."
             )
         taken = _take_workers(left, run, nodes)
         sessions.append(Session(run, path, nodes, model_name(run, options), tuple(taken)))
-    return sessions
+    return told_apart(sessions)
+
+
+def _what_it_says(run: LoggedRun) -> str:
+    """What a run without a node count tells all the same."""
+    blocks = {"prompt": run.evaluation, "decode": run.prediction}
+    rates = [f"{n} {b.tokens_per_s} tokens/s" for n, b in blocks.items() if b and b.tokens_per_s]
+    said = [*(f"it says: {error}" for error in run.errors), *rates]
+    return f" ({'; '.join(['its head is missing', *said])})"
 
 
 def _take_workers(left: list[LoggedRun], run: LoggedRun, nodes: int) -> list[LoggedRun]:

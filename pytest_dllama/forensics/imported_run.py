@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pytest_dllama.backends.dllama.notes import wire_of
@@ -61,6 +61,33 @@ def model_name(run: LoggedRun, options: ImportOptions) -> str:
         return DEFAULT_MODEL_NAME
     arch = header.get("Arch", DEFAULT_MODEL_NAME).lower().replace(" ", "-")
     return f"{arch}-dim{header['Dim']}-layers{header['nLayers']}"
+
+
+def told_apart(sessions: Sequence[Session]) -> list[Session]:
+    """Runs of other work (prompt, tokens, build) get a model name of their own, `NAME #2`.
+
+    A run that failed tells no work: it stays with the first of its model and node count.
+    """
+    works: dict[str, list[object]] = {}
+    named = []
+    for session in sessions:
+        work = _work(session.run)
+        known = works.setdefault(session.model, [])
+        if work is not None and work not in known:
+            known.append(work)
+        number = known.index(work) + 1 if work is not None else 1
+        name = session.model if number == 1 else f"{session.model} #{number}"
+        named.append(replace(session, model=name))
+    return named
+
+
+def _work(run: LoggedRun) -> object | None:
+    """What a whole run did, as far as its text tells."""
+    if run.prediction is None or not run.prediction.has_rate:
+        return None
+    n_prompt = run.evaluation.n_tokens if run.evaluation else None
+    is_wall = any(step.wall_ms is not None for step in run.steps)
+    return run.prompt, n_prompt, run.prediction.n_tokens, run.variant, run.is_old, is_wall
 
 
 def cell_groups(sessions: Sequence[Session]) -> list[list[Session]]:
@@ -136,4 +163,10 @@ def notes_of_run(
         "and weight type are not in them.",
     ]
     cells = [f"{group[0].model}, {group[0].nodes} nodes" for group in cell_groups(sessions)]
+    numbered = sorted({session.model for session in sessions if " #" in session.model})
+    if numbered:
+        said.append(
+            f"Runs of another prompt, length or build are no repeats: {', '.join(numbered)} are "
+            "cells of their own."
+        )
     return (*said, *run_notes(dict(zip(cells, cell_notes, strict=True))))

@@ -57,5 +57,7 @@ def in_one_line(record: CellRecord) -> str:
     key = CellKey(record.model, record.nodes)
     if record.error is not None:
         return f"{key}: failed: {record.error}"
-    tokens_per_s, ttft_s = (record.metrics[name].value for name in ("tokens_per_s", "ttft_s"))
-    return f"{key}: {tokens_per_s:.2f} tokens/s, TTFT {ttft_s:.3f} s"
+    figures = record.metrics
+    speed = f"{figures['tokens_per_s'].value:.2f}" if "tokens_per_s" in figures else "-"
+    ttft = f"{figures['ttft_s'].value:.3f} s" if "ttft_s" in figures else "-"
+    return f"{key}: {speed} tokens/s, TTFT {ttft}"

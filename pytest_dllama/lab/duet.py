@@ -58,7 +58,7 @@ class _Cell:
     key: CellKey
     sessions: list[SideSession] = field(default_factory=list)
     outputs: dict[Name, tuple[int, ...]] = field(default_factory=dict)
-    work: set[tuple[int, int]] = field(default_factory=set)  # input and output tokens
+    work: set[tuple[int | None, int]] = field(default_factory=set)  # input and output tokens
     invalid: list[str] = field(default_factory=list)
     error: str | None = None
     exact: dict[str, dict[Name, float]] = field(default_factory=dict)
@@ -181,7 +181,9 @@ class Duet:
         for side in order:
             self._note(cell, side, runs[side.name], pair, is_first=side is order[0])
         if len(cell.work) > 1:
-            cell.invalid.append(f"the sides did different work: {sorted(cell.work)} tokens in, out")
+            cell.invalid.append(
+                f"the sides did different work: {_listed(cell.work)} tokens in, out"
+            )
 
     def _sessions(self, key: CellKey, order: Sequence[Side], name: str) -> dict[Name, RequestRun]:
         """One request a side, in this order; all workers start at once and live for this only."""
@@ -322,3 +324,7 @@ def _request(config: LabConfig, model: ModelUnderTest) -> EngineRequest:
         seed=config.seed,
         timeout_s=config.request_timeout_s,
     )
+
+
+def _listed(work: set[tuple[int | None, int]]) -> list[tuple[int | None, int]]:
+    return sorted(work, key=lambda item: (item[0] or 0, item[1]))

@@ -15,7 +15,7 @@ def sample_of(trace: RequestTrace) -> Sample:
     times_ns = [step.end_ns for step in trace.decode_steps if step.gave_token]
     ttft_s = definitions.ttft_s(trace.request.t_ns, times_ns[0])
     rct_s = definitions.rct_s(trace.request.t_ns, times_ns[-1])
-    return Sample(
+    sample = Sample(
         n_input_tokens=trace.request.n_input_tokens,
         n_output_tokens=len(times_ns),
         ttft_s=ttft_s,
@@ -29,6 +29,8 @@ def sample_of(trace: RequestTrace) -> Sample:
         itl_ms=definitions.itl_ms(times_ns),
         load_s=trace.ready.load_s if trace.ready else None,
     )
+    unknown: dict[str, object] = dict.fromkeys(trace.done.unknown)
+    return sample.model_copy(update=unknown | ({"itl_ms": ()} if "itl_ms" in unknown else {}))
 
 
 def _phase_s(engine_s: float | None, steps: Sequence[Step]) -> float | None:

@@ -34,12 +34,12 @@ class RankRecord(Record):
 class Sample(Record):
     """One measured request: definitions in METRICS (docs/metrics.md)."""
 
-    n_input_tokens: int
+    n_input_tokens: int | None  # None: an imported log that does not tell
     n_output_tokens: int
-    ttft_s: float
+    ttft_s: float | None
     tpot_ms: float | None  # needs two output tokens
     rct_s: float
-    tokens_per_s: float
+    tokens_per_s: float | None
     prefill_tokens: int
     prefill_s: float | None
     decode_tokens: int

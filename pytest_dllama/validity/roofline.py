@@ -67,7 +67,7 @@ def roofline(read_bytes: Sequence[int], machines: Sequence[Machine]) -> Roofline
 
 def mean_positions(samples: Sequence[Sample]) -> float:
     """Positions in the cache that a decode step reads, the mean over the steps of a repeat."""
-    return samples[0].n_input_tokens + samples[0].n_output_tokens / 2
+    return (samples[0].n_input_tokens or 0) + samples[0].n_output_tokens / 2
 
 
 def share(record: RooflineRecord | None, tpot_ms: Estimate | None) -> Estimate | None:

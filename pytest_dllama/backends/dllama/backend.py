@@ -22,7 +22,7 @@ from pytest_dllama.backends.dllama.lines import clean, read_line
 from pytest_dllama.backends.dllama.log import parse_lines, parse_log
 from pytest_dllama.backends.dllama.rules import refused_nodes, refused_version
 from pytest_dllama.backends.dllama.run import LoggedRun
-from pytest_dllama.backends.dllama.versions import UNKNOWN, Engine, flag_pairs
+from pytest_dllama.backends.dllama.versions import OLDEST_DRIVEN, UNKNOWN, Engine, flag_pairs
 from pytest_dllama.backends.process_guard import guarded, unguarded
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.events.stream import Error, Event, Listening, Note, Step
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 USUAL_PORT = 9999
 _NO_MEMORY = "dllama prints what it will allocate, not what it used; seen from outside only"
+_NO_SYNC = "dllama v0.12.0 to v0.12.7 prints a forward pass as a whole"
 PIPELINE_FLAG = "--pp-size"  # the fork's
 _PIPELINE = f"with {PIPELINE_FLAG} nodes hold layers, and the closed form is of equal slices"
 CANNOT_GIVE: Mapping[str, str] = MappingProxyType(
@@ -72,6 +73,8 @@ class DllamaBackend:
         self._binary = binary
         self._more = tuple(more_arguments)
         self._engine = engine
+        if engine is not None:
+            self._learn(engine)
         self._engines: dict[str, Engine] = {}  # by a host's address
         self._root = ""  # the address of the root's host
         self._busy: WeakSet[HostProcess] = WeakSet()  # workers that serve a root, as last read
@@ -90,6 +93,12 @@ class DllamaBackend:
                 if why := refused_version(engine, f"{self._binary} on {host.name}"):
                     raise WorkerNotReady(why)
                 self._engines[host.address] = engine
+                self._learn(engine)
+
+    def _learn(self, engine: Engine) -> None:
+        """What this version does not tell."""
+        if engine.first == OLDEST_DRIVEN:
+            self.cannot_give = {**self.cannot_give, "sync_share": _NO_SYNC}
 
     def check_model(self, config: ModelConfig, nodes: int) -> None:
         """Refuse what the program would only fail at, before anything starts.

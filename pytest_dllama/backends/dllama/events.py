@@ -28,6 +28,8 @@ from pytest_dllama.events.stream import (
     Step,
 )
 
+# dllama before v0.12 does not tell the prompt's passes from those of the output.
+OLD_UNKNOWN = ("n_input_tokens", "ttft_s", "tokens_per_s")
 ALL_LINKS = 0  # dllama prints the sum over the root's links: booked on the root itself
 NO_TEXT = "~"  # printed for a token without text
 
@@ -56,6 +58,8 @@ def run_events(
     times = totals(run)
     if times is None:
         return [start, _perplexity(run)]
+    if not times.has_steps:
+        return [start, *_blocks_alone(run, times)]
     wire = wire_of(run, n_nodes)
     return [
         start,
@@ -67,6 +71,43 @@ def run_events(
         *(Note(event="note", text=text) for text in notes_of(run, n_nodes, times, wire)),
         *_worker_notes(workers),
         *(Note(event="note", text=why, invalid=True) for why in invalid_reasons(run)),
+    ]
+
+
+def _blocks_alone(run: LoggedRun, times: Totals) -> list[Event]:
+    """A paste of the closing blocks: their rates and the whole time; no token by itself."""
+    assert run.evaluation is not None
+    assert run.prediction is not None
+    n_input, n_output = run.evaluation.n_tokens or 0, run.prediction.n_tokens or 0
+    ends = [round(times.prefill_ms * 1e6)] if times.prefill_ms is not None else [0]
+    each_ns = (times.rct_ms * 1e6 - ends[0]) / n_output
+    ends += [round(ends[0] + each_ns * i) for i in range(1, n_output + 1)]
+    prefill = Step(
+        event="step", phase="prefill", index=0, n_tokens=n_input, start_ns=0, end_ns=ends[0]
+    )
+    decode = [
+        Step(
+            event="step",
+            phase="decode",
+            index=i,
+            n_tokens=1,
+            start_ns=ends[i],
+            end_ns=ends[i + 1],
+            piece="",
+        )
+        for i in range(n_output)
+    ]
+    clock = () if times.is_own_clock else ("ttft_s", "tpot_ms")
+    done = _done(run, times).model_copy(
+        update={"n_output_tokens": n_output, "unknown": (*clock, "itl_ms")}
+    )
+    text = "Only the closing blocks are at hand: their rates and the sum; the rest is not known."
+    return [
+        RequestStart(event="request", n_input_tokens=n_input + 1),
+        prefill,
+        *decode,
+        done,
+        Note(event="note", text=text),
     ]
 
 
@@ -102,7 +143,10 @@ def _input_tokens(run: LoggedRun) -> int:
 
 def _steps(run: LoggedRun, nodes: int, times: Totals, wire: Wire | None) -> list[Step]:
     ends_ms = [*_prefill_ends_ms(run.prefill, times), *decode_ends_ms(run.decode, times)]
-    has_bytes = nodes > 1 and (wire is not None or run.printed_kb > 0)  # 0 kB printed: unknown
+    # Without the model's figures, or of a version that counts its weights in, bytes are unknown.
+    has_bytes = nodes > 1 and (
+        wire is not None or (run.printed_kb > 0 and run.shape is not None and not run.is_old)
+    )
     steps: list[Step] = []
     position = previous_ns = 0
     for number, (line, end_ms) in enumerate(zip(run.steps, ends_ms, strict=True)):
@@ -111,14 +155,14 @@ def _steps(run: LoggedRun, nodes: int, times: Totals, wire: Wire | None) -> list
         steps.append(
             Step(
                 event="step",
-                phase="prefill" if line.phase == "eval" else "decode",
-                index=number if line.phase == "eval" else number - len(run.prefill),
+                phase="prefill" if line.phase == "prefill" else "decode",
+                index=number if line.phase == "prefill" else number - len(run.prefill),
                 pos=position,
                 n_tokens=line.n_tokens,
                 start_ns=min(max(end_ns - line.total_ms * 1_000_000, previous_ns), end_ns),
                 end_ns=end_ns,
-                compute_us=line.compute_ms * 1e3,
-                sync_us=line.sync_ms * 1e3,
+                compute_us=_us(line.compute_ms),
+                sync_us=_us(line.sync_ms),
                 piece=_piece(line),
                 links=(_link(line, traffic),) if has_bytes else (),
                 expected_payload_bytes=traffic.bytes if traffic else None,
@@ -129,7 +173,7 @@ def _steps(run: LoggedRun, nodes: int, times: Totals, wire: Wire | None) -> list
 
 
 def _piece(line: StepLine) -> str | None:
-    if line.phase == "eval":
+    if line.phase == "prefill":
         return None
     return "" if line.piece == NO_TEXT else line.piece
 
@@ -175,6 +219,7 @@ def decode_ends_ms(steps: Sequence[StepLine], times: Totals) -> list[float]:
 def _done(run: LoggedRun, times: Totals) -> Done:
     return Done(
         event="done",
+        unknown=OLD_UNKNOWN if run.is_old else _unknown(run, times),
         n_input_tokens=_input_tokens(run),
         n_output_tokens=len(run.decode),
         prefill_s=None if times.prefill_ms is None else times.prefill_ms / 1e3,
@@ -184,14 +229,21 @@ def _done(run: LoggedRun, times: Totals) -> Done:
     )
 
 
+def _unknown(run: LoggedRun, times: Totals) -> tuple[str, ...]:
+    """A prompt that took 0 whole ms has no time: neither has the first token."""
+    has_none = bool(run.prefill) and times.prefill_ms is None
+    return ("prefill_s", "ttft_s") if has_none or times.ttft_ms <= 0 else ()
+
+
 def _ranks(run: LoggedRun, nodes: int) -> list[Rank]:
     """The root and, by address, its workers; dllama tells no one's memory or a worker's times."""
+    has_parts = all(step.sync_ms is not None for step in run.steps)
     root = Rank(
         event="rank",
         rank=0,
         role="root",
-        compute_us=sum(step.compute_ms for step in run.steps) * 1e3,
-        sync_us=sum(step.sync_ms for step in run.steps) * 1e3 if nodes > 1 else None,
+        compute_us=sum(s.compute_ms or 0 for s in run.steps) * 1e3 if has_parts else None,
+        sync_us=sum(s.sync_ms or 0 for s in run.steps) * 1e3 if has_parts and nodes > 1 else None,
     )
     workers = [
         Rank(event="rank", rank=socket + 1, role="worker", address=address)
@@ -204,8 +256,8 @@ def _network(run: LoggedRun, nodes: int, wire: Wire | None) -> list[Network]:
     """The fork's own report; for upstream, how many collectives its closed form has."""
     if run.monitor is not None:
         return [_monitored(run.monitor)]
-    if nodes < 2 or run.shape is None:
-        return []
+    if nodes < 2 or run.shape is None or run.is_old or run.variant == "fork":
+        return []  # the fork counts otherwise than the closed form
     operations = sum(run.rows) * collectives_per_row(run.shape)
     return [Network(event="network", total=NetworkTotal(operations=operations))]
 

@@ -36,6 +36,15 @@ def failure_of(run: LoggedRun, workers: Sequence[LoggedRun] = ()) -> Failure | N
         return _stopped(run, workers)
     if run.perplexity:
         return None
+    if "chat" in run.signs:
+        return Failure(
+            "NoRequest",
+            "a log of dllama's chat or API server, which prints no times: give the output of "
+            "`dllama inference`; the conversation is not stored",
+        )
+    lost = _lost(run)
+    if lost is not None:
+        return Failure("LogDamaged", lost)
     if totals(run) is None:
         return _ends_early(run, workers)
     return _damaged(run)
@@ -154,11 +163,49 @@ def _ends_early(run: LoggedRun, workers: Sequence[LoggedRun]) -> Failure:
     said = [f"worker {w.node_index} said: {'; '.join(w.errors)}" for w in workers if w.errors]
     if run.prediction is not None and run.prediction.has_rate:
         how_far = "without any generated token: ask for more --steps"
+        if run.prediction.n_tokens:
+            how_far = "with a rate that is no figure (inf, nan or 0 ms a token)"
     return Failure("LogEnds", "; ".join([f"the root's output ends {how_far}{waits}", *said]))
+
+
+def _lost(run: LoggedRun) -> str | None:
+    """A line that a whole log has and this one lacks, where a figure would be another without it.
+
+    The prompt's time stands in the Evaluation block alone: Eval lines are cut to whole ms.
+    """
+    if run.prediction is None or not run.prediction.has_rate:
+        return None  # it ends early, which is told
+    if run.is_old:
+        return _lost_of_old(run)
+    evaluation, n_prompt = run.evaluation, sum(step.n_tokens for step in run.prefill)
+    if run.steps and run.prefill and (evaluation is None or not evaluation.has_rate):
+        return (
+            f"the Evaluation block is not whole: its {n_prompt} tokens are in Eval lines, which "
+            "are cut to whole ms; lines were lost"
+        )
+    if run.steps and not run.prefill and (evaluation is None or not evaluation.has_rate):
+        return "the Eval lines and the Evaluation block are missing: lines were lost"
+    has_some = bool({"timing", "chunks"} & run.signs)
+    if has_some and not {"ttftMs", "totalMs"} <= run.timing_ms.keys():
+        return "the Timing block is not whole: lines were lost"
+    if run.sockets and run.peer_addresses and run.sockets != set(run.peer_addresses):
+        return "not every worker has its two lines, connecting and connected: lines were lost"
+    return None
+
+
+def _lost_of_old(run: LoggedRun) -> str | None:
+    assert run.prediction is not None
+    if run.prediction.n_tokens is None or len(run.averages) < 4:
+        return "the closing averages are not whole: lines were lost"
+    if not run.decode:
+        return "the lines of the forward passes are missing"
+    return None
 
 
 def _damaged(run: LoggedRun) -> Failure | None:
     """Step lines that are not those which the closing blocks sum up."""
+    if not run.steps:
+        return _contradiction(run)
     for name, block, steps in (
         ("Evaluation", run.evaluation, run.prefill),
         ("Prediction", run.prediction, run.decode),
@@ -173,6 +220,11 @@ def _damaged(run: LoggedRun) -> Failure | None:
             )
     times = totals(run)
     assert times is not None  # `failure_of` has looked
+    if (contradiction := _contradiction(run)) is not None:
+        return contradiction
+    phases = [step.phase for step in run.steps]
+    if phases != sorted(phases):  # "eval" before "pred"
+        return Failure("LogDamaged", "Eval lines stand behind Pred lines: lines were moved")
     slack_ms = _PRINTED_MS + 0.01 * sum(run.rows)  # ms per token has two decimals
     if not (times.prefill_ms or 0.0) - slack_ms <= times.ttft_ms <= times.rct_ms + slack_ms:
         return Failure(
@@ -181,6 +233,13 @@ def _damaged(run: LoggedRun) -> Failure | None:
             f"token {times.ttft_ms:.2f} ms, last token {times.rct_ms:.2f} ms; this is no Timing "
             "block of the real fork (dllama-py's own runs are measured with pytest, not imported)",
         )
+    if times.prefill_ms is not None and not is_sum(times.prefill_ms, run.prefill):
+        summed_ms = sum(step.total_ms for step in run.prefill)
+        return Failure(
+            "LogDamaged",
+            f"the Eval lines sum up to {summed_ms} ms where the Evaluation block says "
+            f"{times.prefill_ms or 0.0:.0f} ms: lines were changed, lost or mixed",
+        )
     if not is_sum(times.decode_ms or 0.0, run.decode):
         summed_ms = sum(step.total_ms for step in run.decode)
         return Failure(
@@ -188,4 +247,16 @@ def _damaged(run: LoggedRun) -> Failure | None:
             f"the Pred lines sum up to {summed_ms} ms where the Prediction block says "
             f"{times.decode_ms:.0f} ms: lines were changed, lost or mixed with another run's",
         )
+    return None
+
+
+def _contradiction(run: LoggedRun) -> Failure | None:
+    """A closing block whose two rates are not those of one time."""
+    for name, block in (("Evaluation", run.evaluation), ("Prediction", run.prediction)):
+        if block is not None and block.contradicts_itself:
+            return Failure(
+                "LogDamaged",
+                f"the {name} block says {block.tokens_per_s} tokens/s and {block.ms_per_token} "
+                "ms a token, which are not one time: lines were changed or mixed",
+            )
     return None

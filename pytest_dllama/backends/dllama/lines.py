@@ -21,6 +21,17 @@ _PATTERNS: dict[str, str] = {
     r"Sent *(?P<sent_kb>\d+) kB Recv *(?P<recv_kb>\d+) kB \| \((?P<tokens>\d+) tokens\)",
     "pred": r"🔶 Pred *(?P<ms>\d+) ms Sync *(?P<sync_ms>\d+) ms \| "
     r"Sent *(?P<sent_kb>\d+) kB Recv *(?P<recv_kb>\d+) kB \| ?(?P<piece>.*)",
+    # v0.12.0 to v0.12.7: wall time only
+    "eval_wall": r"🔷️? E *(?P<ms>\d+) ms S *(?P<sent_kb>\d+) kB R *(?P<recv_kb>\d+) kB "
+    r"\((?P<tokens>\d+) tokens\)",
+    "pred_wall": r"🔶 P *(?P<ms>\d+) ms S *(?P<sent_kb>\d+) kB R *(?P<recv_kb>\d+) kB ?"
+    r"(?P<piece>.*)",
+    # up to v0.11.2: one line a forward pass, of prompt and output alike
+    "pass": r"🔶 G *(?P<wall_ms>\d+) ms I *(?P<ms>\d+) ms T *(?P<sync_ms>\d+) ms "
+    r"S *(?P<sent_kb>\d+) kB R *(?P<recv_kb>\d+) kB ?(?P<piece>.*)",
+    "passes": r"Generated tokens: *(?P<n>\d+)",
+    "average": r"Avg (?P<name>tokens / second|generation time|inference time|transfer time): *"
+    r"(?P<value>NUM)(?: ms)?",
     # closing blocks
     "title": r"(?P<title>Evaluation|Prediction|Timing|Results)",
     "batches": r" *nBatches: (?P<n>\d+)",
@@ -34,7 +45,12 @@ _PATTERNS: dict[str, str] = {
     "evaluating": r"Evaluating (?P<n>\d+) tokens\.\.\.",
     # header
     "header": r"[💡📄] (?P<key>\w+): *(?P<value>.*)",
-    "memory": r"📀 RequiredMemory: (?P<mb>\d+) MB",
+    "memory": r"📀 RequiredMemory: (?P<amount>\d+) (?P<unit>MB|kB)",
+    "loaded": r"⏩ .*",
+    "rope_cache": r"🕒 .*",
+    "remark": r"(?:Tokenizer: decoded invalid utf8.*|🚧 .*|"
+    r"Tokenizer vocab size .*does not match.*)",
+    "chat": r"(?:⭐ [Cc]hat template: .*|🛑 [Ss]top: .*|💻 .*[Ss]ystem prompt.*|Server URL: .*)",
     "cpu": r"🧠 CPU: *(?P<value>.*)",
     "weights": r"💿 Weights loaded",
     "loading": r"💿 .*",
@@ -43,7 +59,8 @@ _PATTERNS: dict[str, str] = {
     "monitor_on": r"📊 Network performance monitoring enabled",
     # connections
     "listening": r"Listening on (?P<host>\S+?):(?P<port>\d+)\.\.\.",
-    "connecting": r"⭕ Socket\[(?P<socket>\d+)\]: connecting to (?P<address>\S+) worker",
+    "connecting": r"⭕ [Ss]ocket\[(?P<socket>\d+)\]: connecting to (?P<address>\S+) worker",
+    "connected": r"⭕ [Ss]ocket\[(?P<socket>\d+)\]: connected",
     "expects": r"⭕ Root expects (?P<n>\d+) workers",
     "initial_ack": r"⭕ Socket\[\d+\]: waiting initial ACK from worker",
     "root_connected": r"⭕ The root node has connected",
@@ -79,7 +96,8 @@ _COMPILED = {
     for kind, pattern in _PATTERNS.items()
 }
 # The marks that stand at the start of a line that dllama printed by itself.
-_MARKS = tuple("🔷🔶💡📄📀🧠💿📡🔀📊⭕🚁📦🔍📈🐌⚠⏳🚨")
+_MARKS = tuple("🔷🔶💡📄📀🧠💿📡🔀📊⭕🚁📦🔍📈🐌⚠⏳🚨⏩🕒")
+_WITH_PIECE = ("pred", "pred_wall", "pass")  # a piece's blanks are text
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,12 +148,15 @@ def read_line(text: str) -> Line | None:
     'ef'
     """
     for kind, pattern in _COMPILED.items():
-        if kind == "pred":
+        if kind in _WITH_PIECE:
             match = pattern.fullmatch(text)
         else:
             match = pattern.fullmatch(text.rstrip())
         if match is not None:
-            return Line(kind, {k: v for k, v in match.groupdict().items() if v is not None})
+            return Line(
+                kind.removesuffix("_wall"),
+                {k: v for k, v in match.groupdict().items() if v is not None},
+            )
     return None
 
 

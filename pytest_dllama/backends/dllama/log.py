@@ -27,6 +27,7 @@ _FORK_KINDS = {
 _INTERRUPTS = {
     *("eval", "pred", "net_stall", "net_timeout", "exec_stall", "error", "closed", "header"),
     *("listening", "cannot_connect", "circle", "alarm", "memory", "root_connected", "downgraded"),
+    *("remark", "chat", "connected", "pass", "loaded", "rope_cache"),
     *("connecting", "expects", "initial_ack", "loading", "weights"),
 }
 # Lines before the first step; the text after the last of them is the prompt.
@@ -39,7 +40,18 @@ _TITLE_FOLLOWED_BY = {
     "Results": "result",
 }
 _STALL_KINDS = {"net_stall", "net_timeout", "exec_stall"}
-_AFTER_PROMPT = {*_STALL_KINDS, "eval", "pred", "error", "closed", "title", "alarm", "downgraded"}
+_AFTER_PROMPT = {
+    "remark",
+    "pass",
+    *_STALL_KINDS,
+    "eval",
+    "pred",
+    "error",
+    "closed",
+    "title",
+    "alarm",
+    "downgraded",
+}
 
 
 def parse_log(text: str) -> list[LoggedRun]:
@@ -92,9 +104,15 @@ class LogParser:
     def _belongs(self, line: Line) -> bool:
         """Whether dllama prints such a line here; if not, it is generated text or prompt."""
         if self._place == "preamble":
-            return line.kind in _PREAMBLE or (line.kind == "title" and not self._run.prompt_lines)
+            if line.kind in ("passes", "average", "title"):
+                return not self._run.prompt_lines
+            return line.kind in _PREAMBLE
+        if self._place == "chat":
+            return line.kind in _PREAMBLE - {"remark"}
         if self._place == "steps":
-            return line.kind in _INTERRUPTS or line.kind in ("title", "report_title")
+            return line.kind in _INTERRUPTS or line.kind in (
+                *("title", "report_title", "passes", "average"),
+            )
         return True
 
     def _text(self, text: str) -> None:
@@ -139,7 +157,9 @@ class LogParser:
         begun = bool(run.steps or run.errors or run.has_weights or run.perplexity or run.stalls)
         begins = line.kind == "header" and line.word("key") in run.header and begun
         begins = begins or (line.kind == "header" and (run.is_worker or self._place == "blocks"))
-        if begins or (line.kind == "listening" and not run.is_empty):
+        is_server = line.kind == "listening" and bool(run.header) and run.has_weights
+        is_server = is_server and not (run.steps or run.is_worker)  # dllama-api listens for clients
+        if begins or (line.kind == "listening" and not run.is_empty and not is_server):
             self._close_run()
 
     def _close_run(self) -> None:
@@ -151,6 +171,8 @@ class LogParser:
     def _take(self, line: Line, text: str) -> None:
         run = self._run
         run.signs.add(line.kind)
+        if "ropeCacheSize" in text and line.kind == "rope_cache":
+            run.signs.add("rope_cache_size")
         if line.kind in _FORK_KINDS or (line.kind == "circle" and "Worker[" in text):
             run.signs.add("fork")
         if self._place == "preamble" and line.kind not in _AFTER_PROMPT:
@@ -159,8 +181,14 @@ class LogParser:
             run.stalls.append(_stall(line))
         elif line.kind == "title":
             self._title = line.word("title")
-        elif line.kind in ("eval", "pred"):
+        elif line.kind in ("eval", "pred", "pass"):
             self._take_step(line)
+        elif line.kind == "chat":
+            self._place = "chat"
+            run.is_worker = False
+            run.prompt_lines.clear()
+        elif line.kind == "remark":
+            run.remarks.append(text.rstrip())
         elif line.kind in _PREAMBLE:
             self._take_preamble(line, text)
         else:
@@ -168,15 +196,17 @@ class LogParser:
 
     def _take_step(self, line: Line) -> None:
         self._place = "steps"
+        has_parts = "sync_ms" in line.values
         self._run.steps.append(
             StepLine(
                 "eval" if line.kind == "eval" else "pred",
-                line.whole("ms"),
-                line.whole("sync_ms"),
+                line.whole("ms") if has_parts else None,
+                line.maybe_whole("sync_ms"),
                 line.whole("sent_kb"),
                 line.whole("recv_kb"),
                 line.whole("tokens") if line.kind == "eval" else 1,
                 line.word("piece"),
+                line.maybe_whole("wall_ms") if has_parts else line.whole("ms"),
             )
         )
 
@@ -186,7 +216,10 @@ class LogParser:
             case "header":
                 run.header[line.word("key")] = line.word("value").strip()
             case "memory":
-                run.required_mb = line.whole("mb")
+                if line.word("unit") == "MB":
+                    run.required_mb = line.whole("amount")
+                else:
+                    run.required_kb = line.whole("amount")
             case "cpu":
                 run.cpu = line.word("value")
             case "weights":
@@ -202,6 +235,8 @@ class LogParser:
                 run.peer_addresses[line.whole("socket")] = line.word("address")
                 if not run.is_worker and run.header and "expects" not in run.signs:
                     run.signs.add("upstream")  # the fork's root first counts its workers
+            case "connected":
+                run.sockets.add(line.whole("socket"))
             case "evaluating":
                 run.perplexity_tokens = line.whole("n")
                 self._place = "blocks"
@@ -217,7 +252,7 @@ class LogParser:
                 run.node_index = line.whole("n")
                 run.is_worker = True
             case "listening":
-                run.is_worker = True
+                run.is_worker = not run.header
                 run.listening = (line.word("host"), line.whole("port"))
             case "cannot_connect":
                 run.unreachable = (line.word("address"), line.word("reason"))
@@ -233,6 +268,13 @@ class LogParser:
         if self._place != "blocks" and line.kind == "report_title":
             self._place = "blocks"
         match line.kind:
+            case "passes":
+                self._place, self._block = "blocks", "Prediction"
+                run.prediction = run.prediction or PhaseBlock()
+                run.prediction.n_tokens = line.whole("n")
+            case "average":
+                self._place = "blocks"
+                self._take_average(line)
             case "batches":
                 run.n_batches = line.whole("n")
             case "tokens" | "rate":
@@ -243,6 +285,18 @@ class LogParser:
                 run.perplexity[line.word("name")] = line.number("value")
             case _:
                 self._take_monitor(line)
+
+    def _take_average(self, line: Line) -> None:
+        """A closing line of dllama before v0.12; over all of its passes, the prompt's too."""
+        run = self._run
+        run.averages[line.word("name")] = line.number("value")
+        if run.prediction is None:
+            run.prediction = PhaseBlock()
+        if line.word("name") == "generation time":
+            run.prediction.has_rate = True
+            run.prediction.ms_per_token = line.number("value")
+        elif line.word("name") == "tokens / second":
+            run.prediction.tokens_per_s = line.number("value")
 
     def _take_phase(self, line: Line) -> None:
         run = self._run
@@ -255,6 +309,7 @@ class LogParser:
             block.n_tokens = line.whole("n")
         else:
             block.has_rate, block.ms_per_token = True, line.number("ms")
+            block.tokens_per_s = line.number("per_s")
 
     def _take_monitor(self, line: Line) -> None:
         monitor = self._run.monitor

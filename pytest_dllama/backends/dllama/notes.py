@@ -41,7 +41,7 @@ class Wire:
 
 def wire_of(run: LoggedRun, nodes: int) -> Wire | None:
     """Which build's closed form the run's bytes follow; None if none of those known."""
-    if nodes < 2 or run.shape is None or is_pipeline(run):
+    if nodes < 2 or run.shape is None or is_pipeline(run) or run.is_old:
         return None
     printed = [step.printed() for step in run.steps]
     build = find_build(run.shape, nodes, printed, _CANDIDATES[run.variant])
@@ -73,15 +73,49 @@ def invalid_reasons(run: LoggedRun) -> list[str]:
 def notes_of(run: LoggedRun, nodes: int, times: Totals, wire: Wire | None) -> list[str]:
     """Every trap that this run's figures fall under."""
     return [
-        f"The output is that of dllama's {_BUILDS[run.variant]}.",
+        f"The output is that of dllama's {_build_shown(run)}.",
         *_time_notes(run, times),
-        *(_byte_notes(run, nodes, wire) if nodes > 1 else []),
+        *(_byte_notes(run, nodes, wire) if nodes > 1 and not run.is_old else []),
         *(_monitor_notes(run, run.monitor, wire) if run.monitor is not None else []),
         *_other_notes(run),
     ]
 
 
+def _old_versions(run: LoggedRun) -> str:
+    """By what its head says: names that changed."""
+    if run.header.get("arch") == "llama2":
+        return "v0.5 or v0.6"
+    if "rope_cache_size" not in run.signs:
+        return "v0.6 to v0.10.1" if run.header else "some version before v0.12"
+    if run.sockets:
+        return "v0.11"
+    return "v0.10.2 to v0.11.2" if run.nodes == 1 else "v0.10.2 to v0.10.6"
+
+
+def _build_shown(run: LoggedRun) -> str:
+    """Which build printed it, as far as the shape of its lines tells."""
+    if run.is_old:
+        return f"{_old_versions(run)} (upstream)"
+    if any(step.wall_ms is not None for step in run.steps):
+        return "v0.12.0 to v0.12.7 (upstream)"
+    return _BUILDS[run.variant]
+
+
+def _old_notes() -> list[str]:
+    return [
+        "dllama before v0.12 prints one line for each forward pass, the prompt's tokens among "
+        "them, and nothing tells where the prompt ends: TTFT and output tokens / RCT are not "
+        "known; decode speed is over all passes, TPOT over all but the first, and the text begins "
+        "with the prompt.",
+        "Its bytes hold the weights in the first line: no bytes a token are taken from them.",
+        "On x86, v0.5.2 to v0.10.5 sum into an unset register: greedy output may differ from run "
+        "to run.",
+    ]
+
+
 def _time_notes(run: LoggedRun, times: Totals) -> list[str]:
+    if run.is_old:
+        return _old_notes()
     said = [
         "dllama prints single steps in whole ms, cut off; its totals are exact, so the cut-off "
         "fractions are spread evenly over the gaps between tokens.",
@@ -109,7 +143,8 @@ def _byte_notes(run: LoggedRun, nodes: int, wire: Wire | None) -> list[str]:
     if wire is None:
         return [
             f"dllama printed {run.printed_kb} kB (of 1024, cut off, over all of the root's links); "
-            f"{_why_no_form(run)}, so bytes are lower bounds and unchecked."
+            f"{_why_no_form(run)}, so bytes are "
+            + ("not shown." if run.shape is None else "lower bounds and unchecked.")
         ]
     said = (
         f"Bytes are those of the closed form of {wire.build.collective} with "
@@ -166,7 +201,12 @@ def _monitor_check(wire: Wire | None) -> str:
 
 
 def _other_notes(run: LoggedRun) -> list[str]:
-    said = []
+    said = [f"dllama said: {text}" for text in dict.fromkeys(run.remarks)]
+    if run.required_kb is not None:
+        said.append(
+            f"The root said it would allocate {run.required_kb} kB (RequiredMemory, of 1024); "
+            "dllama measures no memory: a peak is shown only where it was read from outside."
+        )
     if run.required_mb is not None:
         said.append(
             f"The root said it would allocate {run.required_mb} MB (RequiredMemory, of 2^20); "

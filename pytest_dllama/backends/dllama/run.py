@@ -23,17 +23,20 @@ class StepLine:
     """An Eval or Pred line."""
 
     phase: Literal["eval", "pred"]
-    compute_ms: int
-    sync_ms: int
+    compute_ms: int | None  # None: this version prints the pass as a whole
+    sync_ms: int | None
     sent_kb: int
     recv_kb: int
     n_tokens: int
     piece: str = ""
+    wall_ms: int | None = None  # printed by versions before v0.12.8
 
     @property
     def total_ms(self) -> int:
         """The forward pass as printed; up to 2 ms less than it took."""
-        return self.compute_ms + self.sync_ms
+        if self.wall_ms is not None:
+            return self.wall_ms
+        return (self.compute_ms or 0) + (self.sync_ms or 0)
 
     def printed(self) -> PrintedStep:
         """Its bytes."""
@@ -47,13 +50,34 @@ class PhaseBlock:
     n_tokens: int | None = None
     ms_per_token: float | None = None
     has_rate: bool = False
+    tokens_per_s: float | None = None
+
+    @property
+    def ms_each(self) -> float | None:
+        """Milliseconds a token, of the two printed figures the one with more digits.
+
+        >>> round(PhaseBlock(3, 0.20, True, 5119.45).ms_each or 0.0, 4)  # 0.20: from 0.195 on
+        0.1953
+        """
+        if not self.tokens_per_s or not self.ms_per_token:
+            return self.ms_per_token or None
+        is_finer = self.tokens_per_s > self.ms_per_token  # both have two decimals
+        return 1e3 / self.tokens_per_s if is_finer else self.ms_per_token
+
+    @property
+    def contradicts_itself(self) -> bool:
+        """Whether its two rates are not those of one time."""
+        if not self.tokens_per_s or not self.ms_per_token:
+            return False
+        slack = 0.006 * (self.tokens_per_s + self.ms_per_token)
+        return abs(self.tokens_per_s * self.ms_per_token - 1e3) > slack
 
     @property
     def total_ms(self) -> float | None:
         """The phase's forward passes; None when it was not printed, or had no token (nan)."""
-        if not self.n_tokens or self.ms_per_token is None:
+        if not self.n_tokens or self.ms_each is None:
             return None
-        return self.n_tokens * self.ms_per_token
+        return self.n_tokens * self.ms_each
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +129,10 @@ class LoggedRun:
     node_index: int | None = None
     said_nodes: list[int] = field(default_factory=list)
     required_mb: int | None = None
+    required_kb: int | None = None  # as v0.12.0 to v0.15.3 print it
+    sockets: set[int] = field(default_factory=set)  # that it says it has
+    averages: dict[str, float | None] = field(default_factory=dict)  # of versions before v0.12
+    remarks: list[str] = field(default_factory=list)
     cpu: str | None = None
     collective: str | None = None
     pp_size: int | None = None
@@ -143,10 +171,19 @@ class LoggedRun:
         said = [nodes for nodes in self.said_nodes if 1 <= nodes <= MAX_NODES]
         if said:
             return max(said)
-        if self.peer_addresses and not self.is_worker and max(self.peer_addresses) < MAX_NODES:
-            return max(self.peer_addresses) + 2
+        slices = self.header.get("nSlices", "")
+        if slices.isascii() and slices.isdigit() and len(slices) < 5:
+            return int(slices)  # dllama before v0.12 prints its nodes
+        sockets = self.sockets | set(self.peer_addresses)
+        if sockets and not self.is_worker and max(sockets) < MAX_NODES:
+            return max(sockets) + 2
         is_alone = self.has_weights and not self.is_worker and not self.printed_kb
         return 1 if is_alone else None
+
+    @property
+    def is_old(self) -> bool:
+        """Printed by dllama before v0.12: one line a pass, the prompt's not told apart."""
+        return "pass" in self.signs or "average" in self.signs
 
     @property
     def prompt(self) -> str:
@@ -193,6 +230,19 @@ class Totals:
     rct_ms: float
     is_own_clock: bool  # the fork's Timing block; else sums of forward passes
     wraps: int
+    has_steps: bool = True
+
+
+def _of_blocks_alone(run: LoggedRun) -> Totals | None:
+    """Of a paste of the closing blocks: rates and the whole, no single step."""
+    blocks = [run.evaluation, run.prediction]
+    sums = [block.total_ms if block else None for block in blocks]
+    if run.steps or run.is_old or sums[0] is None or sums[1] is None:
+        return None
+    own_ms = run.timing_ms.get("totalMs")
+    rct_ms = own_ms if own_ms is not None else sums[0] + sums[1]
+    ttft_ms = run.timing_ms.get("ttftMs") or sums[0]
+    return Totals(sums[0], sums[1], ttft_ms, rct_ms, own_ms is not None, 0, has_steps=False)
 
 
 def unwrap(printed_ms: float, steps: list[StepLine]) -> tuple[float, int]:
@@ -219,8 +269,12 @@ def is_sum(total_ms: float, steps: list[StepLine]) -> bool:
 
 def totals(run: LoggedRun) -> Totals | None:
     """The run's times; None unless its closing blocks are there."""
-    if run.prediction is None or run.prediction.total_ms is None or not run.decode:
+    if run.prediction is None or run.prediction.total_ms is None:
         return None
+    if not run.decode:
+        return _of_blocks_alone(run)
+    if run.evaluation is not None and run.evaluation.n_tokens is None:
+        run.evaluation.n_tokens = sum(step.n_tokens for step in run.prefill)
     decode_ms, wraps = unwrap(run.prediction.total_ms, run.decode)
     prefill_ms: float | None = None
     if run.evaluation is not None and run.evaluation.total_ms is not None:

@@ -58,7 +58,10 @@ def metric_lines(cell: CellRecord) -> list[MetricLine]:
     lines = []
     if sample is not None:
         lines = [
-            MetricLine("InputTokens", str(sample.n_input_tokens)),
+            MetricLine(
+                "InputTokens",
+                "-" if sample.n_input_tokens is None else str(sample.n_input_tokens),
+            ),
             MetricLine("OutputTokens", str(sample.n_output_tokens)),
         ]
     names = (

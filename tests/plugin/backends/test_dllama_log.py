@@ -15,6 +15,8 @@ from tests.data import LOGS
 
 NAMES = sorted(path.name for path in LOGS.glob("*.log"))
 
+PROMPTS = ("hello world", "One morning, Mina", "One é 한국 😀")
+
 
 def read(name: str) -> str:
     return (LOGS / name).read_text(encoding="utf-8")
@@ -38,7 +40,7 @@ def generated(*pieces: str) -> str:
 
 
 def test_there_are_samples() -> None:
-    assert len(NAMES) == 9
+    assert len(NAMES) == 20
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -46,7 +48,7 @@ def test_every_line_of_the_samples_is_understood(name: str) -> None:
     unknown = [
         line
         for line in read(name).split("\n")
-        if line not in ("", "hello world") and lines.read_line(line) is None
+        if line not in ("", *PROMPTS) and lines.read_line(line) is None
     ]
     assert unknown == []
 
@@ -91,9 +93,13 @@ def test_upstream_sample() -> None:
     run = only("upstream_inference_n2.log")
     times = totals(run)
     assert times is not None
-    assert (times.prefill_ms, times.is_own_clock, times.wraps) == (pytest.approx(20.35), False, 0)
-    assert times.rct_ms == pytest.approx(5 * 4.07 + 43 * 11.07)
-    assert times.ttft_ms == pytest.approx(5 * 4.07 + 9)
+    assert (times.prefill_ms, times.is_own_clock, times.wraps) == (
+        pytest.approx(5e3 / 245.88),
+        False,
+        0,
+    )
+    assert times.rct_ms == pytest.approx(5e3 / 245.88 + 43e3 / 90.34)
+    assert times.ttft_ms == pytest.approx(5e3 / 245.88 + 9)
     assert run.monitor is None
 
 
@@ -133,7 +139,7 @@ def test_unreachable_worker_and_perplexity() -> None:
 def test_pieces_that_look_like_something_else(pieces: tuple[str, ...]) -> None:
     (run,) = parse_log(generated(*pieces))
     assert [step.piece for step in run.decode] == list(pieces)
-    assert run.evaluation == PhaseBlock(5, 4.07, has_rate=True)
+    assert run.evaluation == PhaseBlock(5, 4.07, True, 245.88)
     assert run.prediction is not None
     assert run.prediction.n_tokens == len(pieces)
     assert run.monitor is None

@@ -1,0 +1,103 @@
+"""Delete, double, cut or move any line of a whole log: no figure may become another one unseen.
+
+Each figure is that of the whole log, or missing, or its cell is flagged (failed, invalid), or the
+import refuses in words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pytest_dllama.forensics.import_log import ImportLogError, import_logs
+from pytest_dllama.forensics.imported_run import ImportOptions
+from pytest_dllama.record.cell import CellRecord
+from tests.data import LOGS
+
+WHOLE = [
+    "fork_inference_n2.log",
+    "fork_tiny_n2.log",
+    "upstream_inference_n1.log",
+    "upstream_inference_n2.log",
+    "v0.5.2_tiny_n2.log",
+    "v0.10.6_tiny_n1.log",
+    "v0.11.2_tiny_n2.log",
+    "v0.12.1_tiny_n1.log",
+    "v0.12.1_tiny_n2.log",
+    "v0.13.10_tiny_n2.log",
+    "v0.14.2_tiny_n2.log",
+    "v0.16.4_tiny_n2.log",
+]
+Damage = Callable[[list[str]], Iterator[tuple[str, list[str]]]]
+
+
+def figures(path: Path) -> dict[str, float] | None:
+    """A whole log's one cell; None where something is flagged."""
+    try:
+        cells = import_logs([path], ImportOptions()).cells
+    except ImportLogError:
+        return None
+    if len(cells) != 1 or is_flagged(cells[0]):
+        return None
+    cell = cells[0]
+    network = cell.network
+    more = {} if network is None else {"operations": network.operations, "all": network.total_bytes}
+    return {name: estimate.value for name, estimate in cell.metrics.items()} | more
+
+
+def is_flagged(cell: CellRecord) -> bool:
+    return cell.status != "ok" or cell.verdict is None or cell.verdict.status != "PASS"
+
+
+def without_one(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
+    for i in range(len(lines)):
+        yield f"without line {i + 1}: {lines[i]!r}", lines[:i] + lines[i + 1 :]
+
+
+def one_twice(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
+    for i in range(len(lines)):
+        yield f"line {i + 1} twice: {lines[i]!r}", lines[: i + 1] + lines[i:]
+
+
+def cut(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
+    for i in range(len(lines)):
+        yield f"ends before line {i + 1}: {lines[i]!r}", lines[:i]
+        half = len(lines[i]) // 2
+        yield f"ends in line {i + 1}: {lines[i]!r}", [*lines[:i], lines[i][:half]]
+
+
+def moved(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """Neighbours change places; two lines of generated tokens are told apart by nothing."""
+    for i in range(len(lines) - 1):
+        if not all(line.startswith("🔶") for line in lines[i : i + 2]):
+            swapped = [*lines[:i], lines[i + 1], lines[i], *lines[i + 2 :]]
+            yield f"lines {i + 1} and {i + 2} changed places: {lines[i]!r}", swapped
+
+
+@pytest.mark.parametrize("damage", [without_one, one_twice, cut, moved])
+@pytest.mark.parametrize("name", WHOLE)
+def test_no_damaged_line_makes_another_figure(name: str, damage: Damage, tmp_path: Path) -> None:
+    text = (LOGS / name).read_text(encoding="utf-8")
+    whole = figures(LOGS / name)
+    assert whole
+    path = tmp_path / "root.log"
+    wrong = []
+    for what, lines in damage(text.rstrip("\n").split("\n")):
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        found = figures(path) or {}
+        others = {
+            k: (v, whole.get(k)) for k, v in found.items() if v != pytest.approx(whole.get(k))
+        }
+        if others:
+            wrong.append(f"{what}: {others}")
+    assert wrong == []
+
+
+@pytest.mark.parametrize("name", WHOLE)
+def test_a_whole_log_has_figures(name: str) -> None:
+    found = figures(LOGS / name)
+    assert found
+    assert found["decode_tokens_per_s"] > 0
+    assert 0 <= found.get("sync_share", 0.0) <= 1

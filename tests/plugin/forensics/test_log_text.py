@@ -1,0 +1,258 @@
+"""Logs as shells, collectors, editors and mails leave them: each gives the figures of the log."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pytest_dllama.forensics.import_log import ImportLogError, import_logs
+from pytest_dllama.forensics.imported_run import ImportOptions
+from pytest_dllama.forensics.log_text import LogTextError, read_log
+from pytest_dllama.record.run import RunRecord
+from tests.data import LOGS
+
+LOG = (LOGS / "v0.16.4_tiny_n2.log").read_text(encoding="utf-8")
+
+
+def imported(path: Path, nodes: int | None = None) -> RunRecord:
+    return import_logs([path], ImportOptions(nodes=nodes))
+
+
+def figures(run: RunRecord) -> dict[str, float]:
+    (cell,) = run.cells
+    assert cell.status == "ok", cell.error
+    return {name: estimate.value for name, estimate in cell.metrics.items()}
+
+
+def before_each(prefix: Callable[[int], str]) -> Callable[[str], bytes]:
+    def change(text: str) -> bytes:
+        lines = text.rstrip("\n").split("\n")
+        return "".join(f"{prefix(i)}{line}\n" for i, line in enumerate(lines)).encode()
+
+    return change
+
+
+def misread(encoding: str) -> Callable[[str], bytes]:
+    """What a shell of that code page writes of UTF-8; holes of the page become control letters."""
+
+    def letter(byte: int) -> str:
+        try:
+            return bytes([byte]).decode(encoding)
+        except UnicodeDecodeError:
+            return chr(byte)
+
+    return lambda text: "".join(map(letter, text.encode())).encode("utf-8-sig")
+
+
+def wrapped(columns: int) -> Callable[[str], bytes]:
+    def change(text: str) -> bytes:
+        rows = []
+        for line in text.split("\n"):
+            rows += [line[i : i + columns] for i in range(0, len(line), columns)] or [""]
+        return "\n".join(rows).encode()
+
+    return change
+
+
+SHAPES: dict[str, tuple[Callable[[str], bytes], str]] = {
+    "utf-16": (lambda t: codecs.BOM_UTF16_LE + t.encode("utf-16-le"), "UTF-16, decoded"),
+    "utf-16 be": (lambda t: codecs.BOM_UTF16_BE + t.encode("utf-16-be"), "UTF-16, decoded"),
+    "utf-16, no mark": (lambda t: t.encode("utf-16-le"), "UTF-16-LE, decoded"),
+    "utf-32": (lambda t: codecs.BOM_UTF32_LE + t.encode("utf-32-le"), "UTF-32, decoded"),
+    "utf-8 with a mark": (lambda t: t.encode("utf-8-sig"), ""),
+    "cp1252": (misread("cp1252"), "read as cp1252, undone"),
+    "cp437": (misread("cp437"), "read as cp437, undone"),
+    "latin-1": (misread("latin-1"), "undone"),
+    "gzip": (lambda t: gzip.compress(t.encode()), "gzip, unpacked"),
+    "compose": (before_each(lambda i: "dllama-root-1  | "), "a prefix like 'dllama-root-1  |'"),
+    "container": (
+        before_each(lambda i: f"2026-11-25T13:00:{i % 60:02}.{(i * 7919) % 10**9}Z "),
+        "a prefix like '2026-11-25T13:00:00.0Z'",
+    ),
+    "pipe": (before_each(lambda i: f"2026-11-25T13:00:{i % 60:02}.123Z stdout F "), "stdout F"),
+    "journal": (before_each(lambda i: f"Nov 25 13:00:{i % 60:02} pi4 dllama[4711]: "), "pi4"),
+    "brackets": (before_each(lambda i: f"[{i:6}] "), "a prefix like '[     0]'"),
+    "indented": (before_each(lambda i: "\t"), "blanks before each line"),
+    "quoted": (before_each(lambda i: "> "), "a prefix like '>'"),
+    "quoted twice": (before_each(lambda i: ">> "), "a prefix like '>>'"),
+    "empty lines": (lambda t: t.replace("\n", "\n\n").encode(), "an empty line after each"),
+    "windows": (lambda t: t.replace("\n", "\r\n").encode(), ""),
+    "blanks at ends": (lambda t: t.replace("\n", "    \n").encode(), "4 blanks at the end"),
+    "wrapped": (wrapped(52), "wrapped at 52 columns, joined"),
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_each_shape_gives_the_figures_and_text_of_the_log(shape: str, tmp_path: Path) -> None:
+    change, words = SHAPES[shape]
+    path = tmp_path / "root.log"
+    path.write_bytes(change(LOG))
+    whole, run = imported(LOGS / "v0.16.4_tiny_n2.log"), imported(path)
+    assert figures(run) == figures(whole)
+    assert run.request.prompt == "One morning, Mina"
+    assert run.cells[0].output == whole.cells[0].output
+    if words:
+        assert words in run.notes[0]
+        assert run.notes[0].startswith("root.log: ")
+    else:
+        assert run.notes == whole.notes
+
+
+CASES = {  # file -> (a figure and its value, or words of the failure)
+    "A11_v0.5.2.log": ("decode_tokens_per_s", 237.04),
+    "A11_v0.10.6-n1.log": ("decode_tokens_per_s", 340.43),
+    "A11_v0.10.6-n2.log": ("rct_s", 1.301),
+    "A11_v0.11.2-n2.log": ("decode_tokens_per_s", 38.46),
+    "A14_warn1.log": ("tokens_per_s", 49.18),
+    "A16_utf16.log": ("decode_tokens_per_s", 90.34),
+    "B12_root.log.gz": ("decode_tokens_per_s", 90.34),
+    "B13_trail.log": ("decode_tokens_per_s", 90.34),
+    "B5_indent.log": ("decode_tokens_per_s", 90.34),
+    "B5_quote.log": ("decode_tokens_per_s", 90.34),
+    "B6_rates.log": ("prefill_tokens_per_s", 5119.45),
+    "B7_wrap54.log": ("decode_tokens_per_s", 90.34),
+    "B9_blank.log": ("decode_tokens_per_s", 90.34),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_reported_logs(name: str) -> None:
+    metric, value = CASES[name]
+    assert figures(imported(LOGS / "cases" / name))[metric] == pytest.approx(value, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "versions"),
+    [
+        ("A11_v0.5.2.log", "v0.5 or v0.6"),
+        ("A11_v0.10.6-n2.log", "v0.10.2 to v0.10.6"),
+        ("A11_v0.11.2-n2.log", "v0.11"),
+    ],
+)
+def test_old_versions_are_named_and_what_they_do_not_tell_is_missing(
+    name: str, versions: str
+) -> None:
+    run = imported(LOGS / "cases" / name)
+    (cell,) = run.cells
+    notes = "\n".join(run.notes)
+    assert f"dllama's {versions} (upstream)" in notes
+    assert "nothing tells where the prompt ends" in notes
+    (sample,) = cell.samples
+    assert (sample.ttft_s, sample.tokens_per_s, sample.n_input_tokens) == (None, None, None)
+    assert "bytes_per_token" not in cell.metrics
+
+
+def test_warnings_are_no_prompt_and_remarks_no_text() -> None:
+    warned = imported(LOGS / "cases/A14_warn1.log")
+    assert warned.request.prompt == "hello world"
+    assert any("Cannot allocate 134217728 bytes" in note for note in warned.notes)
+    run = imported(LOGS / "v0.16.4_invalid_utf8.log")
+    assert run.cells[0].output is not None
+    assert "Tokenizer:" not in run.cells[0].output.text
+
+
+@pytest.mark.parametrize("name", ["B10_chat.log", "B10_api.log"])
+def test_conversations_are_refused_and_not_stored(name: str) -> None:
+    run = imported(LOGS / "cases" / name)
+    (cell,) = run.cells
+    assert cell.status == "skipped"
+    assert "chat or API server, which prints no times" in str(cell.error)
+    assert "Noah" not in run.model_dump_json()
+    assert "Lily" not in run.model_dump_json()
+
+
+def test_closing_blocks_alone_give_their_rates() -> None:
+    path = LOGS / "cases/B8_closing_only.log"
+    with pytest.raises(ImportLogError, match=r"decode 90\.34 tokens/s\); add --nodes N"):
+        imported(path)
+    run = imported(path, nodes=2)
+    found = figures(run)
+    assert found["prefill_tokens_per_s"] == pytest.approx(245.88)
+    assert found["decode_tokens_per_s"] == pytest.approx(90.34)
+    assert not {"ttft_s", "tpot_ms", "bytes_per_token", "sync_share"} & found.keys()
+    assert any("Only the closing blocks" in note for note in run.notes)
+
+
+def test_a_prompts_time_is_not_taken_from_lines_cut_to_whole_ms(tmp_path: Path) -> None:
+    path = tmp_path / "root.log"
+    text = (LOGS / "upstream_inference_n2.log").read_text(encoding="utf-8")
+    lines = text.split("\n")
+    at = lines.index("Evaluation")
+    path.write_text("\n".join(lines[:at] + lines[at + 4 :]), encoding="utf-8")
+    (cell,) = imported(path).cells
+    assert "the Evaluation block is not whole: its 5 tokens are in Eval lines" in str(cell.error)
+    path.write_text("\n".join(line for line in lines if line != "    nTokens: 5"), encoding="utf-8")
+    assert figures(imported(path)) == figures(imported(LOGS / "upstream_inference_n2.log"))
+
+
+@pytest.mark.parametrize("rate", ["inf (0.00 ms/tok)", "-nan (-nan ms/tok)", "nan (inf ms/tok)"])
+def test_impossible_rates_are_no_figures(rate: str, tmp_path: Path) -> None:
+    path = tmp_path / "root.log"
+    text = (LOGS / "upstream_inference_n2.log").read_text(encoding="utf-8")
+    path.write_text(text.replace("90.34 (11.07 ms/tok)", rate), encoding="utf-8")
+    (cell,) = imported(path).cells
+    assert "a rate that is no figure" in str(cell.error)
+
+
+def test_rates_that_contradict_each_other_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "root.log"
+    text = (LOGS / "upstream_inference_n2.log").read_text(encoding="utf-8")
+    path.write_text(text.replace("90.34 (11.07", "80.34 (11.07"), encoding="utf-8")
+    (cell,) = imported(path).cells
+    assert "which are not one time" in str(cell.error)
+
+
+def test_runs_of_other_work_are_no_repeats(tmp_path: Path) -> None:
+    first = (LOGS / "v0.16.4_tiny_n2.log").read_text(encoding="utf-8")
+    other = first.replace("One morning, Mina", "Another prompt")
+    path = tmp_path / "root.log"
+    path.write_text(first + first + other, encoding="utf-8")
+    run = import_logs([path, LOGS / "v0.12.1_tiny_n2.log"], ImportOptions(model_name="tiny"))
+    cells = [(cell.model, cell.nodes, len(cell.samples)) for cell in run.cells]
+    assert cells == [("tiny", 2, 2), ("tiny #2", 2, 1), ("tiny #3", 2, 1)]
+    assert any("tiny #2, tiny #3 are cells of their own" in note for note in run.notes)
+
+
+def test_a_node_count_that_the_log_contradicts_is_told() -> None:
+    run = imported(LOGS / "v0.16.4_tiny_n2.log", nodes=4)
+    assert run.cells[0].nodes == 2
+    assert run.notes[0].startswith("--nodes 4 was given, but v0.16.4_tiny_n2.log says 2")
+
+
+def test_only_whole_regular_files_are_read(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with pytest.raises(LogTextError, match="no regular file"):
+        read_log(pipe)
+    with pytest.raises(ImportLogError, match="no regular file"):
+        imported(tmp_path)
+    broken = tmp_path / "root.log.gz"
+    broken.write_bytes(gzip.compress(LOG.encode())[:-30])
+    with pytest.raises(LogTextError, match="a broken gzip file"):
+        read_log(broken)
+
+
+def test_a_file_that_unpacks_to_too_much_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pytest_dllama.forensics.log_text.MAX_LOG_BYTES", 1000)
+    path = tmp_path / "root.log.gz"
+    path.write_bytes(gzip.compress(b"a" * 1001))
+    with pytest.raises(LogTextError, match="unpacked, more than"):
+        read_log(path)
+    path.write_bytes(b"a" * 1001)
+    with pytest.raises(LogTextError, match="cut the repeated lines out"):
+        read_log(path)
+
+
+def test_text_that_only_looks_like_a_prefix_stays(tmp_path: Path) -> None:
+    path = tmp_path / "root.log"
+    path.write_text(LOG.replace("One morning, Mina\n", "> One 💡 Dim: 3\n"), encoding="utf-8")
+    run = imported(path)
+    assert run.request.prompt == "> One 💡 Dim: 3"
+    assert not run.notes[0].startswith("root.log")
