@@ -178,7 +178,7 @@ def test_an_unknown_metric_of_a_marker(pytester: pytest.Pytester) -> None:
         @pytest.mark.dllama_threshold(tpot=3)
         def test_it(request):
             with pytest.raises(pytest.UsageError, match="dllama_threshold.*unknown metric 'tpot'"):
-                fixtures._marked(request.node)
+                fixtures.limits_of(request.node)
         """
     )
     pytester.runpytest("--strict-markers").assert_outcomes(passed=1)
