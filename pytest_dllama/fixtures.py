@@ -52,7 +52,7 @@ def _measured(config: pytest.Config, key: CellKey) -> Cell:
         with uncaptured(config):
             record = lab.cell(key)
     except pytest.fail.Exception as broken_off:  # pytest-timeout's signal
-        record = lab.give_up(key, f"{broken_off.msg}; {TIMEOUT_ADVICE}")
+        record = lab.give_up(key, f"{str(broken_off.msg).rstrip('.')}; {TIMEOUT_ADVICE}")
     if record.error is not None:
         pytest.fail(f"{key}: {record.error}", pytrace=False)
     return Cell(record, lab.cannot_give)

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from pytest_dllama.lab.cells import CellKey
     from pytest_dllama.lab.lab import Lab
     from pytest_dllama.lab.progress import Progress
+    from pytest_dllama.verdict.thresholds import Thresholds
 
 # Fixtures, to be found in this module; named in `pytest_plugins` they would draw a warning.
 __all__ = ["cell", "scaling", "threshold"]
@@ -239,8 +240,19 @@ def _make_lab(config: pytest.Config, keys: list[CellKey]) -> Lab:
             check_model(spec, counts, lab_config)
     file = lab_config.thresholds_file
     thresholds = load_thresholds(file) if file else Thresholds()
+    _check_thresholds(config, thresholds)
     hosts = _hosts(lab_config, keys)
     return Lab(lab_config, keys, thresholds, backend, _progress(config), hosts)
+
+
+def _check_thresholds(config: pytest.Config, thresholds: Thresholds) -> None:
+    """A limit that no cell has is mistyped or forgotten: said, or refused if that is wanted."""
+    from pytest_dllama.verdict.thresholds import ThresholdError
+
+    unmatched = thresholds.unmatched([(key.model, key.nodes) for key in _all_keys(config)])
+    if unmatched and config.stash[CONFIG_KEY].strict_thresholds:
+        raise ThresholdError("; ".join(unmatched) + " (--strict-thresholds)")
+    config.stash[WARNINGS_KEY].extend(unmatched)
 
 
 def _hosts(lab_config: LabConfig, keys: list[CellKey]) -> Hosts | None:
@@ -319,10 +331,11 @@ def _what_is_measured(lab: Lab) -> str:
 
 def _surprises(config: pytest.Config) -> list[str]:
     """What another plugin or the command line does to our cells, each in a line."""
-    return [
+    lent = [
         f"dllama: {flag} is another plugin's or conftest's option here; ours is {long_flag}"
         for flag, long_flag in config.stash.get(LENT_KEY, [])
     ]
+    return [*lent, *(f"dllama: warning: {text}" for text in config.stash[WARNINGS_KEY])]
 
 
 @pytest.hookimpl(tryfirst=True)
