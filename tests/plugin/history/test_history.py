@@ -90,7 +90,10 @@ def test_messages_name_file_and_field(tmp_path) -> None:
         ("[" * 100_000, "nested deeper than any run file is"),
         ('{"cells": ' * 50_000, "nested deeper than any run file is"),
         (f'{{"wall_s": {"9" * 400}}}', r"the number 99999999\.\.\. of 400 digits has more than 64"),
-        (f'{{"wall_s": {"9" * 9000}}}', r"the number 9+\.\.\. of 9000 digits has more than 64 bits; no"),
+        (
+            f'{{"wall_s": {"9" * 9000}}}',
+            r"the number 9+\.\.\. of 9000 digits has more than 64 bits; no",
+        ),
         ('{"wall_s": 9223372036854775808}', "the number 9223372036854775808 has more than 64"),
         ('{"wall_s": 1e400}', "the number 1e400 is not finite"),
         ('{"wall_s": NaN}', "the number NaN is not finite"),
