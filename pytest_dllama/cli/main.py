@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pytest_dllama import __version__
+from pytest_dllama.cli.bench import SuitesMissing, add_bench, split_arguments
 from pytest_dllama.cli.duet import add_duet
 from pytest_dllama.cli.engine_info import add_engine_info
 from pytest_dllama.cli.hosts import add_hosts
@@ -25,7 +26,8 @@ _EXIT_INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    arguments = _parser().parse_args(argv)
+    words, passed_on = split_arguments(sys.argv[1:] if argv is None else argv)
+    arguments = _parser().parse_args(words, argparse.Namespace(pytest_args=passed_on))
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         return command(arguments)
@@ -36,6 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         HostError,
         InventoryError,
         ThresholdError,
+        SuitesMissing,
     ) as error:
         print(f"pytest-dllama: {error}", file=sys.stderr)
     except OSError as error:
@@ -50,10 +53,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pytest-dllama",
-        description="Work with the run files that `pytest suites/ --nodes 2,4,8` writes.",
+        description="Measure distributed LLM inference, and work with the run files that "
+        "measuring writes.",
     )
     parser.add_argument("--version", action="version", version=f"pytest-dllama {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    add_bench(commands)
     _add_report(commands)
     add_duet(commands)
     add_import_log(commands)

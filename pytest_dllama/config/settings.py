@@ -150,6 +150,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("report", "DIR", "report", "folder of the run file, the reports and the logs", str),
     Setting("thresholds", "FILE", "", "TOML file with limits by model and node count", str),
     Setting(
+        "strict-thresholds", "", "no",
+        "refuse limits of the thresholds file that no cell of the run has, in place of a warning",
+        yes_or_no("--strict-thresholds"),
+    ),
+    Setting("csv", "FILE", "", "file for every sample of the run, one request a line", str),
+    Setting(
         "request-timeout",
         "SECONDS",
         "300",
@@ -185,6 +191,8 @@ class LabConfig:
     hosts_only: tuple[str, ...] = ()
     cooldown_c: float = 0.0
     keep_workers: bool = False
+    strict_thresholds: bool = False
+    csv_file: Path | None = None
 
     @classmethod
     def from_pytest(cls, config: pytest.Config) -> LabConfig:
@@ -218,6 +226,8 @@ class LabConfig:
             dllama_args=value["dllama-args"],
             cooldown_c=value["cooldown"],
             keep_workers=value["keep-workers"],
+            strict_thresholds=value["strict-thresholds"],
+            csv_file=raw["csv"].base / raw["csv"].text if raw["csv"].text else None,
             hosts_file=hosts.base / hosts.text if hosts.text else None,
             hosts_only=tuple(n.strip() for n in value["hosts-only"].split(",") if n.strip()),
         )

@@ -117,6 +117,22 @@ class Lab:
             self.save()
         return self._records[key]
 
+    def give_up(self, key: CellKey, why: str) -> CellRecord:
+        """Make a cell an ERROR whose measurement was broken off from outside; the rest goes on.
+
+        Its processes are in the middle of something: all are stopped, the next cell starts anew.
+        """
+        if self._cluster is not None:
+            self._cluster.stop()
+        if key not in self._records:
+            self._records[key] = assembly.failed_cell(key, why, (), self.config.report_folder)
+        self.save()
+        return self._records[key]
+
+    def measured(self, key: CellKey) -> CellRecord | None:
+        """The record of a cell, if it was measured or failed."""
+        return self._records.get(key)
+
     def _measure_or_fail(self, key: CellKey) -> CellRecord:
         try:
             return self._measure(key)

@@ -155,8 +155,8 @@ def _steps(run: LoggedRun, nodes: int, times: Totals, wire: Wire | None) -> list
         steps.append(
             Step(
                 event="step",
-                phase="prefill" if line.phase == "prefill" else "decode",
-                index=number if line.phase == "prefill" else number - len(run.prefill),
+                phase="prefill" if line.phase == "eval" else "decode",
+                index=number if line.phase == "eval" else number - len(run.prefill),
                 pos=position,
                 n_tokens=line.n_tokens,
                 start_ns=min(max(end_ns - line.total_ms * 1_000_000, previous_ns), end_ns),
@@ -173,7 +173,7 @@ def _steps(run: LoggedRun, nodes: int, times: Totals, wire: Wire | None) -> list
 
 
 def _piece(line: StepLine) -> str | None:
-    if line.phase == "prefill":
+    if line.phase == "eval":
         return None
     return "" if line.piece == NO_TEXT else line.piece
 

@@ -11,6 +11,7 @@ from typing import Any, get_args
 import pytest
 
 from pytest_dllama.hosts.fleet import preflight
+from pytest_dllama.hosts.fleet.clock import ClockOffset
 from pytest_dllama.metrics import catalog
 from pytest_dllama.record.hosts import FindingKind
 from pytest_dllama.report import pages
@@ -82,8 +83,10 @@ def test_the_words_of_a_problem_use_the_values_that_come_with_it(language: str) 
         "cores": 4,
         "links": [{"name": "eth0", "speed_mbps": 10, "duplex": "half"}],
     }
-    found = preflight.findings(facts, preflight.Need(2, 2), 9.0, ["kept-pi1/worker"])
-    found += preflight.findings(facts, preflight.Need(2, 4, ("pi1", "pi2")), 0.0)
+    found = preflight.findings(
+        facts, preflight.Need(2, 2), ClockOffset(9.0, 0.01), ["kept-pi1/worker"]
+    )
+    found += preflight.findings(facts, preflight.Need(2, 4, ("pi1", "pi2")), None)
     for finding in found:
         assert set(re.findall(r"{(\w+)}", words[finding.kind])) <= set(finding.values)
     assert {finding.kind for finding in found} == set(words)
