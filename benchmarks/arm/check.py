@@ -14,6 +14,7 @@ from dllama_engine.kernels.llvm import lanes
 from dllama_engine.kernels.matmul import packing, q40
 from dllama_engine.kernels.matmul.q80 import make_q80_q80
 from dllama_engine.kernels.matmul.variants import make_float_product
+from dllama_engine.tables.packed import STEPS
 from tests.engine import reference_runs
 
 _START = time.monotonic()
@@ -26,7 +27,7 @@ def check_products(which: str) -> None:
         raw = rng.integers(0, 256, (rows, blocks, 18), np.uint8)
         raw[..., 1] &= 0xBB  # finite deltas
         raw = raw.reshape(rows, -1)
-        weights = np.zeros((-(-rows // 8), blocks, q40.STEPS, 32), np.uint8)
+        weights = np.zeros((-(-rows // 8), blocks, STEPS, 32), np.uint8)
         deltas = np.zeros((-(-rows // 8), blocks, 8), np.uint16)
         assert packing.pack_q40(raw.ctypes.data, raw.strides[0], rows, weights, deltas, 0)
         values = rng.integers(-128, 128, (tokens, 32 * blocks)).astype(np.int8)
@@ -56,7 +57,7 @@ def check_other_products(which: str) -> None:
         stored = rng.integers(0, 256, (rows, blocks, 18), np.uint8)
         stored[..., :2] = deltas.view(np.uint8).reshape(rows, blocks, 2)
         raw = stored.reshape(rows, -1)
-        packed = np.zeros((-(-rows // 8), blocks, q40.STEPS, 32), np.uint8)
+        packed = np.zeros((-(-rows // 8), blocks, STEPS, 32), np.uint8)
         packed_deltas = np.zeros((-(-rows // 8), blocks, 8), np.uint16)
         assert packing.pack_q40(raw.ctypes.data, raw.strides[0], rows, packed, packed_deltas, 0)
         for kind, weights, its_deltas, meaning in (

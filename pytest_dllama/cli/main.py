@@ -13,6 +13,7 @@ from pytest_dllama.cli.duet import add_duet
 from pytest_dllama.cli.engine_info import add_engine_info
 from pytest_dllama.cli.hosts import add_hosts
 from pytest_dllama.cli.import_log import add_import_log
+from pytest_dllama.cli.kernels import add_kernels
 from pytest_dllama.forensics.imported_run import ImportLogError
 from pytest_dllama.history.run_files import RunFileError, read_run
 from pytest_dllama.hosts.base import HostError
@@ -64,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     add_import_log(commands)
     add_hosts(commands)
     add_engine_info(commands)
+    add_kernels(commands)
     return parser
 
 

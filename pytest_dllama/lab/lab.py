@@ -125,7 +125,7 @@ class Lab:
         if self._cluster is not None:
             self._cluster.stop()
         if key not in self._records:
-            self._records[key] = assembly.failed_cell(key, why, (), self.config.report_folder)
+            self._records[key] = failed_cell(key.model, key.nodes, why)
         self.save()
         return self._records[key]
 

@@ -10,11 +10,11 @@ import numpy.typing as npt
 from dllama_engine.arrays import Bytes, Floats
 from dllama_engine.errors import ModelFileError
 from dllama_engine.formats.quants import Q_BLOCK, FloatType, row_bytes
-from dllama_engine.kernels.matmul import dots, packing, q40
-from dllama_engine.kernels.ops import matmul
-from dllama_engine.kernels.ops.compiled import Compiled
+from dllama_engine.kernels import entries
+from dllama_engine.kernels.entries import Entry
 from dllama_engine.system.arena import Arena, padded
 from dllama_engine.tables import operations
+from dllama_engine.tables.packed import LANES, STEPS
 
 
 class Activations:
@@ -51,15 +51,15 @@ class Activations:
         return sum(a.nbytes for a in (self.values, self.scales, self.sums, self.floats))
 
 
-_PRODUCTS: dict[tuple[FloatType, bool], Compiled] = {
-    (FloatType.Q40, True): matmul.q40_q80,
-    (FloatType.Q80, True): matmul.q80_q80,
-    (FloatType.Q40, False): matmul.q40_f32,
-    (FloatType.Q80, False): matmul.q80_f32,
-    (FloatType.F16, False): matmul.f16_f32,
-    (FloatType.F32, False): matmul.f32_f32,
+_PRODUCTS: dict[tuple[FloatType, bool], Entry] = {
+    (FloatType.Q40, True): entries.Q40_Q80,
+    (FloatType.Q80, True): entries.Q80_Q80,
+    (FloatType.Q40, False): entries.Q40_F32,
+    (FloatType.Q80, False): entries.Q80_F32,
+    (FloatType.F16, False): entries.F16_F32,
+    (FloatType.F32, False): entries.F32_F32,
 }
-_GRAIN = 2 * dots.LANES  # rows; parts of a matrix start at multiples of it
+_GRAIN = 2 * LANES  # rows; parts of a matrix start at multiples of it
 _CHUNK_BYTES = 1 << 17
 _MIN_CHUNKS = 16
 _LARGE_SHARE = 0.75  # of a product, in chunks as large as a thread's share of it
@@ -99,10 +99,12 @@ class Linear:
         address, stride = int(raw.ctypes.data), raw.strides[0]
         if self.float_type is FloatType.Q40:
             weights, deltas = self.packed
-            return bool(packing.pack_q40(address, stride, len(raw), weights, deltas, first_row))
+            at = weights.ctypes.data, deltas.ctypes.data, *deltas.shape[:2]
+            return bool(entries.PACK_Q40(address, stride, len(raw), *at, first_row))
         part = tuple(array[first_row : first_row + len(raw)] for array in self.packed)
         if self.float_type is FloatType.Q80:
-            return bool(packing.split_q80(address, stride, *part))
+            at = part[0].ctypes.data, part[1].ctypes.data, part[1].shape[1]
+            return bool(entries.SPLIT_Q80(address, stride, len(raw), *at))
         if self.float_type is FloatType.F16:
             part[0][:] = raw.view(np.uint16)
             return not np.any((part[0] & 0x7C00) == 0x7C00)
@@ -149,10 +151,10 @@ def _packed_shapes(
         return (((rows, cols), np.uint16),)
     blocks = cols // Q_BLOCK
     if float_type is FloatType.Q40:
-        groups = -(-rows // dots.LANES)
+        groups = -(-rows // LANES)
         return (
-            ((groups, blocks, q40.STEPS, Q_BLOCK), np.uint8),
-            ((groups, blocks, dots.LANES), np.uint16),
+            ((groups, blocks, STEPS, Q_BLOCK), np.uint8),
+            ((groups, blocks, LANES), np.uint16),
         )
     return ((rows, blocks, Q_BLOCK), np.int8), ((rows, blocks), np.uint16)
 

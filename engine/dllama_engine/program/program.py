@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dllama_engine.arrays import Floats
-from dllama_engine.kernels.ops import layers, matmul, moe
-from dllama_engine.kernels.ops import parts as wire_parts
-from dllama_engine.kernels.ops.compiled import Compiled
+from dllama_engine.kernels import entries
+from dllama_engine.kernels.entries import Entry
 from dllama_engine.program.linear import Activations, Linear
 from dllama_engine.tables import operations
 
@@ -38,7 +37,7 @@ class Mixture:
     Attributes:
         experts: int64 (batch_size, times).
         weights: float32 (batch_size, times).
-        route: int64 (words,), see `kernels.experts`.
+        route: int64 (words,), see `tables.routes`.
     """
 
     n_experts: int
@@ -72,7 +71,7 @@ class Program:
 
     def _add(
         self,
-        function: Compiled | int,
+        function: Entry | int,
         *fields: int,
         rows: int = 0,
         a_row: int = 0,
@@ -93,7 +92,7 @@ class Program:
         self._rows.append(row)
 
     def _add_pieces(
-        self, function: Compiled, n: int, *fields: int, times: int = 1, grain: int = 0
+        self, function: Entry, n: int, *fields: int, times: int = 1, grain: int = 0
     ) -> None:
         self._add(function, *fields, a_row=_pieces(n), grain=grain or _PIECES_A_CHUNK, times=times)
 
@@ -101,19 +100,19 @@ class Program:
         """Out = the norm of x (batch_size, n), row by row; then cast."""
         fields = (address(x), address(weight), x.shape[1], self._epsilon_bits, address(out))
         if into is None:
-            self._add(layers.norm, *fields, a_row=1)
+            self._add(entries.NORM, *fields, a_row=1)
         else:
-            self._add(layers.norm_load, *fields, *into.fields(), a_row=1)
+            self._add(entries.NORM_LOAD, *fields, *into.fields(), a_row=1)
 
     def load(self, x: Floats, into: Activations) -> None:
         """Cast x (batch_size, n)."""
-        self._add_pieces(layers.load, x.shape[1], address(x), *into.fields())
+        self._add_pieces(entries.LOAD, x.shape[1], address(x), *into.fields())
 
     def matmul(self, weight: Linear, inputs: Activations, out: Floats) -> None:
         """Out (batch_size, rows) = x W^T."""
         fields = (weight.product(inputs), *weight.addresses(), weight.rows, address(out))
         self._add(
-            matmul.multiply, *fields, *inputs.fields(), rows=weight.rows,
+            entries.MULTIPLY, *fields, *inputs.fields(), rows=weight.rows,
             grain=weight.rows_a_chunk(), large=weight.large_chunks(self._n_threads),
         )  # fmt: skip
 
@@ -122,7 +121,7 @@ class Program:
     ) -> None:
         """Qwen3's norms of q or k, in place."""
         fields = address(qkv), qkv.shape[1], address(weight), self._epsilon_bits
-        self._add(layers.head_norms, *fields, head_dim, first, n_heads, a_row=1)
+        self._add(entries.HEAD_NORMS, *fields, head_dim, first, n_heads, a_row=1)
 
     def attention(
         self,
@@ -149,8 +148,8 @@ class Program:
         """
         fields = (address(qkv), qkv.shape[1], address(keys), address(values), *keys.shape, n_heads)
         half = keys.dtype == np.uint16
-        rope = layers.rope_store_f16 if half else layers.rope_store_f32
-        attend = layers.attend_f16 if half else layers.attend_f32
+        rope = entries.ROPE_STORE_F16 if half else entries.ROPE_STORE_F32
+        attend = entries.ATTEND_F16 if half else entries.ATTEND_F32
         self._add(rope, *fields, *(address(part) for part in tables), int(falcon), a_row=1)
         self._add(attend, *fields, address(first_head), address(out), a_row=keys.shape[0])
 
@@ -161,15 +160,15 @@ class Program:
         n = out.shape[1]
         fields = address(gate_up), address(out), int(silu)
         if into is None:
-            self._add_pieces(layers.activate, n, *fields, n, times=times, grain=1)
+            self._add_pieces(entries.ACTIVATE, n, *fields, n, times=times, grain=1)
         else:
             after = into.fields()
-            self._add_pieces(layers.activate_load, n, *fields, *after, times=times, grain=1)
+            self._add_pieces(entries.ACTIVATE_LOAD, n, *fields, *after, times=times, grain=1)
 
     def add_cast(self, partial: Floats, x: Floats, is_q80: bool) -> None:
         """X += partial as it would come from the wire."""
         n = x.shape[1]
-        self._add_pieces(layers.add_cast, n, address(partial), address(x), n, int(is_q80))
+        self._add_pieces(entries.ADD_CAST, n, address(partial), address(x), n, int(is_q80))
 
     # -- between ranks ------------------------------------------------------------------------
 
@@ -177,7 +176,7 @@ class Program:
         """Cast x (batch_size * times, n) into this rank's part, uint8."""
         n = x.shape[1]
         fields = address(x), n, address(part), int(is_q80)
-        self._add_pieces(wire_parts.pack, n, *fields, times=times)
+        self._add_pieces(entries.PACK, n, *fields, times=times)
 
     def exchange(
         self,
@@ -191,14 +190,14 @@ class Program:
         self._add(operations.EXCHANGE, *fields)
 
     def add_parts(self, parts: npt.NDArray[np.int64], x: Floats, is_q80: bool) -> None:
-        """X += everyone's parts (`kernels.parts`) in rank order."""
+        """X += everyone's parts (`tables.parts`) in rank order."""
         n = x.shape[1]
-        self._add_pieces(wire_parts.add, n, address(x), n, address(parts), len(parts), int(is_q80))
+        self._add_pieces(entries.ADD, n, address(x), n, address(parts), len(parts), int(is_q80))
 
     def place_parts(self, parts: npt.NDArray[np.int64], into: Activations, times: int = 1) -> None:
         """Fill activations from everyone's parts."""
         fields = address(parts), len(parts), *into.fields()
-        self._add_pieces(wire_parts.place, into.n, *fields, times=times)
+        self._add_pieces(entries.PLACE, into.n, *fields, times=times)
 
     def pause(self) -> None:
         """A place where the leading thread may return to Python for a moment."""
@@ -209,13 +208,13 @@ class Program:
     def route(self, gate: Floats, mixture: Mixture) -> None:
         """Pick each token's experts; gate (batch_size, n_experts) is destroyed."""
         picked = address(mixture.experts), address(mixture.weights), address(mixture.route)
-        self._add(moe.route, address(gate), mixture.n_experts, mixture.times, *picked, rows=1)
+        self._add(entries.ROUTE, address(gate), mixture.n_experts, mixture.times, *picked, rows=1)
 
     def take(self, mixture: Mixture, inputs: Activations, taken: Activations) -> None:
         """Copy each token's inputs to the rows of its experts."""
         fields = address(mixture.route), mixture.n_experts, mixture.times
         self._add(
-            moe.take, *fields, *inputs.fields(), *taken.fields(), a_row=1, times=mixture.times
+            entries.TAKE, *fields, *inputs.fields(), *taken.fields(), a_row=1, times=mixture.times
         )
 
     def experts(
@@ -246,7 +245,7 @@ class Program:
             first.product(inputs),
         )
         self._add(
-            moe.multiply, *fields, first.rows,
+            entries.MULTIPLY_EXPERTS, *fields, first.rows,
             grain, address(out), *inputs.fields(),
             a_row=-(-first.rows // grain), times=mixture.times,
         )  # fmt: skip
@@ -256,4 +255,4 @@ class Program:
         n = out.shape[1]
         fields = address(mixture.route), mixture.n_experts, mixture.times
         more = address(mixture.weights), address(results), n, address(out)
-        self._add_pieces(moe.combine, n, *fields, *more)
+        self._add_pieces(entries.COMBINE, n, *fields, *more)

@@ -14,11 +14,11 @@ from dllama_engine.collectives.mesh import Mesh
 from dllama_engine.errors import RequestError
 from dllama_engine.formats.config import HiddenAct, RopeType
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.kernels.ops.moe import route_words
 from dllama_engine.program.linear import Activations, Linear
 from dllama_engine.program.program import Mixture, Program
 from dllama_engine.program.threads import ThreadTeam
 from dllama_engine.sharding.plan import ShardPlan, Span, SyncMode
+from dllama_engine.tables.routes import route_words
 from dllama_engine.transformer.kv_cache import KVCache
 from dllama_engine.transformer.rope import rope_tables
 from dllama_engine.transformer.weights import RankWeights

@@ -22,6 +22,7 @@ import numpy as np
 
 from dllama_engine.arrays import Table
 from dllama_engine.errors import EngineError, WireError, WorkerLost
+from dllama_engine.kernels.entries import EXCHANGE
 from dllama_engine.tables.links import (
     AGAIN,
     BUSY_NS,
@@ -72,7 +73,7 @@ _now_ns = time.perf_counter_ns
 class Links:
     """One rank's connected sockets to its peers.
 
-    Compiled code moves the frames (`kernels.exchange`), called from here or from the midst of a
+    Compiled code moves the frames (`kernels.run.exchange`), called from here or from the midst of a
     forward pass; the tables that it works on are here, and so is all that can go wrong.
 
     Args:
@@ -148,10 +149,10 @@ class Links:
             WorkerLost: a peer closed, failed, or nothing at all moved for `timeout_s`.
             WireError: a peer sent another frame than the expected one.
         """
-        from dllama_engine.kernels.run.exchange import exchange
-
+        assert routes.flags.c_contiguous
+        tables = self.table.ctypes.data, routes.ctypes.data, self.mesh.ctypes.data
         try:
-            while (status := exchange(self.table, routes, self.mesh, KINDS[op], 1)) != DONE:
+            while (status := EXCHANGE(*tables, self.world_size, KINDS[op], 1)) != DONE:
                 self.settle(status, routes)
         except BaseException:
             self.forget_exchange()
