@@ -37,8 +37,8 @@ LAYERS: Mapping[str, Layers] = {
         ("lab", "forensics"),
         ("backends",),
         ("hosts", "report", "verdict"),
-        ("models", "history", "metrics", "validity"),
-        ("config", "record", "events", "stats", "benchmark_bridge"),
+        ("models", "history", "metrics", "validity", "benchmark_bridge", "neighbours"),
+        ("config", "record", "events", "stats"),
     ),
     # Rooms within a room, by the same rule.
     "dllama_engine.kernels": (
@@ -54,6 +54,7 @@ LAYERS: Mapping[str, Layers] = {
     "pytest_dllama.hosts": (
         ("fleet",),
         ("ssh", "local"),
+        ("packages",),
         ("memory_probe", "controller", "inventory_file"),
         ("inventory", "command"),
         ("base",),
@@ -79,7 +80,8 @@ MAY_KNOW: Mapping[str, tuple[str, ...]] = {
     "jinja2": ("pytest_dllama.report.pages",),
     "pytest": (
         *("pytest_dllama.plugin", "pytest_dllama.fixtures"),
-        *("pytest_dllama.benchmark_bridge", "pytest_dllama.config"),
+        *("pytest_dllama.benchmark_bridge", "pytest_dllama.neighbours"),
+        "pytest_dllama.config",
     ),
     "pytest_benchmark": ("pytest_dllama.benchmark_bridge",),
     "numba": ("dllama_engine",),

@@ -20,9 +20,9 @@ from pytest_dllama.hosts.fleet.provision import Wanted, on_each
 from pytest_dllama.hosts.fleet.tables import LiveSteps, facts_table, pairs_table
 from pytest_dllama.hosts.inventory import Inventory, load_inventory
 from pytest_dllama.hosts.inventory_file import write_inventory
+from pytest_dllama.hosts.packages.wheelhouse import PLATFORMS, fetch_wheelhouse
 from pytest_dllama.hosts.ssh.host import SshHost
 from pytest_dllama.hosts.ssh.kept_token import forget_token
-from pytest_dllama.hosts.ssh.wheelhouse import PLATFORMS, fetch_wheelhouse
 from pytest_dllama.models.engine_facts import EngineError
 from pytest_dllama.models.under_test import config_of
 

@@ -17,8 +17,8 @@ from pytest_dllama.hosts.fleet.preflight import Need, decode_throttled, findings
 from pytest_dllama.hosts.fleet.provision import Wanted
 from pytest_dllama.hosts.fleet.records import watched
 from pytest_dllama.hosts.inventory import Inventory
-from pytest_dllama.hosts.ssh.wheel import engine_wheel
-from pytest_dllama.hosts.ssh.wheelhouse import download_command
+from pytest_dllama.hosts.packages.wheel import engine_wheel
+from pytest_dllama.hosts.packages.wheelhouse import download_command
 from pytest_dllama.models import engine_facts
 
 GOOD = {

@@ -18,9 +18,9 @@ from typing import Any, TypeVar
 
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.fleet.clock import ClockOffset, clock_offset
+from pytest_dllama.hosts.packages.wheel import engine_wheel
 from pytest_dllama.hosts.ssh.host import SshHost
 from pytest_dllama.hosts.ssh.upload import check_room, upload_data
-from pytest_dllama.hosts.ssh.wheel import engine_wheel
 
 STEPS = ("connect", "facts", "upload", "venv", "install", "kernels")
 ENVIRONMENT_BYTES = 500 << 20  # numpy, numba and LLVM, unpacked

@@ -15,7 +15,7 @@ from typing import Any
 
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.inventory import HostEntry, Inventory
-from pytest_dllama.hosts.ssh.agent_archive import agent_archive
+from pytest_dllama.hosts.packages.agent_archive import agent_archive
 from pytest_dllama.hosts.ssh.channel import Finished
 from pytest_dllama.hosts.ssh.connection import SshConnection
 

@@ -18,12 +18,12 @@ from pytest_dllama.hosts.base import HostError, MemoryRates
 from pytest_dllama.hosts.command import PROGRAM
 from pytest_dllama.hosts.inventory import HostEntry, Inventory
 from pytest_dllama.hosts.memory_probe import memory_probe, probed
+from pytest_dllama.hosts.packages.wheel import engine_wheel
 from pytest_dllama.hosts.ssh.agent_client import AgentClient
 from pytest_dllama.hosts.ssh.channel import ConnectionLost
 from pytest_dllama.hosts.ssh.kept_token import KEPT_SESSION
 from pytest_dllama.hosts.ssh.process import SshProcess
 from pytest_dllama.hosts.ssh.upload import upload_file
-from pytest_dllama.hosts.ssh.wheel import engine_wheel
 
 
 class SshHost:

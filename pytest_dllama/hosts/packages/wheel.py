@@ -16,7 +16,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from pytest_dllama import __version__
-from pytest_dllama.hosts.ssh.agent_archive import zip_bytes
+from pytest_dllama.hosts.packages.agent_archive import zip_bytes
 
 PACKAGE = "dllama_engine"
 DISTRIBUTION = "pytest-dllama"  # whose version the engine tells

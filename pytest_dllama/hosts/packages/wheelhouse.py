@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_dllama.hosts.base import HostError
-from pytest_dllama.hosts.ssh.wheel import requirements
+from pytest_dllama.hosts.packages.wheel import requirements
 
 PLATFORMS = {  # what pip accepts for each kind of board, the newest first
     "aarch64": ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64"),
