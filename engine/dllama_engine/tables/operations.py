@@ -20,3 +20,8 @@ EXCHANGE, PAUSE = 0, 1
 IS_Q80, NEEDS_SUMS, NEEDS_FLOATS = 1, 2, 4  # flags of activations
 PIECE = 512  # columns of one item of an operation that goes through vectors
 MAX_CHUNKS = 0xFFFF  # of one operation
+
+
+def route_words(n_experts: int, n_slots: int) -> int:
+    """Size of the route behind a router (`kernels.ops.moe`), for n_slots = tokens * active."""
+    return 1 + 2 * (n_experts + 1) + 2 * n_slots

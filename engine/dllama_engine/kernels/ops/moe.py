@@ -4,9 +4,9 @@ A slot is one expert's work for one token: slot = token * n_active + place, with
 in ascending order. Behind the router, rows stand expert by expert, and within one by slot; so each
 expert's weights are read once for all of its tokens. All ranks route alike, as x is the same.
 
-The route is int64 (ROUTE_WORDS + ...): how many experts are in use, then per expert in use its
+The route is int64 (words,): how many experts are in use, then per expert in use its
 number and first row (n_experts + 1 of each), then the token of each row and the row of each slot
-(n_slots of each).
+(n_slots of each); `tables.operations.route_words` is its size.
 """
 
 from __future__ import annotations
@@ -21,11 +21,6 @@ from dllama_engine.kernels.ops.compiled import operation
 from dllama_engine.kernels.ops.matmul import call_product
 from dllama_engine.kernels.ops.table import activations, f32, fields, pieces
 from dllama_engine.tables.operations import FIRST, IS_Q80, NEEDS_FLOATS, NEEDS_SUMS, PIECE
-
-
-def route_words(n_experts: int, n_slots: int) -> int:
-    """Size of a route."""
-    return 1 + 2 * (n_experts + 1) + 2 * n_slots
 
 
 @njit(inline="always")
