@@ -19,12 +19,7 @@ if TYPE_CHECKING:
 
 LAB_KEY: pytest.StashKey[Lab] = pytest.StashKey()
 MARKER = "dllama_threshold"
-# Rows of the benchmark table: metric -> (its name there, samples per second)
-ROWS: dict[str, tuple[str, float]] = {
-    "rct_s": ("RCT", 1.0),
-    "ttft_s": ("TTFT", 1.0),
-    "tpot_ms": ("TPOT", 1e3),
-}
+_A_SECOND = {"s": 1.0, "ms": 1e3}  # a second in the units of times
 
 
 @contextmanager
@@ -114,7 +109,7 @@ def timing_row(cell: Cell, benchmark: Any) -> Callable[[str], None]:
     from pytest_dllama import benchmark_bridge
 
     def add(metric: str) -> None:
-        name, per_second = ROWS[metric]
+        name, per_second = _row_of(metric)
         values = [getattr(sample, metric) for sample in cell.record.samples]
         benchmark_bridge.record_row(
             benchmark,
@@ -125,6 +120,17 @@ def timing_row(cell: Cell, benchmark: Any) -> Callable[[str], None]:
         )
 
     return add
+
+
+def _row_of(metric: str) -> tuple[str, float]:
+    """The name of a time in the benchmark table, and how many of its unit are a second."""
+    from pytest_dllama.metrics.catalog import METRICS
+
+    per_second = {name: units for name, m in METRICS.items() if (units := _A_SECOND.get(m.unit))}
+    if metric not in per_second:
+        known = ", ".join(per_second)
+        raise pytest.UsageError(f"timing_row({metric!r}): no time of a sample; there are {known}")
+    return metric.rpartition("_")[0].upper(), per_second[metric]
 
 
 def _extra_info(cell: Cell) -> dict[str, Any]:

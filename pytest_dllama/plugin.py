@@ -7,20 +7,21 @@ header, no heavy import.
 from __future__ import annotations
 
 import signal
+from collections.abc import Generator
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_dllama.config.settings import LabConfig, add_options
+from pytest_dllama.config import flags
+from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.fixtures import LAB_KEY, MARKER, cell, scaling, threshold, timing_row, uncaptured
 
 if TYPE_CHECKING:
-    from pytest_dllama.hosts.base import Hosts
+    from pytest_dllama.hosts.base import Hosts, Progress
     from pytest_dllama.lab.cells import CellKey
     from pytest_dllama.lab.lab import Lab
-    from pytest_dllama.lab.progress import Progress
 
 # Fixtures, to be found in this module; named in `pytest_plugins` they would draw a warning.
 __all__ = ["cell", "scaling", "threshold", "timing_row"]
@@ -29,13 +30,26 @@ CONFIG_KEY: pytest.StashKey[LabConfig] = pytest.StashKey()
 OUTCOME_KEY: pytest.StashKey[list[str]] = pytest.StashKey()
 COMPARE_KEY: pytest.StashKey[Any] = pytest.StashKey()  # --benchmark-compare, until it can be done
 HANDLERS_KEY: pytest.StashKey[dict[signal.Signals, Any]] = pytest.StashKey()
+# Our short spellings on the command line that another plugin has, with our long ones.
+LENT_KEY: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
 FIXTURES_MODULE = "pytest_dllama.fixtures"
 DEADLY_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the options."""
-    add_options(parser)
+    flags.add_options(parser)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Generator[None]:
+    """Once conftests have declared theirs too, our short spellings mean us where they are free."""
+    flags.shield_values(early_config, parser, args)
+    yield
+    early_config.stash[LENT_KEY] = flags.lent_flags(args, parser)
+    args[:] = flags.translate(args, flags.taken_flags(parser))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -157,10 +171,10 @@ def _reads(item: pytest.Item, params: dict[str, Any], name: str) -> bool:
 
 
 def _make_lab(config: pytest.Config, keys: list[CellKey]) -> Lab:
-    from pytest_dllama.backends.base import EngineOptions
+    from pytest_dllama.backends.base import ChecksModels, EngineOptions
     from pytest_dllama.backends.registry import make_backend
     from pytest_dllama.lab.lab import Lab
-    from pytest_dllama.models.under_test import check_model
+    from pytest_dllama.models.under_test import check_model, config_of
     from pytest_dllama.verdict.thresholds import Thresholds, load_thresholds
 
     lab_config = config.stash[CONFIG_KEY]
@@ -175,6 +189,9 @@ def _make_lab(config: pytest.Config, keys: list[CellKey]) -> Lab:
         counts = [key.nodes for key in keys if key.model == spec.name]
         if counts:
             check_model(spec, counts, lab_config)
+            if isinstance(backend, ChecksModels):
+                for nodes in counts:
+                    backend.check_model(config_of(spec), nodes)
     file = lab_config.thresholds_file
     thresholds = load_thresholds(file) if file else Thresholds()
     hosts = _hosts(lab_config, keys)
@@ -237,11 +254,13 @@ def _install_signal_handlers(config: pytest.Config) -> None:
     config.stash[HANDLERS_KEY] = handlers
 
 
-def pytest_report_collectionfinish(config: pytest.Config) -> str | None:
-    """One line: what is going to be measured."""
+def pytest_report_collectionfinish(config: pytest.Config) -> list[str]:
+    """One line: what is going to be measured; and what may surprise."""
     lab = config.stash.get(LAB_KEY, None)
-    if lab is None:
-        return None
+    return [] if lab is None else [_what_is_measured(lab), *_surprises(config)]
+
+
+def _what_is_measured(lab: Lab) -> str:
     lab_config = lab.config
     cells = ", ".join(key.id for key in lab.keys)
     return (
@@ -249,6 +268,14 @@ def pytest_report_collectionfinish(config: pytest.Config) -> str | None:
         f"{lab_config.steps} steps, {lab_config.buffer_float_type} buffers, "
         f"sync mode {lab_config.sync_mode}"
     )
+
+
+def _surprises(config: pytest.Config) -> list[str]:
+    """What another plugin or the command line does to our cells, each in a line."""
+    return [
+        f"dllama: {flag} is another plugin's or conftest's option here; ours is {long_flag}"
+        for flag, long_flag in config.stash.get(LENT_KEY, [])
+    ]
 
 
 @pytest.hookimpl(tryfirst=True)

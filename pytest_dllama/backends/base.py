@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from pytest_dllama.events.stream import Event
-from pytest_dllama.hosts.base import HostProcess
+from pytest_dllama.hosts.base import Host, HostProcess
+
+if TYPE_CHECKING:
+    from pytest_dllama.models.engine_facts import ModelConfig
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,30 @@ class Backend(Protocol):
 
     def await_idle(self, process: HostProcess, timeout_s: float) -> None:
         """Wait until a worker takes the next root's connection; raises `WorkerNotReady`."""
+
+
+@runtime_checkable
+class Looks(Protocol):
+    """An engine whose program is asked what it is before it is driven."""
+
+    def look(self, hosts: Sequence[Host], logs: Path) -> None:
+        """Ask the programs of these hosts, the root's first; raises `WorkerNotReady`."""
+
+
+@runtime_checkable
+class ChecksModels(Protocol):
+    """An engine with rules of its own for what it can run."""
+
+    def check_model(self, config: ModelConfig, nodes: int) -> None:
+        """Raise ConfigError for a model that it cannot run on so many nodes."""
+
+
+@runtime_checkable
+class KnowsFaults(Protocol):
+    """An engine that is known to give wrong output for some requests."""
+
+    def output_fault(self, request: EngineRequest) -> str | None:
+        """Why its output cannot be right, by no fault of the cluster; None where it can."""
 
 
 class WorkerNotReady(RuntimeError):

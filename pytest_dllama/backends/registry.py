@@ -63,7 +63,10 @@ def _embedded(options: EngineOptions) -> Backend:
 
 
 def _dllama(options: EngineOptions) -> Backend:
+    from pytest_dllama.backends.dllama.asking import engine_here
     from pytest_dllama.backends.dllama.backend import DllamaBackend
+    from pytest_dllama.backends.dllama.rules import refused_version
+    from pytest_dllama.backends.dllama.versions import flag_pairs
     from pytest_dllama.backends.embedded import EmbeddedBackend
 
     if not options.binary:
@@ -84,4 +87,13 @@ def _dllama(options: EngineOptions) -> Backend:
     for tool in ("sh", "stdbuf", "tail"):
         if shutil.which(tool) is None:
             raise ConfigError(f"--engine dllama needs the program {tool} (coreutils); install it")
-    return DllamaBackend(found, options.arguments, EmbeddedBackend())
+    try:
+        engine = engine_here(found, flag_pairs(options.arguments))
+    except OSError as error:
+        raise ConfigError(
+            f"--dllama-bin {found} cannot be started: {error.strerror or error}; build it on this "
+            "machine (make dllama)"
+        ) from error
+    if why := refused_version(engine, f"--dllama-bin {found}"):
+        raise ConfigError(why)
+    return DllamaBackend(found, options.arguments, EmbeddedBackend(), engine)

@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pytest_dllama import __version__
+from pytest_dllama.cli.duet import add_duet
+from pytest_dllama.cli.engine_info import add_engine_info
 from pytest_dllama.cli.hosts import add_hosts
 from pytest_dllama.cli.import_log import add_import_log
 from pytest_dllama.forensics.import_log import ImportLogError
@@ -45,8 +47,10 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"pytest-dllama {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     _add_report(commands)
+    add_duet(commands)
     add_import_log(commands)
     add_hosts(commands)
+    add_engine_info(commands)
     return parser
 
 

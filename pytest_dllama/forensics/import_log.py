@@ -14,7 +14,7 @@ from pathlib import Path
 from pytest_dllama.backends.dllama.events import run_events
 from pytest_dllama.backends.dllama.log import parse_log
 from pytest_dllama.backends.dllama.run import LoggedRun
-from pytest_dllama.events.trace import Trace, TraceError, build_trace
+from pytest_dllama.events.trace import RequestTrace, TraceError, build_trace
 from pytest_dllama.forensics.imported_run import (
     ImportOptions,
     Session,
@@ -27,7 +27,7 @@ from pytest_dllama.forensics.imported_run import (
 from pytest_dllama.hosts.controller import probe_environment
 from pytest_dllama.metrics import catalog, definitions
 from pytest_dllama.metrics.network import network_record
-from pytest_dllama.metrics.samples import cell_metrics, rank_records, sample_of
+from pytest_dllama.metrics.samples import rank_records, sample_of
 from pytest_dllama.record.cell import CellRecord, OutputRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.validity.faults import faults
@@ -71,7 +71,7 @@ def import_logs(paths: Sequence[Path], options: ImportOptions) -> RunRecord:
         request=request_of(sessions, options),
         models=models_of(sessions),
         cells=tuple(cell for cell, _ in cells),
-        definitions=catalog.DEFINITIONS,
+        definitions=catalog.all_definitions(),
         notes=notes_of_run(sessions, [notes for _, notes in cells]),
     )
 
@@ -130,9 +130,9 @@ def _is_worker_of(worker: LoggedRun, run: LoggedRun, rank: int, nodes: int) -> b
     return worker.node_index == rank if worker.node_index is not None else bool(port)
 
 
-def _traces(sessions: Sequence[Session]) -> tuple[list[Trace], list[TraceError]]:
+def _traces(sessions: Sequence[Session]) -> tuple[list[RequestTrace], list[TraceError]]:
     """The runs that can be used, and why the others cannot."""
-    traces: list[Trace] = []
+    traces: list[RequestTrace] = []
     failures: list[TraceError] = []
     for session in sessions:
         try:
@@ -142,7 +142,7 @@ def _traces(sessions: Sequence[Session]) -> tuple[list[Trace], list[TraceError]]
     return traces, failures
 
 
-def _oracle(sessions: Sequence[Session]) -> tuple[Trace, str] | None:
+def _oracle(sessions: Sequence[Session]) -> tuple[RequestTrace, str] | None:
     """The first run on one node that can be used, with its prompt."""
     for session in sessions:
         traces, _ = _traces([session])
@@ -151,7 +151,9 @@ def _oracle(sessions: Sequence[Session]) -> tuple[Trace, str] | None:
     return None
 
 
-def _output(session: Session, trace: Trace, oracle: tuple[Trace, str] | None) -> OutputRecord:
+def _output(
+    session: Session, trace: RequestTrace, oracle: tuple[RequestTrace, str] | None
+) -> OutputRecord:
     """By the text of a one-node run of the same logs, prompt and length."""
     if oracle is None or oracle[1] != session.run.prompt:
         why = "the logs hold no run of this prompt on one node to compare with"
@@ -164,7 +166,7 @@ def _output(session: Session, trace: Trace, oracle: tuple[Trace, str] | None) ->
 
 
 def _cell(
-    sessions: Sequence[Session], oracle: tuple[Trace, str] | None
+    sessions: Sequence[Session], oracle: tuple[RequestTrace, str] | None
 ) -> tuple[CellRecord, list[str]]:
     """One cell with its notes; runs that failed are told and left out of the figures."""
     traces, failures = _traces(sessions)
@@ -182,11 +184,11 @@ def _cell(
         nodes=first.nodes,
         status="ok",
         samples=samples,
-        metrics=cell_metrics(traces, samples),
+        metrics=catalog.cell_metrics(traces, samples),
         ranks=rank_records(median),
         network=network_record(traces, median),
         output=output,
-        verdict=judge(invalid=faults(traces, output), output=output),
+        verdict=judge(faults=faults(traces, output), output=output),
         logs=logs,
     )
     return cell, list(dict.fromkeys(notes))

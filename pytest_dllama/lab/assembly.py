@@ -11,8 +11,9 @@ from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.cluster import Worker
 from pytest_dllama.lab.runner import RequestRun
 from pytest_dllama.metrics import definitions
+from pytest_dllama.metrics.catalog import cell_metrics
 from pytest_dllama.metrics.network import network_record
-from pytest_dllama.metrics.samples import cell_metrics, rank_records, sample_of
+from pytest_dllama.metrics.samples import rank_records, sample_of
 from pytest_dllama.record.cell import CellRecord, Commands, OutputRecord, RooflineRecord
 from pytest_dllama.record.run import Request
 from pytest_dllama.validity import roofline
@@ -37,7 +38,7 @@ def measured_cell(
     figures = cell_metrics(traces, samples)
     if (share := roofline.share(roof, figures.get("tpot_ms"))) is not None:
         figures["roofline_share"] = share
-    invalid = (*faults(traces, output), *roofline.roofline_faults(roof, samples))
+    found = faults(traces, output, roof, samples)
     results = tuple(limit.check(figures.get(limit.metric)) for limit in limits)
     logs = [file for run in runs for file in run.log_files]
     logs += [file for worker in workers for file in worker.process.log_files]
@@ -55,7 +56,7 @@ def measured_cell(
         output=output,
         thresholds=results,
         roofline=roof,
-        verdict=judge(invalid=invalid, output=output, thresholds=results),
+        verdict=judge(faults=found, output=output, thresholds=results),
         logs=_relative(logs, folder),
     )
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_dllama.backends.base import Backend, WorkerNotReady
+from pytest_dllama.backends.base import Backend, Looks, WorkerNotReady
 from pytest_dllama.events.stream import Error, EventFormatError, Listening
 from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess
 
@@ -85,6 +85,11 @@ class Cluster:
         Raises:
             ClusterError: workers that do not come up, with each one's reason.
         """
+        if isinstance(self.backend, Looks):
+            try:
+                self.backend.look(self.hosts[:nodes], self.logs)
+            except (HostError, WorkerNotReady) as error:
+                raise ClusterError(str(error)) from error
         ranks = range(1, nodes)
         missing = [rank for rank in ranks if not self._is_healthy(rank)]
         started, failures = self._launch(missing)

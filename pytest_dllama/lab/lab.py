@@ -9,20 +9,19 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pytest_dllama.backends.base import Backend, EngineRequest
+from pytest_dllama.backends.base import Backend, EngineRequest, KnowsFaults
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.events.stream import Event, Step
 from pytest_dllama.events.stream import Progress as LoadProgress
 from pytest_dllama.history.run_files import RUN_FILE, archive_previous, write_run
-from pytest_dllama.hosts.base import HostError, Hosts
+from pytest_dllama.hosts.base import HostError, Hosts, Progress
 from pytest_dllama.hosts.controller import fingerprint, probe_environment
 from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab import assembly
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.cluster import Cluster, ClusterError
-from pytest_dllama.lab.memory_roof import MemoryRoof
-from pytest_dllama.lab.progress import Progress
+from pytest_dllama.lab.roofline_probe import RooflineProbe
 from pytest_dllama.lab.runner import RequestFailed, RequestRun, run_request
 from pytest_dllama.metrics import catalog
 from pytest_dllama.metrics.samples import sample_of
@@ -32,7 +31,12 @@ from pytest_dllama.record.cell import CellRecord, OutputRecord, RooflineRecord
 from pytest_dllama.record.hosts import HostRecord
 from pytest_dllama.record.notes import run_notes
 from pytest_dllama.record.run import ModelRecord, RunRecord
-from pytest_dllama.validity.output import compare_output, oracle_output, unchecked_output
+from pytest_dllama.validity.output import (
+    compare_output,
+    faulty_output,
+    oracle_output,
+    unchecked_output,
+)
 from pytest_dllama.verdict.thresholds import Thresholds
 
 LOG_FOLDER = "logs"
@@ -75,7 +79,7 @@ class Lab:
         self._backend = backend
         self._progress = progress
         self._hosts: Hosts = hosts or LocalHosts()
-        self._roof = MemoryRoof(self._hosts, config.nthreads, progress)
+        self._roof = RooflineProbe(self._hosts, config.nthreads, progress)
         self._started = datetime.now(UTC)
         self._start_s = time.monotonic()
         self._environment = probe_environment()
@@ -137,7 +141,7 @@ class Lab:
             key,
             runs,
             cluster.workers(key.nodes),
-            self._output(runs[0], oracle),
+            self._output(runs[0], oracle, self._request(model)),
             self._thresholds.of(key.model, key.nodes),
             self.config.report_folder,
             self._roofline(model, key, runs),
@@ -245,7 +249,12 @@ class Lab:
             timeout_s=config.request_timeout_s,
         )
 
-    def _output(self, run: RequestRun, oracle: _Oracle | None) -> OutputRecord:
+    def _output(
+        self, run: RequestRun, oracle: _Oracle | None, request: EngineRequest
+    ) -> OutputRecord:
+        if isinstance(self._backend, KnowsFaults) and (why := self._backend.output_fault(request)):
+            right = oracle.run.trace if oracle and oracle.run else None
+            return faulty_output(run.trace, why, right)
         if oracle is None:
             return oracle_output(run.trace)
         if oracle.run is None:
@@ -273,7 +282,7 @@ class Lab:
             hosts=self._hosts.records(),
             pairs=self._hosts.pairs,
             memory=self._roof.records,
-            definitions=catalog.DEFINITIONS,
+            definitions=catalog.all_definitions(),
             notes=(
                 *self._hosts.notes,
                 *run_notes({str(key): notes for key, notes in self._engine_notes.items()}),

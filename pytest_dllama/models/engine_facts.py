@@ -6,15 +6,32 @@ from collections.abc import Callable
 from pathlib import Path
 
 import dllama_engine
+from dllama_engine.errors import EngineError
 from dllama_engine.formats.config import ModelConfig
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.sharding.memory import rank_memory, token_read_bytes
-from dllama_engine.sharding.plan import SyncMode, make_plan
+from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.synthetic.model import write_synthetic
 from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.text.tokenizer import read_tokenizer
 from pytest_dllama.record.run import ModelRecord
+
+# What others need to name: the engine's errors and a model's configuration.
+__all__ = [
+    "EngineError",
+    "ModelConfig",
+    "check_split",
+    "file_config",
+    "model_record",
+    "prompt_tokens",
+    "shape_config",
+    "shard_bytes",
+    "shipped_model",
+    "shipped_names",
+    "token_bytes",
+    "write_shape",
+]
 
 MODELS_FOLDER = Path(dllama_engine.__file__).parent / "models"
 
@@ -50,24 +67,14 @@ def write_shape(
 
 def check_split(config: ModelConfig, nodes: int, buffer_float_type: str, sync_mode: str) -> None:
     """Raise EngineError unless the model can be split over so many nodes."""
-    make_plan(
-        config,
-        nodes,
-        buffer_type=FloatType.parse(buffer_float_type),
-        sync_mode=SyncMode(sync_mode),
-    )
+    _plan(config, nodes, buffer_float_type, sync_mode)
 
 
 def shard_bytes(
     config: ModelConfig, nodes: int, buffer_float_type: str, sync_mode: str
 ) -> tuple[int, ...]:
     """Memory that each rank needs, the root's first, with the engine's own default options."""
-    plan = make_plan(
-        config,
-        nodes,
-        buffer_type=FloatType.parse(buffer_float_type),
-        sync_mode=SyncMode(sync_mode),
-    )
+    plan = _plan(config, nodes, buffer_float_type, sync_mode)
     needs = (
         rank_memory(
             plan, rank, batch_size=32, max_seq_len=config.seq_len, kv_type=FloatType.parse("f32")
@@ -85,12 +92,7 @@ def token_bytes(
     n_positions: float,
 ) -> tuple[int, ...]:
     """What each rank must read to decode a token after so many others, with an f32 cache."""
-    plan = make_plan(
-        config,
-        nodes,
-        buffer_type=FloatType.parse(buffer_float_type),
-        sync_mode=SyncMode(sync_mode),
-    )
+    plan = _plan(config, nodes, buffer_float_type, sync_mode)
     kv_type = FloatType.parse("f32")
     return tuple(
         token_read_bytes(plan, rank, n_positions=n_positions, kv_type=kv_type)
@@ -98,9 +100,37 @@ def token_bytes(
     )
 
 
+def _plan(config: ModelConfig, nodes: int, buffer_float_type: str, sync_mode: str) -> ShardPlan:
+    """Who holds what, by the words of the options; raises EngineError."""
+    buffers = FloatType.parse(buffer_float_type)
+    return make_plan(config, nodes, buffer_type=buffers, sync_mode=SyncMode(sync_mode))
+
+
 def prompt_tokens(tokenizer_file: Path, prompt: str) -> int:
     """Tokens the engine makes of a prompt; raises EngineError."""
     return len(read_tokenizer(tokenizer_file).encode(prompt))
+
+
+def stale_first_token(tokenizer_file: Path, prompt: str) -> tuple[str, str] | None:
+    """What dllama v0.12 and later decodes its first token from, where that is not the last token.
+
+    It reads one place behind the prompt's ids (dllama.cpp, `inputTokens[pos + 1]`), where its
+    merging has left the last id of the list as it was before the last merge; 0 if none took place.
+
+    Returns:
+        (the piece that it takes, the prompt's last piece); None where it takes the right one.
+
+    Raises:
+        EngineError: a prompt that cannot be encoded.
+    """
+    tokenizer = read_tokenizer(tokenizer_file)
+    ids, lasts = tokenizer.encode_with_lasts(prompt)
+    fed = lasts[-1] if lasts else 0
+    if len(ids) < 2 or fed == ids[-1]:
+        return None
+    pieces = (tokenizer.vocab.tokens[i].decode(errors="replace") for i in (fed, ids[-1]))
+    taken, last = pieces
+    return taken, last
 
 
 def model_record(name: str, config: ModelConfig, model_file: Path, tokenizer: Path) -> ModelRecord:

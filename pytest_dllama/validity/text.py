@@ -7,13 +7,13 @@ parting proves nothing, and says so. Knows nothing of pytest and starts nothing.
 
 from __future__ import annotations
 
-from pytest_dllama.events.trace import Trace
+from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.record.cell import OutputRecord, OutputStatus, TokenAlternative
 from pytest_dllama.validity.tolerance import measure_tolerance
 
 
 def compare_text(
-    oracle: Trace, cell: Trace, buffer_float_type: str, temperature: float = 0.0
+    oracle: RequestTrace, cell: RequestTrace, buffer_float_type: str, temperature: float = 0.0
 ) -> OutputRecord:
     """Compare what a cell printed with the oracle's pieces of text."""
     has_logits = bool(oracle.token_ids)
@@ -38,13 +38,18 @@ def compare_text(
     return _judged(oracle, cell, at, what, buffer_float_type)
 
 
-def _judged(oracle: Trace, cell: Trace, at: int, what: str, buffer_float_type: str) -> OutputRecord:
+def _judged(
+    oracle: RequestTrace, cell: RequestTrace, at: int, what: str, buffer_float_type: str
+) -> OutputRecord:
     """A parting, by how close the oracle's two best tokens were."""
     tolerance = measure_tolerance(oracle, cell, at, buffer_float_type, "reduce")
     step = oracle.decode_steps[at]
     top = step.top or ()
     margin = top[0][1] - top[1][1] if len(top) > 1 else 0.0
-    is_tie = len(top) > 1 and margin < tolerance.margin
+    # Before any token agreed, nothing shows that both runs stood at the same place: only logits of
+    # the run itself could tell a tie from another prompt.
+    is_first = at == 0 and not cell.decode_steps[0].top
+    is_tie = len(top) > 1 and margin < tolerance.margin and not is_first
     parting = TokenAlternative(
         position=at,
         oracle_token_id=-1 if step.token_id is None else step.token_id,
@@ -56,12 +61,14 @@ def _judged(oracle: Trace, cell: Trace, at: int, what: str, buffer_float_type: s
     )
     verdict = "a near tie: " if is_tie else ""
     note = f"{what}; {verdict}margin {margin:.3g}, tolerance {tolerance}"
+    if is_first and margin < tolerance.margin:
+        note += "; at the first token a near tie cannot be claimed without logits of this run"
     return compared(oracle, cell, "tie" if is_tie else "different", note, parting)
 
 
 def compared(
-    oracle: Trace,
-    cell: Trace,
+    oracle: RequestTrace,
+    cell: RequestTrace,
     status: OutputStatus,
     note: str | None = None,
     first_difference: TokenAlternative | None = None,

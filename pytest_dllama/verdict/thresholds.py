@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pytest_dllama.metrics.catalog import CLUSTER_METRICS, METRIC_NAMES
+from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.record.cell import Estimate, ThresholdResult
 
 Direction = Literal["max", "min"]
@@ -81,7 +81,7 @@ class Thresholds:
             overridden = {metric for metric, _ in table}
             merged = {k: v for k, v in merged.items() if k[0] not in overridden} | table
         limits = merged.values()
-        return tuple(t for t in limits if nodes > 1 or t.metric not in CLUSTER_METRICS)
+        return tuple(t for t in limits if nodes > 1 or not METRICS[t.metric].needs_peers)
 
     def models(self) -> frozenset[str]:
         """The models the file names."""
@@ -135,7 +135,7 @@ def _model_tables(
 
 
 def _table(content: Mapping[str, Any], file: str, name: str) -> _Table:
-    _only_known(content, tuple(METRIC_NAMES), file, f"[{name}]")
+    _only_known(content, tuple(METRICS), file, f"[{name}]")
     limits = [t for key, value in content.items() for t in _limits(key, value, file, name)]
     return {(limit.metric, limit.direction): limit for limit in limits}
 
@@ -155,7 +155,7 @@ def _limits(metric: str, value: Any, file: str, name: str) -> list[Threshold]:
 
 def _bad_direction(metric: str) -> Direction:
     """A plain number limits growth, except where more is better."""
-    return "min" if METRIC_NAMES[metric][1] == "higher" else "max"
+    return "min" if METRICS[metric].better == "higher" else "max"
 
 
 def _limit(metric: str, value: Any, direction: Direction, where: str) -> Threshold:
@@ -194,7 +194,7 @@ def explain(result: ThresholdResult) -> str:
     >>> explain(t.check(Estimate(value=62.5, minimum=60, maximum=63, n=3)))
     'tpot_ms = 62.5 ms, limit <= 50 ms, 25.0 % beyond (limits.toml [models.tiny])'
     """
-    unit = METRIC_NAMES[result.metric][0].replace("-", "")
+    unit = METRICS[result.metric].unit.replace("-", "")
     sign = "<=" if result.direction == "max" else ">="
     limit = f"limit {sign} {result.limit:g} {unit}".rstrip()
     if result.value is None:

@@ -28,7 +28,8 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
 @pytest.mark.parametrize("option", SETTINGS, ids=lambda option: option.name)
 def test_help_explains_every_option(option, request) -> None:
     text = request.getfixturevalue("help_text")
-    assert f"{option.flag}={option.metavar}".removesuffix("=") in text
+    for flag in (option.flag, option.long_flag):
+        assert f"{flag}={option.metavar}".removesuffix("=") in text
     assert option.key in text
 
 

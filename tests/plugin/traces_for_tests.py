@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_dllama.events.stream import Done, LinkCount, Plan, Rank, Ready, RequestStart, Step
-from pytest_dllama.events.trace import Trace
+from pytest_dllama.events.trace import RequestTrace
 
 Top = Sequence[tuple[int, float]]
 
@@ -58,7 +58,7 @@ def trace(
     prefill_ns: Sequence[int] = (),
     plan: Plan | None = None,
     ranks: Sequence[Rank] = (),
-) -> Trace:
+) -> RequestTrace:
     """A request whose prefill took one batch of `n_input_tokens - 1`, from and to `prefill_ns`."""
     eval_steps = ()
     if prefill_ns:
@@ -72,7 +72,7 @@ def trace(
                 end_ns=prefill_ns[1],
             ),
         )
-    return Trace(
+    return RequestTrace(
         request=RequestStart(
             event="request",
             t_ns=request_ns,
@@ -87,7 +87,7 @@ def trace(
     )
 
 
-def greedy(tops: Sequence[Top]) -> Trace:
+def greedy(tops: Sequence[Top]) -> RequestTrace:
     """A trace whose every token is the best of its two logits."""
     return trace(
         [decode_step(i, top[0][0], (i + 1) * 1_000_000, top=top) for i, top in enumerate(tops)]

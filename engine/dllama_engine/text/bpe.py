@@ -46,8 +46,10 @@ class MergeTable:
         return merged if merged >= 0 and self._ranks[merged] >= 0 else -1
 
 
-def merge(ids: Sequence[int], table: MergeTable) -> list[int]:
+def merge(ids: Sequence[int], table: MergeTable, lasts: list[int] | None = None) -> list[int]:
     """Merge the pair with the best rank, the leftmost of equals, until no pair merges.
+
+    `lasts`, if given, is told the last id of the list as it stood before each merge.
 
     A heap entry is `rank * n + place`; it is stale when the pair at its place has another rank now.
     """
@@ -61,6 +63,7 @@ def merge(ids: Sequence[int], table: MergeTable) -> list[int]:
         if merged >= 0:
             heap.append(table.rank(merged) * n + place)
     heapify(heap)
+    end = tokens[-1] if tokens else -1
     while heap:
         rank, place = divmod(heappop(heap), n)
         right = after[place]
@@ -69,6 +72,9 @@ def merge(ids: Sequence[int], table: MergeTable) -> list[int]:
         merged = table.merged(tokens[place], tokens[right])
         if merged < 0 or table.rank(merged) != rank:
             continue
+        if lasts is not None:
+            lasts.append(end)
+            end = merged if after[right] == n else end
         tokens[place], tokens[right] = merged, -1
         after[place] = right = after[right]
         if right < n:

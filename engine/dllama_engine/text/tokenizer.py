@@ -35,6 +35,12 @@ class Tokenizer:
         ids = [self.vocab.bos_id] if wants_bos else []
         return merge(ids + self._split(data), self._merges)
 
+    def encode_with_lasts(self, text: str | bytes) -> tuple[list[int], list[int]]:
+        """Token ids of a text, and the last id of their list as it stood before each merge."""
+        lasts: list[int] = []
+        ids = [self.vocab.bos_id] if self.vocab.add_bos else []
+        return merge(ids + self._split(_to_bytes(text)), self._merges, lasts), lasts
+
     def decode(self, ids: Iterable[int]) -> bytes:
         """The bytes that the ids print; bos and eos print nothing."""
         return b"".join(self.piece(token_id) for token_id in ids)

@@ -6,21 +6,31 @@ whether it is there would be taken for a root. So readiness is what it prints, n
 
 from __future__ import annotations
 
+import ipaddress
 import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 from weakref import WeakSet
 
 from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
+from pytest_dllama.backends.dllama.asking import engine_of
 from pytest_dllama.backends.dllama.events import run_events
 from pytest_dllama.backends.dllama.lines import clean, read_line
 from pytest_dllama.backends.dllama.log import parse_lines, parse_log
+from pytest_dllama.backends.dllama.rules import refused_nodes, refused_version
 from pytest_dllama.backends.dllama.run import LoggedRun
+from pytest_dllama.backends.dllama.versions import UNKNOWN, Engine, flag_pairs
 from pytest_dllama.backends.process_guard import guarded, unguarded
-from pytest_dllama.events.stream import Error, Event, Listening, Step
-from pytest_dllama.hosts.base import HostProcess
+from pytest_dllama.config.values import ConfigError
+from pytest_dllama.events.stream import Error, Event, Listening, Note, Step
+from pytest_dllama.hosts.base import Host, HostProcess
+from pytest_dllama.models import engine_facts
+
+if TYPE_CHECKING:
+    from pytest_dllama.models.engine_facts import ModelConfig
 
 USUAL_PORT = 9999
 _NO_MEMORY = "dllama prints what it will allocate, not what it used; seen from outside only"
@@ -43,12 +53,17 @@ class DllamaBackend:
         binary: the program, as the host finds it.
         more_arguments: for root and workers alike, such as the fork's `--collective star`.
         reference: the engine that reads the same files and tells logits.
+        engine: what the program is, where that is known already; else `look` asks it.
     """
 
     name = "dllama"
 
     def __init__(
-        self, binary: str, more_arguments: Sequence[str] = (), reference: Backend | None = None
+        self,
+        binary: str,
+        more_arguments: Sequence[str] = (),
+        reference: Backend | None = None,
+        engine: Engine | None = None,
     ) -> None:
         self.reference = reference
         self.cannot_give: Mapping[str, str] = CANNOT_GIVE
@@ -56,14 +71,70 @@ class DllamaBackend:
             self.cannot_give = {**CANNOT_GIVE, "roofline_share": _PIPELINE}
         self._binary = binary
         self._more = tuple(more_arguments)
+        self._engine = engine
+        self._engines: dict[str, Engine] = {}  # by a host's address
+        self._root = ""  # the address of the root's host
         self._busy: WeakSet[HostProcess] = WeakSet()  # workers that serve a root, as last read
 
+    def look(self, hosts: Sequence[Host], logs: Path) -> None:
+        """Ask the program of each host once what it is.
+
+        Raises:
+            WorkerNotReady: a version that cannot be driven.
+            HostError: a host that cannot start it.
+        """
+        self._root = hosts[0].address
+        for host in hosts:
+            if self._engine is None and host.address not in self._engines:
+                engine = engine_of(host, self._binary, logs, flag_pairs(self._more))
+                if why := refused_version(engine, f"{self._binary} on {host.name}"):
+                    raise WorkerNotReady(why)
+                self._engines[host.address] = engine
+
+    def check_model(self, config: ModelConfig, nodes: int) -> None:
+        """Refuse what the program would only fail at, before anything starts.
+
+        Raises:
+            ConfigError: a node count that it cannot split the model over.
+        """
+        if why := refused_nodes(config, nodes):
+            raise ConfigError(why)
+
+    def output_fault(self, request: EngineRequest) -> str | None:
+        """The stale first token, where this version has it and the prompt meets it."""
+        engine = self._at(self._root)
+        if not engine.has_fault("stale_first_token"):
+            return None
+        found = engine_facts.stale_first_token(request.tokenizer_file, request.prompt)
+        if found is None:
+            return None
+        taken, last = found
+        return (
+            f"dllama's own fault: it decodes the first token from {taken!r}, a stale token, and "
+            f"not from {last!r}, the prompt's last; speed counts, the text is not the model's. "
+            "A prompt whose last merge is not at its end avoids it"
+        )
+
+    def _at(self, address: str) -> Engine:
+        return self._engine or self._engines.get(address, UNKNOWN)
+
+    def _more_at(self, engine: Engine) -> list[str]:
+        """The further arguments that the program knows."""
+        more = self._more
+        pairs = [more[i : i + 2] for i in range(0, len(more), 2)]
+        return [word for pair in pairs if not engine.lacks(pair[0]) for word in pair]
+
     def worker_command(self, host: str, port: int, nthreads: int, parent: str) -> list[str]:
-        """Arguments that start a worker; dllama has no port 0, so a free one is looked up."""
+        """Arguments that start a worker; dllama has no port 0, so a free one is looked up.
+
+        It is told where to listen if it can be told, which takes an IPv4 address in numbers.
+        """
+        engine = self._at(host)
         command = [
-            *(self._binary, "worker", "--host", host, "--port", str(port or _free_port(host))),
-            *("--nthreads", str(nthreads)),
-            *self._more,
+            *(self._binary, "worker"),
+            *(("--host", host) if "--host" in engine.flags and _is_ipv4(host) else ()),
+            *("--port", str(port or _free_port(host)), "--nthreads", str(nthreads)),
+            *self._more_at(engine),
         ]
         return guarded(command, parent)
 
@@ -78,7 +149,7 @@ class DllamaBackend:
             *("--nthreads", str(request.nthreads)),
             *("--buffer-float-type", request.buffer_float_type),
             *("--temperature", f"{request.temperature:g}", "--seed", str(request.seed)),
-            *self._more,
+            *self._more_at(self._at(self._root)),
             *(("--workers", *workers) if workers else ()),
         ]
         return guarded(command, parent)
@@ -122,7 +193,23 @@ class DllamaBackend:
         if not runs:
             return []
         sessions = [_last_session(log) for log in worker_logs] if runs[-1].stalls else []
-        return run_events(runs[-1], [s for s in sessions if s is not None], nodes)
+        events = run_events(runs[-1], [s for s in sessions if s is not None], nodes)
+        return [*events, *(Note(event="note", text=text) for text in self._remarks(nodes))]
+
+    def _remarks(self, nodes: int) -> list[str]:
+        """What the program is, and what follows for this run."""
+        engine = self._at(self._root)
+        said = [f"The program answers as dllama {engine.version}."] if engine.first else []
+        passed_over = [flag for flag in flag_pairs(self._more) if engine.lacks(flag)]
+        if passed_over:
+            said.append(f"Passed over, for this dllama does not know it: {', '.join(passed_over)}.")
+        if nodes > 1:
+            said += [
+                f"A remark on this dllama: {fault.text}."
+                for fault in engine.faults
+                if fault.name == "binds_all" or (fault.name == "ring_wrong" and nodes >= 4)
+            ]
+        return said
 
     def probe(self, host: str, port: int, token: str, timeout_s: float) -> None:
         """Nothing: dllama has no handshake, and would take a probe for its root."""
@@ -167,6 +254,14 @@ def _last_session(log: Path) -> LoggedRun | None:
         return None
     sessions = [run for run in parse_log(text) if run.node_index is not None]
     return sessions[-1] if sessions else None
+
+
+def _is_ipv4(host: str) -> bool:
+    """Whether dllama's --host takes it."""
+    try:
+        return ipaddress.ip_address(host).version == 4
+    except ValueError:
+        return False
 
 
 def _free_port(host: str) -> int:

@@ -17,12 +17,12 @@ from pytest_dllama.report.figures.quantities import Quantity
 from pytest_dllama.report.sentences.base import Sentence
 from pytest_dllama.report.sentences.hosts import HostProblem
 from pytest_dllama.report.tables.columns import (
-    Cell,
     Code,
     Column,
+    Entry,
     Flags,
     Nodes,
-    Step,
+    NodeStep,
     Table,
     Word,
     metric_value,
@@ -64,11 +64,11 @@ class Writer:
         short: str = self.words["quantities"][key]["short"]
         return short
 
-    def _cell(self, cell: Cell) -> str:
+    def _cell(self, cell: Entry) -> str:
         match cell:
             case Nodes(n):
                 return self._phrase("nodes_cell", n=str(n))
-            case Step(start, end):
+            case NodeStep(start, end):
                 return self._phrase("step", start=str(start), end=str(end))
             case Word(group, key):
                 return str(self.words[group][key])

@@ -76,6 +76,7 @@ def correctness(view: RunView) -> list[Sentence]:
             states.count("tie"),
             states.count("different"),
             states.count("unchecked"),
+            states.count("engine_fault"),
         )
     ]
     for cell in measured:

@@ -65,6 +65,7 @@ class OutputCounts(Sentence):
     tie: int
     different: int
     unchecked: int
+    engine_fault: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,11 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pytest_dllama.metrics.catalog import METRIC_NAMES
+from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.record.cell import CellRecord, ThresholdResult
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.report.figures.view import RunView
-from pytest_dllama.report.tables.columns import Cell, Code, Column, Nodes, Table, Word, metric_value
+from pytest_dllama.report.tables.columns import (
+    Code,
+    Column,
+    Entry,
+    Nodes,
+    Table,
+    Word,
+    metric_value,
+)
 from pytest_dllama.report.tables.models import output_state
 from pytest_dllama.report.text.numbers import (
     MISSING,
@@ -41,9 +49,9 @@ def output_table(view: RunView) -> Table:
     return Table(columns, tuple(_output_row(cell) for cell in view.ordered()))
 
 
-def _output_row(cell: CellRecord) -> tuple[Cell, ...]:
+def _output_row(cell: CellRecord) -> tuple[Entry, ...]:
     part = cell.output.first_difference if cell.output else None
-    where: tuple[Cell, ...] = (MISSING,) * 5
+    where: tuple[Entry, ...] = (MISSING,) * 5
     if part is not None:
         where = (
             str(part.position + 1),
@@ -66,7 +74,7 @@ def threshold_table(view: RunView) -> Table | None:
     return Table(columns, rows) if rows else None
 
 
-def _threshold_row(cell: CellRecord, result: ThresholdResult) -> tuple[Cell, ...]:
+def _threshold_row(cell: CellRecord, result: ThresholdResult) -> tuple[Entry, ...]:
     sign = "≤" if result.direction == "max" else "≥"
     return (
         cell.model,
@@ -88,7 +96,7 @@ def ranks_table(cell: CellRecord) -> Table | None:
         Column("role", numeric=False),
         *(Column(key, numeric=key not in ("address", "host")) for key in keys),
     )
-    rows: tuple[tuple[Cell, ...], ...] = tuple(
+    rows: tuple[tuple[Entry, ...], ...] = tuple(
         (
             str(rank.rank),
             Word("role", rank.role),
@@ -115,7 +123,7 @@ def links_table(cell: CellRecord) -> Table | None:
         *(Column(key) for key in keys),
         Column("bandwidth_mbps", unit="Mbit/s"),
     )
-    rows: tuple[tuple[Cell, ...], ...] = tuple(
+    rows: tuple[tuple[Entry, ...], ...] = tuple(
         (
             str(link.peer),
             count(link.operations),
@@ -141,16 +149,16 @@ def definitions_table(
     columns = tuple(
         Column(key, numeric=False) for key in ("metric", "unit", "better", "definition")
     )
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Entry, ...]] = []
     for metric, text in run.definitions.items():
-        unit, better = METRIC_NAMES.get(metric, ("", ""))
+        listed = METRICS.get(metric)
         known = translations.get(metric)
         definition = str(known["text"]) if known and known["of"] == text else text
         rows.append(
             (
                 Code(metric),
-                unit or MISSING,
-                Word("better", better) if better else MISSING,
+                listed.unit if listed else MISSING,
+                Word("better", listed.better) if listed else MISSING,
                 definition,
             )
         )

@@ -4,12 +4,16 @@ It computes nothing. Worker and root really listen and connect as dllama does: a
 root and then listens anew, the root prints the sample log of its node count. `--fail HOW` plays a
 failure, `--pieces FILE` gives other text. Only the start/stop road is tested with it, never a
 figure.
+
+STAND_IN_VERSION plays one of VERSIONS: it knows that version's flags, refuses others as that
+version does, and binds where that version binds.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import re
 import socket
 import sys
@@ -18,6 +22,60 @@ from pathlib import Path
 
 LOGS = Path(__file__).resolve().parents[2] / "data/logs"
 SAMPLES = {1: "upstream_inference_n1.log", 2: "upstream_inference_n2.log"}
+
+NEWEST = "v0.16.4"
+COMMON = {
+    *("--model", "--tokenizer", "--prompt", "--steps", "--buffer-float-type", "--nthreads"),
+    *("--workers", "--port", "--temperature", "--topp", "--seed", "--fail", "--pieces"),
+}
+SINCE_13_6 = {"--max-seq-len", "--chat-template", "--gpu-index", "--gpu-segments", "--net-turbo"}
+FORK = {"--collective", "--pp-size", "--prefill-chunk-size"}
+VERSIONS = {  # what the real ones of these versions know
+    "v0.5.2": COMMON | {"--weights-float-type"},
+    "v0.10.6": COMMON
+    | {"--weights-float-type", "--kv-cache-storage", "--max-seq-len", "--chat-template"},
+    "v0.11.2": COMMON
+    | {"--weights-float-type", "--packet-alignment", "--max-seq-len", "--chat-template"},
+    "v0.12.1": COMMON | {"--max-seq-len", "--chat-template"},
+    "v0.13.0": COMMON | {"--max-seq-len", "--chat-template", "--gpu-index"},
+    "v0.14.2": COMMON | SINCE_13_6,
+    "v0.15.4": COMMON | SINCE_13_6,
+    "v0.16.3": COMMON | SINCE_13_6,
+    "v0.16.4": COMMON | SINCE_13_6 | {"--host"},
+    "fork": COMMON | SINCE_13_6 | FORK,
+}
+
+
+def refused(version: str, arguments: list[str]) -> int | None:
+    """The exit code with which that version leaves before it opens anything; None: it goes on."""
+    mode, *words = arguments
+    i = 0
+    while i + 1 < len(words):  # pairs of name and value; --workers takes all up to the next name
+        if words[i] not in VERSIONS[version]:
+            unknown_option(version, words[i])
+            return 1
+        i += 2
+        while words[i - 2] == "--workers" and i < len(words) and not words[i].startswith("--"):
+            i += 1
+    if mode != "perplexity":
+        return None
+    is_named = version in ("v0.16.3", "v0.16.4", "fork")
+    if version in ("v0.15.4", "v0.16.3", "v0.16.4", "fork"):
+        why = " (/nonexistent): No such file or directory" if is_named else ""
+        say(f"🚨 Critical error: Cannot open model file{why}")
+    else:
+        say("🚨 Critical error: Unsupported mode")
+    return 1
+
+
+def unknown_option(version: str, name: str) -> None:
+    if version in ("v0.5.2", "v0.10.6"):
+        say(f"Unknown option {name}")
+    elif version == "v0.11.2":
+        usage = "Usage: dllama {inference|generate} {--model <path>}"
+        print(f"Unknown option '{name}'\n\n{usage}", file=sys.stderr)
+    else:
+        say(f"🚨 Critical error: Unknown option: {name}")
 
 
 def say(text: str) -> None:
@@ -88,11 +146,16 @@ def root(args: argparse.Namespace) -> int:
 
 
 def main() -> int:
+    code = refused(os.environ.get("STAND_IN_VERSION", NEWEST), sys.argv[1:])
+    if code is not None:
+        return code
     parser = argparse.ArgumentParser()
     parser.add_argument("mode", choices=["worker", "inference"])
-    for flag in ("--model", "--tokenizer", "--prompt", "--buffer-float-type", "--fail", "--pieces"):
+    numbers = {"--steps", "--nthreads", "--port", "--seed"}
+    texts = set.union(*VERSIONS.values()) - numbers - {"--host", "--temperature", "--workers"}
+    for flag in sorted(texts):
         parser.add_argument(flag, default="")
-    for flag in ("--steps", "--nthreads", "--port", "--seed"):
+    for flag in sorted(numbers):
         parser.add_argument(flag, type=int, default=0)
     parser.add_argument("--host", default="0.0.0.0")
     parser.add_argument("--temperature", type=float, default=0.8)

@@ -138,7 +138,8 @@ def test_notes_are_kept_apart_from_reasons_not_to_believe() -> None:
     trace = build_trace(_events(START, STEP, *notes, DONE))
     assert trace.notes == ("kB are 1024 bytes",)
     assert trace.invalid == ("a pipeline run skips work",)
-    assert faults([trace, trace], oracle_output(trace)) == trace.invalid
+    (fault,) = faults([trace, trace], oracle_output(trace))  # said by both, told once
+    assert (fault.kind, fault.text) == ("engine", "a pipeline run skips work")
 
 
 def test_an_older_engines_stream_is_read_for_ever() -> None:

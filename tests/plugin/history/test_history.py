@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -8,8 +9,11 @@ from pytest_dllama.history import run_files
 from pytest_dllama.history.run_files import RunFileError, archive_previous, read_run, write_run
 from pytest_dllama.hosts import controller
 from pytest_dllama.metrics import catalog
+from pytest_dllama.record.cell import CellRecord, Fault
 from pytest_dllama.record.hosts import HostRecord
 from pytest_dllama.record.run import Environment, Request, RunRecord
+from pytest_dllama.verdict.judge import judge
+from tests.data import REPORTS
 
 
 def _run(created_utc: str = "2026-01-02T03:04:05Z") -> RunRecord:
@@ -32,7 +36,7 @@ def _run(created_utc: str = "2026-01-02T03:04:05Z") -> RunRecord:
         ),
         models=(),
         cells=(),
-        definitions=catalog.DEFINITIONS,
+        definitions=catalog.all_definitions(),
     )
 
 
@@ -40,6 +44,28 @@ def test_what_is_written_is_read(tmp_path) -> None:
     path = write_run(_run(), tmp_path / "deep" / "run.json")
     assert read_run(path) == _run()
     assert [file.name for file in path.parent.iterdir()] == ["run.json"]  # nothing half-written
+
+
+@pytest.mark.parametrize("path", sorted(REPORTS.glob("*.json")), ids=lambda path: path.stem)
+def test_every_older_run_file_is_read(path: Path, tmp_path: Path) -> None:
+    run = read_run(path)
+    assert run.schema_version == json.loads(path.read_text())["schema_version"]
+    assert run.cells
+    assert read_run(write_run(run, tmp_path / "again.json")) == run
+
+
+def test_faults_are_kept_with_their_kinds(tmp_path: Path) -> None:
+    fault = Fault(kind="wire", repeat=2, step=7, text="repeat 2: wire: one byte more")
+    cell = CellRecord(model="m", nodes=2, status="ok", verdict=judge(faults=[fault]))
+    run = _run().model_copy(update={"cells": (cell,)})
+    found = json.loads(write_run(run, tmp_path / "run.json").read_text())
+    assert found["schema_version"] == 2
+    assert found["cells"][0]["verdict"] == {
+        "status": "INVALID",
+        "reasons": ["repeat 2: wire: one byte more"],
+        "faults": [{"kind": "wire", "repeat": 2, "step": 7, "text": fault.text}],
+    }
+    assert read_run(tmp_path / "run.json") == run
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
@@ -65,7 +91,7 @@ def test_messages_name_file_and_field(tmp_path) -> None:
         read_run(path)
     write_run(_run(), path)
     _change(path, schema_version=99)
-    with pytest.raises(RunFileError, match="schema version 99, this pytest-dllama reads up to 1"):
+    with pytest.raises(RunFileError, match="schema version 99, this pytest-dllama reads up to 2"):
         read_run(path)
     _change(path, schema_version=1, celsl=[])
     with pytest.raises(RunFileError, match="field celsl: Extra inputs"):

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dllama.metrics.catalog import METRIC_NAMES
+from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.record.cell import Estimate
 from pytest_dllama.verdict import thresholds
 from pytest_dllama.verdict.thresholds import ThresholdError, load_thresholds, parse_thresholds
@@ -93,13 +93,13 @@ def test_a_metric_without_a_value_misses_its_limit() -> None:
     assert "was not measured" in thresholds.explain(result)
 
 
-@given(st.sampled_from(sorted(METRIC_NAMES)), st.floats(0.1, 1e6), st.floats(0.1, 1e6))
+@given(st.sampled_from(sorted(METRICS)), st.floats(0.1, 1e6), st.floats(0.1, 1e6))
 def test_margin_and_verdict_agree(metric: str, limit: float, value: float) -> None:
     (threshold,) = thresholds.marker_thresholds({metric: limit})
     result = threshold.check(Estimate(value=value, minimum=value, maximum=value, n=1))
     assert result.margin_percent is not None
     assert result.passed == (result.margin_percent >= 0)
-    assert result.direction == ("min" if METRIC_NAMES[metric][1] == "higher" else "max")
+    assert result.direction == ("min" if METRICS[metric].better == "higher" else "max")
 
 
 def test_doctests() -> None:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_dllama.hosts.base import HostError, Hosts, MemorySite, Stages
+from pytest_dllama.hosts.base import HostError, Hosts, MemorySite, Progress
 from pytest_dllama.record.cell import RooflineRecord, Sample
 from pytest_dllama.record.hosts import MemoryRecord
 from pytest_dllama.validity.roofline import Machine, is_too_fast, merged, roofline
 
 
-class MemoryRoof:
+class RooflineProbe:
     """Rooflines of cells.
 
     Args:
@@ -19,7 +19,7 @@ class MemoryRoof:
         progress: where to tell that something is measured.
     """
 
-    def __init__(self, hosts: Hosts, nthreads: int, progress: Stages) -> None:
+    def __init__(self, hosts: Hosts, nthreads: int, progress: Progress) -> None:
         self._hosts, self._nthreads, self._progress = hosts, nthreads, progress
         self._known: dict[tuple[str, ...], MemoryRecord] = {}
 

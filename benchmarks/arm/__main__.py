@@ -21,7 +21,7 @@ from pathlib import Path
 PACKAGES = ("python3-minimal", "libpython3-stdlib", "libstdc++6")
 CPUS = {"cortex-a76": "+neon,+fp-armv8,+dotprod", "cortex-a72": "+neon,+fp-armv8"}
 PLATFORMS = ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64")
-REPOSITORY = Path(__file__).parent.parent
+REPOSITORY = Path(__file__).parents[2]
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
     expected = folder / "results.npz"
     write = [sys.executable, "-m", "tests.engine.reference_runs", str(expected)]
     subprocess.run(write, cwd=REPOSITORY, check=True)
-    check = [str(python), "-m", "benchmarks.arm_check", str(expected)]
+    check = [str(python), "-m", "benchmarks.arm.check", str(expected)]
     with ExitStack() as stack:
         running = {}
         for cpu, features in CPUS.items():

@@ -1,0 +1,117 @@
+"""Which prompts the real dllama decodes from a stale token, and what becomes of such a cell.
+
+The expected pieces were read from builds of v0.14.2 and v0.16.5 that print the id they feed.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_dllama.backends.base import EngineRequest
+from pytest_dllama.backends.dllama.backend import DllamaBackend
+from pytest_dllama.backends.dllama.versions import UNKNOWN, Engine
+from pytest_dllama.history.run_files import read_run
+from pytest_dllama.lab.cells import Cell
+from pytest_dllama.models import engine_facts
+from pytest_dllama.record.cell import CellRecord, OutputRecord
+from pytest_dllama.report.pages.markdown import render
+from pytest_dllama.validity.faults import faults
+from pytest_dllama.validity.output import faulty_output
+from pytest_dllama.verdict.judge import judge
+from tests.data import MODELS, REPORTS
+from tests.plugin.validity.test_text_check import oracle, trace
+
+TINY = engine_facts.MODELS_FOLDER / "tiny.t"
+STALE = Engine("current", (0, 16, 4), None)
+
+
+def request(prompt: str, tokenizer: Path = TINY) -> EngineRequest:
+    return EngineRequest(
+        model_file=Path("m.m"),
+        tokenizer_file=tokenizer,
+        prompt=prompt,
+        steps=48,
+        nthreads=1,
+        buffer_float_type="q80",
+        sync_mode="reduce",
+        temperature=0.0,
+        seed=1,
+        timeout_s=60.0,
+    )
+
+
+@pytest.mark.parametrize(
+    ("prompt", "taken"),
+    [
+        ("One", "ne"),
+        ("One morning", "ing"),
+        ("A", "\x00"),
+        ("42", "\x00"),
+        ("!!", "\x00"),
+        ("한국", "\x00"),
+        ("the", "e"),
+        ("Tom and Mina", "a"),
+        ("One morning, Mina", None),
+        ("Hello world", None),
+        ("Mina.", None),
+        ("", None),
+    ],
+)
+def test_what_is_taken_for_the_last_token_of_a_prompt(prompt: str, taken: str | None) -> None:
+    found = engine_facts.stale_first_token(TINY, prompt)
+    assert (None if found is None else found[0]) == taken
+
+
+@pytest.mark.parametrize("prompt", ["One morning, Mina", "One", "Hello"])
+def test_a_begin_id_of_1_leaves_no_merge_and_so_always_id_0(prompt: str) -> None:
+    found = engine_facts.stale_first_token(MODELS / "bos1.t", prompt)
+    assert found is not None
+    assert found[0] == "\x00"
+
+
+def test_only_versions_with_the_fault_are_said_to_have_it() -> None:
+    def told(engine: Engine, prompt: str) -> str | None:
+        return DllamaBackend("dllama", engine=engine).output_fault(request(prompt))
+
+    assert "dllama's own fault: it decodes the first token from 'ne'" in str(told(STALE, "One"))
+    assert told(STALE, "One morning, Mina") is None
+    fork = Engine("current", (0, 16, 3), None, True, frozenset({"--collective"}))
+    assert told(fork, "One") is None
+    assert told(UNKNOWN, "One") is None
+
+
+def faulty_cell() -> CellRecord:
+    output = faulty_output(trace(["On", "ly", " if"]), "dllama's own fault: stale", oracle())
+    return CellRecord(
+        model="tiny",
+        nodes=1,
+        status="ok",
+        output=output,
+        verdict=judge(invalid=faults([trace(["On", "ly", " if"])], output), output=output),
+    )
+
+
+def test_speed_is_judged_and_never_a_baseline() -> None:
+    record = faulty_cell()
+    assert record.verdict is not None
+    assert (record.verdict.status, record.verdict.reasons) == (
+        "PASS",
+        ("dllama's own fault: stale",),
+    )
+    cell = Cell(record)
+    cell.check_output()
+    assert not cell.trusted
+    right = record.model_copy(update={"output": OutputRecord(text="", token_ids=(), status="tie")})
+    assert Cell(right).trusted
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "engine fault"), ("ko", "엔진 결함")])
+def test_reports_name_it(language: str, words: str) -> None:
+    run = read_run(REPORTS / "one_model.json")
+    assert words not in render(run, language)
+    cell = run.cells[0].model_copy(update={"output": faulty_cell().output})
+    page = render(run.model_copy(update={"cells": (cell, *run.cells[1:])}), language)
+    assert words in page
+    assert "dllama's own fault: stale" in page
