@@ -53,7 +53,14 @@ class World:
         other = " ".join((self.folder / "other.pub").read_text().split()[:2])
         paths = {name: self.folder / name for name in ("id", "locked", "other")}
         words = {"key": paths["id"], **paths, "missing": self.folder / "missing", "known": known}
-        return text.format(**ports, **keys, **words, other_key=other, folder=known.parent)
+        return text.format(
+            **ports,
+            **keys,
+            **words,
+            other_key=other,
+            folder=known.parent,
+            public_only=self.folder / "public_only",
+        )
 
     def public(self, name: str) -> str:
         return (self.servers[name].folder / "host_key.pub").read_text()
@@ -69,6 +76,7 @@ def world(tmp_path_factory) -> Iterator[World]:
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "open sesame", "-f", str(folder / "locked")],
         check=True,
     )
+    shutil.copy(folder / "locked.pub", folder / "public_only.pub")
     for server in servers.values():
         allowed = server.home / ".ssh" / "authorized_keys"
         allowed.parent.mkdir(exist_ok=True)
@@ -234,6 +242,11 @@ def test_as_ssh_does(world, tmp_path, monkeypatch, case: str) -> None:
 AGENT_CASES = {
     "any of its keys": ("Host *\n  IdentityFile {missing}\n", True),
     "a locked key that it holds": ("Host *\n  IdentityFile {locked}\n  IdentitiesOnly yes\n", True),
+    "a public key": ("Host *\n  IdentityFile {locked}.pub\n  IdentitiesOnly yes\n", True),
+    "a private key that is only there": (
+        "Host *\n  IdentityFile {public_only}\n  IdentitiesOnly yes\n",
+        True,
+    ),
     "none but those named": ("Host *\n  IdentityFile {other}\n  IdentitiesOnly yes\n", False),
     "no agent": ("Host *\n  IdentityAgent none\n  IdentityFile {locked}\n", False),
     "a jump host": ("Host board\n  ProxyJump j1\n", True),

@@ -18,7 +18,7 @@ from paramiko.agent import AgentSSH
 from pytest_dllama.hosts.ssh.settings import SshSettings
 
 PASSPHRASE_TRIES = 3
-AGENT_TIMEOUT_S = 10.0
+AGENT_TIMEOUT_S = 60.0  # a person may have to touch a token
 _asking = threading.Lock()  # hosts are connected to side by side; a terminal takes one question
 _opened: dict[Path, paramiko.PKey] = {}  # keys whose passphrase was given
 
@@ -63,6 +63,8 @@ class Login:
                 ) from None
             except (paramiko.SSHException, EOFError):
                 if not transport.is_active():
+                    if len(offered) == 1:  # a link that was cut
+                        raise
                     raise paramiko.AuthenticationException(_too_many(offered)) from None
                 continue
             if more:
@@ -72,7 +74,7 @@ class Login:
         raise paramiko.AuthenticationException("; ".join([tried, *self._hints]))
 
     def _keys(self) -> Iterator[tuple[str, paramiko.PKey]]:
-        files = [file for file in self._settings.identity_files if file.is_file()]
+        files = [file for file in self._settings.identity_files if _is_there(file)]
         named = {_public_part(file): file for file in files}
         held = {key.asbytes(): key for key in self._agent_keys()}
         for public, file in named.items():
@@ -83,7 +85,9 @@ class Login:
                 if public not in named:
                     yield f"{key.get_name()} of the agent", key
         for file in files:
-            if _public_part(file) not in held and (key := self._from_file(file)) is not None:
+            if _public_part(file) in held or not file.is_file() or _is_public(file):
+                continue
+            if (key := self._from_file(file)) is not None:
                 yield str(file), key
 
     def _agent_keys(self) -> tuple[Any, ...]:
@@ -143,13 +147,25 @@ def _load(file: Path, passphrase: str | None = None) -> paramiko.PKey:
         raise _Locked from None
 
 
+def _is_there(file: Path) -> bool:
+    """Its public half is enough where an agent, or a token behind it, has the other."""
+    return file.is_file() or file.with_name(f"{file.name}.pub").is_file()
+
+
+def _is_public(file: Path) -> bool:
+    with contextlib.suppress(OSError), file.open("rb") as stream:
+        return stream.read(8).startswith((b"ssh-", b"ecdsa-", b"sk-"))
+    return False
+
+
 def _public_part(file: Path) -> bytes:
     """The public key of a private one's file, which needs no passphrase; empty: not known.
 
     From the file beside it, else from the head of OpenSSH's own format (PROTOCOL.key).
     """
     with contextlib.suppress(OSError, ValueError, IndexError):
-        return base64.b64decode(file.with_name(f"{file.name}.pub").read_text().split()[1])
+        public = file if _is_public(file) else file.with_name(f"{file.name}.pub")
+        return base64.b64decode(public.read_text().split()[1])
     with contextlib.suppress(OSError, ValueError):
         lines = file.read_text(encoding="ascii").split("-----")
         rest = base64.b64decode(lines[2]) if len(lines) > 2 else b""
