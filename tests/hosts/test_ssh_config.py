@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import resource
+import select
 import shutil
 import subprocess
 import sys
@@ -365,7 +366,31 @@ def test_a_passphrase_is_asked_for_once(world, tmp_path, monkeypatch) -> None:
     assert said.count(f"Passphrase of {world.folder / 'locked'}: ") == 1
 
 
-def _on_a_terminal(command: list[str], answer: str) -> str:
+LIVE = """
+import sys, threading
+from pytest_dllama.lab.progress import LiveLine
+line = LiveLine(sys.stderr)
+line.stage("looking at board")
+with line.running():
+    thread = threading.Thread(target=lambda: exec(sys.argv[2]))
+    thread.start()
+    thread.join()
+"""
+
+
+def test_the_live_line_does_not_draw_over_the_question(world, tmp_path, monkeypatch) -> None:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    config = tmp_path / "config"
+    text = "Host *\n  BatchMode no\n  IdentityFile {locked}\n" + BASE
+    config.write_text(world.fill(text, tmp_path / "known"))
+    command = [sys.executable, "-c", LIVE, str(config), ASKING]
+    said = _on_a_terminal(command, "open sesame\n", silence_s=1.0)
+    assert "looking at board" in said
+    assert "in board" in said
+
+
+def _on_a_terminal(command: list[str], answer: str, silence_s: float = 0.0) -> str:
+    """What is said; after the question nothing is, for so long, until it is answered."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(command[0], command)
@@ -374,6 +399,7 @@ def _on_a_terminal(command: list[str], answer: str) -> str:
         while data := os.read(terminal, 4096):
             said += data
             if said.endswith(b": "):
+                assert select.select([terminal], [], [], silence_s)[0] == []
                 os.write(terminal, answer.encode())
     except OSError:  # how a terminal ends
         pass

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import getpass
-import os
 import socket
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +13,10 @@ import paramiko
 from paramiko.agent import AgentSSH
 
 from pytest_dllama.hosts.ssh.settings import SshSettings
+from pytest_dllama.hosts.terminal import ask_secret, has_terminal, terminal
 
 PASSPHRASE_TRIES = 3
 AGENT_TIMEOUT_S = 60.0  # a person may have to touch a token
-_asking = threading.Lock()  # hosts are connected to side by side; a terminal takes one question
 _opened: dict[Path, paramiko.PKey] = {}  # keys whose passphrase was given
 
 
@@ -119,14 +116,14 @@ class Login:
 
     def _unlocked(self, file: Path) -> paramiko.PKey | None:
         """Ask for the passphrase on the terminal, as `ssh` does; once for all hosts."""
-        with _asking:
+        if not self._settings.asks or not has_terminal():
+            self._hints.append(f"{file} has a passphrase; try: ssh-add {file}")
+            return None
+        with terminal():
             if file in _opened:
                 return _opened[file]
-            if not self._settings.asks or not _has_terminal():
-                self._hints.append(f"{file} has a passphrase; try: ssh-add {file}")
-                return None
             for _ in range(PASSPHRASE_TRIES):
-                words = getpass.getpass(f"Passphrase of {file}: ")
+                words = ask_secret(f"Passphrase of {file}: ")
                 if not words:
                     break
                 with contextlib.suppress(Exception):  # of two libraries: it does not fit
@@ -188,14 +185,6 @@ def _too_many(offered: Sequence[str]) -> str:
         "than it takes (MaxAuthTries) needs `IdentitiesOnly yes` in ssh_config, or `key` in the "
         "hosts file"
     )
-
-
-def _has_terminal() -> bool:
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True
 
 
 def _line(error: Exception) -> str:
