@@ -343,6 +343,24 @@ def test_without_ssh_the_same_files_are_read(world, tmp_path, monkeypatch) -> No
     assert _we(config) == ""
 
 
+@pytest.mark.parametrize("has_ssh", [True, False])
+def test_a_key_of_the_inventory_is_what_i_means_to_ssh(
+    world, tmp_path, monkeypatch, has_ssh
+) -> None:
+    """First of those that are offered, those of ssh_config after it."""
+    if not has_ssh:
+        monkeypatch.setattr("pytest_dllama.hosts.ssh.settings.shutil.which", lambda name: None)
+    config = tmp_path / "config"
+    config.write_text(world.fill(KEY + BASE, tmp_path / "known"))
+    other = str(world.folder / "other")
+    assert resolve("board", config, key=other).identity_files == (Path(other), world.folder / "id")
+    entry = HostEntry(name="board", key=other)
+    file = Path("hosts.toml")
+    connection = SshConnection(entry, Inventory(file=file, hosts=(entry,), ssh_config=config))
+    assert connection.run(["echo", "in"]).out == b"in\n"
+    connection.close()
+
+
 ASKING = """
 import sys
 from pathlib import Path
