@@ -11,7 +11,7 @@ TEST_WORKERS ?= 2
 FUZZ_COUNT ?= 100000
 
 .DEFAULT_GOAL := help
-.PHONY: help bench test test-deps lint types fuzz train clean
+.PHONY: help bench test test-deps lint types fuzz train clean benchmarks test-arm
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18

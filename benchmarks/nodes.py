@@ -34,7 +34,7 @@ def one_request(model: Path, n_nodes: int, n_threads: int) -> tuple[float, float
             command += ["--workers", *addresses]
         result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
     events = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
-    times_ns = [e["end_ns"] - e["start_ns"] for e in events if e.get("phase") == "pred"]
+    times_ns = [e["end_ns"] - e["start_ns"] for e in events if e.get("phase") == "decode"]
     (load_s,) = [event["load_s"] for event in events if event["event"] == "ready"]
     return 1e9 / float(median(times_ns[2:])), load_s
 

@@ -31,7 +31,7 @@ def too_large(shape: str, folder: Path, nodes: list[int], with_gguf: bool) -> st
     processes = (
         sum(
             rank_memory(
-                plan, rank, n_batches=_BATCH, max_seq_len=_CONTEXT, kv_type=FloatType.F32
+                plan, rank, batch_size=_BATCH, max_seq_len=_CONTEXT, kv_type=FloatType.F32
             ).total_bytes
             for rank in range(plan.world_size)
         )

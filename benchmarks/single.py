@@ -10,7 +10,7 @@ import numpy as np
 
 from benchmarks.gguf import write_gguf
 from benchmarks.table import Row, target
-from dllama_engine.cluster.loading import hand_out
+from dllama_engine.cluster.loading import send_weights
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.kernels import cpu
 from dllama_engine.kernels.matmul import q40
@@ -30,7 +30,7 @@ class Engine:
         with ModelFile.open(path) as model:
             self.plan = make_plan(model.config, 1)
             self.weights = RankWeights(self.plan, 0, n_threads)
-            hand_out(model, Links(0, 1, {}), self.weights)
+            send_weights(model, Links(0, 1, {}), self.weights)
         self._by_threads: dict[int, Transformer] = {}
         rng = np.random.default_rng(0)
         self._x = rng.standard_normal((PROMPT, model.config.dim)).astype(np.float32)
@@ -39,7 +39,7 @@ class Engine:
         if n_threads not in self._by_threads:
             self._by_threads[n_threads] = Transformer(
                 self.plan, 0, self.weights, None,
-                n_threads=n_threads, max_seq_len=CONTEXT, n_batches=PROMPT,
+                n_threads=n_threads, max_seq_len=CONTEXT, batch_size=PROMPT,
             )  # fmt: skip
         return self._by_threads[n_threads]
 

@@ -1,24 +1,27 @@
 """Hands recorded samples to pytest-benchmark, whose own timer never runs.
 
 pytest-benchmark 5 has no public way to take foreign samples, so this module leans on
-`BenchmarkFixture._make_stats` and `_mode`, and on `BenchmarkSession.storage`; a contract test
-(`tests/plugin/test_benchmark_bridge.py`) fails when a release changes them.
+`BenchmarkFixture._make_stats`, `_mode` and `params`, and on `BenchmarkSession.storage` and
+`compared_mapping`; a contract test (`tests/plugin/test_benchmark_bridge.py`) fails when a release
+changes them. It may be missing, or switched off: nothing of it is imported before it is needed.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-from pytest_benchmark import utils
 
 if TYPE_CHECKING:
     import pytest
 
+    from pytest_dllama.config.settings import LabConfig
+
 PLUGIN_NAME = "benchmark"
 STORAGE_FLAG = "--benchmark-storage"
 DEFAULT_STORAGE = "file://./.benchmarks"
+WORK = ("model", "nodes", "steps", "prompt")  # where these differ, times cannot be compared
 
 
 def record_row(
@@ -28,20 +31,74 @@ def record_row(
     extra_info: Mapping[str, Any],
     *,
     trusted: bool,
+    params: Mapping[str, Any] | None = None,
 ) -> None:
     """Make one row of the benchmark table out of recorded seconds; `benchmark` is its fixture.
 
     A row that is not trusted is shown but never saved, so that it cannot become a baseline.
+    `params` stand in place of the test's own parameters, which JSON cannot hold. A fixture that
+    another plugin put in its place (pytest-codspeed) gets no row.
     """
+    if not _is_recorder(benchmark):
+        return
     benchmark._mode = "recorded"
     if benchmark.disabled or not samples_s:
         return
     benchmark.group = group
+    if params is not None:
+        benchmark.params = dict(params)
     benchmark.extra_info.update(extra_info)
     benchmark.has_error = not trusted
     stats = benchmark._make_stats(1)
     for seconds in samples_s:
         stats.update(seconds)
+
+
+def _is_recorder(benchmark: Any) -> bool:
+    """Whether it is pytest-benchmark's own fixture, whose class others may inherit."""
+    return type(benchmark).__module__.partition(".")[0] == "pytest_benchmark"
+
+
+def work_of(model: str, nodes: int, config: LabConfig) -> dict[str, Any]:
+    """What a row's cell did, as JSON can hold it."""
+    return {
+        "model": model,
+        "nodes": nodes,
+        "steps": config.steps,
+        "prompt": config.prompt,
+        "engine": config.engine,
+    }
+
+
+def leave_out_other_work(
+    config: pytest.Config, benchmark: Any, work: Mapping[str, Any]
+) -> list[str]:
+    """Take saved rows of other work out of the comparison; a warning for each saved run.
+
+    Pytest-benchmark compares what has the same name, whatever was done under it. Rows of another
+    engine stay: to compare engines is a fair wish.
+    """
+    session: Any = getattr(config, "_benchmarksession", None)
+    if session is None or not _is_recorder(benchmark):
+        return []
+    warnings = []
+    for path, rows in (session.compared_mapping or {}).items():
+        row = rows.get(benchmark.fullname)
+        if row is None:
+            continue
+        cell = f"{Path(str(path)).stem}: {work['model']} on {work['nodes']} nodes"
+        saved = row.get("params") or {}
+        different = [name for name in WORK if saved.get(name, work[name]) != work[name]]
+        if different:
+            del rows[benchmark.fullname]
+            what = ", ".join(f"{name} {saved[name]!r}, now {work[name]!r}" for name in different)
+            warnings.append(f"{cell} did other work there: {what}; left out of the comparison")
+        elif not set(WORK) <= set(saved):
+            warnings.append(f"{cell}: it does not tell its steps and prompt, maybe they differ")
+        elif saved.get("engine") != work["engine"]:
+            engines = f"{saved.get('engine')!r}, now {work['engine']!r}"
+            warnings.append(f"{cell} was measured with another engine: {engines}")
+    return warnings
 
 
 def is_active(config: pytest.Config) -> bool:
@@ -76,8 +133,12 @@ def move_storage(config: pytest.Config, folder: str, deferred: Any = None) -> No
     """After pytest-benchmark configured itself: the same, and compare with what is there."""
     if not is_active(config) or not storage_is_default(config):
         return
+    session: Any = getattr(config, "_benchmarksession", None)
+    if session is None:
+        return
+    from pytest_benchmark import utils
+
     use_storage(config, folder)
-    session: Any = config._benchmarksession  # type: ignore[attr-defined]
     load_storage: Any = utils.load_storage
     if deferred is not None:
         session.compare = config.option.benchmark_compare = deferred

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
     from pytest_dllama.verdict.thresholds import Threshold
 
 LAB_KEY: pytest.StashKey[Lab] = pytest.StashKey()
+WARNINGS_KEY: pytest.StashKey[list[str]] = pytest.StashKey()  # said at the end of the session
 MARKER = "dllama_threshold"
-# Rows of the benchmark table: metric -> (its name there, samples per second)
-ROWS: dict[str, tuple[str, float]] = {
-    "rct_s": ("RCT", 1.0),
-    "ttft_s": ("TTFT", 1.0),
-    "tpot_ms": ("TPOT", 1e3),
-}
+_A_SECOND = {"s": 1.0, "ms": 1e3}  # a second in the units of times
+TIMEOUT_ADVICE = (
+    "the first test that reads a cell takes as long as measuring it: allow a test more time, or "
+    "leave cells to --request-timeout"
+)
 
 
 @contextmanager
@@ -42,11 +42,12 @@ def _measured(config: pytest.Config, key: CellKey) -> Cell:
     """The cell, measured on first use; a failed one fails the test with the engine's message."""
     from pytest_dllama.lab.cells import Cell
 
-    if hasattr(config, "workerinput"):
-        pytest.fail("cells cannot be measured side by side; run them without -n", pytrace=False)
-    with uncaptured(config):
-        lab = config.stash[LAB_KEY]
-        record = lab.cell(key)
+    lab = config.stash[LAB_KEY]
+    try:
+        with uncaptured(config):
+            record = lab.cell(key)
+    except pytest.fail.Exception as broken_off:  # pytest-timeout's signal
+        record = lab.give_up(key, f"{str(broken_off.msg).rstrip('.')}; {TIMEOUT_ADVICE}")
     if record.error is not None:
         pytest.fail(f"{key}: {record.error}", pytrace=False)
     return Cell(record, lab.cannot_give)
@@ -87,12 +88,12 @@ def threshold(cell: Cell, request: pytest.FixtureRequest) -> Callable[[str], Non
         why_without = cell.why_without(metric)
         if why_without is not None:
             pytest.skip(why_without)
-        cell.check_metric(metric, _marked(request.node))
+        cell.check_metric(metric, limits_of(request.node))
 
     return check
 
 
-def _marked(node: Any) -> tuple[Threshold, ...]:
+def limits_of(node: Any) -> tuple[Threshold, ...]:
     """Limits of the test's own markers, the nearest winning."""
     from pytest_dllama.verdict.thresholds import ThresholdError, marker_thresholds
 
@@ -105,26 +106,67 @@ def _marked(node: Any) -> tuple[Threshold, ...]:
         raise pytest.UsageError(f"@pytest.mark.{MARKER}: {error}") from None
 
 
-@pytest.fixture
-def timing_row(cell: Cell, benchmark: Any) -> Callable[[str], None]:
-    """`timing_row("rct_s")`: hand the cell's samples of a time to pytest-benchmark as a row.
+def _samples_s(cell: Cell, metric: str) -> list[float]:
+    """The cell's samples of a time, in seconds; tokens that never came have none."""
+    _, per_second = _row_of(metric)
+    values = [getattr(sample, metric) for sample in cell.record.samples]
+    return [value / per_second for value in values if value is not None]
 
-    Rows of cells that did not pass are shown and never saved.
-    """
-    from pytest_dllama import benchmark_bridge
 
-    def add(metric: str) -> None:
-        name, per_second = ROWS[metric]
-        values = [getattr(sample, metric) for sample in cell.record.samples]
-        benchmark_bridge.record_row(
-            benchmark,
-            [value / per_second for value in values if value is not None],
-            f"{name} of {cell.key.model}",
-            _extra_info(cell),
-            trusted=cell.trusted,
-        )
+class BenchmarkRows:
+    """`timing_row` beside pytest-benchmark; a plugin, so that another can stand in its place."""
 
-    return add
+    @pytest.fixture
+    def timing_row(
+        self, cell: Cell, benchmark: Any, request: pytest.FixtureRequest
+    ) -> Callable[[str], None]:
+        """`timing_row("rct_s")`: hand the cell's samples of a time to pytest-benchmark as a row.
+
+        Rows of cells that did not pass are shown and never saved.
+        """
+        from pytest_dllama import benchmark_bridge
+
+        lab = request.config.stash[LAB_KEY]
+        work = benchmark_bridge.work_of(cell.key.model, cell.key.nodes, lab.config)
+
+        def add(metric: str) -> None:
+            group = f"{_row_of(metric)[0]} of {cell.key.model}"
+            warnings = benchmark_bridge.leave_out_other_work(request.config, benchmark, work)
+            request.config.stash[WARNINGS_KEY].extend(warnings)
+            benchmark_bridge.record_row(
+                benchmark,
+                _samples_s(cell, metric),
+                group,
+                _extra_info(cell) | work,
+                trusted=cell.trusted,
+                params=work,
+            )
+
+        return add
+
+
+class NoRows:
+    """`timing_row` without pytest-benchmark."""
+
+    @pytest.fixture
+    def timing_row(self, cell: Cell) -> Callable[[str], None]:
+        """`timing_row("rct_s")`: pytest-benchmark is off, so that there is no table to add to."""
+
+        def add(metric: str) -> None:
+            _samples_s(cell, metric)
+
+        return add
+
+
+def _row_of(metric: str) -> tuple[str, float]:
+    """The name of a time in the benchmark table, and how many of its unit are a second."""
+    from pytest_dllama.metrics.catalog import METRICS
+
+    per_second = {name: units for name, m in METRICS.items() if (units := _A_SECOND.get(m.unit))}
+    if metric not in per_second:
+        known = ", ".join(per_second)
+        raise pytest.UsageError(f"timing_row({metric!r}): no time of a sample; there are {known}")
+    return metric.rpartition("_")[0].upper(), per_second[metric]
 
 
 def _extra_info(cell: Cell) -> dict[str, Any]:

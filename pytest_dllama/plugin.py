@@ -7,35 +7,65 @@ header, no heavy import.
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable, Generator
+from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_dllama.config.settings import LabConfig, add_options
+from pytest_dllama import neighbours
+from pytest_dllama.config import flags
+from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
-from pytest_dllama.fixtures import LAB_KEY, MARKER, cell, scaling, threshold, timing_row, uncaptured
+from pytest_dllama.fixtures import (
+    LAB_KEY,
+    MARKER,
+    WARNINGS_KEY,
+    BenchmarkRows,
+    NoRows,
+    cell,
+    limits_of,
+    scaling,
+    threshold,
+    uncaptured,
+)
 
 if TYPE_CHECKING:
-    from pytest_dllama.hosts.base import Hosts
+    from pytest_dllama.hosts.base import Hosts, Progress
     from pytest_dllama.lab.cells import CellKey
     from pytest_dllama.lab.lab import Lab
-    from pytest_dllama.lab.progress import Progress
+    from pytest_dllama.verdict.thresholds import Thresholds
 
 # Fixtures, to be found in this module; named in `pytest_plugins` they would draw a warning.
-__all__ = ["cell", "scaling", "threshold", "timing_row"]
+__all__ = ["cell", "scaling", "threshold"]
 
 CONFIG_KEY: pytest.StashKey[LabConfig] = pytest.StashKey()
 OUTCOME_KEY: pytest.StashKey[list[str]] = pytest.StashKey()
 COMPARE_KEY: pytest.StashKey[Any] = pytest.StashKey()  # --benchmark-compare, until it can be done
 HANDLERS_KEY: pytest.StashKey[dict[signal.Signals, Any]] = pytest.StashKey()
+# Our short spellings on the command line that another plugin has, with our long ones.
+LENT_KEY: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
+PRINTED_KEY: pytest.StashKey[bool] = pytest.StashKey()  # the table of cells, at the end
+OURS = "dllama"
 FIXTURES_MODULE = "pytest_dllama.fixtures"
 DEADLY_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Declare the options."""
-    add_options(parser)
+    flags.add_options(parser)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(
+    early_config: pytest.Config, parser: pytest.Parser, args: list[str]
+) -> Generator[None]:
+    """Once conftests have declared theirs too, our short spellings mean us where they are free."""
+    flags.shield_values(early_config, parser, args)
+    yield
+    early_config.stash[LENT_KEY] = flags.lent_flags(args, parser)
+    args[:] = flags.translate(args, flags.taken_flags(parser))
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,10 +75,18 @@ def pytest_configure(config: pytest.Config) -> None:
         f"{MARKER}(metric=limit, ...): limits of one test beside the thresholds file's, "
         "as in tpot_ms=50 or tokens_per_s={'min': 5}",
     )
+    config.addinivalue_line(
+        "markers",
+        f"{OURS}: set by pytest-dllama on every test that reads measured cells; "
+        f"-m 'not {OURS}' leaves them out",
+    )
+    config.stash[WARNINGS_KEY] = []
     try:
         config.stash[CONFIG_KEY] = LabConfig.from_pytest(config)
     except ConfigError as error:
         raise pytest.UsageError(str(error)) from None
+    has_benchmark = config.pluginmanager.hasplugin("benchmark")
+    config.pluginmanager.register(BenchmarkRows() if has_benchmark else NoRows())
     if config.stash[CONFIG_KEY].explicit:
         _place_benchmarks(config)
 
@@ -111,12 +149,33 @@ def _all_keys(config: pytest.Config) -> list[CellKey]:
 
 
 @pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests that read cells, before `-m` selects."""
+    for item in items:
+        if _cells_of(item):
+            item.add_marker(OURS)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """One process of pytest-xdist found cells among its tests: the run ends with one sentence."""
+    sentence = neighbours.refusal_of(node)
+    if sentence is not None:
+        raise pytest.UsageError(sentence)
+
+
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """When any selected test reads a cell: check everything, then get ready to measure."""
     keys = _keys_of(session.items)
     if not keys:
         return
     config = session.config
+    sentence = neighbours.refuse_side_by_side(config)
+    if sentence is not None:
+        raise pytest.UsageError(sentence)
+    for item in filter(_cells_of, session.items):
+        limits_of(item)
     from pytest_dllama.verdict.thresholds import ThresholdError
 
     try:
@@ -141,14 +200,17 @@ def _keys_of(items: list[pytest.Item]) -> list[CellKey]:
     """The cells that the selected tests read, in the order of the command line."""
     found: dict[CellKey, None] = {}
     for item in items:
-        params = getattr(getattr(item, "callspec", None), "params", {})
-        if _reads(item, params, "cell"):
-            found[params["cell"]] = None
-        if _reads(item, params, "scaling"):
-            found |= dict.fromkeys(params["scaling"][1])
+        found |= dict.fromkeys(_cells_of(item))
     if not found:
         return []
     return [key for key in _all_keys(items[0].config) if key in found]
+
+
+def _cells_of(item: pytest.Item) -> list[CellKey]:
+    """The cells that a test reads through our fixtures."""
+    params = getattr(getattr(item, "callspec", None), "params", {})
+    keys: list[CellKey] = [params["cell"]] if _reads(item, params, "cell") else []
+    return [*keys, *params["scaling"][1]] if _reads(item, params, "scaling") else keys
 
 
 def _reads(item: pytest.Item, params: dict[str, Any], name: str) -> bool:
@@ -180,8 +242,19 @@ def _make_lab(config: pytest.Config, keys: list[CellKey]) -> Lab:
                     backend.check_model(config_of(spec), nodes)
     file = lab_config.thresholds_file
     thresholds = load_thresholds(file) if file else Thresholds()
+    _check_thresholds(config, thresholds)
     hosts = _hosts(lab_config, keys)
     return Lab(lab_config, keys, thresholds, backend, _progress(config), hosts)
+
+
+def _check_thresholds(config: pytest.Config, thresholds: Thresholds) -> None:
+    """A limit that no cell has is mistyped or forgotten: said, or refused if that is wanted."""
+    from pytest_dllama.verdict.thresholds import ThresholdError
+
+    unmatched = thresholds.unmatched([(key.model, key.nodes) for key in _all_keys(config)])
+    if unmatched and config.stash[CONFIG_KEY].strict_thresholds:
+        raise ThresholdError("; ".join(unmatched) + " (--strict-thresholds)")
+    config.stash[WARNINGS_KEY].extend(unmatched)
 
 
 def _hosts(lab_config: LabConfig, keys: list[CellKey]) -> Hosts | None:
@@ -240,11 +313,15 @@ def _install_signal_handlers(config: pytest.Config) -> None:
     config.stash[HANDLERS_KEY] = handlers
 
 
-def pytest_report_collectionfinish(config: pytest.Config) -> str | None:
-    """One line: what is going to be measured."""
+def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Item]) -> list[str]:
+    """One line: what is going to be measured; and what may surprise."""
     lab = config.stash.get(LAB_KEY, None)
     if lab is None:
-        return None
+        return []
+    return [_what_is_measured(lab), *_surprises(config), *neighbours.same_again(config, items)]
+
+
+def _what_is_measured(lab: Lab) -> str:
     lab_config = lab.config
     cells = ", ".join(key.id for key in lab.keys)
     return (
@@ -252,6 +329,34 @@ def pytest_report_collectionfinish(config: pytest.Config) -> str | None:
         f"{lab_config.steps} steps, {lab_config.buffer_float_type} buffers, "
         f"sync mode {lab_config.sync_mode}"
     )
+
+
+def _surprises(config: pytest.Config) -> list[str]:
+    """What another plugin or the command line does to our cells, each in a line."""
+    lent = [
+        f"dllama: {flag} is another plugin's or conftest's option here; ours is {long_flag}"
+        for flag, long_flag in config.stash.get(LENT_KEY, [])
+    ]
+    return [*lent, *(f"dllama: warning: {text}" for text in config.stash[WARNINGS_KEY])]
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """Figures of a test's cells as its properties, for JUnit's XML and the like."""
+    lab = item.config.stash.get(LAB_KEY, None)
+    if lab is None or call.when != "setup" or (keys := _cells_of(item)) == []:
+        return
+    records = [record for key in keys if (record := lab.measured(key))]
+    known = {name for name, _ in item.user_properties}
+    item.user_properties += [p for p in neighbours.properties(records) if p[0] not in known]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_html_results_summary(prefix: list[str], session: pytest.Session) -> None:
+    """The table of cells in pytest-html's page."""
+    lab = session.config.stash.get(LAB_KEY, None)
+    if lab is not None and lab.has_cells:
+        prefix.append(neighbours.html_table(lab.run_record()))
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -267,32 +372,49 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _write_results(session: pytest.Session, lab: Lab) -> list[str]:
     """Paths of what was written; a report that fails never costs the run file."""
+    from pytest_dllama.history.samples_csv import write_samples
     from pytest_dllama.report.pages.markdown import write_reports
 
     lab.save()
     lines = [f"run file: {lab.run_file}"]
-    try:
-        lines += [
-            f"report:   {path}" for path in write_reports(lab.run_record(), lab.run_file.parent)
-        ]
-    except Exception as error:
-        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-        lines.append(f"report:   failed with {type(error).__name__}: {error}")
+    run, csv_file = lab.run_record(), lab.config.csv_file
+    writers: list[tuple[str, Callable[[], list[Path]]]] = [
+        ("report", lambda: write_reports(run, lab.run_file.parent))
+    ]
+    if csv_file is not None:
+        writers.append(("samples", lambda: [write_samples(run, csv_file)]))
+    for what, write in writers:
+        try:
+            lines += [f"{what + ':':9} {path}" for path in write()]
+        except Exception as error:
+            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+            lines.append(f"{what + ':':9} failed with {type(error).__name__}: {error}")
     return lines
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(wrapper=True)
 def pytest_terminal_summary(
     terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    """The table of cells, and where the results are."""
+) -> Generator[None]:
+    """The table of cells, and where the results are: below the others', even if one fails."""
+    try:
+        return (yield)
+    finally:
+        _print_results(terminalreporter, config)
+
+
+def _print_results(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     lab = config.stash.get(LAB_KEY, None)
-    if lab is None or not lab.has_cells:
+    if lab is None or not lab.has_cells or config.stash.get(PRINTED_KEY, False):
         return
+    config.stash[PRINTED_KEY] = True
     from pytest_dllama.report.pages.terminal import summary_lines
 
+    found = config.stash[WARNINGS_KEY]
+    warnings = [f"warning: {text}" for text in dict.fromkeys(found)]
     terminalreporter.section("distributed LLM inference")
-    for line in [*summary_lines(lab.run_record()), *config.stash.get(OUTCOME_KEY, [])]:
+    outcome = config.stash.get(OUTCOME_KEY, [])
+    for line in [*summary_lines(lab.run_record()), *warnings, *outcome]:
         terminalreporter.write_line(line)
 
 
@@ -301,5 +423,8 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     lab = config.stash.get(LAB_KEY, None)
     if lab is not None:
         lab.stop()
+        reporter: Any = config.pluginmanager.getplugin("terminalreporter")
+        if reporter is not None and not reporter.no_summary:
+            _print_results(reporter, config)  # another plugin ended the session before the summary
     for number, handler in config.stash.get(HANDLERS_KEY, {}).items():
         signal.signal(number, handler)

@@ -1,113 +1,274 @@
-"""The rules of the house: who may import what."""
+"""The rules of the house: rooms stand in layers, and each library has its room.
+
+A room imports only from layers below its own; rooms of one layer do not know each other. What
+stands under `TYPE_CHECKING` or inside a function counts too: a circle is one wherever it hides.
+"""
 
 from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 from tests.data import ROOT
 
-ENGINE = sorted((ROOT / "engine/dllama_engine").rglob("*.py"))
-PLUGIN = sorted((ROOT / "pytest_dllama").rglob("*.py"))
-AGENT = sorted((ROOT / "pytest_dllama/remote/agent").rglob("*.py"))
-SUITES = sorted((ROOT / "suites").rglob("*.py"))
+Layers = Sequence[Sequence[str]]
 
-JUDGES = {"metrics", "stats", "verdict", "validity", "thresholds", "tolerance", "wire_truth"}
-JUDGES |= {"text_check"}
-ENGINE_MAY_IMPORT = {"numpy", "numba", "llvmlite"}
-# package -> modules of pytest_dllama that may import it
-ONLY = {
-    "dllama_engine": {"backends/embedded"},
-    "fabric": {"remote/connection"},
-    "paramiko": {"remote/connection"},
-    "jinja2": {"report"},
-    "pytest": {"plugin", "fixtures"},
-    "pytest_benchmark": {"benchmark_bridge"},
+# From the top down. A name is a room (a folder) or a module of the package itself.
+LAYERS: Mapping[str, Layers] = {
+    "dllama_engine": (
+        ("cli", "tools"),
+        ("cluster", "generation"),
+        ("transformer", "telemetry"),
+        ("collectives",),
+        ("program", "wire", "sharding", "synthetic", "text"),
+        ("kernels", "formats"),
+        ("tables", "system"),
+        ("errors", "arrays", "version"),
+    ),
+    "pytest_dllama": (
+        ("plugin",),
+        ("fixtures", "cli"),
+        ("lab", "forensics"),
+        ("backends",),
+        ("hosts", "report", "verdict"),
+        ("models", "history", "metrics", "validity", "benchmark_bridge", "neighbours"),
+        ("config", "record", "events", "stats"),
+    ),
+    # Rooms within a room, by the same rule.
+    "dllama_engine.kernels": (
+        ("compiler",),
+        ("run",),
+        ("ops",),
+        ("matmul", "layers", "streaming"),
+        ("llvm",),
+        ("entries", "cache"),
+        ("image",),
+        ("cpu", "sources"),
+    ),
+    "pytest_dllama.hosts": (
+        ("fleet",),
+        ("ssh", "local"),
+        ("packages",),
+        ("memory_probe", "controller", "inventory_file"),
+        ("inventory", "command"),
+        ("base",),
+        ("agent",),
+    ),
+    "pytest_dllama.report": (
+        ("pages",),
+        ("tables", "plots"),
+        ("rules",),
+        ("sentences",),
+        ("figures",),
+        ("text",),
+    ),
 }
+LARGEST_ROOM = 12  # modules, without __init__
+
+# Who may know which library: of the standard library everybody may know everything.
+MAY_KNOW: Mapping[str, tuple[str, ...]] = {
+    "dllama_engine": ("pytest_dllama.backends.embedded", "pytest_dllama.models.engine_facts"),
+    "fabric": ("pytest_dllama.hosts.ssh.connection",),
+    "paramiko": ("pytest_dllama.hosts.ssh",),
+    "invoke": ("pytest_dllama.hosts.ssh",),
+    "jinja2": ("pytest_dllama.report.pages",),
+    "pytest": (
+        *("pytest_dllama.plugin", "pytest_dllama.fixtures"),
+        *("pytest_dllama.benchmark_bridge", "pytest_dllama.neighbours"),
+        "pytest_dllama.config",
+    ),
+    "pytest_benchmark": ("pytest_dllama.benchmark_bridge",),
+    "numba": ("dllama_engine",),
+    "llvmlite": ("dllama_engine",),
+    "numpy": ("dllama_engine", "pytest_dllama.stats"),
+    "scipy": ("pytest_dllama.stats",),
+    "matplotlib": ("pytest_dllama.report.plots",),
+    "pydantic": ("pytest_dllama",),
+    "rich": ("pytest_dllama",),
+    "psutil": ("pytest_dllama",),
+    "platformdirs": ("pytest_dllama",),
+    "markupsafe": ("pytest_dllama.report",),
+}
+JUDGES = ("stats", "metrics", "validity", "verdict")  # start no process, tested in milliseconds
+PROCESSES = {"subprocess", "multiprocessing", "pytest", "socket"}
 STDLIB = sys.stdlib_module_names
+PACKAGES = {"dllama_engine": ROOT / "engine/dllama_engine", "pytest_dllama": ROOT / "pytest_dllama"}
 
 
-def _imports(path: Path) -> Iterator[tuple[str, int]]:
-    """Every imported module with its line, but for those under `if TYPE_CHECKING:`."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    typing_only = {
-        id(node)
-        for block in ast.walk(tree)
-        if isinstance(block, ast.If) and "TYPE_CHECKING" in ast.unparse(block.test)
-        for statement in block.body
-        for node in ast.walk(statement)
-    }
-    for node in ast.walk(tree):
-        if id(node) in typing_only:
-            continue
+@dataclass(frozen=True, slots=True)
+class Import:
+    """One import of a module; `target` is the module of ours that it names, or a library's."""
+
+    line: int
+    target: str
+    is_ours: bool
+
+
+def _sources() -> Iterator[tuple[str, Path]]:
+    """Every module of both packages: its dotted name and its file."""
+    for package, folder in PACKAGES.items():
+        for path in sorted(folder.rglob("*.py")):
+            parts = path.relative_to(folder).with_suffix("").parts
+            yield ".".join((package, *(part for part in parts if part != "__init__"))), path
+
+
+FILES = dict(_sources())
+
+
+@cache
+def _imports(module: str) -> tuple[Import, ...]:
+    """What a module imports, anywhere in it."""
+    found = []
+    for node in ast.walk(ast.parse(FILES[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
-            yield from ((alias.name, node.lineno) for alias in node.names)
+            found += [_import(alias.name, node.lineno) for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}:{node.lineno}: relative import"
-            yield str(node.module), node.lineno
+            assert node.level == 0, f"{module}:{node.lineno}: relative import"
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                found.append(_import(inner if inner in FILES else str(node.module), node.lineno))
+    return tuple(found)
 
 
-def _packages(path: Path) -> Iterator[tuple[str, int]]:
-    return ((name.partition(".")[0], line) for name, line in _imports(path))
+def _import(name: str, line: int) -> Import:
+    return Import(line, name, name.partition(".")[0] in PACKAGES)
 
 
-def _id(path: Path) -> str:
-    return path.relative_to(ROOT).as_posix()
+def _layer(layers: Layers, room: str) -> int:
+    found = [i for i, rooms in enumerate(layers) if room in rooms]
+    assert found, f"{room} has no layer: name it in LAYERS"
+    return found[0]
 
 
-@pytest.mark.parametrize("path", ENGINE, ids=_id)
-def test_engine_needs_numpy_and_numba_only(path: Path) -> None:
-    allowed = ENGINE_MAY_IMPORT | STDLIB | {"dllama_engine"}
-    assert [(name, line) for name, line in _packages(path) if name not in allowed] == []
+def _arrows_up(module: str) -> Iterator[str]:
+    """Imports of a module that the layers forbid."""
+    for place, layers in LAYERS.items():
+        if not module.startswith(f"{place}."):
+            continue
+        own = module.removeprefix(f"{place}.").partition(".")[0]
+        for imported in _imports(module):
+            if not imported.target.startswith(f"{place}."):
+                continue
+            other = imported.target.removeprefix(f"{place}.").partition(".")[0]
+            if other != own and _layer(layers, own) >= _layer(layers, other):
+                yield f"{module}:{imported.line} imports {imported.target}"
 
 
-@pytest.mark.parametrize("path", PLUGIN, ids=_id)
-def test_each_dependency_has_its_module(path: Path) -> None:
-    module = path.relative_to(ROOT / "pytest_dllama").with_suffix("").as_posix()
-    wrong = [
-        (name, line) for name, line in _packages(path) if name in ONLY and module not in ONLY[name]
-    ]
+@pytest.mark.parametrize("module", FILES)
+def test_no_arrow_goes_upward(module: str) -> None:
+    assert list(_arrows_up(module)) == []
+
+
+def test_no_circle() -> None:
+    """Modules that import each other, over however many others."""
+    done: set[str] = set()
+
+    def follow(module: str, path: tuple[str, ...]) -> None:
+        assert module not in path, f"a circle: {' -> '.join((*path[path.index(module) :], module))}"
+        if module in done:
+            return
+        for imported in _imports(module):
+            if imported.target in FILES and imported.target != module:
+                follow(imported.target, (*path, module))
+        done.add(module)
+
+    for module in FILES:
+        follow(module, ())
+
+
+@pytest.mark.parametrize("module", FILES)
+def test_each_library_has_its_room(module: str) -> None:
+    wrong = []
+    for imported in _imports(module):
+        library = imported.target.partition(".")[0]
+        if library in STDLIB or library == module.partition(".")[0]:
+            continue
+        rooms = MAY_KNOW.get(library, ())
+        if not any(module == room or module.startswith(f"{room}.") for room in rooms):
+            wrong.append(f"line {imported.line} imports {imported.target}")
     assert wrong == []
 
 
-@pytest.mark.parametrize("path", AGENT, ids=_id)
-def test_the_agent_runs_on_any_python(path: Path) -> None:
-    assert {name for name, _ in _packages(path)} <= STDLIB | {"pytest_dllama"}
-    ours = {name for name, _ in _imports(path) if name.startswith("pytest_dllama")}
-    assert all(name.startswith("pytest_dllama.remote.agent") for name in ours)
+@pytest.mark.parametrize("module", [m for m in FILES if ".hosts.agent" in m])
+def test_the_agent_runs_on_any_python(module: str) -> None:
+    for imported in _imports(module):
+        if imported.is_ours:
+            assert imported.target.startswith("pytest_dllama.hosts.agent")
+        else:
+            assert imported.target.partition(".")[0] in STDLIB
 
 
-@pytest.mark.parametrize("path", PLUGIN, ids=_id)
-def test_plugin_does_not_import_suites_or_tests(path: Path) -> None:
-    assert {name for name, _ in _packages(path)}.isdisjoint({"suites", "tests", "training"})
+@pytest.mark.parametrize("room", JUDGES)
+def test_the_judges_start_no_process(room: str) -> None:
+    modules = [m for m in FILES if m.startswith(f"pytest_dllama.{room}")]
+    for module in modules:
+        known = {imported.target.partition(".")[0] for imported in _imports(module)}
+        assert known.isdisjoint(PROCESSES), module
 
 
-@pytest.mark.parametrize("module", sorted(JUDGES))
-def test_the_judges_are_tested_in_milliseconds(module: str) -> None:
-    """Neither they nor what they import may need pytest, a process or the engine."""
-    allowed = {"record", "events", "traces", *JUDGES}
-    path = ROOT / "pytest_dllama" / f"{module}.py"
-    if not path.exists():
+@pytest.mark.parametrize("module", [m for m in FILES if m.startswith("dllama_engine.kernels.")])
+def test_compiled_code_is_made_of_what_the_digest_holds(module: str) -> None:
+    """A constant from anywhere else would be frozen into machine code without being looked at."""
+    room = module.removeprefix("dllama_engine.kernels.").partition(".")[0]
+    if room in ("cache", "cpu", "sources", "image", "compiler"):  # not compiled themselves
         return
-    ours = {name for name, _ in _imports(path) if name.startswith("pytest_dllama")}
-    assert {name.removeprefix("pytest_dllama.") for name in ours} <= allowed
-    assert {name for name, _ in _packages(path)} <= STDLIB | {"pydantic", "pytest_dllama"}
+    ours = {imported.target for imported in _imports(module) if imported.is_ours}
+    inside = ("dllama_engine.kernels", "dllama_engine.tables", "dllama_engine.errors")
+    assert {name for name in ours if not name.startswith(inside)} == set()
 
 
-@pytest.mark.parametrize("path", SUITES, ids=_id)
+def _inits() -> list[Path]:
+    return [path for module, path in FILES.items() if path.name == "__init__.py"]
+
+
+# Two say more than a docstring: numba's cache folder, and the face for other packages.
+SPEAKING = ("llvm", "backends", "pytest_dllama")
+
+
+@pytest.mark.parametrize("path", _inits(), ids=lambda path: path.parent.name)
+def test_an_init_is_a_docstring(path: Path) -> None:
+    body = ast.parse(path.read_text(encoding="utf-8")).body
+    assert body, path
+    assert isinstance(body[0], ast.Expr), path
+    if path.parent.name not in SPEAKING:
+        assert len(body) == 1, path
+
+
+@pytest.mark.parametrize("path", _inits(), ids=lambda path: path.parent.name)
+def test_a_room_is_not_crowded(path: Path) -> None:
+    modules = [file.name for file in path.parent.glob("*.py") if not file.name.startswith("__")]
+    assert len(modules) <= LARGEST_ROOM, modules
+
+
+SUITES = sorted((ROOT / "suites").rglob("*.py"))
+
+
+@pytest.mark.parametrize("path", SUITES, ids=lambda path: path.name)
 def test_suites_use_fixtures_and_markers_only(path: Path) -> None:
-    assert {name for name, _ in _packages(path)} <= {"pytest", "__future__"}
     tree = ast.parse(path.read_text(encoding="utf-8"))
+    names = {
+        name.partition(".")[0]
+        for node in ast.walk(tree)
+        for name in (
+            [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else [str(node.module)]
+            if isinstance(node, ast.ImportFrom)
+            else []
+        )
+    }
+    assert names <= {"pytest", "__future__"}
     logic = (ast.If, ast.For, ast.While, ast.Assert, ast.Try, ast.ClassDef, ast.comprehension)
     assert [node.lineno for node in ast.walk(tree) if isinstance(node, logic)] == []
 
 
 def test_the_rules_look_at_something() -> None:
-    assert len(ENGINE) > 10
-    assert len(PLUGIN) > 10
-    assert len(AGENT) > 3
+    assert len(FILES) > 150
     assert len(SUITES) > 3
+    assert sum(len(_imports(module)) for module in FILES) > 1000

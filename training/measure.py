@@ -25,8 +25,8 @@ Logits = npt.NDArray[np.float32]
 class OneNode:
     """A model file loaded whole, with one position in its context."""
 
-    def __init__(self, path: Path, buffer_type: FloatType, n_batches: int = 64) -> None:
-        self.n_batches = n_batches
+    def __init__(self, path: Path, buffer_type: FloatType, batch_size: int = 64) -> None:
+        self.batch_size = batch_size
         with ModelFile.open(path) as file:
             plan = make_plan(file.config, 1, buffer_type=buffer_type)
             weights = RankWeights(plan, 0)
@@ -37,13 +37,13 @@ class OneNode:
                 elif raw is not None:
                     weights.add(spec, raw)
         weights.finish()
-        self._transformer = Transformer(plan, 0, weights, None, n_batches=n_batches)
+        self._transformer = Transformer(plan, 0, weights, None, batch_size=batch_size)
 
     def logits(self, ids: Sequence[int], pos: int = 0) -> Logits:
         """Logits (len(ids), vocab) of ids that stand at `pos`, after what came before."""
         parts = []
-        for first in range(0, len(ids), self.n_batches):
-            x = self._embedding[list(ids[first : first + self.n_batches])]  # (tokens, dim)
+        for first in range(0, len(ids), self.batch_size):
+            x = self._embedding[list(ids[first : first + self.batch_size])]  # (tokens, dim)
             parts.append(self._transformer.forward(x, pos + first, len(x)).copy())
         return np.concatenate(parts)
 

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from itertools import count, islice
 from typing import TypeVar
 
-from training import plots, world
+from training import story_plots as plots
+from training import world
 
 T = TypeVar("T")
 

@@ -11,7 +11,7 @@ from pytest_dllama.events.stream import Event
 from pytest_dllama.hosts.base import Host, HostProcess
 
 if TYPE_CHECKING:
-    from dllama_engine.formats.config import ModelConfig
+    from pytest_dllama.models.engine_facts import ModelConfig
 
 
 @dataclass(frozen=True, slots=True)

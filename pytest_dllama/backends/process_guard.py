@@ -48,12 +48,6 @@ def unguarded(command: Sequence[str]) -> tuple[str, ...]:
     return tuple(command[_program_at(command) :])
 
 
-def with_program(command: Sequence[str], program: str) -> list[str]:
-    """The same command with another program, for a host that has its own."""
-    at = _program_at(command)
-    return [*command[:at], program, *command[at + 1 :]]
-
-
 def _program_at(command: Sequence[str]) -> int:
     """Where the program stands behind the guard and the unbuffering."""
     at = len(_GUARD) + 1 if tuple(command[: len(_GUARD)]) == _GUARD else 0

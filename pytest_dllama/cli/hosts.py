@@ -6,13 +6,13 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
-from dllama_engine.errors import EngineError
 from pytest_dllama.config.values import SHIPPED_MODEL, ConfigError, parse_models
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.fleet.fleet import RemoteHosts
@@ -20,13 +20,14 @@ from pytest_dllama.hosts.fleet.provision import Wanted, on_each
 from pytest_dllama.hosts.fleet.tables import LiveSteps, facts_table, pairs_table
 from pytest_dllama.hosts.inventory import Inventory, load_inventory
 from pytest_dllama.hosts.inventory_file import write_inventory
+from pytest_dllama.hosts.packages.wheelhouse import PLATFORMS, fetch_wheelhouse
 from pytest_dllama.hosts.ssh.host import SshHost
 from pytest_dllama.hosts.ssh.kept_token import forget_token
-from pytest_dllama.hosts.ssh.wheelhouse import PLATFORMS, fetch_wheelhouse
+from pytest_dllama.models.engine_facts import EngineError
 from pytest_dllama.models.under_test import config_of
 
 if TYPE_CHECKING:
-    from dllama_engine.formats.config import ModelConfig
+    from pytest_dllama.models.engine_facts import ModelConfig
 
 DEFAULT_FILE = Path("hosts.toml")
 Command = Callable[[argparse.Namespace], int]
@@ -119,6 +120,11 @@ class _Printed:
     def bar(self, done: float, total: float) -> None:
         """Nothing."""
 
+    @contextmanager
+    def running(self) -> Iterator[None]:
+        """Nothing to set up."""
+        yield
+
 
 def _check(arguments: argparse.Namespace) -> int:
     """Provision with a live table, then print what was found; 1 if a host cannot take part."""
@@ -133,7 +139,7 @@ def _check(arguments: argparse.Namespace) -> int:
             refused = hosts.preflight(printed)
             fit = [host for host in hosts.hosts if host.name not in {**faults, **refused}]
             faults |= hosts.provision(fit, table.report)
-        hosts.measure_ways(printed)
+        hosts.measure_links(printed)
         console.print(facts_table(hosts.records()))
         console.print(pairs_table(hosts.pairs))
     finally:
@@ -170,9 +176,11 @@ def _run(arguments: argparse.Namespace) -> int:
     hosts = _connected(arguments)
     words = arguments.words
     command = ["sh", "-c", shlex.join(words) if len(words) > 1 else words[0]]
-    results, faults = on_each(hosts, lambda host: host.connection.run(command, timeout_s=3600))
+    results, faults = on_each(
+        hosts, lambda host: host.agent.connection.run(command, timeout_s=3600)
+    )
     for host in hosts:
-        host.connection.close()
+        host.agent.connection.close()
         if host.name in results:
             done = results[host.name]
             print(f"== {host.name}: exit code {done.code}")
@@ -195,12 +203,12 @@ def _clean(arguments: argparse.Namespace) -> int:
         host.clear()
         if arguments.all:
             host.remove_folder()
-            lines.append(f"{host.folder} removed")
+            lines.append(f"{host.agent.folder} removed")
         return lines or ["nothing is left"]
 
     results, faults = on_each(hosts, clean)
     for host in hosts:
-        host.connection.close()
+        host.agent.connection.close()
         for line in results.get(host.name, ()):
             print(f"{host.name}: {line}")
     return _say({name: str(fault) for name, fault in faults.items()})

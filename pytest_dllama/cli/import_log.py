@@ -7,9 +7,10 @@ import sys
 from pathlib import Path
 
 from pytest_dllama.forensics.import_log import import_logs
-from pytest_dllama.forensics.imported_run import ImportOptions
+from pytest_dllama.forensics.imported_run import ImportLogError, ImportOptions
 from pytest_dllama.history.run_files import write_run
 from pytest_dllama.record.cell import CellRecord
+from pytest_dllama.verdict.thresholds import Thresholds, load_thresholds
 
 
 def add_import_log(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -47,6 +48,25 @@ def add_import_log(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         "--nthreads", metavar="N", type=_positive, help="threads of each node, for the report"
     )
     parser.add_argument(
+        "--thresholds",
+        metavar="FILE.toml",
+        type=Path,
+        help="limits to judge the cells by, as `pytest --thresholds` takes them",
+    )
+    parser.add_argument(
+        "--model-file",
+        metavar="MODEL.m",
+        type=Path,
+        help="the model that was run: adds the bytes that each token must read",
+    )
+    parser.add_argument(
+        "--memory-gb-per-s",
+        metavar="RATE",
+        type=_rate,
+        help="with --model-file: measured memory bandwidth of each machine, in 10^9 bytes a "
+        "second; adds the memory roofline",
+    )
+    parser.add_argument(
         "--force", action="store_true", help="replace the run file if it is there already"
     )
     parser.set_defaults(command=_import_log)
@@ -58,7 +78,19 @@ def _import_log(arguments: argparse.Namespace) -> int:
         raise FileExistsError(
             17, "is there already; give another -o, or --force to replace it", str(output)
         )
-    options = ImportOptions(arguments.nodes, arguments.model_name, arguments.nthreads)
+    limits, rate = arguments.thresholds, arguments.memory_gb_per_s
+    options = ImportOptions(
+        nodes=arguments.nodes,
+        model_name=arguments.model_name,
+        nthreads=arguments.nthreads,
+        thresholds=load_thresholds(limits) if limits is not None else Thresholds(),
+        model_file=arguments.model_file,
+        memory_bytes_per_s=None if rate is None else rate * 1e9,
+    )
+    if rate is not None and arguments.model_file is None:
+        raise ImportLogError(
+            f"--memory-gb-per-s {rate:g} without --model-file: what a token must read is not known"
+        )
     run = import_logs(arguments.logs, options)
     write_run(run, output)
     for cell in run.cells:
@@ -86,3 +118,13 @@ def _positive(text: str) -> int:
     if not text.isascii() or not text.isdigit() or int(text) < 1:
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
     return int(text)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate above 0")
+    return rate

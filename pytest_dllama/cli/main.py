@@ -8,14 +8,18 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from pytest_dllama import __version__
+from pytest_dllama.cli.bench import SuitesMissing, add_bench, split_arguments
+from pytest_dllama.cli.duet import add_duet
 from pytest_dllama.cli.engine_info import add_engine_info
 from pytest_dllama.cli.hosts import add_hosts
 from pytest_dllama.cli.import_log import add_import_log
-from pytest_dllama.forensics.import_log import ImportLogError
+from pytest_dllama.cli.kernels import add_kernels
+from pytest_dllama.forensics.imported_run import ImportLogError
 from pytest_dllama.history.run_files import RunFileError, read_run
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.inventory import InventoryError
 from pytest_dllama.report.pages.markdown import LANGUAGES, ReportError, write_reports
+from pytest_dllama.verdict.thresholds import ThresholdError
 
 _EXIT_ERROR = 2
 _EXIT_INTERRUPTED = 130
@@ -23,11 +27,20 @@ _EXIT_INTERRUPTED = 130
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    arguments = _parser().parse_args(argv)
+    words, passed_on = split_arguments(sys.argv[1:] if argv is None else argv)
+    arguments = _parser().parse_args(words, argparse.Namespace(pytest_args=passed_on))
     command: Callable[[argparse.Namespace], int] = arguments.command
     try:
         return command(arguments)
-    except (ReportError, RunFileError, ImportLogError, HostError, InventoryError) as error:
+    except (
+        ReportError,
+        RunFileError,
+        ImportLogError,
+        HostError,
+        InventoryError,
+        ThresholdError,
+        SuitesMissing,
+    ) as error:
         print(f"pytest-dllama: {error}", file=sys.stderr)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -41,14 +54,18 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="pytest-dllama",
-        description="Work with the run files that `pytest suites/ --nodes 2,4,8` writes.",
+        description="Measure distributed LLM inference, and work with the run files that "
+        "measuring writes.",
     )
     parser.add_argument("--version", action="version", version=f"pytest-dllama {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    add_bench(commands)
     _add_report(commands)
+    add_duet(commands)
     add_import_log(commands)
     add_hosts(commands)
     add_engine_info(commands)
+    add_kernels(commands)
     return parser
 
 

@@ -1,7 +1,8 @@
 """The options: one declaration gives flag, ini key, help and parser; one frozen object holds all.
 
 `LabConfig.from_pytest(config)` reads flags first, then ini keys, then defaults. Nothing here
-touches files or models; what needs them is checked at collection (`models`, `thresholds`).
+touches models or limits; what needs them is checked at collection (`models`, `thresholds`).
+How flags are declared and spelled is `config.flags`'; what ini files hold, `config.ini_values`'.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_dllama.config.ini_values import ini_text
 from pytest_dllama.config.values import (
     BUFFER_FLOAT_TYPES,
     DEFAULT_PROMPT,
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One option: `--{name}` and the ini key `dllama_{name}`."""
+    """One option: `--dllama-{name}`, `--{name}` where it is free, the ini key `dllama_{name}`."""
 
     name: str
     metavar: str  # empty: a switch
@@ -43,8 +45,13 @@ class Setting:
 
     @property
     def flag(self) -> str:
-        """As typed on the command line."""
+        """As typed on the command line, where nobody else declared it."""
         return f"--{self.name}"
+
+    @property
+    def long_flag(self) -> str:
+        """The spelling that is ours in every environment."""
+        return f"--dllama-{self.name.removeprefix('dllama-')}"
 
     @property
     def key(self) -> str:
@@ -143,6 +150,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("report", "DIR", "report", "folder of the run file, the reports and the logs", str),
     Setting("thresholds", "FILE", "", "TOML file with limits by model and node count", str),
     Setting(
+        "strict-thresholds", "", "no",
+        "refuse limits of the thresholds file that no cell of the run has, in place of a warning",
+        yes_or_no("--strict-thresholds"),
+    ),
+    Setting("csv", "FILE", "", "file for every sample of the run, one request a line", str),
+    Setting(
         "request-timeout",
         "SECONDS",
         "300",
@@ -178,6 +191,8 @@ class LabConfig:
     hosts_only: tuple[str, ...] = ()
     cooldown_c: float = 0.0
     keep_workers: bool = False
+    strict_thresholds: bool = False
+    csv_file: Path | None = None
 
     @classmethod
     def from_pytest(cls, config: pytest.Config) -> LabConfig:
@@ -211,6 +226,8 @@ class LabConfig:
             dllama_args=value["dllama-args"],
             cooldown_c=value["cooldown"],
             keep_workers=value["keep-workers"],
+            strict_thresholds=value["strict-thresholds"],
+            csv_file=raw["csv"].base / raw["csv"].text if raw["csv"].text else None,
             hosts_file=hosts.base / hosts.text if hosts.text else None,
             hosts_only=tuple(n.strip() for n in value["hosts-only"].split(",") if n.strip()),
         )
@@ -232,34 +249,8 @@ def _read(config: pytest.Config, setting: Setting) -> _Raw:
     flag = config.getoption(setting.key, default=None)
     if flag is not None:
         return _Raw(str(flag), True, config.invocation_params.dir)
-    key = config.getini(setting.key)
+    key = ini_text(config, setting.key)
     if key:
         folder = config.inipath.parent if config.inipath else config.rootpath
-        return _Raw(str(key), True, folder)
+        return _Raw(key, True, folder)
     return _Raw(setting.default, False, config.invocation_params.dir)
-
-
-def add_options(parser: pytest.Parser) -> None:
-    """Declare every flag and ini key.
-
-    A flag that another plugin took first is ours as `--dllama-NAME` only.
-    """
-    taken = _taken_flags(parser)
-    group = parser.getgroup("dllama", "performance of distributed LLM inference (pytest-dllama)")
-    for setting in SETTINGS:
-        default = setting.default or "none"
-        text = f"{setting.help} (default: {default})".replace("%", "%%")
-        attributes: dict[str, Any] = {"dest": setting.key, "default": None}
-        if setting.metavar:
-            attributes["metavar"] = setting.metavar
-        else:
-            attributes |= {"action": "store_const", "const": "yes"}
-        flag = f"--dllama-{setting.name}" if setting.flag in taken else setting.flag
-        group.addoption(flag, **attributes, help=text)
-        parser.addini(setting.key, f"default of {setting.flag}", default=None)
-
-
-def _taken_flags(parser: Any) -> set[str]:
-    """Flags that other plugins declared before us; pytest has no public way to ask."""
-    groups = [parser._anonymous, *parser._groups]
-    return {name for group in groups for option in group.options for name in option.names()}

@@ -3,13 +3,24 @@
 The embedded engine writes these lines; a backend for another engine makes the same events from
 that engine's own text. Times are nanoseconds of one monotonic clock on the root. A field that an
 engine cannot know is None, and a field unknown here is ignored, so that engines may add some.
+
+Names that older engines wrote (phases "eval" and "pred", `n_batches`) are read for ever: an older
+revision may be the baseline of a newer one.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import (
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    TypeAdapter,
+    ValidationError,
+)
 
 
 class EventFormatError(ValueError):
@@ -53,10 +64,13 @@ class Start(_Event):
     """The process knows what it will run."""
 
     event: Literal["start"]
+    protocol: int | None = None  # number of the stream's vocabulary; older engines tell none
     version: str | None = None
     world_size: int = 1
     cpu: str | None = None
-    n_batches: int | None = None
+    batch_size: int | None = Field(
+        default=None, validation_alias=AliasChoices("batch_size", "n_batches")
+    )
 
 
 class Plan(_Event):
@@ -91,11 +105,21 @@ class RequestStart(_Event):
     input_ids: tuple[int, ...] = ()
 
 
+_OLD_PHASES = {"eval": "prefill", "pred": "decode"}
+
+
+def _phase_of_today(phase: object) -> object:
+    return _OLD_PHASES.get(phase, phase) if isinstance(phase, str) else phase
+
+
+Phase = Annotated[Literal["prefill", "decode"], BeforeValidator(_phase_of_today)]
+
+
 class Step(_Event):
-    """One forward pass: a prefill batch ("eval") or one decoded token ("pred")."""
+    """One forward pass: a prefill batch or one decoded token."""
 
     event: Literal["step"]
-    phase: Literal["eval", "pred"]
+    phase: Phase
     index: int
     pos: int = 0
     n_tokens: int
@@ -173,6 +197,10 @@ class NetworkOp(_Part):
     operations: int
     bytes: int
     avg_us: float | None = None
+    p50_us: float | None = None
+    p95_us: float | None = None
+    p99_us: float | None = None
+    max_us: float | None = None
 
 
 class NetworkTotal(_Part):

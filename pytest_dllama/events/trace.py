@@ -33,7 +33,7 @@ class TraceError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
-class Trace:
+class RequestTrace:
     """One request from its start to its last token."""
 
     request: RequestStart
@@ -50,12 +50,12 @@ class Trace:
     @property
     def prefill_steps(self) -> tuple[Step, ...]:
         """The prompt's batches."""
-        return tuple(step for step in self.steps if step.phase == "eval")
+        return tuple(step for step in self.steps if step.phase == "prefill")
 
     @property
     def decode_steps(self) -> tuple[Step, ...]:
         """The steps that gave a token."""
-        return tuple(step for step in self.steps if step.phase == "pred")
+        return tuple(step for step in self.steps if step.phase == "decode")
 
     @property
     def token_ids(self) -> tuple[int, ...]:
@@ -80,7 +80,7 @@ class Trace:
         return "".join(step.piece or "" for step in self.decode_steps)
 
 
-def build_trace(events: Iterable[Event]) -> Trace:
+def build_trace(events: Iterable[Event]) -> RequestTrace:
     """The trace of one request.
 
     Raises:
@@ -108,7 +108,7 @@ def build_trace(events: Iterable[Event]) -> Trace:
         raise TraceError(f"the engine's events end after {_last_phase(found, steps)}")
     if not any(step.gave_token for step in steps):
         raise TraceError("the request gave no output token; ask for more --steps")
-    return Trace(
+    return RequestTrace(
         request=request,
         steps=tuple(steps),
         done=done,

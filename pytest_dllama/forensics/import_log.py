@@ -11,11 +11,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pytest_dllama.backends.dllama.backend import CANNOT_GIVE
 from pytest_dllama.backends.dllama.events import run_events
 from pytest_dllama.backends.dllama.log import parse_log
 from pytest_dllama.backends.dllama.run import LoggedRun
-from pytest_dllama.events.trace import Trace, TraceError, build_trace
+from pytest_dllama.events.trace import RequestTrace, TraceError, build_trace
+from pytest_dllama.forensics.imported_roofline import imported_roofline
 from pytest_dllama.forensics.imported_run import (
+    ImportLogError,
     ImportOptions,
     Session,
     cell_groups,
@@ -27,18 +30,12 @@ from pytest_dllama.forensics.imported_run import (
 )
 from pytest_dllama.forensics.log_text import LogTextError, read_log
 from pytest_dllama.hosts.controller import probe_environment
-from pytest_dllama.metrics import catalog, definitions
-from pytest_dllama.metrics.network import network_record
-from pytest_dllama.metrics.samples import cell_metrics, rank_records, sample_of
+from pytest_dllama.metrics import catalog
+from pytest_dllama.metrics.samples import sample_of
 from pytest_dllama.record.cell import CellRecord, OutputRecord
 from pytest_dllama.record.run import RunRecord
-from pytest_dllama.validity.faults import faults
 from pytest_dllama.validity.output import compare_output, oracle_output, unchecked_output
-from pytest_dllama.verdict.judge import judge
-
-
-class ImportLogError(ValueError):
-    """Logs that give no run; the message says what to do."""
+from pytest_dllama.verdict.cell import cell_record, failed_cell
 
 
 @dataclass(slots=True)
@@ -53,6 +50,7 @@ def import_logs(paths: Sequence[Path], options: ImportOptions) -> RunRecord:
 
     Raises:
         ImportLogError: no root's run in them, or a node count that nothing tells.
+        ImportLogError: a model file that is not the one of the logs.
         OSError: a file that cannot be read.
     """
     logs = _read(paths)
@@ -65,14 +63,14 @@ def import_logs(paths: Sequence[Path], options: ImportOptions) -> RunRecord:
     sessions = _sessions(logs, options)
     groups = cell_groups(sessions)
     oracles = {group[0].model: _oracle(group) for group in groups if group[0].nodes == 1}
-    cells = [_cell(group, oracles.get(group[0].model)) for group in groups]
+    cells = [_cell(group, oracles.get(group[0].model), options) for group in groups]
     return RunRecord(
         created_utc=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
         environment=probe_environment(),
         request=request_of(sessions, options),
         models=models_of(sessions),
         cells=tuple(cell for cell, _ in cells),
-        definitions=catalog.DEFINITIONS,
+        definitions=catalog.all_definitions(),
         notes=(*logs.notes, *notes_of_run(sessions, [notes for _, notes in cells])),
     )
 
@@ -144,9 +142,9 @@ def _is_worker_of(worker: LoggedRun, run: LoggedRun, rank: int, nodes: int) -> b
     return worker.node_index == rank if worker.node_index is not None else bool(port)
 
 
-def _traces(sessions: Sequence[Session]) -> tuple[list[Trace], list[TraceError]]:
+def _traces(sessions: Sequence[Session]) -> tuple[list[RequestTrace], list[TraceError]]:
     """The runs that can be used, and why the others cannot."""
-    traces: list[Trace] = []
+    traces: list[RequestTrace] = []
     failures: list[TraceError] = []
     for session in sessions:
         try:
@@ -156,7 +154,7 @@ def _traces(sessions: Sequence[Session]) -> tuple[list[Trace], list[TraceError]]
     return traces, failures
 
 
-def _oracle(sessions: Sequence[Session]) -> tuple[Trace, str] | None:
+def _oracle(sessions: Sequence[Session]) -> tuple[RequestTrace, str] | None:
     """The first run on one node that can be used, with its prompt."""
     for session in sessions:
         traces, _ = _traces([session])
@@ -165,7 +163,9 @@ def _oracle(sessions: Sequence[Session]) -> tuple[Trace, str] | None:
     return None
 
 
-def _output(session: Session, trace: Trace, oracle: tuple[Trace, str] | None) -> OutputRecord:
+def _output(
+    session: Session, trace: RequestTrace, oracle: tuple[RequestTrace, str] | None
+) -> OutputRecord:
     """By the text of a one-node run of the same logs, prompt and length."""
     if oracle is None or oracle[1] != session.run.prompt:
         why = "the logs hold no run of this prompt on one node to compare with"
@@ -178,44 +178,34 @@ def _output(session: Session, trace: Trace, oracle: tuple[Trace, str] | None) ->
 
 
 def _cell(
-    sessions: Sequence[Session], oracle: tuple[Trace, str] | None
+    sessions: Sequence[Session], oracle: tuple[RequestTrace, str] | None, options: ImportOptions
 ) -> tuple[CellRecord, list[str]]:
     """One cell with its notes; runs that failed are told and left out of the figures."""
     traces, failures = _traces(sessions)
     logs = tuple(dict.fromkeys(session.log.name for session in sessions))
     first = sessions[0]
     if not traces:
-        return _failed_cell(first, failures, logs), []
+        skipped = all(failure.kind == "NoRequest" for failure in failures)
+        error = "\n".join(dict.fromkeys(str(failure) for failure in failures))
+        return failed_cell(first.model, first.nodes, error, logs, skipped=skipped), []
     notes = [note for trace in traces for note in trace.notes]
     notes += [f"One run of {len(sessions)} failed and is left out: {e}." for e in failures]
-    samples = tuple(sample_of(trace) for trace in traces)
-    median = traces[definitions.median_index([sample.rct_s for sample in samples])]
-    output = _output(first, traces[0], oracle)
-    cell = CellRecord(
-        model=first.model,
-        nodes=first.nodes,
-        status="ok",
-        samples=samples,
-        metrics=cell_metrics(traces, samples),
-        ranks=rank_records(median),
-        network=network_record(traces, median),
-        output=output,
-        verdict=judge(invalid=faults(traces, output), output=output),
+    samples = [sample_of(trace) for trace in traces]
+    limits = options.thresholds.of(first.model, first.nodes)
+    cell = cell_record(
+        first.model,
+        first.nodes,
+        traces,
+        samples,
+        _output(first, traces[0], oracle),
+        limits=limits,
+        cannot_give=CANNOT_GIVE,
+        roofline=imported_roofline(first, samples, options),
         logs=logs,
     )
+    notes += [
+        f"The limit of {limit.metric} is not judged: {CANNOT_GIVE[limit.metric]}."
+        for limit in limits
+        if limit.metric in CANNOT_GIVE and limit.metric not in cell.metrics
+    ]
     return cell, list(dict.fromkeys(notes))
-
-
-def _failed_cell(
-    session: Session, failures: Sequence[TraceError], logs: tuple[str, ...]
-) -> CellRecord:
-    skipped = all(failure.kind == "NoRequest" for failure in failures)
-    error = "\n".join(dict.fromkeys(str(failure) for failure in failures))
-    return CellRecord(
-        model=session.model,
-        nodes=session.nodes,
-        status="skipped" if skipped else "failed",
-        error=error,
-        logs=logs,
-        verdict=None if skipped else judge(error=error),
-    )

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pytest_dllama.backends.dllama.notes import wire_of
 from pytest_dllama.backends.dllama.run import LoggedRun
 from pytest_dllama.record.notes import run_notes
 from pytest_dllama.record.run import ModelRecord, Request
+from pytest_dllama.verdict.thresholds import Thresholds
 
 DEFAULT_MODEL_NAME = "model"
 HEADER_KEYS = {  # of a model's record -> as the log has them
@@ -24,6 +25,10 @@ HEADER_KEYS = {  # of a model's record -> as the log has them
 }
 
 
+class ImportLogError(ValueError):
+    """Logs that give no run; the message says what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
     """What the logs do not tell and the user may add."""
@@ -31,6 +36,9 @@ class ImportOptions:
     nodes: int | None = None
     model_name: str = ""
     nthreads: int | None = None
+    thresholds: Thresholds = field(default_factory=Thresholds)  # to judge the cells by
+    model_file: Path | None = None  # for the memory roofline: what a token must read
+    memory_bytes_per_s: float | None = None  # of each machine, as measured there
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,8 +107,6 @@ def request_of(sessions: Sequence[Session], options: ImportOptions) -> Request:
     prompts = dict.fromkeys(session.run.prompt for session in sessions if session.run.prompt)
     steps = {sum(session.run.rows) for session in sessions if session.run.decode}
     n_batches = {session.run.n_batches for session in sessions if session.run.n_batches}
-    addresses = [a for session in sessions for a in session.run.peer_addresses.values()]
-    is_local = bool(addresses) and all(a.startswith(("127.", "localhost")) for a in addresses)
     return Request(
         prompt=" | ".join(prompts) or "-",
         steps=max(steps, default=None),
@@ -113,9 +119,15 @@ def request_of(sessions: Sequence[Session], options: ImportOptions) -> Request:
         seed=None,
         node_counts=tuple(sorted({session.nodes for session in sessions})),
         engine="/".join(sorted({f"dllama ({session.run.variant})" for session in sessions})),
-        host_kind="local" if is_local else "log",
+        host_kind="local" if is_on_one_machine(sessions) else "log",
         n_batches=n_batches.pop() if len(n_batches) == 1 else None,
     )
+
+
+def is_on_one_machine(sessions: Sequence[Session]) -> bool:
+    """Whether the root dialled nobody but its own machine; unknown counts as no."""
+    addresses = [a for session in sessions for a in session.run.peer_addresses.values()]
+    return bool(addresses) and all(a.startswith(("127.", "localhost")) for a in addresses)
 
 
 def models_of(sessions: Sequence[Session]) -> tuple[ModelRecord, ...]:

@@ -7,10 +7,12 @@ run is ever rewritten by another.
 from __future__ import annotations
 
 import json
+import math
 import os
 import re
-import tempfile
+import secrets
 from pathlib import Path
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -18,6 +20,7 @@ from pytest_dllama.record.run import SCHEMA_VERSION, RunRecord
 
 RUN_FILE = "run.json"
 HISTORY_FOLDER = "history"
+MAX_DIGITS = 20  # of a whole number with 64 bits, its sign counted
 
 
 class RunFileError(ValueError):
@@ -28,17 +31,22 @@ def write_run(run: RunRecord, path: Path) -> Path:
     """Write a run file atomically; readers see the old file or the whole new one."""
     text = run.model_dump_json(indent=1) + "\n"
     RunRecord.model_validate_json(text)  # what cannot be read back must not be written
+    return write_whole(path, text)
+
+
+def write_whole(path: Path, text: str) -> Path:
+    """Write a text file atomically, with the rights that the umask leaves."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    half = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
+        os.replace(half, path)
     except BaseException:
-        Path(name).unlink(missing_ok=True)
+        half.unlink(missing_ok=True)
         raise
     return path
 
@@ -49,12 +57,7 @@ def read_run(path: Path) -> RunRecord:
     Raises:
         RunFileError: unreadable, no JSON, a newer schema, or a field that does not fit.
     """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise RunFileError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValueError as error:
-        raise RunFileError(f"{path}: not a JSON file ({error}); was it cut short?") from None
+    data = _parsed(path)
     found = data.get("schema_version") if isinstance(data, dict) else None
     if isinstance(found, int) and found > SCHEMA_VERSION:
         raise RunFileError(
@@ -67,6 +70,43 @@ def read_run(path: Path) -> RunRecord:
         first = error.errors(include_url=False)[0]
         where = ".".join(map(str, first["loc"]))
         raise RunFileError(f"{path}: field {where or 'top level'}: {first['msg']}") from None
+
+
+def _parsed(path: Path) -> Any:
+    try:
+        if path.exists() and not path.is_file():
+            raise RunFileError(f"{path}: not a regular file; give a run.json")
+        text = path.read_text(encoding="utf-8")
+        return json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
+    except OSError as error:
+        raise RunFileError(f"{path}: cannot be read ({error.strerror})") from None
+    except _NumberError as error:
+        raise RunFileError(f"{path}: {error}; no run file has such a number") from None
+    except ValueError as error:
+        raise RunFileError(f"{path}: not a JSON file ({error}); was it cut short?") from None
+    except RecursionError:
+        raise RunFileError(f"{path}: nested deeper than any run file is") from None
+
+
+class _NumberError(ValueError):
+    """A number that no field can hold; the message shows it."""
+
+
+def _whole(text: str) -> int:
+    """A whole number of at most 64 bits: every count and size fits."""
+    if len(text) > MAX_DIGITS or not -(2**63) <= int(text) < 2**63:
+        raise _NumberError(f"the number {_shortened(text)} has more than 64 bits")
+    return int(text)
+
+
+def _finite(text: str) -> float:
+    if not math.isfinite(value := float(text)):
+        raise _NumberError(f"the number {_shortened(text)} is not finite")
+    return value
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= MAX_DIGITS else f"{text[:8]}... of {len(text)} digits"
 
 
 def archive_previous(folder: Path) -> Path | None:

@@ -8,6 +8,7 @@ line, text lines come out, and everything the process says is kept in log files.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -66,10 +67,13 @@ class Host(Protocol):
     """A machine that runs commands."""
 
     name: str
-    address: str  # where its workers listen
     port: int  # at which port; 0: any free one
     nthreads: int | None  # of a process there; None: as many as elsewhere
     parent: str  # whose end a process there must not outlive: a process id, or "stdin"
+
+    @property
+    def address(self) -> str:
+        """Where its workers listen."""
 
     def start(
         self,
@@ -92,7 +96,7 @@ class Host(Protocol):
         """Whether a worker answers the handshake when asked from there; False: not known."""
 
 
-class Stages(Protocol):
+class Progress(Protocol):
     """Where long work tells how far it is."""
 
     def stage(self, text: str) -> None:
@@ -107,12 +111,15 @@ class Stages(Protocol):
     def settle(self, text: str) -> None:
         """A line that stays."""
 
+    def running(self) -> AbstractContextManager[None]:
+        """While the body runs, stages and details may come."""
+
 
 class Hosts(Protocol):
     """The machines of a session."""
 
     kind: Literal["local", "ssh"]
-    pairs: tuple[PairRecord, ...]  # the ways between them
+    pairs: tuple[PairRecord, ...]  # the links between them
     kept_token: str | None  # what workers that stay between sessions hold; None: none stays
 
     @property
@@ -129,7 +136,7 @@ class Hosts(Protocol):
         """
 
     def prepare(
-        self, nodes: int, needed: int, models: Sequence[Path], progress: Stages
+        self, nodes: int, needed: int, models: Sequence[Path], progress: Progress
     ) -> Sequence[Host]:
         """Hosts for the ranks of `nodes` nodes, ready to run these models.
 
@@ -140,7 +147,7 @@ class Hosts(Protocol):
     def memory_sites(self, nodes: int, nthreads: int) -> Sequence[MemorySite]:
         """The machines of `nodes` nodes of `nthreads` threads, unless a host has its own number."""
 
-    def cool_down(self, limit_c: float, progress: Stages) -> None:
+    def cool_down(self, limit_c: float, progress: Progress) -> None:
         """Wait until all are as cool as that, or do not get any cooler."""
 
     def close(self) -> list[str]:

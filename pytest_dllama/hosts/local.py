@@ -18,7 +18,7 @@ from pytest_dllama.record.hosts import HostRecord, PairRecord
 
 if TYPE_CHECKING:
     from pytest_dllama.hosts.base import MemorySite
-from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess, Stages, tail
+from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess, Progress, tail
 
 
 class LocalHost:
@@ -93,7 +93,7 @@ class LocalHosts:
         return ()
 
     def prepare(
-        self, nodes: int, needed: int, models: Sequence[Path], progress: Stages
+        self, nodes: int, needed: int, models: Sequence[Path], progress: Progress
     ) -> Sequence[Host]:
         """One host for each rank."""
         return [LocalHost()] * nodes
@@ -104,7 +104,7 @@ class LocalHosts:
 
         return [local_memory(tuple(range(nodes)), nthreads)]
 
-    def cool_down(self, limit_c: float, progress: Stages) -> None:
+    def cool_down(self, limit_c: float, progress: Progress) -> None:
         """Nothing: the option is for hosts of a file."""
 
     def close(self) -> list[str]:

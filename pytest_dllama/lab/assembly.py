@@ -10,69 +10,24 @@ from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.cluster import Worker
 from pytest_dllama.lab.runner import RequestRun
-from pytest_dllama.metrics import definitions
-from pytest_dllama.metrics.network import network_record
-from pytest_dllama.metrics.samples import cell_metrics, rank_records, sample_of
-from pytest_dllama.record.cell import CellRecord, Commands, OutputRecord, RooflineRecord
+from pytest_dllama.record.cell import CellRecord, Commands
 from pytest_dllama.record.run import Request
-from pytest_dllama.validity import roofline
-from pytest_dllama.validity.faults import faults
-from pytest_dllama.verdict.judge import judge
-from pytest_dllama.verdict.thresholds import Threshold
 
 
-def measured_cell(
-    key: CellKey,
-    runs: Sequence[RequestRun],
-    workers: Sequence[Worker],
-    output: OutputRecord,
-    limits: Sequence[Threshold],
-    folder: Path,
-    roof: RooflineRecord | None = None,
-) -> CellRecord:
-    """The record of a cell whose repeats all ended well; `folder` is the run file's."""
-    traces = [run.trace for run in runs]
-    samples = tuple(sample_of(trace) for trace in traces)
-    median = traces[definitions.median_index([sample.rct_s for sample in samples])]
-    figures = cell_metrics(traces, samples)
-    if (share := roofline.share(roof, figures.get("tpot_ms"))) is not None:
-        figures["roofline_share"] = share
-    invalid = (*faults(traces, output), *roofline.roofline_faults(roof, samples))
-    results = tuple(limit.check(figures.get(limit.metric)) for limit in limits)
+def commands_of(runs: Sequence[RequestRun], workers: Sequence[Worker]) -> Commands:
+    """What runs the cell by hand."""
+    return Commands(root=runs[-1].command, workers=tuple(worker.command for worker in workers))
+
+
+def logs_of(runs: Sequence[RequestRun], workers: Sequence[Worker], folder: Path) -> tuple[str, ...]:
+    """The files that roots and workers wrote, as the run file in `folder` names them."""
     logs = [file for run in runs for file in run.log_files]
     logs += [file for worker in workers for file in worker.process.log_files]
-    return CellRecord(
-        model=key.model,
-        nodes=key.nodes,
-        status="ok",
-        commands=Commands(
-            root=runs[-1].command, workers=tuple(worker.command for worker in workers)
-        ),
-        samples=samples,
-        metrics=figures,
-        ranks=rank_records(median),
-        network=network_record(traces, median),
-        output=output,
-        thresholds=results,
-        roofline=roof,
-        verdict=judge(invalid=invalid, output=output, thresholds=results),
-        logs=_relative(logs, folder),
-    )
+    return relative(logs, folder)
 
 
-def failed_cell(key: CellKey, error: str, logs: Sequence[Path], folder: Path) -> CellRecord:
-    """The record of a cell without figures."""
-    return CellRecord(
-        model=key.model,
-        nodes=key.nodes,
-        status="failed",
-        error=error,
-        logs=_relative(logs, folder),
-        verdict=judge(error=error),
-    )
-
-
-def _relative(files: Sequence[Path], folder: Path) -> tuple[str, ...]:
+def relative(files: Sequence[Path], folder: Path) -> tuple[str, ...]:
+    """Names of files seen from the run file's folder."""
     return tuple(file.relative_to(folder).as_posix() for file in files)
 
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pytest_dllama.metrics.catalog import CLUSTER_METRICS
-from pytest_dllama.record.cell import CellRecord, ThresholdResult
+from pytest_dllama.metrics.catalog import METRICS
+from pytest_dllama.record.cell import CellRecord, FaultKind, ThresholdResult
 from pytest_dllama.validity.output import explain_difference
 from pytest_dllama.verdict.thresholds import Threshold, explain
 
@@ -26,10 +26,6 @@ class CellKey:
 
     def __str__(self) -> str:
         return f"{self.model} on {self.nodes} node{'s' if self.nodes > 1 else ''}"
-
-
-class CellFailed(Exception):
-    """A cell without figures; the message is why."""
 
 
 class CheckFailed(AssertionError):
@@ -55,7 +51,8 @@ class Cell:
 
         A lone root has no network and no workers, and an engine may not tell everything.
         """
-        if self.key.nodes == 1 and metric in CLUSTER_METRICS:
+        known = METRICS.get(metric)
+        if self.key.nodes == 1 and known is not None and known.needs_peers:
             return f"{self.key} has no {metric}"
         if metric not in self.record.metrics and metric in self._cannot_give:
             return f"{self.key}: {metric}: {self._cannot_give[metric]}"
@@ -65,7 +62,7 @@ class Cell:
         """Fail unless the metric was measured and keeps every limit set for it.
 
         Args:
-            metric: one of METRIC_NAMES.
+            metric: one of METRICS.
             more: limits beside the thresholds file's, as a marker gives them.
         """
         __tracebackhide__ = True
@@ -85,18 +82,17 @@ class Cell:
         if output is None or output.status == "different":
             text = "no output" if output is None else explain_difference(output, str(self.key))
             raise CheckFailed(text)
-        self._check_reasons("output:")
+        self._check_faults("output", "repeats")
 
     def check_wire(self) -> None:
         """Fail unless every byte on the root's sockets is accounted for by the shard plan."""
         __tracebackhide__ = True
-        self._check_reasons("wire:")
+        self._check_faults("wire")
 
-    def _check_reasons(self, about: str) -> None:
+    def _check_faults(self, *kinds: FaultKind) -> None:
         __tracebackhide__ = True
-        verdict = self.record.verdict
-        invalid = verdict.reasons if verdict and verdict.status == "INVALID" else ()
-        found = [reason for reason in invalid if about in reason]
+        faults = self.record.verdict.faults if self.record.verdict else ()
+        found = [fault.text for fault in faults if fault.kind in kinds]
         if found:
             raise CheckFailed(f"{self.key}: " + "\n".join(found))
 

@@ -15,20 +15,19 @@ from pytest_dllama.config.values import ConfigError
 from pytest_dllama.events.stream import Event, Step
 from pytest_dllama.events.stream import Progress as LoadProgress
 from pytest_dllama.history.run_files import RUN_FILE, archive_previous, write_run
-from pytest_dllama.hosts.base import HostError, Hosts
+from pytest_dllama.hosts.base import HostError, Hosts, Progress
 from pytest_dllama.hosts.controller import fingerprint, probe_environment
 from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab import assembly
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.cluster import Cluster, ClusterError
-from pytest_dllama.lab.memory_roof import MemoryRoof
-from pytest_dllama.lab.progress import Progress
+from pytest_dllama.lab.roofline_probe import RooflineProbe
 from pytest_dllama.lab.runner import RequestFailed, RequestRun, run_request
 from pytest_dllama.metrics import catalog
 from pytest_dllama.metrics.samples import sample_of
 from pytest_dllama.models import engine_facts
 from pytest_dllama.models.under_test import ModelUnderTest, open_model
-from pytest_dllama.record.cell import CellRecord, OutputRecord, RooflineRecord
+from pytest_dllama.record.cell import CellRecord, OutputRecord, RooflineRecord, Sample
 from pytest_dllama.record.hosts import HostRecord
 from pytest_dllama.record.notes import run_notes
 from pytest_dllama.record.run import ModelRecord, RunRecord
@@ -38,6 +37,8 @@ from pytest_dllama.validity.output import (
     oracle_output,
     unchecked_output,
 )
+from pytest_dllama.validity.roofline import mean_positions
+from pytest_dllama.verdict.cell import cell_record, failed_cell
 from pytest_dllama.verdict.thresholds import Thresholds
 
 LOG_FOLDER = "logs"
@@ -80,7 +81,7 @@ class Lab:
         self._backend = backend
         self._progress = progress
         self._hosts: Hosts = hosts or LocalHosts()
-        self._roof = MemoryRoof(self._hosts, config.nthreads, progress)
+        self._roof = RooflineProbe(self._hosts, config.nthreads, progress)
         self._started = datetime.now(UTC)
         self._start_s = time.monotonic()
         self._environment = probe_environment()
@@ -116,12 +117,29 @@ class Lab:
             self.save()
         return self._records[key]
 
+    def give_up(self, key: CellKey, why: str) -> CellRecord:
+        """Make a cell an ERROR whose measurement was broken off from outside; the rest goes on.
+
+        Its processes are in the middle of something: all are stopped, the next cell starts anew.
+        """
+        if self._cluster is not None:
+            self._cluster.stop()
+        if key not in self._records:
+            self._records[key] = failed_cell(key.model, key.nodes, why)
+        self.save()
+        return self._records[key]
+
+    def measured(self, key: CellKey) -> CellRecord | None:
+        """The record of a cell, if it was measured or failed."""
+        return self._records.get(key)
+
     def _measure_or_fail(self, key: CellKey) -> CellRecord:
         try:
             return self._measure(key)
         except CellError as error:
             logs = error.log_files if isinstance(error, RequestFailed) else ()
-            return assembly.failed_cell(key, str(error), logs, self.config.report_folder)
+            names = assembly.relative(logs, self.config.report_folder)
+            return failed_cell(key.model, key.nodes, str(error), names)
 
     def _measure(self, key: CellKey) -> CellRecord:
         model = self._model(key.model)
@@ -136,29 +154,32 @@ class Lab:
         ]
         if oracle is None:
             self._oracles.setdefault(key.model, _Oracle(runs[0]))
-        self._n_batches = runs[0].trace.start.n_batches if runs[0].trace.start else None
+        self._n_batches = runs[0].trace.start.batch_size if runs[0].trace.start else None
         self._engine_notes[key] = [note for run in runs for note in run.trace.notes]
-        return assembly.measured_cell(
-            key,
-            runs,
-            cluster.workers(key.nodes),
+        samples = [sample_of(run.trace) for run in runs]
+        workers = cluster.workers(key.nodes)
+        return cell_record(
+            key.model,
+            key.nodes,
+            [run.trace for run in runs],
+            samples,
             self._output(runs[0], oracle, self._request(model)),
-            self._thresholds.of(key.model, key.nodes),
-            self.config.report_folder,
-            self._roofline(model, key, runs),
+            limits=self._thresholds.of(key.model, key.nodes),
+            cannot_give=self._backend.cannot_give,
+            roofline=self._roofline(model, key, samples),
+            commands=assembly.commands_of(runs, workers),
+            logs=assembly.logs_of(runs, workers, self.config.report_folder),
         )
 
     def _roofline(
-        self, model: ModelUnderTest, key: CellKey, runs: Sequence[RequestRun]
+        self, model: ModelUnderTest, key: CellKey, samples: Sequence[Sample]
     ) -> RooflineRecord | None:
         """By the closed form of the model's file; None for an engine that splits it otherwise."""
         if "roofline_share" in self._backend.cannot_give:
             return None
-        samples = [sample_of(run.trace) for run in runs]
-        n_positions = (samples[0].n_input_tokens or 0) + samples[0].n_output_tokens / 2
         config = engine_facts.file_config(model.model_file)
         buffers, sync = self.config.buffer_float_type, self.config.sync_mode
-        read = engine_facts.token_bytes(config, key.nodes, buffers, sync, n_positions)
+        read = engine_facts.token_bytes(config, key.nodes, buffers, sync, mean_positions(samples))
         return self._roof.of(read, samples)
 
     def _model(self, name: str) -> ModelUnderTest:
@@ -232,7 +253,7 @@ class Lab:
             self._progress.detail(f"{event.phase}ing")
             self._progress.bar(event.done, event.total)
         elif isinstance(event, Step):
-            what = f"{event.index + 1} tokens" if event.phase == "pred" else "reading the prompt"
+            what = f"{event.index + 1} tokens" if event.phase == "decode" else "reading the prompt"
             self._progress.detail(what)
 
     def _request(self, model: ModelUnderTest) -> EngineRequest:
@@ -283,7 +304,7 @@ class Lab:
             hosts=self._hosts.records(),
             pairs=self._hosts.pairs,
             memory=self._roof.records,
-            definitions=catalog.DEFINITIONS,
+            definitions=catalog.all_definitions(),
             notes=(
                 *self._hosts.notes,
                 *run_notes({str(key): notes for key, notes in self._engine_notes.items()}),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pytest_dllama.events.trace import Trace
+from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.hosts.base import HostProcess
 
 
@@ -35,7 +35,7 @@ class MemoryWatch:
             root.watch_memory(forget=False)
         root.look_at_memory()
 
-    def fill(self, trace: Trace) -> Trace:
+    def fill(self, trace: RequestTrace) -> RequestTrace:
         """The trace with the peaks that the engine itself left open."""
         peaks = [process.memory_peaks() if process else {} for process in self._processes()]
         ranks = tuple(

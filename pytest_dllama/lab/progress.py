@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, TextIO
+from typing import TextIO
 
 from rich.console import Console
 from rich.live import Live
@@ -18,26 +18,6 @@ from rich.spinner import Spinner
 from rich.table import Table
 
 BAR_WIDTH = 30
-
-
-class Progress(Protocol):
-    """Where a session tells how far it is."""
-
-    def stage(self, text: str) -> None:
-        """Something new begins."""
-
-    def detail(self, text: str) -> None:
-        """How far the stage is, in words."""
-
-    def bar(self, done: float, total: float) -> None:
-        """How far the stage is, as a share."""
-
-    def settle(self, text: str) -> None:
-        """A line that stays."""
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """While the body runs, stages and details may come."""
 
 
 class PlainLines:

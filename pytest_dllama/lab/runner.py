@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.events.stream import Event, EventFormatError
-from pytest_dllama.events.trace import Trace, TraceError, build_trace
+from pytest_dllama.events.trace import RequestTrace, TraceError, build_trace
 from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess
 from pytest_dllama.lab.cluster import Cluster
 from pytest_dllama.lab.memory_watch import MemoryWatch
@@ -22,7 +22,7 @@ SILENCE_MARGIN_S = 10.0  # the engine's own deadline comes first: it knows which
 class RequestRun:
     """A request that was measured."""
 
-    trace: Trace
+    trace: RequestTrace
     command: tuple[str, ...]
     log_files: tuple[Path, ...]
 

@@ -1,50 +1,161 @@
-"""Every metric: its name, unit, direction and definition."""
+"""Every metric: its name, unit, direction, definition, and how one repeat gives it.
+
+A new metric is one more entry of METRICS: limits, run files, reports and skips of tests follow.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Literal
 
-DEFINITIONS: dict[str, str] = {
-    "ttft_s": "time to first token: request start (before tokenizing) to the first generated "
-    "token in hand, s",
-    "tpot_ms": "time per output token: (RCT - TTFT) / (output tokens - 1), the first token left "
-    "out, ms",
-    "itl_ms": "inter-token latency: every single gap between two consecutive tokens, ms",
-    "rct_s": "request completion time: request start to the last token, s",
-    "tokens_per_s": "output tokens / RCT, 1/s",
-    "prefill_tokens_per_s": "prompt tokens evaluated / the engine's prefill time, 1/s",
-    "decode_tokens_per_s": "output tokens / the engine's decode time, 1/s",
-    "sync_share": "time in collectives / step time, on the root, over the decode steps",
-    "bytes_per_token": "payload counted on the root's sockets in one decode step, sent and "
-    "received, framing left out, B",
-    "bandwidth_mbps": "bytes moved on the root's links / time the links were busy, Mbit/s",
-    "root_peak_rss_bytes": "peak resident memory of the root process, B",
-    "worker_peak_rss_bytes": "peak resident memory of the largest worker process, B",
-    "load_s": "root start of loading to every rank holding its weights, s",
-    "roofline_share": "share of the memory roofline: time to read once what a token must read, at "
-    "the measured memory bandwidth of the slowest machine / TPOT",
+from pytest_dllama.events.trace import RequestTrace
+from pytest_dllama.metrics import network
+from pytest_dllama.metrics.definitions import estimate, rate_per_s
+from pytest_dllama.metrics.samples import peak_rss_bytes
+from pytest_dllama.record.cell import Estimate, Sample
+
+OfRepeat = Callable[[RequestTrace, Sample], float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """One figure of a cell; every key of CellRecord.metrics is the name of one."""
+
+    name: str
+    unit: str  # "s", "ms", "1/s", "B", "Mbit/s"; "-" for a share of 1
+    better: Literal["lower", "higher", "exact"]
+    definition: str
+    needs_peers: bool = False  # of the wire or of workers: a lone root has none
+    of_repeat: OfRepeat | None = None  # None: not of single repeats, added when the cell is judged
+
+    @property
+    def is_share(self) -> bool:
+        """Whether it is a part of a whole, shown in percent."""
+        return self.unit == "-"
+
+
+METRICS: dict[str, Metric] = {
+    metric.name: metric
+    for metric in (
+        Metric(
+            "ttft_s",
+            "s",
+            "lower",
+            "time to first token: request start (before tokenizing) to the first generated "
+            "token in hand, s",
+            of_repeat=lambda trace, sample: sample.ttft_s,
+        ),
+        Metric(
+            "tpot_ms",
+            "ms",
+            "lower",
+            "time per output token: (RCT - TTFT) / (output tokens - 1), the first token left "
+            "out, ms",
+            of_repeat=lambda trace, sample: sample.tpot_ms,
+        ),
+        Metric(
+            "rct_s",
+            "s",
+            "lower",
+            "request completion time: request start to the last token, s",
+            of_repeat=lambda trace, sample: sample.rct_s,
+        ),
+        Metric(
+            "tokens_per_s",
+            "1/s",
+            "higher",
+            "output tokens / RCT, 1/s",
+            of_repeat=lambda trace, sample: sample.tokens_per_s,
+        ),
+        Metric(
+            "prefill_tokens_per_s",
+            "1/s",
+            "higher",
+            "prompt tokens evaluated / the engine's prefill time, 1/s",
+            of_repeat=lambda trace, sample: rate_per_s(sample.prefill_tokens, sample.prefill_s),
+        ),
+        Metric(
+            "decode_tokens_per_s",
+            "1/s",
+            "higher",
+            "output tokens / the engine's decode time, 1/s",
+            of_repeat=lambda trace, sample: rate_per_s(sample.decode_tokens, sample.decode_s),
+        ),
+        Metric(
+            "sync_share",
+            "-",
+            "lower",
+            "time in collectives / step time, on the root, over the decode steps",
+            needs_peers=True,
+            of_repeat=lambda trace, sample: network.sync_share(trace),
+        ),
+        Metric(
+            "bytes_per_token",
+            "B",
+            "exact",
+            "payload counted on the root's sockets in one decode step, sent and received, "
+            "framing left out, B",
+            needs_peers=True,
+            of_repeat=lambda trace, sample: network.bytes_per_token(trace),
+        ),
+        Metric(
+            "bandwidth_mbps",
+            "Mbit/s",
+            "higher",
+            "bytes moved on the root's links / time the links were busy, Mbit/s",
+            needs_peers=True,
+            of_repeat=lambda trace, sample: network.root_bandwidth_mbps(trace),
+        ),
+        Metric(
+            "root_peak_rss_bytes",
+            "B",
+            "lower",
+            "peak resident memory of the root process, B",
+            of_repeat=lambda trace, sample: peak_rss_bytes(trace, "root"),
+        ),
+        Metric(
+            "worker_peak_rss_bytes",
+            "B",
+            "lower",
+            "peak resident memory of the largest worker process, B",
+            needs_peers=True,
+            of_repeat=lambda trace, sample: peak_rss_bytes(trace, "worker"),
+        ),
+        Metric(
+            "load_s",
+            "s",
+            "lower",
+            "root start of loading to every rank holding its weights, s",
+            of_repeat=lambda trace, sample: sample.load_s,
+        ),
+        Metric(
+            "roofline_share",
+            "-",
+            "higher",
+            "share of the memory roofline: time to read once what a token must read, at the "
+            "measured memory bandwidth of the slowest machine / TPOT",
+        ),
+    )
+}
+
+# Of single gaps: many figures a repeat, shown as percentiles, without a limit of their own.
+DISTRIBUTIONS: dict[str, str] = {
+    "itl_ms": "inter-token latency: every single gap between two consecutive tokens, ms"
 }
 
 
-# metric -> (unit, better); every key of CellRecord.metrics is one of these.
-METRIC_NAMES: dict[str, tuple[str, Literal["lower", "higher", "exact"]]] = {
-    "ttft_s": ("s", "lower"),
-    "tpot_ms": ("ms", "lower"),
-    "rct_s": ("s", "lower"),
-    "tokens_per_s": ("1/s", "higher"),
-    "prefill_tokens_per_s": ("1/s", "higher"),
-    "decode_tokens_per_s": ("1/s", "higher"),
-    "sync_share": ("-", "lower"),
-    "bytes_per_token": ("B", "exact"),
-    "bandwidth_mbps": ("Mbit/s", "higher"),
-    "root_peak_rss_bytes": ("B", "lower"),
-    "worker_peak_rss_bytes": ("B", "lower"),
-    "load_s": ("s", "lower"),
-    "roofline_share": ("-", "higher"),
-}
+def all_definitions() -> dict[str, str]:
+    """Name -> definition, as a run file carries them."""
+    return {name: metric.definition for name, metric in METRICS.items()} | DISTRIBUTIONS
 
 
-# Metrics of the wire and of workers: a lone root has none, so limits pass it by.
-CLUSTER_METRICS = frozenset(
-    {"sync_share", "bytes_per_token", "bandwidth_mbps", "worker_peak_rss_bytes"}
-)
+def cell_metrics(traces: Sequence[RequestTrace], samples: Sequence[Sample]) -> dict[str, Estimate]:
+    """Every metric that these repeats can give, as the median over them."""
+    repeats = list(zip(traces, samples, strict=True))
+    estimates = {
+        name: estimate([of_repeat(trace, sample) for trace, sample in repeats])
+        for name, metric in METRICS.items()
+        if (of_repeat := metric.of_repeat) is not None
+    }
+    return {name: value for name, value in estimates.items() if value is not None}

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from pytest_dllama.events.stream import NetworkLink, Step
-from pytest_dllama.events.trace import Trace
+from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.metrics import definitions
 from pytest_dllama.record.network import LinkStats, NetworkRecord, OpStats
 
 HIGH_VARIANCE_RATIO = 2.0  # dllama's rule: P95 > 2 * P50
 
 
-def sync_share(trace: Trace) -> float | None:
+def sync_share(trace: RequestTrace) -> float | None:
     """Root's time in collectives over its step time, decode; None on one node."""
     steps = [s for s in trace.decode_steps if s.sync_us is not None and s.links]
     return definitions.share(
@@ -25,7 +25,7 @@ def sync_share(trace: Trace) -> float | None:
     )
 
 
-def bytes_per_token(trace: Trace) -> float | None:
+def bytes_per_token(trace: RequestTrace) -> float | None:
     """Payload of a decode step on the root's links, the mean of the decode steps; None alone."""
     steps = [s for s in trace.decode_steps if s.links]
     if not steps:
@@ -33,14 +33,14 @@ def bytes_per_token(trace: Trace) -> float | None:
     return sum(link.payload_bytes for s in steps for link in s.links) / len(steps)
 
 
-def root_bandwidth_mbps(trace: Trace) -> float | None:
+def root_bandwidth_mbps(trace: RequestTrace) -> float | None:
     """Bytes on the root's links over the time those links were busy."""
     links = [link for step in trace.steps for link in step.links]
     moved_bytes = sum(link.payload_bytes + link.framing_bytes for link in links)
     return definitions.bandwidth_mbps(moved_bytes, sum(link.busy_us or 0.0 for link in links))
 
 
-def network_record(traces: Sequence[Trace], median: Trace) -> NetworkRecord | None:
+def network_record(traces: Sequence[RequestTrace], median: RequestTrace) -> NetworkRecord | None:
     """The wire as the root saw it; None when the root had no peer."""
     counts = [link for step in median.steps for link in step.links]
     if not counts or not (median.network or any(s.sync_durations_us for s in median.steps)):
@@ -62,7 +62,7 @@ def network_record(traces: Sequence[Trace], median: Trace) -> NetworkRecord | No
     )
 
 
-def _latencies(trace: Trace) -> dict[str, Any]:
+def _latencies(trace: RequestTrace) -> dict[str, Any]:
     """Operations and their durations: of every single one, else the engine's own sums."""
     durations_ms = [us / 1e3 for step in trace.steps for us in _durations_us(step)]
     if durations_ms:
@@ -89,7 +89,7 @@ def _durations_us(step: Step) -> list[float]:
     return [us for durations in step.sync_durations_us.values() for us in durations]
 
 
-def _expected_payload_bytes(trace: Trace) -> int | None:
+def _expected_payload_bytes(trace: RequestTrace) -> int | None:
     """The closed form summed over the request; None if the engine gives none for some step."""
     expected = [step.expected_payload_bytes for step in trace.steps]
     if any(value is None for value in expected):
@@ -124,7 +124,7 @@ def _varies(link: LinkStats) -> bool:
     return link.p95_ms is not None and link.p95_ms > HIGH_VARIANCE_RATIO * link.p50_ms
 
 
-def _op_stats(traces: Sequence[Trace]) -> tuple[OpStats, ...]:
+def _op_stats(traces: Sequence[RequestTrace]) -> tuple[OpStats, ...]:
     """Every duration of each kind of collective, over all repeats; else the engine's averages."""
     durations_ms: defaultdict[str, list[float]] = defaultdict(list)
     moved_bytes: defaultdict[str, int] = defaultdict(int)
@@ -139,7 +139,7 @@ def _op_stats(traces: Sequence[Trace]) -> tuple[OpStats, ...]:
     return tuple(_one_op(op, moved_bytes[op], ms) for op, ms in durations_ms.items() if ms)
 
 
-def _op_averages(trace: Trace) -> tuple[OpStats, ...]:
+def _op_averages(trace: RequestTrace) -> tuple[OpStats, ...]:
     return tuple(
         OpStats(
             op=op.op,
@@ -156,7 +156,7 @@ def _op_averages(trace: Trace) -> tuple[OpStats, ...]:
     )
 
 
-def _op_bytes(trace: Trace) -> dict[str, int]:
+def _op_bytes(trace: RequestTrace) -> dict[str, int]:
     return {op.op: op.bytes for op in trace.network.ops} if trace.network else {}
 
 

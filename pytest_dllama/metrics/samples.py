@@ -1,17 +1,16 @@
-"""Traces of one cell to its samples, ranks and metrics."""
+"""Traces of one cell to its samples and ranks."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
 from pytest_dllama.events.stream import Step
-from pytest_dllama.events.trace import Trace
+from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.metrics import definitions
-from pytest_dllama.metrics.network import bytes_per_token, root_bandwidth_mbps, sync_share
-from pytest_dllama.record.cell import Estimate, RankRecord, Sample
+from pytest_dllama.record.cell import RankRecord, Sample
 
 
-def sample_of(trace: Trace) -> Sample:
+def sample_of(trace: RequestTrace) -> Sample:
     """The figures of one request."""
     times_ns = [step.end_ns for step in trace.decode_steps if step.gave_token]
     ttft_s = definitions.ttft_s(trace.request.t_ns, times_ns[0])
@@ -41,37 +40,13 @@ def _phase_s(engine_s: float | None, steps: Sequence[Step]) -> float | None:
     return engine_s if engine_s else sum(step.end_ns - step.start_ns for step in steps) / 1e9
 
 
-def cell_metrics(traces: Sequence[Trace], samples: Sequence[Sample]) -> dict[str, Estimate]:
-    """Every metric that these repeats can give, as the median over them."""
-    columns: dict[str, list[float | None]] = {
-        "ttft_s": [s.ttft_s for s in samples],
-        "tpot_ms": [s.tpot_ms for s in samples],
-        "rct_s": [s.rct_s for s in samples],
-        "tokens_per_s": [s.tokens_per_s for s in samples],
-        "prefill_tokens_per_s": [
-            definitions.rate_per_s(s.prefill_tokens, s.prefill_s) for s in samples
-        ],
-        "decode_tokens_per_s": [
-            definitions.rate_per_s(s.decode_tokens, s.decode_s) for s in samples
-        ],
-        "load_s": [s.load_s for s in samples],
-        "sync_share": [sync_share(t) for t in traces],
-        "bytes_per_token": [bytes_per_token(t) for t in traces],
-        "bandwidth_mbps": [root_bandwidth_mbps(t) for t in traces],
-        "root_peak_rss_bytes": [peak_rss_bytes(t, "root") for t in traces],
-        "worker_peak_rss_bytes": [peak_rss_bytes(t, "worker") for t in traces],
-    }
-    estimates = {name: definitions.estimate(values) for name, values in columns.items()}
-    return {name: value for name, value in estimates.items() if value is not None}
-
-
-def peak_rss_bytes(trace: Trace, role: str) -> int | None:
+def peak_rss_bytes(trace: RequestTrace, role: str) -> int | None:
     """The largest peak RSS among the ranks of a role."""
     peaks = [r.peak_rss_bytes for r in trace.ranks if r.role == role and r.peak_rss_bytes]
     return max(peaks, default=None)
 
 
-def rank_records(trace: Trace) -> tuple[RankRecord, ...]:
+def rank_records(trace: RequestTrace) -> tuple[RankRecord, ...]:
     """One record a process, from the trace of the median repeat."""
     return tuple(
         RankRecord(

@@ -6,15 +6,32 @@ from collections.abc import Callable
 from pathlib import Path
 
 import dllama_engine
-from dllama_engine.formats.config import ModelConfig
+from dllama_engine.errors import EngineError as EngineError
+from dllama_engine.formats.config import ModelConfig as ModelConfig
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.sharding.memory import rank_memory, token_read_bytes
-from dllama_engine.sharding.plan import SyncMode, make_plan
+from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.synthetic.model import write_synthetic
 from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.text.tokenizer import read_tokenizer
 from pytest_dllama.record.run import ModelRecord
+
+# What others need to name: the engine's errors and a model's configuration.
+__all__ = [
+    "EngineError",
+    "ModelConfig",
+    "check_split",
+    "file_config",
+    "model_record",
+    "prompt_tokens",
+    "shape_config",
+    "shard_bytes",
+    "shipped_model",
+    "shipped_names",
+    "token_bytes",
+    "write_shape",
+]
 
 MODELS_FOLDER = Path(dllama_engine.__file__).parent / "models"
 
@@ -50,27 +67,17 @@ def write_shape(
 
 def check_split(config: ModelConfig, nodes: int, buffer_float_type: str, sync_mode: str) -> None:
     """Raise EngineError unless the model can be split over so many nodes."""
-    make_plan(
-        config,
-        nodes,
-        buffer_type=FloatType.parse(buffer_float_type),
-        sync_mode=SyncMode(sync_mode),
-    )
+    _plan(config, nodes, buffer_float_type, sync_mode)
 
 
 def shard_bytes(
     config: ModelConfig, nodes: int, buffer_float_type: str, sync_mode: str
 ) -> tuple[int, ...]:
     """Memory that each rank needs, the root's first, with the engine's own default options."""
-    plan = make_plan(
-        config,
-        nodes,
-        buffer_type=FloatType.parse(buffer_float_type),
-        sync_mode=SyncMode(sync_mode),
-    )
+    plan = _plan(config, nodes, buffer_float_type, sync_mode)
     needs = (
         rank_memory(
-            plan, rank, n_batches=32, max_seq_len=config.seq_len, kv_type=FloatType.parse("f32")
+            plan, rank, batch_size=32, max_seq_len=config.seq_len, kv_type=FloatType.parse("f32")
         )
         for rank in range(nodes)
     )
@@ -85,17 +92,18 @@ def token_bytes(
     n_positions: float,
 ) -> tuple[int, ...]:
     """What each rank must read to decode a token after so many others, with an f32 cache."""
-    plan = make_plan(
-        config,
-        nodes,
-        buffer_type=FloatType.parse(buffer_float_type),
-        sync_mode=SyncMode(sync_mode),
-    )
+    plan = _plan(config, nodes, buffer_float_type, sync_mode)
     kv_type = FloatType.parse("f32")
     return tuple(
         token_read_bytes(plan, rank, n_positions=n_positions, kv_type=kv_type)
         for rank in range(nodes)
     )
+
+
+def _plan(config: ModelConfig, nodes: int, buffer_float_type: str, sync_mode: str) -> ShardPlan:
+    """Who holds what, by the words of the options; raises EngineError."""
+    buffers = FloatType.parse(buffer_float_type)
+    return make_plan(config, nodes, buffer_type=buffers, sync_mode=SyncMode(sync_mode))
 
 
 def prompt_tokens(tokenizer_file: Path, prompt: str) -> int:

@@ -9,13 +9,11 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
-from dllama_engine import errors
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError, ModelSpec
 from pytest_dllama.models import engine_facts
 
 if TYPE_CHECKING:
-    from dllama_engine.formats.config import ModelConfig
     from pytest_dllama.record.run import ModelRecord
 
 
@@ -48,11 +46,11 @@ def check_model(spec: ModelSpec, node_counts: Sequence[int], config: LabConfig) 
             )
         if spec.kind != "synthetic":
             check_prompt(_files(spec)[1], config)
-    except errors.EngineError as error:
+    except engine_facts.EngineError as error:
         raise ConfigError(f"--models {spec.text}: {error}") from error
 
 
-def config_of(spec: ModelSpec) -> ModelConfig:
+def config_of(spec: ModelSpec) -> engine_facts.ModelConfig:
     """A model's configuration, from its file or its shape; raises ConfigError or EngineError."""
     if spec.kind == "synthetic":
         return engine_facts.shape_config(spec.model)
@@ -110,6 +108,6 @@ def open_model(
         else:
             files = _files(spec)
         record = engine_facts.model_record(spec.name, engine_facts.file_config(files[0]), *files)
-    except errors.EngineError as error:
+    except engine_facts.EngineError as error:
         raise ConfigError(f"--models {spec.text}: {error}") from error
     return ModelUnderTest(record, *files)

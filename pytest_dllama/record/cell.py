@@ -11,6 +11,9 @@ from pytest_dllama.record.network import NetworkRecord
 
 CellStatus = Literal["ok", "failed", "skipped"]
 OutputStatus = Literal["oracle", "identical", "tie", "different", "unchecked", "engine_fault"]
+# Another output than the oracle's; other bytes than the plan's; faster than memory; repeats that
+# disagree; the engine's own word.
+FaultKind = Literal["output", "wire", "roofline", "repeats", "engine"]
 
 
 class RankRecord(Record):
@@ -99,11 +102,21 @@ class RooflineRecord(Record):
     detail: str | None = None
 
 
+class Fault(Record):
+    """One thing that keeps the figures of a cell from being believed."""
+
+    kind: FaultKind
+    repeat: int | None = None  # from 1; None: not of a single one
+    step: int | None = None  # index within its phase; None: not of a single one
+    text: str  # one of the verdict's reasons, word for word
+
+
 class Verdict(Record):
     """The cell's verdict and each reason for it."""
 
     status: Literal["PASS", "FAIL", "INVALID", "ERROR"]
     reasons: tuple[str, ...] = ()
+    faults: tuple[Fault, ...] = ()  # of INVALID; since schema version 2
 
 
 class Commands(Record):
@@ -122,7 +135,7 @@ class CellRecord(Record):
     error: str | None = None  # why a failed or skipped cell has no figures
     commands: Commands | None = None
     samples: tuple[Sample, ...] = ()
-    metrics: dict[str, Estimate] = Field(default_factory=dict)  # keys: METRIC_NAMES
+    metrics: dict[str, Estimate] = Field(default_factory=dict)  # keys: metrics/catalog
     ranks: tuple[RankRecord, ...] = ()
     network: NetworkRecord | None = None
     output: OutputRecord | None = None

@@ -38,7 +38,7 @@ class HostWatch(Record):
     n_samples: int
     max_temperature_c: float | None
     min_mhz: float | None
-    throttled: tuple[str, ...]  # flags that rose while it was watched
+    throttled: tuple[str, ...] | None  # flags that rose while it was watched; None: not told
     sample_ms: float  # what one look costs, the mean
 
 
@@ -63,9 +63,10 @@ class HostRecord(Record):
     max_mhz: float | None
     mhz: float | None
     temperature_c: float | None
-    throttled: tuple[str, ...] = ()  # the firmware's flags in words
+    throttled: tuple[str, ...] | None = ()  # the firmware's flags in words; None: not told
     load_1min: float
-    clock_offset_ms: float | None
+    clock_offset_ms: float | None  # its clock minus the controller's
+    clock_error_ms: float | None = None  # how far the true offset may be from that
     nics: tuple[NicRecord, ...] = ()
     versions: dict[str, str] = Field(default_factory=dict)
     cpu_model: str | None = None
@@ -75,7 +76,7 @@ class HostRecord(Record):
 
 
 class PairRecord(Record):
-    """The way between two hosts that talk, before the first cell."""
+    """The link between two hosts that talk, before the first cell."""
 
     source: str
     target: str

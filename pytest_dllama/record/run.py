@@ -14,7 +14,7 @@ from pytest_dllama.record.base import Record
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.hosts import HostRecord, MemoryRecord, PairRecord
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2  # 2: verdicts carry typed faults
 
 
 class Environment(Record):

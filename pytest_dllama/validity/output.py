@@ -14,23 +14,25 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_dllama.events.stream import Step
-from pytest_dllama.events.trace import Trace
+from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.record.cell import OutputRecord, TokenAlternative
 from pytest_dllama.validity.text import compare_text, compared
 from pytest_dllama.validity.tolerance import Tolerance, measure_tolerance
 
 
-def oracle_output(trace: Trace) -> OutputRecord:
+def oracle_output(trace: RequestTrace) -> OutputRecord:
     """The output of a one-node run, which is right by definition."""
     return OutputRecord(text=trace.text, token_ids=trace.token_ids, status="oracle")
 
 
-def unchecked_output(trace: Trace, why: str) -> OutputRecord:
+def unchecked_output(trace: RequestTrace, why: str) -> OutputRecord:
     """An output that nothing could be compared with."""
     return OutputRecord(text=trace.text, token_ids=trace.token_ids, status="unchecked", note=why)
 
 
-def faulty_output(trace: Trace, why: str, oracle: Trace | None = None) -> OutputRecord:
+def faulty_output(
+    trace: RequestTrace, why: str, oracle: RequestTrace | None = None
+) -> OutputRecord:
     """An output that is wrong by a known fault of the engine itself, whatever it says."""
     return OutputRecord(
         text=trace.text,
@@ -42,8 +44,8 @@ def faulty_output(trace: Trace, why: str, oracle: Trace | None = None) -> Output
 
 
 def compare_output(
-    oracle: Trace,
-    cell: Trace,
+    oracle: RequestTrace,
+    cell: RequestTrace,
     *,
     buffer_float_type: str,
     sync_mode: str,
@@ -63,7 +65,7 @@ def compare_output(
         note = f"{len(found)} output tokens where one node gave {len(expected)}"
         return compared(oracle, cell, "different", note)
     tolerance = measure_tolerance(oracle, cell, at, buffer_float_type, sync_mode)
-    parting = _Parting(at, oracle.decode_steps[at], cell.decode_steps[at], tolerance)
+    parting = _Divergence(at, oracle.decode_steps[at], cell.decode_steps[at], tolerance)
     what = parting.in_words()
     if temperature > 0 and sync_mode != "invariant":
         note = f"{what}; sampled at temperature {temperature:g}, so nothing is proven"
@@ -76,7 +78,7 @@ def compare_output(
 
 
 @dataclass(frozen=True, slots=True)
-class _Parting:
+class _Divergence:
     """The first step at which the cell chose another token than the oracle."""
 
     position: int

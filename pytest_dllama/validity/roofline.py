@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from pytest_dllama.record.cell import Estimate, RooflineRecord, Sample
+from pytest_dllama.record.cell import Estimate, Fault, RooflineRecord, Sample
 from pytest_dllama.record.hosts import MemoryRecord
 
 QUIET_CPU_SHARE = 0.9  # of a probe whose cores nobody else wanted
@@ -65,6 +65,11 @@ def roofline(read_bytes: Sequence[int], machines: Sequence[Machine]) -> Roofline
     return RooflineRecord(read_bytes=read, limit_ms=limit_ms, floor_ms=floor_ms)
 
 
+def mean_positions(samples: Sequence[Sample]) -> float:
+    """Positions in the cache that a decode step reads, the mean over the steps of a repeat."""
+    return (samples[0].n_input_tokens or 0) + samples[0].n_output_tokens / 2
+
+
 def share(record: RooflineRecord | None, tpot_ms: Estimate | None) -> Estimate | None:
     """The part of each token's time that reading memory explains; above 1 caches have helped."""
     if record is None or record.limit_ms is None or tpot_ms is None or tpot_ms.minimum <= 0:
@@ -82,12 +87,16 @@ def is_too_fast(record: RooflineRecord | None, samples: Sequence[Sample]) -> boo
     return any(_too_fast(record, samples))
 
 
-def roofline_faults(record: RooflineRecord | None, samples: Sequence[Sample]) -> list[str]:
+def roofline_faults(record: RooflineRecord | None, samples: Sequence[Sample]) -> list[Fault]:
     """Repeats that were faster than memory allows, with the arithmetic."""
     return [
-        f"roofline: repeat {number} took {tpot_ms:.3f} ms a token, and memory alone needs "
-        f"{floor_ms:.3f} ms: {total / 1e6:.1f} MB a token, caches left out, at the measured "
-        f"bandwidth (margin {MARGIN - 1:.0%}); not every token was computed with every weight"
+        Fault(
+            kind="roofline",
+            repeat=number,
+            text=f"roofline: repeat {number} took {tpot_ms:.3f} ms a token, and memory alone needs "
+            f"{floor_ms:.3f} ms: {total / 1e6:.1f} MB a token, caches left out, at the measured "
+            f"bandwidth (margin {MARGIN - 1:.0%}); not every token was computed with every weight",
+        )
         for number, tpot_ms, floor_ms, total in _too_fast(record, samples)
     ]
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 
-from pytest_dllama.events.trace import Trace
+from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.record.cell import OutputRecord, OutputStatus, TokenAlternative
 from pytest_dllama.validity.tolerance import measure_tolerance
 
 
 def compare_text(
-    oracle: Trace, cell: Trace, buffer_float_type: str, temperature: float = 0.0
+    oracle: RequestTrace, cell: RequestTrace, buffer_float_type: str, temperature: float = 0.0
 ) -> OutputRecord:
     """Compare what a cell printed with the oracle's pieces of text."""
     has_logits = bool(oracle.token_ids)
@@ -51,7 +51,9 @@ def _valid_part(text: str) -> str:
     return re.sub("\ufffd+", "\ufffd", text).rstrip("\ufffd")
 
 
-def _judged(oracle: Trace, cell: Trace, at: int, what: str, buffer_float_type: str) -> OutputRecord:
+def _judged(
+    oracle: RequestTrace, cell: RequestTrace, at: int, what: str, buffer_float_type: str
+) -> OutputRecord:
     """A parting, by how close the oracle's two best tokens were."""
     tolerance = measure_tolerance(oracle, cell, at, buffer_float_type, "reduce")
     step = oracle.decode_steps[at]
@@ -78,8 +80,8 @@ def _judged(oracle: Trace, cell: Trace, at: int, what: str, buffer_float_type: s
 
 
 def compared(
-    oracle: Trace,
-    cell: Trace,
+    oracle: RequestTrace,
+    cell: RequestTrace,
     status: OutputStatus,
     note: str | None = None,
     first_difference: TokenAlternative | None = None,

@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_dllama.events.stream import Step
-from pytest_dllama.events.trace import Trace
+from pytest_dllama.events.trace import RequestTrace
 
 SPREAD_FACTOR = 4.0
 PRIOR_SAMPLES = 8
@@ -50,7 +50,7 @@ class Tolerance:
 
 
 def measure_tolerance(
-    oracle: Trace, cell: Trace, n_common: int, buffer_float_type: str, sync_mode: str
+    oracle: RequestTrace, cell: RequestTrace, n_common: int, buffer_float_type: str, sync_mode: str
 ) -> Tolerance:
     """The tolerance for one pair of runs whose first `n_common` output tokens agree."""
     if sync_mode == "invariant":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_dllama.record.cell import OutputRecord, ThresholdResult, Verdict
+from pytest_dllama.record.cell import Fault, OutputRecord, ThresholdResult, Verdict
 from pytest_dllama.verdict.thresholds import explain
 
 TRUSTED_OUTPUT = ("oracle", "identical", "tie")
@@ -13,7 +13,7 @@ TRUSTED_OUTPUT = ("oracle", "identical", "tie")
 def judge(
     *,
     error: str | None = None,
-    invalid: Sequence[str] = (),
+    faults: Sequence[Fault] = (),
     output: OutputRecord | None = None,
     thresholds: Sequence[ThresholdResult] = (),
 ) -> Verdict:
@@ -21,14 +21,15 @@ def judge(
 
     Args:
         error: why there are no figures.
-        invalid: what `validity` found wrong.
+        faults: what `validity` found wrong.
         output: the output check; "unchecked" is a remark of a PASS, never hidden.
         thresholds: every limit of the cell, met or missed.
     """
     if error is not None:
         return Verdict(status="ERROR", reasons=(error,))
-    if invalid:
-        return Verdict(status="INVALID", reasons=tuple(invalid))
+    if faults:
+        reasons = tuple(fault.text for fault in faults)
+        return Verdict(status="INVALID", reasons=reasons, faults=tuple(faults))
     missed = tuple(explain(result) for result in thresholds if not result.passed)
     if missed:
         return Verdict(status="FAIL", reasons=missed)

@@ -15,13 +15,15 @@ Knows nothing of pytest.
 from __future__ import annotations
 
 import difflib
+import math
+import sys
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from pytest_dllama.metrics.catalog import CLUSTER_METRICS, METRIC_NAMES
+from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.record.cell import Estimate, ThresholdResult
 
 Direction = Literal["max", "min"]
@@ -72,6 +74,7 @@ class Thresholds:
     """All limits of a file; `of(model, nodes)` gives those of one cell."""
 
     tables: Mapping[tuple[str | None, int | None], _Table] = field(default_factory=dict)
+    file: str = ""  # its name in messages
 
     def of(self, model: str, nodes: int) -> tuple[Threshold, ...]:
         """The limits of one cell, the most special table winning metric by metric."""
@@ -81,11 +84,30 @@ class Thresholds:
             overridden = {metric for metric, _ in table}
             merged = {k: v for k, v in merged.items() if k[0] not in overridden} | table
         limits = merged.values()
-        return tuple(t for t in limits if nodes > 1 or t.metric not in CLUSTER_METRICS)
+        return tuple(t for t in limits if nodes > 1 or not METRICS[t.metric].needs_peers)
 
     def models(self) -> frozenset[str]:
         """The models the file names."""
         return frozenset(model for model, _ in self.tables if model is not None)
+
+    def unmatched(self, cells: Sequence[tuple[str, int]]) -> tuple[str, ...]:
+        """A sentence for each table whose limits none of the cells has, with what was meant.
+
+        Args:
+            cells: model and node count of every cell of the run.
+        """
+        models = list(dict.fromkeys(model for model, _ in cells))
+        counts = sorted({nodes for _, nodes in cells})
+        unknown = [model for model in self.models() if model not in models]
+        sentences = [_no_such_model(self.file, model, models) for model in sorted(unknown)]
+        for (model, nodes), table in self.tables.items():
+            if table and nodes is not None and nodes not in counts and model not in unknown:
+                name = "defaults" if model is None else f"models.{model}"
+                sentences.append(
+                    f"{self.file} [{name}.nodes.{nodes}] limits no cell of this run; it has "
+                    f"{', '.join(map(str, counts))} nodes"
+                )
+        return tuple(sentences)
 
 
 def load_thresholds(path: Path) -> Thresholds:
@@ -99,7 +121,7 @@ def load_thresholds(path: Path) -> Thresholds:
         data = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ThresholdError(f"{path}: cannot be read ({error.strerror})") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # nesting and digits have limits too
         raise ThresholdError(f"{path}: not valid TOML: {error}") from None
     return parse_thresholds(data, path.name)
 
@@ -112,7 +134,13 @@ def parse_thresholds(data: Mapping[str, Any], file: str) -> Thresholds:
     models = _mapping(data.get("models", {}), file, "models")
     for model, content in models.items():
         tables |= _model_tables(model, content, file, f"models.{model}")
-    return Thresholds(tables)
+    return Thresholds(tables, file)
+
+
+def _no_such_model(file: str, model: str, models: Sequence[str]) -> str:
+    near = difflib.get_close_matches(model, models, n=1)
+    meant = f"did you mean {near[0]!r}?" if near else f"it has {', '.join(models)}"
+    return f"{file} [models.{model}] limits no cell of this run; {meant}"
 
 
 def _model_tables(
@@ -135,7 +163,7 @@ def _model_tables(
 
 
 def _table(content: Mapping[str, Any], file: str, name: str) -> _Table:
-    _only_known(content, tuple(METRIC_NAMES), file, f"[{name}]")
+    _only_known(content, tuple(METRICS), file, f"[{name}]")
     limits = [t for key, value in content.items() for t in _limits(key, value, file, name)]
     return {(limit.metric, limit.direction): limit for limit in limits}
 
@@ -150,18 +178,31 @@ def _limits(metric: str, value: Any, file: str, name: str) -> list[Threshold]:
             f"{where}: found keys {sorted(value)}; a limit is a number or "
             "{ min = NUMBER, max = NUMBER } with one of the two or both"
         )
-    return [_limit(metric, v, "max" if k == "max" else "min", where) for k, v in value.items()]
+    limits = [_limit(metric, v, "max" if k == "max" else "min", where) for k, v in value.items()]
+    by_direction = {limit.direction: limit.limit for limit in limits}
+    if by_direction.get("min", -math.inf) > by_direction.get("max", math.inf):
+        raise ThresholdError(
+            f"{where}: min = {by_direction['min']:g} is above max = {by_direction['max']:g}: no "
+            "value keeps both; exchange them"
+        )
+    return limits
 
 
 def _bad_direction(metric: str) -> Direction:
     """A plain number limits growth, except where more is better."""
-    return "min" if METRIC_NAMES[metric][1] == "higher" else "max"
+    return "min" if METRICS[metric].better == "higher" else "max"
 
 
 def _limit(metric: str, value: Any, direction: Direction, where: str) -> Threshold:
     if isinstance(value, bool) or not isinstance(value, int | float) or value != value:
         raise ThresholdError(
             f"{where}: {value!r} is no number; write the limit in the metric's unit"
+        )
+    if abs(value) > sys.float_info.max:
+        shown = "a number of more than 308 digits" if isinstance(value, int) else f"{value!r}"
+        raise ThresholdError(
+            f"{where}: {shown} limits nothing; write a finite number in the metric's unit, or "
+            "leave the line out"
         )
     file_and_table = where.rsplit(" ", 1)[0]
     return Threshold(metric, float(value), direction, file_and_table)
@@ -194,7 +235,7 @@ def explain(result: ThresholdResult) -> str:
     >>> explain(t.check(Estimate(value=62.5, minimum=60, maximum=63, n=3)))
     'tpot_ms = 62.5 ms, limit <= 50 ms, 25.0 % beyond (limits.toml [models.tiny])'
     """
-    unit = METRIC_NAMES[result.metric][0].replace("-", "")
+    unit = METRICS[result.metric].unit.replace("-", "")
     sign = "<=" if result.direction == "max" else ">="
     limit = f"limit {sign} {result.limit:g} {unit}".rstrip()
     if result.value is None:

@@ -78,7 +78,7 @@ class ModelRun:
     sync_mode: SyncMode = SyncMode.REDUCE
     kv_type: FloatType = FloatType.F32
     n_threads: int = 1
-    n_batches: int = 32
+    batch_size: int = 32
     limit_s: float = 240  # kernels that are not in the cache yet are compiled in this time
     batches: list[int] | None = None  # sizes of the batches; default: as large as allowed
     plan: ShardPlan = field(init=False)
@@ -114,7 +114,7 @@ class ModelRun:
             weights,
             links,
             n_threads=self.n_threads,
-            n_batches=self.n_batches,
+            batch_size=self.batch_size,
             kv_type=self.kv_type,
         )
         vocab = [shard.vocab for shard in self.plan.ranks]
@@ -130,4 +130,4 @@ class ModelRun:
     def _batches(self, n: int) -> list[int]:
         if self.batches is not None:
             return self.batches
-        return [min(self.n_batches, n - start) for start in range(0, n, self.n_batches)]
+        return [min(self.batch_size, n - start) for start in range(0, n, self.batch_size)]

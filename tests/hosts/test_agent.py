@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from pytest_dllama.hosts.fleet.preflight import THROTTLED_BITS, decode_throttled
-from pytest_dllama.hosts.ssh.agent_archive import agent_archive
+from pytest_dllama.hosts.packages.agent_archive import agent_archive
 from tests.hosts.board import VARIABLE, Board
 from tests.hosts.conftest import skip_or_fail
 

@@ -33,7 +33,7 @@ def cluster(
     inventory = inventory_of(pis[:2], binary=str(program))
     hosts = [SshHost(entry, inventory, dllama_bin="dllama") for entry in inventory.hosts]
     for host in hosts:
-        host.open()
+        host.agent.open()
     cluster = Cluster(hosts, DllamaBackend("dllama"), tmp_path / "logs", 1)
     yield cluster
     cluster.stop()

@@ -34,7 +34,7 @@ def _host(inventory: Inventory) -> SshHost:
 def _fault(inventory: Inventory) -> str:
     host = _host(inventory)
     with pytest.raises(HostError) as caught:
-        host.open()
+        host.agent.open()
     host.close()
     return str(caught.value)
 
@@ -76,7 +76,7 @@ def test_changed_host_key(make_sshd, inventory_of) -> None:
     server = make_sshd()
     inventory = inventory_of([server])
     host = _host(inventory)
-    host.open()
+    host.agent.open()
     host.close()
     server.new_host_key()
     message = _fault(inventory)
@@ -121,9 +121,9 @@ def test_full_disk(make_sshd, inventory_of, tmp_path) -> None:
         model = tmp_path / "model.m"
         model.write_bytes(os.urandom(2 << 20))
         with pytest.raises(HostError, match=r"model\.m needs 2 MB .* MB free"):
-            upload_file(host, model)
+            upload_file(host.agent, model)
         with model.open("rb") as source, pytest.raises(HostError, match="No space left"):
-            host.connection.upload(source, str(disk / "work" / "model.m"))
+            host.agent.connection.upload(source, str(disk / "work" / "model.m"))
         assert not list(disk.glob("work/model.m*"))
         host.close()
     finally:
@@ -153,7 +153,7 @@ def test_a_model_is_sent_once_and_again_when_it_changes(make_sshd, inventory_of,
 
     def send() -> Path:
         sent.clear()
-        return Path(upload_file(host, model, lambda done, total: sent.append(done)))
+        return Path(upload_file(host.agent, model, lambda done, total: sent.append(done)))
 
     assert send().read_bytes() == model.read_bytes()
     assert sent == [3000]
@@ -171,7 +171,7 @@ def test_a_model_is_sent_once_and_again_when_it_changes(make_sshd, inventory_of,
 def test_port_taken(make_sshd, inventory_of, tmp_path) -> None:
     server = make_sshd()
     host = _host(inventory_of([server], listen_port=server.port))
-    host.open()
+    host.agent.open()
     cluster = Cluster([host, host], EmbeddedBackend(), tmp_path / "logs", 1)
     with pytest.raises(ClusterError, match=rf"worker 1 on pi1: .*{server.port}.*in use"):
         cluster.ensure(2)
@@ -181,7 +181,7 @@ def test_port_taken(make_sshd, inventory_of, tmp_path) -> None:
 
 def test_a_killed_worker_is_started_again(make_sshd, inventory_of, tmp_path) -> None:
     host = _host(inventory_of([make_sshd()]))
-    host.open()
+    host.agent.open()
     cluster = Cluster([host, host], EmbeddedBackend(), tmp_path / "logs", 1)
     cluster.ensure(2)
     (worker,) = cluster.workers(2)
@@ -197,7 +197,7 @@ def test_the_roots_host_is_asked_where_we_cannot_reach_a_worker(
     make_sshd, inventory_of, tmp_path, monkeypatch
 ) -> None:
     host = _host(inventory_of([make_sshd()]))
-    host.open()
+    host.agent.open()
 
     class Behind(EmbeddedBackend):
         """Workers behind a router: this machine has no way to them."""
@@ -277,7 +277,7 @@ def test_a_mended_cable_goes_on(pis, network, inventory_of, tmp_path) -> None:
 def test_the_working_folder_is_for_its_owner(make_sshd, inventory_of) -> None:
     server = make_sshd()
     host = _host(inventory_of([server]))
-    host.open()
+    host.agent.open()
     modes = [stat.S_IMODE(path.stat().st_mode) for path in (server.folder / "work").rglob("*")]
     assert modes
     assert all(mode & 0o077 == 0 for mode in modes)

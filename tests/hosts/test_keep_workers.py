@@ -83,7 +83,7 @@ class _Sessions:
     def worker_pid(self, **options: object) -> int:
         """The worker's of a new session, which then leaves it."""
         cluster = self.cluster(**options)  # type: ignore[arg-type]
-        self.hosts[-1].open()
+        self.hosts[-1].agent.open()
         cluster.ensure(2)
         (worker,) = cluster.workers(2)
         cluster.stop()

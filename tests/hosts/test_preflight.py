@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
 
-from pytest_dllama.backends import embedded
 from pytest_dllama.hosts.agent.facts import facts
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.fleet import fleet
+from pytest_dllama.hosts.fleet.clock import ClockOffset, Exchange, offset_of
 from pytest_dllama.hosts.fleet.link_probe import rounds
 from pytest_dllama.hosts.fleet.preflight import Need, decode_throttled, findings
 from pytest_dllama.hosts.fleet.provision import Wanted
 from pytest_dllama.hosts.fleet.records import watched
 from pytest_dllama.hosts.inventory import Inventory
-from pytest_dllama.hosts.ssh.wheel import engine_wheel
-from pytest_dllama.hosts.ssh.wheelhouse import download_command
+from pytest_dllama.hosts.packages.wheel import engine_wheel
+from pytest_dllama.hosts.packages.wheelhouse import download_command
 from pytest_dllama.models import engine_facts
 
 GOOD = {
@@ -34,9 +35,11 @@ GOOD = {
     "links": [{"name": "eth0", "speed_mbps": 1000, "duplex": "full"}],
 }
 
+IN_STEP = ClockOffset(0.0, 0.001)
+
 
 def test_a_good_board_gives_no_finding() -> None:
-    assert findings(GOOD, Need(1 << 30, 1 << 30), 0.01) == []
+    assert findings(GOOD, Need(1 << 30, 1 << 30), IN_STEP) == []
 
 
 @pytest.mark.parametrize(
@@ -58,14 +61,14 @@ def test_a_good_board_gives_no_finding() -> None:
     ],
 )
 def test_findings(change, level, expected) -> None:
-    found = findings({**GOOD, **change}, Need(1 << 30, 1 << 30), 0.0)
+    found = findings({**GOOD, **change}, Need(1 << 30, 1 << 30), IN_STEP)
     assert found[0].level == level
     assert expected in found[0].text
 
 
 def test_shards_of_one_machine_add_up() -> None:
     need = Need(2 << 30, 5 << 30, ("pi1", "pi2"))
-    (found,) = findings(GOOD, need, 0.0)
+    (found,) = findings(GOOD, need, IN_STEP)
     assert found.level == "refusal"
     assert found.text.startswith(
         "pi1, pi2 are one machine: their shards together need 5369 MB and 4295 MB of memory are"
@@ -73,25 +76,36 @@ def test_shards_of_one_machine_add_up() -> None:
 
 
 def test_what_an_earlier_session_left_is_told() -> None:
-    (found,) = findings(GOOD, None, 0.0, ["kept-pi1/worker"])
+    (found,) = findings(GOOD, None, IN_STEP, ["kept-pi1/worker"])
     assert "kept-pi1/worker of an earlier session runs there" in found.text
 
 
 def test_a_wrong_clock() -> None:
-    (found,) = findings(GOOD, None, -3600.0)
+    (found,) = findings(GOOD, None, ClockOffset(-3600.0, 0.1))
     assert "its clock is -3600.0 s off" in found.text
+    assert findings(GOOD, None, ClockOffset(1.5, 0.6)) == []  # it may be one of 0.9 s
+
+
+def test_the_offset_has_a_bound_that_no_exchange_breaks() -> None:
+    """Their clock is 3 s ahead; the ways there and back are as unlike as can be."""
+    ways = [(0.5, 0.1), (0.02, 0.0), (0.0, 0.3)]
+    exchanges = [Exchange(t, t + out + 3.0, t + out + back) for t, (out, back) in enumerate(ways)]
+    found = offset_of(exchanges)
+    assert found.error_s == pytest.approx(0.01)
+    assert abs(found.offset_s - 3.0) <= found.error_s + 1e-9
 
 
 def test_all_throttled_bits_have_words() -> None:
     assert len(decode_throttled(0xF000F)) == 8
-    assert decode_throttled(None) == ()
+    assert decode_throttled(0) == ()
+    assert decode_throttled(None) is None
 
 
 def test_this_machine_tells_its_facts(tmp_path) -> None:
     found = facts({"folder": str(tmp_path / "not/yet/there")})
     assert found["cores"] >= 1
     assert found["disk_free_bytes"] > 0
-    findings(found, None, 0.0)
+    findings(found, None, IN_STEP)
 
 
 def test_flags_that_rose_while_watched() -> None:
@@ -104,6 +118,16 @@ def test_flags_that_rose_while_watched() -> None:
     assert seen.throttled == ("throttled now", "throttled since boot")
     assert (seen.max_temperature_c, seen.min_mhz, seen.sample_ms) == (82.0, 1500.0, 2.0)
     assert watched([], 0) is None
+
+
+def test_flags_that_nobody_can_read_are_not_none_at_all() -> None:
+    sample = {"temperature_c": 60.0, "mhz": 2400.0, "throttled": None, "sample_ms": 1.0}
+    seen = watched([sample], None)
+    assert seen
+    assert seen.throttled is None
+    well = watched([sample | {"throttled": 0}], None)
+    assert well
+    assert well.throttled == ()
 
 
 @pytest.mark.parametrize("n", [2, 3, 4, 7, 8])
@@ -145,6 +169,9 @@ class _Spoken:
     def bar(self, done: float, total: float) -> None:
         raise AssertionError
 
+    def running(self) -> AbstractContextManager[None]:
+        raise AssertionError
+
 
 def test_a_warm_board_is_waited_for(monkeypatch) -> None:
     degrees = iter([72.0, 66.0, 59.0])
@@ -153,6 +180,10 @@ def test_a_warm_board_is_waited_for(monkeypatch) -> None:
         """Cools down a little at every look."""
 
         name = "pi1"
+
+        @property
+        def agent(self) -> Board:
+            return self
 
         def ask(self, what: str) -> dict[str, float]:
             assert what == "sample"
@@ -180,7 +211,7 @@ def test_a_machine_that_cannot_hold_all_its_ranks_is_refused_before_anything_is_
     together = sum(engine_facts.shard_bytes(base, 2, "q80", "reduce"))
     n_layers = round(base.n_layers * 1.4 * available / together)  # fits alone, not twice
     config = dataclasses.replace(base, n_layers=n_layers)
-    monkeypatch.setattr(embedded, "file_config", lambda file: config)
+    monkeypatch.setattr(engine_facts, "file_config", lambda file: config)
     with pytest.raises(HostError, match=r"pi1: refusal: pi1, pi2 are one machine: .* together"):
         hosts.prepare(2, 2, [Path("model.m")], _Spoken())
     assert hosts.close() == []

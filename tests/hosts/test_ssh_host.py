@@ -12,6 +12,7 @@ import pytest
 from pytest_dllama.backends.base import EngineRequest
 from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.hosts.base import HostError
+from pytest_dllama.hosts.fleet.clock import clock_offset
 from pytest_dllama.hosts.fleet.provision import Wanted, provision
 from pytest_dllama.hosts.local import LocalHost
 from pytest_dllama.hosts.ssh.host import SshHost
@@ -141,3 +142,10 @@ def test_a_root_on_this_machine_and_a_worker_on_a_board(
         host.close()
     assert [rank.rank for rank in run.trace.ranks] == [0, 1]
     assert cluster.hosts[1].address == pis[1].address
+
+
+def test_the_clock_of_the_same_machine(host) -> None:
+    """The true offset is 0: the bound holds, and it is none of starting a program."""
+    host.agent.ensure_open()
+    found = clock_offset(host.agent)
+    assert abs(found.offset_s) <= found.error_s + 1e-6  # the microsecond that it is told in

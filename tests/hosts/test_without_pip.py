@@ -13,9 +13,9 @@ import pytest
 
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.fleet.provision import Wanted, look_at_each, make_each
-from pytest_dllama.hosts.ssh.agent_archive import agent_archive
+from pytest_dllama.hosts.packages.agent_archive import agent_archive
+from pytest_dllama.hosts.packages.wheel import engine_wheel
 from pytest_dllama.hosts.ssh.host import SshHost
-from pytest_dllama.hosts.ssh.wheel import engine_wheel
 
 
 @pytest.fixture(scope="module")

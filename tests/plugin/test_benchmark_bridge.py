@@ -96,6 +96,73 @@ def test_storage_moves_late_when_only_the_tests_tell(project: pytest.Pytester) -
     result.stdout.fnmatch_lines(["test_good (0001_one)*"])
 
 
+WORK = """
+    import json
+    from pathlib import Path
+    from pytest_dllama.benchmark_bridge import leave_out_other_work, record_row
+
+    def test_row(benchmark, pytestconfig):
+        work = json.loads(Path("work.json").read_text())
+        for warning in leave_out_other_work(pytestconfig, benchmark, work):
+            print("said:", warning)
+        record_row(benchmark, [0.5], "RCT of m", work, trusted=True, params=work)
+"""
+DONE = {"model": "m", "nodes": 2, "steps": 16, "prompt": "Hi", "engine": "embedded"}
+
+
+def _do(pytester: pytest.Pytester, *options: str, **work: object) -> pytest.RunResult:
+    (pytester.path / "work.json").write_text(json.dumps(DONE | work))
+    return pytester.runpytest("-s", "-W", "ignore", *options)
+
+
+def test_params_say_what_the_row_did(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_rows=WORK)
+    _do(pytester, "--benchmark-json", "rows.json").assert_outcomes(passed=1)
+    (row,) = json.loads((pytester.path / "rows.json").read_text())["benchmarks"]
+    assert row["params"] == row["extra_info"] == DONE
+
+
+@pytest.mark.parametrize(
+    ("work", "said", "is_compared"),
+    [
+        ({}, "", True),
+        ({"steps": 64}, "m on 2 nodes did other work there: steps 16, now 64; left out of", False),
+        ({"prompt": "Ho"}, "m on 2 nodes did other work there: prompt 'Hi', now 'Ho'; left", False),
+        ({"engine": "dllama"}, "was measured with another engine: 'embedded', now 'dllama'", True),
+    ],
+)
+def test_other_work_is_left_out_of_the_comparison(
+    pytester: pytest.Pytester, work: dict[str, object], said: str, is_compared: bool
+) -> None:
+    pytester.makepyfile(test_rows=WORK)
+    _do(pytester, "--benchmark-save", "one")
+    result = _do(pytester, "--benchmark-compare", "--benchmark-compare-fail=min:1%", **work)
+    result.assert_outcomes(passed=1)
+    text = result.stdout.str()
+    assert [line for line in text.splitlines() if "said:" in line and said in line] or not said
+    assert ("said:" in text) == bool(said)
+    assert ("test_row (0001_one)" in text) == is_compared
+
+
+def test_a_saved_row_of_an_older_version_is_named(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_rows=WORK)
+    _do(pytester, "--benchmark-save", "one")
+    (saved,) = pytester.path.glob(".benchmarks/*/0001_one.json")
+    rows = json.loads(saved.read_text())
+    rows["benchmarks"][0]["params"] = {"cell": "UNSERIALIZABLE[...]"}
+    saved.write_text(json.dumps(rows))
+    result = _do(pytester, "--benchmark-compare")
+    result.stdout.fnmatch_lines(["*said: 0001_one: m on 2 nodes: it does not tell its steps*"])
+
+
+def test_a_fixture_of_another_plugin_gets_no_row() -> None:
+    class Foreign(BenchmarkFixture):
+        def __init__(self) -> None:
+            """As pytest-codspeed's: it inherits the class, not its attributes."""
+
+    benchmark_bridge.record_row(Foreign(), [0.5], "RCT of m", {}, trusted=True)
+
+
 def test_without_pytest_benchmark_nothing_is_touched(project: pytest.Pytester) -> None:
     project.makepyfile(test_rows="def test_it(pytestconfig):\n    assert pytestconfig\n")
     project.runpytest("-p", "no:benchmark", "--nodes=2").assert_outcomes(passed=1)

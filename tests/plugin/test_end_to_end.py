@@ -223,7 +223,7 @@ def pytest_sessionstart(session):
 def _kill_worker_2_in_the_middle():
     while True:
         for log in Path("report").glob("logs/*/*-4.repeat1.root.stdout.log"):
-            if '"phase": "pred"' in log.read_text():
+            if '"phase": "decode"' in log.read_text():
                 worker = next(log.parent.glob("worker2.stdout.log")).read_text()
                 os.kill(int(worker.split('"pid": ')[1].split("}")[0]), 9)
                 return
@@ -330,7 +330,7 @@ def cut(tmp_path_factory) -> RealRun:
     """Ctrl-C in the second of two models."""
     run = RealRun(tmp_path_factory.mktemp("cut"))
     _start_slow(run, "--models", f"{SMALL_MODEL},synthetic:{SLOW_SHAPE}")
-    run.wait_until(lambda: run.logged("dim*-3.repeat1.root.stdout.log", '"phase": "pred"'))
+    run.wait_until(lambda: run.logged("dim*-3.repeat1.root.stdout.log", '"phase": "decode"'))
     assert run.process is not None
     run.process.send_signal(signal.SIGINT)
     assert run.finish() == pytest.ExitCode.INTERRUPTED, run.output
@@ -353,7 +353,7 @@ def test_ctrl_c_keeps_what_was_measured(cut: RealRun) -> None:
 def test_being_told_to_stop_leaves_no_process(tmp_path, number: signal.Signals) -> None:
     run = RealRun(tmp_path)
     _start_slow(run, "--models", f"synthetic:{SLOW_SHAPE}")
-    run.wait_until(lambda: run.logged("dim*-1.oracle.root.stdout.log", '"phase": "pred"'))
+    run.wait_until(lambda: run.logged("dim*-1.oracle.root.stdout.log", '"phase": "decode"'))
     assert len(run.workers()) == 2
     assert run.process is not None
     run.process.send_signal(number)
@@ -365,7 +365,7 @@ def test_being_told_to_stop_leaves_no_process(tmp_path, number: signal.Signals) 
 def test_even_kill_9_leaves_no_process(tmp_path) -> None:
     run = RealRun(tmp_path)
     _start_slow(run, "--models", f"synthetic:{SLOW_SHAPE}")
-    run.wait_until(lambda: run.logged("dim*-1.oracle.root.stdout.log", '"phase": "pred"'))
+    run.wait_until(lambda: run.logged("dim*-1.oracle.root.stdout.log", '"phase": "decode"'))
     workers = run.workers()
     assert len(workers) == 2
     (secret,) = {worker.environ()["DLLAMA_PY_TOKEN"] for worker in workers}

@@ -28,7 +28,8 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
 @pytest.mark.parametrize("option", SETTINGS, ids=lambda option: option.name)
 def test_help_explains_every_option(option, request) -> None:
     text = request.getfixturevalue("help_text")
-    assert f"{option.flag}={option.metavar}".removesuffix("=") in text
+    for flag in (option.flag, option.long_flag):
+        assert f"{flag}={option.metavar}".removesuffix("=") in text
     assert option.key in text
 
 
@@ -70,6 +71,15 @@ def help_text(tmp_path_factory) -> str:
             "ERROR: --prompt has * tokens and --steps is 3: *use --steps * or more*",
         ),
         (["--models", MODEL, "--thresholds", "limits.toml"], "ERROR: *did you mean 'tpot_ms'?"),
+        (
+            ["--models", MODEL, "--thresholds", "inf.toml"],
+            "ERROR: inf.toml [[]defaults[]] tokens_per_s: inf limits nothing; write a finite*",
+        ),
+        (
+            ["--models", MODEL, "--thresholds", "models.toml", "--strict-thresholds"],
+            "ERROR: models.toml [[]models.llama_q4[]] limits no cell of this run; did you mean "
+            "'llama_q40'? (--strict-thresholds)",
+        ),
         (["--models", MODEL, "--thresholds", "none.toml"], "ERROR: *none.toml: cannot be read*"),
     ],
 )
@@ -77,6 +87,8 @@ def test_what_cannot_be_is_refused_before_anything_starts(
     project: pytest.Pytester, options: list[str], message: str
 ) -> None:
     project.makefile(".toml", limits="[defaults]\ntpot_mss = 3\n")
+    project.makefile(".toml", inf="[defaults]\ntokens_per_s = inf\n")
+    project.makefile(".toml", models="[models.llama_q4]\ntpot_ms = 3\n")
     result = project.runpytest(*options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([message])
@@ -167,6 +179,65 @@ def test_a_flag_that_another_plugin_took_gets_a_prefix(pytester: pytest.Pytester
     result.stdout.fnmatch_lines(["*--dllama-seed=N*"])
 
 
+def test_limits_of_no_cell_are_a_warning(project: pytest.Pytester) -> None:
+    project.makefile(".toml", limits="[models.llama_q4]\ntpot_ms = 3\n")
+    options = ("--models", MODEL, "--nodes", "2", "--thresholds", "limits.toml")
+    result = project.runpytest("--collect-only", *options)
+    assert result.ret == 0
+    result.stdout.fnmatch_lines(
+        [
+            "dllama: warning: limits.toml [[]models.llama_q4[]] limits no cell of this run; "
+            "did you mean 'llama_q40'?"
+        ]
+    )
+
+
+def test_limits_of_a_marker_are_read_before_anything_starts(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        "import pytest\n\n@pytest.mark.dllama_threshold(tpot_ms=float('inf'))\n" + A_CELL
+    )
+    result = project.runpytest("--models", MODEL)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["ERROR: @pytest.mark.dllama_threshold: *inf limits nothing*"])
+    assert not (project.path / "report").exists()
+
+
+def test_the_marker_leaves_cells_out(project: pytest.Pytester) -> None:
+    """It is ours for tests of our fixtures only; plain ones go on."""
+    project.makepyfile(
+        """
+        import pytest
+
+        def test_cell(cell):
+            pass
+
+        def test_scaling(scaling):
+            pass
+
+        def test_threshold(threshold):
+            pass
+
+        def test_row(timing_row):
+            pass
+
+        @pytest.mark.parametrize("cell", [1])
+        def test_a_cell_of_its_own(cell):
+            pass
+
+        def test_plain():
+            pass
+        """
+    )
+    options = ("--models", MODEL, "--nodes", "2", "--strict-markers")
+    project.runpytest(*options, "-m", "not dllama").assert_outcomes(passed=2, deselected=4)
+    result = project.runpytest(*options, "-m", "dllama", "--collect-only")
+    result.stdout.fnmatch_lines(["*4/6 tests collected (2 deselected)*"])
+    assert not (project.path / "report").exists()
+    project.runpytest("--markers").stdout.fnmatch_lines(
+        ["@pytest.mark.dllama: set by pytest-dllama on every test that reads measured cells; *"]
+    )
+
+
 def test_an_unknown_metric_of_a_marker(pytester: pytest.Pytester) -> None:
     """A marker is read when its test runs; its error names the marker."""
     pytester.makepyfile(
@@ -177,7 +248,7 @@ def test_an_unknown_metric_of_a_marker(pytester: pytest.Pytester) -> None:
         @pytest.mark.dllama_threshold(tpot=3)
         def test_it(request):
             with pytest.raises(pytest.UsageError, match="dllama_threshold.*unknown metric 'tpot'"):
-                fixtures._marked(request.node)
+                fixtures.limits_of(request.node)
         """
     )
     pytester.runpytest("--strict-markers").assert_outcomes(passed=1)

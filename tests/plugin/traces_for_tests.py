@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_dllama.events.stream import Done, LinkCount, Plan, Rank, Ready, RequestStart, Step
-from pytest_dllama.events.trace import Trace
+from pytest_dllama.events.trace import RequestTrace
 
 Top = Sequence[tuple[int, float]]
 
@@ -35,7 +35,7 @@ def decode_step(
 ) -> Step:
     return Step(
         event="step",
-        phase="pred",
+        phase="decode",
         index=index,
         n_tokens=1,
         start_ns=end_ns - 1_000_000 if start_ns is None else start_ns,
@@ -58,21 +58,21 @@ def trace(
     prefill_ns: Sequence[int] = (),
     plan: Plan | None = None,
     ranks: Sequence[Rank] = (),
-) -> Trace:
+) -> RequestTrace:
     """A request whose prefill took one batch of `n_input_tokens - 1`, from and to `prefill_ns`."""
     eval_steps = ()
     if prefill_ns:
         eval_steps = (
             Step(
                 event="step",
-                phase="eval",
+                phase="prefill",
                 index=0,
                 n_tokens=n_input_tokens - 1,
                 start_ns=prefill_ns[0],
                 end_ns=prefill_ns[1],
             ),
         )
-    return Trace(
+    return RequestTrace(
         request=RequestStart(
             event="request",
             t_ns=request_ns,
@@ -87,7 +87,7 @@ def trace(
     )
 
 
-def greedy(tops: Sequence[Top]) -> Trace:
+def greedy(tops: Sequence[Top]) -> RequestTrace:
     """A trace whose every token is the best of its two logits."""
     return trace(
         [decode_step(i, top[0][0], (i + 1) * 1_000_000, top=top) for i, top in enumerate(tops)]

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training import plots, world
+from training import story_plots as plots
+from training import world
 from training.stories import WORD, Story, fill, make_story, stories, vocabulary
 
 SEEDS = st.integers(0, 2**32)

@@ -6,16 +6,16 @@ import sys
 import time
 
 from dllama_engine.cli.modes import seed_of
-from dllama_engine.cli.run import Run
+from dllama_engine.cli.run import RootRun
 from dllama_engine.generation.generate import decode, prefill
 from dllama_engine.generation.sampler import Sampler
-from dllama_engine.generation.steps import FinishReason, Tally
+from dllama_engine.generation.steps import Tally
+from dllama_engine.telemetry.events import FinishReason
 from dllama_engine.text.chat_template import ChatFormat, Message, StopDetector, chat_format
 
 
-def chat(run: Run) -> None:
+def chat(run: RootRun) -> None:
     """Talk until the input ends or the context is full."""
-    run.open()
     vocab = run.tokenizer.vocab
     eos = vocab.tokens[vocab.eos_ids[0]].decode("utf-8", "replace") if vocab.eos_ids else ""
     style = chat_format(run.args.chat_template, vocab.chat_template, eos)
@@ -38,7 +38,7 @@ def chat(run: Run) -> None:
 class Conversation:
     """What has been said so far, as a position in the model's context."""
 
-    def __init__(self, run: Run, style: ChatFormat, eos: str) -> None:
+    def __init__(self, run: RootRun, style: ChatFormat, eos: str) -> None:
         args = run.args
         self.tally = run.new_tally()
         self._run, self._style, self._eos = run, style, eos
@@ -63,7 +63,7 @@ class Conversation:
         ids = ids[: root.max_seq_len - self._pos]
         run.emit_request(request_ns, prompt, ids, root.max_seq_len, self._seed)
         tally = run.new_tally()
-        for step in prefill(root, ids[:-1], self._pos, run.args.nbatches):
+        for step in prefill(root, ids[:-1], self._pos, run.args.batch_size):
             tally.add(step)
             run.emit_step(step)
         self._pos += len(ids) - 1
@@ -96,7 +96,7 @@ class Conversation:
         return "context"
 
 
-def _ask(run: Run, question: str) -> str | None:
+def _ask(run: RootRun, question: str) -> str | None:
     """A line of the user's, None when the input has ended."""
     run.show(question)
     line = sys.stdin.readline()

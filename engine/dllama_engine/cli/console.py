@@ -132,14 +132,14 @@ def speed_line(n_tokens: int, duration_ns: int) -> str:
     return f"   tokens/s: {per_s:3.2f} ({ms / n_tokens if n_tokens else math.nan:3.2f} ms/tok)"
 
 
-def summary_lines(tally: Tally, n_batches: int, request_ns: int) -> list[str]:
+def summary_lines(tally: Tally, batch_size: int, request_ns: int) -> list[str]:
     """Evaluation, Prediction and the fork's Timing.
 
     TTFT and the total count from before tokenizing, as the figures of the events do.
     """
-    prefill_ms, decode_ms = tally.eval_ns / 1e6, tally.pred_ns / 1e6
-    chunks = tally.n_eval_chunks
-    average = tally.n_eval_tokens / chunks if chunks else math.nan
+    prefill_ms, decode_ms = tally.prefill_ns / 1e6, tally.decode_ns / 1e6
+    chunks = tally.n_prefill_chunks
+    average = tally.n_prefill_tokens / chunks if chunks else math.nan
     ttft_ms = total_ms = math.nan
     if tally.first_token_ns is not None and tally.last_token_ns is not None:
         ttft_ms = (tally.first_token_ns - request_ns) / 1e6
@@ -147,13 +147,13 @@ def summary_lines(tally: Tally, n_batches: int, request_ns: int) -> list[str]:
     return [
         "",
         "Evaluation",
-        f"   nBatches: {n_batches}",
+        f"   nBatches: {batch_size}",
         f" prefillChunks: {chunks} (avg {average:3.2f} tok/chunk)",
-        f"    nTokens: {tally.n_eval_tokens}",
-        speed_line(tally.n_eval_tokens, tally.eval_ns),
+        f"    nTokens: {tally.n_prefill_tokens}",
+        speed_line(tally.n_prefill_tokens, tally.prefill_ns),
         "Prediction",
-        f"    nTokens: {tally.n_pred_tokens}",
-        speed_line(tally.n_pred_tokens, tally.pred_ns),
+        f"    nTokens: {tally.n_decode_tokens}",
+        speed_line(tally.n_decode_tokens, tally.decode_ns),
         "Timing",
         f"  prefillMs: {prefill_ms:3.2f}",
         f"     ttftMs: {ttft_ms:3.2f}",

@@ -6,16 +6,17 @@ output, 143 SIGTERM (a worker that is told to stop has done its work: 0).
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TextIO
 
 from dllama_engine.cli import options
+from dllama_engine.cli.arguments import PlanArgs, RootArgs, WorkerArgs
 from dllama_engine.errors import EngineError, WorkerLost
 from dllama_engine.system import process
-from dllama_engine.telemetry.events import EventWriter
+from dllama_engine.telemetry.event_writer import EventWriter
+from dllama_engine.telemetry.events import End, Error
 
 Show = Callable[[str], None]
 
@@ -40,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     return code
 
 
-def _run_with_events(args: argparse.Namespace, human: TextIO) -> int:
+def _run_with_events(args: options.Args, human: TextIO) -> int:
     """Run the mode and tell the events' reader how it ended."""
     try:
         events = EventWriter.open(args.events)
@@ -51,15 +52,20 @@ def _run_with_events(args: argparse.Namespace, human: TextIO) -> int:
         code = _run_mode(args, events, _printer(human))
     finally:
         with suppress(BrokenPipeError):
-            events.emit("end", exit_code=code)
+            events.emit(End(code))
             events.close()
     return code
 
 
-def _run_mode(args: argparse.Namespace, events: EventWriter, show: Show) -> int:
-    mode = {"worker": _worker, "plan": _plan}.get(args.mode, _root)
+def _run_mode(args: options.Args, events: EventWriter, show: Show) -> int:
     try:
-        mode(args, events, show)
+        match args:
+            case WorkerArgs():
+                _worker(args, events, show)
+            case PlanArgs():
+                _plan(args, show)
+            case RootArgs():
+                _root(args, events, show)
     except EngineError as error:
         _emit_error(events, error)
         return _fail(error)
@@ -69,7 +75,7 @@ def _run_mode(args: argparse.Namespace, events: EventWriter, show: Show) -> int:
         return process.EXIT_INTERRUPTED
     except process.Terminated as error:
         process.ignore_further_signals()
-        if args.mode == "worker":
+        if isinstance(args, WorkerArgs):
             return 0
         _emit_error(events, error, "terminated")
         return process.EXIT_TERMINATED
@@ -81,13 +87,12 @@ def _run_mode(args: argparse.Namespace, events: EventWriter, show: Show) -> int:
     return 0
 
 
-def _root(args: argparse.Namespace, events: EventWriter, show: Show) -> None:
+def _root(args: RootArgs, events: EventWriter, show: Show) -> None:
     from dllama_engine.cli import chat, modes
-    from dllama_engine.cli.run import Run
+    from dllama_engine.cli.run import RootRun
 
-    run = Run(
-        args, events, show, is_terminal=(sys.stderr if args.events == "-" else sys.stdout).isatty()
-    )
+    human = sys.stderr if args.events == "-" else sys.stdout
+    run = RootRun.open(args, events, show, is_terminal=human.isatty())
     mode = {
         "inference": modes.inference,
         "perplexity": modes.perplexity,
@@ -102,7 +107,7 @@ def _root(args: argparse.Namespace, events: EventWriter, show: Show) -> None:
         run.close()
 
 
-def _worker(args: argparse.Namespace, events: EventWriter, show: Show) -> None:
+def _worker(args: WorkerArgs, events: EventWriter, show: Show) -> None:
     from dllama_engine.cluster.worker import Worker, WorkerOptions
     from dllama_engine.wire.token import cluster_token
 
@@ -111,12 +116,12 @@ def _worker(args: argparse.Namespace, events: EventWriter, show: Show) -> None:
             show(line + "\n")
 
     worker_options = WorkerOptions(
-        args.host, args.port, args.nthreads, cluster_token(args.token_file), args.idle_timeout
+        args.host, args.port, args.n_threads, cluster_token(args.token_file), args.idle_timeout_s
     )
     Worker(worker_options, events, log).serve()
 
 
-def _plan(args: argparse.Namespace, events: EventWriter, show: Show) -> None:
+def _plan(args: PlanArgs, show: Show) -> None:
     from dllama_engine.cli.plan import show_plan
 
     show_plan(args, lambda line: show(line + "\n"))
@@ -133,7 +138,7 @@ def _printer(stream: TextIO) -> Show:
 def _emit_error(events: EventWriter, error: BaseException, message: str | None = None) -> None:
     rank = error.rank if isinstance(error, WorkerLost) else None
     with suppress(BrokenPipeError):
-        events.emit("error", type=type(error).__name__, message=message or str(error), rank=rank)
+        events.emit(Error(type(error).__name__, message or str(error), rank))
 
 
 def _fail(error: EngineError) -> int:

@@ -6,17 +6,18 @@ import math
 import time
 
 from dllama_engine.cli import console
-from dllama_engine.cli.run import Run
+from dllama_engine.cli.run import RootRun
 from dllama_engine.errors import RequestError
 from dllama_engine.generation.generate import check_request, generate, score
 from dllama_engine.generation.sampler import Sampler
-from dllama_engine.generation.steps import FinishReason, Step
+from dllama_engine.generation.steps import Step
+from dllama_engine.telemetry.events import FinishReason
 
 
-def inference(run: Run) -> None:
+def inference(run: RootRun) -> None:
     """dllama's inference: one prompt, `--steps` tokens in all, then the summary."""
-    args, prompt = run.args, run.prompt()
-    run.open()
+    args, prompt = run.args, run.text
+    assert args.steps is not None  # `options.parse` wants them
     check_request(len(run.tokenizer.encode(prompt)), args.steps, run.root.max_seq_len)
     run.start()
     run.say(prompt)
@@ -27,7 +28,7 @@ def inference(run: Run) -> None:
     input_ids = run.tokenizer.encode(prompt)
     run.emit_request(request_ns, prompt, input_ids, args.steps, seed)
     decoder = run.tokenizer.stream_decoder()
-    for step in generate(run.root, input_ids, args.steps, args.nbatches, sampler, decoder):
+    for step in generate(run.root, input_ids, args.steps, args.batch_size, sampler, decoder):
         tally.add(step)
         run.say(step_line(step))
         run.emit_step(step)
@@ -37,15 +38,14 @@ def inference(run: Run) -> None:
         finish_reason = "context"
         run.say(f"(end of context: {run.root.max_seq_len} tokens, see --max-seq-len)")
     run.emit_done(tally, request_ns, len(input_ids), finish_reason)
-    for line in console.summary_lines(tally, args.nbatches, request_ns):
+    for line in console.summary_lines(tally, args.batch_size, request_ns):
         run.say(line)
     run.finish(tally)
 
 
-def perplexity(run: Run) -> None:
+def perplexity(run: RootRun) -> None:
     """Score every token of a text after the first, in batches."""
-    args, text = run.args, run.prompt()
-    run.open()
+    args, text = run.args, run.text
     input_ids = run.tokenizer.encode(text)
     _check_text(len(input_ids), run.root.max_seq_len)
     run.start()
@@ -55,21 +55,14 @@ def perplexity(run: Run) -> None:
     tally = run.new_tally()
     request_ns = time.perf_counter_ns()
     run.emit_request(request_ns, text, input_ids, len(input_ids), seed_of(args.seed))
-    for step, log_probs in score(run.root, input_ids, args.nbatches):
+    for step, log_probs in score(run.root, input_ids, args.batch_size):
         tally.add(step)
         run.emit_step(step)
         total += float(log_probs.sum())
         for log_prob in log_probs:
             n_done += 1
             run.say(console.perplexity_line(n_done, n_scored, math.exp(log_prob)))
-    run.emit_done(
-        tally,
-        request_ns,
-        len(input_ids),
-        "steps",
-        perplexity=math.exp(min(-total / n_scored, 700.0)),
-        avg_log_prob=total / n_scored,
-    )
+    run.emit_done(tally, request_ns, len(input_ids), "steps", total)
     for line in console.perplexity_summary(total, n_scored):
         run.say(line)
     run.finish(tally)
@@ -77,15 +70,13 @@ def perplexity(run: Run) -> None:
 
 def step_line(step: Step) -> str:
     """dllama's line of a step; its bytes are payload and framing of the root's links."""
-    forward = step.forward
-    sent_bytes, recv_bytes = forward.sent_bytes, forward.recv_bytes
-    if step.phase == "eval":
+    cost = step.cost
+    sent_bytes, recv_bytes = cost.sent_bytes, cost.recv_bytes
+    if step.phase == "prefill":
         return console.eval_line(
-            forward.compute_ns, forward.sync_ns, sent_bytes, recv_bytes, step.n_tokens
+            cost.compute_ns, cost.sync_ns, sent_bytes, recv_bytes, step.n_tokens
         )
-    return console.pred_line(
-        forward.compute_ns, forward.sync_ns, sent_bytes, recv_bytes, step.piece
-    )
+    return console.pred_line(cost.compute_ns, cost.sync_ns, sent_bytes, recv_bytes, step.piece)
 
 
 def seed_of(seed: int | None) -> int:

@@ -5,8 +5,14 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import fields
+from typing import TypeVar
 
+from dllama_engine.cli.arguments import Address, PlanArgs, ProcessArgs, RootArgs, WorkerArgs
 from dllama_engine.version import package_version
+
+Args = RootArgs | WorkerArgs | PlanArgs
+T = TypeVar("T", bound=ProcessArgs)
 
 MODES = ("inference", "chat", "perplexity", "worker", "plan")
 DEFAULT_PORT = 9999
@@ -23,10 +29,27 @@ modes:
 """
 
 
-def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+def parse(argv: Sequence[str] | None = None) -> Args:
     """Parse a command line; a usage error ends the process with status 2."""
     parser = build_parser()
     args = parser.parse_args(argv)
+    _check(parser, args)
+    args.workers = tuple(args.workers)
+    match args.mode:
+        case "worker":
+            return _filled(WorkerArgs, args)
+        case "plan":
+            return _filled(PlanArgs, args)
+    return _filled(RootArgs, args)
+
+
+def _filled(kind: type[T], args: argparse.Namespace) -> T:
+    """The flags that concern a mode; every field is a flag's `dest`."""
+    return kind(**{field.name: getattr(args, field.name) for field in fields(kind)})
+
+
+def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """End the process where flags do not go together."""
     if args.gpu_index is not None or args.gpu_segments is not None:
         parser.error("--gpu-index, --gpu-segments: this engine runs on CPUs only")
     if args.steps is None and args.mode == "inference":
@@ -43,7 +66,6 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
             parser.error(f"--workers names {address} twice; every node is a process of its own")
     if args.mode == "plan" and (args.model is None) == (args.shape is None):
         parser.error("plan needs either --model or --shape")
-    return args
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -113,19 +135,19 @@ def _add_cluster(group: argparse._ArgumentGroup) -> None:
         help="type of the KV cache (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
-        "--nbatches", type=whole(1, 65535), default=32, metavar="N",
+        "--nbatches", dest="batch_size", type=whole(1, 65535), default=32, metavar="N",
         help="prompt tokens run at a time (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
-        "--nthreads", type=whole(1, 1024), default=1, metavar="N",
+        "--nthreads", dest="n_threads", type=whole(1, 1024), default=1, metavar="N",
         help="threads of this node (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
-        "--timeout", type=seconds, default=60.0, metavar="S",
+        "--timeout", dest="timeout_s", type=seconds, default=60.0, metavar="S",
         help="give up when no node makes progress for so long (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
-        "--connect-timeout", type=seconds, default=5.0, metavar="S",
+        "--connect-timeout", dest="connect_timeout_s", type=seconds, default=5.0, metavar="S",
         help="how long a worker that does not answer yet is tried (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
@@ -158,7 +180,7 @@ def _add_worker(group: argparse._ArgumentGroup) -> None:
         help="port to listen on; 0 takes a free one and prints it (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
-        "--idle-timeout", type=seconds, metavar="S",
+        "--idle-timeout", dest="idle_timeout_s", type=seconds, metavar="S",
         help="exit when no root came for so long (default: never)",
     )  # fmt: skip
 
@@ -239,7 +261,7 @@ def _only_one(text: str) -> int:
     return 1
 
 
-def _address(text: str) -> tuple[str, int]:
+def _address(text: str) -> Address:
     """`host:port`; IPv6 hosts may stand in brackets."""
     host, colon, port = text.rpartition(":")
     host = host.strip("[]")

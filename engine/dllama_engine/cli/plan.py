@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
+from dllama_engine.cli.arguments import PlanArgs
 from dllama_engine.cluster.admission import format_bytes
 from dllama_engine.formats.config import ModelConfig
 from dllama_engine.formats.model_file import ModelFile, model_bytes
@@ -15,12 +16,13 @@ from dllama_engine.formats.quants import FloatType
 from dllama_engine.sharding.memory import RUNTIME_BYTES, RankMemory, rank_memory
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.synthetic.shapes import parse_shape
-from dllama_engine.telemetry.plan import plan_json
+from dllama_engine.telemetry.events import Plan
+from dllama_engine.telemetry.plan import plan_event
 
 _SPANS = ("heads", "kv_heads", "ffn", "vocab")
 
 
-def show_plan(args: argparse.Namespace, say: Callable[[str], None]) -> None:
+def show_plan(args: PlanArgs, say: Callable[[str], None]) -> None:
     """Print the plan that the arguments describe.
 
     Raises:
@@ -38,17 +40,17 @@ def show_plan(args: argparse.Namespace, say: Callable[[str], None]) -> None:
         rank_memory(
             plan,
             rank,
-            n_batches=args.nbatches,
+            batch_size=args.batch_size,
             max_seq_len=seq_len,
             kv_type=FloatType.parse(args.kv_type),
         )
         for rank in range(args.nodes)
     ]
-    described = plan_json(plan, memories)
-    described["runtime_bytes"] = RUNTIME_BYTES
+    described = plan_event(plan, memories)
     if args.json:
         head = {"model": config.to_json(), "model_bytes": model_bytes(config), **_options(args)}
-        say(json.dumps(head | {"max_seq_len": seq_len} | described, indent=1))
+        body = {"max_seq_len": seq_len, **asdict(described), "runtime_bytes": RUNTIME_BYTES}
+        say(json.dumps(head | body, indent=1))
         return
     for line in plan_lines(plan, memories, described, args, seq_len):
         say(line)
@@ -57,8 +59,8 @@ def show_plan(args: argparse.Namespace, say: Callable[[str], None]) -> None:
 def plan_lines(
     plan: ShardPlan,
     memories: Sequence[RankMemory],
-    described: dict[str, Any],
-    args: argparse.Namespace,
+    described: Plan,
+    args: PlanArgs,
     seq_len: int,
 ) -> list[str]:
     """The plan as aligned text."""
@@ -69,7 +71,7 @@ def plan_lines(
         f"vocab {config.vocab_size}; {config.weight_type.label} weights, "
         f"{format_bytes(model_bytes(config))}",
         f"{plan.world_size} nodes, {args.buffer_float_type} buffers, {args.sync_mode} sync, "
-        f"{args.kv_type} KV cache of {seq_len} tokens, batches of {args.nbatches}",
+        f"{args.kv_type} KV cache of {seq_len} tokens, batches of {args.batch_size}",
         "",
         *_rank_table(described, memories),
         f"total = weights + KV cache + buffers + {format_bytes(RUNTIME_BYTES)} for Python, its "
@@ -79,12 +81,12 @@ def plan_lines(
     ]
 
 
-def _rank_table(described: dict[str, Any], memories: Sequence[RankMemory]) -> list[str]:
+def _rank_table(described: Plan, memories: Sequence[RankMemory]) -> list[str]:
     head = ["rank", *_SPANS, "weights", "KV cache", "buffers", "total"]
     rows = [
         [
-            f"{rank['rank']}{' root' if rank['rank'] == 0 else ''}",
-            *(_span(rank[name]) for name in _SPANS),
+            f"{rank.rank}{' root' if rank.rank == 0 else ''}",
+            *(_span(getattr(rank, name)) for name in _SPANS),
             *(
                 format_bytes(n)
                 for n in (
@@ -95,15 +97,15 @@ def _rank_table(described: dict[str, Any], memories: Sequence[RankMemory]) -> li
                 )
             ),
         ]
-        for rank, memory in zip(described["ranks"], memories, strict=True)
+        for rank, memory in zip(described.ranks, memories, strict=True)
     ]
     return _aligned([head, *rows])
 
 
-def _link_table(plan: ShardPlan, described: dict[str, Any]) -> list[str]:
+def _link_table(plan: ShardPlan, described: Plan) -> list[str]:
     if plan.world_size == 1:
         return ["one node: nothing is sent"]
-    links = {(src, dst): (n_bytes, n) for src, dst, n_bytes, n in described["decode_payload_bytes"]}
+    links = {(src, dst): (n_bytes, n) for src, dst, n_bytes, n in described.decode_payload_bytes}
     ranks = range(plan.world_size)
     cells = [[str(links.get((src, dst), ("-",))[0]) for dst in ranks] for src in ranks]
     root_links = [link for ends, link in links.items() if 0 in ends]
@@ -129,18 +131,25 @@ def _aligned(rows: list[list[str]]) -> list[str]:
     ]
 
 
-def _span(bounds: list[int]) -> str:
+def _span(bounds: tuple[int, int]) -> str:
     start, stop = bounds
     return f"{start}-{stop - 1}" if stop > start else "none"
 
 
-def _options(args: argparse.Namespace) -> dict[str, Any]:
-    names = ("nodes", "buffer_float_type", "sync_mode", "kv_type", "nbatches")
-    return {name: getattr(args, name) for name in names}
+def _options(args: PlanArgs) -> dict[str, Any]:
+    """What was asked for, by the names of the flags."""
+    return {
+        "nodes": args.nodes,
+        "buffer_float_type": args.buffer_float_type,
+        "sync_mode": args.sync_mode,
+        "kv_type": args.kv_type,
+        "nbatches": args.batch_size,
+    }
 
 
-def _config(args: argparse.Namespace) -> ModelConfig:
+def _config(args: PlanArgs) -> ModelConfig:
     if args.shape is not None:
         return parse_shape(args.shape)
+    assert args.model is not None  # `options.parse` wants one of them
     with ModelFile.open(model_path(args.model)) as model:
         return model.config

@@ -5,91 +5,96 @@ The modes (inference, chat, perplexity) drive it; it prints dllama's lines and e
 
 from __future__ import annotations
 
-import argparse
+import math
 import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from dllama_engine.cli import console
+from dllama_engine.cli.arguments import RootArgs
 from dllama_engine.cluster.observer import Observer
 from dllama_engine.cluster.root import Root, RootOptions
 from dllama_engine.errors import RequestError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.paths import model_path, tokenizer_path
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.generation.steps import FinishReason, Step, Tally
+from dllama_engine.generation.steps import Step, Tally
 from dllama_engine.kernels.cpu import cpu_label
-from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
-from dllama_engine.telemetry.events import EventWriter
+from dllama_engine.sharding.plan import SyncMode, make_plan
+from dllama_engine.telemetry import events as vocabulary
+from dllama_engine.telemetry.event_writer import EventWriter
+from dllama_engine.telemetry.events import FinishReason
 from dllama_engine.telemetry.network_stats import network_stats
-from dllama_engine.telemetry.plan import plan_json
+from dllama_engine.telemetry.plan import plan_event
 from dllama_engine.text.tokenizer import Tokenizer, check_vocab, read_tokenizer
 from dllama_engine.version import package_version
 from dllama_engine.wire.dialing import format_address
 from dllama_engine.wire.token import cluster_token
-from dllama_engine.wire.trace import Trace
+from dllama_engine.wire.trace import LinkTrace
 
 PROGRESS_PERIOD_S = 0.1
 
 
-class Run:
-    """Opened by `open`, ready after `start`, summed up by `finish`, always `close`d."""
+class RootRun:
+    """Opened by `open`, ready after `start`, summed up by `finish`, always `close`d.
+
+    Attributes:
+        text: the prompt's or the scored file's; empty in a chat.
+    """
 
     def __init__(
         self,
-        args: argparse.Namespace,
+        args: RootArgs,
+        events: EventWriter,
+        show: Callable[[str], None],
+        text: str,
+        tokenizer: Tokenizer,
+        root: Root,
+    ) -> None:
+        self.args, self.events, self.show = args, events, show
+        self.text, self.tokenizer, self.root = text, tokenizer, root
+        self.model, self.plan = root.model, root.plan
+
+    @classmethod
+    def open(
+        cls,
+        args: RootArgs,
         events: EventWriter,
         show: Callable[[str], None],
         *,
         is_terminal: bool = False,
-    ) -> None:
-        self.args, self.events, self.show = args, events, show
-        self.model: ModelFile
-        self.tokenizer: Tokenizer
-        self.plan: ShardPlan
-        self.root: Root
-        self._progress = _Progress(events, show if is_terminal else None)
+    ) -> RootRun:
+        """Read and check files, split the model; no connection is made yet.
 
-    def open(self) -> None:
-        """Read and check files, split the model; no connection is made yet."""
-        args = self.args
-        path = model_path(args.model)
-        self.model = ModelFile.open(path)
-        self.tokenizer = read_tokenizer(tokenizer_path(args.tokenizer, path))
-        check_vocab(self.model.config, self.tokenizer.vocab)
-        self.plan = make_plan(
-            self.model.config,
-            1 + len(args.workers),
-            buffer_type=FloatType.parse(args.buffer_float_type),
-            sync_mode=SyncMode(args.sync_mode),
-        )
-        options = RootOptions(
-            workers=tuple(args.workers),
-            token=cluster_token(args.token_file) if args.workers else b"",
-            n_threads=args.nthreads,
-            n_batches=args.nbatches,
-            max_seq_len=args.max_seq_len,
-            kv_type=FloatType.parse(args.kv_type),
-            timeout_s=args.timeout,
-            connect_timeout_s=args.connect_timeout,
-        )
-        self.root = Root(self.model, self.plan, options, Observer(self.say, self._progress))
+        Raises:
+            EngineError: a file that is not there or damaged, a model that cannot be split so.
+        """
+        text, path = _text(args), model_path(args.model)
+        with ExitStack() as opened:
+            model = opened.enter_context(ModelFile.open(path))
+            tokenizer = read_tokenizer(tokenizer_path(args.tokenizer, path))
+            check_vocab(model.config, tokenizer.vocab)
+            plan = make_plan(
+                model.config,
+                1 + len(args.workers),
+                buffer_type=FloatType.parse(args.buffer_float_type),
+                sync_mode=SyncMode(args.sync_mode),
+            )
+            progress = _Progress(events, show if is_terminal else None)
+            observer = Observer(lambda line: show(line + "\n"), progress)
+            run = cls(
+                args, events, show, text, tokenizer, Root(model, plan, _options(args), observer)
+            )
+            opened.pop_all()
+        return run
 
     def say(self, line: str) -> None:
         """Print one line for people."""
         self.show(line + "\n")
-
-    def prompt(self) -> str:
-        """The text of `--prompt` or of `--file`."""
-        if self.args.file is None:
-            return str(self.args.prompt)
-        try:
-            return Path(self.args.file).read_text("utf-8", errors="surrogateescape")
-        except OSError as error:
-            raise RequestError(f"--file {self.args.file}: {error.strerror or error}") from None
 
     def start(self) -> None:
         """Print the header, connect, load, warm up."""
@@ -111,19 +116,17 @@ class Run:
             say(f"📡 Collective: mesh (nNodes={self.plan.world_size})")
             say(f"🔀 Topology: pp=1 tp={self.plan.world_size}")
             say("📊 Network performance monitoring enabled")
-        self.events.emit("ready", load_s=root.load_s, links=root.load_links)
+        self.events.emit(vocabulary.Ready(root.load_s, root.load_links))
 
     def new_tally(self) -> Tally:
         """An empty sum over the steps to come."""
-        return Tally(Trace(range(1, self.plan.world_size)))
+        return Tally(LinkTrace(range(1, self.plan.world_size)))
 
     def emit_request(
         self, t_ns: int, prompt: str, input_ids: list[int], steps: int, seed: int
     ) -> None:
         """The request as it is about to run."""
-        self.events.emit(
-            "request",
-            t_ns=t_ns,
+        request = vocabulary.Request(
             prompt=prompt.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
             n_input_tokens=len(input_ids),
             input_ids=input_ids,
@@ -132,11 +135,12 @@ class Run:
             topp=self.args.topp,
             seed=seed,
         )
+        self.events.emit(request, t_ns=t_ns)
 
     def emit_step(self, step: Step) -> None:
         """One more step for whoever reads the events."""
         if self.events.is_on:
-            self.events.emit("step", **step.to_json())
+            self.events.emit(step.event())
 
     def emit_done(
         self,
@@ -144,30 +148,39 @@ class Run:
         request_ns: int,
         n_input_tokens: int,
         finish_reason: FinishReason,
-        **more: Any,
+        total_log_prob: float | None = None,
     ) -> None:
-        """The request's own figures, by the definitions of METRICS."""
+        """The request's own figures, by the definitions of METRICS.
+
+        Args:
+            tally: of its steps.
+            request_ns: when its clock started.
+            n_input_tokens: of its prompt.
+            finish_reason: what ended it.
+            total_log_prob: of all its tokens after the first, if it scored a text.
+        """
         first_ns, last_ns = tally.first_token_ns, tally.last_token_ns
-        self.events.emit(
-            "done",
+        done = vocabulary.Done(
             n_input_tokens=n_input_tokens,
-            n_output_tokens=tally.n_pred_tokens,
-            prefill_s=tally.eval_ns / 1e9,
-            decode_s=tally.pred_ns / 1e9,
+            n_output_tokens=tally.n_decode_tokens,
+            prefill_s=tally.prefill_ns / 1e9,
+            decode_s=tally.decode_ns / 1e9,
             ttft_s=None if first_ns is None else (first_ns - request_ns) / 1e9,
             rct_s=None if last_ns is None else (last_ns - request_ns) / 1e9,
             finish_reason=finish_reason,
             text="".join(tally.pieces),
-            **more,
         )
+        if total_log_prob is not None:
+            done = _scored(done, total_log_prob)
+        self.events.emit(done)
 
     def finish(self, tally: Tally) -> None:
         """Say goodbye to the workers; every rank's summary and the network report."""
         totals = self.root.request_links()
-        for summary in self.root.finish():
-            self.events.emit("rank", **summary)
+        for rank in self.root.finish():
+            self.events.emit(rank)
         stats = network_stats(tally.trace, totals)
-        self.events.emit("network", **stats.to_json())
+        self.events.emit(vocabulary.Network(stats.links, stats.ops))
         if stats.links:
             for line in console.network_report(stats):
                 self.say(line)
@@ -175,22 +188,19 @@ class Run:
 
     def abandon(self, error: BaseException) -> None:
         """Tell the workers why there will be no goodbye."""
-        if hasattr(self, "root"):
-            self.root.abandon(error)
+        self.root.abandon(error)
 
     def close(self) -> None:
         """Close links and files, whatever happened."""
-        if hasattr(self, "root"):
-            self.root.close()
-        if hasattr(self, "model"):
-            self.model.close()
+        self.root.close()
+        self.model.close()
 
     def _emit_start(self) -> None:
         args, root, config = self.args, self.root, self.model.config
         path = self.model.path
         addresses = ["local", *map(format_address, args.workers)]
-        self.events.emit(
-            "start",
+        start = vocabulary.Start(
+            protocol=vocabulary.PROTOCOL,
             version=package_version(),
             argv=sys.argv,
             mode=args.mode,
@@ -198,16 +208,47 @@ class Run:
             world_size=self.plan.world_size,
             buffer_float_type=args.buffer_float_type,
             sync_mode=args.sync_mode,
-            nthreads=args.nthreads,
-            n_batches=args.nbatches,
+            nthreads=args.n_threads,
+            batch_size=args.batch_size,
             max_seq_len=root.max_seq_len,
             kv_type=args.kv_type,
             cpu=cpu_label(),
             pid=os.getpid(),
-            ranks=[{"rank": rank, "address": address} for rank, address in enumerate(addresses)],
+            ranks=tuple(vocabulary.RankAddress(*rank) for rank in enumerate(addresses)),
         )
+        self.events.emit(start)
         memories = [root.memory_needed(rank) for rank in range(self.plan.world_size)]
-        self.events.emit("plan", **plan_json(self.plan, memories))
+        self.events.emit(plan_event(self.plan, memories))
+
+
+def _text(args: RootArgs) -> str:
+    """The text of `--prompt` or of `--file`."""
+    if args.file is None:
+        return args.prompt or ""
+    try:
+        return Path(args.file).read_text("utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise RequestError(f"--file {args.file}: {error.strerror or error}") from None
+
+
+def _options(args: RootArgs) -> RootOptions:
+    return RootOptions(
+        workers=args.workers,
+        token=cluster_token(args.token_file) if args.workers else b"",
+        n_threads=args.n_threads,
+        batch_size=args.batch_size,
+        max_seq_len=args.max_seq_len,
+        kv_type=FloatType.parse(args.kv_type),
+        timeout_s=args.timeout_s,
+        connect_timeout_s=args.connect_timeout_s,
+    )
+
+
+def _scored(done: vocabulary.Done, total_log_prob: float) -> vocabulary.Scored:
+    average = total_log_prob / (done.n_input_tokens - 1)
+    values = {field.name: getattr(done, field.name) for field in fields(done)}
+    perplexity = math.exp(min(-average, 700.0))
+    return vocabulary.Scored(**values, perplexity=perplexity, avg_log_prob=average)
 
 
 class _Progress:
@@ -221,6 +262,6 @@ class _Progress:
         now_s = time.monotonic()
         if done == total or now_s - self._last_s >= PROGRESS_PERIOD_S:
             self._last_s = now_s
-            self._events.emit("progress", phase=phase, done=done, total=total, unit=unit)
+            self._events.emit(vocabulary.Progress(phase, done, total, unit))
             if self._show is not None and phase == "load":
                 self._show(f"\r💿 {100 * done // total:3d} %{chr(13) if done == total else ''}")

@@ -44,7 +44,7 @@ def pieces(plan: ShardPlan, spec: TensorSpec, rank: int) -> Iterator[Span]:
         yield Span(start, min(start + step, rows.size))
 
 
-def hand_out(
+def send_weights(
     model: ModelFile, links: Links, weights: RankWeights, progress: Progress = lambda *_: None
 ) -> None:
     """The root's end: cut, send, and pack what is its own.
@@ -100,7 +100,7 @@ def _slice_rows(plan: ShardPlan, spec: TensorSpec, rank: int) -> int:
     return 0 if spans is None else spans[0].size
 
 
-def take(links: Links, weights: RankWeights) -> None:
+def receive_weights(links: Links, weights: RankWeights) -> None:
     """A worker's end: its pieces as they come, in the order of the file.
 
     Raises:

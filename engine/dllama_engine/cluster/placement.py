@@ -17,7 +17,7 @@ from dllama_engine.wire.handshake import WorkerInfo
 
 
 @dataclass(frozen=True, slots=True)
-class Slots:
+class CoreSlots:
     """A rank's threads among those of all ranks of its host.
 
     Attributes:
@@ -35,11 +35,11 @@ class Slots:
 
         That is where there are cores enough, or where the threads cannot be dealt out evenly.
 
-        >>> [Slots(first, 1, 4).cores([0, 1]) for first in range(4)]
+        >>> [CoreSlots(first, 1, 4).cores([0, 1]) for first in range(4)]
         [[0], [1], [0], [1]]
-        >>> Slots(2, 2, 8).cores([0, 1, 2, 3]), Slots(0, 1, 2).cores([0, 1])
+        >>> CoreSlots(2, 2, 8).cores([0, 1, 2, 3]), CoreSlots(0, 1, 2).cores([0, 1])
         ([2, 3], None)
-        >>> Slots(0, 1, 3).cores([0, 1]), Slots(0, 2, 4).cores([0, 1])
+        >>> CoreSlots(0, 1, 3).cores([0, 1]), CoreSlots(0, 2, 4).cores([0, 1])
         (None, None)
         """
         n = len(available)
@@ -48,7 +48,7 @@ class Slots:
         return sorted({available[(self.first + i) % n] for i in range(self.own)})
 
 
-def slots_by_rank(infos: Mapping[int, WorkerInfo]) -> dict[int, Slots]:
+def slots_by_rank(infos: Mapping[int, WorkerInfo]) -> dict[int, CoreSlots]:
     """Every rank's place among the ranks of its host, in rank order."""
     threads: dict[str, int] = {}
     first = {}
@@ -56,13 +56,13 @@ def slots_by_rank(infos: Mapping[int, WorkerInfo]) -> dict[int, Slots]:
         first[rank] = threads.get(info.boot_id, 0)
         threads[info.boot_id] = first[rank] + info.n_threads
     return {
-        rank: Slots(first[rank], info.n_threads, threads[info.boot_id])
+        rank: CoreSlots(first[rank], info.n_threads, threads[info.boot_id])
         for rank, info in infos.items()
     }
 
 
 @contextmanager
-def placed(slots: Slots, say: Callable[[str], None]) -> Iterator[None]:
+def pinned(slots: CoreSlots, say: Callable[[str], None]) -> Iterator[None]:
     """Keep the calling thread, and those that it starts inside, on the cores that are theirs.
 
     Args:
@@ -79,7 +79,7 @@ def placed(slots: Slots, say: Callable[[str], None]) -> Iterator[None]:
         yield
 
 
-def cores_line(cores: Sequence[int], available: Sequence[int], slots: Slots) -> str:
+def cores_line(cores: Sequence[int], available: Sequence[int], slots: CoreSlots) -> str:
     """On which of a host's cores a rank stays, in a line of our own: dllama knows no such thing."""
     own, of = ",".join(map(str, cores)), ",".join(map(str, available))
     return f"📌 Cores: {own} of {of}, which {slots.all} threads of this host's nodes share"

@@ -5,41 +5,41 @@ Knows nothing of text or requests: token ids in, logits out, with what each step
 
 from __future__ import annotations
 
-import os
 import secrets
 import socket
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from dllama_engine.arrays import Floats
 from dllama_engine.cluster.admission import check_memory
-from dllama_engine.cluster.loading import hand_out
+from dllama_engine.cluster.loading import send_weights
 from dllama_engine.cluster.observer import Observer
-from dllama_engine.cluster.placement import Slots, placed, slots_by_rank
+from dllama_engine.cluster.placement import CoreSlots, pinned, slots_by_rank
 from dllama_engine.cluster.session import CONTROL, READY_TIMEOUT_S, SETUP_TIMEOUT_S, SessionConfig
+from dllama_engine.cluster.summary import RankSummary
 from dllama_engine.cluster.warmup import warm_up
 from dllama_engine.collectives.logits import LogitsGather
 from dllama_engine.collectives.traffic import step_traffic
 from dllama_engine.errors import EngineError, InsufficientMemoryError, ModelFileError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.sharding.memory import RankMemory, rank_memory
+from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.system.process_memory import PeakMemory
-from dllama_engine.tables.links import HEADER_BYTES, SEND_AT, SEND_BYTES
-from dllama_engine.telemetry.step_cost import Forward
+from dllama_engine.tables.links import SEND_AT, SEND_BYTES
+from dllama_engine.telemetry.events import Rank
+from dllama_engine.telemetry.step_cost import StepCost
 from dllama_engine.transformer.transformer import Transformer
 from dllama_engine.transformer.weights import RankWeights
 from dllama_engine.wire.dialing import Address, format_address, reach
 from dllama_engine.wire.frames import SESSION, SYNC_WITH_ROOT
 from dllama_engine.wire.handshake import DialerRole, WorkerInfo, own_info, send_text
 from dllama_engine.wire.links import Links
-from dllama_engine.wire.trace import LinkTotals
+from dllama_engine.wire.trace import LinkCount, LinkTotals
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class RootOptions:
     workers: tuple[Address, ...] = ()
     token: bytes = b""
     n_threads: int = 1
-    n_batches: int = 32
+    batch_size: int = 32
     max_seq_len: int = 0  # 0: the model's
     kv_type: FloatType = FloatType.F32
     timeout_s: float = 60.0
@@ -65,32 +65,41 @@ class Root:
         self.model, self.plan, self.options = model, plan, options
         config = model.config
         self.max_seq_len = min(options.max_seq_len or config.seq_len, config.seq_len)
-        self.load_links: list[dict[str, Any]] = []
+        self.load_links: tuple[LinkCount, ...] = ()
         self.load_s = 0.0  # from connecting to ready
         self._start_s = 0.0
         self._observer = observer
         self._links: Links | None = None
         self._transformer: Transformer | None = None
-        self._slots = Slots(0, options.n_threads, options.n_threads)
-        self._placed = ExitStack()
+        self._session_id = secrets.token_hex(8)
+        self._slots: dict[int, CoreSlots] = {}  # by rank, once all are connected
+        self._pinned = ExitStack()
         self._weight_bytes = 0
         self._memory = PeakMemory()
         self._compute_ns = self._sync_ns = 0
-        self._packet = np.zeros(CONTROL.size + 4 * options.n_batches * config.dim, np.uint8)
+        self._packet = np.zeros(CONTROL.size + 4 * options.batch_size * config.dim, np.uint8)
         self._expected: dict[tuple[int, int], int] = {}
         self._totals: LinkTotals | None = None
         self._loaded: LinkTotals | None = None
 
-    def memory_needed(self, rank: int) -> RankMemory:
-        """What a rank must hold, by the plan."""
+    def session(self, rank: int) -> SessionConfig:
+        """What that rank must know; before `connect`, its cores count as its own."""
         options = self.options
-        return rank_memory(
-            self.plan,
-            rank,
-            n_batches=options.n_batches,
+        return SessionConfig(
+            session_id=self._session_id,
+            rank=rank,
+            plan=self.plan,
+            batch_size=options.batch_size,
             max_seq_len=self.max_seq_len,
             kv_type=options.kv_type,
+            timeout_s=options.timeout_s,
+            workers=options.workers,
+            slots=self._slots.get(rank, CoreSlots(0, options.n_threads, options.n_threads)),
         )
+
+    def memory_needed(self, rank: int) -> RankMemory:
+        """What a rank must hold, by the plan."""
+        return self.session(rank).memory_needed
 
     # -- set-up -------------------------------------------------------------------------------
 
@@ -125,23 +134,10 @@ class Root:
         if sockets:
             say("⭕ Network is initialized")
 
-    def _configure(self, sockets: dict[int, socket.socket], slots: dict[int, Slots]) -> None:
-        options = self.options
-        self._slots = slots[0]
-        session_id = secrets.token_hex(8)
+    def _configure(self, sockets: dict[int, socket.socket], slots: dict[int, CoreSlots]) -> None:
+        options, self._slots = self.options, slots
         for rank, sock in sockets.items():
-            config = SessionConfig(
-                session_id=session_id,
-                rank=rank,
-                plan=self.plan,
-                n_batches=options.n_batches,
-                max_seq_len=self.max_seq_len,
-                kv_type=options.kv_type,
-                timeout_s=options.timeout_s,
-                workers=options.workers,
-                slots=slots[rank],
-            )
-            send_text(sock, config.to_json(), SETUP_TIMEOUT_S)
+            send_text(sock, self.session(rank).to_json(), SETUP_TIMEOUT_S)
         addresses = {
             rank: format_address(address) for rank, address in enumerate(options.workers, start=1)
         }
@@ -164,8 +160,8 @@ class Root:
             EngineError: of whichever node could not.
         """
         try:
-            weights = self._hand_out()
-            self._placed.enter_context(placed(self._slots, self._observer.say))
+            weights = self._send_weights()
+            self._pinned.enter_context(pinned(self._slots[0], self._observer.say))
             self._build(weights)
             self._await_all("loaded")
         except MemoryError as error:
@@ -176,13 +172,13 @@ class Root:
         links = self._connected()
         links.take_trace()
         self._totals = self._loaded = links.totals()
-        self.load_links = self._totals.to_json(0, HEADER_BYTES)
+        self.load_links = self._totals.counts(0)
         self.load_s = time.perf_counter() - self._start_s
 
-    def _hand_out(self) -> RankWeights:
+    def _send_weights(self) -> RankWeights:
         """Ours packed, the workers' sent; no second copy of the model is ever held."""
         weights = RankWeights(self.plan, 0, self.options.n_threads)
-        hand_out(
+        send_weights(
             self.model,
             self._connected(),
             weights,
@@ -205,7 +201,7 @@ class Root:
             links,
             n_threads=options.n_threads,
             max_seq_len=self.max_seq_len,
-            n_batches=options.n_batches,
+            batch_size=options.batch_size,
             kv_type=options.kv_type,
         )
 
@@ -215,7 +211,7 @@ class Root:
 
     # -- service ------------------------------------------------------------------------------
 
-    def forward(self, token_ids: Sequence[int], pos: int, n_logits: int) -> tuple[Floats, Forward]:
+    def forward(self, token_ids: Sequence[int], pos: int, n_logits: int) -> tuple[Floats, StepCost]:
         """Run a batch of tokens on all ranks.
 
         Returns:
@@ -236,7 +232,7 @@ class Root:
             )
         if links.peers:
             self._control_routes[1:, SEND_BYTES] = size
-            links.follow(SYNC_WITH_ROOT, self._control_routes)
+            links.exchange_routes(SYNC_WITH_ROOT, self._control_routes)
         logits = self._logits.gather(self._transformer.forward(x, pos, n_logits))
         assert logits is not None  # this is rank 0
         return logits, self._account(start_ns, len(token_ids), n_logits)
@@ -245,12 +241,12 @@ class Root:
         """The table (vocab, dim), read row by row from the file."""
         return self.model.raw(self.model.specs[0]).view(np.float32)
 
-    def _account(self, start_ns: int, n_tokens: int, n_logits: int) -> Forward:
+    def _account(self, start_ns: int, n_tokens: int, n_logits: int) -> StepCost:
         links = self._connected()
         end_ns = time.perf_counter_ns()
         trace, totals = links.take_trace(), links.totals()
         assert self._totals is not None
-        forward = Forward(
+        cost = StepCost(
             start_ns,
             end_ns,
             trace.total_ns,
@@ -259,9 +255,9 @@ class Root:
             self._expected_bytes(n_tokens, n_logits),
         )
         self._totals = totals
-        self._compute_ns += forward.compute_ns
-        self._sync_ns += forward.sync_ns
-        return forward
+        self._compute_ns += cost.compute_ns
+        self._sync_ns += cost.sync_ns
+        return cost
 
     def _expected_bytes(self, n_tokens: int, n_logits: int) -> int:
         key = (n_tokens, n_logits)
@@ -278,35 +274,28 @@ class Root:
 
     # -- ends ---------------------------------------------------------------------------------
 
-    def finish(self) -> list[dict[str, Any]]:
-        """Say goodbye; returns every rank's summary, the root's first."""
+    def finish(self) -> list[Rank]:
+        """Say goodbye; returns every rank's account, the root's first.
+
+        Raises:
+            EngineError: a worker that is gone, or that answers with something else.
+        """
+        assert self._totals is not None
         links = self._connected()
         self._memory.sample()
-        summaries = [self._summary()]
+        spent_ns = self._compute_ns, self._sync_ns
+        own = RankSummary.of_this_process(
+            self.session(0), self._memory, self._weight_bytes, spent_ns, self._totals
+        )
         goodbye = CONTROL.pack(0, 0, 0)
         if links.peers:
             links.exchange(SYNC_WITH_ROOT, dict.fromkeys(links.peers, goodbye), {})
+        ranks = [own.event("root", "local")]
         for rank in links.peers:
-            summary = links.receive_json(SESSION, rank, timeout_s=self.options.timeout_s)
-            summaries.append(summary | {"role": "worker", "address": links.address(rank)})
-        return summaries
-
-    def _summary(self) -> dict[str, Any]:
-        assert self._totals is not None
-        return {
-            "rank": 0,
-            "role": "root",
-            "address": "local",
-            "hostname": socket.gethostname(),
-            "pid": os.getpid(),
-            "peak_rss_bytes": self._memory.rss_bytes,
-            "peak_pss_bytes": self._memory.pss_bytes,
-            "weight_bytes": self._weight_bytes,
-            "kv_cache_bytes": self.memory_needed(0).kv_cache_bytes,
-            "compute_us": self._compute_ns / 1e3,
-            "sync_us": self._sync_ns / 1e3,
-            "links": self._totals.to_json(0, HEADER_BYTES),
-        }
+            answer = links.receive_json(SESSION, rank, timeout_s=self.options.timeout_s)
+            summary = RankSummary.from_json(answer, f"worker {rank}")
+            ranks.append(summary.event("worker", links.address(rank)))
+        return ranks
 
     def abandon(self, error: BaseException) -> None:
         """Tell the workers why the session ends before its time."""
@@ -321,4 +310,4 @@ class Root:
         if self._transformer is not None:
             self._transformer.close()
             self._transformer = None
-        self._placed.close()
+        self._pinned.close()

@@ -6,9 +6,10 @@ import struct
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from dllama_engine.cluster.placement import Slots
+from dllama_engine.cluster.placement import CoreSlots
 from dllama_engine.errors import HandshakeError
 from dllama_engine.formats.quants import FloatType
+from dllama_engine.sharding.memory import RankMemory, rank_memory
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.wire.dialing import Address
 
@@ -19,17 +20,17 @@ READY_TIMEOUT_S = 600.0  # compiling all kernels for the first time, on a small 
 
 @dataclass(frozen=True, slots=True)
 class SessionConfig:
-    """All that a worker must know to serve as one rank."""
+    """All that a rank must know to serve: told to a worker, and the same of the root itself."""
 
     session_id: str
     rank: int
     plan: ShardPlan
-    n_batches: int
+    batch_size: int
     max_seq_len: int
     kv_type: FloatType
     timeout_s: float
     workers: tuple[Address, ...]  # of ranks 1, 2, ...; as the root reaches them
-    slots: Slots  # its threads among those of its host
+    slots: CoreSlots  # its threads among those of its host
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for the wire."""
@@ -37,7 +38,7 @@ class SessionConfig:
             "session_id": self.session_id,
             "rank": self.rank,
             "plan": self.plan.to_json(),
-            "n_batches": self.n_batches,
+            "batch_size": self.batch_size,
             "max_seq_len": self.max_seq_len,
             "kv_type": int(self.kv_type),
             "timeout_s": self.timeout_s,
@@ -57,12 +58,12 @@ class SessionConfig:
                 session_id=str(data["session_id"]),
                 rank=int(data["rank"]),
                 plan=ShardPlan.from_json(data["plan"]),
-                n_batches=int(data["n_batches"]),
+                batch_size=int(data["batch_size"]),
                 max_seq_len=int(data["max_seq_len"]),
                 kv_type=FloatType(data["kv_type"]),
                 timeout_s=float(data["timeout_s"]),
                 workers=tuple((str(host), int(port)) for host, port in data["workers"]),
-                slots=Slots(**{name: int(n) for name, n in data["slots"].items()}),
+                slots=CoreSlots(**{name: int(n) for name, n in data["slots"].items()}),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise HandshakeError(f"the root's session config does not fit: {error!r}") from None
@@ -74,6 +75,17 @@ class SessionConfig:
         return config
 
     @property
+    def memory_needed(self) -> RankMemory:
+        """What this rank must hold, by the plan."""
+        return rank_memory(
+            self.plan,
+            self.rank,
+            batch_size=self.batch_size,
+            max_seq_len=self.max_seq_len,
+            kv_type=self.kv_type,
+        )
+
+    @property
     def packet_bytes(self) -> int:
         """The largest control packet: its head and a whole batch of x."""
-        return CONTROL.size + 4 * self.n_batches * self.plan.config.dim
+        return CONTROL.size + 4 * self.batch_size * self.plan.config.dim

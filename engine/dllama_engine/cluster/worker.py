@@ -9,17 +9,17 @@ import time
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dllama_engine.cluster.placement import placed
+from dllama_engine.cluster.placement import pinned
 from dllama_engine.cluster.session import CONTROL, READY_TIMEOUT_S, SETUP_TIMEOUT_S, SessionConfig
+from dllama_engine.cluster.summary import RankSummary
 from dllama_engine.errors import EngineError, InsufficientMemoryError, WireError
-from dllama_engine.sharding.memory import rank_memory
 from dllama_engine.system.process_memory import PeakMemory
-from dllama_engine.tables.links import HEADER_BYTES
-from dllama_engine.telemetry.events import EventWriter
+from dllama_engine.telemetry.event_writer import EventWriter
+from dllama_engine.telemetry.events import Listening, SessionEnd, SessionStart
 from dllama_engine.wire.dialing import format_address, reach
 from dllama_engine.wire.frames import SESSION, SYNC_WITH_ROOT
 from dllama_engine.wire.handshake import DialerRole, receive_text, send_text
@@ -61,7 +61,7 @@ class Worker:
         options = self._options
         port = self._listener.open()
         self._log(f"Listening on {options.host}:{port}...")
-        self._events.emit("listening", host=options.host, port=port, pid=os.getpid())
+        self._events.emit(Listening(options.host, port, os.getpid()))
         try:
             while (root := self._listener.next_root(options.idle_timeout_s)) is not None:
                 self._serve_one(root)
@@ -72,7 +72,7 @@ class Worker:
     def _serve_one(self, root: Caller) -> None:
         """One session; whatever ends it, the worker is ready for the next."""
         self._log(f"⭕ The root node has connected from {root.address}")
-        self._events.emit("session_start", peer=root.address)
+        self._events.emit(SessionStart(root.address))
         session = WorkerSession(root, self._listener, self._options, self._log)
         try:
             session.run()
@@ -87,7 +87,7 @@ class Worker:
             session.close()
             self._listener.release()
         self._log("⭕ Network is closed")
-        self._events.emit("session_end", reason=reason)
+        self._events.emit(SessionEnd(reason))
 
 
 class WorkerSession:
@@ -129,13 +129,17 @@ class WorkerSession:
         links.timeout_s = max(READY_TIMEOUT_S, config.timeout_s)  # others may still compile
         weights = self._load(config, links)
         links.timeout_s = config.timeout_s
-        with placed(config.slots, self._log):
+        with pinned(config.slots, self._log):
             self._transformer = self._build(config, weights, links)
             self._memory.sample()
             links.send_json(SESSION, 0, {"state": "loaded"})
             totals = self._serve(config, links)
         self._memory.sample()
-        links.send_json(SESSION, 0, self._summary(config, weights.nbytes, totals))
+        spent_ns = self._compute_ns, self._sync_ns
+        summary = RankSummary.of_this_process(
+            config, self._memory, weights.nbytes, spent_ns, totals
+        )
+        links.send_json(SESSION, 0, summary.to_json())
 
     # -- set-up -------------------------------------------------------------------------------
 
@@ -183,11 +187,11 @@ class WorkerSession:
 
     def _load(self, config: SessionConfig, links: Links) -> RankWeights:
         """Take this rank's share as it comes, in the order of the file."""
-        from dllama_engine.cluster.loading import take
+        from dllama_engine.cluster.loading import receive_weights
         from dllama_engine.transformer.weights import RankWeights
 
         weights = RankWeights(config.plan, config.rank, self._options.n_threads)
-        take(links, weights)
+        receive_weights(links, weights)
         self._log("💿 Weights loaded")
         return weights
 
@@ -195,8 +199,7 @@ class WorkerSession:
         from dllama_engine.kernels.cpu import cpu_label
         from dllama_engine.transformer.transformer import Transformer
 
-        needed = _memory_needed(config)
-        self._log(f"📀 RequiredMemory: {needed.total_bytes >> 20} MB")
+        self._log(f"📀 RequiredMemory: {config.memory_needed.total_bytes >> 20} MB")
         self._log(f"🧠 CPU: {cpu_label()}")
         return Transformer(
             config.plan,
@@ -205,7 +208,7 @@ class WorkerSession:
             links,
             n_threads=self._options.n_threads,
             max_seq_len=config.max_seq_len,
-            n_batches=config.n_batches,
+            batch_size=config.batch_size,
             kv_type=config.kv_type,
         )
 
@@ -239,22 +242,6 @@ class WorkerSession:
             self._sync_ns += links.spent_ns - spent_ns
             self._compute_ns += forward_ns - (links.spent_ns - received_ns)
 
-    def _summary(
-        self, config: SessionConfig, weight_bytes: int, totals: LinkTotals
-    ) -> dict[str, Any]:
-        return {
-            "rank": config.rank,
-            "hostname": socket.gethostname(),
-            "pid": os.getpid(),
-            "peak_rss_bytes": self._memory.rss_bytes,
-            "peak_pss_bytes": self._memory.pss_bytes,
-            "weight_bytes": weight_bytes,
-            "kv_cache_bytes": _memory_needed(config).kv_cache_bytes,
-            "compute_us": self._compute_ns / 1e3,
-            "sync_us": self._sync_ns / 1e3,
-            "links": totals.to_json(config.rank, HEADER_BYTES),
-        }
-
     # -- ends ---------------------------------------------------------------------------------
 
     def _say_last_words(self, config: SessionConfig, error: BaseException) -> None:
@@ -281,13 +268,3 @@ def _warm_up(config: SessionConfig, log: Log) -> None:
     from dllama_engine.cluster.warmup import warm_up
 
     warm_up(config.plan, config.kv_type, log)
-
-
-def _memory_needed(config: SessionConfig) -> Any:
-    return rank_memory(
-        config.plan,
-        config.rank,
-        n_batches=config.n_batches,
-        max_seq_len=config.max_seq_len,
-        kv_type=config.kv_type,
-    )

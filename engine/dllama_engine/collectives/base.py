@@ -16,7 +16,7 @@ class Exchanger(Protocol):
     def routes(self) -> Table:
         """A table of routes on which nothing goes anywhere yet."""
 
-    def follow(self, op: str, routes: Table) -> None:
+    def exchange_routes(self, op: str, routes: Table) -> None:
         """Send and receive one frame on every link that the routes name."""
 
     def settle(self, status: int, routes: Table) -> None:

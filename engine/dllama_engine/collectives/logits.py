@@ -51,9 +51,9 @@ class LogitsGather:
         if self._rank:
             if local.size:
                 self._routes[0, SEND_AT] = address(local)
-                self._links.follow(SYNC_LOGITS, self._routes)
+                self._links.exchange_routes(SYNC_LOGITS, self._routes)
             return None
-        self._links.follow(SYNC_LOGITS, self._routes)
+        self._links.exchange_routes(SYNC_LOGITS, self._routes)
         self._parts[0][:] = local
         if self._n_logits == 1:
             return self._whole.reshape(1, -1)

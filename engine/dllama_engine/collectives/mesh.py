@@ -38,7 +38,7 @@ class Mesh:
         links: its links, None when it is alone.
         world_size: number of ranks.
         buffer_type: what goes over the wire.
-        n_batches: largest batch.
+        batch_size: largest batch.
     """
 
     def __init__(
@@ -47,17 +47,17 @@ class Mesh:
         world_size: int,
         links: Exchanger | None,
         buffer_type: FloatType,
-        n_batches: int,
+        batch_size: int,
     ) -> None:
         self.rank, self.world_size, self.buffer_type = rank, world_size, buffer_type
         self._is_q80 = buffer_type is FloatType.Q80
-        self._links, self._n_batches = links, n_batches
+        self._links, self._batch_size = links, batch_size
         self._routes_at: dict[int, Table] = {}  # by operation
         self._buffers: dict[tuple[int, int], npt.NDArray[np.uint8]] = {}
         self._tables: dict[tuple[Any, ...], tuple[Table, Table]] = {}
 
     def all_reduce(self, program: Program, partial: Floats, x: Floats) -> None:
-        """x (n_batches, dim) += the sum over ranks of their partials (n_batches, dim), cast."""
+        """x (batch_size, dim) += the sum over ranks of their partials (batch_size, dim), cast."""
         self.all_gather_add(program, partial, x, [Span(0, x.shape[1])] * self.world_size)
 
     def all_gather_add(
@@ -75,7 +75,7 @@ class Mesh:
         columns: Sequence[Span],
         times: int = 1,
     ) -> None:
-        """Fill `into` (n_batches * times, n) with the ranks' slices, cast, at their columns."""
+        """Fill `into` (batch_size * times, n) with the ranks' slices, cast, at their columns."""
         program.place_parts(self._share(program, local, columns, times), into, times)
 
     def settle(self, op: int, status: int) -> None:
@@ -117,8 +117,8 @@ class Mesh:
         return self._tables[key]
 
     def _buffer(self, rank: int, n: int, times: int) -> npt.NDArray[np.uint8]:
-        """One rank's vectors in the buffer type, uint8 (n_batches * times, bytes)."""
-        shape = (self._n_batches * times, row_bytes(self.buffer_type, n))
+        """One rank's vectors in the buffer type, uint8 (batch_size * times, bytes)."""
+        shape = (self._batch_size * times, row_bytes(self.buffer_type, n))
         key = (rank, shape[0] * shape[1])
         if key not in self._buffers:
             self._buffers[key] = np.zeros(shape, np.uint8)

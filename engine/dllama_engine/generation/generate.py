@@ -17,8 +17,9 @@ import numpy.typing as npt
 from dllama_engine.arrays import Floats
 from dllama_engine.errors import RequestError
 from dllama_engine.generation.sampler import Sampler
-from dllama_engine.generation.steps import Step, Top
-from dllama_engine.telemetry.step_cost import Forward
+from dllama_engine.generation.steps import Step
+from dllama_engine.telemetry.events import Top
+from dllama_engine.telemetry.step_cost import StepCost
 from dllama_engine.text.tokenizer import StreamDecoder
 
 
@@ -27,7 +28,7 @@ class Forwarder(Protocol):
 
     max_seq_len: int
 
-    def forward(self, token_ids: Sequence[int], pos: int, n_logits: int) -> tuple[Floats, Forward]:
+    def forward(self, token_ids: Sequence[int], pos: int, n_logits: int) -> tuple[Floats, StepCost]:
         """Logits of the last `n_logits` tokens, and what they cost."""
 
 
@@ -51,12 +52,12 @@ def check_request(n_input_tokens: int, steps: int, seq_len: int) -> None:
         )
 
 
-def prefill(root: Forwarder, token_ids: Sequence[int], pos: int, n_batches: int) -> Iterator[Step]:
+def prefill(root: Forwarder, token_ids: Sequence[int], pos: int, batch_size: int) -> Iterator[Step]:
     """Run prompt tokens through the model in batches; no logits are computed."""
-    for index, first in enumerate(range(0, len(token_ids), n_batches)):
-        batch = token_ids[first : first + n_batches]
-        _, forward = root.forward(batch, pos + first, 0)
-        yield Step("eval", index, pos + first, len(batch), forward, forward.end_ns)
+    for index, first in enumerate(range(0, len(token_ids), batch_size)):
+        batch = token_ids[first : first + batch_size]
+        _, cost = root.forward(batch, pos + first, 0)
+        yield Step("prefill", index, pos + first, len(batch), cost, cost.end_ns)
 
 
 def decode(
@@ -70,12 +71,12 @@ def decode(
 ) -> Iterator[Step]:
     """Generate tokens at `pos`, `pos + 1`, ... up to `stop_pos` or a token that ends it."""
     for index in range(stop_pos - pos):
-        logits, forward = root.forward([token_id], pos + index, 1)
+        logits, cost = root.forward([token_id], pos + index, 1)
         top = top_two(logits[0])
         token_id = sampler.sample(logits[0])
         piece = decoder.push(token_id)
         now_ns = time.perf_counter_ns()
-        yield Step("pred", index, pos + index, 1, forward, now_ns, token_id, piece, top)
+        yield Step("decode", index, pos + index, 1, cost, now_ns, token_id, piece, top)
         if is_end(token_id):
             return
 
@@ -84,13 +85,13 @@ def generate(
     root: Forwarder,
     token_ids: Sequence[int],
     steps: int,
-    n_batches: int,
+    batch_size: int,
     sampler: Sampler,
     decoder: StreamDecoder,
 ) -> Iterator[Step]:
     """dllama's inference: all steps of one prompt, from an empty context."""
     n_prefill = len(token_ids) - 1
-    yield from prefill(root, token_ids[:n_prefill], 0, n_batches)
+    yield from prefill(root, token_ids[:n_prefill], 0, batch_size)
     stop_pos = min(steps, root.max_seq_len)
     yield from decode(root, token_ids[-1], n_prefill, stop_pos, sampler, decoder)
 
@@ -119,13 +120,13 @@ def log_probs(logits: Floats, token_ids: npt.NDArray[np.int64]) -> npt.NDArray[n
 
 
 def score(
-    root: Forwarder, token_ids: Sequence[int], n_batches: int
+    root: Forwarder, token_ids: Sequence[int], batch_size: int
 ) -> Iterator[tuple[Step, npt.NDArray[np.float64]]]:
     """Log probability of every token after the first, batch by batch, each batch one step."""
     n_scored = len(token_ids) - 1
-    for index, first in enumerate(range(0, n_scored, n_batches)):
-        batch = token_ids[first : min(first + n_batches, n_scored)]
-        logits, forward = root.forward(batch, first, len(batch))
+    for index, first in enumerate(range(0, n_scored, batch_size)):
+        batch = token_ids[first : min(first + batch_size, n_scored)]
+        logits, cost = root.forward(batch, first, len(batch))
         targets = np.array(token_ids[first + 1 : first + 1 + len(batch)], np.int64)
-        step = Step("eval", index, first, len(batch), forward, time.perf_counter_ns())
+        step = Step("prefill", index, first, len(batch), cost, time.perf_counter_ns())
         yield step, log_probs(logits, targets)

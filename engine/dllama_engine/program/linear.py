@@ -10,30 +10,30 @@ import numpy.typing as npt
 from dllama_engine.arrays import Bytes, Floats
 from dllama_engine.errors import ModelFileError
 from dllama_engine.formats.quants import Q_BLOCK, FloatType, row_bytes
-from dllama_engine.kernels.matmul import dots, packing, q40
-from dllama_engine.kernels.ops import matmul
-from dllama_engine.kernels.ops.compiled import Compiled
+from dllama_engine.kernels import entries
+from dllama_engine.kernels.entries import Entry
 from dllama_engine.system.arena import Arena, padded
 from dllama_engine.tables import operations
+from dllama_engine.tables.packed import LANES, STEPS
 
 
 class Activations:
-    """Up to n_batches input vectors of n values, cast to the buffer type.
+    """Up to batch_size input vectors of n values, cast to the buffer type.
 
     Weights that are not quantized read float32: with Q80 buffers that is the cast's result,
     dequantized again, so that the numbers are those of the buffer type all the same.
     """
 
-    def __init__(self, n_batches: int, n: int, buffer_type: FloatType, weight_type: FloatType):
+    def __init__(self, batch_size: int, n: int, buffer_type: FloatType, weight_type: FloatType):
         self.n = n
         self.is_q80 = buffer_type is FloatType.Q80
         self.reads_q80 = self.is_q80 and weight_type in (FloatType.Q40, FloatType.Q80)
         blocks = n // Q_BLOCK if self.is_q80 else 0
-        self.values = np.zeros((n_batches, n if self.is_q80 else 0), np.int8)
-        self.scales = np.zeros((n_batches, blocks), np.float32)
+        self.values = np.zeros((batch_size, n if self.is_q80 else 0), np.int8)
+        self.scales = np.zeros((batch_size, blocks), np.float32)
         self._needs_sums = self.reads_q80 and weight_type is FloatType.Q40
-        self.sums = np.zeros((n_batches, blocks if self._needs_sums else 0), np.int32)
-        self.floats: Floats = np.zeros((n_batches, 0 if self.reads_q80 else n), np.float32)
+        self.sums = np.zeros((batch_size, blocks if self._needs_sums else 0), np.int32)
+        self.floats: Floats = np.zeros((batch_size, 0 if self.reads_q80 else n), np.float32)
 
     def fields(self) -> tuple[int, ...]:
         """How the kernels' operations find it: n, flags and the addresses of its arrays."""
@@ -51,15 +51,15 @@ class Activations:
         return sum(a.nbytes for a in (self.values, self.scales, self.sums, self.floats))
 
 
-_PRODUCTS: dict[tuple[FloatType, bool], Compiled] = {
-    (FloatType.Q40, True): matmul.q40_q80,
-    (FloatType.Q80, True): matmul.q80_q80,
-    (FloatType.Q40, False): matmul.q40_f32,
-    (FloatType.Q80, False): matmul.q80_f32,
-    (FloatType.F16, False): matmul.f16_f32,
-    (FloatType.F32, False): matmul.f32_f32,
+_PRODUCTS: dict[tuple[FloatType, bool], Entry] = {
+    (FloatType.Q40, True): entries.Q40_Q80,
+    (FloatType.Q80, True): entries.Q80_Q80,
+    (FloatType.Q40, False): entries.Q40_F32,
+    (FloatType.Q80, False): entries.Q80_F32,
+    (FloatType.F16, False): entries.F16_F32,
+    (FloatType.F32, False): entries.F32_F32,
 }
-_GRAIN = 2 * dots.LANES  # rows; parts of a matrix start at multiples of it
+_GRAIN = 2 * LANES  # rows; parts of a matrix start at multiples of it
 _CHUNK_BYTES = 1 << 17
 _MIN_CHUNKS = 16
 _LARGE_SHARE = 0.75  # of a product, in chunks as large as a thread's share of it
@@ -99,10 +99,12 @@ class Linear:
         address, stride = int(raw.ctypes.data), raw.strides[0]
         if self.float_type is FloatType.Q40:
             weights, deltas = self.packed
-            return bool(packing.pack_q40(address, stride, len(raw), weights, deltas, first_row))
+            at = weights.ctypes.data, deltas.ctypes.data, *deltas.shape[:2]
+            return bool(entries.PACK_Q40(address, stride, len(raw), *at, first_row))
         part = tuple(array[first_row : first_row + len(raw)] for array in self.packed)
         if self.float_type is FloatType.Q80:
-            return bool(packing.split_q80(address, stride, *part))
+            at = part[0].ctypes.data, part[1].ctypes.data, part[1].shape[1]
+            return bool(entries.SPLIT_Q80(address, stride, len(raw), *at))
         if self.float_type is FloatType.F16:
             part[0][:] = raw.view(np.uint16)
             return not np.any((part[0] & 0x7C00) == 0x7C00)
@@ -149,10 +151,10 @@ def _packed_shapes(
         return (((rows, cols), np.uint16),)
     blocks = cols // Q_BLOCK
     if float_type is FloatType.Q40:
-        groups = -(-rows // dots.LANES)
+        groups = -(-rows // LANES)
         return (
-            ((groups, blocks, q40.STEPS, Q_BLOCK), np.uint8),
-            ((groups, blocks, dots.LANES), np.uint16),
+            ((groups, blocks, STEPS, Q_BLOCK), np.uint8),
+            ((groups, blocks, LANES), np.uint16),
         )
     return ((rows, blocks, Q_BLOCK), np.int8), ((rows, blocks), np.uint16)
 

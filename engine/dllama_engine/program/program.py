@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dllama_engine.arrays import Floats
-from dllama_engine.kernels.ops import layers, matmul, moe
-from dllama_engine.kernels.ops import parts as wire_parts
-from dllama_engine.kernels.ops.compiled import Compiled
+from dllama_engine.kernels import entries
+from dllama_engine.kernels.entries import Entry
 from dllama_engine.program.linear import Activations, Linear
 from dllama_engine.tables import operations
 
@@ -36,9 +35,9 @@ class Mixture:
     """Where a router leaves its choice: for `times` experts a token out of n_experts.
 
     Attributes:
-        experts: int64 (n_batches, times).
-        weights: float32 (n_batches, times).
-        route: int64 (words,), see `kernels.experts`.
+        experts: int64 (batch_size, times).
+        weights: float32 (batch_size, times).
+        route: int64 (words,), see `tables.routes`.
     """
 
     n_experts: int
@@ -53,14 +52,14 @@ class Program:
 
     Args:
         epsilon: of the norms.
-        n_batches: largest batch that will be run.
+        batch_size: largest batch that will be run.
         n_threads: how many share the work.
     """
 
-    def __init__(self, epsilon: float, n_batches: int, n_threads: int = 1) -> None:
+    def __init__(self, epsilon: float, batch_size: int, n_threads: int = 1) -> None:
         self._rows: list[npt.NDArray[np.int64]] = []
         self._epsilon_bits = int(np.float32(epsilon).view(np.uint32))
-        self._n_batches = n_batches
+        self._batch_size = batch_size
         self._n_threads = n_threads
 
     def __len__(self) -> int:
@@ -72,7 +71,7 @@ class Program:
 
     def _add(
         self,
-        function: Compiled | int,
+        function: Entry | int,
         *fields: int,
         rows: int = 0,
         a_row: int = 0,
@@ -84,7 +83,7 @@ class Program:
 
         The first large[0] chunks have large[1] items, the others `grain`.
         """
-        most = rows + a_row * times * self._n_batches
+        most = rows + a_row * times * self._batch_size
         grain = max(grain, -(-most // operations.MAX_CHUNKS))
         row = np.zeros(operations.WIDTH, np.int64)
         at = function if isinstance(function, int) else function.address
@@ -93,27 +92,27 @@ class Program:
         self._rows.append(row)
 
     def _add_pieces(
-        self, function: Compiled, n: int, *fields: int, times: int = 1, grain: int = 0
+        self, function: Entry, n: int, *fields: int, times: int = 1, grain: int = 0
     ) -> None:
         self._add(function, *fields, a_row=_pieces(n), grain=grain or _PIECES_A_CHUNK, times=times)
 
     def norm(self, x: Floats, weight: Floats, out: Floats, into: Activations | None) -> None:
-        """Out = the norm of x (n_batches, n), row by row; then cast."""
+        """Out = the norm of x (batch_size, n), row by row; then cast."""
         fields = (address(x), address(weight), x.shape[1], self._epsilon_bits, address(out))
         if into is None:
-            self._add(layers.norm, *fields, a_row=1)
+            self._add(entries.NORM, *fields, a_row=1)
         else:
-            self._add(layers.norm_load, *fields, *into.fields(), a_row=1)
+            self._add(entries.NORM_LOAD, *fields, *into.fields(), a_row=1)
 
     def load(self, x: Floats, into: Activations) -> None:
-        """Cast x (n_batches, n)."""
-        self._add_pieces(layers.load, x.shape[1], address(x), *into.fields())
+        """Cast x (batch_size, n)."""
+        self._add_pieces(entries.LOAD, x.shape[1], address(x), *into.fields())
 
     def matmul(self, weight: Linear, inputs: Activations, out: Floats) -> None:
-        """Out (n_batches, rows) = x W^T."""
+        """Out (batch_size, rows) = x W^T."""
         fields = (weight.product(inputs), *weight.addresses(), weight.rows, address(out))
         self._add(
-            matmul.multiply, *fields, *inputs.fields(), rows=weight.rows,
+            entries.MULTIPLY, *fields, *inputs.fields(), rows=weight.rows,
             grain=weight.rows_a_chunk(), large=weight.large_chunks(self._n_threads),
         )  # fmt: skip
 
@@ -122,7 +121,7 @@ class Program:
     ) -> None:
         """Qwen3's norms of q or k, in place."""
         fields = address(qkv), qkv.shape[1], address(weight), self._epsilon_bits
-        self._add(layers.head_norms, *fields, head_dim, first, n_heads, a_row=1)
+        self._add(entries.HEAD_NORMS, *fields, head_dim, first, n_heads, a_row=1)
 
     def attention(
         self,
@@ -138,46 +137,46 @@ class Program:
         """Rope, store and attend.
 
         Args:
-            qkv: float32 (n_batches, width).
+            qkv: float32 (batch_size, width).
             keys: one layer's cache (kv_heads, positions, head_dim).
             values: likewise.
             n_heads: local query heads.
             first_head: int64 (kv_heads + 1,): which query heads read each K/V head.
             tables: rope's cosines and sines, each (positions, head_dim / 2).
             falcon: which pairs rotate.
-            out: float32 (n_batches, n_heads * head_dim).
+            out: float32 (batch_size, n_heads * head_dim).
         """
         fields = (address(qkv), qkv.shape[1], address(keys), address(values), *keys.shape, n_heads)
         half = keys.dtype == np.uint16
-        rope = layers.rope_store_f16 if half else layers.rope_store_f32
-        attend = layers.attend_f16 if half else layers.attend_f32
+        rope = entries.ROPE_STORE_F16 if half else entries.ROPE_STORE_F32
+        attend = entries.ATTEND_F16 if half else entries.ATTEND_F32
         self._add(rope, *fields, *(address(part) for part in tables), int(falcon), a_row=1)
         self._add(attend, *fields, address(first_head), address(out), a_row=keys.shape[0])
 
     def activate(
         self, gate_up: Floats, out: Floats, silu: bool, into: Activations | None, times: int = 1
     ) -> None:
-        """Out (n_batches * times, n) = act(gate) * up; then cast."""
+        """Out (batch_size * times, n) = act(gate) * up; then cast."""
         n = out.shape[1]
         fields = address(gate_up), address(out), int(silu)
         if into is None:
-            self._add_pieces(layers.activate, n, *fields, n, times=times, grain=1)
+            self._add_pieces(entries.ACTIVATE, n, *fields, n, times=times, grain=1)
         else:
             after = into.fields()
-            self._add_pieces(layers.activate_load, n, *fields, *after, times=times, grain=1)
+            self._add_pieces(entries.ACTIVATE_LOAD, n, *fields, *after, times=times, grain=1)
 
     def add_cast(self, partial: Floats, x: Floats, is_q80: bool) -> None:
         """X += partial as it would come from the wire."""
         n = x.shape[1]
-        self._add_pieces(layers.add_cast, n, address(partial), address(x), n, int(is_q80))
+        self._add_pieces(entries.ADD_CAST, n, address(partial), address(x), n, int(is_q80))
 
     # -- between ranks ------------------------------------------------------------------------
 
     def pack(self, x: Floats, part: npt.NDArray[np.uint8], is_q80: bool, times: int = 1) -> None:
-        """Cast x (n_batches * times, n) into this rank's part, uint8."""
+        """Cast x (batch_size * times, n) into this rank's part, uint8."""
         n = x.shape[1]
         fields = address(x), n, address(part), int(is_q80)
-        self._add_pieces(wire_parts.pack, n, *fields, times=times)
+        self._add_pieces(entries.PACK, n, *fields, times=times)
 
     def exchange(
         self,
@@ -191,14 +190,14 @@ class Program:
         self._add(operations.EXCHANGE, *fields)
 
     def add_parts(self, parts: npt.NDArray[np.int64], x: Floats, is_q80: bool) -> None:
-        """X += everyone's parts (`kernels.parts`) in rank order."""
+        """X += everyone's parts (`tables.parts`) in rank order."""
         n = x.shape[1]
-        self._add_pieces(wire_parts.add, n, address(x), n, address(parts), len(parts), int(is_q80))
+        self._add_pieces(entries.ADD, n, address(x), n, address(parts), len(parts), int(is_q80))
 
     def place_parts(self, parts: npt.NDArray[np.int64], into: Activations, times: int = 1) -> None:
         """Fill activations from everyone's parts."""
         fields = address(parts), len(parts), *into.fields()
-        self._add_pieces(wire_parts.place, into.n, *fields, times=times)
+        self._add_pieces(entries.PLACE, into.n, *fields, times=times)
 
     def pause(self) -> None:
         """A place where the leading thread may return to Python for a moment."""
@@ -207,15 +206,15 @@ class Program:
     # -- a mixture of experts -----------------------------------------------------------------
 
     def route(self, gate: Floats, mixture: Mixture) -> None:
-        """Pick each token's experts; gate (n_batches, n_experts) is destroyed."""
+        """Pick each token's experts; gate (batch_size, n_experts) is destroyed."""
         picked = address(mixture.experts), address(mixture.weights), address(mixture.route)
-        self._add(moe.route, address(gate), mixture.n_experts, mixture.times, *picked, rows=1)
+        self._add(entries.ROUTE, address(gate), mixture.n_experts, mixture.times, *picked, rows=1)
 
     def take(self, mixture: Mixture, inputs: Activations, taken: Activations) -> None:
         """Copy each token's inputs to the rows of its experts."""
         fields = address(mixture.route), mixture.n_experts, mixture.times
         self._add(
-            moe.take, *fields, *inputs.fields(), *taken.fields(), a_row=1, times=mixture.times
+            entries.TAKE, *fields, *inputs.fields(), *taken.fields(), a_row=1, times=mixture.times
         )
 
     def experts(
@@ -226,7 +225,7 @@ class Program:
         addresses: npt.NDArray[np.int64],
         out: Floats,
     ) -> None:
-        """Out (n_batches * times, rows) = each row of the inputs through its expert's matrix.
+        """Out (batch_size * times, rows) = each row of the inputs through its expert's matrix.
 
         Args:
             mixture: the router's choice.
@@ -237,7 +236,7 @@ class Program:
         """
         first = matrices[0]
         addresses[:] = [matrix.addresses() for matrix in matrices]
-        most = operations.MAX_CHUNKS // (mixture.times * self._n_batches)
+        most = operations.MAX_CHUNKS // (mixture.times * self._batch_size)
         grain = max(first.rows_a_chunk(), -(-first.rows // max(1, most)))
         fields = (
             address(mixture.route),
@@ -246,14 +245,14 @@ class Program:
             first.product(inputs),
         )
         self._add(
-            moe.multiply, *fields, first.rows,
+            entries.MULTIPLY_EXPERTS, *fields, first.rows,
             grain, address(out), *inputs.fields(),
             a_row=-(-first.rows // grain), times=mixture.times,
         )  # fmt: skip
 
     def combine(self, mixture: Mixture, results: Floats, out: Floats) -> None:
-        """Out (n_batches, n) = each token's results (n_batches * times, n), weighted and summed."""
+        """Out (batch_size, n) = each token's results (batch_size * times, n), weighted, summed."""
         n = out.shape[1]
         fields = address(mixture.route), mixture.n_experts, mixture.times
         more = address(mixture.weights), address(results), n, address(out)
-        self._add_pieces(moe.combine, n, *fields, *more)
+        self._add_pieces(entries.COMBINE, n, *fields, *more)

@@ -1,7 +1,7 @@
 """A team of threads that share out tables of operations inside compiled code.
 
-The helpers are Python threads that stay in `kernels.team`'s loop, without the GIL, until the team
-is closed. See there for how work is shared and how they sleep.
+The helpers are Python threads that stay in `kernels.run.team`'s loop, without the GIL, until the
+team is closed. See there for how work is shared and how they sleep.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ from collections.abc import Callable
 import numpy as np
 
 from dllama_engine.arrays import Table
-from dllama_engine.kernels.run.team import (
+from dllama_engine.kernels.entries import DISMISS, HELP_OUT, LEAD
+from dllama_engine.tables.links import DONE
+from dllama_engine.tables.team import (
     CONTROL_WORDS,
     IDLE,
+    OP_SHIFT,
+    STATUS,
+    STOPPED,
     TABLE,
     TABLE_ROWS,
     WORD,
-    dismiss,
-    work,
 )
-from dllama_engine.tables.links import DONE
 
 _LINE_BYTES = 64
 
@@ -36,7 +38,8 @@ class ThreadTeam:
     def __init__(self, n_threads: int) -> None:
         self.n_threads = n_threads
         self._control = _aligned_words(CONTROL_WORDS)
-        self._control[WORD] = IDLE << 48
+        self._at = int(self._control.ctypes.data)
+        self._control[WORD] = IDLE << OP_SHIFT
         self._tables: list[Table] = []  # a late helper may still look at an old one
         self._helpers: list[threading.Thread] = []
 
@@ -68,15 +71,16 @@ class ThreadTeam:
         if len(self._helpers) < self.n_threads - 1:
             self._start()
         while first < last:
-            first, status = work(self._control, True, first, last, tokens, pos, row)
+            LEAD(self._at, first, last, tokens, pos, row)
+            first, status = int(self._control[STOPPED]), int(self._control[STATUS])
             if status != DONE:
                 attend(first, status)
 
     def _start(self) -> None:
         while len(self._helpers) < self.n_threads - 1:
             helper = threading.Thread(
-                target=work,
-                args=(self._control, False, 0, 0, 0, 0, 0),
+                target=HELP_OUT,
+                args=(self._at,),
                 name="dllama-kernel",
                 daemon=True,
             )
@@ -85,7 +89,7 @@ class ThreadTeam:
 
     def close(self) -> None:
         """Let the helpers end."""
-        dismiss(self._control)
+        DISMISS(self._at)
         for helper in self._helpers:
             helper.join()
         self._helpers.clear()

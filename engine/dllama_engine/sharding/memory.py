@@ -15,7 +15,7 @@ RUNTIME_BYTES = 160 << 20
 
 
 def rank_memory(
-    plan: ShardPlan, rank: int, *, n_batches: int, max_seq_len: int, kv_type: FloatType
+    plan: ShardPlan, rank: int, *, batch_size: int, max_seq_len: int, kv_type: FloatType
 ) -> RankMemory:
     """Bytes that rank's process takes while it serves.
 
@@ -28,7 +28,7 @@ def rank_memory(
         kv_cache_bytes=kv_cache_bytes(
             config.n_layers, shard.kv_heads.size, max_seq_len, config.head_dim, kv_type
         ),
-        buffer_bytes=_buffer_bytes(plan, rank, n_batches, max_seq_len),
+        buffer_bytes=_buffer_bytes(plan, rank, batch_size, max_seq_len),
         runtime_bytes=RUNTIME_BYTES,
     )
 
@@ -58,7 +58,7 @@ def _activation_bytes(plan: ShardPlan, n: int) -> int:
     return n + 4 * (n // Q_BLOCK) + (0 if quantized else 4 * n)
 
 
-def _buffer_bytes(plan: ShardPlan, rank: int, n_batches: int, max_seq_len: int) -> int:
+def _buffer_bytes(plan: ShardPlan, rank: int, batch_size: int, max_seq_len: int) -> int:
     """The transformer's and the collective's buffers and the rope tables."""
     config, shard = plan.config, plan.ranks[rank]
     whole = plan.sync_mode is SyncMode.INVARIANT
@@ -84,7 +84,7 @@ def _buffer_bytes(plan: ShardPlan, rank: int, n_batches: int, max_seq_len: int) 
     wire = sum(_wire_bytes(plan, peer) for peer in range(plan.world_size))
     rope = 2 * 4 * max_seq_len * (config.head_dim // 2)
     addresses = 32 * config.n_layers * config.n_experts
-    return n_batches * (4 * floats + activations + wire) + rope + addresses
+    return batch_size * (4 * floats + activations + wire) + rope + addresses
 
 
 def _wire_bytes(plan: ShardPlan, rank: int) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from dllama_engine.formats.config import Arch, ModelConfig
 from dllama_engine.formats.quants import row_bytes
 from dllama_engine.formats.tensors import TensorSpec
 from dllama_engine.sharding.plan import ShardPlan, Span, SyncMode
@@ -78,11 +77,3 @@ def slice_nbytes(plan: ShardPlan, spec: TensorSpec, rank: int) -> int:
     """Bytes of `slice_tensor`, without the tensor."""
     spans = tensor_spans(plan, spec, rank)
     return 0 if spans is None else spans[0].size * row_bytes(spec.float_type, spans[1].size)
-
-
-def expected_tensors(config: ModelConfig) -> frozenset[str]:
-    """Names of the table's tensors that a model of this architecture has."""
-    names = set(_COLUMN_PARALLEL) | set(_ROW_PARALLEL) | _ROOT_ONLY | _REPLICATED
-    if config.arch is Arch.LLAMA:
-        names -= {"block_norm_q", "block_norm_k"}
-    return frozenset(names if config.is_moe else names - {"block_moe_gate"})

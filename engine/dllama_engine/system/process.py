@@ -9,13 +9,13 @@ import os
 import select
 import signal
 import sys
-import tempfile
 import threading
 import time
 from contextlib import suppress
-from importlib import metadata
 from pathlib import Path
 from types import FrameType
+
+from dllama_engine.version import installed_version
 
 EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_TERMINATED = 128 + signal.SIGTERM
@@ -45,13 +45,15 @@ def prepare() -> None:
 def kernel_cache_folder() -> Path:
     """Where compiled kernels are kept; a folder that goes with the boot if home is read-only."""
     base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = base / "dllama-py" / f"numba-{metadata.version('numba')}"
+    folder = base / "dllama-py" / f"numba-{installed_version('numba')}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
         if os.access(folder, os.W_OK):
             return folder
     except OSError:
         pass
+    import tempfile
+
     return _own_folder(Path(tempfile.gettempdir()) / f"{_PASSING}{os.getuid()}")
 
 
@@ -67,6 +69,8 @@ def _own_folder(folder: Path) -> Path:
         found = folder.lstat()
         if found.st_uid == os.getuid() and not found.st_mode & 0o077 and folder.is_dir():
             return folder
+    import tempfile
+
     return Path(tempfile.mkdtemp(prefix=_PASSING))
 
 

@@ -59,11 +59,6 @@ class PeakMemory:
         return self._pss_bytes
 
 
-def resident_bytes() -> int:
-    """Resident memory of this process now."""
-    return _field_bytes(_STATUS, "VmRSS") or _rusage_peak_bytes()
-
-
 def available_bytes() -> int:
     """What can still be allocated without swapping: the host's figure, or the container's limit."""
     host_bytes = _field_bytes(Path("/proc/meminfo"), "MemAvailable")

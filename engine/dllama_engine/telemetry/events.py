@@ -1,49 +1,261 @@
-"""The event stream: one JSON object a line, with a monotonic time; for programs, not for people."""
+"""The vocabulary of the event stream: one frozen dataclass an event, in the order of a run.
+
+A program that reads the stream knows it by `PROTOCOL`. Fields may be added under the same number;
+one that is renamed, removed or of another meaning raises it. Times are of `time.perf_counter_ns`
+on the process that writes; sizes are bytes.
+"""
 
 from __future__ import annotations
 
-import json
-import sys
-import time
-from pathlib import Path
-from typing import Any, TextIO
+from dataclasses import dataclass, fields
+from typing import Any, ClassVar, Literal
 
-from dllama_engine.errors import RequestError
+from dllama_engine.telemetry.network_stats import LinkStats, OpStats
+from dllama_engine.wire.trace import LinkCount
+
+PROTOCOL = 1
+
+FinishReason = Literal["steps", "context", "eos"]
+Phase = Literal["prefill", "decode"]
+Top = tuple[tuple[int, float], tuple[int, float]]  # (token id, logit), best first
 
 
-class EventWriter:
-    """Writes events to a file or to standard output, each flushed as it happens."""
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happened; `NAME` is its name in the stream."""
 
-    def __init__(self, stream: TextIO | None) -> None:
-        self._stream = stream
+    NAME: ClassVar[str]
 
-    @classmethod
-    def open(cls, target: str | None) -> EventWriter:
-        """A writer to a path, to standard output (`-`), or to nothing (None)."""
-        if target is None:
-            return cls(None)
-        if target == "-":
-            return cls(sys.stdout)
-        try:
-            return cls(Path(target).open("w", encoding="utf-8", errors="replace"))
-        except OSError as error:
-            raise RequestError(f"--events {target}: {error.strerror or error}") from None
+    def to_json(self) -> dict[str, Any]:
+        """Its name and its fields; parts that are dataclasses stay so (`EventWriter`)."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {"event": self.NAME} | values
 
-    @property
-    def is_on(self) -> bool:
-        """Whether anybody reads."""
-        return self._stream is not None
 
-    def emit(self, event: str, *, t_ns: int | None = None, **fields: Any) -> None:
-        """Write one event; `t_ns` when it happened before now."""
-        if self._stream is None:
-            return
-        record = {"event": event, "t_ns": time.perf_counter_ns() if t_ns is None else t_ns}
-        self._stream.write(json.dumps(record | fields, ensure_ascii=False) + "\n")
-        self._stream.flush()
+# -- a root, before its request -------------------------------------------------------------------
 
-    def close(self) -> None:
-        """Close the file, if it is ours."""
-        if self._stream is not None and self._stream is not sys.stdout:
-            self._stream.close()
-        self._stream = None
+
+@dataclass(frozen=True, slots=True)
+class RankAddress:
+    """Where a rank is, as the root reaches it; the root itself is "local"."""
+
+    rank: int
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Start(Event):
+    """The process knows what it will run."""
+
+    NAME: ClassVar[str] = "start"
+
+    protocol: int
+    version: str
+    argv: list[str]
+    mode: str
+    model: dict[str, Any]  # path, size_bytes and the header's values
+    world_size: int
+    buffer_float_type: str
+    sync_mode: str
+    nthreads: int
+    batch_size: int
+    max_seq_len: int
+    kv_type: str
+    cpu: str
+    pid: int
+    ranks: tuple[RankAddress, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedRank:
+    """What one rank holds: half-open ranges of units, and bytes."""
+
+    rank: int
+    heads: tuple[int, int]
+    kv_heads: tuple[int, int]
+    ffn: tuple[int, int]
+    vocab: tuple[int, int]
+    weight_bytes: int
+    kv_cache_bytes: int
+    buffer_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(Event):
+    """How the model is split, and what one decoded token moves over each directed link."""
+
+    NAME: ClassVar[str] = "plan"
+
+    ranks: tuple[PlannedRank, ...]
+    decode_payload_bytes: tuple[tuple[int, int, int, int], ...]  # src, dst, bytes, messages
+
+
+@dataclass(frozen=True, slots=True)
+class Progress(Event):
+    """Connecting or loading goes on."""
+
+    NAME: ClassVar[str] = "progress"
+
+    phase: str
+    done: int
+    total: int
+    unit: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ready(Event):
+    """Every rank holds its weights; `links` is what loading moved over the root's links."""
+
+    NAME: ClassVar[str] = "ready"
+
+    load_s: float
+    links: tuple[LinkCount, ...]
+
+
+# -- a request ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Request(Event):
+    """The clock of the request starts (before tokenizing)."""
+
+    NAME: ClassVar[str] = "request"
+
+    prompt: str
+    n_input_tokens: int
+    input_ids: list[int]
+    steps: int
+    temperature: float
+    topp: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Step(Event):
+    """One forward pass: a prefill batch, or one decoded token, which was in hand at `end_ns`."""
+
+    NAME: ClassVar[str] = "step"
+
+    phase: Phase
+    index: int  # within its phase
+    pos: int
+    n_tokens: int
+    start_ns: int
+    end_ns: int
+    compute_us: float
+    sync_us: float
+    token_id: int | None
+    piece: str | None
+    top: Top | None
+    sync_durations_us: dict[str, list[float]]  # by operation
+    links: tuple[LinkCount, ...]
+    expected_payload_bytes: int  # of the root's links, by the plan's closed form
+
+
+@dataclass(frozen=True, slots=True)
+class Done(Event):
+    """The request is complete; its own figures, by the definitions of METRICS."""
+
+    NAME: ClassVar[str] = "done"
+
+    n_input_tokens: int
+    n_output_tokens: int
+    prefill_s: float
+    decode_s: float
+    ttft_s: float | None
+    rct_s: float | None
+    finish_reason: FinishReason
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Scored(Done):
+    """The end of a request that scored a text: a `done` with its perplexity."""
+
+    perplexity: float
+    avg_log_prob: float  # natural logarithm, a token
+
+
+@dataclass(frozen=True, slots=True)
+class Rank(Event):
+    """One process's account of the session."""
+
+    NAME: ClassVar[str] = "rank"
+
+    rank: int
+    role: Literal["root", "worker"]
+    address: str
+    hostname: str
+    pid: int
+    peak_rss_bytes: int
+    peak_pss_bytes: int | None
+    weight_bytes: int
+    kv_cache_bytes: int
+    compute_us: float
+    sync_us: float
+    links: tuple[LinkCount, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Network(Event):
+    """Statistics over all operations of the root, by link and by kind of operation."""
+
+    NAME: ClassVar[str] = "network"
+
+    links: tuple[LinkStats, ...]
+    ops: tuple[OpStats, ...]
+
+
+# -- a worker -------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Listening(Event):
+    """A worker accepts sessions."""
+
+    NAME: ClassVar[str] = "listening"
+
+    host: str
+    port: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStart(Event):
+    """A root has come to a worker."""
+
+    NAME: ClassVar[str] = "session_start"
+
+    peer: str
+
+
+@dataclass(frozen=True, slots=True)
+class SessionEnd(Event):
+    """A worker's session is over."""
+
+    NAME: ClassVar[str] = "session_end"
+
+    reason: str
+
+
+# -- every process --------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Error(Event):
+    """The process gives up; `rank` is the one that was lost, if that is why."""
+
+    NAME: ClassVar[str] = "error"
+
+    type: str
+    message: str
+    rank: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class End(Event):
+    """The last line of a process."""
+
+    NAME: ClassVar[str] = "end"
+
+    exit_code: int

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from dllama_engine.tables.links import HEADER_BYTES
 from dllama_engine.wire.frames import OPS
-from dllama_engine.wire.trace import LinkTotals, Trace
+from dllama_engine.wire.trace import LinkTotals, LinkTrace
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,13 +60,6 @@ class NetworkStats:
     links: tuple[LinkStats, ...]
     ops: tuple[OpStats, ...]
 
-    def to_json(self) -> dict[str, Any]:
-        """As the event stream has it."""
-        return {
-            "links": [asdict(link) for link in self.links],
-            "ops": [asdict(op) for op in self.ops],
-        }
-
 
 def percentile(ordered: Sequence[float], share: float) -> float:
     """Nearest-rank percentile of sorted values: always one that was measured.
@@ -80,7 +72,7 @@ def percentile(ordered: Sequence[float], share: float) -> float:
     return ordered[max(0, math.ceil(share * len(ordered)) - 1)]
 
 
-def network_stats(trace: Trace, totals: LinkTotals) -> NetworkStats:
+def network_stats(trace: LinkTrace, totals: LinkTotals) -> NetworkStats:
     """Statistics of the operations in `trace`, whose bytes by link are in `totals`."""
     links = tuple(
         _link_stats(peer, [ns / 1e3 for ns in durations_ns], totals)

@@ -2,31 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 from dllama_engine.collectives.traffic import step_traffic
-from dllama_engine.sharding.plan import ShardPlan
+from dllama_engine.sharding.memory import RankMemory
+from dllama_engine.sharding.plan import RankShard, ShardPlan
+from dllama_engine.telemetry import events
 
 
-def plan_json(plan: ShardPlan, memories: list[Any]) -> dict[str, Any]:
+def plan_event(plan: ShardPlan, memories: Sequence[RankMemory]) -> events.Plan:
     """Who holds what, and what one decoded token moves over each directed link."""
-    ranks = [
-        {
-            "rank": rank,
-            "heads": [shard.heads.start, shard.heads.stop],
-            "kv_heads": [shard.kv_heads.start, shard.kv_heads.stop],
-            "ffn": [shard.ffn.start, shard.ffn.stop],
-            "vocab": [shard.vocab.start, shard.vocab.stop],
-            "weight_bytes": memory.weight_bytes,
-            "kv_cache_bytes": memory.kv_cache_bytes,
-            "buffer_bytes": memory.buffer_bytes,
-        }
-        for rank, (shard, memory) in enumerate(zip(plan.ranks, memories, strict=True))
-    ]
+    ranks = zip(range(plan.world_size), plan.ranks, memories, strict=True)
     traffic = step_traffic(plan, 1, 1)
-    return {
-        "ranks": ranks,
-        "decode_payload_bytes": [
-            [src, dst, t.payload_bytes, t.messages] for (src, dst), t in traffic.items()
-        ],
-    }
+    return events.Plan(
+        ranks=tuple(_planned_rank(*rank) for rank in ranks),
+        decode_payload_bytes=tuple(
+            (src, dst, t.payload_bytes, t.messages) for (src, dst), t in traffic.items()
+        ),
+    )
+
+
+def _planned_rank(rank: int, shard: RankShard, memory: RankMemory) -> events.PlannedRank:
+    return events.PlannedRank(
+        rank=rank,
+        heads=(shard.heads.start, shard.heads.stop),
+        kv_heads=(shard.kv_heads.start, shard.kv_heads.stop),
+        ffn=(shard.ffn.start, shard.ffn.stop),
+        vocab=(shard.vocab.start, shard.vocab.stop),
+        weight_bytes=memory.weight_bytes,
+        kv_cache_bytes=memory.kv_cache_bytes,
+        buffer_bytes=memory.buffer_bytes,
+    )

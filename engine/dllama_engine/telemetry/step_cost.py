@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dllama_engine.tables.links import HEADER_BYTES
-from dllama_engine.wire.trace import LinkTotals, Trace
+from dllama_engine.wire.trace import LinkTotals, LinkTrace
 
 
 @dataclass(frozen=True, slots=True)
-class Forward:
+class StepCost:
     """What one forward pass cost the root."""
 
     start_ns: int
     end_ns: int
     sync_ns: int
-    trace: Trace
+    trace: LinkTrace
     links: LinkTotals
     expected_payload_bytes: int  # of the root's links, by the plan's closed form
 

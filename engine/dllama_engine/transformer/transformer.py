@@ -14,11 +14,11 @@ from dllama_engine.collectives.mesh import Mesh
 from dllama_engine.errors import RequestError
 from dllama_engine.formats.config import HiddenAct, RopeType
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.kernels.ops.moe import route_words
 from dllama_engine.program.linear import Activations, Linear
 from dllama_engine.program.program import Mixture, Program
 from dllama_engine.program.threads import ThreadTeam
 from dllama_engine.sharding.plan import ShardPlan, Span, SyncMode
+from dllama_engine.tables.routes import route_words
 from dllama_engine.transformer.kv_cache import KVCache
 from dllama_engine.transformer.rope import rope_tables
 from dllama_engine.transformer.weights import RankWeights
@@ -36,28 +36,28 @@ class Transformer:
         *,
         n_threads: int = 1,
         max_seq_len: int | None = None,
-        n_batches: int = 32,
+        batch_size: int = 32,
         kv_type: FloatType = FloatType.F32,
     ) -> None:
         config, shard = plan.config, plan.ranks[rank]
         self.plan, self.rank, self.config, self.shard = plan, rank, config, shard
         self.max_seq_len = min(max_seq_len or config.seq_len, config.seq_len)
-        self.n_batches = n_batches
+        self.batch_size = batch_size
         self._weights = weights
         self._team = ThreadTeam(n_threads)
         self._links = links
-        self._mesh = Mesh(rank, plan.world_size, links, plan.buffer_type, n_batches)
+        self._mesh = Mesh(rank, plan.world_size, links, plan.buffer_type, batch_size)
         # Alone, both modes are the same: what a rank would send itself goes no detour.
         self._invariant = plan.sync_mode is SyncMode.INVARIANT and plan.world_size > 1
         self._allocate(kv_type)
         if config.is_moe:
             self._allocate_mixture()
-        self._program = Program(config.norm_epsilon, n_batches, n_threads)
+        self._program = Program(config.norm_epsilon, batch_size, n_threads)
         self._compile()
         self._team.install(self._program.table())
 
     def _allocate(self, kv_type: FloatType) -> None:
-        config, shard, n = self.config, self.shard, self.n_batches
+        config, shard, n = self.config, self.shard, self.batch_size
         head_dim, heads, ffn = config.head_dim, shard.heads.size, shard.ffn.size
         kinds = self.plan.buffer_type, config.weight_type
         self._cos, self._sin = rope_tables(config, self.max_seq_len)
@@ -71,7 +71,6 @@ class Transformer:
         self._input = Activations(n, config.dim, *kinds)
         self._qkv = np.zeros((n, (heads + 2 * shard.kv_heads.size) * head_dim), np.float32)
         self._mixed = np.zeros((n, heads * head_dim), np.float32)
-        self._gate_up = np.zeros((n, 2 * ffn), np.float32)
         slots = n * (config.n_active_experts if config.is_moe else 1)
         self._gate_up = np.zeros((slots, 2 * ffn), np.float32)
         self._hidden = np.zeros((slots, ffn), np.float32)
@@ -84,7 +83,7 @@ class Transformer:
         self._no_part = np.zeros((0 if holds_all else n, shard.dim_rows.size), np.float32)
 
     def _allocate_mixture(self) -> None:
-        config, n, k = self.config, self.n_batches, self.config.n_active_experts
+        config, n, k = self.config, self.batch_size, self.config.n_active_experts
         kinds = self.plan.buffer_type, config.weight_type
         self._gate = np.zeros((n, config.n_experts), np.float32)
         self._gate_input = Activations(n, config.dim, FloatType.F32, FloatType.F32)
@@ -230,7 +229,7 @@ class Transformer:
         """Run a batch through all layers.
 
         Args:
-            x: embeddings float32 (tokens, dim), tokens <= n_batches.
+            x: embeddings float32 (tokens, dim), tokens <= batch_size.
             pos: position of the first token.
             n_logits: for how many of the last tokens logits are wanted.
 
@@ -238,12 +237,12 @@ class Transformer:
             This rank's logits float32 (n_logits, local vocab), valid until the next call.
 
         Raises:
-            RequestError: a batch beyond n_batches or the context.
+            RequestError: a batch beyond batch_size or the context.
         """
         tokens = x.shape[0]
-        if tokens > self.n_batches or pos + tokens > self.max_seq_len:
+        if tokens > self.batch_size or pos + tokens > self.max_seq_len:
             raise RequestError(
-                f"{tokens} tokens at position {pos}: the limits are batches of {self.n_batches} "
+                f"{tokens} tokens at position {pos}: the limits are batches of {self.batch_size} "
                 f"and a context of {self.max_seq_len}; see --nbatches and --max-seq-len"
             )
         self._x[:tokens] = x

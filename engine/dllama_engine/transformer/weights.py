@@ -15,11 +15,11 @@ from dllama_engine.errors import ModelFileError, PlanError
 from dllama_engine.formats.model_file import tensor_specs
 from dllama_engine.formats.quants import row_bytes
 from dllama_engine.formats.tensors import TensorSpec
-from dllama_engine.kernels.matmul.dots import LANES
 from dllama_engine.program.linear import Linear, packed_bytes
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.sharding.slices import tensor_spans
 from dllama_engine.system.arena import Arena
+from dllama_engine.tables.packed import LANES
 
 # Tensors that share an input are one matrix, in this order of rows.
 _FUSED = {

@@ -22,6 +22,7 @@ import numpy as np
 
 from dllama_engine.arrays import Table
 from dllama_engine.errors import EngineError, WireError, WorkerLost
+from dllama_engine.kernels.entries import EXCHANGE
 from dllama_engine.tables.links import (
     AGAIN,
     BUSY_NS,
@@ -60,7 +61,7 @@ from dllama_engine.tables.links import (
 from dllama_engine.wire import last_words
 from dllama_engine.wire.frames import HEADER, KINDS, LAST_WORDS, NAMES, view
 from dllama_engine.wire.peer import Peer, late_peers, lost_peer, strange_frame
-from dllama_engine.wire.trace import LinkTotals, Trace
+from dllama_engine.wire.trace import LinkTotals, LinkTrace
 
 if TYPE_CHECKING:
     from dllama_engine.wire.frames import Buffer
@@ -72,7 +73,7 @@ _now_ns = time.perf_counter_ns
 class Links:
     """One rank's connected sockets to its peers.
 
-    Compiled code moves the frames (`kernels.exchange`), called from here or from the midst of a
+    Compiled code moves the frames (`kernels.run.exchange`), called from here or from the midst of a
     forward pass; the tables that it works on are here, and so is all that can go wrong.
 
     Args:
@@ -105,7 +106,7 @@ class Links:
             for peer, sock in sorted(sockets.items())
         }
         self._op = ""  # what is being received alone, for messages
-        self._trace = Trace(self._peers)
+        self._trace = LinkTrace(self._peers)
 
     @property
     def peers(self) -> tuple[int, ...]:
@@ -137,9 +138,9 @@ class Links:
         for rank, buffer in recvs.items():
             assert not view(buffer).readonly
             routes[rank, RECV_AT], routes[rank, RECV_BYTES] = _place(buffer)
-        self.follow(op, routes)
+        self.exchange_routes(op, routes)
 
-    def follow(self, op: str, routes: Table) -> None:
+    def exchange_routes(self, op: str, routes: Table) -> None:
         """Send and receive one frame on every link that the routes name, whose buffers stay.
 
         Cannot deadlock, whatever the sizes: sending and receiving advance side by side.
@@ -148,10 +149,10 @@ class Links:
             WorkerLost: a peer closed, failed, or nothing at all moved for `timeout_s`.
             WireError: a peer sent another frame than the expected one.
         """
-        from dllama_engine.kernels.run.exchange import exchange
-
+        assert routes.flags.c_contiguous
+        tables = self.table.ctypes.data, routes.ctypes.data, self.mesh.ctypes.data
         try:
-            while (status := exchange(self.table, routes, self.mesh, KINDS[op], 1)) != DONE:
+            while (status := EXCHANGE(*tables, self.world_size, KINDS[op], 1)) != DONE:
                 self.settle(status, routes)
         except BaseException:
             self.forget_exchange()
@@ -289,10 +290,10 @@ class Links:
         self.take_trace()
         self.mesh[TRACE_ROWS] = 0
 
-    def take_trace(self) -> Trace:
+    def take_trace(self) -> LinkTrace:
         """Every operation since the last call, handed over."""
         self._keep_records()
-        trace, self._trace = self._trace, Trace(self._peers)
+        trace, self._trace = self._trace, LinkTrace(self._peers)
         return trace
 
     def _keep_records(self) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 from array import array
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dllama_engine.tables.links import (
+    HEADER_BYTES,
     NOTHING,
     RECORD,
     RECORD_BYTES,
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
 
-class Trace:
+class LinkTrace:
     """Operations of one rank, in order, and the time each peer took in them."""
 
     __slots__ = ("bytes", "durations_ns", "kinds", "peer_durations_ns", "starts_ns")
@@ -44,7 +45,7 @@ class Trace:
         self.bytes.append(n_bytes)
 
     def add_records(self, records: npt.NDArray[np.int64]) -> None:
-        """Take over operations as compiled code writes them (`link_table.RECORD`)."""
+        """Take over operations as compiled code writes them (`tables.links.RECORD`)."""
         if len(records) == 0:
             return
         self.kinds.extend(records[:, RECORD_KIND].tolist())
@@ -59,7 +60,7 @@ class Trace:
         """Record when, in the present operation, a peer's frames were through."""
         self.peer_durations_ns[peer].append(duration_ns)
 
-    def extend(self, later: Trace) -> None:
+    def extend(self, later: LinkTrace) -> None:
         """Append another trace's records."""
         self.kinds.extend(later.kinds)
         self.starts_ns.extend(later.starts_ns)
@@ -72,6 +73,20 @@ class Trace:
     def total_ns(self) -> int:
         """Time spent in operations."""
         return sum(self.durations_ns)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkCount:
+    """What one socket moved; busy as `LinkTotals` says."""
+
+    peer: int
+    sent_payload_bytes: int
+    sent_framing_bytes: int
+    recv_payload_bytes: int
+    recv_framing_bytes: int
+    sent_messages: int
+    recv_messages: int
+    busy_us: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,26 +111,22 @@ class LinkTotals:
             _difference(self.busy_ns, earlier.busy_ns),
         )
 
-    def sent_and_received_bytes(self) -> int:
-        """Payload that crossed any of the links."""
-        return sum(self.sent_bytes) + sum(self.recv_bytes)
-
-    def to_json(self, own_rank: int, header_bytes: int) -> list[dict[str, Any]]:
-        """One object a link, as the events have it."""
-        return [
-            {
-                "peer": peer,
-                "sent_payload_bytes": self.sent_bytes[peer],
-                "sent_framing_bytes": self.sent_messages[peer] * header_bytes,
-                "recv_payload_bytes": self.recv_bytes[peer],
-                "recv_framing_bytes": self.recv_messages[peer] * header_bytes,
-                "sent_messages": self.sent_messages[peer],
-                "recv_messages": self.recv_messages[peer],
-                "busy_us": self.busy_ns[peer] / 1e3,
-            }
+    def counts(self, own_rank: int) -> tuple[LinkCount, ...]:
+        """What each link moved, but a rank's to itself."""
+        return tuple(
+            LinkCount(
+                peer=peer,
+                sent_payload_bytes=self.sent_bytes[peer],
+                sent_framing_bytes=self.sent_messages[peer] * HEADER_BYTES,
+                recv_payload_bytes=self.recv_bytes[peer],
+                recv_framing_bytes=self.recv_messages[peer] * HEADER_BYTES,
+                sent_messages=self.sent_messages[peer],
+                recv_messages=self.recv_messages[peer],
+                busy_us=self.busy_ns[peer] / 1e3,
+            )
             for peer in range(len(self.sent_bytes))
             if peer != own_rank
-        ]
+        )
 
 
 def _difference(later: array[int], earlier: array[int]) -> array[int]:

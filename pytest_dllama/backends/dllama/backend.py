@@ -30,7 +30,7 @@ from pytest_dllama.hosts.base import Host, HostProcess
 from pytest_dllama.models import engine_facts
 
 if TYPE_CHECKING:
-    from dllama_engine.formats.config import ModelConfig
+    from pytest_dllama.models.engine_facts import ModelConfig
 
 USUAL_PORT = 9999
 _NO_MEMORY = "dllama prints what it will allocate, not what it used; seen from outside only"
@@ -188,7 +188,7 @@ class DllamaBackend:
             case "eval" | "pred":
                 return Step(
                     event="step",
-                    phase="eval" if found.kind == "eval" else "pred",
+                    phase="prefill" if found.kind == "eval" else "decode",
                     index=0,
                     n_tokens=1,
                     start_ns=0,

@@ -50,7 +50,7 @@ def run_events(
         version=f"dllama ({run.variant})",
         world_size=n_nodes,
         cpu=run.cpu,
-        n_batches=run.n_batches,
+        batch_size=run.n_batches,
     )
     failure = failure_of(run, workers)
     if failure is not None:
@@ -83,12 +83,12 @@ def _blocks_alone(run: LoggedRun, times: Totals) -> list[Event]:
     each_ns = (times.rct_ms * 1e6 - ends[0]) / n_output
     ends += [round(ends[0] + each_ns * i) for i in range(1, n_output + 1)]
     prefill = Step(
-        event="step", phase="eval", index=0, n_tokens=n_input, start_ns=0, end_ns=ends[0]
+        event="step", phase="prefill", index=0, n_tokens=n_input, start_ns=0, end_ns=ends[0]
     )
     decode = [
         Step(
             event="step",
-            phase="pred",
+            phase="decode",
             index=i,
             n_tokens=1,
             start_ns=ends[i],
@@ -155,7 +155,7 @@ def _steps(run: LoggedRun, nodes: int, times: Totals, wire: Wire | None) -> list
         steps.append(
             Step(
                 event="step",
-                phase=line.phase,
+                phase="prefill" if line.phase == "eval" else "decode",
                 index=number if line.phase == "eval" else number - len(run.prefill),
                 pos=position,
                 n_tokens=line.n_tokens,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_dllama.backends.dllama.versions import OLDEST_DRIVEN, Engine, shown
 
 if TYPE_CHECKING:
-    from dllama_engine.formats.config import ModelConfig
+    from pytest_dllama.models.engine_facts import ModelConfig
 
 _BLOCK = 32  # numbers of a Q40 or Q80 block, which no slice may cut
 

@@ -42,7 +42,6 @@ def facts(request: dict[str, Any]) -> dict[str, Any]:
         "governor": _read(CPUS / "cpu0/cpufreq/scaling_governor"),
         "max_mhz": _mhz(CPUS / "cpu0/cpufreq/cpuinfo_max_freq"),
         "load_1min": os.getloadavg()[0],
-        "clock_s": time.time(),
         "links": _links(),
         **sample({}),
     }

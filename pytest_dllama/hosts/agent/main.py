@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pytest_dllama.hosts.agent import environment, facts, links, places, processes
+from pytest_dllama.hosts.agent import clock, environment, facts, links, places, processes
 from pytest_dllama.hosts.agent.supervisor import supervise
 
 COMMANDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
@@ -36,6 +36,8 @@ def main(argv: list[str]) -> None:
         elif command == "follow":
             processes.Follower(Path(arguments[0]), *map(int, arguments[1:])).follow()
             os._exit(0)  # its thread still reads standard input, and an ordered end waits for it
+        elif command == "clock":
+            clock.serve()
         elif command == "serve-links":
             links.serve(arguments[0])
         else:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pytest_dllama.hosts.base import Host, HostError, MemorySite, Stages
+from pytest_dllama.hosts.base import Host, HostError, MemorySite, Progress
 from pytest_dllama.hosts.fleet.link_probe import measure_pairs
 from pytest_dllama.hosts.fleet.preflight import Need
 from pytest_dllama.hosts.fleet.provision import (
@@ -29,7 +29,7 @@ from pytest_dllama.record.hosts import HostRecord, PairRecord
 COOLING_GLANCE_S = 5.0
 
 if TYPE_CHECKING:
-    from dllama_engine.formats.config import ModelConfig
+    from pytest_dllama.models.engine_facts import ModelConfig
 
 
 class RemoteHosts:
@@ -74,7 +74,7 @@ class RemoteHosts:
         ]
 
     def prepare(
-        self, nodes: int, needed: int, models: Sequence[Path], progress: Stages
+        self, nodes: int, needed: int, models: Sequence[Path], progress: Progress
     ) -> Sequence[Host]:
         """Connect to, provision and look at the hosts of `nodes` nodes, each once a session.
 
@@ -94,7 +94,7 @@ class RemoteHosts:
             if host.name not in faults:
                 progress.settle(f"{host.name}: {described(self.seen[host.name])}")
         self._check(needed, faults)
-        self.measure_ways(progress)
+        self.measure_links(progress)
         if not self._inventory.has_root:
             return [LocalHost(), *self.hosts]
         for model in models:
@@ -130,7 +130,7 @@ class RemoteHosts:
         faults = make_each(hosts, self.seen, self._wanted, report)
         return {name: str(fault) for name, fault in faults.items()}
 
-    def preflight(self, progress: Stages) -> dict[str, str]:
+    def preflight(self, progress: Progress) -> dict[str, str]:
         """What the facts of the hosts mean; tells who cannot take part."""
         needs = self._needs()
         refused: dict[str, str] = {}
@@ -145,13 +145,15 @@ class RemoteHosts:
                 self._found[host.name] = record
                 for finding in record.findings:
                     progress.settle(f"{host.name}: {finding.level}: {finding.text}")
+                for remark in host.agent.connection.remarks:
+                    progress.settle(f"{host.name}: warning: {remark}")
             findings = self._found[host.name].findings
             refusals = [finding.text for finding in findings if finding.level == "refusal"]
             if refusals:
                 refused[host.name] = f"refusal: {'; '.join(refusals)}"
         return refused
 
-    def measure_ways(self, progress: Stages) -> None:
+    def measure_links(self, progress: Progress) -> None:
         """Round trip and bandwidth between hosts that were made ready, once."""
         present = [h for h in self.hosts if h.name in self.seen and self.seen[h.name].is_made]
         if self.pairs or len(present) < 2:
@@ -193,7 +195,7 @@ class RemoteHosts:
                 needs[name] = Need(own, together, names if len(names) > 1 else ())
         return needs
 
-    def _place(self, host: SshHost, model: Path, progress: Stages) -> None:
+    def _place(self, host: SshHost, model: Path, progress: Progress) -> None:
         """The model goes to the root's host before anything is measured."""
         progress.stage(f"{model.name} to {host.name}")
         host.report_upload = progress.bar
@@ -214,11 +216,11 @@ class RemoteHosts:
                 sites.append(MemorySite(names, on_it, threads, cores, cache_bytes, probe))
         return sites
 
-    def cool_down(self, limit_c: float, progress: Stages) -> None:
+    def cool_down(self, limit_c: float, progress: Progress) -> None:
         """Wait until all are as cool as that; a host that stays warmer is told and measured."""
         until_s = time.monotonic() + self._inventory.cooling_s
         while True:
-            found, _ = on_each(self.hosts, lambda host: host.ask("sample"))
+            found, _ = on_each(self.hosts, lambda host: host.agent.ask("sample"))
             warm = {
                 name: sample["temperature_c"]
                 for name, sample in found.items()
@@ -265,7 +267,7 @@ class RemoteHosts:
 class StepBoard:
     """Which host is at which step, in one line."""
 
-    def __init__(self, names: Sequence[str], progress: Stages) -> None:
+    def __init__(self, names: Sequence[str], progress: Progress) -> None:
         self._steps = dict.fromkeys(names, "")
         self._progress = progress
 

@@ -51,24 +51,25 @@ def rounds(hosts: Sequence[SshHost]) -> list[list[tuple[SshHost, SshHost]]]:
 
 
 def _serve(host: SshHost, key: str, stack: ExitStack) -> int:
-    host.ensure_open()
-    channel = host.connection.channel(shlex.join(host.agent_command("serve-links", host.address)))
+    agent = host.agent
+    agent.ensure_open()
+    channel = agent.connection.channel(shlex.join(agent.command("serve-links", agent.address)))
     stack.callback(channel.close)
     channel.send(f"{key}\n".encode())
     for line in channel.lines():
         answer = json.loads(line)
         if "error" in answer:
             raise HostError(
-                f"{host.connection.where}: cannot listen on {host.address}: {answer['error']}; "
+                f"{agent.connection.where}: cannot listen on {agent.address}: {answer['error']}; "
                 "give the address of its network interface as `listen`"
             )
         return int(answer["port"])
-    raise HostError(f"{host.connection.where}: the link probe did not start")
+    raise HostError(f"{agent.connection.where}: the link probe did not start")
 
 
 def _measure(source: SshHost, target: SshHost, port: int, key: str) -> PairRecord:
     try:
-        found = source.ask("measure", address=target.address, port=port, key=key)
+        found = source.agent.ask("measure", address=target.address, port=port, key=key)
     except HostError as error:
         return PairRecord(source=source.name, target=target.name, error=str(error))
     return PairRecord(source=source.name, target=target.name, **found)

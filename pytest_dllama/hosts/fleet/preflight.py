@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from pytest_dllama.hosts.fleet.clock import ClockOffset
 from pytest_dllama.record.hosts import FindingKind
 
 THROTTLED_BITS = {  # of `vcgencmd get_throttled`, Raspberry Pi documentation
@@ -50,26 +51,28 @@ class Need:
     sharing: tuple[str, ...] = ()  # hosts that are one machine with it, itself among them
 
 
-def decode_throttled(bits: int | None) -> tuple[str, ...]:
-    """The words of `get_throttled`.
+def decode_throttled(bits: int | None) -> tuple[str, ...] | None:
+    """The words of `get_throttled`; None where it does not tell.
 
     >>> decode_throttled(0x50005)
     ('under-voltage now', 'throttled now', 'under-voltage since boot', 'throttled since boot')
     """
-    return tuple(text for bit, text in THROTTLED_BITS.items() if (bits or 0) >> bit & 1)
+    if bits is None:
+        return None
+    return tuple(text for bit, text in THROTTLED_BITS.items() if bits >> bit & 1)
 
 
 def findings(
     facts: Mapping[str, Any],
     need: Need | None,
-    clock_offset_s: float | None,
+    clock: ClockOffset | None,
     leftovers: Sequence[str] = (),
 ) -> list[Finding]:
     """All that is to be said of one host; `leftovers` run there since an earlier session."""
     return [
         *_machine(facts, need),
         *_speed(facts),
-        *_others(facts, clock_offset_s, leftovers),
+        *_others(facts, clock, leftovers),
     ]
 
 
@@ -138,7 +141,7 @@ def _speed(facts: Mapping[str, Any]) -> Iterator[Finding]:
 
 
 def _others(
-    facts: Mapping[str, Any], clock_offset_s: float | None, leftovers: Sequence[str]
+    facts: Mapping[str, Any], clock: ClockOffset | None, leftovers: Sequence[str]
 ) -> Iterator[Finding]:
     if facts["load_1min"] > MAX_LOAD_SHARE * facts["cores"]:
         values = {"load": f"{facts['load_1min']:.2f}", "cores": str(facts["cores"])}
@@ -147,8 +150,8 @@ def _others(
             "them, see `top` there"
         )
         yield Finding("warning", "load", text, values)
-    if clock_offset_s is not None and abs(clock_offset_s) > MAX_CLOCK_OFFSET_S:
-        values = {"offset": f"{clock_offset_s:+.1f}"}
+    if clock is not None and abs(clock.offset_s) - clock.error_s > MAX_CLOCK_OFFSET_S:
+        values = {"offset": f"{clock.offset_s:+.1f}"}
         text = (
             f"its clock is {values['offset']} s off: times in logs will not fit; run there: sudo "
             "timedatectl set-ntp true"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import shlex
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,9 +17,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from pytest_dllama.hosts.base import HostError
+from pytest_dllama.hosts.fleet.clock import ClockOffset, clock_offset
+from pytest_dllama.hosts.packages.wheel import engine_wheel
 from pytest_dllama.hosts.ssh.host import SshHost
 from pytest_dllama.hosts.ssh.upload import check_room, upload_data
-from pytest_dllama.hosts.ssh.wheel import engine_wheel
 
 STEPS = ("connect", "facts", "upload", "venv", "install", "kernels")
 ENVIRONMENT_BYTES = 500 << 20  # numpy, numba and LLVM, unpacked
@@ -58,7 +58,7 @@ class Ready:
     """A host that was looked at: its facts, and once made ready its environment's versions."""
 
     facts: dict[str, Any]
-    clock_offset_s: float
+    clock: ClockOffset
     leftovers: tuple[str, ...] = ()  # processes of earlier sessions that still run
     is_made: bool = False
     versions: dict[str, Any] = field(default_factory=dict)
@@ -110,7 +110,7 @@ def on_each(
                 faults[name] = error
     except BaseException:  # Ctrl-C: nobody waits for an installation to end
         for host in hosts:
-            host.connection.close()
+            host.agent.connection.close()
         raise
     finally:
         pool.shutdown(cancel_futures=True)
@@ -146,12 +146,10 @@ class _Steps:
         host = self._host
         with self._told():
             self._begin("connect")
-            host.ensure_open()
+            host.agent.ensure_open()
             self._begin("facts")
-            before_s = time.time()
-            facts = host.ask("facts", folder=host.folder)
-            offset_s = facts["clock_s"] - (before_s + time.time()) / 2
-            return Ready(facts, offset_s, tuple(host.earlier_sessions()))
+            facts = host.agent.ask("facts", folder=host.agent.folder)
+            return Ready(facts, clock_offset(host.agent), tuple(host.earlier_sessions()))
 
 
 class _Making(_Steps):
@@ -171,36 +169,36 @@ class _Making(_Steps):
         ready.is_made = True
 
     def _environment(self, ready: Ready) -> None:
-        host, wheel = self._host, engine_wheel()
-        name = f"env-{wheel.digest}-py{host.python_version.rpartition('.')[0]}"
+        host, agent, wheel = self._host, self._host.agent, engine_wheel()
+        name = f"env-{wheel.digest}-py{agent.python_version.rpartition('.')[0]}"
         request: dict[str, Any] = {
-            "folder": host.folder,
-            "environment": f"{host.folder}/{name}",
+            "folder": agent.folder,
+            "environment": f"{agent.folder}/{name}",
             "python": host.entry.python,
             "wheelhouse": None,
         }
         host.use_environment(request["environment"])
-        found = host.ask("environment", **request)
+        found = agent.ask("environment", **request)
         self._found_kernels = found["kernels"]
         if found["ready"] is None:
             self._check_machine(ready.facts)
             self._begin("upload")
-            wheel_folder = f"{host.folder}/wheels/{wheel.digest}"
-            request["wheel"] = upload_data(host, wheel.name, wheel.data, wheel_folder)
+            wheel_folder = f"{agent.folder}/wheels/{wheel.digest}"
+            request["wheel"] = upload_data(agent, wheel.name, wheel.data, wheel_folder)
             request["wheelhouse"] = self._send_wheelhouse()
             self._begin("venv")
-            host.ask("make-venv", timeout_s=INSTALL_TIMEOUT_S, **request)
+            agent.ask("make-venv", timeout_s=INSTALL_TIMEOUT_S, **request)
             self._begin("install")
-            found["ready"] = host.ask("install", timeout_s=INSTALL_TIMEOUT_S, **request)
+            found["ready"] = agent.ask("install", timeout_s=INSTALL_TIMEOUT_S, **request)
         ready.versions = found["ready"]
 
     def _check_machine(self, facts: Mapping[str, Any]) -> None:
-        host = self._host
-        check_room(host, facts["disk_free_bytes"], ENVIRONMENT_BYTES, "the engine's environment")
+        agent = self._host.agent
+        check_room(agent, facts["disk_free_bytes"], ENVIRONMENT_BYTES, "the engine's environment")
         if facts["bits"] != 64:
             raise HostError(
-                f"{host.connection.where}: its system has {facts['bits']} bits ({facts['machine']})"
-                ", numba needs 64; install the 64-bit Raspberry Pi OS"
+                f"{agent.connection.where}: its system has {facts['bits']} bits "
+                f"({facts['machine']}), numba needs 64; install the 64-bit Raspberry Pi OS"
             )
 
     def _send_wheelhouse(self) -> str | None:
@@ -212,9 +210,9 @@ class _Making(_Steps):
             raise HostError(
                 f"the wheelhouse {source} holds no wheel; fill it: pytest-dllama wheelhouse --help"
             )
-        folder = f"{self._host.folder}/wheelhouse"
+        folder = f"{self._host.agent.folder}/wheelhouse"
         for wheel in wheels:
-            upload_data(self._host, wheel.name, wheel.read_bytes(), folder)
+            upload_data(self._host.agent, wheel.name, wheel.read_bytes(), folder)
         return folder
 
     def _kernels(self) -> None:
@@ -226,11 +224,11 @@ class _Making(_Steps):
             return
         command = ["env", *(f"{key}={value}" for key, value in host.environment.items())]
         command += [host.engine_python, "-P", "-m", "dllama_engine.tools.compile_kernels"]
-        done = host.connection.run(command, text.encode(), KERNELS_TIMEOUT_S)
+        done = host.agent.connection.run(command, text.encode(), KERNELS_TIMEOUT_S)
         if done.code != 0:
             words = "\n".join(done.err.strip().splitlines()[-3:])
             raise HostError(
-                f"{host.connection.where}: the kernels do not compile ({shlex.join(command[-3:])}):"
-                f" {words}"
+                f"{host.agent.connection.where}: the kernels do not compile "
+                f"({shlex.join(command[-3:])}): {words}"
             )
-        host.ask("place", folder=host.environment_folder, write={mark: done.out.decode()})
+        host.agent.ask("place", folder=host.environment_folder, write={mark: done.out.decode()})

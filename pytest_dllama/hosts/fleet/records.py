@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Sequence
 from typing import Any
 
@@ -22,7 +24,7 @@ STICKY_BITS = 0xF0000  # of `get_throttled`: since boot
 def host_record(host: SshHost, rank: int, ready: Ready, need: Need | None) -> HostRecord:
     """A host before the first cell."""
     facts = ready.facts
-    found = findings(facts, need, ready.clock_offset_s, ready.leftovers)
+    found = findings(facts, need, ready.clock, ready.leftovers)
     return HostRecord(
         name=host.name,
         rank=rank,
@@ -30,7 +32,8 @@ def host_record(host: SshHost, rank: int, ready: Ready, need: Need | None) -> Ho
         **{name: facts[name] for name in SAME},
         needed_bytes=need.own_bytes if need else None,
         throttled=decode_throttled(facts["throttled"]),
-        clock_offset_ms=ready.clock_offset_s * 1e3,
+        clock_offset_ms=ready.clock.offset_s * 1e3,
+        clock_error_ms=ready.clock.error_s * 1e3,
         nics=tuple(NicRecord(**link) for link in facts["links"]),
         findings=tuple(
             HostFinding(level=one.level, kind=one.kind, text=one.text, values=dict(one.values))
@@ -50,14 +53,13 @@ def watched(samples: Sequence[dict[str, Any]], before: int | None) -> HostWatch 
         return None
     temperatures = [s["temperature_c"] for s in samples if s["temperature_c"] is not None]
     clocks = [s["mhz"] for s in samples if s["mhz"] is not None]
-    flags = 0
-    for sample in samples:
-        flags |= sample["throttled"] or 0
+    known = [s["throttled"] for s in samples if s["throttled"] is not None]
+    flags = functools.reduce(operator.or_, known, 0)
     new = (flags & ~STICKY_BITS) | (flags & STICKY_BITS & ~(before or 0))
     return HostWatch(
         n_samples=len(samples),
         max_temperature_c=max(temperatures, default=None),
         min_mhz=min(clocks, default=None),
-        throttled=decode_throttled(new),
+        throttled=decode_throttled(new) if known else None,
         sample_ms=sum(s["sample_ms"] for s in samples) / len(samples),
     )

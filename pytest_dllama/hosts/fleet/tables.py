@@ -1,4 +1,4 @@
-"""Hosts on a terminal: the live table of provisioning, the tables of facts and of ways."""
+"""Hosts on a terminal: the live table of provisioning, the tables of facts and of links."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def facts_table(records: Sequence[HostRecord]) -> Table:
 
 
 def _facts(record: HostRecord) -> dict[str, str]:
-    offset, temperature = record.clock_offset_ms, record.temperature_c
+    temperature = record.temperature_c
     return {
         "rank": str(record.rank),
         "address": record.address,
@@ -72,11 +72,32 @@ def _facts(record: HostRecord) -> dict[str, str]:
         "governor": record.governor or UNKNOWN,
         "MHz now/most": _pair(record.mhz, record.max_mhz),
         "temperature": UNKNOWN if temperature is None else f"{temperature:.0f} °C",
-        "throttled": ", ".join(record.throttled) or "no",
-        "clock": UNKNOWN if offset is None else f"{offset:+.0f} ms",
+        "throttled": _flags(record.throttled),
+        "clock": _clock(record.clock_offset_ms, record.clock_error_ms),
         "load (1 min)": f"{record.load_1min:.2f}",
         "network": "\n".join(map(_nic, record.nics)) or UNKNOWN,
     }
+
+
+def _flags(flags: Sequence[str] | None) -> str:
+    """What the firmware says.
+
+    >>> _flags(None), _flags(()), _flags(("throttled now",))
+    ('-', 'no', 'throttled now')
+    """
+    return UNKNOWN if flags is None else ", ".join(flags) or "no"
+
+
+def _clock(offset_ms: float | None, error_ms: float | None) -> str:
+    """Theirs minus ours.
+
+    >>> _clock(-3.2, 0.41), _clock(None, None)
+    ('-3.2 ± 0.4 ms', '-')
+    """
+    if offset_ms is None:
+        return UNKNOWN
+    bound = "" if error_ms is None else f" ± {error_ms:.1f}"
+    return f"{offset_ms:+.1f}{bound} ms"
 
 
 def _nic(nic: NicRecord) -> str:

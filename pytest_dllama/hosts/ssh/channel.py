@@ -44,8 +44,9 @@ class Channel:
             reason = str(error) or type(error).__name__
             raise ConnectionLost(f"{self._where}: connection lost ({reason})") from error
 
-    def lines(self) -> Iterator[bytes]:
-        """Lines of standard output, until it ends for whatever reason."""
+    def lines(self, timeout_s: float | None = None) -> Iterator[bytes]:
+        """Lines of standard output, until it ends for whatever reason or is silent for so long."""
+        self._channel.settimeout(timeout_s)
         rest = b""
         while True:
             try:

@@ -1,7 +1,7 @@
-"""One SSH connection to one host, through Fabric; the only module that knows Fabric and paramiko.
+"""One SSH connection to one host, through Fabric, by way of the jump hosts that `ssh` would take.
 
-Fabric reads `ssh_config`, finds jump hosts and logs in. Host keys are checked against the user's
-`known_hosts` and the inventory's own. Commands get channels of their own, with standard input.
+What ssh_config says stands in `settings`, what keys are offered in `login`, what keys hosts show in
+`known_hosts`. Every host of the way is checked. Commands get channels of their own, with input.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import contextlib
 import logging
 import shlex
 import socket
+import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,11 +22,14 @@ from fabric import Config, Connection
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.inventory import HostEntry, Inventory
 from pytest_dllama.hosts.ssh.channel import CHUNK_BYTES, Channel, ConnectionLost, Finished
+from pytest_dllama.hosts.ssh.host_key import HostKeyCheck
+from pytest_dllama.hosts.ssh.login import Login
+from pytest_dllama.hosts.ssh.settings import SshSettings, route_to
 
 CONNECT_TIMEOUT_S = 10.0
 DEAD_AFTER_S = 15.0  # without an answer of the other side's network
 COMMAND_TIMEOUT_S = 60.0
-_known_hosts_lock = threading.Lock()
+PROXY_END_S = 2.0
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # our messages say it better
 
 
@@ -37,14 +41,21 @@ class SshConnection:
         self._inventory = inventory
         self._lock = threading.Lock()
         self._fabric: Any = None
+        self._way: list[Any] = []  # what it goes through, jump hosts and proxies
+        self._route: tuple[SshSettings, ...] = ()
+        self.remarks: list[str] = []  # what its user should know, though it works
 
     @property
     def where(self) -> str:
         """For messages: `pi2 (pi@192.168.0.12:22)`."""
-        if self._fabric is None:
+        if not self._route:
             return f"{self.entry.name} ({self.entry.target})"
-        made = self._fabric
-        return f"{self.entry.name} ({made.user}@{made.host}:{made.port})"
+        return self._name_of(self._route[-1])
+
+    def _name_of(self, hop: SshSettings) -> str:
+        place = f"{hop.user}@{hop.hostname}:{hop.port}"
+        is_jump = hop is not self._route[-1]
+        return f"{self.entry.name} ({f'its jump host {place}' if is_jump else place})"
 
     def connect(self) -> None:
         """Log in, unless a living connection is there.
@@ -56,59 +67,60 @@ class SshConnection:
             if self._fabric is not None and self._fabric.is_connected:
                 return
             self._drop()
-            self._fabric = self._new()
+            self._route = self._route or route_to(self.entry, self._inventory)
+            self._check_key_file()
             try:
-                with _explained(self.where, self._fabric, self._inventory):
-                    self._fabric.open()
-                    _fail_fast(self._fabric.transport)
-            except HostError:
+                made = None
+                for hop in self._route:
+                    made = self._open(hop, made)
+                self._fabric = made
+            except BaseException:
                 self._drop()
                 raise
 
-    def _new(self) -> Any:
-        entry = self.entry
-        settings = self._inventory.ssh_config
-        path = {"ssh_config_path": str(settings)} if settings else {}
-        connection = Connection(
-            entry.target,
-            user=entry.user,
-            port=entry.port,
-            gateway=self._gateway(entry.jump, path),
-            connect_timeout=int(CONNECT_TIMEOUT_S),
-            connect_kwargs=_login(entry),
-            config=Config(**path),
-        )
-        self._check_keys(connection.client)
-        return connection
+    def _check_key_file(self) -> None:
+        key = self.entry.key
+        if key is not None and not Path(key).is_file():
+            raise HostError(
+                f"{self.where}: no file {key}; `key` names a private key on this machine"
+            )
 
-    def _gateway(self, jump: str | None, path: dict[str, str]) -> Any:
-        if jump is None:
-            return None  # ssh_config may still name one
-        gateway = Connection(
-            jump,
+    def _open(self, hop: SshSettings, gateway: Any) -> Any:
+        where = self._name_of(hop)
+        check = HostKeyCheck(hop, self._inventory, where)
+        login = {"auth_strategy": Login(hop), "transport_factory": check.transport}
+        if hop.proxy_command is not None and gateway is None:
+            shell = ["sh", "-c", f"exec {hop.proxy_command}"]
+            login["sock"] = proxy = paramiko.ProxyCommand(shlex.join(shell))
+            self._way.append(proxy)
+        made = Connection(
+            hop.hostname,
+            user=hop.user,
+            port=hop.port,
+            gateway=gateway,
             connect_timeout=int(CONNECT_TIMEOUT_S),
-            connect_kwargs=_login(self.entry),
-            config=Config(**path),
+            connect_kwargs=login,
+            config=Config(ssh_config=paramiko.SSHConfig()),  # all that it says is in `hop`
         )
-        self._check_keys(gateway.client)
-        return gateway
-
-    def _check_keys(self, client: Any) -> None:
-        """Fabric alone would take any host key; here known ones bind."""
-        own = self._inventory.known_hosts
-        if own is None:
-            client.load_system_host_keys()
-        elif own.exists():
-            client.load_system_host_keys(str(own))
-        store = own or Path("~/.ssh/known_hosts").expanduser()
-        accepts = self._inventory.new_host_keys == "accept"
-        client.set_missing_host_key_policy(_StoreKey(store) if accepts else paramiko.RejectPolicy())
+        made.client.set_missing_host_key_policy(check)
+        self._way.append(made)
+        with _explained(where, hop):
+            made.open()
+            _fail_fast(made.transport)
+        self.remarks += [text for text in check.remarks if text not in self.remarks]
+        return made
 
     def _drop(self) -> None:
-        if self._fabric is not None:
+        self._fabric = None
+        while self._way:
+            part = self._way.pop()
             with contextlib.suppress(Exception):
-                self._fabric.close()
-            self._fabric = None
+                part.close()
+                if isinstance(part, Connection):
+                    part.client.close()  # one that got half-way is none that Fabric closes
+            if isinstance(part, paramiko.ProxyCommand):
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    part.process.wait(PROXY_END_S)
 
     def channel(self, command: str) -> Channel:
         """Start a command on the host.
@@ -120,7 +132,7 @@ class SshConnection:
         made = self._fabric
         if made is None:
             raise ConnectionLost(f"{self.where}: the connection was closed")
-        with _explained(self.where, made, self._inventory):
+        with _explained(self.where, self._route[-1]):
             channel = made.transport.open_session(timeout=CONNECT_TIMEOUT_S)
             channel.exec_command(command)
         return Channel(channel, self.where)
@@ -169,27 +181,6 @@ class SshConnection:
             self._drop()
 
 
-class _StoreKey:
-    """Take a host seen for the first time, and remember its key; a changed key is refused."""
-
-    def __init__(self, file: Path) -> None:
-        self._file = file
-
-    def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:
-        """Called by paramiko."""
-        with _known_hosts_lock:
-            self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            with self._file.open("a", encoding="utf-8") as file:
-                file.write(f"{hostname} {key.get_name()} {key.get_base64()}\n")
-
-
-def _login(entry: HostEntry) -> dict[str, Any]:
-    """A key named by the inventory is the only one that is tried."""
-    if entry.key is None:
-        return {}
-    return {"key_filename": entry.key, "look_for_keys": False, "allow_agent": False}
-
-
 def _fail_fast(transport: Any) -> None:
     """Notice a cut link within seconds; the kernel's own patience is a quarter of an hour."""
     transport.set_keepalive(5)
@@ -199,37 +190,20 @@ def _fail_fast(transport: Any) -> None:
 
 
 @contextlib.contextmanager
-def _explained(where: str, made: Any, inventory: Inventory) -> Iterator[None]:
+def _explained(where: str, hop: SshSettings) -> Iterator[None]:
     """Turn what can go wrong between two machines into a sentence with its remedy."""
     try:
         yield
-    except paramiko.BadHostKeyException as error:
-        file = inventory.known_hosts or "~/.ssh/known_hosts"
+    except paramiko.AuthenticationException as error:
         raise HostError(
-            f"{where}: its host key is not the one in {file}: another machine answers there, or it "
-            f"was installed anew (got {error.key.get_name()} {error.key.get_fingerprint().hex()}). "
-            f"If you installed it anew: ssh-keygen -f {file} -R '[{made.host}]:{made.port}' -R "
-            f"{made.host}"
-        ) from None
-    except (paramiko.AuthenticationException, paramiko.PasswordRequiredException) as error:
-        raise HostError(
-            f"{where} does not let us in: {error}; try: ssh-copy-id -p {made.port} "
-            f"{made.user}@{made.host}, or give the right `user` and `key`"
-        ) from None
-    except FileNotFoundError as error:
-        raise HostError(
-            f"{where}: no file {error.filename}; `key` names a private key on this machine"
+            f"{where} does not let us in: {error}; try: ssh-copy-id -p {hop.port} "
+            f"{hop.user}@{hop.hostname}, or give the right `user` and `key`"
         ) from None
     except (paramiko.SSHException, OSError, EOFError) as error:
-        raise ConnectionLost(f"{where}: {_reason(error, made, inventory)}") from error
+        raise ConnectionLost(f"{where}: {_reason(error)}") from error
 
 
-def _reason(error: Exception, made: Any, inventory: Inventory) -> str:
-    if "not found in known_hosts" in str(error):
-        return (
-            f"its host key is unknown and new_host_keys = 'refuse'; try: ssh {made.user}@"
-            f"{made.host} -p {made.port} once, and compare the fingerprint"
-        )
+def _reason(error: Exception) -> str:
     if isinstance(error, socket.gaierror):
         return "its name cannot be resolved; give its IP address as `address`"
     if isinstance(error, TimeoutError):

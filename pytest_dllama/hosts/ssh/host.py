@@ -10,31 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets as random
-import shlex
-import threading
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from pytest_dllama.hosts.base import HostError, MemoryRates
 from pytest_dllama.hosts.command import PROGRAM
 from pytest_dllama.hosts.inventory import HostEntry, Inventory
 from pytest_dllama.hosts.memory_probe import memory_probe, probed
-from pytest_dllama.hosts.ssh.agent_archive import agent_archive
-from pytest_dllama.hosts.ssh.channel import ConnectionLost, Finished
-from pytest_dllama.hosts.ssh.connection import SshConnection
+from pytest_dllama.hosts.packages.wheel import engine_wheel
+from pytest_dllama.hosts.ssh.agent_client import AgentClient
+from pytest_dllama.hosts.ssh.channel import ConnectionLost
 from pytest_dllama.hosts.ssh.kept_token import KEPT_SESSION
 from pytest_dllama.hosts.ssh.process import SshProcess
 from pytest_dllama.hosts.ssh.upload import upload_file
-from pytest_dllama.hosts.ssh.wheel import engine_wheel
-
-MIN_PYTHON = (3, 11)
-_HELLO = """
-printf 'home=%s\\nssh=%s\\n' "$HOME" "$SSH_CONNECTION"
-command -v "$1" >/dev/null 2>&1 && printf 'python=%s\\n' "$("$1" -c \
-'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>&1 | tail -n 1)"
-exit 0
-"""
 
 
 class SshHost:
@@ -55,114 +44,30 @@ class SshHost:
         self.keeps = keeps
         self.entry = entry
         self.name = entry.name
-        self.address = entry.listen
         self.port = entry.listen_port
         self.nthreads = entry.nthreads
-        self.connection = SshConnection(entry, inventory)
+        self.agent = AgentClient(entry, inventory)
         self.report_upload: Callable[[int, int], None] = lambda done, total: None
         self.processes: list[SshProcess] = []
         self._placed: dict[Path, Path] = {}
-        self.lease_s, self.keep_s = inventory.lease_s, inventory.keep_s
+        self._keep_s = inventory.keep_s
         self._dllama_bin = dllama_bin
         self.session = f"{random.token_hex(4)}-{entry.name}"  # homes may be shared
-        self.folder = entry.folder
         self.engine_python = entry.python  # provisioning puts the one of its environment here
         self.environment: dict[str, str] = {}
         self.environment_folder = ""
-        self.python_version = ""
-        self._has_agent = self._has_started = False
-        self._lock = threading.Lock()
+        self._has_started = False
 
-    def open(self) -> None:
-        """Connect, look for python, send the agent.
-
-        Raises:
-            HostError: what is missing, and what to do about it.
-        """
-        hello = self._hello()
-        home = hello.get("home", "")
-        folder = self.entry.folder
-        self.folder = home + folder[1:] if folder == "~" or folder.startswith("~/") else folder
-        if not PurePosixPath(self.folder).is_absolute():
-            self.folder = f"{home}/{self.folder}"
-        ssh_addresses = hello.get("ssh", "").split()
-        self.address = self.entry.listen or (ssh_addresses[2] if len(ssh_addresses) > 2 else "")
-        self._check_python(hello.get("python"))
-        self._send_agent()
-
-    def _hello(self) -> dict[str, str]:
-        done = self.connection.run(["sh", "-c", _HELLO, "hello", self.entry.python])
-        lines = done.out.decode("utf-8", "replace").splitlines()
-        pairs = (line.partition("=") for line in lines)
-        return {key: value for key, _, value in pairs}
-
-    def _check_python(self, version: str | None) -> None:
-        wanted = ".".join(map(str, MIN_PYTHON))
-        if version is None:
-            raise HostError(
-                f"{self.connection.where}: {self.entry.python} is not there; install it (sudo apt "
-                "install python3 python3-venv) or name another with `python`"
-            )
-        parts = version.split(".")
-        if not all(part.isdecimal() for part in parts) or len(parts) != 3:
-            raise HostError(f"{self.connection.where}: {self.entry.python} does not run: {version}")
-        if tuple(map(int, parts)) < MIN_PYTHON:
-            raise HostError(
-                f"{self.connection.where}: {self.entry.python} is Python {version}, at least "
-                f"{wanted} is needed; install a newer system (Raspberry Pi OS 12 or later) or name "
-                "another interpreter with `python`"
-            )
-        self.python_version = version
-
-    def _send_agent(self) -> None:
-        name, data = agent_archive()
-        folder = f"{self.folder}/agent"
-        script = 'umask 077; [ -s "$2" ] || { mkdir -p "$1" && cat > "$2.$$" && mv "$2.$$" "$2"; }'
-        command = ["sh", "-c", script, "agent", folder, f"{folder}/{name}"]
-        done = self.connection.run(command, data)
-        if done.code != 0:
-            raise HostError(
-                f"{self.connection.where}: the working folder {self.folder} cannot be written: "
-                f"{done.err.strip()}; name another with `folder`, or make room"
-            )
-        self._has_agent = True
-
-    def agent_command(self, *arguments: str) -> list[str]:
-        """A command line that runs the agent."""
-        return [self.entry.python, "-I", f"{self.folder}/agent/{agent_archive()[0]}", *arguments]
-
-    def ask(self, what: str, /, *, timeout_s: float = 60.0, **request: Any) -> dict[str, Any]:
-        """Have the agent do something; opens the host first if need be.
-
-        Raises:
-            HostError: the agent's reason, or the connection's.
-        """
-        self.ensure_open()
-        text = json.dumps(request).encode()
-        done = self.connection.run(self.agent_command(what), text, timeout_s)
-        return self._answer(done, what)
-
-    def _answer(self, done: Finished, what: str) -> dict[str, Any]:
-        try:
-            answer: dict[str, Any] = json.loads(done.out)
-        except ValueError:
-            last_words = done.err.strip().splitlines()[-1:] or [f"exit code {done.code}"]
-            raise HostError(f"{self.connection.where}: {what} failed: {last_words[0]}") from None
-        if "error" in answer:
-            raise HostError(f"{self.connection.where}: {what}: {answer['error']}")
-        return answer
-
-    def ensure_open(self) -> None:
-        """Open the host, once."""
-        with self._lock:
-            if not self._has_agent:
-                self.open()
+    @property
+    def address(self) -> str:
+        """Where its workers listen."""
+        return self.agent.address
 
     def use_environment(self, folder: str) -> None:
         """Run the engine from an environment of the working folder, its caches there too."""
         self.environment_folder = folder
         self.engine_python = f"{folder}/bin/python"
-        cache = f"{self.folder}/cache"
+        cache = f"{self.agent.folder}/cache"
         self.environment = {"NUMBA_CACHE_DIR": f"{cache}/kernels", "XDG_CACHE_HOME": cache}
 
     def start(
@@ -182,7 +87,7 @@ class SshHost:
         Raises:
             HostError: it cannot be started.
         """
-        self.ensure_open()
+        self.agent.ensure_open()
         logs.mkdir(parents=True, exist_ok=True)
         place = f"{KEPT_SESSION}-{self.name}/worker" if keep else f"{self.session}/{name}"
         folder = f"{self.run_folder}/{place}"
@@ -190,26 +95,22 @@ class SshHost:
         spec: dict[str, Any] = {
             "command": self._resolve(command),
             "env": {**self.environment, **secrets, "PYTHONUNBUFFERED": "1"},
-            "lease_s": self.keep_s if keep else self.lease_s,
+            "lease_s": self._keep_s if keep else self.agent.lease_s,
         }
         key = _key_of(spec) if keep else None
         try:
-            answer = self.ask("start", folder=folder, key=key, **spec)
+            answer = self.agent.ask("start", folder=folder, key=key, **spec)
         except ConnectionLost:
             raise
         except HostError as error:
             raise HostError(f"{command[0]} cannot be started: {error}") from error
-        process = SshProcess(self, name, folder, int(answer["pid"]), logs)
+        process = SshProcess(self.agent, name, folder, int(answer["pid"]), logs)
         process.launcher = str(answer["launcher"])
         if keep:
-            process.keep(self.keep_s, taken=answer["taken"], samples_bytes=answer["samples_bytes"])
+            process.keep(self._keep_s, taken=answer["taken"], samples_bytes=answer["samples_bytes"])
         process.attach()
         self.processes.append(process)
         return process
-
-    def follow_command(self, folder: str, offsets: Sequence[int]) -> str:
-        """The command whose output is a process's lines from these offsets on."""
-        return shlex.join(self.agent_command("follow", folder, *map(str, offsets)))
 
     def _resolve(self, command: Sequence[str]) -> list[str]:
         """Our own engine runs in the environment that was made for it."""
@@ -221,12 +122,12 @@ class SshHost:
     def place(self, file: Path) -> Path:
         """A file of the controller on this host; looked at once a session."""
         if file not in self._placed:
-            self._placed[file] = Path(upload_file(self, file, self.report_upload))
+            self._placed[file] = Path(upload_file(self.agent, file, self.report_upload))
         return self._placed[file]
 
     def reaches(self, address: str, port: int, token: str, timeout_s: float) -> bool:
         """Whether a worker answers the handshake when asked from this host."""
-        self.ensure_open()
+        self.agent.ensure_open()
         command = ["env", *(f"{key}={value}" for key, value in self.environment.items())]
         command += [
             self.engine_python,
@@ -237,7 +138,7 @@ class SshHost:
             str(port),
         ]
         try:
-            done = self.connection.run([*command, f"{timeout_s:g}"], token.encode(), 30.0)
+            done = self.agent.connection.run([*command, f"{timeout_s:g}"], token.encode(), 30.0)
         except HostError:
             return False
         return done.code == 0
@@ -248,15 +149,17 @@ class SshHost:
         Raises:
             HostError: there is no engine, or it fails.
         """
-        cache_bytes = self.ask("facts", folder=self.folder)["cache_bytes"]
+        cache_bytes = self.agent.ask("facts", folder=self.agent.folder)["cache_bytes"]
         command = ["env", *(f"{key}={value}" for key, value in self.environment.items())]
         command += [self.engine_python, "-P", "-m", *memory_probe(cache_bytes, thread_counts)]
-        done = self.connection.run(command)
+        done = self.agent.connection.run(command)
         return probed(done.code, done.out.decode("utf-8", "replace"), done.err)
 
     def leftovers(self) -> list[dict[str, Any]]:
         """Processes of ours that are still there, of whichever session."""
-        found: list[dict[str, Any]] = self.ask("leftovers", run_folder=self.run_folder)["processes"]
+        found: list[dict[str, Any]] = self.agent.ask("leftovers", run_folder=self.run_folder)[
+            "processes"
+        ]
         return found
 
     def earlier_sessions(self) -> list[str]:
@@ -272,7 +175,7 @@ class SshHost:
 
     def clear(self, session: str | None = None) -> list[str]:
         """Stop the processes of one session, or of all, and remove their folders."""
-        removed: list[str] = self.ask("clear", run_folder=self.run_folder, session=session)[
+        removed: list[str] = self.agent.ask("clear", run_folder=self.run_folder, session=session)[
             "removed"
         ]
         return removed
@@ -283,15 +186,17 @@ class SshHost:
         script = (
             f'cd "$1" 2>/dev/null || exit 0; rm -rf {ours}; cd / && rmdir "$1" 2>/dev/null || :'
         )
-        done = self.connection.run(["sh", "-c", script, "clean", self.folder])
+        done = self.agent.connection.run(["sh", "-c", script, "clean", self.agent.folder])
         if done.code != 0 or done.err:
-            raise HostError(f"{self.connection.where}: {self.folder}: {done.err.strip()}")
-        self._has_agent = False
+            raise HostError(
+                f"{self.agent.connection.where}: {self.agent.folder}: {done.err.strip()}"
+            )
+        self.agent.forget()
 
     @property
     def run_folder(self) -> str:
         """Where the processes have their folders."""
-        return f"{self.folder}/run"
+        return f"{self.agent.folder}/run"
 
     def close(self) -> str | None:
         """Remove what this session left on the host; tells why that could not be."""
@@ -300,11 +205,11 @@ class SshHost:
             if has_started:
                 self.clear(self.session)
         except HostError as error:
-            return f"{error}; what runs there ends by itself within {self.lease_s:g} s"
+            return f"{error}; what runs there ends by itself within {self.agent.lease_s:g} s"
         finally:
             for process in self.processes:
                 process.abandon()
-            self.connection.close()
+            self.agent.connection.close()
         return None
 
 

@@ -8,13 +8,11 @@ import threading
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, Any
 
 from pytest_dllama.hosts.base import STOP_GRACE_S, HostError, tail
+from pytest_dllama.hosts.ssh.agent_client import AgentClient
 from pytest_dllama.hosts.ssh.channel import Channel, ConnectionLost
-
-if TYPE_CHECKING:
-    from pytest_dllama.hosts.ssh.host import SshHost
 
 RECONNECT_S = 20.0  # how long a lost connection is tried again
 MEMORY_ANSWER_S = 5.0
@@ -22,23 +20,23 @@ HEARTBEATS = 6  # of them fit one lease
 
 
 class SshProcess:
-    """A detached process of an `SshHost`.
+    """A detached process that a host's agent started.
 
     Its lines come back through a follower. A lost connection is made again, and the lines go on
     where they ended; a host that stays away fails `read_line`, and its lease ends the process.
     """
 
-    def __init__(self, host: SshHost, name: str, folder: str, pid: int, logs: Path) -> None:
+    def __init__(self, agent: AgentClient, name: str, folder: str, pid: int, logs: Path) -> None:
         self.name = name
         self.log_files: tuple[Path, ...] = (
             logs / f"{name}.stdout.log",
             logs / f"{name}.stderr.log",
         )
-        self._host = host
+        self._agent = agent
         self._folder = folder
         self._pid = pid
         self._offsets = [0, 0, 0]  # of output, errors and samples
-        self._lease_s = host.lease_s
+        self._lease_s = agent.lease_s
         self.kept = self.taken = False
         self.launcher = ""  # what detached it on its host
         self.samples: list[dict[str, Any]] = []
@@ -73,8 +71,8 @@ class SshProcess:
         self._heart.start()
 
     def _open(self) -> Channel:
-        connection = self._host.connection
-        return connection.channel(self._host.follow_command(self._folder, self._offsets))
+        connection = self._agent.connection
+        return connection.channel(self._agent.follow_command(self._folder, self._offsets))
 
     # -- what comes ----------------------------------------------------------------------------
 
@@ -122,7 +120,7 @@ class SshProcess:
                     self._code = int(line)
                     self._ended.set()
                 else:
-                    raise HostError(f"{self._host.connection.where}: {frame.decode()}")
+                    raise HostError(f"{self._agent.connection.where}: {frame.decode()}")
         return some
 
     def _keep(self, log: IO[bytes], line: bytes, stream: int, *, whole: bool) -> None:

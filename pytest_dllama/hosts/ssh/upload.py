@@ -7,12 +7,9 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pytest_dllama.hosts.base import HostError
-
-if TYPE_CHECKING:
-    from pytest_dllama.hosts.ssh.host import SshHost
+from pytest_dllama.hosts.ssh.agent_client import AgentClient
 
 SPARE_BYTES = 64 << 20  # room that is left free
 _CHUNK = 1 << 20
@@ -24,7 +21,7 @@ def _silent(done: int, total: int) -> None:
     """Nothing."""
 
 
-def upload_file(host: SshHost, file: Path, report: Report = _silent) -> str:
+def upload_file(agent: AgentClient, file: Path, report: Report = _silent) -> str:
     """A file of ours on the host; sent unless it is there. Returns its path there.
 
     A note beside it tells the source's size, time and digest: an unchanged source needs no reading.
@@ -33,9 +30,9 @@ def upload_file(host: SshHost, file: Path, report: Report = _silent) -> str:
         HostError: no room, or it cannot be written.
     """
     place = hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:8]
-    folder, note = f"{host.folder}/models/{place}", f"{file.name}.source"
+    folder, note = f"{agent.folder}/models/{place}", f"{file.name}.source"
     stat = file.stat()
-    there = host.ask("place", folder=folder, texts=[note])
+    there = agent.ask("place", folder=folder, texts=[note])
     size = there["sizes"].get(file.name)
     known = json.loads(there["texts"][note] or "{}") if size == stat.st_size else {}
     if known.get("mtime_ns") == stat.st_mtime_ns:
@@ -43,44 +40,44 @@ def upload_file(host: SshHost, file: Path, report: Report = _silent) -> str:
     digest = digest_of(file)
     if known.get("sha256") != digest:
         if size is not None:
-            there = host.ask("place", folder=folder, remove=[file.name, note])
-        check_room(host, there["free_bytes"], stat.st_size, file.name)
-        _send(host, file, folder, digest, report)
+            there = agent.ask("place", folder=folder, remove=[file.name, note])
+        check_room(agent, there["free_bytes"], stat.st_size, file.name)
+        _send(agent, file, folder, digest, report)
     about = {"sha256": digest, "mtime_ns": stat.st_mtime_ns}
-    host.ask("place", folder=folder, write={note: json.dumps(about)})
+    agent.ask("place", folder=folder, write={note: json.dumps(about)})
     return f"{folder}/{file.name}"
 
 
-def _send(host: SshHost, file: Path, folder: str, digest: str, report: Report) -> None:
+def _send(agent: AgentClient, file: Path, folder: str, digest: str, report: Report) -> None:
     total = file.stat().st_size
     with file.open("rb") as source:
-        host.connection.upload(source, f"{folder}/{file.name}", lambda done: report(done, total))
-    found = host.ask("place", timeout_s=1800, folder=folder, digests=[file.name])["digests"]
+        agent.connection.upload(source, f"{folder}/{file.name}", lambda done: report(done, total))
+    found = agent.ask("place", timeout_s=1800, folder=folder, digests=[file.name])["digests"]
     if found[file.name] != digest:
-        host.ask("place", folder=folder, remove=[file.name])
+        agent.ask("place", folder=folder, remove=[file.name])
         raise HostError(
-            f"{host.connection.where}: {file.name} arrived damaged (sha256 {found[file.name]}, "
+            f"{agent.connection.where}: {file.name} arrived damaged (sha256 {found[file.name]}, "
             f"expected {digest}); check its SD card and memory"
         )
 
 
-def check_room(host: SshHost, free_bytes: int, needed_bytes: int, what: str) -> None:
+def check_room(agent: AgentClient, free_bytes: int, needed_bytes: int, what: str) -> None:
     """Raise HostError unless it fits."""
     if needed_bytes + SPARE_BYTES > free_bytes:
         raise HostError(
-            f"{host.connection.where}: {what} needs {needed_bytes / 1e6:.0f} MB and "
-            f"{host.folder} has {free_bytes / 1e6:.0f} MB free ({SPARE_BYTES / 1e6:.0f} MB stay "
+            f"{agent.connection.where}: {what} needs {needed_bytes / 1e6:.0f} MB and "
+            f"{agent.folder} has {free_bytes / 1e6:.0f} MB free ({SPARE_BYTES / 1e6:.0f} MB stay "
             f"free); make room, remove old environments with `pytest-dllama hosts clean --all`, or "
             "name a larger disk with `folder`"
         )
 
 
-def upload_data(host: SshHost, name: str, data: bytes, folder: str) -> str:
+def upload_data(agent: AgentClient, name: str, data: bytes, folder: str) -> str:
     """Bytes of ours as a file of that folder; sent unless one of this size is there."""
-    there = host.ask("place", folder=folder)
+    there = agent.ask("place", folder=folder)
     if there["sizes"].get(name) != len(data):
-        check_room(host, there["free_bytes"], len(data), name)
-        host.connection.upload(io.BytesIO(data), f"{folder}/{name}")
+        check_room(agent, there["free_bytes"], len(data), name)
+        agent.connection.upload(io.BytesIO(data), f"{folder}/{name}")
     return f"{folder}/{name}"
 
 

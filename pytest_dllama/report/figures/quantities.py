@@ -7,9 +7,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.record.cell import CellRecord, Estimate
 from pytest_dllama.record.network import NetworkRecord
 from pytest_dllama.report.text.numbers import decimals_for
+
+_SHOWN_UNITS = {"1/s": "tokens/s", "-": "share"}  # what the catalogue's units are called in reports
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +60,35 @@ def _network(
     return find
 
 
-TOKENS_PER_S = Quantity(
-    "tokens_per_s", "tokens/s", 2, "higher", as_factor=True, find=_metric("tokens_per_s")
-)
-TPOT = Quantity("tpot_ms", "ms", 2, "lower", as_factor=True, find=_metric("tpot_ms"))
-TTFT = Quantity("ttft_s", "s", 3, "lower", as_factor=True, find=_metric("ttft_s"))
-RCT = Quantity("rct_s", "s", 3, "lower", as_factor=True, find=_metric("rct_s"))
+def _of_metric(
+    name: str,
+    decimals: int,
+    *,
+    as_factor: bool,
+    key: str | None = None,
+    find: Callable[[CellRecord], Estimate | None] | None = None,
+) -> Quantity:
+    """A metric of the catalogue: unit, better side and exactness are the catalogue's."""
+    metric = METRICS[name]
+    return Quantity(
+        key or name,
+        _SHOWN_UNITS.get(metric.unit, metric.unit),
+        decimals,
+        "higher" if metric.better == "higher" else "lower",
+        as_factor,
+        exact=metric.better == "exact",
+        find=find or _metric(name),
+    )
+
+
+TOKENS_PER_S = _of_metric("tokens_per_s", 2, as_factor=True)
+TPOT = _of_metric("tpot_ms", 2, as_factor=True)
+TTFT = _of_metric("ttft_s", 3, as_factor=True)
+RCT = _of_metric("rct_s", 3, as_factor=True)
 SPEED = (TOKENS_PER_S, TPOT, TTFT, RCT)
 
-ROOT_MEMORY = Quantity(
-    "root_memory", "B", 1, "lower", as_factor=False, find=_metric("root_peak_rss_bytes")
-)
-WORKER_MEMORY = Quantity(
-    "worker_memory", "B", 1, "lower", as_factor=False, find=_metric("worker_peak_rss_bytes")
-)
+ROOT_MEMORY = _of_metric("root_peak_rss_bytes", 1, as_factor=False, key="root_memory")
+WORKER_MEMORY = _of_metric("worker_peak_rss_bytes", 1, as_factor=False, key="worker_memory")
 MEMORY = (ROOT_MEMORY, WORKER_MEMORY)
 
 TOTAL_BYTES = Quantity(
@@ -82,31 +100,24 @@ TOTAL_BYTES = Quantity(
     exact=True,
     find=_network(lambda network: network.total_bytes),
 )
-BYTES_PER_TOKEN = Quantity(
+BYTES_PER_TOKEN = _of_metric(
     "bytes_per_token",
-    "B",
     2,
-    "lower",
     as_factor=False,
-    exact=True,
     find=_network(lambda network: network.bytes_per_token, "bytes_per_token"),
 )
 LATENCY = Quantity(
     "avg_ms", "ms", 2, "lower", as_factor=False, find=_network(lambda network: network.avg_ms)
 )
-BANDWIDTH = Quantity(
+BANDWIDTH = _of_metric(
     "bandwidth_mbps",
-    "Mbit/s",
     2,
-    "higher",
     as_factor=True,
     find=_network(lambda network: network.bandwidth_mbps, "bandwidth_mbps"),
 )
-SYNC_SHARE = Quantity(
+SYNC_SHARE = _of_metric(
     "sync_share",
-    "share",
     1,
-    "lower",
     as_factor=False,
     find=_network(lambda network: network.sync_share, "sync_share"),
 )

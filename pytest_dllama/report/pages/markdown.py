@@ -1,8 +1,9 @@
 """Run record -> `report.ko.md` and `report.en.md`: the only module that knows Jinja2.
 
-Figures, tables and statements come from the modules beside it; layout and wording from templates/:
-one shared layout, and a word list and sentence macros for each language. A value that nobody
-formatted cannot slip in: an undefined name, None or a bare float in a template is an error.
+What is said, and in which order, is the document's; how a block looks in Markdown and how it is
+worded comes from templates/: one layout of blocks, a word list and sentence macros a language. A
+value that nobody formatted cannot slip in: an undefined name, None or a bare float in a template is
+an error.
 """
 
 from __future__ import annotations
@@ -19,21 +20,11 @@ import jinja2
 from markupsafe import Markup
 
 from pytest_dllama.record.run import RunRecord
-from pytest_dllama.report.figures import cell_detail, quantities, view
+from pytest_dllama.report.figures import quantities
+from pytest_dllama.report.figures.view import RunView
+from pytest_dllama.report.pages.document import report
 from pytest_dllama.report.pages.writer import Writer
-from pytest_dllama.report.rules import (
-    advice,
-    comparison,
-    findings,
-    hosts,
-    resources,
-    roofline,
-    status,
-)
 from pytest_dllama.report.sentences.base import Sentence
-from pytest_dllama.report.tables import cells, models
-from pytest_dllama.report.tables import hosts as host_tables
-from pytest_dllama.report.tables import roofline as roof_tables
 from pytest_dllama.report.text import markdown
 
 LANGUAGES = ("ko", "en")
@@ -62,8 +53,8 @@ def render(run: RunRecord, language: str) -> str:
         known = ", ".join(LANGUAGES)
         raise ReportError(f"no report language {language!r}; there are {known}")
     environment = _environment(language, templates_folder())
-    shown = view.RunView.of(run)
-    text = environment.get_template(_LAYOUT).render(run=run, view=shown)
+    document = report(RunView.of(run))
+    text = environment.get_template(_LAYOUT).render(document=document)
     return markdown.tidy(text)
 
 
@@ -116,21 +107,9 @@ def _environment(language: str, folder: Path) -> jinja2.Environment:
         speed_keys=tuple(quantity.key for quantity in quantities.SPEED),
         say=writer.say,
         table=writer.table,
+        piece=writer.piece,
         quantities=quantities,
-        analysis=comparison,
-        resources=resources,
-        status=status,
-        findings=findings,
-        host_figures=hosts,
-        roof=roofline,
-        host_tables=host_tables,
-        roof_tables=roof_tables,
-        advice=advice,
-        tables=models,
-        detail=cell_detail,
-        detail_tables=cells,
-        counts=view.counts,
-        verdict_of=view.verdict_of,
+        code_block=writer.code_block,
     )
     return environment
 

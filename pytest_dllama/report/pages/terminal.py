@@ -17,10 +17,17 @@ from pytest_dllama.report.rules.hosts import (
 from pytest_dllama.report.text.numbers import megahertz, number, short
 
 MEBI = 2**20
-_HEADER = (
-    "model", "nodes", "tokens/s", "TPOT ms", "TTFT s", "RCT s", "root MiB", "worker MiB",
-    "MB/token", "output", "verdict",
-)  # fmt: skip
+# Title, metric, divisor, format
+_FIGURES = (
+    ("tokens/s", "tokens_per_s", 1, ".2f"),
+    ("TPOT ms", "tpot_ms", 1, ".2f"),
+    ("TTFT s", "ttft_s", 1, ".3f"),
+    ("RCT s", "rct_s", 1, ".3f"),
+    ("root MiB", "root_peak_rss_bytes", MEBI, ".0f"),
+    ("worker MiB", "worker_peak_rss_bytes", MEBI, ".0f"),
+    ("MB/token", "bytes_per_token", 1e6, ".4f"),
+)
+_HEADER = ("model", "nodes", *(title for title, *_ in _FIGURES), "output", "verdict")
 _LEFT = (0, 9, 10)  # columns of words
 
 
@@ -36,13 +43,7 @@ def _row(cell: CellRecord) -> tuple[str, ...]:
     return (
         cell.model,
         str(cell.nodes),
-        _figure(cell, "tokens_per_s", 1, ".2f"),
-        _figure(cell, "tpot_ms", 1, ".2f"),
-        _figure(cell, "ttft_s", 1, ".3f"),
-        _figure(cell, "rct_s", 1, ".3f"),
-        _figure(cell, "root_peak_rss_bytes", MEBI, ".0f"),
-        _figure(cell, "worker_peak_rss_bytes", MEBI, ".0f"),
-        _figure(cell, "bytes_per_token", 1e6, ".4f"),
+        *(_figure(cell, metric, unit, form) for _, metric, unit, form in _FIGURES),
         cell.output.status if cell.output else "-",
         cell.verdict.status if cell.verdict else "-",
     )
@@ -96,8 +97,8 @@ def _sharing(run: RunRecord) -> list[str]:
 
 
 def host_lines(hosts: Sequence[HostRecord], pairs: Sequence[PairRecord]) -> list[str]:
-    """The same for a terminal: a line a host, a line for the ways."""
-    return [*map(_host_line, hosts), *_ways_line(pairs)]
+    """The same for a terminal: a line a host, a line for the links."""
+    return [*map(_host_line, hosts), *_links_line(pairs)]
 
 
 def _host_line(host: HostRecord) -> str:
@@ -117,7 +118,7 @@ def _host_line(host: HostRecord) -> str:
     return f"host {host.name}: {', '.join(parts)}"
 
 
-def _ways_line(pairs: Sequence[PairRecord]) -> list[str]:
+def _links_line(pairs: Sequence[PairRecord]) -> list[str]:
     times = extremes(pairs, lambda pair: pair.rtt_ms)
     rates = extremes(pairs, lambda pair: pair.bandwidth_mbps)
     broken = [f"way {p.source} to {p.target}: {p.error}" for p in pairs if p.error]

@@ -9,25 +9,32 @@ from typing import Any
 
 from markupsafe import Markup
 
-from pytest_dllama.record.cell import CellRecord
-from pytest_dllama.record.network import NetworkRecord
-from pytest_dllama.record.run import Environment
-from pytest_dllama.report.figures.cell_detail import Percentile
 from pytest_dllama.report.figures.quantities import Quantity
+from pytest_dllama.report.pages.blocks import (
+    CodeBlock,
+    Listed,
+    NodeCount,
+    Piece,
+    Strong,
+    Versus,
+    Words,
+)
 from pytest_dllama.report.sentences.base import Sentence
 from pytest_dllama.report.sentences.hosts import HostProblem
 from pytest_dllama.report.tables.columns import (
-    Cell,
     Code,
     Column,
+    Definition,
+    Entry,
     Flags,
     Nodes,
-    Step,
+    NodeStep,
     Table,
     Word,
     metric_value,
+    with_unit,
 )
-from pytest_dllama.report.text import korean, markdown, numbers, shell
+from pytest_dllama.report.text import korean, markdown, numbers
 
 # A sentence is a list item: a mark at its start would open another list inside.
 _LIST_START = re.compile(r"^(\d*)([-+]|(?<=\d)[.)])(?=\s|$)")
@@ -64,11 +71,11 @@ class Writer:
         short: str = self.words["quantities"][key]["short"]
         return short
 
-    def _cell(self, cell: Cell) -> str:
+    def _cell(self, cell: Entry) -> str:
         match cell:
             case Nodes(n):
                 return self._phrase("nodes_cell", n=str(n))
-            case Step(start, end):
+            case NodeStep(start, end):
                 return self._phrase("step", start=str(start), end=str(end))
             case Word(group, key):
                 return str(self.words[group][key])
@@ -76,29 +83,65 @@ class Writer:
                 return str(markdown.code(text, in_table=True))
             case Flags(flags):
                 return self._flags(flags) if flags else str(self.words["phrases"]["no_flags"])
+            case Definition(metric, text):
+                known = self.words.get("definitions", {}).get(metric)
+                is_of_this = known is not None and known["of"] == text
+                return str(markdown.escape(known["text"] if is_of_this else text))
             case str():
                 return str(markdown.escape(cell))
+
+    def piece(self, piece: Piece) -> Markup:
+        """A part of a line."""
+        match piece:
+            case str():
+                return markdown.escape(piece)
+            case Words(path, values):
+                group, _, key = path.partition(".")
+                shown = {name: self.piece(value) for name, value in values.items()}
+                return _filled(self._text(group, key), **shown)
+            case Strong(inner):
+                return Markup(f"**{self.piece(inner)}**")
+            case Code(text):
+                return markdown.code(text)
+            case Listed(pieces):
+                return self._join(str(self.piece(part)) for part in pieces)
+            case NodeCount(n):
+                return self._nodes(n)
+            case Versus(models):
+                return Markup(self._phrase("versus").join(map(markdown.escape, models)))
+            case Sentence():
+                return self.say(piece)
+            case tuple():
+                return Markup("".join(map(self.piece, piece)))
+
+    def code_block(self, block: CodeBlock) -> Markup:
+        """Text between fences."""
+        text = block.text if isinstance(block.text, str) else str(self.piece(block.text))
+        return markdown.fence(text, block.language)
+
+    def _text(self, group: str, path: str) -> str:
+        found: Any = self.words[group]
+        for key in path.split("."):
+            found = found[key]
+        return str(found)
 
     def filters(self) -> dict[str, Callable[..., object]]:
         """Filters of the templates; all return ready Markdown."""
         return {
+            "hashes": lambda level: Markup("#" * level),
             "code": lambda text: markdown.code(text),
-            "fence": lambda text, kind="": markdown.fence(text, kind),
-            "command": lambda argv: markdown.fence(shell.wrapped(argv), "bash"),
-            "particle": lambda text, pair: Markup(korean.particle(str(text), pair)),
             "josa": self._josa,
             "listing": self._listing,
             "numbers": lambda values: self._join(str(value) for value in values),
             "nodes": self._nodes,
             "plural": _plural,
-            "value": lambda value, quantity: Markup(_with_unit(value, quantity)),
+            "value": lambda value, quantity: Markup(with_unit(value, quantity)),
             "metric": lambda value, name: Markup(metric_value(name, value)),
             "advantage": self._advantage,
             "percent": lambda value: Markup(numbers.percent(value)),
             "magnitude": lambda value: Markup(numbers.percent(abs(value)).lstrip("+")),
             "share": lambda value: Markup(numbers.share(value)),
             "short": lambda value: Markup(numbers.short(value)),
-            "seconds": lambda value: Markup(_seconds(value)),
             "factor": lambda value: Markup(numbers.factor(value)),
             "size": lambda value: Markup(numbers.size(value)),
             "count": lambda value: Markup(numbers.count(value)),
@@ -106,18 +149,8 @@ class Writer:
             "signed": lambda value, decimals: Markup(numbers.signed(value, decimals)),
             "significant": _significant,
             "filled": _filled,
-            "codes": lambda texts: Markup(", ".join(map(markdown.code, texts)) or "-"),
-            "quoted": lambda text: Markup(f"“{markdown.escape(text)}”"),
-            "join_versus": self._versus,
-            "estimate": lambda value, quantity: Markup(
-                _with_unit(value.value if value else None, quantity)
-            ),
             "flags": lambda flags: Markup(self._flags(flags)),
             "host_problem": self._host_problem,
-            "percentile": self._percentile,
-            "slowest_link": self._slowest_link,
-            "machine_line": self._machine,
-            "versions_line": _versions,
         }
 
     def _josa(self, text: str, pair: str) -> Markup:
@@ -152,40 +185,6 @@ class Writer:
             values["flags"] = Markup(self._flags(flags.split(", ")))
         return _filled(self.words["host_problems"][problem.kind], **values)
 
-    def _versus(self, models: Iterable[str]) -> Markup:
-        return Markup(self._phrase("versus").join(map(markdown.escape, models)))
-
-    def _percentile(self, percentile: Percentile) -> Markup:
-        if percentile.too_few:
-            counts = {"n": str(percentile.n), "needed": str(percentile.needed)}
-            return Markup(self._phrase("too_few", **counts))
-        text = numbers.plain(percentile.value_ms, 2)
-        return Markup(text if text == numbers.MISSING else f"{text} ms")
-
-    def _slowest_link(self, network: NetworkRecord, cell: CellRecord) -> Markup:
-        """The slowest peer with its address and average latency, as far as they are known."""
-        peer = network.slowest_peer
-        address = next((rank.address for rank in cell.ranks if rank.rank == peer), "")
-        latency = next((link.avg_ms for link in network.links if link.peer == peer), None)
-        shown = f"{peer} {markdown.code(address)}" if address else str(peer)
-        if latency is None and len(network.links) < 2 and cell.nodes == 2:
-            latency = network.avg_ms  # a single link: the average over all is its own
-        if latency is None:
-            return Markup(shown)
-        return Markup(self._phrase("link", peer=shown, avg=numbers.plain(latency, 2)))
-
-    def _machine(self, machine: Environment) -> Markup:
-        """`machine: board or CPU, cores, memory, OS`."""
-        labels = self.words["labels"]
-        parts = [
-            *([machine.board] if machine.board else []),
-            f"{machine.cpu_model} ({machine.machine})",
-            f"{machine.cpu_count} {labels['cores']}",
-            f"{labels['memory_short']} {numbers.size(machine.memory_bytes)}",
-            machine.os,
-        ]
-        return markdown.escape(", ".join(parts))
-
     def _phrase(self, key: str, **values: str) -> str:
         text: str = self.words["phrases"][key]
         for name, value in values.items():
@@ -210,21 +209,6 @@ def _plural(n: int, noun: str, many: str = "") -> Markup:
     return Markup(f"{numbers.count(n)} {noun if n == 1 else many or noun + 's'}")
 
 
-def _with_unit(value: float | None, quantity: Quantity) -> str:
-    if quantity.unit == "B":
-        return numbers.size(value)
-    if quantity.unit == "share":
-        return numbers.share(value)
-    decimals = quantity.shown_decimals(value)
-    text = numbers.plain(value, decimals)
-    return text if text == numbers.MISSING else f"{text} {quantity.unit}"
-
-
-def _seconds(value: float | None) -> str:
-    text = numbers.number(value, 1)
-    return text if text == numbers.MISSING else f"{text} s"
-
-
 def _filled(template: str, **values: object) -> Markup:
     """`template` with each `{name}` replaced by its escaped value."""
     text = str(template)
@@ -232,13 +216,6 @@ def _filled(template: str, **values: object) -> Markup:
         shown = value if isinstance(value, Markup) else markdown.escape(str(value))
         text = text.replace(f"{{{name}}}", str(shown))
     return Markup(text)
-
-
-def _versions(machine: Environment) -> Markup:
-    return markdown.escape(
-        f"pytest-dllama {machine.pytest_dllama}, Python {machine.python}, "
-        f"numpy {machine.numpy}, numba {machine.numba}"
-    )
 
 
 def _significant(value: float | None) -> Markup:

@@ -1,4 +1,4 @@
-"""The machines of a run behind SSH: what they are, how they fared, and the ways between them."""
+"""The machines of a run behind SSH: what they are, how they fared, and the links between them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from pytest_dllama.report.sentences.hosts import (
     HostKinds,
     HostProblem,
     HostThrottled,
+    LinksMeasured,
     SampleCost,
     SharedMachine,
     WarmestHost,
     WayBroken,
-    WaysMeasured,
 )
 
 DROPPED_BELOW = 0.95  # of a host's highest clock
@@ -106,8 +106,8 @@ def _cost(hosts: Sequence[HostRecord]) -> Iterator[Sentence]:
         yield SampleCost(sum(watch.n_samples for watch in watches), dearest)
 
 
-def about_ways(view: RunView) -> list[Sentence]:
-    """How far the ways between the hosts differ, and those that are none."""
+def about_links(view: RunView) -> list[Sentence]:
+    """How far the links between the hosts differ, and those that are none."""
     broken = [WayBroken(p.source, p.target, p.error) for p in view.run.pairs if p.error]
     times = extremes(view.run.pairs, lambda pair: pair.rtt_ms)
     rates = extremes(view.run.pairs, lambda pair: pair.bandwidth_mbps)
@@ -115,8 +115,8 @@ def about_ways(view: RunView) -> list[Sentence]:
         return [*broken]
     (fastest, _), (slowest, far) = times
     (least, narrow), (most, _) = rates
-    ways = WaysMeasured(fastest, slowest, pair_name(far), least, most, pair_name(narrow))
-    return [*broken, ways]
+    links = LinksMeasured(fastest, slowest, pair_name(far), least, most, pair_name(narrow))
+    return [*broken, links]
 
 
 def extremes(

@@ -76,7 +76,7 @@ class WayBroken(Sentence):
 
 
 @dataclass(frozen=True, slots=True)
-class WaysMeasured(Sentence):
+class LinksMeasured(Sentence):
     """The spread of round trips and bandwidths over all pairs, and the worst pair of each."""
 
     fastest_ms: float

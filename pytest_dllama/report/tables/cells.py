@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from pytest_dllama.metrics.catalog import METRIC_NAMES
+from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.record.cell import CellRecord, ThresholdResult
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.report.figures.view import RunView
-from pytest_dllama.report.tables.columns import Cell, Code, Column, Nodes, Table, Word, metric_value
+from pytest_dllama.report.tables.columns import (
+    Code,
+    Column,
+    Definition,
+    Entry,
+    Nodes,
+    Table,
+    Word,
+    metric_value,
+)
 from pytest_dllama.report.tables.models import output_state
 from pytest_dllama.report.text.numbers import (
     MISSING,
@@ -41,9 +48,9 @@ def output_table(view: RunView) -> Table:
     return Table(columns, tuple(_output_row(cell) for cell in view.ordered()))
 
 
-def _output_row(cell: CellRecord) -> tuple[Cell, ...]:
+def _output_row(cell: CellRecord) -> tuple[Entry, ...]:
     part = cell.output.first_difference if cell.output else None
-    where: tuple[Cell, ...] = (MISSING,) * 5
+    where: tuple[Entry, ...] = (MISSING,) * 5
     if part is not None:
         where = (
             str(part.position + 1),
@@ -66,7 +73,7 @@ def threshold_table(view: RunView) -> Table | None:
     return Table(columns, rows) if rows else None
 
 
-def _threshold_row(cell: CellRecord, result: ThresholdResult) -> tuple[Cell, ...]:
+def _threshold_row(cell: CellRecord, result: ThresholdResult) -> tuple[Entry, ...]:
     sign = "≤" if result.direction == "max" else "≥"
     return (
         cell.model,
@@ -88,7 +95,7 @@ def ranks_table(cell: CellRecord) -> Table | None:
         Column("role", numeric=False),
         *(Column(key, numeric=key not in ("address", "host")) for key in keys),
     )
-    rows: tuple[tuple[Cell, ...], ...] = tuple(
+    rows: tuple[tuple[Entry, ...], ...] = tuple(
         (
             str(rank.rank),
             Word("role", rank.role),
@@ -115,7 +122,7 @@ def links_table(cell: CellRecord) -> Table | None:
         *(Column(key) for key in keys),
         Column("bandwidth_mbps", unit="Mbit/s"),
     )
-    rows: tuple[tuple[Cell, ...], ...] = tuple(
+    rows: tuple[tuple[Entry, ...], ...] = tuple(
         (
             str(link.peer),
             count(link.operations),
@@ -134,24 +141,18 @@ def links_table(cell: CellRecord) -> Table | None:
     return Table(columns, rows) if rows else None
 
 
-def definitions_table(
-    run: RunRecord, translations: Mapping[str, Mapping[str, str]]
-) -> Table | None:
-    """The run's own definitions, translated where the translation is of that very text."""
-    columns = tuple(
-        Column(key, numeric=False) for key in ("metric", "unit", "better", "definition")
+def definitions_table(run: RunRecord) -> Table | None:
+    """The run's own definitions, with unit and better side where the metric is known."""
+    keys = ("metric", "unit", "better", "definition")
+    rows = tuple(_definition_row(metric, text) for metric, text in run.definitions.items())
+    return Table(tuple(Column(key, numeric=False) for key in keys), rows) if rows else None
+
+
+def _definition_row(metric: str, text: str) -> tuple[Entry, ...]:
+    listed = METRICS.get(metric)
+    return (
+        Code(metric),
+        listed.unit if listed else MISSING,
+        Word("better", listed.better) if listed else MISSING,
+        Definition(metric, text),
     )
-    rows: list[tuple[Cell, ...]] = []
-    for metric, text in run.definitions.items():
-        unit, better = METRIC_NAMES.get(metric, ("", ""))
-        known = translations.get(metric)
-        definition = str(known["text"]) if known and known["of"] == text else text
-        rows.append(
-            (
-                Code(metric),
-                unit or MISSING,
-                Word("better", better) if better else MISSING,
-                definition,
-            )
-        )
-    return Table(columns, tuple(rows)) if rows else None

@@ -1,4 +1,4 @@
-"""Tables as data: columns by key, cells by kind, figures in the unit of their column.
+"""Tables as data: columns by key, entries by kind, figures in the unit of their column.
 
 The word catalogues name the columns; nothing here depends on a language.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_dllama.metrics.catalog import METRIC_NAMES
+from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.report.figures.quantities import Quantity
 from pytest_dllama.report.text.numbers import (
     MISSING,
@@ -17,6 +17,7 @@ from pytest_dllama.report.text.numbers import (
     in_byte_unit,
     number,
     plain,
+    share,
     size,
 )
 
@@ -42,7 +43,7 @@ class Nodes:
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class NodeStep:
     """From one node count to another."""
 
     start: int
@@ -71,7 +72,15 @@ class Flags:
     flags: tuple[str, ...]
 
 
-Cell = str | Nodes | Step | Word | Code | Flags
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """A metric's definition in the run's own words; a translation must be of these."""
+
+    metric: str
+    text: str
+
+
+Entry = str | Nodes | NodeStep | Word | Code | Flags | Definition
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +88,7 @@ class Table:
     """Header and rows, and which marks the figures bear."""
 
     columns: tuple[Column, ...]
-    rows: tuple[tuple[Cell, ...], ...]
+    rows: tuple[tuple[Entry, ...], ...]
 
     @property
     def marks(self) -> tuple[str, ...]:
@@ -115,8 +124,23 @@ def shown(
     return plain(scaled, quantity.shown_decimals(scaled, *others))
 
 
+def with_unit(value: float | None, quantity: Quantity) -> str:
+    """A single value with its unit.
+
+    >>> sync_share = Quantity("sync_share", "share", 1, "lower", as_factor=False)
+    >>> with_unit(0.25, sync_share), with_unit(None, sync_share)
+    ('25.0%', '-')
+    """
+    if quantity.unit == "B":
+        return size(value)
+    if quantity.unit == "share":
+        return share(value)
+    text = plain(value, quantity.shown_decimals(value))
+    return text if text == MISSING else f"{text} {quantity.unit}"
+
+
 def metric_value(metric: str, value: float | None) -> str:
-    """A value of a metric of METRIC_NAMES with its unit.
+    """A value of a metric with its unit.
 
     >>> metric_value("ttft_s", 0.5), metric_value("root_peak_rss_bytes", 1 << 30)
     ('0.500 s', '1,024 MiB')
@@ -125,10 +149,11 @@ def metric_value(metric: str, value: float | None) -> str:
     """
     if value is None:
         return MISSING
-    unit = METRIC_NAMES[metric][0] if metric in METRIC_NAMES else ""
+    known = METRICS.get(metric)
+    unit = known.unit if known else ""
     if unit == "B":
         return size(value)
-    if metric in ("sync_share", "roofline_share"):
+    if known and known.is_share:
         return f"{number(value * 100, 1)}%"
     text = plain(value, decimals_for(value, 3 if unit == "s" else 2))
     return f"{text} {'tokens/s' if unit == '1/s' else unit}" if unit else text

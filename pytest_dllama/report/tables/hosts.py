@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from pytest_dllama.record.hosts import HostRecord, NicRecord
 from pytest_dllama.report.figures.view import RunView
 from pytest_dllama.report.rules.hosts import highest_c, kind_of
-from pytest_dllama.report.tables.columns import Cell, Column, Flags, Table
+from pytest_dllama.report.tables.columns import Column, Entry, Flags, Table
 from pytest_dllama.report.text.numbers import MISSING, megahertz, number, plain, size
 
-Figure = Callable[[HostRecord], Cell]
+Figure = Callable[[HostRecord], Entry]
 
 
 def hosts_table(view: RunView) -> Table:
@@ -38,11 +38,11 @@ def state_table(view: RunView) -> Table:
         ("clock_most", True, lambda host: megahertz(host.max_mhz)),
         ("warmth_before", True, lambda host: plain(host.temperature_c, 1)),
         ("warmth_highest", True, lambda host: plain(highest_c(host), 1)),
-        ("throttled_before", False, lambda host: Flags(host.throttled)),
+        ("throttled_before", False, lambda host: _flags(host.throttled)),
         (
             "throttled_during",
             False,
-            lambda host: Flags(host.watch.throttled) if host.watch else MISSING,
+            lambda host: _flags(host.watch.throttled if host.watch else None),
         ),
         ("load", True, lambda host: plain(host.load_1min, 2)),
         ("looks", True, lambda host: str(host.watch.n_samples) if host.watch else MISSING),
@@ -56,7 +56,12 @@ def _table(hosts: Sequence[HostRecord], columns: Sequence[tuple[str, bool, Figur
     return Table(head, rows)
 
 
-def ways_table(view: RunView) -> Table:
+def _flags(flags: tuple[str, ...] | None) -> Entry:
+    """None told is not the same as none set."""
+    return MISSING if flags is None else Flags(flags)
+
+
+def links_table(view: RunView) -> Table:
     """Round trip and bandwidth of every pair that may talk."""
     texts = ("source_host", "target_host", "fault")
     keys = ("source_host", "target_host", "rtt", "way_bandwidth", "fault")

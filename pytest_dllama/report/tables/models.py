@@ -32,10 +32,10 @@ from pytest_dllama.report.rules.findings import efficiency, largest_process
 from pytest_dllama.report.tables.columns import (
     NOT_COUNTED,
     WITHIN_SPREAD,
-    Cell,
     Column,
+    Entry,
     Nodes,
-    Step,
+    NodeStep,
     Table,
     Word,
     in_unit,
@@ -99,7 +99,7 @@ def _grid(view: RunView, model: str, quantities: Sequence[Quantity]) -> Table:
     values = {q.key: [_value(q, cell) for _, cell in cells] for q in quantities}
     units = {q.key: unit_of(q, values[q.key]) for q in quantities}
     columns = (_NODES, *(Column(q.key, unit=_header_unit(q, units[q.key])) for q in quantities))
-    rows: tuple[tuple[Cell, ...], ...] = tuple(
+    rows: tuple[tuple[Entry, ...], ...] = tuple(
         (Nodes(nodes), *(_marked(q, cell, units[q.key], values[q.key]) for q in quantities))
         for nodes, cell in cells
     )
@@ -114,14 +114,14 @@ def summary_table(view: RunView, model: str) -> Table:
     """Memory, speed, output and verdict of one model on every node count."""
     grid = _grid(view, model, (ROOT_MEMORY, WORKER_MEMORY, *SPEED))
     last = (Column("output", numeric=False), Column("verdict", numeric=False))
-    rows: tuple[tuple[Cell, ...], ...] = tuple(
+    rows: tuple[tuple[Entry, ...], ...] = tuple(
         (*row, output_state(view.cell(model, nodes)), verdict_of(view.cell(model, nodes)))
         for row, nodes in zip(grid.rows, view.node_counts, strict=True)
     )
     return Table((*grid.columns, *last), rows)
 
 
-def output_state(cell: CellRecord | None) -> Cell:
+def output_state(cell: CellRecord | None) -> Entry:
     """The state of a cell's output, as a word."""
     if cell is None or cell.status != "ok":
         return MISSING
@@ -135,7 +135,7 @@ def spread_table(view: RunView, model: str) -> Table | None:
         q.shown_decimals(*(value.minimum for row in found.values() if (value := row[i])))
         for i, q in enumerate(SPEED)
     ]
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Entry, ...]] = []
     for nodes, values in found.items():
         n = max((value.n for value in values if value), default=0)
         if n > 1:
@@ -157,7 +157,7 @@ def comparison_table(view: RunView, quantity: Quantity) -> Table:
     unit = unit_of(quantity, values)
     shown_unit = _header_unit(quantity, unit)
     first, others = view.models[0], view.models[1:]
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Entry, ...]] = []
     for nodes in view.node_counts:
         for other in others:
             a, b = view.cell(first, nodes), view.cell(other, nodes)
@@ -200,7 +200,7 @@ def memory_table(view: RunView) -> Table:
     values = [_value(quantity, cell) for quantity in MEMORY for cell in view.ordered()]
     unit = byte_unit(values)
     columns = tuple(Column(f"{q.key}_of", model, unit) for q in MEMORY for model in view.models)
-    rows: tuple[tuple[Cell, ...], ...] = tuple(
+    rows: tuple[tuple[Entry, ...], ...] = tuple(
         (
             Nodes(nodes),
             *(shown(q, _value(q, view.cell(m, nodes)), unit) for q in MEMORY for m in view.models),
@@ -218,8 +218,11 @@ def network_table(view: RunView, model: str) -> Table:
 def scaling_table(view: RunView, quantity: Quantity) -> Table:
     """Percent change from each node count to the next, a column for each model."""
     columns = (Column("step", numeric=False), *(Column("of_model", m) for m in view.models))
-    rows: tuple[tuple[Cell, ...], ...] = tuple(
-        (Step(start, end), *(_change(view, model, quantity, start, end) for model in view.models))
+    rows: tuple[tuple[Entry, ...], ...] = tuple(
+        (
+            NodeStep(start, end),
+            *(_change(view, model, quantity, start, end) for model in view.models),
+        )
         for start, end in pairwise(view.node_counts)
     )
     return Table(columns, rows)
@@ -237,7 +240,7 @@ def efficiency_table(view: RunView) -> Table | None:
     found = {(item.model, item.nodes): item for item in efficiency(view)}
     if not found:
         return None
-    rows: tuple[tuple[Cell, ...], ...] = tuple(
+    rows: tuple[tuple[Entry, ...], ...] = tuple(
         (
             Nodes(nodes),
             *(
@@ -263,7 +266,7 @@ def choice_table(view: RunView) -> Table:
         Column("bytes_per_token"),
     )
     tops = best_of_models(view, TOKENS_PER_S)
-    rows: list[tuple[Cell, ...]] = []
+    rows: list[tuple[Entry, ...]] = []
     for model in view.models:
         top = tops.get(model)
         cell = view.cell(model, top.nodes) if top else None

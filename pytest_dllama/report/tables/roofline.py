@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.report.figures.view import RunView
-from pytest_dllama.report.tables.columns import Cell, Column, Nodes, Table
+from pytest_dllama.report.tables.columns import Column, Entry, Nodes, Table
 from pytest_dllama.report.text.numbers import MISSING, plain, share, size
 
 
@@ -18,7 +18,7 @@ def roofline_table(view: RunView) -> Table | None:
     return Table(columns, tuple(map(_row, cells)))
 
 
-def _row(cell: CellRecord) -> tuple[Cell, ...]:
+def _row(cell: CellRecord) -> tuple[Entry, ...]:
     roof, tpot = cell.roofline, cell.metrics.get("tpot_ms")
     assert roof is not None
     part = cell.metrics.get("roofline_share")

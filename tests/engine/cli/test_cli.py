@@ -33,8 +33,9 @@ LINK_COUNTS = (
     "sent_messages", "recv_messages",
 )  # fmt: skip
 KEYS = {
-    "start": {"version", "argv", "mode", "model", "world_size", "buffer_float_type", "sync_mode",
-              "nthreads", "n_batches", "max_seq_len", "kv_type", "cpu", "pid", "ranks"},
+    "start": {"protocol", "version", "argv", "mode", "model", "world_size",
+              "buffer_float_type", "sync_mode", "nthreads", "batch_size", "max_seq_len",
+              "kv_type", "cpu", "pid", "ranks"},
     "plan": {"ranks", "decode_payload_bytes"},
     "ready": {"load_s", "links"},
     "request": {"prompt", "n_input_tokens", "input_ids", "steps", "temperature", "topp", "seed"},
@@ -123,8 +124,8 @@ class TestEventStream:
     ) -> None:
         events = runs[nodes][1]
         (asked,), (done,) = of(events, "request"), of(events, "done")
-        evals = [step for step in of(events, "step") if step["phase"] == "eval"]
-        preds = [step for step in of(events, "step") if step["phase"] == "pred"]
+        evals = [step for step in of(events, "step") if step["phase"] == "prefill"]
+        preds = [step for step in of(events, "step") if step["phase"] == "decode"]
         n_prompt = asked["n_input_tokens"]
         assert len(asked["input_ids"]) == n_prompt
         assert sum(step["n_tokens"] for step in evals) == n_prompt - 1
@@ -203,7 +204,7 @@ class TestEventStream:
         self, runs: dict[int, tuple[str, Events]], nodes: int
     ) -> None:
         ids = [
-            [step["token_id"] for step in of(runs[n][1], "step") if step["phase"] == "pred"]
+            [step["token_id"] for step in of(runs[n][1], "step") if step["phase"] == "decode"]
             for n in (1, nodes)
         ]
         assert ids[0] == ids[1]
@@ -238,7 +239,7 @@ def test_golden_greedy_ids_come_out_of_the_process(
         ],
     )  # fmt: skip
     assert of(events, "request")[0]["input_ids"] == golden["input_ids"]
-    ids = [step["token_id"] for step in of(events, "step") if step["phase"] == "pred"]
+    ids = [step["token_id"] for step in of(events, "step") if step["phase"] == "decode"]
     assert ids == golden["greedy_ids"]
 
 

@@ -13,7 +13,7 @@ from dllama_engine.formats.vocab import Vocab
 from dllama_engine.generation.steps import Tally
 from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.telemetry.network_stats import LinkStats, NetworkStats, OpStats, network_stats
-from dllama_engine.wire.trace import LinkTotals, Trace
+from dllama_engine.wire.trace import LinkTotals, LinkTrace
 from tests.data import MODELS as GOLDEN
 
 _KINDS = {"u": r"\d+", "d": r"-?\d+", "zu": r"\d+", "lu": r"\d+", "f": r"-?(?:\d+\.\d+|nan)"}
@@ -127,7 +127,7 @@ def test_warnings_follow_the_forks_rules(
 
 def test_summary_has_the_forks_blocks() -> None:
     tally = Tally(
-        *(Trace(()), 177_150_000, 1_555_770_000, 5, 1, 43),
+        *(LinkTrace(()), 177_150_000, 1_555_770_000, 5, 1, 43),
         *(1_000_216_450_000, 1_001_740_000_000),
     )
     assert console.summary_lines(tally, 32, 1_000_000_000_000) == [
@@ -149,7 +149,7 @@ def test_summary_has_the_forks_blocks() -> None:
 
 
 def test_phases_without_tokens_are_nan() -> None:
-    lines = console.summary_lines(Tally(Trace(())), 32, 0)
+    lines = console.summary_lines(Tally(LinkTrace(())), 32, 0)
     assert " prefillChunks: 0 (avg nan tok/chunk)" in lines
     assert lines.count("   tokens/s: nan (nan ms/tok)") == 2
     assert "     ttftMs: nan" in lines
@@ -208,7 +208,7 @@ def test_perplexity_lines_match_the_printf_format() -> None:
 
 
 def test_statistics_cover_all_operations() -> None:
-    trace = Trace((1, 2))
+    trace = LinkTrace((1, 2))
     for index in range(1000):
         trace.add_peer(1, 1000 * index)
         trace.add_peer(2, 500)
@@ -231,5 +231,5 @@ def test_statistics_cover_all_operations() -> None:
 
 def test_a_link_that_never_worked_has_zeros() -> None:
     zeros = array("q", [0, 0])
-    (link,) = network_stats(Trace((1,)), LinkTotals(zeros, zeros, zeros, zeros, zeros)).links
+    (link,) = network_stats(LinkTrace((1,)), LinkTotals(zeros, zeros, zeros, zeros, zeros)).links
     assert (link.operations, link.avg_us, link.bandwidth_mbps) == (0, 0.0, 0.0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dllama_engine.cli import options
+from dllama_engine.cli.arguments import PlanArgs, RootArgs, WorkerArgs
 
 REPORT_LINE = (
     "inference --model dllama_model_llama-30b_q40.m --tokenizer dllama_tokenizer_llama2.t "
@@ -15,17 +16,23 @@ REPORT_LINE = (
 
 def test_a_command_line_of_the_scaling_report() -> None:
     args = options.parse(REPORT_LINE.split())
+    assert isinstance(args, RootArgs)
     assert args.mode == "inference"
-    assert args.workers == [("100.67.190.3", 9999), ("100.84.48.55", 9999), ("100.76.95.128", 9999)]
-    assert (args.steps, args.nthreads, args.buffer_float_type) == (128, 4, "q80")
-    assert (args.nbatches, args.max_seq_len, args.kv_type) == (32, 0, "f32")
+    assert args.workers == (("100.67.190.3", 9999), ("100.84.48.55", 9999), ("100.76.95.128", 9999))
+    assert (args.steps, args.n_threads, args.buffer_float_type) == (128, 4, "q80")
+    assert (args.batch_size, args.max_seq_len, args.kv_type) == (32, 0, "f32")
 
 
 def test_flags_come_in_any_order_and_modes_pass_over_strange_ones() -> None:
     args = options.parse("worker --nthreads 4 --port 0 --net-turbo 0 --steps 3".split())
-    assert (args.port, args.host, args.nthreads) == (0, "127.0.0.1", 4)
+    assert isinstance(args, WorkerArgs)
+    assert (args.port, args.host, args.n_threads) == (0, "127.0.0.1", 4)
     args = options.parse("inference --workers [::1]:9 h:1 --steps 1 --prompt x --model m".split())
-    assert args.workers == [("::1", 9), ("h", 1)]
+    assert isinstance(args, RootArgs)
+    assert args.workers == (("::1", 9), ("h", 1))
+    args = options.parse("plan --shape llama-30b --nodes 4 --nbatches 8 --prompt x".split())
+    assert isinstance(args, PlanArgs)
+    assert (args.shape, args.model, args.nodes, args.batch_size) == ("llama-30b", None, 4, 8)
 
 
 @pytest.mark.parametrize(

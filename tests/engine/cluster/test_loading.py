@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llvmlite import binding, ir
 
-from dllama_engine.cluster.loading import PIECE_BYTES, hand_out, pieces, take
+from dllama_engine.cluster.loading import PIECE_BYTES, pieces, receive_weights, send_weights
 from dllama_engine.errors import ModelFileError, PlanError
 from dllama_engine.formats.model_file import ModelFile, tensor_specs
 from dllama_engine.formats.quants import FloatType, encode_tensor, row_bytes
@@ -129,7 +129,7 @@ def filled(path: Path, n_threads: int) -> RankWeights:
     with ModelFile.open(path) as model:
         plan = make_plan(model.config, 1)
         weights = RankWeights(plan, 0, n_threads)
-        hand_out(model, Links(0, 1, {}), weights)
+        send_weights(model, Links(0, 1, {}), weights)
     return weights
 
 
@@ -157,7 +157,7 @@ def test_packing_threads_end_with_the_loading(tmp_path: Path) -> None:
 def test_every_rank_gets_its_slices(
     name: str, world_size: int, sync_mode: SyncMode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What `hand_out` and `take` fill over real sockets, against whole slices; small pieces."""
+    """What both ends fill over real sockets, against whole slices; small pieces."""
     monkeypatch.setattr("dllama_engine.cluster.loading.PIECE_BYTES", 1 << 12)
     with ModelFile.open(GOLDEN / f"{name}.m") as model:
         plan = make_plan(model.config, world_size, sync_mode=sync_mode)
@@ -166,9 +166,9 @@ def test_every_rank_gets_its_slices(
             assert links is not None
             weights = RankWeights(plan, rank, 2)
             if rank == 0:
-                hand_out(model, links, weights)
+                send_weights(model, links, weights)
             else:
-                take(links, weights)
+                receive_weights(links, weights)
             return weights
 
         for rank, weights in enumerate(run_ranks(world_size, load)):

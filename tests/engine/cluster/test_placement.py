@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dllama_engine.cluster.placement import Slots, slots_by_rank
+from dllama_engine.cluster.placement import CoreSlots, slots_by_rank
 from dllama_engine.synthetic.model import write_synthetic
 from dllama_engine.system.affinity import kept_on
 from dllama_engine.wire.handshake import own_info
@@ -26,7 +26,7 @@ CORES = st.lists(st.integers(0, 200), min_size=1, max_size=12, unique=True).map(
 def test_every_core_carries_as_many_threads(cores: list[int], n_ranks: int, own: int) -> None:
     """Whenever ranks are placed, all of them are, and evenly."""
     total = n_ranks * own
-    found = [Slots(rank * own, own, total).cores(cores) for rank in range(n_ranks)]
+    found = [CoreSlots(rank * own, own, total).cores(cores) for rank in range(n_ranks)]
     placed = [rank_cores for rank_cores in found if rank_cores is not None]
     if not placed:
         assert total <= len(cores) or own >= len(cores) or total % len(cores)
@@ -40,7 +40,7 @@ def test_slots_count_the_threads_of_a_host_in_rank_order() -> None:
     here, there = own_info(1), replace(own_info(2), boot_id="another")
     infos = {2: replace(here, n_threads=3), 0: here, 1: there, 3: there}
     assert slots_by_rank(infos) == {
-        0: Slots(0, 1, 4), 2: Slots(1, 3, 4), 1: Slots(0, 2, 4), 3: Slots(2, 2, 4),
+        0: CoreSlots(0, 1, 4), 2: CoreSlots(1, 3, 4), 1: CoreSlots(0, 2, 4), 3: CoreSlots(2, 2, 4),
     }  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dllama_engine.kernels.cache import installed_digest, sources_digest
+from dllama_engine.kernels.sources import installed_digest, text_digest
 from dllama_engine.synthetic.model import write_synthetic
 from tests.engine.processes import Node, command, environment, read_events, start, wait_until
 
@@ -38,16 +38,16 @@ def compilers(folder: Path) -> set[int]:
     found = set()
     for process in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):
-            if b"dllama_engine.cluster.warmup" in (process / "cmdline").read_bytes():
+            if b"dllama_engine.kernels.compiler.build" in (process / "cmdline").read_bytes():
                 variables = (process / "environ").read_bytes()
                 if f"XDG_CACHE_HOME={folder}\0".encode() in variables:
                     found.add(int(process.name))
     return found
 
 
-def kernels(cache: Path) -> Path:
-    """The folder of compiled kernels below a user's cache folder."""
-    (found,) = cache.glob(f"dllama-py/numba-*/kernels-{sources_digest()}-*")
+def images(cache: Path) -> Path:
+    """The folder of images below a user's cache folder."""
+    (found,) = cache.glob("dllama-py/numba-*/images")
     return found
 
 
@@ -75,7 +75,7 @@ def cold(tmp_path_factory: pytest.TempPathFactory) -> ColdStart:
     model, tokenizer = write_synthetic("tiny-llama", folder)
     files = ["inference", "--model", model, "--tokenizer", tokenizer, "--sync-mode", "invariant"]
     result = ColdStart(folder / "cache", [*files, *PROMPT])
-    variables = in_cache(result.cache, NUMBA_DEBUG_CACHE="1")
+    variables = in_cache(result.cache)
     nodes: list[Node] = []
     try:
         for rank in range(1, EIGHT):
@@ -107,19 +107,18 @@ def start_root(tmp_path: Path, name: str, request: list[object], variables: dict
 
 def test_eight_ranks_that_start_cold_together_compile_once(cold: ColdStart) -> None:
     assert len(cold.compilers) == 1
-    for log in cold.logs:
-        assert "data loaded from" in log
-        assert "data saved to" not in log  # the compiler's output goes nowhere: these are ranks
-    assert list(kernels(cold.cache).glob("ready-*"))
-    assert not list(kernels(cold.cache).rglob("*.tmp.*"))
+    assert all("are not used" not in log for log in cold.logs)
+    (image,) = images(cold.cache).glob("*.image")
+    assert image.name.startswith(f"{text_digest()[:12]}-")
+    assert image.stat().st_mode & 0o777 == 0o600
+    assert {path.name for path in images(cold.cache).iterdir()} == {image.name, "build.lock"}
+    assert not list(cold.cache.rglob("*.nbc"))  # no rank compiled anything
 
 
 def test_a_warm_start_compiles_nothing_and_says_the_same(cold: ColdStart, tmp_path: Path) -> None:
-    root = start_root(tmp_path, "warm", cold.request, in_cache(cold.cache, NUMBA_DEBUG_CACHE="1"))
+    root = start_root(tmp_path, "warm", cold.request, in_cache(cold.cache))
     assert root.wait() == 0, root.log
     assert COMPILING not in root.log
-    assert "data loaded from" in root.log
-    assert "data saved to" not in root.log
     assert token_ids(root.events_path) == cold.tokens
 
 
@@ -127,7 +126,7 @@ def test_a_home_that_is_read_only_costs_one_line(cold: ColdStart, tmp_path: Path
     """HOME below /sys, where not even the superuser can make a folder; XDG_CACHE_HOME unset."""
     own = tmp_path / f"dllama-py-numba-{os.getuid()}"
     own.mkdir(mode=0o700)
-    shutil.copytree(kernels(cold.cache), own / kernels(cold.cache).name, symlinks=True)
+    shutil.copytree(images(cold.cache), own / "images")
     variables = in_cache(Path(), HOME="/sys", TMPDIR=str(tmp_path), XDG_CACHE_HOME="")
     worker = start(
         tmp_path, "worker", "worker", "--port", 0, "--exit-with-parent", os.getpid(), **variables
@@ -150,7 +149,7 @@ def test_no_cache_folder_at_all_is_no_reason_to_stop(cold: ColdStart, tmp_path: 
     own = tmp_path / f"dllama-py-numba-{os.getuid()}"
     own.mkdir(mode=0o777)
     own.chmod(0o777)
-    shutil.copytree(kernels(cold.cache), own / kernels(cold.cache).name)
+    shutil.copytree(images(cold.cache), own / "images")
     variables = in_cache(Path(), HOME="/sys", TMPDIR=str(tmp_path), XDG_CACHE_HOME="")
     root = start_root(tmp_path, "root", cold.request, variables)
     root.wait_log(COMPILING)
@@ -160,15 +159,14 @@ def test_no_cache_folder_at_all_is_no_reason_to_stop(cold: ColdStart, tmp_path: 
     assert kept[1] != str(own)
 
 
-def test_kernels_of_other_sources_or_versions_are_not_used(cold: ColdStart, tmp_path: Path) -> None:
+def test_images_of_other_sources_or_versions_are_not_used(cold: ColdStart, tmp_path: Path) -> None:
     cache = tmp_path / "cache"
-    numba_folder = cache / "dllama-py" / kernels(cold.cache).parent.name
-    others = {
-        "kernels-000000000000": numba_folder,
-        kernels(cold.cache).name: cache / "dllama-py" / "numba-0.0.1",
-    }
-    for name, parent in others.items():
-        shutil.copytree(kernels(cold.cache), parent / name)
+    numba_folder = images(cold.cache).parent.name
+    own, other = cache / "dllama-py" / numba_folder / "images", cache / "dllama-py/numba-0.0.1"
+    shutil.copytree(images(cold.cache), own)
+    shutil.copytree(images(cold.cache), other / "images")
+    (image,) = own.glob("*.image")
+    image.rename(image.with_name(image.name.replace(text_digest()[:12], "0" * 12)))
     root = start_root(tmp_path, "root", cold.request, in_cache(cache))
     root.wait_log(COMPILING)
     pids = wait_until(lambda: compilers(cache), "a compiler")
@@ -176,28 +174,26 @@ def test_kernels_of_other_sources_or_versions_are_not_used(cold: ColdStart, tmp_
     wait_until(lambda: not pids & compilers(cache), "the end of the compiler with its root")
 
 
-def test_another_cpus_kernels_are_not_used_and_a_killed_compiler_does_no_harm(
+def test_another_cpus_image_is_not_used_and_a_killed_compiler_does_no_harm(
     cold: ColdStart, tmp_path: Path
 ) -> None:
     cache = tmp_path / "cache"
     shutil.copytree(cold.cache, cache)
     cpu, features = OTHER_CPUS[platform.machine()]
     other = in_cache(cache, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES=features)
-    before = set(cache.rglob("*.nbc"))
     root = start_root(tmp_path, "other", cold.request, other)
     (pid,) = wait_until(lambda: compilers(cache), "a compiler")
-    wait_until(lambda: set(cache.rglob("*.nbc")) - before, "something compiled")
     os.kill(pid, signal.SIGKILL)
-    assert root.process.wait(COMPILING_S) == 0, root.log  # it has done the rest itself
-    assert COMPILING in root.log
+    assert root.process.wait(COMPILING_S) == 0, root.log  # numba has done it instead
+    assert root.log.count("The kernels' compiler failed (exit code -9)") == 1
     assert token_ids(root.events_path) == cold.tokens
     for name, variables in (("again", other), ("own", in_cache(cache))):
-        root = start_root(tmp_path, name, cold.request, variables | {"NUMBA_DEBUG_CACHE": "1"})
+        root = start_root(tmp_path, name, cold.request, variables)
         assert root.process.wait(COMPILING_S) == 0, root.log
-        assert "data saved to" not in root.log
+        assert (COMPILING in root.log) == (name == "again")
+        assert "compiler failed" not in root.log
         assert token_ids(root.events_path) == cold.tokens
-    assert COMPILING not in root.log
-    assert len(list(cache.rglob("ready-*"))) == 2
+    assert len(list(images(cache).glob("*.image"))) == 2
 
 
 def test_a_full_disk_is_named_with_its_remedy(cold: ColdStart, tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 import dllama_engine
-from dllama_engine.kernels.cache import sources, sources_digest
+from dllama_engine.kernels.cache import sources_digest
+from dllama_engine.kernels.sources import sources
 
 PACKAGE = Path(dllama_engine.__file__).parent
 # A kernel that says which constant it was compiled with.

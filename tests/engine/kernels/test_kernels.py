@@ -26,6 +26,7 @@ from dllama_engine.kernels.matmul import packing, q40
 from dllama_engine.program.linear import Activations, Linear
 from dllama_engine.program.program import Program
 from dllama_engine.program.threads import ThreadTeam
+from dllama_engine.tables.packed import STEPS
 
 Floats = npt.NDArray[np.float32]
 ONE_THREAD = ThreadTeam(1)
@@ -105,7 +106,7 @@ def naive_q40_q80(raw: Any, values: Any, scales: Any) -> npt.NDArray[np.float64]
 
 def run_q40(which: str, raw: Any, values: Any, scales: Any, first: int, last: int) -> Floats:
     rows, blocks = raw.shape[0], raw.shape[1] // 18
-    weights = np.zeros((-(-rows // 8), blocks, q40.STEPS, 32), np.uint8)
+    weights = np.zeros((-(-rows // 8), blocks, STEPS, 32), np.uint8)
     deltas = np.zeros((-(-rows // 8), blocks, 8), np.uint16)
     assert packing.pack_q40(raw.ctypes.data, raw.strides[0], rows, weights, deltas, 0)
     sums = np.empty((len(values), blocks), np.int32)

@@ -14,12 +14,12 @@ from hypothesis.extra.numpy import arrays
 
 from dllama_engine.collectives.mesh import Mesh
 from dllama_engine.formats.quants import FloatType, decode_tensor, encode_tensor, quantize_q80
-from dllama_engine.kernels.ops.moe import route_words
 from dllama_engine.program.linear import Activations, Linear
 from dllama_engine.program.program import Mixture, Program
 from dllama_engine.program.threads import ThreadTeam
 from dllama_engine.sharding.plan import Span, split_units
 from dllama_engine.tables.links import AGAIN
+from dllama_engine.tables.routes import route_words
 
 Floats = npt.NDArray[np.float32]
 BATCH = 8

@@ -17,9 +17,10 @@ from hypothesis import strategies as st
 from dllama_engine.formats.quants import dequantize_q40
 from dllama_engine.kernels import cpu
 from dllama_engine.kernels.llvm import lanes
-from dllama_engine.kernels.matmul import packing, q40
+from dllama_engine.kernels.matmul import packing
 from dllama_engine.kernels.matmul.q80 import make_q80_q80
 from dllama_engine.kernels.matmul.variants import f16_f32, f32_f32, make_float_product
+from dllama_engine.tables.packed import STEPS
 
 Floats = npt.NDArray[np.float32]
 VARIANTS = cpu.available_variants()
@@ -102,7 +103,7 @@ def test_quantized_weights_times_floats(rows: int, blocks: int, tokens: int, see
     raw[..., :2] = deltas_of(rng, rows, blocks).view(np.uint8).reshape(rows, blocks, 2)
     raw = raw.reshape(rows, -1)
     groups = -(-rows // 8)
-    packed = np.zeros((groups, blocks, q40.STEPS, 32), np.uint8)
+    packed = np.zeros((groups, blocks, STEPS, 32), np.uint8)
     packed_deltas = np.zeros((groups, blocks, 8), np.uint16)
     assert packing.pack_q40(raw.ctypes.data, raw.strides[0], rows, packed, packed_deltas, 0)
     for which in VARIANTS:

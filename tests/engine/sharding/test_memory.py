@@ -35,14 +35,14 @@ def test_arithmetic_is_what_is_allocated(
     with ModelFile.open(GOLDEN / f"{name}.m") as model:
         plan = make_plan(model.config, world_size, sync_mode=sync_mode)
         rank = world_size - 1
-        memory = rank_memory(plan, rank, n_batches=4, max_seq_len=100, kv_type=kv_type)
+        memory = rank_memory(plan, rank, batch_size=4, max_seq_len=100, kv_type=kv_type)
         weights = RankWeights(plan, rank)
         for spec in model.specs[1:]:
             part = slice_tensor(model.raw(spec), spec, plan, rank)
             if part is not None:
                 weights.add(spec, part)
     transformer = Transformer(
-        plan, rank, weights, None, max_seq_len=100, n_batches=4, kv_type=kv_type
+        plan, rank, weights, None, max_seq_len=100, batch_size=4, kv_type=kv_type
     )
     cache = transformer._cache
     assert memory.kv_cache_bytes == cache.keys.nbytes + cache.values.nbytes
@@ -104,7 +104,7 @@ def test_nobody_holds_a_second_copy_of_the_weights(
     plan = make_plan(parse_shape("tinyllama-1.1b"), 1 + n_workers)
     assert len(ranks) == plan.world_size
     for rank, found in enumerate(ranks):
-        needed = rank_memory(plan, rank, n_batches=32, max_seq_len=512, kv_type=FloatType.F32)
+        needed = rank_memory(plan, rank, batch_size=32, max_seq_len=512, kv_type=FloatType.F32)
         own_bytes = needed.total_bytes - RUNTIME_BYTES
         assert found["peak_rss_bytes"] <= 1.1 * own_bytes + RUNTIME_BYTES, rank
         assert found["peak_rss_bytes"] > own_bytes  # else this would measure nothing
@@ -113,7 +113,7 @@ def test_nobody_holds_a_second_copy_of_the_weights(
 def test_the_plan_and_the_refusal_count_the_same() -> None:
     plan = make_plan(parse_shape("llama-30b"), 2)
     needed = {
-        rank: rank_memory(plan, rank, n_batches=32, max_seq_len=2048, kv_type=FloatType.F32)
+        rank: rank_memory(plan, rank, batch_size=32, max_seq_len=2048, kv_type=FloatType.F32)
         for rank in range(2)
     }
     infos = {rank: WorkerInfo(f"pi-{rank}", 1, f"boot-{rank}", 0, 1, "0") for rank in range(2)}

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dllama_engine.cluster.admission import check_memory
-from dllama_engine.cluster.placement import Slots
+from dllama_engine.cluster.placement import CoreSlots
 from dllama_engine.cluster.session import SessionConfig
 from dllama_engine.errors import HandshakeError, InsufficientMemoryError
 from dllama_engine.formats.model_file import ModelFile
@@ -271,16 +271,16 @@ def test_session_config_survives_the_wire() -> None:
         session_id="s",
         rank=2,
         plan=make_plan(parse_shape("tiny-gqa"), 3),
-        n_batches=4,
+        batch_size=4,
         max_seq_len=64,
         kv_type=FloatType.F16,
         timeout_s=1.5,
         workers=(("a", 1), ("b", 2)),
-        slots=Slots(1, 2, 4),
+        slots=CoreSlots(1, 2, 4),
     )
     data = config.to_json()
     assert SessionConfig.from_json(data) == config
-    wrong = ({"rank": 0}, {"rank": 3}, {"workers": []}, {"plan": None}, {"n_batches": "x"})
+    wrong = ({"rank": 0}, {"rank": 3}, {"workers": []}, {"plan": None}, {"batch_size": "x"})
     for change in (*wrong, {"slots": None}, {"slots": {"first": 0}}, {"slots": {"first": "x"}}):
         with pytest.raises(HandshakeError, match="session config"):
             SessionConfig.from_json(data | change)

@@ -9,6 +9,7 @@ import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
@@ -18,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dllama_engine.errors import InsufficientMemoryError, WireError, WorkerLost
-from dllama_engine.tables.links import CALM, HEADER_BYTES, RECV_SEQUENCE, SEND_SEQUENCE
+from dllama_engine.tables.links import CALM, RECV_SEQUENCE, SEND_SEQUENCE
 from dllama_engine.wire import frames
 from dllama_engine.wire import links as links_module
 from dllama_engine.wire.frames import SYNC_LOGITS, SYNC_NODE_SLICES, SYNC_WITH_ROOT
@@ -117,7 +118,7 @@ def test_every_frame_arrives_and_both_ends_count_alike(
             assert totals.sent_messages[peer] == totals.recv_messages[peer] == rounds
         trace = links.take_trace()
         assert len(trace.kinds) == rounds
-        assert sum(trace.bytes) == totals.sent_and_received_bytes()
+        assert sum(trace.bytes) == sum(totals.sent_bytes) + sum(totals.recv_bytes)
         assert {len(d) for d in trace.peer_durations_ns.values()} == {rounds}
         assert not links.take_trace().kinds
         links.close()
@@ -355,16 +356,17 @@ def test_a_signal_that_returns_does_not_end_an_exchange() -> None:
     right.close()
 
 
-def test_totals_subtract_and_speak_json(pair: tuple[Links, Links]) -> None:
+def test_totals_subtract_and_count_every_link(pair: tuple[Links, Links]) -> None:
     left, right = pair
     left.send(SYNC_WITH_ROOT, 1, bytes(7))
     before = left.totals()
     left.send(SYNC_WITH_ROOT, 1, bytes(5))
     right.exchange(SYNC_WITH_ROOT, {0: b"12"}, {})
     left.exchange(SYNC_WITH_ROOT, {}, {1: bytearray(2)})
-    (link,) = (left.totals() - before).to_json(0, HEADER_BYTES)
-    assert link.pop("busy_us") > 0
-    assert link == {
+    (link,) = (left.totals() - before).counts(0)
+    counted = asdict(link)
+    assert counted.pop("busy_us") > 0
+    assert counted == {
         "peer": 1,
         "sent_payload_bytes": 5,
         "sent_framing_bytes": 8,

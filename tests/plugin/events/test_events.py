@@ -6,7 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dllama.events.stream import Error, EventFormatError, Listening, Step, parse_event
+from pytest_dllama.events.stream import (
+    Error,
+    EventFormatError,
+    Listening,
+    Start,
+    Step,
+    parse_event,
+)
 from pytest_dllama.events.trace import TraceError, build_trace
 from pytest_dllama.validity.faults import faults
 from pytest_dllama.validity.output import oracle_output
@@ -14,7 +21,7 @@ from pytest_dllama.validity.output import oracle_output
 STEP = {
     "event": "step",
     "t_ns": 5,
-    "phase": "pred",
+    "phase": "decode",
     "index": 0,
     "pos": 6,
     "n_tokens": 1,
@@ -85,7 +92,7 @@ def test_no_line_crashes_the_parser(line: str) -> None:
 
 
 def test_a_trace() -> None:
-    trace = build_trace(_events({**STEP, "phase": "eval", "token_id": None}, START, STEP, DONE))
+    trace = build_trace(_events({**STEP, "phase": "prefill", "token_id": None}, START, STEP, DONE))
     assert trace.token_ids == (17,)
     assert trace.text == "é\n"
     assert (len(trace.prefill_steps), len(trace.decode_steps)) == (1, 1)
@@ -131,4 +138,30 @@ def test_notes_are_kept_apart_from_reasons_not_to_believe() -> None:
     trace = build_trace(_events(START, STEP, *notes, DONE))
     assert trace.notes == ("kB are 1024 bytes",)
     assert trace.invalid == ("a pipeline run skips work",)
-    assert faults([trace, trace], oracle_output(trace)) == trace.invalid
+    (fault,) = faults([trace, trace], oracle_output(trace))  # said by both, told once
+    assert (fault.kind, fault.text) == ("engine", "a pipeline run skips work")
+
+
+def test_an_older_engines_stream_is_read_for_ever() -> None:
+    """Phases "eval" and "pred", `n_batches`, no protocol: the baseline may be an old revision."""
+    start, *steps = _events(
+        {"event": "start", "t_ns": 1, "world_size": 2, "n_batches": 32},
+        {**STEP, "phase": "eval", "token_id": None, "piece": None},
+        {**STEP, "phase": "pred"},
+    )
+    assert isinstance(start, Start)
+    assert (start.batch_size, start.protocol) == (32, None)
+    assert [step.phase for step in steps] == ["prefill", "decode"]
+    trace = build_trace([start, *_events(START), *steps, *_events(DONE)])
+    assert (len(trace.prefill_steps), len(trace.decode_steps)) == (1, 1)
+
+
+def test_todays_names() -> None:
+    (start,) = _events({"event": "start", "batch_size": 16, "protocol": 1})
+    assert isinstance(start, Start)
+    assert (start.batch_size, start.protocol) == (16, 1)
+
+
+def test_no_other_phase() -> None:
+    with pytest.raises(EventFormatError, match=r"step\.phase: Input should be 'prefill' or"):
+        parse_event(json.dumps({**STEP, "phase": "warm-up"}))

@@ -12,12 +12,14 @@ from hypothesis import given, settings
 
 from pytest_dllama.backends.dllama.run import LoggedRun
 from pytest_dllama.cli.main import main
-from pytest_dllama.forensics.import_log import ImportLogError, import_logs
-from pytest_dllama.forensics.imported_run import ImportOptions
+from pytest_dllama.forensics.import_log import import_logs
+from pytest_dllama.forensics.imported_run import ImportLogError, ImportOptions
 from pytest_dllama.history.run_files import read_run
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.report.pages.markdown import LANGUAGES, render
+from pytest_dllama.verdict.thresholds import parse_thresholds
+from tests.data import MODELS
 from tests.plugin.backends.test_dllama_log import LOGS, NAMES, damaged_logs, generated, read
 
 WORKERS = [f"fork_inference_n4.worker{rank}.log" for rank in (1, 2, 3)]
@@ -274,6 +276,67 @@ def test_absurd_figures_are_no_crash_no_hang_and_no_zero(
         render(run, language)
 
 
+SMALL_MODEL = (  # the header of tests/data/models/llama_q40.m
+    ("Dim: 768", "Dim: 128"),
+    ("HiddenDim: 2048", "HiddenDim: 256"),
+    ("nLayers: 12", "nLayers: 3"),
+    ("VocabSize: 32000", "VocabSize: 512"),
+)
+
+
+def small_log(folder: Path) -> Path:
+    text = read("upstream_inference_n2.log")
+    for old, new in SMALL_MODEL:
+        assert f" {old}\n" in text
+        text = text.replace(f" {old}\n", f" {new}\n")
+    return written(folder, text)
+
+
+def test_an_imported_cell_meets_thresholds() -> None:
+    limits = {"tpot_ms": 1, "rct_s": 60, "root_peak_rss_bytes": 9}
+    thresholds = parse_thresholds({"defaults": limits}, "limits.toml")
+    run = imported("upstream_inference_n2.log", thresholds=thresholds)
+    (cell,) = run.cells
+    assert cell.verdict is not None
+    assert cell.verdict.status == "FAIL"
+    (reason,) = cell.verdict.reasons
+    assert "tpot_ms = 11.1193 ms, limit <= 1 ms" in reason
+    assert [(t.metric, t.passed) for t in cell.thresholds] == [("tpot_ms", False), ("rct_s", True)]
+    note = "The limit of root_peak_rss_bytes is not judged: dllama prints what it will allocate"
+    assert any(text.startswith(note) for text in run.notes)
+
+
+def test_an_imported_cell_meets_the_roofline(tmp_path: Path) -> None:
+    given = {"model_file": MODELS / "llama_q40.m", "memory_bytes_per_s": 1e6}
+    cell = cell_of(small_log(tmp_path), **given)
+    assert cell.roofline is not None
+    total = sum(cell.roofline.read_bytes)  # both ranks are on the one machine that the root dials
+    assert cell.roofline.limit_ms == pytest.approx(total / 1e6 * 1e3)
+    share = cell.metrics["roofline_share"].value
+    assert share == pytest.approx(cell.roofline.limit_ms / cell.metrics["tpot_ms"].value)
+    assert share > 1  # so slow a memory: and still nothing is disbelieved, caches are not known
+    assert cell.verdict is not None
+    assert cell.verdict.faults == ()
+
+
+def test_without_a_measured_memory_the_roofline_says_what_to_give(tmp_path: Path) -> None:
+    cell = cell_of(small_log(tmp_path), model_file=MODELS / "llama_q40.m")
+    assert cell.roofline is not None
+    assert (cell.roofline.limit_ms, cell.roofline.why_not) == (None, "unmeasured")
+    assert (
+        "rank 0, rank 1: a log does not tell its memory bandwidth; give --memory-gb-per-s"
+        in str(cell.roofline.detail)
+    )
+    assert "roofline_share" not in cell.metrics
+
+
+def test_another_models_file_is_refused() -> None:
+    with pytest.raises(ImportLogError, match=r"Dim is 128, in upstream_\w+\.log it is 768"):
+        imported("upstream_inference_n2.log", model_file=MODELS / "llama_q40.m")
+    with pytest.raises(ImportLogError, match=r"--model-file .*golden\.t: "):
+        imported("upstream_inference_n2.log", model_file=MODELS / "golden.t")
+
+
 def test_no_run_at_all(tmp_path: Path) -> None:
     with pytest.raises(ImportLogError, match="no line of dllama's"):
         import_logs([written(tmp_path, "make: *** no rule\n")], ImportOptions())
@@ -342,6 +405,26 @@ def test_command_line_errors(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert main(["import-log", str(LOGS / WORKERS[0]), "-o", output]) == 2
     assert "output of the root" in capsys.readouterr().err
     assert not Path(output).exists()
+
+
+def test_command_line_judges_and_refuses(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limits, output = tmp_path / "limits.toml", tmp_path / "run.json"
+    limits.write_text("[defaults]\ntpot_ms = 1\n")
+    argv = ["import-log", str(LOGS / "upstream_inference_n2.log"), "-o", str(output)]
+    assert main([*argv, "--memory-gb-per-s", "4"]) == 2
+    assert "without --model-file: what a token must read is not known" in capsys.readouterr().err
+    assert main([*argv, "--thresholds", str(limits)]) == 0
+    (cell,) = read_run(output).cells
+    assert cell.verdict is not None
+    assert cell.verdict.status == "FAIL"
+    limits.write_text("[defaults]\ntpot = 1\n")
+    assert main([*argv, "--force", "--thresholds", str(limits)]) == 2
+    assert "unknown metric 'tpot'; did you mean 'tpot_ms'?" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        main([*argv, "--memory-gb-per-s", "nan"])
+    assert "'nan' is no rate above 0" in capsys.readouterr().err
 
 
 def test_help_is_a_command_of_its_own() -> None:

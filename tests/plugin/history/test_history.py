@@ -1,15 +1,22 @@
 from __future__ import annotations
 
+import csv
 import json
+import os
+from pathlib import Path
 
 import pytest
 
 from pytest_dllama.history import run_files
 from pytest_dllama.history.run_files import RunFileError, archive_previous, read_run, write_run
+from pytest_dllama.history.samples_csv import write_samples
 from pytest_dllama.hosts import controller
 from pytest_dllama.metrics import catalog
+from pytest_dllama.record.cell import CellRecord, Fault
 from pytest_dllama.record.hosts import HostRecord
 from pytest_dllama.record.run import Environment, Request, RunRecord
+from pytest_dllama.verdict.judge import judge
+from tests.data import REPORTS
 
 
 def _run(created_utc: str = "2026-01-02T03:04:05Z") -> RunRecord:
@@ -32,7 +39,7 @@ def _run(created_utc: str = "2026-01-02T03:04:05Z") -> RunRecord:
         ),
         models=(),
         cells=(),
-        definitions=catalog.DEFINITIONS,
+        definitions=catalog.all_definitions(),
     )
 
 
@@ -40,6 +47,28 @@ def test_what_is_written_is_read(tmp_path) -> None:
     path = write_run(_run(), tmp_path / "deep" / "run.json")
     assert read_run(path) == _run()
     assert [file.name for file in path.parent.iterdir()] == ["run.json"]  # nothing half-written
+
+
+@pytest.mark.parametrize("path", sorted(REPORTS.glob("*.json")), ids=lambda path: path.stem)
+def test_every_older_run_file_is_read(path: Path, tmp_path: Path) -> None:
+    run = read_run(path)
+    assert run.schema_version == json.loads(path.read_text())["schema_version"]
+    assert run.cells
+    assert read_run(write_run(run, tmp_path / "again.json")) == run
+
+
+def test_faults_are_kept_with_their_kinds(tmp_path: Path) -> None:
+    fault = Fault(kind="wire", repeat=2, step=7, text="repeat 2: wire: one byte more")
+    cell = CellRecord(model="m", nodes=2, status="ok", verdict=judge(faults=[fault]))
+    run = _run().model_copy(update={"cells": (cell,)})
+    found = json.loads(write_run(run, tmp_path / "run.json").read_text())
+    assert found["schema_version"] == 2
+    assert found["cells"][0]["verdict"] == {
+        "status": "INVALID",
+        "reasons": ["repeat 2: wire: one byte more"],
+        "faults": [{"kind": "wire", "repeat": 2, "step": 7, "text": fault.text}],
+    }
+    assert read_run(tmp_path / "run.json") == run
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
@@ -65,7 +94,7 @@ def test_messages_name_file_and_field(tmp_path) -> None:
         read_run(path)
     write_run(_run(), path)
     _change(path, schema_version=99)
-    with pytest.raises(RunFileError, match="schema version 99, this pytest-dllama reads up to 1"):
+    with pytest.raises(RunFileError, match="schema version 99, this pytest-dllama reads up to 2"):
         read_run(path)
     _change(path, schema_version=1, celsl=[])
     with pytest.raises(RunFileError, match="field celsl: Extra inputs"):
@@ -76,6 +105,72 @@ def test_messages_name_file_and_field(tmp_path) -> None:
     path.write_text("[]")
     with pytest.raises(RunFileError, match="top level"):
         read_run(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[" * 100_000, "nested deeper than any run file is"),
+        ('{"cells": ' * 50_000, "nested deeper than any run file is"),
+        (f'{{"wall_s": {"9" * 400}}}', r"the number 99999999\.\.\. of 400 digits has more than 64"),
+        (
+            f'{{"wall_s": {"9" * 9000}}}',
+            r"the number 9+\.\.\. of 9000 digits has more than 64 bits; no",
+        ),
+        ('{"wall_s": 9223372036854775808}', "the number 9223372036854775808 has more than 64"),
+        ('{"wall_s": 1e400}', "the number 1e400 is not finite"),
+        ('{"wall_s": NaN}', "the number NaN is not finite"),
+    ],
+    ids=lambda value: value[:20],
+)
+def test_content_beyond_any_run_file_is_refused_in_a_line(tmp_path, text, message) -> None:
+    path = tmp_path / "run.json"
+    path.write_text(text)
+    with pytest.raises(RunFileError, match=rf"run\.json: {message}") as refused:
+        read_run(path)
+    assert "\n" not in str(refused.value)
+    assert len(str(refused.value)) < 200 + len(str(path))
+
+
+def test_what_is_no_regular_file_is_not_waited_for(tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
+        with pytest.raises(RunFileError, match=f"{path}: not a regular file; give a run.json"):
+            read_run(path)
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o077, 0o600), (0o022, 0o644), (0o002, 0o664)])
+def test_the_umask_decides_who_may_read(tmp_path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        path = write_run(_run(), tmp_path / "run.json")
+    finally:
+        os.umask(before)
+    assert path.stat().st_mode & 0o777 == mode
+
+
+@pytest.mark.parametrize("path", sorted(REPORTS.rglob("*.json")), ids=lambda path: path.name)
+def test_run_files_of_every_age_are_read(path: Path) -> None:
+    assert read_run(path).cells
+
+
+def test_every_sample_is_a_line(tmp_path) -> None:
+    runs = [read_run(path) for path in sorted(REPORTS.rglob("*.json"))]
+    run = max(runs, key=lambda run: sum(len(cell.samples) for cell in run.cells))
+    cells = (*run.cells, CellRecord(model="m", nodes=3, status="failed", error="gone, really"))
+    run = run.model_copy(update={"cells": cells})
+    path = write_samples(run, tmp_path / "deep" / "samples.csv")
+    with path.open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    expected = [(cell, sample) for cell in run.cells for sample in cell.samples]
+    assert len(lines) == len(expected) + sum(not cell.samples for cell in run.cells)
+    measured = [line for line in lines if line["repeat"]]
+    for line, (cell, sample) in zip(measured, expected, strict=True):
+        assert (line["model"], int(line["nodes"])) == (cell.model, cell.nodes)
+        assert float(line["rct_s"]) == sample.rct_s
+        assert line["tpot_ms"] == ("" if sample.tpot_ms is None else str(sample.tpot_ms))
+        assert tuple(map(float, line["itl_ms"].split())) == sample.itl_ms
+    assert (lines[-1]["model"], lines[-1]["error"], lines[-1]["rct_s"]) == ("m", "gone, really", "")
 
 
 def test_an_older_run_moves_to_the_history(tmp_path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 from pydantic import BaseModel
 
-from pytest_dllama.metrics.catalog import METRIC_NAMES
+from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.report.pages.markdown import LANGUAGES, ReportError, render, write_reports
@@ -69,7 +69,7 @@ def _record(kind: type[BaseModel]) -> st.SearchStrategy[Any]:
     }
     if kind is CellRecord:
         estimates = _record(typing.get_args(CellRecord.model_fields["metrics"].annotation)[1])
-        fields["metrics"] = st.dictionaries(st.sampled_from(tuple(METRIC_NAMES)), estimates)
+        fields["metrics"] = st.dictionaries(st.sampled_from(tuple(METRICS)), estimates)
     return st.builds(kind, **fields)
 
 

@@ -9,8 +9,8 @@ import pytest
 from pytest_dllama.backends.dllama.backend import DllamaBackend
 from pytest_dllama.hosts.base import HostError, MemoryRates, MemorySite
 from pytest_dllama.hosts.local import LocalHosts
-from pytest_dllama.lab.memory_roof import MemoryRoof
 from pytest_dllama.lab.progress import Silent
+from pytest_dllama.lab.roofline_probe import RooflineProbe
 from pytest_dllama.models import engine_facts
 from pytest_dllama.record.cell import Estimate, Sample
 from pytest_dllama.record.hosts import MemoryRecord
@@ -113,8 +113,11 @@ def test_too_fast_is_what_beats_the_floor_by_more_than_the_margin(tpot_ms, n_fau
     faults = roofline_faults(roofline([GB], [_machine()]), [_sample(200), _sample(tpot_ms)])
     assert len(faults) == n_faults
     if faults:
-        assert faults[0].startswith("roofline: repeat 2 took 79.000 ms a token, and memory alone")
-        assert "needs 100.000 ms: 1000.0 MB a token" in faults[0]
+        assert (faults[0].kind, faults[0].repeat) == ("roofline", 2)
+        assert faults[0].text.startswith(
+            "roofline: repeat 2 took 79.000 ms a token, and memory alone"
+        )
+        assert "needs 100.000 ms: 1000.0 MB a token" in faults[0].text
 
 
 class _Counted(LocalHosts):
@@ -137,7 +140,7 @@ class _Counted(LocalHosts):
 
 def test_this_machine_is_measured_once_a_session() -> None:
     hosts = _Counted()
-    roof = MemoryRoof(hosts, 1, Silent())
+    roof = RooflineProbe(hosts, 1, Silent())
     found = roof.of([GB], [_sample(1e6)])
     roof.of([GB, GB], [_sample(1e6)])
     assert hosts.n_probes == 1
@@ -150,7 +153,7 @@ def test_this_machine_is_measured_once_a_session() -> None:
 
 def test_a_figure_that_beats_memory_is_measured_again_before_it_is_told() -> None:
     hosts = _Counted()
-    roof = MemoryRoof(hosts, 1, Silent())
+    roof = RooflineProbe(hosts, 1, Silent())
     found = roof.of([GB], [_sample(0.01)])
     assert hosts.n_probes == 2
     assert roofline_faults(found, [_sample(0.01)])
@@ -158,7 +161,7 @@ def test_a_figure_that_beats_memory_is_measured_again_before_it_is_told() -> Non
 
 def test_a_probe_that_others_disturbed_judges_nothing() -> None:
     hosts = _Counted(cpu_share=0.5)
-    roof = MemoryRoof(hosts, 1, Silent())
+    roof = RooflineProbe(hosts, 1, Silent())
     found = roof.of([GB], [_sample(0.01)])
     assert found.limit_ms
     assert roofline_faults(found, [_sample(0.01)]) == []
@@ -172,13 +175,13 @@ def test_the_probe_tells_how_much_of_its_time_it_ran() -> None:
 
 def test_what_fits_the_cache_is_not_measured() -> None:
     hosts = _Counted()
-    assert MemoryRoof(hosts, 1, Silent()).of([1000], [_sample(1.0)]).why_not == "cached"
+    assert RooflineProbe(hosts, 1, Silent()).of([1000], [_sample(1.0)]).why_not == "cached"
     assert hosts.n_probes == 0
 
 
 def test_a_failed_probe_is_told_and_not_repeated() -> None:
     hosts = _Counted("no engine there")
-    roof = MemoryRoof(hosts, 1, Silent())
+    roof = RooflineProbe(hosts, 1, Silent())
     for _ in range(2):
         found = roof.of([GB], [_sample(0.01)])
         assert (found.why_not, found.detail) == ("unmeasured", "this machine: no engine there")

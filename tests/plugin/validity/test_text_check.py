@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_dllama.events.stream import Done, RequestStart, Step
-from pytest_dllama.events.trace import Trace
+from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.validity.faults import faults, repeat_faults
 from pytest_dllama.validity.output import compare_output
 from pytest_dllama.validity.text import compare_text
@@ -14,13 +14,13 @@ from pytest_dllama.validity.text import compare_text
 ORACLE = [("On", 20.0, 10.0), ("ce", 20.0, 19.7), (" up", 20.0, 15.0)]
 
 
-def trace(pieces: list[str], n_input_tokens: int = 6) -> Trace:
+def trace(pieces: list[str], n_input_tokens: int = 6) -> RequestTrace:
     """Of an engine that prints text."""
     steps = tuple(step(i, piece) for i, piece in enumerate(pieces))
     return whole(steps, n_input_tokens)
 
 
-def oracle() -> Trace:
+def oracle() -> RequestTrace:
     """Of our own engine: ids and logits too."""
     steps = (
         step(i, piece).model_copy(update={"token_id": 50 + i, "top": ((50 + i, a), (9, b))})
@@ -31,12 +31,12 @@ def oracle() -> Trace:
 
 def step(i: int, piece: str) -> Step:
     return Step(
-        event="step", phase="pred", index=i, n_tokens=1, start_ns=i, end_ns=i + 1, piece=piece
+        event="step", phase="decode", index=i, n_tokens=1, start_ns=i, end_ns=i + 1, piece=piece
     )
 
 
-def whole(steps: tuple[Step, ...], n_input_tokens: int) -> Trace:
-    return Trace(
+def whole(steps: tuple[Step, ...], n_input_tokens: int) -> RequestTrace:
+    return RequestTrace(
         request=RequestStart(event="request", n_input_tokens=n_input_tokens),
         steps=steps,
         done=Done(event="done", n_input_tokens=n_input_tokens, n_output_tokens=len(steps)),
@@ -105,10 +105,11 @@ def test_engines_of_text_take_this_road_and_their_repeats_must_agree() -> None:
     wrong = compare_output(
         oracle(), trace(["x", "y", "z"]), buffer_float_type="q80", sync_mode="reduce"
     )
-    assert faults([trace(["x", "y", "z"])], wrong)[0].startswith("output: output token 1 is 'x'")
-    assert repeat_faults([trace(["a"]), trace(["b"]), trace(["a"])]) == [
-        "output: repeat 2 of 3 gave other tokens than repeat 1"
-    ]
+    assert faults([trace(["x", "y", "z"])], wrong)[0].text.startswith(
+        "output: output token 1 is 'x'"
+    )
+    (fault,) = repeat_faults([trace(["a"]), trace(["b"]), trace(["a"])])
+    assert fault.text == "output: repeat 2 of 3 gave other tokens than repeat 1"
 
 
 def test_at_the_first_token_only_logits_of_the_run_itself_make_a_tie() -> None:

@@ -5,6 +5,7 @@ import math
 import pytest
 
 from pytest_dllama.events.stream import Plan
+from pytest_dllama.record.cell import Fault
 from pytest_dllama.validity.faults import faults
 from pytest_dllama.validity.output import compare_output, explain_difference, oracle_output
 from pytest_dllama.validity.tolerance import measure_tolerance
@@ -142,34 +143,46 @@ def _wired(counted_bytes: int, expected_bytes: int):
 
 
 def test_wire_truth() -> None:
-    assert wire_faults(_wired(100, 100)) == []
+    assert wire_faults(_wired(100, 100), 1) == []
 
 
 def test_one_byte_more_is_a_fault() -> None:
-    faults = wire_faults(_wired(101, 100))
-    assert "moved 101 payload bytes on the root's links, the shard plan says 100" in faults[0]
-    assert "61 payload bytes to rank 1, the shard plan says 60" in faults[1]
+    whole, one_link = wire_faults(_wired(101, 100), 2)
+    assert (whole.kind, whole.repeat, whole.step) == ("wire", 2, 0)
+    assert whole.text == (
+        "repeat 2: wire: pred step 0 moved 101 payload bytes on the root's links, the shard plan "
+        "says 100"
+    )
+    assert "61 payload bytes to rank 1, the shard plan says 60" in one_link.text
 
 
 def test_a_wrong_link_is_a_fault_though_the_sum_is_right() -> None:
     plan = Plan(event="plan", decode_payload_bytes=((0, 1, 50, 3), (1, 0, 50, 3)))
     step = decode_step(0, 1, 10, links=[link(1, 60, 40)], expected_payload_bytes=100)
-    assert len(wire_faults(trace([step], plan=plan))) == 2
+    assert len(wire_faults(trace([step], plan=plan), 1)) == 2
 
 
 def test_many_faults_are_summed_up() -> None:
     steps = [
         decode_step(i, 1, 10, links=[link(1, 6, 4)], expected_payload_bytes=9) for i in range(9)
     ]
-    faults = wire_faults(trace(steps))
-    assert len(faults) == 4
-    assert faults[-1] == "and 6 more such steps"
+    faults = wire_faults(trace(steps), 1)
+    assert [fault.step for fault in faults] == [0, 1, 2, None]
+    assert {fault.kind for fault in faults} == {"wire"}
+    assert faults[-1].text == "repeat 1: and 6 more such steps"
 
 
 def test_repeats_must_agree() -> None:
     good, bad = greedy([CLEAR]), greedy([[(2, 5.0), (1, 4.0)]])
     output = oracle_output(good)
     assert faults([good, good], output) == ()
-    assert faults([good, bad, good], output) == (
-        "output: repeat 2 of 3 gave other tokens than repeat 1",
-    )
+    text = "output: repeat 2 of 3 gave other tokens than repeat 1"
+    assert faults([good, bad, good], output) == (Fault(kind="repeats", repeat=2, text=text),)
+
+
+def test_another_output_is_a_fault_of_the_step_that_parts() -> None:
+    oracle, cell = greedy([CLEAR] * 2), greedy([CLEAR, [(2, 9.0), (1, 1.0)]])
+    output = compare_output(oracle, cell, buffer_float_type="q80", sync_mode="reduce")
+    (fault,) = faults([cell], output)
+    assert (fault.kind, fault.repeat, fault.step) == ("output", None, 1)
+    assert fault.text == f"output: {output.note}"

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dllama.metrics.catalog import METRIC_NAMES
+from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.record.cell import Estimate
 from pytest_dllama.verdict import thresholds
 from pytest_dllama.verdict.thresholds import ThresholdError, load_thresholds, parse_thresholds
@@ -59,6 +59,14 @@ def test_one_node_has_no_limits_on_its_network() -> None:
         ("[models.tiny]\ntpot_ms = 'x'", r"f.toml \[models.tiny\] tpot_ms: 'x' is no number"),
         ("[models.tiny]\ntpot_ms = true", "True is no number"),
         ("[models.tiny]\ntpot_ms = nan", "nan is no number"),
+        ("[models.tiny]\ntpot_ms = inf", "inf limits nothing; write a finite number"),
+        ("[models.tiny]\ntpot_ms = { max = -inf }", "-inf limits nothing"),
+        ("[models.tiny]\ntpot_ms = 1e999", "inf limits nothing"),
+        (f"[models.tiny]\ntpot_ms = {'9' * 400}", "a number of more than 308 digits limits"),
+        (
+            "[models.tiny]\ntpot_ms = { min = 5, max = 1 }",
+            r"\[models.tiny\] tpot_ms: min = 5 is above max = 1: no value keeps both",
+        ),
         ("[models.tiny]\ntpot_ms = { most = 3 }", r"found keys \['most'\]; a limit is a number or"),
         ("[models.tiny.nodes.two]\ntpot_ms = 3", "'two' is no node count"),
         ("[models.tiny.nodes.0]\ntpot_ms = 3", "'0' is no node count"),
@@ -68,6 +76,46 @@ def test_one_node_has_no_limits_on_its_network() -> None:
 def test_messages_name_file_table_and_key(text: str, message: str) -> None:
     with pytest.raises(ThresholdError, match=message):
         parse_thresholds(tomllib.loads(text), "f.toml")
+
+
+@pytest.mark.parametrize("content", ["a = " + "[" * 9999, f"a = {'9' * 5000}", "a = '\udcff'"])
+def test_files_beyond_any_parser(tmp_path, content: str) -> None:
+    path = tmp_path / "odd.toml"
+    path.write_text(content, errors="surrogateescape")
+    with pytest.raises(ThresholdError, match=r"odd\.toml: not valid TOML: "):
+        load_thresholds(path)
+
+
+def test_equal_ends_are_a_limit() -> None:
+    limits = thresholds.marker_thresholds({"tpot_ms": {"min": 5, "max": 5}})
+    assert [limit.limit for limit in limits] == [5, 5]
+
+
+UNMATCHED = """
+[defaults.nodes.16]
+ttft_s = 1
+[defaults.nodes.32]
+[models.tinny]
+ttft_s = 1
+[models.tinny.nodes.2]
+ttft_s = 1
+[models.zzz]
+ttft_s = 1
+[models.tiny.nodes.3]
+ttft_s = 1
+[models.tiny.nodes.2]
+ttft_s = 1
+"""
+
+
+def test_limits_that_no_cell_has_are_told_with_what_was_meant() -> None:
+    parsed = parse_thresholds(tomllib.loads(UNMATCHED), "limits.toml")
+    assert parsed.unmatched([("tiny", 2), ("tiny", 4), ("other", 2)]) == (
+        "limits.toml [models.tinny] limits no cell of this run; did you mean 'tiny'?",
+        "limits.toml [models.zzz] limits no cell of this run; it has tiny, other",
+        "limits.toml [defaults.nodes.16] limits no cell of this run; it has 2, 4 nodes",
+        "limits.toml [models.tiny.nodes.3] limits no cell of this run; it has 2, 4 nodes",
+    )
 
 
 def test_files_that_cannot_be_used(tmp_path) -> None:
@@ -93,13 +141,13 @@ def test_a_metric_without_a_value_misses_its_limit() -> None:
     assert "was not measured" in thresholds.explain(result)
 
 
-@given(st.sampled_from(sorted(METRIC_NAMES)), st.floats(0.1, 1e6), st.floats(0.1, 1e6))
+@given(st.sampled_from(sorted(METRICS)), st.floats(0.1, 1e6), st.floats(0.1, 1e6))
 def test_margin_and_verdict_agree(metric: str, limit: float, value: float) -> None:
     (threshold,) = thresholds.marker_thresholds({metric: limit})
     result = threshold.check(Estimate(value=value, minimum=value, maximum=value, n=1))
     assert result.margin_percent is not None
     assert result.passed == (result.margin_percent >= 0)
-    assert result.direction == ("min" if METRIC_NAMES[metric][1] == "higher" else "max")
+    assert result.direction == ("min" if METRICS[metric].better == "higher" else "max")
 
 
 def test_doctests() -> None:

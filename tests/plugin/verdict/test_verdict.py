@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from pytest_dllama.record.cell import Estimate, OutputRecord
+from pytest_dllama.record.cell import Estimate, Fault, OutputRecord
 from pytest_dllama.verdict.judge import judge
 from pytest_dllama.verdict.thresholds import marker_thresholds
 
@@ -8,17 +8,19 @@ from pytest_dllama.verdict.thresholds import marker_thresholds
 MET = LIMIT.check(Estimate(value=40, minimum=40, maximum=40, n=1))
 MISSED = LIMIT.check(Estimate(value=60, minimum=60, maximum=60, n=1))
 TIE = OutputRecord(text="x", token_ids=(1,), status="tie", note="a near tie")
+WIRE = Fault(kind="wire", repeat=1, step=3, text="repeat 1: wire: one byte more")
 SAME = OutputRecord(text="x", token_ids=(1,), status="identical")
 
 
 def test_an_error_has_no_other_verdict() -> None:
-    verdict = judge(error="worker lost", invalid=["wire"], thresholds=[MISSED])
+    verdict = judge(error="worker lost", faults=[WIRE], thresholds=[MISSED])
     assert (verdict.status, verdict.reasons) == ("ERROR", ("worker lost",))
 
 
 def test_validity_comes_before_speed() -> None:
-    verdict = judge(invalid=["wire: one byte more"], thresholds=[MISSED])
-    assert (verdict.status, verdict.reasons) == ("INVALID", ("wire: one byte more",))
+    verdict = judge(faults=[WIRE], thresholds=[MISSED])
+    assert (verdict.status, verdict.reasons) == ("INVALID", ("repeat 1: wire: one byte more",))
+    assert verdict.faults == (WIRE,)
 
 
 def test_a_missed_threshold_fails_with_all_its_figures() -> None:

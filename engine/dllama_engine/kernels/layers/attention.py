@@ -62,31 +62,29 @@ def _softmax(scores: Any, ones: Any, n: int) -> None:
 
 
 @njit(inline="always")
-def _score(q: Any, keys: Any, scores: Any, first: int, start: int) -> None:
-    """scores (heads, positions), from position `start` on: q times keys (some, head_dim)."""
-    n_heads, n = scores.shape
-    flat = scores.reshape(-1)
+def _score(q: Any, keys: Any, flat: Any, n_heads: int, first: int, start: int) -> None:
+    """Of flat (heads * positions,), from position `start` on: q times keys (some, head_dim)."""
+    n = flat.shape[0] // n_heads
     for head in range(n_heads):
         dots(q, (first + head) * keys.shape[1], keys, flat, head * n + start)
 
 
 @njit(inline="always")
-def _weigh(scores: Any, head_dim: int) -> None:
-    """Products -> weights, in place."""
-    root = np.sqrt(np.float32(head_dim))
-    ones = np.ones(scores.shape[1], np.float32)
-    for head in range(scores.shape[0]):
-        row = scores[head]
+def _weigh(flat: Any, n_heads: int, head_dim: int) -> None:
+    """Products (heads * positions,) -> weights, in place."""
+    root, n = np.sqrt(np.float32(head_dim)), flat.shape[0] // n_heads
+    ones = np.ones(n, np.float32)
+    for head in range(n_heads):
+        row = flat[head * n : (head + 1) * n]
         for t in range(row.shape[0]):
             row[t] /= root
         _softmax(row, ones, row.shape[0])
 
 
 @njit(inline="always")
-def _mix(scores: Any, values: Any, out: Any, first: int, start: int) -> None:
+def _mix(flat: Any, values: Any, out: Any, n_heads: int, first: int, start: int) -> None:
     """Add values (some, head_dim) of the positions from `start` on, weighted, to the heads."""
-    n_heads, n = scores.shape
-    flat = scores.reshape(-1)
+    n = flat.shape[0] // n_heads
     for head in range(n_heads):
         add_weighted(flat, head * n + start, values, out, (first + head) * values.shape[1])
 
@@ -106,13 +104,14 @@ def attend_f32(q: Any, keys: Any, values: Any, out: Any, first: int, last: int) 
         last: one past the last head.
     """
     n, head_dim = keys.shape
-    scores = np.empty((last - first, n), np.float32)
+    n_heads = last - first
+    scores = np.empty(n_heads * n, np.float32)
     for start in range(0, n, _TILE):
-        _score(q, keys[start : start + _TILE], scores, first, start)
-    _weigh(scores, head_dim)
+        _score(q, keys[start : start + _TILE], scores, n_heads, first, start)
+    _weigh(scores, n_heads, head_dim)
     out[first * head_dim : last * head_dim] = np.float32(0.0)
     for start in range(0, n, _TILE):
-        _mix(scores, values[start : start + _TILE], out, first, start)
+        _mix(scores, values[start : start + _TILE], out, n_heads, first, start)
 
 
 @njit(inline="always")
@@ -128,11 +127,12 @@ def _widen(halves: Any, tile: Any) -> Any:
 def attend_f16(q: Any, keys: Any, values: Any, out: Any, first: int, last: int) -> None:
     """The same over a cache of half-precision bits, uint16."""
     n, head_dim = keys.shape
-    scores = np.empty((last - first, n), np.float32)
+    n_heads = last - first
+    scores = np.empty(n_heads * n, np.float32)
     tile = np.empty((_TILE, head_dim), np.float32)
     for start in range(0, n, _TILE):
-        _score(q, _widen(keys[start : start + _TILE], tile), scores, first, start)
-    _weigh(scores, head_dim)
+        _score(q, _widen(keys[start : start + _TILE], tile), scores, n_heads, first, start)
+    _weigh(scores, n_heads, head_dim)
     out[first * head_dim : last * head_dim] = np.float32(0.0)
     for start in range(0, n, _TILE):
-        _mix(scores, _widen(values[start : start + _TILE], tile), out, first, start)
+        _mix(scores, _widen(values[start : start + _TILE], tile), out, n_heads, first, start)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from typing import Any
 
@@ -11,7 +10,9 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-_MACHINE = platform.machine()
+from dllama_engine.kernels.cpu import machine
+
+_MACHINE = machine()
 _HAS_FUTEX = sys.platform.startswith("linux") and _MACHINE in ("x86_64", "aarch64")
 _SYS_FUTEX = 202 if _MACHINE == "x86_64" else 98
 _WAIT_PRIVATE, _WAKE_PRIVATE = 128, 129

@@ -21,8 +21,8 @@ from dllama_engine.kernels.llvm.vectors import (
     joined,
     parts,
 )
+from dllama_engine.tables.packed import LANES
 
-LANES = 8  # rows a group
 _BYTES = ir.VectorType(I8, 32)
 _INTS = ir.VectorType(I32, LANES)
 

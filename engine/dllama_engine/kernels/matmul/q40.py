@@ -41,10 +41,10 @@ from dllama_engine.kernels.llvm.vectors import (
     scaled,
     splat,
 )
-from dllama_engine.kernels.matmul.dots import DOTS, LANES
+from dllama_engine.kernels.matmul.dots import DOTS
+from dllama_engine.tables.packed import LANES, STEPS
 
 _BLOCK = 32
-STEPS = 4  # vectors a block; each gives two steps, low and high nibbles
 _MAX_TILE = 8  # tokens that share one reading of the weights
 _BYTES = ir.VectorType(I8, 32)
 _HALVES = ir.VectorType(I16, LANES)

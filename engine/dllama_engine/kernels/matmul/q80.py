@@ -31,7 +31,8 @@ from dllama_engine.kernels.llvm.vectors import (
     scaled,
     splat,
 )
-from dllama_engine.kernels.matmul.dots import LANES, SIGNED_DOTS
+from dllama_engine.kernels.matmul.dots import SIGNED_DOTS
+from dllama_engine.tables.packed import LANES
 
 _BLOCK = 32
 _INTS = ir.VectorType(I32, LANES)

@@ -16,18 +16,22 @@ from numba.extending import intrinsic
 
 
 class Compiled:
-    """A function of whole numbers (addresses among them) without a result."""
+    """A function of whole numbers (addresses among them) with at most one as its result."""
 
-    def __init__(self, function: Callable[..., None], n_arguments: int) -> None:
-        self._function, self._n_arguments = function, n_arguments
+    def __init__(
+        self, function: Callable[..., Any], n_arguments: int, returns: bool = False
+    ) -> None:
+        self.function, self.n_arguments, self.returns = function, n_arguments, returns
         self.__doc__ = function.__doc__
 
     @cached_property
     def address(self) -> int:
         """Where its machine code is; compiled, or loaded from the cache, when first asked for."""
-        signature = types.void(*[types.int64] * self._n_arguments)
-        compile_it: Any = cfunc(signature, cache=True, error_model="numpy")
-        self._compiled = compile_it(self._function)  # must not be collected
+        result: Any = types.int64 if self.returns else types.void
+        compile_it: Any = cfunc(
+            result(*[types.int64] * self.n_arguments), cache=True, error_model="numpy"
+        )
+        self._compiled = compile_it(self.function)  # must not be collected
         return int(self._compiled.address)
 
 
@@ -59,3 +63,8 @@ def operation(function: Callable[[int, int, int, int, int, int], None]) -> Compi
     x that a norm reads, first item, one past the last item.
     """
     return Compiled(function, _OPERATION_ARGUMENTS)
+
+
+def entry(n_arguments: int, returns: bool = False) -> Callable[[Callable[..., Any]], Compiled]:
+    """What Python calls itself (`kernels.entries`), outside of any table."""
+    return lambda function: Compiled(function, n_arguments, returns)

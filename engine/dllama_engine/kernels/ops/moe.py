@@ -1,12 +1,9 @@
 """A mixture of experts: the router, and the products of the experts that it picked.
 
 A slot is one expert's work for one token: slot = token * n_active + place, with a token's experts
-in ascending order. Behind the router, rows stand expert by expert, and within one by slot; so each
-expert's weights are read once for all of its tokens. All ranks route alike, as x is the same.
-
-The route is int64 (ROUTE_WORDS + ...): how many experts are in use, then per expert in use its
-number and first row (n_experts + 1 of each), then the token of each row and the row of each slot
-(n_slots of each).
+in ascending order. Behind the router, rows stand expert by expert, and within one by slot
+(`tables.routes`); so each expert's weights are read once for all of its tokens. All ranks route
+alike, as x is the same.
 """
 
 from __future__ import annotations
@@ -21,11 +18,6 @@ from dllama_engine.kernels.ops.compiled import operation
 from dllama_engine.kernels.ops.matmul import call_product
 from dllama_engine.kernels.ops.table import activations, f32, fields, pieces
 from dllama_engine.tables.operations import FIRST, IS_Q80, NEEDS_FLOATS, NEEDS_SUMS, PIECE
-
-
-def route_words(n_experts: int, n_slots: int) -> int:
-    """Size of a route."""
-    return 1 + 2 * (n_experts + 1) + 2 * n_slots
 
 
 @njit(inline="always")
@@ -44,7 +36,10 @@ def _route(address: Any, n_experts: Any, n_slots: Any) -> Any:
 @njit(error_model="numpy")
 def _softmax(logits: Any) -> None:
     """In place, float32 (n_experts,)."""
-    peak, total = logits.max(), np.float32(0.0)
+    peak, total = logits[0], np.float32(0.0)
+    for i in range(1, logits.shape[0]):
+        if logits[i] > peak or np.isnan(logits[i]):
+            peak = logits[i]
     for i in range(logits.shape[0]):
         logits[i] = np.exp(logits[i] - peak)
         total += logits[i]
@@ -120,7 +115,15 @@ def route(op_at: int, rows: int, pos: int, row: int, first: int, last: int) -> N
     for token in range(tokens):
         _softmax(gate[token])
         _pick(gate[token], experts[token], weights[token])
-    _arrange(experts.reshape(tokens * n_active), n_active, n_experts, op[FIRST + 5])
+    slots = carray(pointer(op[FIRST + 3]), (tokens * n_active,), np.int64)
+    _arrange(slots, n_active, n_experts, op[FIRST + 5])
+
+
+@njit(inline="always")
+def _copy(row: Any, to: Any) -> None:
+    """Both (n,); an assignment of arrays would bring a check of shapes that speaks to Python."""
+    for i in range(to.shape[0]):
+        to[i] = row[i]
 
 
 @operation
@@ -134,12 +137,12 @@ def take(op_at: int, rows: int, pos: int, row: int, first: int, last: int) -> No
     needs_floats = op[FIRST + 4] & IS_Q80 == 0 or op[FIRST + 4] & NEEDS_FLOATS
     for to in range(first, last):
         token = token_of[to]
-        to_values[to] = values[token]
-        to_scales[to] = scales[token]
+        _copy(values[token], to_values[to])
+        _copy(scales[token], to_scales[to])
         if op[FIRST + 4] & NEEDS_SUMS:
-            to_sums[to] = sums[token]
+            _copy(sums[token], to_sums[to])
         if needs_floats:
-            to_floats[to] = floats[token]
+            _copy(floats[token], to_floats[to])
 
 
 @operation

@@ -16,6 +16,7 @@ from numba import carray, njit, types  # type: ignore[attr-defined]
 
 from dllama_engine.kernels.llvm.atomics import pointer, yield_core
 from dllama_engine.kernels.llvm.clock import now_ns
+from dllama_engine.kernels.ops.compiled import entry
 from dllama_engine.tables.links import (
     AGAIN,
     BUSY_NS,
@@ -32,6 +33,7 @@ from dllama_engine.tables.links import (
     KIND,
     LINK_WIDTH,
     LOST,
+    MESH_WORDS,
     MOVED_NS,
     NOTHING,
     OWN,
@@ -48,6 +50,7 @@ from dllama_engine.tables.links import (
     RECV_BYTES,
     RECV_HEADER,
     RECV_SEQUENCE,
+    ROUTE_WIDTH,
     SCRATCH,
     SEND_AT,
     SEND_BYTES,
@@ -337,3 +340,14 @@ def exchange(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> Any:
         n_ready = _look(links, mesh, _SLEEP_MS if sleeps else 0)
         if sleeps and n_ready <= 0:
             return AGAIN
+
+
+@entry(6, returns=True)
+def exchange_at(
+    links_at: int, routes_at: int, mesh_at: int, world_size: int, kind: int, items: int
+) -> Any:
+    """`exchange` with tables at addresses."""
+    links = carray(pointer(links_at), (world_size, LINK_WIDTH), np.int64)
+    routes = carray(pointer(routes_at), (world_size, ROUTE_WIDTH), np.int64)
+    mesh = carray(pointer(mesh_at), (MESH_WORDS + world_size,), np.int64)
+    return exchange(links, routes, mesh, kind, items)

@@ -26,7 +26,7 @@ from dllama_engine.kernels.llvm.atomics import (
     yield_core,
 )
 from dllama_engine.kernels.llvm.clock import now_ns
-from dllama_engine.kernels.ops.compiled import call_operation
+from dllama_engine.kernels.ops.compiled import call_operation, entry
 from dllama_engine.kernels.ops.table import chunk_items, chunks
 from dllama_engine.kernels.run.exchange import exchange
 from dllama_engine.tables.links import AGAIN, DONE, LINK_WIDTH, MESH_WORDS, ROUTE_WIDTH
@@ -39,16 +39,26 @@ from dllama_engine.tables.operations import (
     TIMES,
     WIDTH,
 )
+from dllama_engine.tables.team import (
+    CLOCK,
+    CONTROL_WORDS,
+    ENDED,
+    IDLE,
+    LAST,
+    OP_SHIFT,
+    POS,
+    ROW,
+    SLEEPERS,
+    STATUS,
+    STOP,
+    STOPPED,
+    TABLE,
+    TABLE_ROWS,
+    TOKENS,
+    WORD,
+)
 
-# Fields of the control array, int64 (CONTROL_WORDS,), aligned to 64 bytes; hot ones have a line
-# of their own.
-WORD, ENDED, SLEEPERS, STOP = 0, 8, 16, 24
-TABLE, TABLE_ROWS, LAST, TOKENS, POS, ROW = range(32, 38)
-CLOCK = 40  # two words
-CONTROL_WORDS = 42
-
-IDLE = 0x7FFF  # the operation's number when there is none
-_CHUNK, _OP = 32, 48  # bits
+_CHUNK, _OP = 32, OP_SHIFT  # bits
 _LOW32 = 0xFFFFFFFF
 _SPINS = 400  # about 20 microseconds
 _STAY_NS = 100_000_000  # before Python looks for signals
@@ -180,25 +190,33 @@ def _help_out(control: Any) -> None:
             add(control, SLEEPERS, -1)
 
 
-@njit(nogil=True, cache=True)
-def work(control: Any, leads: bool, first: int, last: int, tokens: int, pos: int, row: int) -> Any:
-    """Lead operations [first, last), or help until the team is dismissed.
+@njit(inline="always")
+def _control(address: Any) -> Any:
+    return carray(pointer(address), (CONTROL_WORDS,), np.int64)
 
-    Returns:
-        Where it stopped and why, as plain numbers: making anything else of Python's may run a
-        signal's handler, and an error raised there would be lost.
+
+@entry(6)
+def lead(control_at: int, first: int, last: int, tokens: int, pos: int, row: int) -> None:
+    """Run operations [first, last), exchanges among them; STOPPED and STATUS say where it ended.
+
+    They are words of the control array, as making anything of Python's may run a signal's handler,
+    and an error raised there would be lost.
     """
-    stopped, status = last, DONE
-    if leads:
-        stopped, status = _lead(control, first, last, tokens, pos, row)
-    else:
-        _help_out(control)
-    return stopped, status
+    control = _control(control_at)
+    stopped, status = _lead(control, first, last, tokens, pos, row)
+    control[STOPPED], control[STATUS] = stopped, status
 
 
-@njit(nogil=True, cache=True)
-def dismiss(control: Any) -> None:
+@entry(1)
+def help_out(control_at: int) -> None:
+    """Take chunks until the team is dismissed."""
+    _help_out(_control(control_at))
+
+
+@entry(1)
+def dismiss(control_at: int) -> None:
     """Let the helpers return."""
+    control = _control(control_at)
     store(control, STOP, 1)
     store(control, WORD, ((load(control, WORD) + 1) & _LOW32) | (IDLE << _OP))
     wake_all(control.ctypes.data)

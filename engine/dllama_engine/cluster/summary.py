@@ -1,0 +1,96 @@
+"""What a rank knows about its own session: root and workers build it alike."""
+
+from __future__ import annotations
+
+import os
+import socket
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from dllama_engine.cluster.session import SessionConfig
+from dllama_engine.errors import WireError
+from dllama_engine.system.process_memory import PeakMemory
+from dllama_engine.telemetry import events
+from dllama_engine.wire.trace import LinkCount, LinkTotals
+
+
+@dataclass(frozen=True, slots=True)
+class RankSummary:
+    """One rank's account; a worker's crosses the wire as its last message."""
+
+    rank: int
+    hostname: str
+    pid: int
+    peak_rss_bytes: int
+    peak_pss_bytes: int | None
+    weight_bytes: int
+    kv_cache_bytes: int
+    compute_us: float
+    sync_us: float
+    links: tuple[LinkCount, ...]
+
+    @classmethod
+    def of_this_process(
+        cls,
+        config: SessionConfig,
+        memory: PeakMemory,
+        weight_bytes: int,
+        spent_ns: tuple[int, int],
+        totals: LinkTotals,
+    ) -> RankSummary:
+        """The account of the calling process.
+
+        Args:
+            config: of its session.
+            memory: measured since the session began.
+            weight_bytes: of its packed weights.
+            spent_ns: on computing and in the links.
+            totals: of its links.
+        """
+        compute_ns, sync_ns = spent_ns
+        return cls(
+            rank=config.rank,
+            hostname=socket.gethostname(),
+            pid=os.getpid(),
+            peak_rss_bytes=memory.rss_bytes,
+            peak_pss_bytes=memory.pss_bytes,
+            weight_bytes=weight_bytes,
+            kv_cache_bytes=config.memory_needed.kv_cache_bytes,
+            compute_us=compute_ns / 1e3,
+            sync_us=sync_ns / 1e3,
+            links=totals.counts(config.rank),
+        )
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for the wire."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Any, sender: str) -> RankSummary:
+        """The inverse of `to_json`; `sender` is named where it is something else.
+
+        Raises:
+            WireError: a field is missing or unknown.
+        """
+        try:
+            links = tuple(LinkCount(**link) for link in data["links"])
+            return cls(**(data | {"links": links}))
+        except (KeyError, TypeError) as error:
+            raise WireError(f"the summary of {sender} does not fit: {error}") from None
+
+    def event(self, role: Literal["root", "worker"], address: str) -> events.Rank:
+        """As the event stream has it, with what the root knows of the rank."""
+        return events.Rank(
+            rank=self.rank,
+            role=role,
+            address=address,
+            hostname=self.hostname,
+            pid=self.pid,
+            peak_rss_bytes=self.peak_rss_bytes,
+            peak_pss_bytes=self.peak_pss_bytes,
+            weight_bytes=self.weight_bytes,
+            kv_cache_bytes=self.kv_cache_bytes,
+            compute_us=self.compute_us,
+            sync_us=self.sync_us,
+            links=self.links,
+        )

@@ -1,0 +1,127 @@
+"""`python -m dllama_engine.kernels.compiler.build [TARGET]`: compile all kernels into an image.
+
+The image for `native` (the default) goes into this user's cache, unless `--output FILE` names a
+place; those for other CPUs (cortex-a53, cortex-a72, cortex-a76) need one. A process of its own, as
+a compiler's memory would stay with whoever starts it: see `build`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+from importlib import import_module
+from pathlib import Path
+
+from dllama_engine.errors import EngineError
+from dllama_engine.kernels.cpu import cpu_digest, machine, variant
+from dllama_engine.kernels.entries import ALL
+from dllama_engine.kernels.image import store, targets
+from dllama_engine.kernels.image.file import Header, encode
+from dllama_engine.version import package_version
+
+CANNOT_KEEP = 3  # exit code: the image cannot be written
+_MODULE = "dllama_engine.kernels.compiler.build"
+# What numba code may call; whatever else would bring in Python or numba's own library.
+_IMPORTS = frozenset(
+    (
+        *("abort", "write", "malloc", "free", "memset", "memcpy", "memmove", "expf", "exp"),
+        *("readv", "writev", "poll", "__errno_location", "clock_gettime"),
+        *("syscall", "usleep", "sched_yield"),
+    )
+)
+
+
+def command(target: str, *options: str) -> tuple[list[str], dict[str, str]]:
+    """Command line and environment of the process that builds for a target.
+
+    Raises:
+        EngineError: there is no such target.
+    """
+    kept = ("NUMBA_CACHE_DIR", "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES")
+    variables = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.startswith("NUMBA_") or name in kept
+    }
+    line = [sys.executable, "-P", "-m", _MODULE, target, *options]
+    return line, variables | targets.environment(target)
+
+
+def main(argv: list[str]) -> int:
+    """Compile and write; returns the exit code."""
+    parser = argparse.ArgumentParser(prog=_MODULE)
+    parser.add_argument("target", nargs="?", default=targets.NATIVE)
+    parser.add_argument("--output", type=Path)
+    parser.add_argument("--exit-with-stdin", action="store_true")
+    options = parser.parse_args(argv)
+    if options.exit_with_stdin:
+        from dllama_engine.system.process import exit_with_parent
+
+        exit_with_parent(None)
+    missing = targets.environment(options.target).items() - os.environ.items()
+    if missing:  # numba reads them when it is imported
+        line, variables = command(options.target, *argv[1:])
+        return subprocess.run(line, env=variables, check=False).returncode
+    name = options.target
+    try:
+        data = image(targets.native() if name == targets.NATIVE else targets.NAMED[name])
+    except EngineError as error:
+        print(error, file=sys.stderr)
+        return 1
+    place = options.output or store.path(name)
+    try:
+        store.keep(data, place)
+    except OSError as error:
+        print(
+            f"compiled kernels cannot be kept in {place.parent} ({error.strerror or error}); "
+            "make room there, or set XDG_CACHE_HOME to another folder",
+            file=sys.stderr,
+        )
+        return CANNOT_KEEP
+    print(f"{place}: {len(data) >> 10} KiB")
+    return 0
+
+
+def image(target: targets.Target) -> bytes:
+    """All kernels for a target, as the bytes of an image file.
+
+    This process can compile nothing else afterwards, and run nothing that numba compiles.
+
+    Raises:
+        EngineError: they cannot be linked.
+    """
+    from dllama_engine.kernels.compiler.emitter import Emitter
+    from dllama_engine.kernels.compiler.linker import link
+
+    emitter = Emitter(target)
+    import_module("dllama_engine.kernels.llvm")
+    objects = [
+        emitter.emit(entry.name, entry.compiled.function, entry.n_arguments, entry.returns)
+        for entry in ALL
+    ]
+    linked = link(objects, [entry.name for entry in ALL])
+    others = set(linked.imports) - _IMPORTS
+    if others:
+        raise EngineError(f"kernels call {', '.join(sorted(others))}, which no rank may need")
+    is_native = target.name == targets.NATIVE
+    header = Header(
+        version=package_version(),
+        sources=store.sources(),
+        machine=machine(),
+        variant=variant(),
+        target=target.name,
+        cpu=cpu_digest() if is_native else "",
+        features=() if is_native else target.needs,
+        compiler=emitter.described,
+        entries=linked.entries,
+        imports=linked.imports,
+        imports_at=linked.imports_at,
+        rebased=tuple(linked.rebased),
+    )
+    return encode(header, bytes(linked.code))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

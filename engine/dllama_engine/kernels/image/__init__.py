@@ -1,0 +1,1 @@
+"""Kernels as machine code that needs no compiler: kept, verified, mapped into ranks."""

@@ -1,0 +1,81 @@
+"""CPUs that images are built for, by name."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+
+from dllama_engine.errors import EngineError
+from dllama_engine.kernels.cpu import machine
+
+NATIVE = "native"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """A CPU for the compiler, as LLVM calls it.
+
+    Attributes:
+        name: for people and file names.
+        machine: its instruction set, as `kernels.cpu.machine`.
+        triple: LLVM's name of machine and system.
+        cpu: whose timings the compiler assumes.
+        features: those that it may use, each with a plus, by commas.
+    """
+
+    name: str
+    machine: str
+    triple: str
+    cpu: str
+    features: str
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Names of the features that it may use."""
+        words = self.features.split(",")
+        return tuple(sorted(word[1:] for word in words if word.startswith("+")))
+
+
+def _arm(cpu: str, *features: str) -> Target:
+    words = ",".join(f"+{name}" for name in ("neon", "fp-armv8", *features))
+    return Target(cpu, "aarch64", "aarch64-unknown-linux-gnu", cpu, words)
+
+
+# The best that fits comes first.
+NAMED = {
+    target.name: target
+    for target in (
+        _arm("cortex-a76", "dotprod"),  # Raspberry Pi 5
+        _arm("cortex-a72"),  # Raspberry Pi 4
+        _arm("cortex-a53"),  # Raspberry Pi 3 and Zero 2 W
+    )
+}
+
+
+def environment(name: str) -> dict[str, str]:
+    """What the compiler's process needs to be told, beside its command line.
+
+    Raises:
+        EngineError: there is no such target.
+    """
+    if name == NATIVE:
+        return {}
+    if name not in NAMED:
+        raise EngineError(f"target {name} is unknown; there are {NATIVE}, {', '.join(NAMED)}")
+    target = NAMED[name]
+    return {
+        "NUMBA_CPU_NAME": target.cpu,
+        "NUMBA_CPU_FEATURES": target.features,
+        "DLLAMA_MACHINE": target.machine,
+    }
+
+
+def native() -> Target:
+    """This machine's CPU, or what NUMBA_CPU_NAME and NUMBA_CPU_FEATURES say; asks LLVM."""
+    from llvmlite import binding
+
+    features = os.environ.get("NUMBA_CPU_FEATURES")
+    if features is None:
+        features = binding.get_host_cpu_features().flatten()
+    cpu = os.environ.get("NUMBA_CPU_NAME") or binding.get_host_cpu_name()
+    return Target(NATIVE, machine(), binding.get_process_triple(), cpu, features)

@@ -1,0 +1,58 @@
+"""The embedded engine at another revision, started by its own environment's `dllama-py`."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from pytest_dllama.backends.base import EngineRequest, WorkerNotReady
+from pytest_dllama.backends.embedded import EmbeddedBackend
+
+# Where revisions have had the program that shakes hands with a worker.
+PROBES = ("dllama_engine.tools.probe_worker", "engine.probe")
+_MARGIN_S = 20.0  # an interpreter starts on a busy machine
+
+
+class RevisionBackend(EmbeddedBackend):
+    """`dllama-py` of one environment.
+
+    Args:
+        folder: the environment's.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._program = str(folder / "bin" / "dllama-py")
+        self._python = str(folder / "bin" / "python")
+
+    def worker_command(self, host: str, port: int, nthreads: int, parent: str) -> list[str]:
+        """Arguments that start a worker."""
+        return [self._program, *super().worker_command(host, port, nthreads, parent)[1:]]
+
+    def root_command(
+        self, request: EngineRequest, workers: Sequence[str], parent: str
+    ) -> list[str]:
+        """Arguments that run one request."""
+        return [self._program, *super().root_command(request, workers, parent)[1:]]
+
+    def probe(self, host: str, port: int, token: str, timeout_s: float) -> None:
+        """Handshake by that revision's own program: protocols differ between revisions."""
+        said = ""
+        for module in PROBES:
+            command = [self._python, "-P", "-m", module, host, str(port), f"{timeout_s:g}"]
+            try:
+                done = subprocess.run(
+                    command,
+                    input=token.encode(),
+                    capture_output=True,
+                    timeout=timeout_s + _MARGIN_S,
+                )
+            except subprocess.TimeoutExpired:
+                raise WorkerNotReady(f"{host}:{port} does not answer the handshake") from None
+            if done.returncode == 0:
+                return
+            said = done.stderr.decode("utf-8", "replace").strip()
+            if "No module named" not in said and "ModuleNotFoundError" not in said:
+                break
+        last = said.splitlines()[-1:] or ["no answer"]
+        raise WorkerNotReady(f"{host}:{port} does not answer the handshake: {last[0]}")

@@ -1,0 +1,99 @@
+"""`pytest-dllama bench`: the packaged suites, without a checkout; the measuring is pytest's."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NoReturn
+
+import pytest_dllama
+from pytest_dllama.config.settings import SETTINGS
+
+NAME = "bench"
+PACKAGE = "pytest_dllama.suites"
+_HELP = ("-h", "--help")
+_LIST = "of the measurement (--dllama-NAME where another plugin or conftest has --NAME):"
+
+
+class SuitesMissing(Exception):
+    """No suites in this installation; the message says where they were looked for."""
+
+
+def add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the command; its own arguments are pytest's."""
+    parser = commands.add_parser(
+        NAME,
+        help="run the suites that came with the package",
+        description="Measure: run the packaged suites with pytest, in this folder, with its ini "
+        "file if there is one. Every argument goes to pytest: the options below, and pytest's own "
+        "(-k output, -x, -q, --junitxml FILE). Results: report/ in this folder, unless --report "
+        "says otherwise. The exit status is pytest's.",
+        epilog=f"{_LIST}\n{_options()}\n\nexample: pytest-dllama bench --nodes 2,4 --models tiny",
+        usage="pytest-dllama bench [OPTION ...]",
+        formatter_class=_Paragraphs,
+    )
+    parser.set_defaults(command=_bench)
+
+
+class _Paragraphs(argparse.RawDescriptionHelpFormatter):
+    """Wraps the description, leaves the list of options as it is."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        if text.startswith(_LIST):
+            return text
+        return textwrap.fill(text, width, initial_indent=indent, subsequent_indent=indent)
+
+
+def _options() -> str:
+    """Flag, help and default of every option of ours."""
+    blocks = []
+    for setting in SETTINGS:
+        text = f"{setting.help} (default: {setting.default or 'none'})"
+        lines = textwrap.wrap(text, 72, initial_indent=" " * 6, subsequent_indent=" " * 6)
+        blocks.append("\n".join([f"  {setting.flag} {setting.metavar}".rstrip(), *lines]))
+    return "\n".join(blocks)
+
+
+def split_arguments(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Our words of a command line, and those that go to pytest as they are.
+
+    >>> split_arguments(["bench", "--nodes", "2", "-k", "rct"])
+    (['bench'], ['--nodes', '2', '-k', 'rct'])
+    >>> split_arguments(["report", "run.json"])
+    (['report', 'run.json'], [])
+    """
+    if not words or words[0] != NAME or any(word in _HELP for word in words[1:]):
+        return list(words), []
+    return [NAME], list(words[1:])
+
+
+def _bench(arguments: argparse.Namespace) -> NoReturn:
+    """Become pytest: signals, terminal and exit status are its own."""
+    # -P: as the command `pytest` does, and unlike `python -m`, leave this folder out of sys.path.
+    command = [sys.executable, "-P", "-m", "pytest", *suites_arguments(), *arguments.pytest_args]
+    sys.stdout.flush()
+    os.execv(sys.executable, command)
+
+
+def suites_arguments() -> list[str]:
+    """What makes pytest find the suites: those of the wheel, else those of the checkout.
+
+    By their package's name, where they have one: then this folder's ini file counts.
+
+    Raises:
+        SuitesMissing: neither is there.
+    """
+    if find_spec(PACKAGE) is not None:
+        return ["--pyargs", PACKAGE]
+    folder = Path(pytest_dllama.__file__).resolve().parents[1] / "suites"
+    if (folder / "thresholds.toml").is_file():
+        return [str(folder)]
+    raise SuitesMissing(
+        f"the suites are neither in the package {PACKAGE} nor in {folder}; reinstall "
+        "pytest-dllama, or run from a complete checkout"
+    )

@@ -1,0 +1,80 @@
+"""What earlier pairs of a cluster know about noise: files that are added, never changed.
+
+Each finished comparison leaves one file of variances below the cluster's fingerprint. Only pairs of
+one side against another of valid cells count; their variance does not depend on the effect.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import platformdirs
+
+from pytest_dllama.stats.errors import DataError
+from pytest_dllama.stats.prior import VarianceGroup, VariancePrior, fit_prior
+
+_SCHEMA = 1
+
+
+def default_folder() -> Path:
+    """Where priors are kept; it outlives `make clean`."""
+    return Path(platformdirs.user_data_dir("pytest-dllama")) / "history"
+
+
+class NoisePriors:
+    """The variances of one cluster.
+
+    Args:
+        folder: of the history.
+        fingerprint: of the machines.
+    """
+
+    def __init__(self, folder: Path, fingerprint: str) -> None:
+        self._folder = folder / re.sub(r"[^A-Za-z0-9_.-]", "_", fingerprint) / "pairs"
+
+    def add(self, groups: Mapping[str, Sequence[VarianceGroup]]) -> Path | None:
+        """Keep new variances by metric, in a file of their own, written whole; None if none.
+
+        Raises:
+            OSError: it cannot be written.
+        """
+        content = {
+            metric: [[group.df, group.variance] for group in some]
+            for metric, some in groups.items()
+            if some
+        }
+        if not content:
+            return None
+        self._folder.mkdir(parents=True, exist_ok=True)
+        name = f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}-{secrets.token_hex(3)}"
+        temporary, path = self._folder / f".{name}.tmp", self._folder / f"{name}.json"
+        temporary.write_text(json.dumps({"schema_version": _SCHEMA, "groups": content}))
+        temporary.rename(path)
+        return path
+
+    def groups(self, metric: str) -> list[VarianceGroup]:
+        """All variances of a metric; a damaged or newer file is passed over."""
+        found = []
+        for path in sorted(self._folder.glob("*.json")):
+            try:
+                data = json.loads(path.read_text())
+                if data["schema_version"] > _SCHEMA:
+                    continue
+                rows = data["groups"].get(metric, ())
+                found += [VarianceGroup(int(df), float(variance)) for df, variance in rows]
+            except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                continue
+        return found
+
+    def prior(self, metric: str) -> VariancePrior | None:
+        """The prior of a metric; None while there are too few variances, or most of them are 0."""
+        try:
+            return fit_prior(self.groups(metric))
+        except DataError:  # more than half without any: a clock too coarse to tell
+            return None

@@ -1,0 +1,1 @@
+"""What hosts get: the agent as one file, the engine as a wheel."""

@@ -1,0 +1,82 @@
+"""The wheel that hosts get: the engine alone, the same bytes for the same sources.
+
+A host needs no pytest, no SSH library and no report: the engine, numpy and numba are enough. It is
+taken from where the engine is installed here, a checkout or an installed distribution.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import PackageNotFoundError, requires
+from importlib.util import find_spec
+from pathlib import Path
+
+from pytest_dllama import __version__
+from pytest_dllama.hosts.packages.agent_archive import zip_bytes
+
+PACKAGE = "dllama_engine"
+DISTRIBUTION = "pytest-dllama"  # whose version the engine tells
+NEEDED = ("numpy", "numba")
+_SUFFIXES = (".py", ".m", ".t", ".md")
+
+
+@dataclass(frozen=True, slots=True)
+class Wheel:
+    """A wheel in memory."""
+
+    name: str
+    data: bytes
+    digest: str  # of the content
+
+
+@cache
+def engine_wheel() -> Wheel:
+    """Build it."""
+    info = f"pytest_dllama-{__version__}.dist-info"
+    files = _sources() | {
+        f"{info}/METADATA": _metadata().encode(),
+        f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: pytest-dllama\n"
+        b"Root-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{info}/entry_points.txt": b"[console_scripts]\ndllama-py = dllama_engine.cli.main:main\n",
+    }
+    record = [f"{name},sha256={_record_digest(data)},{len(data)}" for name, data in files.items()]
+    files[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""]).encode()
+    data = zip_bytes(files)
+    name = f"pytest_dllama-{__version__}-py3-none-any.whl"
+    return Wheel(name, data, hashlib.sha256(data).hexdigest()[:16])
+
+
+def _sources() -> dict[str, bytes]:
+    spec = find_spec(PACKAGE)
+    assert spec is not None
+    assert spec.origin is not None
+    folder = Path(spec.origin).parent
+    return {
+        f"{PACKAGE}/{path.relative_to(folder).as_posix()}": path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.suffix in _SUFFIXES
+    }
+
+
+def _metadata() -> str:
+    lines = ["Metadata-Version: 2.1", f"Name: {DISTRIBUTION}", f"Version: {__version__}"]
+    return "\n".join([*lines, *(f"Requires-Dist: {need}" for need in requirements()), ""])
+
+
+def requirements() -> tuple[str, ...]:
+    """What the engine needs, with the limits that the distribution gives."""
+    try:
+        known = requires(DISTRIBUTION) or []
+    except PackageNotFoundError:
+        known = []
+    names = {re.split(r"[^A-Za-z0-9_.-]", text, maxsplit=1)[0]: text for text in known}
+    return tuple(names.get(name, name) for name in NEEDED)
+
+
+def _record_digest(data: bytes) -> str:
+    digest = hashlib.sha256(data).digest()
+    return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()

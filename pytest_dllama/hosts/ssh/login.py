@@ -1,0 +1,186 @@
+"""How we log in: the keys that `ssh` would offer, in its order; a passphrase is asked for once."""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import getpass
+import os
+import socket
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import paramiko
+from paramiko.agent import AgentSSH
+
+from pytest_dllama.hosts.ssh.settings import SshSettings
+
+PASSPHRASE_TRIES = 3
+AGENT_TIMEOUT_S = 10.0
+_asking = threading.Lock()  # hosts are connected to side by side; a terminal takes one question
+_opened: dict[Path, paramiko.PKey] = {}  # keys whose passphrase was given
+
+
+class Login:
+    """Offers keys until one is taken; what paramiko calls an authentication strategy.
+
+    As `ssh` does: keys of the agent that ssh_config names, the agent's others unless
+    IdentitiesOnly, then the files. A file that is not there is passed over.
+    """
+
+    def __init__(self, settings: SshSettings) -> None:
+        self._settings = settings
+        self._hints: list[str] = []
+        self._agent: socket.socket | None = None
+
+    def authenticate(self, transport: Any) -> list[str]:
+        """Log in.
+
+        Raises:
+            paramiko.AuthenticationException: what was offered, and what could not be.
+        """
+        with contextlib.suppress(paramiko.BadAuthenticationType):  # as ssh asks what is allowed
+            transport.auth_none(self._settings.user)
+            return []
+        try:
+            self._offer(transport)
+        finally:
+            if self._agent is not None:
+                self._agent.close()
+        return []
+
+    def _offer(self, transport: Any) -> None:
+        offered = []
+        for label, key in self._keys():
+            offered.append(label)
+            try:
+                more = transport.auth_publickey(self._settings.user, key)
+            except paramiko.BadAuthenticationType as error:
+                raise paramiko.AuthenticationException(
+                    f"it takes no keys, but {', '.join(error.allowed_types)}"
+                ) from None
+            except (paramiko.SSHException, EOFError):
+                if not transport.is_active():
+                    raise paramiko.AuthenticationException(_too_many(offered)) from None
+                continue
+            if more:
+                raise paramiko.AuthenticationException(f"after a key it wants {', '.join(more)}")
+            return
+        tried = f"it took none of {', '.join(offered)}" if offered else "there was no key to offer"
+        raise paramiko.AuthenticationException("; ".join([tried, *self._hints]))
+
+    def _keys(self) -> Iterator[tuple[str, paramiko.PKey]]:
+        files = [file for file in self._settings.identity_files if file.is_file()]
+        named = {_public_part(file): file for file in files}
+        held = {key.asbytes(): key for key in self._agent_keys()}
+        for public, file in named.items():
+            if public in held:
+                yield f"{file} (agent)", held[public]
+        if not self._settings.identities_only:
+            for public, key in held.items():
+                if public not in named:
+                    yield f"{key.get_name()} of the agent", key
+        for file in files:
+            if _public_part(file) not in held and (key := self._from_file(file)) is not None:
+                yield str(file), key
+
+    def _agent_keys(self) -> tuple[Any, ...]:
+        """Keys of the agent at its socket; none where nobody answers."""
+        path = self._settings.identity_agent
+        if path is None:
+            return ()
+        self._agent = connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(AGENT_TIMEOUT_S)
+        agent = AgentSSH()
+        try:
+            connection.connect(path)
+            agent._connect(connection)  # its own constructor knows one socket only
+        except (OSError, paramiko.SSHException) as error:
+            self._hints.append(f"the agent at {path} does not answer ({error})")
+            return ()
+        return tuple(agent.get_keys())
+
+    def _from_file(self, file: Path) -> paramiko.PKey | None:
+        if file in _opened:
+            return _opened[file]
+        try:
+            return _load(file)
+        except _Locked:
+            return self._unlocked(file)
+        except Exception as error:  # whatever two libraries make of a broken file
+            self._hints.append(f"{file} is no key that can be read ({_line(error)})")
+            return None
+
+    def _unlocked(self, file: Path) -> paramiko.PKey | None:
+        """Ask for the passphrase on the terminal, as `ssh` does; once for all hosts."""
+        with _asking:
+            if file in _opened:
+                return _opened[file]
+            if not self._settings.asks or not _has_terminal():
+                self._hints.append(f"{file} has a passphrase; try: ssh-add {file}")
+                return None
+            for _ in range(PASSPHRASE_TRIES):
+                words = getpass.getpass(f"Passphrase of {file}: ")
+                if not words:
+                    break
+                with contextlib.suppress(Exception):  # of two libraries: it does not fit
+                    _opened[file] = _load(file, words)
+                    return _opened[file]
+            self._hints.append(f"the passphrase of {file} was not given")
+            return None
+
+
+class _Locked(Exception):
+    """A key with a passphrase."""
+
+
+def _load(file: Path, passphrase: str | None = None) -> paramiko.PKey:
+    try:
+        return paramiko.PKey.from_path(file, passphrase and passphrase.encode())
+    except (TypeError, paramiko.PasswordRequiredException):  # no passphrase, and one is needed
+        raise _Locked from None
+
+
+def _public_part(file: Path) -> bytes:
+    """The public key of a private one's file, which needs no passphrase; empty: not known.
+
+    From the file beside it, else from the head of OpenSSH's own format (PROTOCOL.key).
+    """
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return base64.b64decode(file.with_name(f"{file.name}.pub").read_text().split()[1])
+    with contextlib.suppress(OSError, ValueError):
+        lines = file.read_text(encoding="ascii").split("-----")
+        rest = base64.b64decode(lines[2]) if len(lines) > 2 else b""
+        magic, _, rest = rest.partition(b"\0")
+        if magic == b"openssh-key-v1":
+            for _ in range(3):  # cipher, key derivation, its options
+                _, rest = _string(rest)
+            return _string(rest[4:])[0]
+    return f"{file}".encode()
+
+
+def _string(data: bytes) -> tuple[bytes, bytes]:
+    end = 4 + int.from_bytes(data[:4], "big")
+    return data[4:end], data[end:]
+
+
+def _too_many(offered: Sequence[str]) -> str:
+    return (
+        f"it hung up after {len(offered)} keys ({', '.join(offered)}): an agent with more keys "
+        "than it takes (MaxAuthTries) needs `IdentitiesOnly yes` in ssh_config, or `key` in the "
+        "hosts file"
+    )
+
+
+def _has_terminal() -> bool:
+    try:
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True
+
+
+def _line(error: Exception) -> str:
+    return str(error).partition("\n")[0] or type(error).__name__

@@ -1,0 +1,239 @@
+"""How SSH reaches a host: what `ssh -G` says of it, and of each host on the road to it.
+
+`ssh` itself reads its configuration, with Include, Match and all that later versions bring. Where
+there is no `ssh`, paramiko reads the same files as far as it knows how.
+"""
+
+from __future__ import annotations
+
+import getpass
+import os
+import re
+import shlex
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+import paramiko
+
+from pytest_dllama.hosts.base import HostError
+from pytest_dllama.hosts.inventory import HostEntry, Inventory
+
+RESOLVE_TIMEOUT_S = 10.0  # `Match exec` runs programs
+MAX_HOPS = 8
+Strict = Literal["yes", "accept-new", "ask", "no"]
+_STRICT: Mapping[str, Strict] = {
+    "yes": "yes",
+    "true": "yes",
+    "accept-new": "accept-new",
+    "ask": "ask",
+    "no": "no",
+    "false": "no",
+    "off": "no",
+}
+_JUMP = re.compile(r"(?:ssh://)?(?:(?P<user>.+)@)?(?P<host>\[[^]]+\]|[^:]+)(?::(?P<port>\d+))?/?")
+_DEFAULT_KEYS = ("id_rsa", "id_ecdsa", "id_ed25519")
+
+
+@dataclass(frozen=True, slots=True)
+class SshSettings:
+    """One host as ssh_config has it."""
+
+    name: str  # as it was asked for
+    hostname: str
+    user: str
+    port: int
+    identity_files: tuple[Path, ...]
+    identities_only: bool
+    identity_agent: str | None  # path of its socket
+    strict: Strict
+    user_known_hosts: tuple[Path, ...]
+    global_known_hosts: tuple[Path, ...]
+    host_key_alias: str | None
+    hashes_names: bool
+    asks: bool  # for passphrases
+    jumps: tuple[str, ...]  # the first one is reached first
+    proxy_command: str | None
+
+    @property
+    def key_name(self) -> str:
+        """The name under which known_hosts has its key."""
+        if self.host_key_alias is not None:
+            return self.host_key_alias
+        host = self.hostname.lower()
+        return host if self.port == 22 else f"[{host}]:{self.port}"
+
+
+def route_to(entry: HostEntry, inventory: Inventory) -> tuple[SshSettings, ...]:
+    """Every host from the first jump host to the host itself.
+
+    A key of the inventory is the only one that is tried at the host; a jump host that the inventory
+    names is offered it first.
+
+    Raises:
+        HostError: ssh_config is broken, or its jump hosts run in a circle.
+    """
+    found = resolve(
+        entry.target, inventory.ssh_config, user=entry.user, port=entry.port, jump=entry.jump
+    )
+    hops = _hops(found, inventory.ssh_config)
+    if entry.key is not None:
+        key = Path(entry.key)
+        if entry.jump is not None:
+            hops = tuple(replace(h, identity_files=(key, *h.identity_files)) for h in hops)
+        found = replace(found, identity_files=(key,), identities_only=True)
+    return (*hops, found)
+
+
+def _hops(settings: SshSettings, config: Path | None, depth: int = 0) -> tuple[SshSettings, ...]:
+    """As ssh goes: the last hop by way of those before it, the first by its own settings."""
+    if not settings.jumps:
+        return ()
+    if depth == MAX_HOPS:
+        raise HostError(f"{settings.name}: ProxyJump leads through more than {MAX_HOPS} hosts")
+    *earlier, nearest = settings.jumps
+    parts = _JUMP.fullmatch(nearest)
+    if parts is None:
+        raise HostError(f"jump host {nearest!r} is not of the form [USER@]HOST[:PORT]")
+    port = int(parts["port"]) if parts["port"] else None
+    jump = ",".join(earlier) or None
+    hop = resolve(parts["host"].strip("[]"), config, user=parts["user"], port=port, jump=jump)
+    return (*_hops(hop, config, depth + 1), hop)
+
+
+def resolve(
+    name: str,
+    config: Path | None = None,
+    *,
+    user: str | None = None,
+    port: int | None = None,
+    jump: str | None = None,
+) -> SshSettings:
+    """What ssh would do to reach a name; `config` stands in place of the user's own file.
+
+    Raises:
+        HostError: ssh's own words about its configuration.
+    """
+    program = shutil.which("ssh")
+    if program is not None:
+        options = {"-F": config, "-l": user, "-p": port, "-J": jump}
+        words = [word for key, value in options.items() if value for word in (key, str(value))]
+        return _settings(name, _asked(program, name, words))
+    values = _read(name, config)
+    given = {"user": user, "port": port, "proxyjump": jump}
+    values |= {key: [str(value)] for key, value in given.items() if value}
+    return _settings(name, values)
+
+
+def _asked(program: str, name: str, words: Sequence[str]) -> dict[str, list[str]]:
+    try:
+        done = subprocess.run(
+            [program, "-G", *words, "--", name],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="surrogateescape",
+            timeout=RESOLVE_TIMEOUT_S,
+        )
+    except subprocess.TimeoutExpired:
+        raise HostError(
+            f"{name}: `ssh -G {name}` gave no answer for {RESOLVE_TIMEOUT_S:g} s; see the `Match "
+            "exec` lines of ssh_config"
+        ) from None
+    if done.returncode != 0:
+        raise HostError(f"{name}: `ssh -G {name}` refuses: {' '.join(done.stderr.split())}")
+    values: dict[str, list[str]] = {}
+    for line in done.stdout.splitlines():
+        key, _, value = line.partition(" ")
+        values.setdefault(key.lower(), []).append(value)
+    return values
+
+
+def _read(name: str, config: Path | None) -> dict[str, list[str]]:
+    """Without `ssh`; a first value wins, as there."""
+    files = (
+        [config] if config else [Path("~/.ssh/config").expanduser(), Path("/etc/ssh/ssh_config")]
+    )
+    known = paramiko.SSHConfig()
+    for file in files:
+        if file.exists():
+            with file.open(encoding="utf-8", errors="surrogateescape") as lines:
+                known.parse(lines)
+    found = known.lookup(name)
+    values = {key: value if isinstance(value, list) else [value] for key, value in found.items()}
+    values.setdefault("identityfile", [f"~/.ssh/{key}" for key in _DEFAULT_KEYS])
+    return values
+
+
+def _settings(name: str, values: Mapping[str, Sequence[str]]) -> SshSettings:
+    def one(key: str, default: str = "") -> str:
+        return values.get(key, [default])[0]
+
+    def given(key: str) -> str | None:
+        value = one(key)
+        return None if value.lower() in ("", "none") else value
+
+    hostname, user = one("hostname", name), one("user") or getpass.getuser()
+    port = int(one("port") or 22)
+    tokens = _tokens(name, hostname, user, port)
+
+    def paths(words: Sequence[str]) -> tuple[Path, ...]:
+        found = (_expanded(word, tokens) for word in words if word.lower() != "none")
+        return tuple(Path(word).expanduser() for word in found)
+
+    jumps, command = given("proxyjump"), given("proxycommand")
+    return SshSettings(
+        name=name,
+        hostname=hostname,
+        user=user,
+        port=port,
+        identity_files=paths([word.strip('"') for word in values.get("identityfile", ())]),
+        identities_only=one("identitiesonly") == "yes",
+        identity_agent=_agent_socket(one("identityagent", "SSH_AUTH_SOCK"), tokens),
+        strict=_STRICT.get(one("stricthostkeychecking"), "ask"),
+        user_known_hosts=paths(shlex.split(one("userknownhostsfile", "~/.ssh/known_hosts"))),
+        global_known_hosts=paths(
+            shlex.split(one("globalknownhostsfile", "/etc/ssh/ssh_known_hosts"))
+        ),
+        host_key_alias=given("hostkeyalias"),
+        hashes_names=one("hashknownhosts") == "yes",
+        asks=one("batchmode") != "yes",
+        jumps=tuple(jumps.replace(" ", "").split(",")) if jumps else (),
+        proxy_command=_expanded(command, tokens) if command else None,
+    )
+
+
+def _agent_socket(value: str, tokens: Mapping[str, str]) -> str | None:
+    if value == "none":
+        return None
+    if value == "SSH_AUTH_SOCK":
+        return os.environ.get("SSH_AUTH_SOCK")
+    if value.startswith("$") and not value.startswith("${"):
+        return os.environ.get(value[1:])
+    return str(Path(_expanded(value, tokens)).expanduser())
+
+
+def _tokens(name: str, hostname: str, user: str, port: int) -> dict[str, str]:
+    """TOKENS of ssh_config(5), but for the address of a connection."""
+    own = os.uname().nodename
+    return {
+        "%": "%",
+        "d": str(Path.home()),
+        "h": hostname,
+        "i": str(os.getuid()),
+        "k": hostname,
+        "L": own.partition(".")[0],
+        "l": own,
+        "n": name,
+        "p": str(port),
+        "r": user,
+        "u": getpass.getuser(),
+    }
+
+
+def _expanded(text: str, tokens: Mapping[str, str]) -> str:
+    text = re.sub(r"%(.)", lambda found: tokens.get(found[1], found[0]), text)
+    return re.sub(r"\$\{(\w+)\}", lambda found: os.environ.get(found[1], found[0]), text)

@@ -1,0 +1,105 @@
+"""The verdict file: one A against B run, judged; its JSON schema is `verdict_schema()`.
+
+Changes are relative (0.05 is 5 %) and turned so that plus is worse, whatever is better of the
+metric. A missing value is `null`, never zero.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pytest_dllama.record.base import Record
+
+VERDICT_SCHEMA_VERSION = 1
+
+# Worst first: a cell has the worst of its metrics.
+PairStatus = Literal["ERROR", "INVALID", "REGRESSED", "INCONCLUSIVE", "IMPROVED", "PASS"]
+PRECEDENCE: tuple[PairStatus, ...] = (
+    *("ERROR", "INVALID", "REGRESSED", "INCONCLUSIVE", "IMPROVED", "PASS"),
+)  # fmt: skip
+
+
+class MetricVerdict(Record):
+    """One metric of one cell."""
+
+    metric: str
+    status: PairStatus
+    tolerance: float
+    base: float | None  # median over the sessions of each side, in the metric's unit
+    new: float | None
+    change: float | None
+    lower: float | None  # one-sided bounds of the change, at `level` each
+    upper: float | None
+    pairs: int
+    pair_sd: float | None  # of ln(new / base), moderated: the noise of one pair
+    detectable_change: float | None  # what so many pairs find with 90 % power
+    pairs_to_decide: int | None  # of this effect and noise, those taken included; None: hopeless
+    is_provisional: bool  # no calibrated prior: the plain paired t
+    p_worse: float | None  # one-sided p of "no worse than tolerated"
+
+
+class ExactChange(Record):
+    """An exact figure that differs between the sides: reported, no verdict without a limit."""
+
+    metric: str
+    base: float
+    new: float
+
+
+class SideSession(Record):
+    """One session of one side in one pair."""
+
+    pair: int
+    side: Literal["base", "new"]
+    is_first: bool
+    metrics: dict[str, float | None]
+
+
+class CellVerdict(Record):
+    """One cell: the worst of its metrics, or why it has none."""
+
+    model: str
+    nodes: int
+    status: PairStatus
+    reasons: tuple[str, ...] = ()
+    metrics: tuple[MetricVerdict, ...] = ()
+    exact_changes: tuple[ExactChange, ...] = ()
+    same_tokens: bool | None = None
+    sessions: tuple[SideSession, ...] = ()
+
+
+class VerdictFile(Record):
+    """What `pytest-dllama duet` found."""
+
+    schema_version: int = VERDICT_SCHEMA_VERSION
+    created_utc: str
+    wall_s: float
+    baseline: str
+    base_label: str
+    new_label: str
+    fingerprint: str
+    seed: int  # of the order of sides and cells
+    looks: tuple[int, ...]
+    level: float  # one-sided, of each look
+    prompt: str
+    steps: int
+    prior_groups: int  # the most that any metric's prior rests on
+    status: PairStatus
+    holm_p: dict[str, float]  # "model nodes metric" -> Holm-adjusted p_worse; gates nothing
+    cells: tuple[CellVerdict, ...]
+
+
+def worst(statuses: list[PairStatus]) -> PairStatus:
+    """The one that the whole has.
+
+    >>> worst(["PASS", "REGRESSED", "INCONCLUSIVE"])
+    'REGRESSED'
+    >>> worst([])
+    'PASS'
+    """
+    return min(statuses, key=PRECEDENCE.index, default="PASS")
+
+
+def verdict_schema() -> dict[str, Any]:
+    """The JSON schema of a verdict file."""
+    return VerdictFile.model_json_schema()

@@ -1,0 +1,127 @@
+"""What the run was: overview, hosts, and the summary of each model."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pytest_dllama.record.run import Environment, RunRecord
+from pytest_dllama.report.figures.quantities import SPEED
+from pytest_dllama.report.figures.view import RunView
+from pytest_dllama.report.pages.blocks import (
+    Block,
+    Items,
+    Piece,
+    Strong,
+    TableBlock,
+    Words,
+    heading,
+    joined,
+    label,
+    labelled,
+    said,
+    table,
+)
+from pytest_dllama.report.rules import findings, status
+from pytest_dllama.report.rules.hosts import about_hosts, about_links
+from pytest_dllama.report.tables.columns import Code
+from pytest_dllama.report.tables.hosts import hosts_table, links_table, state_table
+from pytest_dllama.report.tables.models import models_table, spread_table, summary_table
+from pytest_dllama.report.text.numbers import MISSING, count, short, size
+
+
+def overview(view: RunView) -> Iterator[Block]:
+    """What was run, what came of it in short, and where."""
+    run = view.run
+    yield heading(2, "sections.overview")
+    yield said("text.overview")
+    yield Items(tuple(status.overview(view)))
+    if headlines := findings.headlines(view):
+        yield label("headlines")
+        yield Items(tuple(headlines))
+    yield label("environment")
+    yield Items(tuple(_fields(run)))
+    if run.models:
+        yield TableBlock(models_table(view))
+    if run.notes:
+        yield label("notes")
+        yield Items(run.notes)
+
+
+def _fields(run: RunRecord) -> Iterator[Piece]:
+    request = run.request
+    seed = MISSING if request.seed is None else str(request.seed)
+    yield labelled("models", *codes([model.model_file for model in run.models]))
+    yield labelled("tokenizers", *codes([model.tokenizer_file for model in run.models]))
+    yield labelled("buffer_type", Code(request.buffer_float_type))
+    yield labelled("sync_mode", Code(request.sync_mode))
+    yield labelled("prompt", "“", request.prompt, "”")
+    yield labelled("steps", count(request.steps))
+    yield labelled("threads", count(request.nthreads))
+    yield labelled("sampling", f"temperature {short(request.temperature)}, seed {seed}")
+    yield labelled("repeats", count(request.repeats))
+    yield labelled("warmup", count(request.warmup))
+    yield labelled("engine", request.engine)
+    yield labelled("host_kind", Words(f"host_kind.{request.host_kind}"))
+    yield labelled("machine", *_machine(run.environment))
+    yield labelled("versions", _versions(run.environment))
+
+
+def codes(texts: list[str]) -> tuple[Piece, ...]:
+    """Names in a row, each as code."""
+    return joined([Code(text) for text in texts]) or (MISSING,)
+
+
+def _machine(machine: Environment) -> tuple[Piece, ...]:
+    """Board or CPU, cores, memory, OS."""
+    return joined(
+        [
+            *([machine.board] if machine.board else []),
+            f"{machine.cpu_model} ({machine.machine})",
+            (f"{machine.cpu_count} ", Words("labels.cores")),
+            (Words("labels.memory_short"), f" {size(machine.memory_bytes)}"),
+            machine.os,
+        ]
+    )
+
+
+def _versions(machine: Environment) -> str:
+    return (
+        f"pytest-dllama {machine.pytest_dllama}, Python {machine.python}, "
+        f"numpy {machine.numpy}, numba {machine.numba}"
+    )
+
+
+def hosts(view: RunView) -> Iterator[Block]:
+    """The machines and the ways between them; nothing where all nodes are processes here."""
+    if not view.run.hosts:
+        return
+    yield heading(2, "sections.hosts")
+    yield said("text.hosts")
+    yield TableBlock(hosts_table(view))
+    yield said("text.host_states")
+    yield TableBlock(state_table(view))
+    yield Items(tuple(about_hosts(view)))
+    if view.run.pairs:
+        yield heading(3, "headings.ways")
+        yield said("text.ways")
+        yield TableBlock(links_table(view))
+        yield Items(tuple(about_links(view)))
+
+
+def summary(view: RunView) -> Iterator[Block]:
+    """Each model on every node count, and what the columns mean."""
+    yield heading(2, "sections.summary")
+    yield said("text.nodes_rule")
+    for model in view.models:
+        yield heading(3, "headings.model", model=model)
+        yield TableBlock(summary_table(view, model))
+        yield from table(spread_table(view, model), said("text.spread"))
+    yield label("explained")
+    explained: list[tuple[str, str]] = [
+        (f"quantities.{q.key}.short", f"quantities.{q.key}.explained") for q in SPEED
+    ]
+    explained += [
+        ("columns.output", "text.output_explained"),
+        ("columns.verdict", "text.verdict_explained"),
+    ]
+    yield Items(tuple((Strong(Words(name)), ": ", Words(text)) for name, text in explained))

@@ -1,0 +1,49 @@
+"""Memory and network of all models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pytest_dllama.report.figures.quantities import NETWORK
+from pytest_dllama.report.figures.view import RunView
+from pytest_dllama.report.pages.blocks import Block, Items, TableBlock, analysis, heading, said
+from pytest_dllama.report.pages.sections.comparison import compared
+from pytest_dllama.report.rules import resources
+from pytest_dllama.report.rules.roofline import about_roofline
+from pytest_dllama.report.tables.models import is_known, memory_table, network_table
+from pytest_dllama.report.tables.roofline import roofline_table
+
+
+def memory(view: RunView) -> Iterator[Block]:
+    """Peaks of root and workers, and what memory's bandwidth allows."""
+    yield heading(2, "sections.memory")
+    yield said("text.memory")
+    yield TableBlock(memory_table(view))
+    yield from analysis(resources.memory(view))
+    if (limits := roofline_table(view)) is not None:
+        yield heading(3, "headings.roofline")
+        yield said("text.roofline")
+        yield TableBlock(limits)
+        yield Items(tuple(about_roofline(view)))
+
+
+def network(view: RunView) -> Iterator[Block]:
+    """Traffic and latency of each model, then of all together."""
+    yield heading(2, "sections.network")
+    yield said("text.network")
+    for model in view.models:
+        yield heading(3, "headings.model", model=model)
+        yield TableBlock(network_table(view, model))
+    if len(view.models) > 1:
+        for quantity in NETWORK:
+            if is_known(view, quantity):
+                yield from compared(view, quantity)
+    overall = [
+        *resources.traffic(view),
+        *resources.sync_shares(view),
+        *resources.variance(view),
+        *resources.wire(view),
+    ]
+    if overall:
+        yield heading(3, "headings.network_overall")
+        yield Items(tuple(overall))

@@ -1,0 +1,247 @@
+"""The nightly alarm: has the level of a series stepped up? Online, one value a night.
+
+A one-sided generalized likelihood ratio for a step in the mean over the last 30 nights, after
+AR(1) whitening (Lai 1998; Basseville & Nikiforov 1993, 2.4.3), with estimated noise. It never
+judges: an alarm starts an A/B. docs/statistics.md derives it; `step_scores` is written for many
+series at once, since its limit comes from simulation (`LIMIT`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from pytest_dllama.stats.errors import DataError, Floats
+from pytest_dllama.stats.prior import VariancePrior
+
+WINDOW = 30  # nights
+FIRST_ALARM = 11  # the night that may raise the first alarm: ten quiet ones come before
+MIN_BEFORE = 8  # nights of the window before a step
+MIN_AFTER = 3  # nights of it: one or two odd nights are no step
+LAG = 5  # the latest nights teach nothing about noise: a step may have begun there
+RHO_PRIOR, RHO_WEIGHT = 0.15, 60.0  # lag-1 correlation before any night is seen, and its nights
+RHO_MOST = 0.8
+MAX_PRIOR_DF = 200.0  # more would not change a digit
+LEAST_VARIANCE = 1e-12  # of ln values: no clock tells a millionth, rounding must not alarm
+
+# Made by `python -m benchmarks.verdict_simulation --calibrate-alarm --series 60000`: at most 1 of
+# 100 quiet series alarms in 80 nights at lag-1 correlation 0 to 0.3. A score alarms above LIMIT +
+# RHO_SLOPE * estimated rho: too small an estimate inflates the score of a correlated series.
+LIMIT = 3.85
+RHO_SLOPE = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Alarm:
+    """A step up that noise hardly explains."""
+
+    night: int  # of this level, from 1
+    nights_since: int  # the likeliest step began so many nights ago, tonight included
+    step: float  # its size, in the unit of the values (ln)
+    score: float  # in standard deviations of a normal
+    limit: float
+
+
+@dataclass(slots=True)
+class Noise:
+    """What nights that left the window have taught; arrays for many series at once."""
+
+    df: float
+    squares: Floats  # of deviations from the level, (series,)
+    products: Floats  # of neighbouring deviations, (series,)
+
+    @classmethod
+    def nothing(cls, series: int) -> Noise:
+        """Before the first night leaves."""
+        return cls(0.0, np.zeros(series), np.zeros(series))
+
+    def learn(self, window: Floats) -> None:
+        """Take over the oldest night of a full window, (series, WINDOW), before it is dropped."""
+        settled = window[:, :-LAG]
+        n = settled.shape[1]
+        level = settled.mean(axis=1)
+        first, second = window[:, 0] - level, window[:, 1] - level
+        unbias = n / (n - 1)  # the level comes from the same nights
+        self.df += 1
+        self.squares = self.squares + unbias * first * first
+        self.products = self.products + unbias * first * second
+
+
+class StepDetector:
+    """The alarm of one series: feed it one value a night, ln of the night's median.
+
+    `prior` is of the variance of nightly values, from other series of the cluster: without it the
+    first weeks are slower. The state is the last 30 values and three numbers.
+    """
+
+    def __init__(self, prior: VariancePrior | None = None) -> None:
+        self.prior = prior
+        self.night = 0
+        self._recent: deque[float] = deque(maxlen=WINDOW)
+        self._noise = Noise.nothing(1)
+
+    def update(self, value: float) -> Alarm | None:
+        """Tonight's value. An alarm stands every night until the level is accepted.
+
+        Raises:
+            DataError: a value that is not finite; the state stays as it was.
+        """
+        if not math.isfinite(value):
+            raise DataError(f"tonight's value is {value}: leave out a night without one")
+        if len(self._recent) == WINDOW:
+            self._noise.learn(np.array([self._recent]))
+        self._recent.append(value)
+        self.night += 1
+        if self.night < FIRST_ALARM:
+            return None
+        scores, steps, rho = step_scores(np.array([self._recent]), self._noise, self.prior)
+        best = int(scores[0].argmax())
+        limit = alarm_limit(float(rho[0]))
+        if scores[0, best] <= limit:
+            return None
+        return Alarm(
+            night=self.night,
+            nights_since=scores.shape[1] - best + MIN_AFTER - 1,
+            step=float(steps[0, best]),
+            score=float(scores[0, best]),
+            limit=limit,
+        )
+
+    def accept(self, nights_since: int = 0) -> None:
+        """Begin a new level at an accepted change that began so many nights ago, tonight included.
+
+        Noise learnt from nights that left the window is of the old level and is forgotten with it.
+
+        Raises:
+            DataError: more nights than are remembered.
+        """
+        if not 0 <= nights_since <= len(self._recent):
+            raise DataError(
+                f"a change {nights_since} nights ago: only {len(self._recent)} are remembered"
+            )
+        kept = list(self._recent)[len(self._recent) - nights_since :]
+        self._recent = deque(kept, maxlen=WINDOW)
+        self._noise = Noise.nothing(1)
+        self.night = len(kept)
+
+    def state(self) -> dict[str, Any]:
+        """All that is remembered, for JSON."""
+        return {
+            "night": self.night,
+            "recent": list(self._recent),
+            "df": self._noise.df,
+            "squares": float(self._noise.squares[0]),
+            "products": float(self._noise.products[0]),
+        }
+
+    @classmethod
+    def from_state(
+        cls, state: Mapping[str, Any], prior: VariancePrior | None = None
+    ) -> StepDetector:
+        """Go on where `state` was taken.
+
+        Raises:
+            DataError: a state that no detector wrote.
+        """
+        found = cls(prior)
+        try:
+            recent = [float(value) for value in state["recent"]]
+            found.night = int(state["night"])
+            learnt = [float(state[name]) for name in ("df", "squares", "products")]
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(f"state of a step detector cannot be read: {error!r}") from error
+        fits = len(recent) == min(found.night, WINDOW) and learnt[0] >= 0 and learnt[1] >= 0
+        if not (fits and all(map(math.isfinite, (*recent, *learnt)))):
+            raise DataError(
+                f"state of a step detector: {len(recent)} values for night {found.night}, or a "
+                f"number that is none; the last {WINDOW} nights are needed"
+            )
+        found._recent.extend(recent)
+        found._noise = Noise(learnt[0], np.array([learnt[1]]), np.array([learnt[2]]))
+        return found
+
+
+def alarm_limit(rho: float | Floats) -> Any:
+    """The score above which a night alarms, for an estimated lag-1 correlation."""
+    return LIMIT + RHO_SLOPE * rho
+
+
+def step_scores(
+    window: Floats, noise: Noise, prior: VariancePrior | None = None
+) -> tuple[Floats, Floats, Floats]:
+    """Scores and sizes of every possible step, (series, splits), and rho, (series,).
+
+    `window` is (series, nights), the latest night last. Split i begins at night MIN_BEFORE + i of
+    it. The score is the t of generalized least squares, as a normal deviate.
+    """
+    x = window - window.mean(axis=1, keepdims=True)
+    d0, s0_squared = _prior_numbers(prior)
+    rho = _lag1(x, noise, d0, s0_squared)
+    size, information, squares = _gls(x, rho)
+    learnt = ((noise.squares + d0 * s0_squared) * (1 - rho * rho))[:, np.newaxis]
+    df = x.shape[1] - 2 + noise.df + d0
+    variance = np.maximum((squares + learnt) / df, LEAST_VARIANCE)
+    return _normal_score(size * np.sqrt(information / variance), df), size, rho
+
+
+def _prior_numbers(prior: VariancePrior | None) -> tuple[float, float]:
+    if prior is None:
+        return 0.0, 0.0
+    return min(prior.d0, prior.total_df, MAX_PRIOR_DF), prior.s0_squared
+
+
+def _lag1(x: Floats, noise: Noise, d0: float, s0_squared: float) -> Floats:
+    """Lag-1 correlation, (series,), of nights before the latest, shrunk to RHO_PRIOR.
+
+    The correlation of few values is too small by (1 + 3 rho) / n (Kendall 1954).
+    """
+    nights = x.shape[1]
+    n = nights - LAG
+    y = x[:, :n] - x[:, :n].mean(axis=1, keepdims=True)
+    squares = (y * y).sum(axis=1) + noise.squares
+    products = (y[:, 1:] * y[:, :-1]).sum(axis=1) + noise.products
+    variance = (squares + d0 * s0_squared) / (n - 1 + noise.df + d0)
+    known = squares + RHO_WEIGHT * variance
+    known = np.where(known > 0, known, 1.0)  # a series without any noise
+    rho = (products + RHO_WEIGHT * RHO_PRIOR * variance) / known
+    rho = rho + (1 + 3 * rho) / (n + noise.df + RHO_WEIGHT)
+    return np.asarray(np.clip(rho, 0.0, RHO_MOST))
+
+
+def _gls(x: Floats, rho_of_series: Floats) -> tuple[Floats, Floats, Floats]:
+    """Step, its information and the residual squares for every split, (series, splits).
+
+    Whitened: e_0 = g x_0, e_t = x_t - rho x_(t-1); the level becomes (g, q, q, ...) and a step at k
+    (0, .., 1, q, q, ...), with q = 1 - rho, g^2 = 1 - rho^2. Sums from prefix sums alone.
+    """
+    nights = x.shape[1]
+    k = np.arange(MIN_BEFORE, nights - MIN_AFTER + 1)  # first night of the step
+    after = nights - k
+    total = x.sum(axis=1, keepdims=True)
+    later = total - np.cumsum(x, axis=1)[:, k]  # nights after the first of the step
+    first, last = x[:, :1], x[:, -1:]
+    squares = (x * x).sum(axis=1, keepdims=True)
+    products = (x[:, 1:] * x[:, :-1]).sum(axis=1, keepdims=True)
+    rho = rho_of_series[:, np.newaxis]
+    q, g2 = 1 - rho, 1 - rho * rho
+    level_level = g2 + (nights - 1) * q * q
+    level_e = g2 * first + q * ((total - first) - rho * (total - last))
+    e_e = g2 * first**2 + (squares - first**2) - 2 * rho * products + rho**2 * (squares - last**2)
+    level_step = q * (1 + (after - 1) * q)
+    later_before = later + x[:, k] - last  # the nights before those of `later`
+    step_e = x[:, k] - rho * x[:, k - 1] + q * (later - rho * later_before)
+    information = 1 + (after - 1) * q * q - level_step**2 / level_level
+    slope = step_e - level_step * level_e / level_level
+    residual = e_e - level_e**2 / level_level - slope**2 / information
+    return slope / information, information, np.maximum(residual, 0.0)
+
+
+def _normal_score(t: Floats, df: float) -> Floats:
+    """The normal deviate of about the same tail as a t (Wallace 1959): no underflow, quick."""
+    squeezed = np.sqrt(df * np.log1p(t * t / df)) * (8 * df + 1) / (8 * df + 3)
+    return np.asarray(np.sign(t) * squeezed)

@@ -1,0 +1,136 @@
+"""Intervals of means, ratios, shares and quantiles; how many samples a percentile needs; Holm.
+
+Every distribution is scipy's. `confidence` is two-sided.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike
+from scipy import stats
+
+from pytest_dllama.stats.errors import DataError, Floats, finite, logs, probability
+
+PERCENTILE_CONFIDENCE = 0.99  # of the percentile rule, as in MLPerf LoadGen
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """An estimate with its confidence limits, in the unit of the values."""
+
+    value: float
+    lower: float
+    upper: float
+
+
+def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
+    """Student's t interval of the mean.
+
+    Raises:
+        DataError: fewer than 2 values, or values that are not finite.
+    """
+    found = finite(values, "mean interval", at_least=2)
+    mean = float(found.mean())
+    half = float(t_quantile(confidence, found.size - 1)) * float(stats.sem(found))
+    return Interval(mean, mean - half, mean + half)
+
+
+def ratio_interval(base: ArrayLike, new: ArrayLike, confidence: float = 0.95) -> Interval:
+    """The geometric mean of new / base over pairs, with the t interval of ln(new / base).
+
+    >>> ratio_interval([1.0, 2.0], [2.0, 4.0])
+    Interval(value=2.0, lower=2.0, upper=2.0)
+
+    Raises:
+        DataError: sides of different length, fewer than 2 pairs, values not above 0.
+    """
+    first, second = logs(base, "base"), logs(new, "new")
+    if first.size != second.size:
+        raise DataError(f"{first.size} values of base and {second.size} of new: no pairs")
+    found = mean_interval(second - first, confidence)
+    return Interval(math.exp(found.value), math.exp(found.lower), math.exp(found.upper))
+
+
+def t_quantile(confidence: float, df: float) -> float:
+    """How many standard errors a two-sided interval reaches to each side."""
+    return float(stats.t.isf((1 - probability(confidence, "confidence")) / 2, df))
+
+
+def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
+    """The exact interval of a share (Clopper & Pearson 1934).
+
+    Raises:
+        DataError: no trials, or successes outside 0..trials.
+    """
+    if trials < 1 or not 0 <= successes <= trials:
+        raise DataError(f"{successes} successes of {trials} trials: a share needs 0..trials, 1+")
+    found = stats.binomtest(successes, trials).proportion_ci(
+        probability(confidence, "confidence"), method="exact"
+    )
+    return Interval(successes / trials, float(found.low), float(found.high))
+
+
+def samples_needed(
+    quantile: float, overruns: int = 0, confidence: float = PERCENTILE_CONFIDENCE
+) -> int:
+    """Fewest samples of which at most `overruns` may lie above a limit that the quantile meets.
+
+    The least n with P(Binomial(n, 1 - quantile) <= overruns) <= 1 - confidence, the rule of MLPerf
+    LoadGen.
+
+    >>> [samples_needed(q) for q in (0.50, 0.90, 0.95, 0.99)]
+    [7, 44, 90, 459]
+    """
+    above = 1 - probability(quantile, "quantile")
+    limit = 1 - probability(confidence, "confidence")
+    low, high = overruns, overruns + 1  # P is 1 at low
+    while stats.binom.cdf(overruns, high, above) > limit:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if stats.binom.cdf(overruns, middle, above) > limit:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def quantile_interval(
+    values: ArrayLike, quantile: float, confidence: float = 0.95
+) -> Interval | None:
+    """A quantile between two order statistics that hold it with at least this confidence.
+
+    Knows no distribution: the limits are observed values. None where too few samples have such a
+    pair, as for the median of fewer than 6 at 0.95.
+
+    Raises:
+        DataError: no value, or one that is not finite.
+    """
+    found = finite(values, "quantile interval")
+    tested = stats.quantile_test(found, p=probability(quantile, "quantile"))
+    limits = tested.confidence_interval(probability(confidence, "confidence"))
+    if not (math.isfinite(limits.low) and math.isfinite(limits.high)):
+        return None
+    return Interval(float(np.quantile(found, quantile)), float(limits.low), float(limits.high))
+
+
+def holm(p_values: ArrayLike) -> Floats:
+    """Adjusted p of each of m tests, shape (m,): the error of all together is held (Holm 1979).
+
+    >>> holm([0.01, 0.04, 0.03]).tolist()
+    [0.03, 0.06, 0.06]
+
+    Raises:
+        DataError: a value outside 0..1.
+    """
+    p = np.asarray(p_values, dtype=np.float64).ravel()
+    if np.any(~((p >= 0) & (p <= 1))):
+        raise DataError("Holm: every p must lie between 0 and 1")
+    order = np.argsort(p, kind="stable")
+    steps = np.maximum.accumulate(p[order] * np.arange(p.size, 0, -1))
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(steps, 1.0)
+    return adjusted

@@ -1,0 +1,92 @@
+"""The one road to the record of a cell: a live engine's repeats and those of a log take it alike.
+
+From traces to figures, from figures to what speaks against them, to limits, to the verdict. Starts
+nothing and knows no files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from pytest_dllama.events.trace import RequestTrace
+from pytest_dllama.metrics.catalog import cell_metrics
+from pytest_dllama.metrics.definitions import median_index
+from pytest_dllama.metrics.network import network_record
+from pytest_dllama.metrics.samples import rank_records
+from pytest_dllama.record.cell import (
+    CellRecord,
+    Commands,
+    OutputRecord,
+    RooflineRecord,
+    Sample,
+)
+from pytest_dllama.validity.faults import faults
+from pytest_dllama.validity.roofline import share
+from pytest_dllama.verdict.judge import judge
+from pytest_dllama.verdict.thresholds import Threshold
+
+
+def cell_record(
+    model: str,
+    nodes: int,
+    traces: Sequence[RequestTrace],
+    samples: Sequence[Sample],
+    output: OutputRecord,
+    *,
+    limits: Sequence[Threshold] = (),
+    cannot_give: Collection[str] = (),
+    roofline: RooflineRecord | None = None,
+    commands: Commands | None = None,
+    logs: Sequence[str] = (),
+) -> CellRecord:
+    """The record of a cell whose repeats all ended well.
+
+    Args:
+        model: name of the model.
+        nodes: node count, the root counted.
+        traces: one a repeat, at least one.
+        samples: `sample_of` each trace.
+        output: how the output compares with the oracle's.
+        limits: thresholds of this cell.
+        cannot_give: metrics that the engine never tells: without a value their limits are passed
+            by, where any other metric without a value misses its limit.
+        roofline: how fast memory alone would let it decode, where that is known.
+        commands: that run the cell by hand.
+        logs: names relative to the run file.
+    """
+    median = traces[median_index([sample.rct_s for sample in samples])]
+    figures = cell_metrics(traces, samples)
+    if (part := share(roofline, figures.get("tpot_ms"))) is not None:
+        figures["roofline_share"] = part
+    found = faults(traces, output, roofline, samples)
+    judged = [t for t in limits if t.metric in figures or t.metric not in cannot_give]
+    results = tuple(limit.check(figures.get(limit.metric)) for limit in judged)
+    return CellRecord(
+        model=model,
+        nodes=nodes,
+        status="ok",
+        commands=commands,
+        samples=tuple(samples),
+        metrics=figures,
+        ranks=rank_records(median),
+        network=network_record(traces, median),
+        output=output,
+        thresholds=results,
+        roofline=roofline,
+        verdict=judge(faults=found, output=output, thresholds=results),
+        logs=tuple(logs),
+    )
+
+
+def failed_cell(
+    model: str, nodes: int, error: str, logs: Sequence[str] = (), *, skipped: bool = False
+) -> CellRecord:
+    """The record of a cell without figures; a skipped one asked for none and has no verdict."""
+    return CellRecord(
+        model=model,
+        nodes=nodes,
+        status="skipped" if skipped else "failed",
+        error=error,
+        logs=tuple(logs),
+        verdict=None if skipped else judge(error=error),
+    )

@@ -1,0 +1,118 @@
+"""Every event of the embedded engine, as it is written, against the reader's model of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import json
+from typing import Any, get_args
+
+import pytest
+from pydantic import AliasChoices, BaseModel
+
+from dllama_engine.telemetry import events
+from dllama_engine.telemetry.event_writer import EventWriter
+from dllama_engine.telemetry.network_stats import LinkStats, OpStats
+from dllama_engine.wire.trace import LinkCount
+from pytest_dllama.events import stream
+from pytest_dllama.events.stream import parse_event
+
+COUNT = LinkCount(1, 10, 8, 20, 16, 1, 2, 2.5)
+DONE = (7, 3, 0.1, 0.2, 0.15, 0.3, "steps", "é\n")
+EVENTS: tuple[events.Event, ...] = (
+    events.Start(
+        events.PROTOCOL, "0.4", ["dllama-py"], "inference", {"dim": 64}, 2, "q80", "reduce", 1,
+        32, 256, "f32", "avx2", 42, (events.RankAddress(0, "local"), events.RankAddress(1, "h:1")),
+    ),
+    events.Plan(
+        (events.PlannedRank(0, (0, 4), (0, 2), (0, 96), (0, 128), 1000, 200, 30),),
+        ((0, 1, 68, 1), (1, 0, 68, 1)),
+    ),
+    events.Progress("load", 5, 10, "bytes"),
+    events.Ready(1.5, (COUNT,)),
+    events.Request("Hello", 2, [1, 5], 8, 0.0, 0.9, 7),
+    events.Step("prefill", 0, 0, 6, 1, 5, 3.5, 0.5, None, None, None, {}, (COUNT,), 30),
+    events.Step(
+        "decode", 0, 6, 1, 5, 9, 3.5, 0.5, 17, "é", ((17, 3.5), (2, 1.25)),
+        {"SYNC_LOGITS": [1.5]}, (COUNT,), 30,
+    ),
+    events.Done(*DONE),
+    events.Scored(*DONE, perplexity=2.0, avg_log_prob=-0.69),
+    events.Rank(1, "worker", "h:1", "pi", 43, 1 << 20, None, 1000, 200, 8.5, 1.5, (COUNT,)),
+    events.Network(
+        (LinkStats(1, 9, 90, 80, 98, 2.0, 3.0, 1.0, 2.0, 3.0, 3.0, 75.5),),
+        (OpStats("SYNC_LOGITS", 9, 98, 2.0, 2.1, 2.5, 2.75, 3.0),),
+    ),
+    events.Listening("127.0.0.1", 9999, 42),
+    events.SessionStart("127.0.0.1:5"),
+    events.SessionEnd("the root ended the session"),
+    events.Error("WorkerLost", "worker 2 is gone", 2),
+    events.End(1),
+)  # fmt: skip
+OF_OTHER_ENGINES = {"network": {"total"}}  # fields that the reader knows and this engine has not
+UNREAD = {events.SessionStart, events.SessionEnd}
+
+
+def written(event: events.Event) -> str:
+    line = io.StringIO()
+    EventWriter(line).emit(event, t_ns=5)
+    return line.getvalue()
+
+
+def names(model: type[BaseModel]) -> dict[str, str]:
+    """A field's name in the stream, by its name in the reader."""
+    found = {}
+    for name, field in model.model_fields.items():
+        alias = field.validation_alias
+        found[name] = str(alias.choices[0]) if isinstance(alias, AliasChoices) else name
+    return found
+
+
+def compare(read: BaseModel, told: dict[str, Any], where: str) -> None:
+    """Every field that the reader knows is there, under its name and with its value."""
+    for name, told_as in names(type(read)).items():
+        if told_as in OF_OTHER_ENGINES.get(where, ()):
+            continue
+        assert told_as in told, f"{where}: the engine has no {told_as}"
+        value, expected = getattr(read, name), told[told_as]
+        if isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
+            for part, told_part in zip(value, expected, strict=True):
+                compare(part, told_part, f"{where}.{told_as}")
+        else:
+            assert json.loads(json.dumps(value)) == expected, f"{where}.{told_as}"
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+def test_the_reader_finds_every_field_under_its_name(event: events.Event) -> None:
+    line = written(event)
+    read = parse_event(line)
+    if type(event) in UNREAD:
+        assert read is None
+        return
+    assert read is not None
+    compare(read, json.loads(line), event.NAME)
+
+
+def test_every_event_of_the_vocabulary_is_among_these() -> None:
+    classes = {value for value in vars(events).values() if isinstance(value, type)}
+    kinds = {kind for kind in classes if issubclass(kind, events.Event)} - {events.Event}
+    assert {type(event) for event in EVENTS} == kinds
+    read = {
+        get_args(kind.model_fields["event"].annotation)[0]
+        for kind in get_args(get_args(stream.Event)[0])
+    }
+    unread = {kind.NAME for kind in UNREAD}
+    # "note" is what a backend says of another engine's figures.
+    assert read - {"note"} == {event.NAME for event in EVENTS} - unread
+
+
+def test_a_line_begins_with_its_name_and_time_and_parts_are_objects() -> None:
+    line = json.loads(written(EVENTS[3]))
+    assert list(line) == ["event", "t_ns", "load_s", "links"]
+    assert line["links"] == [dataclasses.asdict(COUNT)]
+    assert "é" in written(EVENTS[6])  # as text, for people who look
+
+
+def test_events_cannot_change() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        events.End(0).exit_code = 1  # type: ignore[misc]

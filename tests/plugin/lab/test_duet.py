@@ -1,0 +1,229 @@
+"""A against B: real processes, their times stated by themselves, so that verdicts are exact."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import MappingProxyType
+
+import pytest
+
+from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
+from pytest_dllama.backends.embedded import EmbeddedBackend
+from pytest_dllama.backends.process_guard import guarded, unguarded
+from pytest_dllama.cli.duet import exit_code
+from pytest_dllama.cli.main import main
+from pytest_dllama.config.settings import LabConfig
+from pytest_dllama.config.values import parse_models
+from pytest_dllama.events.stream import Done, Event, RequestStart, Step
+from pytest_dllama.history.priors import NoisePriors
+from pytest_dllama.hosts.base import HostProcess
+from pytest_dllama.hosts.local import LocalHosts
+from pytest_dllama.lab.cells import CellKey
+from pytest_dllama.lab.duet import Duet, Side
+from pytest_dllama.models.under_test import open_model
+from pytest_dllama.record.verdict import CellVerdict, VerdictFile, verdict_schema
+from pytest_dllama.report.pages.verdict import verdict_lines
+from pytest_dllama.stats.looks import Plan
+
+# Prints what it says it took: a first token, then eight more.
+PROGRAM = """
+import sys
+factor, text = float(sys.argv[1]), sys.argv[2]
+for i in range(9):
+    print("token", (50 if i == 0 else 10) * factor, text)
+"""
+
+
+class StatedTimes:
+    """An engine of one node whose tokens come after the times that it prints."""
+
+    name = "stated"
+    reference: Backend | None = None
+    cannot_give = MappingProxyType({"root_peak_rss_bytes": "not measured"})
+
+    def __init__(self, factor: float, text: str = "la", program: str = PROGRAM) -> None:
+        self._arguments = [str(factor), text]
+        self._program = program
+
+    def worker_command(self, host: str, port: int, nthreads: int, parent: str) -> list[str]:
+        raise WorkerNotReady("one node only")
+
+    def root_command(
+        self, request: EngineRequest, workers: Sequence[str], parent: str
+    ) -> list[str]:
+        return guarded([sys.executable, "-c", self._program, *self._arguments], parent)
+
+    def shown(self, command: Sequence[str], port: int | None = None) -> tuple[str, ...]:
+        return unguarded(command)
+
+    def parse(self, line: str) -> Event | None:
+        return None
+
+    def events(
+        self, lines: Sequence[str], nodes: int, worker_logs: Sequence[Path] = ()
+    ) -> list[Event]:
+        found: list[Event] = [RequestStart(event="request", n_input_tokens=1)]
+        end_ns = 0
+        for index, line in enumerate(lines):
+            _, ms, text = line.split()
+            start_ns, end_ns = end_ns, end_ns + int(float(ms) * 1e6)
+            found.append(
+                Step(
+                    event="step", phase="decode", index=index, n_tokens=1,
+                    start_ns=start_ns, end_ns=end_ns, piece=text,
+                )
+            )  # fmt: skip
+        return [*found, Done(event="done", n_input_tokens=1, n_output_tokens=len(lines))]
+
+    def probe(self, host: str, port: int, token: str, timeout_s: float) -> None:
+        raise WorkerNotReady("one node only")
+
+    def await_idle(self, process: HostProcess, timeout_s: float) -> None:
+        """Nothing to wait for."""
+
+
+def config(folder: Path) -> LabConfig:
+    return LabConfig(
+        node_counts=(1,), models=parse_models("tiny"), steps=32, prompt="One morning, Mina",
+        repeats=1, warmup=1, nthreads=1, buffer_float_type="q80", sync_mode="reduce",
+        temperature=0.0, seed=1, report_folder=folder, thresholds_file=None,
+        request_timeout_s=60.0, explicit=True,
+    )  # fmt: skip
+
+
+def compare(
+    tmp_path: Path, base: Backend, new: Backend, *, looks: tuple[int, ...] = (3, 5), nodes: int = 1
+) -> tuple[CellVerdict, list[str]]:
+    settings = config(tmp_path)
+    sides = (Side("base", "before", base, settings), Side("new", "after", new, settings))
+    model = open_model(settings.models[0], settings, lambda done, total: None)
+    told: list[str] = []
+    duet = Duet(
+        sides, {"tiny": model}, [CellKey("tiny", nodes)], Plan(looks),
+        NoisePriors(tmp_path / "history", "test"), LocalHosts(), 7, tmp_path / "logs", told.append,
+    )  # fmt: skip
+    (cell,) = duet.run()
+    return cell, told
+
+
+@pytest.mark.parametrize(
+    ("factor", "status"), [(1.0, "PASS"), (1.3, "REGRESSED"), (0.7, "IMPROVED")]
+)
+def test_a_stated_change_is_judged(tmp_path: Path, factor: float, status: str) -> None:
+    cell, _ = compare(tmp_path, StatedTimes(1.0), StatedTimes(factor))
+    assert cell.status == status
+    for verdict in cell.metrics:
+        assert verdict.change == pytest.approx(factor - 1, abs=1e-6)
+        assert verdict.pairs == 3  # decided at the first look: no more pairs are taken
+    assert {verdict.metric for verdict in cell.metrics} == {"ttft_s", "tpot_ms", "rct_s"}
+    assert cell.same_tokens is not False
+
+
+def test_pairs_come_in_blocks_of_both_orders(tmp_path: Path) -> None:
+    cell, _ = compare(tmp_path, StatedTimes(1.0), StatedTimes(1.0), looks=(6,))
+    first = [s.side for s in sorted(cell.sessions, key=lambda s: s.pair) if s.is_first]
+    assert len(first) == 6
+    for block in (first[0:2], first[2:4], first[4:6]):
+        assert sorted(block) == ["base", "new"]
+
+
+def test_other_work_is_invalid_and_never_regressed(tmp_path: Path) -> None:
+    short = PROGRAM.replace("range(9)", "range(5)")
+    cell, _ = compare(tmp_path, StatedTimes(1.0), StatedTimes(2.0, program=short))
+    assert cell.status == "INVALID"
+    assert "the sides did different work: [(1, 5), (1, 9)]" in cell.reasons[0]
+
+
+def test_a_side_that_breaks_is_an_error_with_its_words(tmp_path: Path) -> None:
+    broken = "import sys; sys.exit('no such instruction')"
+    cell, _ = compare(tmp_path, StatedTimes(1.0), StatedTimes(1.0, program=broken))
+    assert cell.status == "ERROR"
+    assert "no such instruction" in cell.reasons[0]
+
+
+def test_variances_of_valid_pairs_are_kept(tmp_path: Path) -> None:
+    compare(tmp_path, StatedTimes(1.0), StatedTimes(1.3))
+    priors = NoisePriors(tmp_path / "history", "test")
+    assert [group.df for group in priors.groups("tpot_ms")] == [2]
+    broken = "import sys; sys.exit(1)"
+    compare(tmp_path, StatedTimes(1.0), StatedTimes(1.0, program=broken))
+    assert len(priors.groups("tpot_ms")) == 1
+
+
+def test_both_sides_run_with_workers_of_their_own(tmp_path: Path) -> None:
+    engine = EmbeddedBackend()
+    cell, told = compare(tmp_path, engine, engine, looks=(2,), nodes=2)
+    assert cell.status not in ("ERROR", "INVALID"), cell.reasons
+    assert len(cell.sessions) == 4
+    assert cell.same_tokens
+    assert any("warm-up pair" in line for line in told)
+    logs = {path.parent.name for path in (tmp_path / "logs").rglob("worker1.stderr.log")}
+    assert {"tiny-2.pair1.base", "tiny-2.pair1.new", "tiny-2.pair2.base"} <= logs
+
+
+def test_the_command_writes_a_verdict_that_fits_its_schema(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["duet", "--baseline", "option:sync-mode=invariant", "--nodes", "2", "--steps"]
+    arguments += ["16", "--pairs", "2", "--seed", "3", "--report", str(tmp_path / "out")]
+    code = main([*arguments, "--history", str(tmp_path / "history")])
+    found = VerdictFile.model_validate(json.loads((tmp_path / "out/verdict.json").read_text()))
+    assert code == exit_code(found, "warn", bisect=False)
+    assert (found.seed, found.looks) == (3, (2,))
+    (cell,) = found.cells
+    assert cell.status not in ("ERROR", "INVALID"), cell.reasons
+    (change,) = cell.exact_changes  # invariant mode moves other bytes
+    assert change.metric == "bytes_per_token"
+    out = capsys.readouterr().out
+    assert "tiny-2" in out
+    assert "CHANGED tiny-2: bytes_per_token" in out
+    assert set(VerdictFile.model_fields) == set(verdict_schema()["properties"])
+
+
+def test_exit_codes(tmp_path: Path) -> None:
+    cell, _ = compare(tmp_path, StatedTimes(1.0), StatedTimes(1.3))
+    regressed = VerdictFile(
+        created_utc="2026-01-01T00:00:00Z", wall_s=1.0, baseline="self", base_label="a",
+        new_label="b", fingerprint="f", seed=1, looks=(3,), level=0.05, prompt="p", steps=8,
+        prior_groups=0, status="REGRESSED", holm_p={}, cells=(cell,),
+    )  # fmt: skip
+    codes = {
+        status: (
+            exit_code(regressed.model_copy(update={"status": status}), "warn", bisect=False),
+            exit_code(regressed.model_copy(update={"status": status}), "fail", bisect=False),
+            exit_code(regressed.model_copy(update={"status": status}), "warn", bisect=True),
+        )
+        for status in ("PASS", "IMPROVED", "INCONCLUSIVE", "REGRESSED", "INVALID", "ERROR")
+    }
+    assert codes == {
+        "PASS": (0, 0, 0), "IMPROVED": (0, 0, 0), "INCONCLUSIVE": (0, 1, 125),
+        "REGRESSED": (1, 1, 1), "INVALID": (3, 3, 125), "ERROR": (3, 3, 125),
+    }  # fmt: skip
+    shown = "\n".join(verdict_lines(regressed))
+    assert "REGRESSED" in shown
+    assert "+30.0 %" in shown or "+30.0%" in shown
+    assert "surely worse, by" in shown
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--baseline", "slef"], "did you mean 'self'"),
+        (["--baseline", "self", "--pairs", "5,3"], "each further look more than the one before"),
+        (["--baseline", "self", "--pairs", "x"], "write numbers of pairs"),
+        (["--baseline", "git:no-such-revision"], "has no revision 'no-such-revision'"),
+        (["--baseline", "git:/nowhere@main"], "is no git checkout"),
+        (["--baseline", "dllama:/x"], "--engine dllama --dllama-bin PATH"),
+        (["--baseline", "self", "--models", "huge"], "no shipped model of this name"),
+    ],
+)
+def test_usage_errors_come_before_any_process(
+    arguments: list[str], words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    report = ["--report", str(tmp_path / "out"), "--history", str(tmp_path / "history")]
+    assert main(["duet", *arguments, *report]) == 2
+    assert words in capsys.readouterr().err
+    assert main(["duet", "--bisect", *arguments, *report]) == 125

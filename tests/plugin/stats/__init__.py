@@ -1,0 +1,1 @@
+"""The mathematics of verdicts: numbers only, no files, no processes."""

@@ -1,0 +1,203 @@
+"""The nightly alarm: its algebra against plain linear algebra, its limit by seeded simulation."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy import linalg
+
+from benchmarks.verdict_simulation import (
+    NIGHTS,
+    draw_series,
+    drawn_sd,
+    prior_of,
+    quiet_batches,
+    run_nights,
+)
+from pytest_dllama.stats.change_point import (
+    FIRST_ALARM,
+    MIN_AFTER,
+    MIN_BEFORE,
+    WINDOW,
+    Alarm,
+    Noise,
+    StepDetector,
+    step_scores,
+)
+from pytest_dllama.stats.errors import DataError
+from pytest_dllama.stats.intervals import clopper_pearson
+
+
+def night_values(seed: int, nights: int, step_at: int | None = None, rho: float = 0.0) -> Any:
+    """Values at 2 % noise, with a 5 % step."""
+    x = 0.02 * draw_series(np.random.default_rng(seed), 1, nights, rho)[0]
+    if step_at is not None:
+        x[step_at:] += 0.05
+    return 4.0 + x
+
+
+def alarms(detector: StepDetector, values: Any) -> list[Alarm | None]:
+    return [detector.update(float(value)) for value in values]
+
+
+def test_the_score_is_generalized_least_squares() -> None:
+    x = night_values(1, 24, 15, rho=0.3)
+    scores, sizes, rhos = step_scores(x[np.newaxis], Noise.nothing(1))
+    rho = float(rhos[0])
+    covariance = linalg.toeplitz(rho ** np.arange(24)) / (1 - rho**2)
+    weight = linalg.inv(covariance)
+    for split, k in enumerate(range(MIN_BEFORE, 24 - MIN_AFTER + 1)):
+        design = np.column_stack([np.ones(24), np.arange(24) >= k])
+        information = design.T @ weight @ design
+        coefficients = np.linalg.solve(information, design.T @ weight @ x)
+        rest = x - design @ coefficients
+        variance = rest @ weight @ rest / 22
+        t = coefficients[1] / math.sqrt(variance * linalg.inv(information)[1, 1])
+        z = math.copysign(math.sqrt(22 * math.log1p(t * t / 22)), t) * (8 * 22 + 1) / (8 * 22 + 3)
+        assert sizes[0, split] == pytest.approx(coefficients[1])
+        assert scores[0, split] == pytest.approx(z)
+    assert scores.shape == (1, 24 - MIN_AFTER + 1 - MIN_BEFORE)
+
+
+def test_one_series_at_a_time_is_many_at_once() -> None:
+    x = draw_series(np.random.default_rng(2), 5, 50, 0.2)
+    x[:, 35:] += 4.0
+    together = run_nights(x, prior_of(1.0))
+    for row, series in enumerate(x):
+        single = alarms(StepDetector(prior_of(1.0)), series)
+        scores = [-math.inf if alarm is None else alarm.score for alarm in single]
+        expected = np.where(together.alarms()[row], together.score[row], -math.inf)
+        assert scores == pytest.approx(expected.tolist())
+        assert any(alarm is not None for alarm in single)
+
+
+@pytest.mark.parametrize("d0", [None, 8.0])
+@pytest.mark.parametrize("rho", [0.0, 0.3])
+def test_at_most_one_quiet_series_of_a_hundred_alarms(rho: float, d0: float | None) -> None:
+    series = 4000
+    batches = quiet_batches(np.random.default_rng(3), series, rho, d0)
+    count = sum(int(nights.alarms().any(axis=1).sum()) for nights in batches)
+    assert clopper_pearson(count, series, 0.99).lower <= 0.01
+    assert NIGHTS == 80
+
+
+def test_most_steps_are_found_within_four_nights() -> None:
+    x = draw_series(np.random.default_rng(4), 1500, 80, 0.0)
+    x[:, 60:] += 2.5  # 5 % at 2 % noise
+    for prior in (None, prior_of(1.0)):
+        found = run_nights(x, prior).alarms()[:, 60:64].any(axis=1)
+        assert found.mean() > 0.5  # 0.58 and 0.59 of many more series
+
+
+def test_steps_are_found_in_correlated_series_too() -> None:
+    x = draw_series(np.random.default_rng(5), 1500, 80, 0.3)
+    x[:, 60:] += 2.5
+    found = run_nights(x, prior_of(1.0)).alarms()[:, 60:67].any(axis=1)
+    assert found.mean() > 0.45
+
+
+def test_improvements_do_not_alarm() -> None:
+    x = draw_series(np.random.default_rng(6), 1000, 80, 0.0)
+    x[:, 40:] -= 4.0
+    assert run_nights(x, prior_of(1.0)).alarms().any(axis=1).mean() < 0.01
+
+
+def test_series_of_other_variance_than_the_prior_stay_quiet() -> None:
+    rng = np.random.default_rng(7)
+    x = draw_series(rng, 3000, 80, 0.0) * drawn_sd(rng, 3000, 1.0, 4.0)[:, np.newaxis]
+    count = int(run_nights(x, prior_of(1.0)).alarms().any(axis=1).sum())
+    assert clopper_pearson(count, 3000, 0.99).lower <= 0.01
+
+
+def test_an_alarm_says_when_and_how_much() -> None:
+    values = night_values(8, 60, 40) + np.where(np.arange(60) >= 40, 0.1, 0.0)
+    first = next(alarm for alarm in alarms(StepDetector(), values) if alarm)
+    assert first.night == 43  # two odd nights are no step
+    assert first.nights_since == 3
+    assert first.step == pytest.approx(0.15, abs=0.04)
+    assert first.score > first.limit
+
+
+def test_one_odd_night_does_not_alarm() -> None:
+    values = night_values(9, 60)
+    values[40] = 4.1  # five standard deviations
+    assert not any(alarms(StepDetector(), values))
+
+
+def test_no_alarm_before_ten_nights_are_known() -> None:
+    values = [4.0 + 0.001 * (i % 3) for i in range(FIRST_ALARM - 3)] + [9.0] * 5
+    found = [alarm is not None for alarm in alarms(StepDetector(), values)]
+    assert found.index(True) + 1 == FIRST_ALARM
+
+
+def test_the_same_value_every_night_is_quiet_until_it_steps() -> None:
+    detector = StepDetector()
+    assert not any(alarms(detector, [math.log(0.1)] * 50))
+    found = alarms(detector, [math.log(0.11)] * MIN_AFTER)
+    assert found[-1] is not None
+
+
+@settings(max_examples=20)
+@given(st.floats(-5, 5), st.floats(0.1, 10), st.integers(0, 200))
+def test_level_and_unit_do_not_matter(level: float, scale: float, seed: int) -> None:
+    x = night_values(seed, 45, 38)
+    one = alarms(StepDetector(), x)
+    other = alarms(StepDetector(), level + scale * x)
+    assert [a is None for a in one] == [a is None for a in other]
+    for a, b in zip(one, other, strict=True):
+        if a is not None and b is not None:
+            assert b.score == pytest.approx(a.score, rel=1e-4)
+            assert b.step == pytest.approx(a.step * scale, rel=1e-4)
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 70), st.integers(0, 100))
+def test_it_goes_on_where_its_state_was_taken(cut: int, seed: int) -> None:
+    x = night_values(seed, 75, 55)
+    whole = alarms(StepDetector(prior_of(0.02)), x)
+    first = StepDetector(prior_of(0.02))
+    begun = alarms(first, x[:cut])
+    written = json.dumps(first.state())
+    second = StepDetector.from_state(json.loads(written), prior_of(0.02))
+    assert begun + alarms(second, x[cut:]) == whole
+
+
+def test_the_state_stays_small() -> None:
+    detector = StepDetector()
+    alarms(detector, night_values(10, 500))
+    state = detector.state()
+    assert len(state["recent"]) == WINDOW
+    assert len(json.dumps(state)) < 1000
+
+
+def test_an_accepted_change_is_the_new_level() -> None:
+    values = night_values(11, 60, 40)
+    values[40:] += 0.1
+    detector = StepDetector()
+    found = alarms(detector, values[:44])
+    last = found[-1]
+    assert last is not None
+    detector.accept(last.nights_since)
+    assert detector.night == last.nights_since == 4
+    assert not any(alarms(detector, values[44:]))
+
+
+def test_bad_numbers_are_named_and_change_nothing() -> None:
+    detector = StepDetector()
+    alarms(detector, night_values(12, 12))
+    before = detector.state()
+    with pytest.raises(DataError, match="tonight's value is nan"):
+        detector.update(math.nan)
+    with pytest.raises(DataError, match="a change 13 nights ago: only 12 are remembered"):
+        detector.accept(13)
+    assert detector.state() == before
+    with pytest.raises(DataError, match="cannot be read: KeyError"):
+        StepDetector.from_state({"night": 3})
+    with pytest.raises(DataError, match="2 values for night 3"):
+        StepDetector.from_state({**before, "night": 3, "recent": [1.0, 2.0]})
