@@ -6,6 +6,7 @@ import os
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from itertools import count
 from pathlib import Path
 
 from pytest_dllama.backends.dllama.versions import Ask, Engine, identify
@@ -56,10 +57,11 @@ def engine_of(host: Host, binary: str, logs: Path, more: Mapping[str, str]) -> E
     Raises:
         HostError: it cannot be started there.
     """
+    number = count(1)  # a host takes no name twice
 
     def ask(arguments: Sequence[str]) -> str:
         command = guarded([binary, *arguments], host.parent)
-        process = host.start(command, "engine-info", logs, {})
+        process = host.start(command, f"engine-info.{next(number)}", logs, {})
         lines: list[str] = []
         end = time.monotonic() + ANSWER_S
         try:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 USUAL_PORT = 9999
 _NO_MEMORY = "dllama prints what it will allocate, not what it used; seen from outside only"
 _NO_SYNC = "dllama v0.12.0 to v0.12.7 prints a forward pass as a whole"
+_NO_PROMPT_TIME = "dllama v0.12.0 to v0.12.7 counts whole ms, and the prompt took none"
 PIPELINE_FLAG = "--pp-size"  # the fork's
 _PIPELINE = f"with {PIPELINE_FLAG} nodes hold layers, and the closed form is of equal slices"
 CANNOT_GIVE: Mapping[str, str] = MappingProxyType(
@@ -98,7 +99,8 @@ class DllamaBackend:
     def _learn(self, engine: Engine) -> None:
         """What this version does not tell."""
         if engine.first == OLDEST_DRIVEN:
-            self.cannot_give = {**self.cannot_give, "sync_share": _NO_SYNC}
+            short = dict.fromkeys(("ttft_s", "prefill_tokens_per_s"), _NO_PROMPT_TIME)
+            self.cannot_give = {**self.cannot_give, "sync_share": _NO_SYNC, **short}
 
     def check_model(self, config: ModelConfig, nodes: int) -> None:
         """Refuse what the program would only fail at, before anything starts.

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_dllama.backends.dllama.run import LoggedRun, Stall, is_sum, totals
+from pytest_dllama.backends.dllama.run import LoggedRun, Stall, Totals, is_sum, totals
 from pytest_dllama.backends.dllama.traffic import buffer_bytes
 
 _PRINTED_MS = 1.0  # prefillMs is a wall time, ms/tok a rounded mean: they differ by less
@@ -233,6 +233,8 @@ def _damaged(run: LoggedRun) -> Failure | None:
             f"token {times.ttft_ms:.2f} ms, last token {times.rct_ms:.2f} ms; this is no Timing "
             "block of the real fork (dllama-py's own runs are measured with pytest, not imported)",
         )
+    if any(step.wall_ms is not None for step in run.steps) and not run.is_old:
+        return _damaged_wall(run, times)
     if times.prefill_ms is not None and not is_sum(times.prefill_ms, run.prefill):
         summed_ms = sum(step.total_ms for step in run.prefill)
         return Failure(
@@ -258,5 +260,22 @@ def _contradiction(run: LoggedRun) -> Failure | None:
                 "LogDamaged",
                 f"the {name} block says {block.tokens_per_s} tokens/s and {block.ms_per_token} "
                 "ms a token, which are not one time: lines were changed or mixed",
+            )
+    return None
+
+
+def _damaged_wall(run: LoggedRun, times: Totals) -> Failure | None:
+    """v0.12.0 to v0.12.7 sum up whole loops, printing and all: never less than their lines."""
+    for name, total_ms, steps in (
+        ("Evaluation", times.prefill_ms, run.prefill),
+        ("Prediction", times.decode_ms, run.decode),
+    ):
+        summed_ms = sum(step.total_ms for step in steps)
+        slack_ms = _PRINTED_MS + 0.01 * sum(step.n_tokens for step in steps)
+        if total_ms is not None and total_ms < summed_ms - slack_ms:
+            return Failure(
+                "LogDamaged",
+                f"the lines of the {name} block's phase sum up to {summed_ms} ms where it says "
+                f"{total_ms:.0f} ms: lines were changed or mixed with another run's",
             )
     return None

@@ -87,6 +87,8 @@ _PATTERNS: dict[str, str] = {
     r"op=(?P<op>\S+) stalled=(?P<ms>\d+)ms doneThreads=(?P<done>\d+)/(?P<threads>\d+)",
     "cannot_connect": r"Cannot connect to (?P<address>\S+) \((?P<reason>.*)\)",
     "error": r"🚨 (?P<kind>Critical|Network|Execution) error: (?P<message>.*)",
+    "died": r"(?: *what\(\): +(?P<what>.*)|.*?(?P<assertion>Assertion [`'].*' failed\.))",
+    "terminate": r"terminate called after throwing an instance of .*",
     "downgraded": r"⚠️ +Collective (?P<message>.*)",
     "alarm": r"[🚨⏳] .*",
     "debug": r"DEBUG: .*",

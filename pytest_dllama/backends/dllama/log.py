@@ -27,7 +27,7 @@ _FORK_KINDS = {
 _INTERRUPTS = {
     *("eval", "pred", "net_stall", "net_timeout", "exec_stall", "error", "closed", "header"),
     *("listening", "cannot_connect", "circle", "alarm", "memory", "root_connected", "downgraded"),
-    *("remark", "chat", "connected", "pass", "loaded", "rope_cache"),
+    *("died", "terminate", "remark", "chat", "connected", "pass", "loaded", "rope_cache"),
     *("connecting", "expects", "initial_ack", "loading", "weights"),
 }
 # Lines before the first step; the text after the last of them is the prompt.
@@ -41,6 +41,8 @@ _TITLE_FOLLOWED_BY = {
 }
 _STALL_KINDS = {"net_stall", "net_timeout", "exec_stall"}
 _AFTER_PROMPT = {
+    "died",
+    "terminate",
     "remark",
     "pass",
     *_STALL_KINDS,
@@ -258,6 +260,9 @@ class LogParser:
                 run.unreachable = (line.word("address"), line.word("reason"))
             case "error":
                 run.errors.append(f"{line.word('kind')} error: {line.word('message')}")
+            case "died":
+                what = line.word("what") or line.word("assertion")
+                run.errors.append(f"it died: {what}")
             case "downgraded":
                 run.warnings.append(text)
             case "alarm":

@@ -256,3 +256,28 @@ def test_text_that_only_looks_like_a_prefix_stays(tmp_path: Path) -> None:
     run = imported(path)
     assert run.request.prompt == "> One 💡 Dim: 3"
     assert not run.notes[0].startswith("root.log")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (
+            "terminate called after throwing an instance of 'x'\n  what():  Cannot connect\n",
+            "Cannot",
+        ),
+        (
+            "dllama: src/nn/nn-core.cpp:200: NnKvCacheSlice sliceKvCache(NnUint, NnUint, NnUint): "
+            "Assertion `kvDim % nNodes == 0' failed.\n",
+            "kvDim % nNodes == 0",
+        ),
+        ("🚨 Critical error: Unknown option: --host\n", "Unknown option: --host"),
+    ],
+)
+def test_last_words_are_told(text: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "root.log"
+    path.write_text(text, encoding="utf-8")
+    (cell,) = imported(path, nodes=2).cells
+    assert cell.status == "failed"
+    assert words in str(cell.error)
+    with pytest.raises(ImportLogError, match="it says"):
+        imported(path)

@@ -60,6 +60,14 @@ def test_text_against_logits(pieces: list[str], status: str, words: str) -> None
     assert words in str(output.note)
 
 
+def test_another_count_of_marks_for_invalid_utf8_is_no_difference() -> None:
+    one = whole((step(0, "a"), step(1, "\ufffd\ufffd"), step(2, "b")), 6)
+    output = compare_text(one, trace(["a", "", "\ufffdb\ufffd"]), "q80")
+    assert output.status == "identical"
+    assert "invalid UTF-8 counts as equal" in str(output.note)
+    assert compare_text(one, trace(["a", "", "b"]), "q80").status != "identical"
+
+
 def test_a_near_tie_is_recorded_with_its_margin() -> None:
     output = compare_text(oracle(), trace(["On", "ly", " if"]), "q80")
     parting = output.first_difference
