@@ -65,9 +65,8 @@ class ThreadTeam:
             tokens: tokens in the batch.
             pos: position of the first token.
             row: first row of x that a norm reads.
-            attend: called with an operation and its status (`tables.links.AGAIN`, ...) when
-                compiled code cannot go on alone, or has not let Python look for signals for a
-                while.
+            attend: called with an operation and its status (`links.AGAIN`, ...) when compiled
+                code cannot go on alone, or has not let Python look for signals for a while.
         """
         if len(self._helpers) < self.n_threads - 1:
             self._start()
