@@ -46,7 +46,7 @@ class Environment:
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,
-            env={**os.environ, "COLUMNS": "200", "PYTHONDONTWRITEBYTECODE": "1"},
+            env={**os.environ, "COLUMNS": "200"},
         )
 
     def pytest(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
