@@ -26,21 +26,8 @@ for _name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_
 settings.register_profile("patient", settings(), deadline=None)
 settings.load_profile("patient")
 
-# These share the fixture `boards`, which takes half a minute, and so run in one process.
-BOARDS = tuple(
-    f"tests/hosts/test_{name}.py"
-    for name in ("boards", "page", "watched_run", "keep_workers", "ssh_host", "without_pip")
-)
-# What takes longest begins first, so that no process is left alone with it at the end.
-LONGEST = (
-    *BOARDS,
-    *(
-        "tests/plugin/test_end_to_end.py",
-        "tests/engine/cluster/test_start.py",
-        "tests/engine/cli/test_cli.py",
-    ),
-    *("tests/test_packaging.py", "tests/hosts/test_faults.py"),
-)
+# Its tests share the fixture `boards`, which takes half a minute, and so run in one process.
+BOARDS = "tests/hosts/boards/"
 
 
 def _file(nodeid: str) -> str:
@@ -48,12 +35,12 @@ def _file(nodeid: str) -> str:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Files marked `long` begin first, so that no process is left alone with one at the end."""
     for item in items:
-        if "boards" in getattr(item, "fixturenames", ()) and not any(map(item.path.match, BOARDS)):
-            raise pytest.UsageError(f"{item.nodeid} uses the boards: name its file in {__file__}")
+        if "boards" in getattr(item, "fixturenames", ()) and BOARDS not in item.path.as_posix():
+            raise pytest.UsageError(f"{item.nodeid} uses the boards: move it into {BOARDS}")
     if hasattr(config, "workerinput"):  # one of several processes
-        ranks = {file: rank for rank, file in enumerate(LONGEST)}
-        items.sort(key=lambda item: ranks.get(_file(item.nodeid), len(ranks)))
+        items.sort(key=lambda item: item.get_closest_marker("long") is None)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -69,6 +56,6 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object | Non
     class Scheduling(LoadFileScheduling):
         def _split_scope(self, nodeid: str) -> str:
             file = _file(nodeid)
-            return "boards" if file in BOARDS else file
+            return "boards" if BOARDS in file else file
 
     return Scheduling(config, log)

@@ -12,6 +12,8 @@ import pytest
 
 from tests.data import ROOT
 
+pytestmark = pytest.mark.long
+
 PROMPT = "One morning, Mina"
 
 

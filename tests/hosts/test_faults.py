@@ -24,6 +24,8 @@ from pytest_dllama.lab.cluster import Cluster, ClusterError
 from tests.hosts import netns, sshd
 from tests.hosts.conftest import skip_or_fail
 
+pytestmark = pytest.mark.long
+
 TICKING = "import time\nwhile True: print('tick', flush=True); time.sleep(0.1)"
 
 

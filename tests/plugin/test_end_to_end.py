@@ -17,6 +17,8 @@ from tests.data import MODELS as GOLDEN
 from tests.data import ROOT
 from tests.plugin.real_runs import SMALL_MODEL, RealRun
 
+pytestmark = pytest.mark.long
+
 SUITES = str(ROOT / "suites")
 SMALL = ("--models", SMALL_MODEL, "--prompt", "hello", "--warmup", "0")
 LIMITS = """

@@ -24,6 +24,8 @@ from tests.engine.processes import (
     run,
 )
 
+pytestmark = pytest.mark.long
+
 STEP_KEYS = {
     "event", "t_ns", "phase", "index", "pos", "n_tokens", "start_ns", "end_ns", "compute_us",
     "sync_us", "token_id", "piece", "top", "sync_durations_us", "links", "expected_payload_bytes",

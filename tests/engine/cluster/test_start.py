@@ -18,6 +18,8 @@ from dllama_engine.kernels.sources import installed_digest, text_digest
 from dllama_engine.synthetic.model import write_synthetic
 from tests.engine.processes import Node, command, environment, read_events, start, wait_until
 
+pytestmark = pytest.mark.long
+
 EIGHT = 8
 COMPILING_S = 900  # on a busy or small machine; only a failing test waits so long
 COMPILING = "Compiling the kernels for this CPU"

@@ -12,6 +12,8 @@ import pytest
 from pytest_dllama.history.run_files import read_run
 from tests.plugin.neighbours.environment import SMALL, Environment, make_environment
 
+pytestmark = pytest.mark.long
+
 SUITES = ("--pyargs", "pytest_dllama.suites")
 NO_TESTINFRA = ("-p", "no:pytest11.testinfra")  # it has --hosts too, as the project's conftest
 CONFTEST = """

@@ -15,6 +15,8 @@ from pytest_dllama.hosts.inventory import load_inventory
 from tests.data import ROOT
 from tests.hosts import sshd
 
+pytestmark = pytest.mark.long
+
 PAGE = (ROOT / "docs" / "raspberry-pi.md").read_text(encoding="utf-8")
 ADDRESSES = [f"192.168.0.{n}" for n in (11, 12, 13, 14)]
 SHORT = "--steps 16 --repeats 1 --warmup 0 -p no:cacheprovider"

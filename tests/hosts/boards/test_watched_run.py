@@ -13,6 +13,8 @@ from tests.hosts.board import VARIABLE, Board
 from tests.hosts.sshd import Sshd
 from tests.plugin.real_runs import RealRun
 
+pytestmark = pytest.mark.long
+
 SUITES = str(ROOT / "suites")
 ONE = ("--models", "tiny", "--nodes", "1", "--warmup", "0", "--repeats", "1", "--cooldown", "60")
 

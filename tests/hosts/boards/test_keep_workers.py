@@ -19,6 +19,8 @@ from tests.data import ROOT
 from tests.hosts import sshd
 from tests.plugin.real_runs import RealRun
 
+pytestmark = pytest.mark.long
+
 SUITES = str(ROOT / "suites")
 SMALL = ("--models", "tiny", "--steps", "12", "--warmup", "0", "--repeats", "1", "--nodes", "2")
 TOKEN = "5e" * 32

@@ -21,6 +21,8 @@ from pytest_dllama.lab.runner import run_request
 from pytest_dllama.models.engine_facts import shipped_model
 from tests.hosts import sshd
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture
 def host(pis, inventory_of):

@@ -17,6 +17,8 @@ from pytest_dllama.hosts.packages.agent_archive import agent_archive
 from pytest_dllama.hosts.packages.wheel import engine_wheel
 from pytest_dllama.hosts.ssh.host import SshHost
 
+pytestmark = pytest.mark.long
+
 
 @pytest.fixture(scope="module")
 def bare_python(tmp_path_factory) -> Path:
