@@ -89,7 +89,7 @@ def faulty_cell() -> CellRecord:
         nodes=1,
         status="ok",
         output=output,
-        verdict=judge(invalid=faults([trace(["On", "ly", " if"])], output), output=output),
+        verdict=judge(faults=faults([trace(["On", "ly", " if"])], output), output=output),
     )
 
 

@@ -300,7 +300,7 @@ def test_an_imported_cell_meets_thresholds() -> None:
     assert cell.verdict is not None
     assert cell.verdict.status == "FAIL"
     (reason,) = cell.verdict.reasons
-    assert "tpot_ms = 11.1193 ms, limit <= 1 ms" in reason
+    assert "tpot_ms = 11.1186 ms, limit <= 1 ms" in reason
     assert [(t.metric, t.passed) for t in cell.thresholds] == [("tpot_ms", False), ("rct_s", True)]
     note = "The limit of root_peak_rss_bytes is not judged: dllama prints what it will allocate"
     assert any(text.startswith(note) for text in run.notes)
