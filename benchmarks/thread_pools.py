@@ -156,7 +156,7 @@ class _Products:
             for array in linear.packed:
                 array.fill(1)  # memory of its own; zeros would all be one page
             if cols not in inputs:
-                inputs[cols] = Activations(1, cols, FloatType.Q80, FloatType.Q40)
+                inputs[cols] = Activations.zeros(1, cols, FloatType.Q80, FloatType.Q40)
                 inputs[cols].values.fill(1)
             out = np.zeros((1, rows), np.float32)
             program.matmul(linear, inputs[cols], out)

@@ -57,7 +57,7 @@ LAYERS: Mapping[str, Layers] = {
         ("packages",),
         ("memory_probe", "controller", "inventory_file"),
         ("inventory", "command"),
-        ("base",),
+        ("base", "terminal"),
         ("agent",),
     ),
     "pytest_dllama.report": (

@@ -17,6 +17,8 @@ from rich.progress_bar import ProgressBar
 from rich.spinner import Spinner
 from rich.table import Table
 
+from pytest_dllama.hosts.terminal import gives_way
+
 BAR_WIDTH = 30
 
 
@@ -79,14 +81,15 @@ class LiveLine:
     def running(self) -> Iterator[None]:
         """Draw the line while the body runs."""
         self._begin_line()
-        with Live(
+        live = Live(
             get_renderable=self._render,
             console=self._console,
             transient=True,
             refresh_per_second=5,
             redirect_stdout=False,
             redirect_stderr=False,
-        ):
+        )
+        with live, gives_way(live):
             yield
 
     def _render(self) -> Table:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pty
 import resource
+import select
 import shutil
 import subprocess
 import sys
@@ -53,7 +54,14 @@ class World:
         other = " ".join((self.folder / "other.pub").read_text().split()[:2])
         paths = {name: self.folder / name for name in ("id", "locked", "other")}
         words = {"key": paths["id"], **paths, "missing": self.folder / "missing", "known": known}
-        return text.format(**ports, **keys, **words, other_key=other, folder=known.parent)
+        return text.format(
+            **ports,
+            **keys,
+            **words,
+            other_key=other,
+            folder=known.parent,
+            public_only=self.folder / "public_only",
+        )
 
     def public(self, name: str) -> str:
         return (self.servers[name].folder / "host_key.pub").read_text()
@@ -69,6 +77,7 @@ def world(tmp_path_factory) -> Iterator[World]:
         ["ssh-keygen", "-q", "-t", "ed25519", "-N", "open sesame", "-f", str(folder / "locked")],
         check=True,
     )
+    shutil.copy(folder / "locked.pub", folder / "public_only.pub")
     for server in servers.values():
         allowed = server.home / ".ssh" / "authorized_keys"
         allowed.parent.mkdir(exist_ok=True)
@@ -234,6 +243,11 @@ def test_as_ssh_does(world, tmp_path, monkeypatch, case: str) -> None:
 AGENT_CASES = {
     "any of its keys": ("Host *\n  IdentityFile {missing}\n", True),
     "a locked key that it holds": ("Host *\n  IdentityFile {locked}\n  IdentitiesOnly yes\n", True),
+    "a public key": ("Host *\n  IdentityFile {locked}.pub\n  IdentitiesOnly yes\n", True),
+    "a private key that is only there": (
+        "Host *\n  IdentityFile {public_only}\n  IdentitiesOnly yes\n",
+        True,
+    ),
     "none but those named": ("Host *\n  IdentityFile {other}\n  IdentitiesOnly yes\n", False),
     "no agent": ("Host *\n  IdentityAgent none\n  IdentityFile {locked}\n", False),
     "a jump host": ("Host board\n  ProxyJump j1\n", True),
@@ -329,6 +343,24 @@ def test_without_ssh_the_same_files_are_read(world, tmp_path, monkeypatch) -> No
     assert _we(config) == ""
 
 
+@pytest.mark.parametrize("has_ssh", [True, False])
+def test_a_key_of_the_inventory_is_what_i_means_to_ssh(
+    world, tmp_path, monkeypatch, has_ssh
+) -> None:
+    """First of those that are offered, those of ssh_config after it."""
+    if not has_ssh:
+        monkeypatch.setattr("pytest_dllama.hosts.ssh.settings.shutil.which", lambda name: None)
+    config = tmp_path / "config"
+    config.write_text(world.fill(KEY + BASE, tmp_path / "known"))
+    other = str(world.folder / "other")
+    assert resolve("board", config, key=other).identity_files == (Path(other), world.folder / "id")
+    entry = HostEntry(name="board", key=other)
+    file = Path("hosts.toml")
+    connection = SshConnection(entry, Inventory(file=file, hosts=(entry,), ssh_config=config))
+    assert connection.run(["echo", "in"]).out == b"in\n"
+    connection.close()
+
+
 ASKING = """
 import sys
 from pathlib import Path
@@ -352,7 +384,31 @@ def test_a_passphrase_is_asked_for_once(world, tmp_path, monkeypatch) -> None:
     assert said.count(f"Passphrase of {world.folder / 'locked'}: ") == 1
 
 
-def _on_a_terminal(command: list[str], answer: str) -> str:
+LIVE = """
+import sys, threading
+from pytest_dllama.lab.progress import LiveLine
+line = LiveLine(sys.stderr)
+line.stage("looking at board")
+with line.running():
+    thread = threading.Thread(target=lambda: exec(sys.argv[2]))
+    thread.start()
+    thread.join()
+"""
+
+
+def test_the_live_line_does_not_draw_over_the_question(world, tmp_path, monkeypatch) -> None:
+    monkeypatch.delenv("SSH_AUTH_SOCK", raising=False)
+    config = tmp_path / "config"
+    text = "Host *\n  BatchMode no\n  IdentityFile {locked}\n" + BASE
+    config.write_text(world.fill(text, tmp_path / "known"))
+    command = [sys.executable, "-c", LIVE, str(config), ASKING]
+    said = _on_a_terminal(command, "open sesame\n", silence_s=1.0)
+    assert "looking at board" in said
+    assert "in board" in said
+
+
+def _on_a_terminal(command: list[str], answer: str, silence_s: float = 0.0) -> str:
+    """What is said; after the question nothing is, for so long, until it is answered."""
     pid, terminal = pty.fork()
     if pid == 0:
         os.execv(command[0], command)
@@ -361,6 +417,7 @@ def _on_a_terminal(command: list[str], answer: str) -> str:
         while data := os.read(terminal, 4096):
             said += data
             if said.endswith(b": "):
+                assert select.select([terminal], [], [], silence_s)[0] == []
                 os.write(terminal, answer.encode())
     except OSError:  # how a terminal ends
         pass

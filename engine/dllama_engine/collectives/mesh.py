@@ -6,13 +6,12 @@ to the buffer type happen all the same, as in dllama.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from dllama_engine.arrays import Floats, Table
+from dllama_engine.arrays import Bytes, Floats, Table
 from dllama_engine.collectives.base import Exchanger
 from dllama_engine.formats.quants import FloatType, row_bytes
 from dllama_engine.program.linear import Activations
@@ -39,6 +38,7 @@ class Mesh:
         world_size: number of ranks.
         buffer_type: what goes over the wire.
         batch_size: largest batch.
+        buffers: room for the ranks' parts, by rank and bytes; what is missing is made.
     """
 
     def __init__(
@@ -48,12 +48,13 @@ class Mesh:
         links: Exchanger | None,
         buffer_type: FloatType,
         batch_size: int,
+        buffers: Mapping[tuple[int, int], Bytes] | None = None,
     ) -> None:
         self.rank, self.world_size, self.buffer_type = rank, world_size, buffer_type
         self._is_q80 = buffer_type is FloatType.Q80
         self._links, self._batch_size = links, batch_size
         self._routes_at: dict[int, Table] = {}  # by operation
-        self._buffers: dict[tuple[int, int], npt.NDArray[np.uint8]] = {}
+        self._buffers: dict[tuple[int, int], Bytes] = dict(buffers or {})
         self._tables: dict[tuple[Any, ...], tuple[Table, Table]] = {}
 
     def all_reduce(self, program: Program, partial: Floats, x: Floats) -> None:
@@ -116,13 +117,13 @@ class Mesh:
             self._tables[key] = routes, parts
         return self._tables[key]
 
-    def _buffer(self, rank: int, n: int, times: int) -> npt.NDArray[np.uint8]:
+    def _buffer(self, rank: int, n: int, times: int) -> Bytes:
         """One rank's vectors in the buffer type, uint8 (batch_size * times, bytes)."""
         shape = (self._batch_size * times, row_bytes(self.buffer_type, n))
         key = (rank, shape[0] * shape[1])
         if key not in self._buffers:
-            self._buffers[key] = np.zeros(shape, np.uint8)
-        return self._buffers[key]
+            self._buffers[key] = np.zeros(key[1], np.uint8)
+        return self._buffers[key].reshape(shape)
 
     @property
     def nbytes(self) -> int:

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dllama_engine.errors import EngineError
+from dllama_engine.tables.blocks import BLOCK
 
-Q_BLOCK = 32
+Q_BLOCK = BLOCK
 Q40_BLOCK_BYTES = 2 + Q_BLOCK // 2
 Q80_BLOCK_BYTES = 2 + Q_BLOCK
 

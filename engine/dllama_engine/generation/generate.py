@@ -24,7 +24,7 @@ from dllama_engine.text.tokenizer import StreamDecoder
 
 
 class Forwarder(Protocol):
-    """The part of `root.Root` that a request needs."""
+    """The part of `cluster.root.Root` that a request needs."""
 
     max_seq_len: int
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy.typing as npt
 
 from dllama_engine.arrays import Bytes, Floats
 from dllama_engine.errors import ModelFileError
+from dllama_engine.formats.activations import activation_buffers, reads_q80
 from dllama_engine.formats.quants import Q_BLOCK, FloatType, row_bytes
 from dllama_engine.kernels import entries
 from dllama_engine.kernels.entries import Entry
@@ -18,22 +20,40 @@ from dllama_engine.tables.packed import LANES, STEPS
 
 
 class Activations:
-    """Up to batch_size input vectors of n values, cast to the buffer type.
+    """Up to so many input vectors of n values, cast to the buffer type.
 
     Weights that are not quantized read float32: with Q80 buffers that is the cast's result,
     dequantized again, so that the numbers are those of the buffer type all the same.
+
+    Args:
+        arrays: as `activation_buffers` has them, by name.
+        buffer_type: what the vectors are cast to.
+        weight_type: of the matrices that read them.
     """
 
-    def __init__(self, batch_size: int, n: int, buffer_type: FloatType, weight_type: FloatType):
-        self.n = n
+    def __init__(
+        self,
+        arrays: Mapping[str, npt.NDArray[Any]],
+        buffer_type: FloatType,
+        weight_type: FloatType,
+    ) -> None:
         self.is_q80 = buffer_type is FloatType.Q80
-        self.reads_q80 = self.is_q80 and weight_type in (FloatType.Q40, FloatType.Q80)
-        blocks = n // Q_BLOCK if self.is_q80 else 0
-        self.values = np.zeros((batch_size, n if self.is_q80 else 0), np.int8)
-        self.scales = np.zeros((batch_size, blocks), np.float32)
+        self.reads_q80 = reads_q80(buffer_type, weight_type)
         self._needs_sums = self.reads_q80 and weight_type is FloatType.Q40
-        self.sums = np.zeros((batch_size, blocks if self._needs_sums else 0), np.int32)
-        self.floats: Floats = np.zeros((batch_size, 0 if self.reads_q80 else n), np.float32)
+        self.values: npt.NDArray[np.int8] = arrays["values"]
+        self.scales: Floats = arrays["scales"]
+        self.sums: npt.NDArray[np.int32] = arrays["sums"]
+        self.floats: Floats = arrays["floats"]
+        self.n = (self.values if self.is_q80 else self.floats).shape[1]
+
+    @classmethod
+    def zeros(
+        cls, rows: int, n: int, buffer_type: FloatType, weight_type: FloatType
+    ) -> Activations:
+        """New ones, of up to `rows` vectors."""
+        buffers = activation_buffers(rows, n, buffer_type, weight_type)
+        arrays = {name: buffer.zeros() for name, buffer in buffers.items()}
+        return cls(arrays, buffer_type, weight_type)
 
     def fields(self) -> tuple[int, ...]:
         """How the kernels' operations find it: n, flags and the addresses of its arrays."""

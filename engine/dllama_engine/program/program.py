@@ -185,7 +185,7 @@ class Program:
         mesh: npt.NDArray[np.int64],
         routes: npt.NDArray[np.int64],
     ) -> None:
-        """Send and receive by the routes (`link_table`)."""
+        """Send and receive by the routes (`tables.links`)."""
         fields = kind, address(links), address(mesh), address(routes), len(routes)
         self._add(operations.EXCHANGE, *fields)
 

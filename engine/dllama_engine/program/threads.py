@@ -65,7 +65,7 @@ class ThreadTeam:
             tokens: tokens in the batch.
             pos: position of the first token.
             row: first row of x that a norm reads.
-            attend: called with an operation and its status (`link_table.AGAIN`, ...) when compiled
+            attend: called with an operation and its status (`links.AGAIN`, ...) when compiled
                 code cannot go on alone, or has not let Python look for signals for a while.
         """
         if len(self._helpers) < self.n_threads - 1:

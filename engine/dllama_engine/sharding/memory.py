@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dllama_engine.formats.model_file import tensor_specs
-from dllama_engine.formats.quants import Q_BLOCK, FloatType
-from dllama_engine.sharding.plan import ShardPlan, SyncMode, vector_bytes
+from dllama_engine.formats.quants import FloatType
+from dllama_engine.sharding.buffers import buffer_bytes
+from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.sharding.slices import slice_nbytes
 
 # Python, its libraries and the compiled kernels, resident in each rank's process. 148 to 153 MiB
@@ -28,7 +29,7 @@ def rank_memory(
         kv_cache_bytes=kv_cache_bytes(
             config.n_layers, shard.kv_heads.size, max_seq_len, config.head_dim, kv_type
         ),
-        buffer_bytes=_buffer_bytes(plan, rank, batch_size, max_seq_len),
+        buffer_bytes=buffer_bytes(plan, rank, batch_size, max_seq_len),
         runtime_bytes=RUNTIME_BYTES,
     )
 
@@ -48,59 +49,6 @@ def token_read_bytes(plan: ShardPlan, rank: int, *, n_positions: float, kv_type:
     )
     position = kv_cache_bytes(config.n_layers, shard.kv_heads.size, 1, config.head_dim, kv_type)
     return round(weights + n_positions * position)
-
-
-def _activation_bytes(plan: ShardPlan, n: int) -> int:
-    """One vector as `linear.Activations` keeps it."""
-    quantized = plan.config.weight_type in (FloatType.Q40, FloatType.Q80)
-    if plan.buffer_type is not FloatType.Q80:
-        return 4 * n
-    return n + 4 * (n // Q_BLOCK) + (0 if quantized else 4 * n)
-
-
-def _buffer_bytes(plan: ShardPlan, rank: int, batch_size: int, max_seq_len: int) -> int:
-    """The transformer's and the collective's buffers and the rope tables."""
-    config, shard = plan.config, plan.ranks[rank]
-    whole = plan.sync_mode is SyncMode.INVARIANT
-    heads, ffn = shard.heads.size * config.head_dim, shard.ffn.size
-    slots = config.n_active_experts if config.is_moe else 1
-    holds_all = bool(heads and ffn)
-    floats = (
-        2 * config.dim
-        + (heads + 2 * shard.kv_heads.size * config.head_dim)
-        + heads
-        + 3 * slots * ffn
-        + (1 if holds_all else 2) * shard.dim_rows.size
-        + shard.vocab.size
-    )
-    activations = (
-        _activation_bytes(plan, config.dim)
-        + _activation_bytes(plan, config.q_dim if whole else heads)
-        + slots * _activation_bytes(plan, config.ff_dim if whole else ffn)
-    )
-    if config.is_moe:
-        floats += config.n_experts + slots * shard.dim_rows.size
-        activations += slots * _activation_bytes(plan, config.dim)
-    wire = sum(_wire_bytes(plan, peer) for peer in range(plan.world_size))
-    rope = 2 * 4 * max_seq_len * (config.head_dim // 2)
-    addresses = 32 * config.n_layers * config.n_experts
-    return batch_size * (4 * floats + activations + wire) + rope + addresses
-
-
-def _wire_bytes(plan: ShardPlan, rank: int) -> int:
-    """One token's parts from one rank, as the mesh keeps them; one buffer for each size."""
-    shard, config = plan.ranks[rank], plan.config
-    if plan.world_size == 1:
-        return 0
-    if plan.sync_mode is SyncMode.REDUCE:
-        return vector_bytes(plan.buffer_type, config.dim)
-    slots = config.n_active_experts if config.is_moe else 1
-    sizes = {
-        vector_bytes(plan.buffer_type, shard.dim_rows.size),
-        vector_bytes(plan.buffer_type, shard.heads.size * config.head_dim),
-        slots * vector_bytes(plan.buffer_type, shard.ffn.size),
-    }
-    return sum(sizes)
 
 
 @dataclass(frozen=True, slots=True)

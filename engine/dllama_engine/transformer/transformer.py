@@ -5,20 +5,23 @@ Knows nothing of sockets, tokens or files: float vectors in, a slice of logits o
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
-from dllama_engine.arrays import Floats
+from dllama_engine.arrays import Floats, Table
 from dllama_engine.collectives.base import Exchanger
 from dllama_engine.collectives.mesh import Mesh
 from dllama_engine.errors import RequestError
+from dllama_engine.formats.activations import activation_buffers
 from dllama_engine.formats.config import HiddenAct, RopeType
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.program.linear import Activations, Linear
 from dllama_engine.program.program import Mixture, Program
 from dllama_engine.program.threads import ThreadTeam
+from dllama_engine.sharding.buffers import rank_buffers, wire_buffers
 from dllama_engine.sharding.plan import ShardPlan, Span, SyncMode
-from dllama_engine.tables.routes import route_words
 from dllama_engine.transformer.kv_cache import KVCache
 from dllama_engine.transformer.rope import rope_tables
 from dllama_engine.transformer.weights import RankWeights
@@ -46,58 +49,55 @@ class Transformer:
         self._weights = weights
         self._team = ThreadTeam(n_threads)
         self._links = links
-        self._mesh = Mesh(rank, plan.world_size, links, plan.buffer_type, batch_size)
+        parts = {key: buffer.zeros() for key, buffer in wire_buffers(plan, batch_size).items()}
+        self._mesh = Mesh(rank, plan.world_size, links, plan.buffer_type, batch_size, parts)
         # Alone, both modes are the same: what a rank would send itself goes no detour.
         self._invariant = plan.sync_mode is SyncMode.INVARIANT and plan.world_size > 1
         self._allocate(kv_type)
-        if config.is_moe:
-            self._allocate_mixture()
         self._program = Program(config.norm_epsilon, batch_size, n_threads)
         self._compile()
         self._team.install(self._program.table())
 
     def _allocate(self, kv_type: FloatType) -> None:
-        config, shard, n = self.config, self.shard, self.batch_size
-        head_dim, heads, ffn = config.head_dim, shard.heads.size, shard.ffn.size
-        kinds = self.plan.buffer_type, config.weight_type
+        """Make every buffer of the plan's list, and the tables that are only read."""
+        config, shard = self.config, self.shard
         self._cos, self._sin = rope_tables(config, self.max_seq_len)
         self._cache = KVCache(
-            config.n_layers, shard.kv_heads.size, self.max_seq_len, head_dim, kv_type
+            config.n_layers, shard.kv_heads.size, self.max_seq_len, config.head_dim, kv_type
         )
-        group = config.n_heads // config.n_kv_heads
-        self._first_head = self._heads_by_kv(group)
-        self._x = np.zeros((n, config.dim), np.float32)
-        self._normed = np.zeros((n, config.dim), np.float32)
-        self._input = Activations(n, config.dim, *kinds)
-        self._qkv = np.zeros((n, (heads + 2 * shard.kv_heads.size) * head_dim), np.float32)
-        self._mixed = np.zeros((n, heads * head_dim), np.float32)
-        slots = n * (config.n_active_experts if config.is_moe else 1)
-        self._gate_up = np.zeros((slots, 2 * ffn), np.float32)
-        self._hidden = np.zeros((slots, ffn), np.float32)
-        whole = self._invariant  # wo and w2 read all columns, gathered
-        self._mixed_input = Activations(n, config.q_dim if whole else heads * head_dim, *kinds)
-        self._hidden_input = Activations(slots, config.ff_dim if whole else ffn, *kinds)
-        self._partial = np.zeros((n, shard.dim_rows.size), np.float32)
-        self._logits = np.zeros((n, shard.vocab.size), np.float32)
-        holds_all = heads and ffn
-        self._no_part = np.zeros((0 if holds_all else n, shard.dim_rows.size), np.float32)
+        self._first_head = self._heads_by_kv(config.n_heads // config.n_kv_heads)
+        buffers = rank_buffers(self.plan, self.rank, self.batch_size)
+        arrays = {name: buffer.zeros() for name, buffer in buffers.items()}
+        self._x: Floats = arrays["x"]
+        self._normed: Floats = arrays["normed"]
+        self._qkv: Floats = arrays["qkv"]
+        self._mixed: Floats = arrays["mixed"]
+        self._gate_up: Floats = arrays["gate_up"]
+        self._hidden: Floats = arrays["hidden"]
+        self._partial: Floats = arrays["partial"]
+        self._no_part: Floats = arrays["no_part"]
+        self._logits: Floats = arrays["logits"]
+        self._input = self._activations(arrays, "input")
+        self._mixed_input = self._activations(arrays, "mixed_input")
+        self._hidden_input = self._activations(arrays, "hidden_input")
+        if config.is_moe:
+            self._take_mixture(arrays)
 
-    def _allocate_mixture(self) -> None:
-        config, n, k = self.config, self.batch_size, self.config.n_active_experts
-        kinds = self.plan.buffer_type, config.weight_type
-        self._gate = np.zeros((n, config.n_experts), np.float32)
-        self._gate_input = Activations(n, config.dim, FloatType.F32, FloatType.F32)
-        self._gate_input.floats = self._normed
-        self._taken = Activations(n * k, config.dim, *kinds)
-        self._results = np.zeros((n * k, self.shard.dim_rows.size), np.float32)
-        self._mixture = Mixture(
-            config.n_experts,
-            k,
-            np.zeros((n, k), np.int64),
-            np.zeros((n, k), np.float32),
-            np.zeros(route_words(config.n_experts, n * k), np.int64),
-        )
-        self._experts = np.zeros((config.n_layers, 2, config.n_experts, 2), np.int64)
+    def _take_mixture(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
+        config = self.config
+        self._gate: Floats = arrays["gate"]
+        f32 = FloatType.F32
+        no_casts = {name: b.zeros() for name, b in activation_buffers(0, 0, f32, f32).items()}
+        self._gate_input = Activations(no_casts | {"floats": self._normed}, f32, f32)
+        self._taken = self._activations(arrays, "taken")
+        self._results: Floats = arrays["results"]
+        parts = (arrays[f"mixture.{part}"] for part in ("experts", "weights", "route"))
+        self._mixture = Mixture(config.n_experts, config.n_active_experts, *parts)
+        self._experts: Table = arrays["addresses"]
+
+    def _activations(self, arrays: dict[str, npt.NDArray[Any]], name: str) -> Activations:
+        parts = {part: arrays[f"{name}.{part}"] for part in ("values", "scales", "sums", "floats")}
+        return Activations(parts, self.plan.buffer_type, self.config.weight_type)
 
     def _heads_by_kv(self, group: int) -> npt.NDArray[np.int64]:
         """int64 (kv_heads + 1,): the first local query head that reads each local K/V head."""

@@ -158,7 +158,7 @@ class RemoteHosts:
         present = [h for h in self.hosts if h.name in self.seen and self.seen[h.name].is_made]
         if self.pairs or len(present) < 2:
             return
-        progress.stage("measuring the ways between the hosts")
+        progress.stage("measuring the links between the hosts")
         self.pairs = measure_pairs(present)
         for pair in self.pairs:
             if pair.error:

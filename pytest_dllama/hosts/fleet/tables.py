@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from pytest_dllama.hosts.fleet.provision import STEPS
+from pytest_dllama.hosts.terminal import gives_way
 from pytest_dllama.record.hosts import HostRecord, NicRecord, PairRecord
 
 UNKNOWN = "-"
@@ -22,16 +24,17 @@ class LiveSteps:
         self._console = console
         self._states: dict[str, dict[str, str]] = {name: {} for name in names}
         self._lock = threading.Lock()
+        self._stack = ExitStack()
         self._live = Live(get_renderable=self._table, console=console, refresh_per_second=5)
 
     def __enter__(self) -> LiveSteps:
         if self._console.is_terminal:
-            self._live.start()
+            self._stack.enter_context(self._live)
+            self._stack.enter_context(gives_way(self._live))
         return self
 
     def __exit__(self, *exc: object) -> None:
-        if self._console.is_terminal:
-            self._live.stop()
+        self._stack.close()
 
     def report(self, host: str, step: str, state: str) -> None:
         """Told by each host's thread."""

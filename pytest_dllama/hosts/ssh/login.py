@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
-import getpass
-import os
 import socket
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,10 +13,10 @@ import paramiko
 from paramiko.agent import AgentSSH
 
 from pytest_dllama.hosts.ssh.settings import SshSettings
+from pytest_dllama.hosts.terminal import ask_secret, has_terminal, terminal
 
 PASSPHRASE_TRIES = 3
-AGENT_TIMEOUT_S = 10.0
-_asking = threading.Lock()  # hosts are connected to side by side; a terminal takes one question
+AGENT_TIMEOUT_S = 60.0  # a person may have to touch a token
 _opened: dict[Path, paramiko.PKey] = {}  # keys whose passphrase was given
 
 
@@ -63,6 +60,8 @@ class Login:
                 ) from None
             except (paramiko.SSHException, EOFError):
                 if not transport.is_active():
+                    if len(offered) == 1:  # a link that was cut
+                        raise
                     raise paramiko.AuthenticationException(_too_many(offered)) from None
                 continue
             if more:
@@ -72,7 +71,7 @@ class Login:
         raise paramiko.AuthenticationException("; ".join([tried, *self._hints]))
 
     def _keys(self) -> Iterator[tuple[str, paramiko.PKey]]:
-        files = [file for file in self._settings.identity_files if file.is_file()]
+        files = [file for file in self._settings.identity_files if _is_there(file)]
         named = {_public_part(file): file for file in files}
         held = {key.asbytes(): key for key in self._agent_keys()}
         for public, file in named.items():
@@ -83,7 +82,9 @@ class Login:
                 if public not in named:
                     yield f"{key.get_name()} of the agent", key
         for file in files:
-            if _public_part(file) not in held and (key := self._from_file(file)) is not None:
+            if _public_part(file) in held or not file.is_file() or _is_public(file):
+                continue
+            if (key := self._from_file(file)) is not None:
                 yield str(file), key
 
     def _agent_keys(self) -> tuple[Any, ...]:
@@ -115,14 +116,14 @@ class Login:
 
     def _unlocked(self, file: Path) -> paramiko.PKey | None:
         """Ask for the passphrase on the terminal, as `ssh` does; once for all hosts."""
-        with _asking:
+        if not self._settings.asks or not has_terminal():
+            self._hints.append(f"{file} has a passphrase; try: ssh-add {file}")
+            return None
+        with terminal():
             if file in _opened:
                 return _opened[file]
-            if not self._settings.asks or not _has_terminal():
-                self._hints.append(f"{file} has a passphrase; try: ssh-add {file}")
-                return None
             for _ in range(PASSPHRASE_TRIES):
-                words = getpass.getpass(f"Passphrase of {file}: ")
+                words = ask_secret(f"Passphrase of {file}: ")
                 if not words:
                     break
                 with contextlib.suppress(Exception):  # of two libraries: it does not fit
@@ -143,13 +144,25 @@ def _load(file: Path, passphrase: str | None = None) -> paramiko.PKey:
         raise _Locked from None
 
 
+def _is_there(file: Path) -> bool:
+    """Its public half is enough where an agent, or a token behind it, has the other."""
+    return file.is_file() or file.with_name(f"{file.name}.pub").is_file()
+
+
+def _is_public(file: Path) -> bool:
+    with contextlib.suppress(OSError), file.open("rb") as stream:
+        return stream.read(8).startswith((b"ssh-", b"ecdsa-", b"sk-"))
+    return False
+
+
 def _public_part(file: Path) -> bytes:
     """The public key of a private one's file, which needs no passphrase; empty: not known.
 
     From the file beside it, else from the head of OpenSSH's own format (PROTOCOL.key).
     """
     with contextlib.suppress(OSError, ValueError, IndexError):
-        return base64.b64decode(file.with_name(f"{file.name}.pub").read_text().split()[1])
+        public = file if _is_public(file) else file.with_name(f"{file.name}.pub")
+        return base64.b64decode(public.read_text().split()[1])
     with contextlib.suppress(OSError, ValueError):
         lines = file.read_text(encoding="ascii").split("-----")
         rest = base64.b64decode(lines[2]) if len(lines) > 2 else b""
@@ -172,14 +185,6 @@ def _too_many(offered: Sequence[str]) -> str:
         "than it takes (MaxAuthTries) needs `IdentitiesOnly yes` in ssh_config, or `key` in the "
         "hosts file"
     )
-
-
-def _has_terminal() -> bool:
-    try:
-        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
-    except OSError:
-        return False
-    return True
 
 
 def _line(error: Exception) -> str:

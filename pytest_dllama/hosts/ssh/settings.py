@@ -70,21 +70,26 @@ class SshSettings:
 def route_to(entry: HostEntry, inventory: Inventory) -> tuple[SshSettings, ...]:
     """Every host from the first jump host to the host itself.
 
-    A key of the inventory is the only one that is tried at the host; a jump host that the inventory
-    names is offered it first.
+    A key of the inventory is what `ssh -i` would make of it, and the agent's others are not tried;
+    a jump host that the inventory names is offered it first.
 
     Raises:
         HostError: ssh_config is broken, or its jump hosts run in a circle.
     """
     found = resolve(
-        entry.target, inventory.ssh_config, user=entry.user, port=entry.port, jump=entry.jump
+        entry.target,
+        inventory.ssh_config,
+        user=entry.user,
+        port=entry.port,
+        jump=entry.jump,
+        key=entry.key,
     )
     hops = _hops(found, inventory.ssh_config)
     if entry.key is not None:
         key = Path(entry.key)
         if entry.jump is not None:
             hops = tuple(replace(h, identity_files=(key, *h.identity_files)) for h in hops)
-        found = replace(found, identity_files=(key,), identities_only=True)
+        found = replace(found, identities_only=True)
     return (*hops, found)
 
 
@@ -111,6 +116,7 @@ def resolve(
     user: str | None = None,
     port: int | None = None,
     jump: str | None = None,
+    key: str | None = None,
 ) -> SshSettings:
     """What ssh would do to reach a name; `config` stands in place of the user's own file.
 
@@ -119,12 +125,12 @@ def resolve(
     """
     program = shutil.which("ssh")
     if program is not None:
-        options = {"-F": config, "-l": user, "-p": port, "-J": jump}
-        words = [word for key, value in options.items() if value for word in (key, str(value))]
+        options = {"-F": config, "-l": user, "-p": port, "-J": jump, "-i": key}
+        words = [word for flag, value in options.items() if value for word in (flag, str(value))]
         return _settings(name, _asked(program, name, words))
-    values = _read(name, config)
+    values = _read(name, config, key)
     given = {"user": user, "port": port, "proxyjump": jump}
-    values |= {key: [str(value)] for key, value in given.items() if value}
+    values |= {word: [str(value)] for word, value in given.items() if value}
     return _settings(name, values)
 
 
@@ -152,7 +158,7 @@ def _asked(program: str, name: str, words: Sequence[str]) -> dict[str, list[str]
     return values
 
 
-def _read(name: str, config: Path | None) -> dict[str, list[str]]:
+def _read(name: str, config: Path | None, key: str | None) -> dict[str, list[str]]:
     """Without `ssh`; a first value wins, as there."""
     files = (
         [config] if config else [Path("~/.ssh/config").expanduser(), Path("/etc/ssh/ssh_config")]
@@ -163,8 +169,9 @@ def _read(name: str, config: Path | None) -> dict[str, list[str]]:
             with file.open(encoding="utf-8", errors="surrogateescape") as lines:
                 known.parse(lines)
     found = known.lookup(name)
-    values = {key: value if isinstance(value, list) else [value] for key, value in found.items()}
-    values.setdefault("identityfile", [f"~/.ssh/{key}" for key in _DEFAULT_KEYS])
+    values = {word: value if isinstance(value, list) else [value] for word, value in found.items()}
+    named = [*([key] if key else []), *values.get("identityfile", [])]
+    values["identityfile"] = named or [f"~/.ssh/{key}" for key in _DEFAULT_KEYS]
     return values
 
 

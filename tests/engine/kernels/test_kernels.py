@@ -196,7 +196,7 @@ def test_linear_of_every_kind_is_a_matrix_product(
     linear = Linear(37, 96, weight_type)
     linear.fill(raw[:10], 0, "first part")
     linear.fill(raw[10:], 10, "second part")
-    inputs = Activations(8, 96, buffer_type, weight_type)
+    inputs = Activations.zeros(8, 96, buffer_type, weight_type)
     out = np.empty((tokens, 37), np.float32)
     program, team = Program(1e-5, 8, n_threads), ThreadTeam(n_threads)
     program.load(x, inputs)

@@ -83,7 +83,7 @@ def _interrupt(signum: int, frame: object) -> None:
 @example(np.full((2, 64), np.float32(1e-42)))  # subnormal
 def test_a_cast_is_the_reference_quantizer(x: Floats) -> None:
     """Apart and packed; values to within one, as the reference divides where dllama multiplies."""
-    inputs = Activations(2, 64, FloatType.Q80, FloatType.Q40)
+    inputs = Activations.zeros(2, 64, FloatType.Q80, FloatType.Q40)
     packed = np.empty((2, 68), np.uint8)
 
     def write(program: Program) -> None:
@@ -146,8 +146,8 @@ def test_slices_are_gathered_at_their_columns(
     fill(mesh, columns, vectors, times)
     local = np.zeros((BATCH * times, columns[0].size), np.float32)
     local[: tokens * times] = vectors[0]
-    into = Activations(BATCH * times, n, buffer_type, weight_type)
-    whole = Activations(BATCH * times, n, buffer_type, weight_type)
+    into = Activations.zeros(BATCH * times, n, buffer_type, weight_type)
+    whole = Activations.zeros(BATCH * times, n, buffer_type, weight_type)
     x = np.zeros((BATCH * times, n), np.float32)
     x[: tokens * times] = np.concatenate(vectors, axis=1)
 
@@ -236,8 +236,8 @@ def test_each_token_goes_through_its_experts(
     for matrix, raw in zip(matrices, raws, strict=True):
         matrix.fill(raw, 0, "an expert")
     mixture = new_mixture(n_experts, n_active)
-    inputs = Activations(BATCH, dim, buffer_type, weight_type)
-    taken = Activations(BATCH * n_active, dim, buffer_type, weight_type)
+    inputs = Activations.zeros(BATCH, dim, buffer_type, weight_type)
+    taken = Activations.zeros(BATCH * n_active, dim, buffer_type, weight_type)
     addresses = np.zeros((n_experts, 2), np.int64)
     results = np.zeros((BATCH * n_active, rows), np.float32)
     out, logits = np.full((BATCH, rows), 9, np.float32), gate.copy()

@@ -13,6 +13,7 @@ from dllama_engine.cluster.admission import check_memory, format_bytes
 from dllama_engine.errors import InsufficientMemoryError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
+from dllama_engine.program.linear import Activations
 from dllama_engine.sharding.memory import RUNTIME_BYTES, rank_memory
 from dllama_engine.sharding.plan import SyncMode, make_plan
 from dllama_engine.sharding.slices import slice_tensor
@@ -47,12 +48,20 @@ def test_arithmetic_is_what_is_allocated(
     cache = transformer._cache
     assert memory.kv_cache_bytes == cache.keys.nbytes + cache.values.nbytes
     assert memory.weight_bytes == pytest.approx(weights.nbytes, rel=0.01)
-    arrays = [a for a in vars(transformer).values() if isinstance(a, np.ndarray)]
-    inputs = [i for i in vars(transformer).values() if hasattr(i, "reads_q80")]
-    shared = transformer._normed.nbytes if model.config.is_moe else 0  # the router's input too
-    held = sum(a.nbytes for a in arrays) + sum(i.nbytes for i in inputs) - shared
-    assert held + transformer._mesh.nbytes == pytest.approx(memory.buffer_bytes, abs=1024)
+    held = {array.ctypes.data: array.nbytes for array in _arrays(transformer) if array.nbytes}
+    assert sum(held.values()) == memory.buffer_bytes
     transformer.close()
+
+
+def _arrays(transformer: Transformer) -> Iterator[np.ndarray]:
+    """All that it and its parts hold, but the cache; arrays that share memory come twice."""
+    mesh, mixture = transformer._mesh, getattr(transformer, "_mixture", None)
+    found = [*vars(transformer).values(), *mesh._buffers.values()]
+    for part in [value for value in found if isinstance(value, Activations)]:
+        found += vars(part).values()
+    if mixture is not None:
+        found += [mixture.experts, mixture.weights, mixture.route]
+    yield from (value for value in found if isinstance(value, np.ndarray))
 
 
 @pytest.fixture

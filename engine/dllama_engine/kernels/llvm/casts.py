@@ -16,8 +16,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from dllama_engine.kernels.llvm.bits import f16_to_f32, f32_to_f16
+from dllama_engine.tables.blocks import BLOCK
 
-_BLOCK = 32
 _LANES = 8
 _I8, _I32, _F32 = ir.IntType(8), ir.IntType(32), ir.FloatType()
 _FLOATS = ir.VectorType(_F32, _LANES)
@@ -40,7 +40,7 @@ def _at(context: Any, builder: Any, kind: Any, array: Any, index: Any, vector: A
 def _parts(builder: Any, pointer: Any, align: int) -> list[Any]:
     """The block's four vectors."""
     loaded = []
-    for part in range(_BLOCK // _LANES):
+    for part in range(BLOCK // _LANES):
         value = builder.load(builder.gep(pointer, [ir.Constant(_I32, part)]))
         value.align = align
         loaded.append(value)
@@ -171,20 +171,20 @@ def cast_q80(
         first: a multiple of 32.
         last: likewise.
     """
-    for block in range(first // _BLOCK, last // _BLOCK):
-        half, total = cast_block(x, block * _BLOCK, values, block * _BLOCK)
+    for block in range(first // BLOCK, last // BLOCK):
+        half, total = cast_block(x, block * BLOCK, values, block * BLOCK)
         scale = f16_to_f32(half)
         scales[block] = scale
         if flags & _NEEDS_SUMS:
             sums[block] = np.int32(-8) * total
         if flags & _NEEDS_FLOATS:
-            place_block(values, block * _BLOCK, scale, floats, block * _BLOCK)
+            place_block(values, block * BLOCK, scale, floats, block * BLOCK)
 
 
 @njit(nogil=True)
 def add_through_q80(partial: Any, x: Any, first: int, last: int) -> None:
     """x (n,) += partial (n,) cast to Q80 and back, columns [first, last), whole blocks."""
-    values = np.empty(_BLOCK, np.int8)
-    for block in range(first // _BLOCK, last // _BLOCK):
-        half, _ = cast_block(partial, block * _BLOCK, values, 0)
-        add_block(values, 0, f16_to_f32(half), x, block * _BLOCK)
+    values = np.empty(BLOCK, np.int8)
+    for block in range(first // BLOCK, last // BLOCK):
+        half, _ = cast_block(partial, block * BLOCK, values, 0)
+        add_block(values, 0, f16_to_f32(half), x, block * BLOCK)

@@ -35,9 +35,9 @@ from dllama_engine.kernels.llvm.vectors import (
     scaled,
     splat,
 )
+from dllama_engine.tables.blocks import BLOCK
 
 LANES = 8  # lanes a sum
-_BLOCK = 32
 _ROWS_A_GROUP = 8  # of Q40, packed as in `q40`
 # Rows and tokens of a tile, what registers hold; one token reads many rows, which memory likes.
 TILES: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {
@@ -48,7 +48,7 @@ TILES: dict[str, tuple[tuple[int, int], tuple[int, int]]] = {
     "generic": ((2, 4), (4, 1)),
 }
 _ROWS_A_REGISTER = {"vnni": 2}
-COLUMNS_A_STEP = {"f32": LANES, "f16": LANES, "q80": _BLOCK, "q40": _BLOCK}
+COLUMNS_A_STEP = {"f32": LANES, "f16": LANES, "q80": BLOCK, "q40": BLOCK}
 
 _EIGHT_BYTES = ir.VectorType(I8, LANES)
 _EIGHT_HALVES = ir.VectorType(I16, LANES)
@@ -122,16 +122,16 @@ class FloatTile:
     ) -> list[list[Value]]:
         """Weights int8 (rows, n), deltas (rows, n / 32); a step is a block."""
         builder = self.builder
-        n_blocks = builder.udiv(n, ir.Constant(n.type, _BLOCK))
+        n_blocks = builder.udiv(n, ir.Constant(n.type, BLOCK))
         places = [builder.add(builder.mul(row, n_blocks), step) for row in rows]
         pointers = [
-            at(builder, arrays["weights"], scaled(builder, place, _BLOCK)) for place in places
+            at(builder, arrays["weights"], scaled(builder, place, BLOCK)) for place in places
         ]
         for pointer in pointers:
             self.ahead(pointer)
         deltas = [self._delta(at(builder, arrays["deltas"], scaled(builder, p, 2))) for p in places]
         vectors = []
-        for start in range(0, _BLOCK, LANES):
+        for start in range(0, BLOCK, LANES):
             values = [load(builder, at(builder, p, start), _EIGHT_BYTES) for p in pointers]
             signed = [builder.sext(value, self.ints) for value in self.registers(values)]
             vectors.append(self._times(signed, self.registers(deltas)))
@@ -145,11 +145,11 @@ class FloatTile:
         A vector of the packed block has four columns of each row; two vectors give eight.
         """
         builder, kind = self.builder, ir.VectorType(I32, self.n_rows)
-        n_blocks = builder.udiv(n, ir.Constant(n.type, _BLOCK))
+        n_blocks = builder.udiv(n, ir.Constant(n.type, BLOCK))
         in_group = ir.Constant(n.type, _ROWS_A_GROUP)
         group, lane = builder.udiv(rows[0], in_group), builder.urem(rows[0], in_group)
         place = builder.add(builder.mul(group, n_blocks), step)
-        block_at = at(builder, arrays["weights"], scaled(builder, place, 4 * _BLOCK))
+        block_at = at(builder, arrays["weights"], scaled(builder, place, 4 * BLOCK))
         pointer = at(builder, block_at, scaled(builder, lane, 4))
         self.ahead(block_at)
         self.ahead(at(builder, block_at, 64))
@@ -162,7 +162,7 @@ class FloatTile:
         for shift in (0, 4):
             for pair in (0, 2):  # vectors of the block
                 fours = [
-                    load(builder, at(builder, pointer, _BLOCK * (pair + i)), kind) for i in (0, 1)
+                    load(builder, at(builder, pointer, BLOCK * (pair + i)), kind) for i in (0, 1)
                 ]
                 vectors.append(self._times(self._nibbles(fours, shift), deltas))
         return vectors

@@ -42,9 +42,9 @@ from dllama_engine.kernels.llvm.vectors import (
     splat,
 )
 from dllama_engine.kernels.matmul.dots import DOTS
+from dllama_engine.tables.blocks import BLOCK
 from dllama_engine.tables.packed import LANES, STEPS
 
-_BLOCK = 32
 _MAX_TILE = 8  # tokens that share one reading of the weights
 _BYTES = ir.VectorType(I8, 32)
 _HALVES = ir.VectorType(I16, LANES)
@@ -81,7 +81,7 @@ class Emitter:
         self.lanes = n_groups * LANES
         self.ints = ir.VectorType(I32, self.lanes)
         self.floats = ir.VectorType(F32, self.lanes)
-        self.bytes = ir.VectorType(I8, n_groups * _BLOCK)
+        self.bytes = ir.VectorType(I8, n_groups * BLOCK)
 
     def rows(self, pointers: list[Value], kind: ir.VectorType) -> Value:
         """The same of each group, one behind the other."""
@@ -92,7 +92,7 @@ class Emitter:
         """The block's weights as bytes 0 to 15: four vectors of low, then of high nibbles."""
         builder, low, high = self.builder, [], []
         for step in range(STEPS):
-            offset = ir.Constant(I64, step * _BLOCK)
+            offset = ir.Constant(I64, step * BLOCK)
             packed = self.rows([at(builder, pointer, offset) for pointer in weights], _BYTES)
             low.append(builder.and_(packed, constant(self.bytes, 15)))
             high.append(builder.lshr(packed, constant(self.bytes, 4)))
@@ -102,7 +102,7 @@ class Emitter:
         """Integer dot products of one token with the rows, float32 lanes."""
         builder, steps = self.builder, []
         for index, weights in enumerate(nibbles):
-            offset = builder.add(scaled(builder, block, _BLOCK), ir.Constant(block.type, 4 * index))
+            offset = builder.add(scaled(builder, block, BLOCK), ir.Constant(block.type, 4 * index))
             four = load(builder, at(builder, x, offset), I32)
             steps.append((weights, splat(builder, four, self.lanes)))
         start = load(builder, at(builder, sums, scaled(builder, block, 4)), I32)
@@ -149,7 +149,7 @@ class Emitter:
         ]
         places = [builder.add(block, builder.mul(n_blocks, group)) for group in groups]
         weights = [
-            at(builder, pointers["weights"], scaled(builder, place, STEPS * _BLOCK))
+            at(builder, pointers["weights"], scaled(builder, place, STEPS * BLOCK))
             for place in places
         ]
         delta_at = [
@@ -164,7 +164,7 @@ class Emitter:
         scales_of_rows = halves_to_floats(builder, self.rows(delta_at, _HALVES), self.which)
         for token, total in enumerate(totals):
             first = builder.mul(ir.Constant(block.type, token), n_blocks)
-            x = at(builder, pointers["values"], scaled(builder, first, _BLOCK))
+            x = at(builder, pointers["values"], scaled(builder, first, BLOCK))
             token_sums = at(builder, pointers["sums"], scaled(builder, first, 4))
             scale_at = at(
                 builder, pointers["scales"], scaled(builder, builder.add(first, block), 4)
@@ -206,9 +206,9 @@ def _group_kernel(
         by_group = builder.mul(args[6], n_blocks)
         by_token = builder.mul(args[7], n_blocks)
         starts = {
-            "weights": scaled(builder, by_group, STEPS * _BLOCK),
+            "weights": scaled(builder, by_group, STEPS * BLOCK),
             "deltas": scaled(builder, by_group, 2 * LANES),
-            "values": scaled(builder, by_token, _BLOCK),
+            "values": scaled(builder, by_token, BLOCK),
             "scales": scaled(builder, by_token, 4),
             "sums": scaled(builder, by_token, 4),
         }
@@ -319,6 +319,6 @@ def block_sums(values: Any, sums: Any) -> None:
     for token in range(sums.shape[0]):
         for block in range(sums.shape[1]):
             total = np.int32(0)
-            for i in range(block * _BLOCK, (block + 1) * _BLOCK):
+            for i in range(block * BLOCK, (block + 1) * BLOCK):
                 total = np.int32(total + np.int32(values[token, i]))
             sums[token, block] = np.int32(-8) * total

@@ -32,12 +32,12 @@ from dllama_engine.kernels.llvm.vectors import (
     splat,
 )
 from dllama_engine.kernels.matmul.dots import SIGNED_DOTS
+from dllama_engine.tables.blocks import BLOCK
 from dllama_engine.tables.packed import LANES
 
-_BLOCK = 32
 _INTS = ir.VectorType(I32, LANES)
 _FLOATS = ir.VectorType(F32, LANES)
-_BYTES = ir.VectorType(I8, _BLOCK)
+_BYTES = ir.VectorType(I8, BLOCK)
 _HALVES = ir.VectorType(I16, LANES)
 TILE = 4  # tokens that share one reading of the weights
 
@@ -85,7 +85,7 @@ class Q80Tile:
         """Eight vectors: the block's columns 4c to 4c + 3 of each row."""
         builder, vectors = self.builder, []
         for place in places:
-            pointer = at(builder, arrays["weights"], scaled(builder, place, _BLOCK))
+            pointer = at(builder, arrays["weights"], scaled(builder, place, BLOCK))
             if self.n_tokens == 1:  # bound by memory
                 for n_bytes, level in AHEAD_BYTES:
                     fetch(builder, pointer, n_bytes, level)
@@ -103,7 +103,7 @@ class Q80Tile:
     def _block(self, arrays: dict[str, Value], columns: list[Value], place: Value) -> Value:
         """The rows' integer sums with the block of values at `place`, as floats."""
         builder, steps = self.builder, []
-        values = at(builder, arrays["values"], scaled(builder, place, _BLOCK))
+        values = at(builder, arrays["values"], scaled(builder, place, BLOCK))
         for index, column in enumerate(columns):
             four = load(builder, at(builder, values, 4 * index), I32)
             steps.append((column, splat(builder, four, LANES)))
@@ -189,7 +189,7 @@ def _starts(values: Any, factor: int, sums: Any) -> None:
     for token in range(sums.shape[0]):
         for block in range(sums.shape[1]):
             total = np.int32(0)
-            for i in range(block * _BLOCK, (block + 1) * _BLOCK):
+            for i in range(block * BLOCK, (block + 1) * BLOCK):
                 total = np.int32(total + np.int32(values[token, i]))
             sums[token, block] = np.int32(factor) * total
 

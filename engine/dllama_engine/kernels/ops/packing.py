@@ -10,9 +10,8 @@ from numba import carray  # type: ignore[attr-defined]
 from dllama_engine.kernels.llvm.atomics import pointer
 from dllama_engine.kernels.matmul import packing
 from dllama_engine.kernels.ops.compiled import entry
+from dllama_engine.tables.blocks import BLOCK
 from dllama_engine.tables.packed import LANES, STEPS
-
-_BLOCK = 32  # values
 
 
 @entry(8, returns=True)
@@ -31,6 +30,6 @@ def split_q80(
     source: int, stride: int, n_rows: int, values: int, deltas: int, n_blocks: int
 ) -> Any:
     """Into arrays (n_rows, n_blocks, ...); 1 if every delta is finite."""
-    whole = carray(pointer(values), (n_rows, n_blocks, _BLOCK), np.int8)
+    whole = carray(pointer(values), (n_rows, n_blocks, BLOCK), np.int8)
     halves = carray(pointer(deltas), (n_rows, n_blocks), np.uint16)
     return packing.split_q80(source, stride, whole, halves)

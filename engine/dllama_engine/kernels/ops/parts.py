@@ -16,10 +16,10 @@ from dllama_engine.kernels.llvm.bits import f16_to_f32
 from dllama_engine.kernels.llvm.casts import add_block, cast_block, place_block
 from dllama_engine.kernels.ops.compiled import operation
 from dllama_engine.kernels.ops.table import activations, f32, fields, pieces
+from dllama_engine.tables.blocks import BLOCK
 from dllama_engine.tables.operations import FIRST, IS_Q80, NEEDS_FLOATS, NEEDS_SUMS, PIECE
 from dllama_engine.tables.parts import COLUMNS, FIRST_COLUMN, PART_AT, PART_WIDTH
 
-_BLOCK = 32
 _Q80_BYTES = 34
 
 
@@ -31,7 +31,7 @@ def _table(address: Any, world_size: Any) -> Any:
 @njit(inline="always")
 def _q80_row(part: Any, row: int) -> Any:
     """One row of a part, uint8 (bytes,)."""
-    width = part[COLUMNS] // _BLOCK * _Q80_BYTES
+    width = part[COLUMNS] // BLOCK * _Q80_BYTES
     return carray(pointer(part[PART_AT] + row * width), (width,), np.uint8)
 
 
@@ -53,15 +53,15 @@ def pack(op_at: int, rows: int, pos: int, row: int, first: int, last: int) -> No
     op = fields(op_at)
     n = op[FIRST + 1]
     x = f32(op[FIRST], rows, n)
-    per_row, width = pieces(n), n // _BLOCK * _Q80_BYTES
+    per_row, width = pieces(n), n // BLOCK * _Q80_BYTES
     for item in range(first, last):
         at_row, start = item // per_row, item % per_row * PIECE
         stop = min(n, start + PIECE)
         if op[FIRST + 3]:
             packed = carray(pointer(op[FIRST + 2] + at_row * width), (width,), np.uint8)
-            for block in range(start // _BLOCK, stop // _BLOCK):
+            for block in range(start // BLOCK, stop // BLOCK):
                 at = block * _Q80_BYTES
-                half, _ = cast_block(x[at_row], block * _BLOCK, packed, at + 2)
+                half, _ = cast_block(x[at_row], block * BLOCK, packed, at + 2)
                 packed[at] = np.uint8(half & np.uint16(0xFF))
                 packed[at + 1] = np.uint8(half >> np.uint16(8))
         else:
@@ -75,8 +75,8 @@ def _add_part(part: Any, is_q80: bool, rows: int, row: int, x: Any, start: int, 
     first = part[FIRST_COLUMN]
     if is_q80:
         packed = _q80_row(part, row)
-        for column in range(start, stop, _BLOCK):
-            at = (column - first) // _BLOCK * _Q80_BYTES
+        for column in range(start, stop, BLOCK):
+            at = (column - first) // BLOCK * _Q80_BYTES
             add_block(packed, at + 2, _scale(packed, at), x, column)
     else:
         values = f32(part[PART_AT], rows, part[COLUMNS])
@@ -103,10 +103,10 @@ def add(op_at: int, rows: int, pos: int, row: int, first: int, last: int) -> Non
 def _place_q80(op: Any, part: Any, rows: int, row: int, start: int, stop: int) -> None:
     flags, values, scales, sums, floats = activations(op, FIRST + 2, rows)
     packed, first = _q80_row(part, row), part[FIRST_COLUMN]
-    for column in range(start, stop, _BLOCK):
-        at, block = (column - first) // _BLOCK * _Q80_BYTES, column // _BLOCK
+    for column in range(start, stop, BLOCK):
+        at, block = (column - first) // BLOCK * _Q80_BYTES, column // BLOCK
         total = np.int32(0)
-        for i in range(_BLOCK):
+        for i in range(BLOCK):
             value = np.int8(packed[at + 2 + i])
             values[row, column + i] = value
             total += np.int32(value)
