@@ -119,8 +119,7 @@ class SshConnection:
                 if isinstance(part, Connection):
                     part.client.close()  # one that got half-way is none that Fabric closes
             if isinstance(part, paramiko.ProxyCommand):
-                with contextlib.suppress(subprocess.TimeoutExpired):
-                    part.process.wait(PROXY_END_S)
+                _end(part.process)
 
     def channel(self, command: str) -> Channel:
         """Start a command on the host.
@@ -179,6 +178,19 @@ class SshConnection:
         """Close the connection; channels end with it."""
         with self._lock:
             self._drop()
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """paramiko asks a proxy to end, and leaves it and its pipes behind."""
+    try:
+        process.wait(PROXY_END_S)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    for pipe in (process.stdin, process.stdout, process.stderr):
+        if pipe is not None:
+            with contextlib.suppress(OSError):
+                pipe.close()
 
 
 def _fail_fast(transport: Any) -> None:
