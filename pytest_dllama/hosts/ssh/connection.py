@@ -114,12 +114,17 @@ class SshConnection:
         self._fabric = None
         while self._way:
             part = self._way.pop()
+            if isinstance(part, paramiko.ProxyCommand):
+                with contextlib.suppress(OSError):
+                    part.close()
+                _end(part.process)
+                continue
+            transport = part.client.get_transport()
             with contextlib.suppress(Exception):
                 part.close()
-                if isinstance(part, Connection):
-                    part.client.close()  # one that got half-way is none that Fabric closes
-            if isinstance(part, paramiko.ProxyCommand):
-                _end(part.process)
+                part.client.close()  # one that got half-way is none that Fabric closes
+            if transport is not None and part.connect_kwargs.get("sock") is not None:
+                transport.join(PROXY_END_S)  # its thread reads a pipe that is closed next
 
     def channel(self, command: str) -> Channel:
         """Start a command on the host.
