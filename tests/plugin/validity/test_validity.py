@@ -150,7 +150,7 @@ def test_one_byte_more_is_a_fault() -> None:
     whole, one_link = wire_faults(_wired(101, 100), 2)
     assert (whole.kind, whole.repeat, whole.step) == ("wire", 2, 0)
     assert whole.text == (
-        "repeat 2: wire: pred step 0 moved 101 payload bytes on the root's links, the shard plan "
+        "repeat 2: wire: decode step 0 moved 101 payload bytes on the root's links, the shard plan "
         "says 100"
     )
     assert "61 payload bytes to rank 1, the shard plan says 60" in one_link.text
