@@ -23,9 +23,10 @@ bench: $(VENV)/.installed  ## Measure the shipped models on 2, 4 and 8 local nod
 test: lint types  ## Lint, types and all tests (TEST_ARGS="-k x"; TEST_WORKERS=0: in one process)
 	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(TEST_ARGS)
 
-lint: $(VENV)/.installed-dev  ## ruff: rules and format
+lint: $(VENV)/.installed-dev  ## ruff: rules and format; the schema of the workflows
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml
 
 types: $(VENV)/.installed-dev  ## mypy --strict
 	$(BIN)/mypy

@@ -449,6 +449,16 @@ def test_help_imports_nothing_heavy() -> None:
     assert subprocess.run([command()[0], "-c", code], check=False).returncode == 0
 
 
+def test_a_plan_loads_no_compiler() -> None:
+    code = (
+        "import sys; from dllama_engine.cli.main import main; "
+        "assert main(['plan', '--shape', 'llama-160m', '--nodes', '2']) == 0; "
+        "sys.exit(bool({'numba', 'llvmlite'} & set(sys.modules)))"
+    )
+    done = subprocess.run([command()[0], "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 def test_compiled_kernels_go_to_the_users_cache(tmp_path: Path) -> None:
     """A read-only home falls back to a folder of this user's; nothing fails."""
     home = tmp_path / "home"
