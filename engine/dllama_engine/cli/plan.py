@@ -13,7 +13,12 @@ from dllama_engine.formats.config import ModelConfig
 from dllama_engine.formats.model_file import ModelFile, model_bytes
 from dllama_engine.formats.paths import model_path
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.sharding.memory import RUNTIME_BYTES, RankMemory, rank_memory
+from dllama_engine.sharding.memory import (
+    ROOT_RUNTIME_BYTES,
+    WORKER_RUNTIME_BYTES,
+    RankMemory,
+    rank_memory,
+)
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.telemetry.events import Plan
@@ -49,7 +54,11 @@ def show_plan(args: PlanArgs, say: Callable[[str], None]) -> None:
     described = plan_event(plan, memories)
     if args.json:
         head = {"model": config.to_json(), "model_bytes": model_bytes(config), **_options(args)}
-        body = {"max_seq_len": seq_len, **asdict(described), "runtime_bytes": RUNTIME_BYTES}
+        runtime = {
+            "runtime_bytes": ROOT_RUNTIME_BYTES,
+            "worker_runtime_bytes": WORKER_RUNTIME_BYTES,
+        }
+        body = {"max_seq_len": seq_len, **asdict(described), **runtime}
         say(json.dumps(head | body, indent=1))
         return
     for line in plan_lines(plan, memories, described, args, seq_len):
@@ -74,8 +83,8 @@ def plan_lines(
         f"{args.kv_type} KV cache of {seq_len} tokens, batches of {args.batch_size}",
         "",
         *_rank_table(described, memories),
-        f"total = weights + KV cache + buffers + {format_bytes(RUNTIME_BYTES)} for Python, its "
-        "libraries and the compiled kernels",
+        f"total = weights + KV cache + buffers + {format_bytes(ROOT_RUNTIME_BYTES)} (root) or "
+        f"{format_bytes(WORKER_RUNTIME_BYTES)} (worker) for Python, its libraries and the kernels",
         "",
         *_link_table(plan, described),
     ]

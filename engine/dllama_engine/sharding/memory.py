@@ -10,9 +10,11 @@ from dllama_engine.sharding.buffers import buffer_bytes
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.sharding.slices import slice_nbytes
 
-# Python, its libraries and the compiled kernels, resident in each rank's process. 148 to 153 MiB
-# on x86-64 with numba 0.68; a test compares what real processes take with the sum.
-RUNTIME_BYTES = 160 << 20
+# Python, numpy and the image of compiled kernels, resident in each rank's process, on x86-64; a test
+# compares what real processes take with the sum. A rank that has to compile for itself, as there can
+# be no image, takes about 110 MiB more.
+ROOT_RUNTIME_BYTES = 52 << 20
+WORKER_RUNTIME_BYTES = 37 << 20
 
 
 def rank_memory(
@@ -30,7 +32,7 @@ def rank_memory(
             config.n_layers, shard.kv_heads.size, max_seq_len, config.head_dim, kv_type
         ),
         buffer_bytes=buffer_bytes(plan, rank, batch_size, max_seq_len),
-        runtime_bytes=RUNTIME_BYTES,
+        runtime_bytes=WORKER_RUNTIME_BYTES if rank else ROOT_RUNTIME_BYTES,
     )
 
 

@@ -49,7 +49,10 @@ EVENTS: tuple[events.Event, ...] = (
     events.Error("WorkerLost", "worker 2 is gone", 2),
     events.End(1),
 )  # fmt: skip
-OF_OTHER_ENGINES = {"network": {"total"}}  # fields that the reader knows and this engine has not
+OF_OTHER_ENGINES = {
+    "network": {"total"},
+    "done": {"unknown"},
+}  # fields that the reader knows and this engine has not
 UNREAD = {events.SessionStart, events.SessionEnd}
 
 

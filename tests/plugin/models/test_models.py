@@ -11,7 +11,10 @@ from pytest_dllama.config.values import ConfigError, parse_models
 from pytest_dllama.models import under_test
 
 # Options whose field has another name, or another type than their text.
-NOT_FIELDS = ("models", "report", "thresholds", "request-timeout", "nodes", "cooldown", "hosts")
+NOT_FIELDS = (
+    *("models", "report", "thresholds", "request-timeout", "nodes", "cooldown", "hosts"),
+    "csv",
+)
 
 
 def _config(**changes) -> LabConfig:
