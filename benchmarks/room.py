@@ -8,7 +8,7 @@ from pathlib import Path
 from dllama_engine.cluster.admission import format_bytes
 from dllama_engine.formats.model_file import model_bytes
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.sharding.memory import RUNTIME_BYTES, rank_memory
+from dllama_engine.sharding.memory import ROOT_RUNTIME_BYTES, rank_memory
 from dllama_engine.sharding.plan import make_plan
 from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.system.process_memory import available_bytes
@@ -37,7 +37,7 @@ def too_large(shape: str, folder: Path, nodes: list[int], with_gguf: bool) -> st
         )
         for plan in (make_plan(config, n) for n in (1, *nodes))
     )
-    needed = RUNTIME_BYTES + max(processes) + with_gguf * model_bytes(config)
+    needed = ROOT_RUNTIME_BYTES + max(processes) + with_gguf * model_bytes(config)
     available = available_bytes()
     if needed > available:
         return (

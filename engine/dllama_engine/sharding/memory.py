@@ -10,9 +10,9 @@ from dllama_engine.sharding.buffers import buffer_bytes
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.sharding.slices import slice_nbytes
 
-# Python, numpy and the image of compiled kernels, resident in each rank's process, on x86-64; a test
-# compares what real processes take with the sum. A rank that has to compile for itself, as there can
-# be no image, takes about 110 MiB more.
+# Python, numpy and the image of compiled kernels, resident in each rank's process, on x86-64; a
+# test compares what real processes take with the sum. A rank that has to compile for itself, as
+# there can be no image, takes about 110 MiB more.
 ROOT_RUNTIME_BYTES = 52 << 20
 WORKER_RUNTIME_BYTES = 37 << 20
 
