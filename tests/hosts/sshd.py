@@ -10,6 +10,7 @@ import socket
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -126,7 +127,12 @@ class Sshd:
         """Its processes that serve connections."""
         assert self._process
         main = psutil.Process(self._process.pid)
-        return [child for child in main.children(recursive=True) if child.name() == "sshd"]
+        found = []
+        for child in main.children(recursive=True):
+            with suppress(psutil.NoSuchProcess):  # a session that ends meanwhile
+                if child.name() == "sshd":
+                    found.append(child)
+        return found
 
     def cut_connections(self) -> None:
         """End every connection, as a server's restart does; new ones are taken."""
