@@ -375,9 +375,9 @@ def _write_results(session: pytest.Session, lab: Lab) -> list[str]:
     from pytest_dllama.history.samples_csv import write_samples
     from pytest_dllama.report.pages.markdown import write_reports
 
-    lab.save()
+    run = lab.save()  # the pages are rendered from the very run that is in the file
     lines = [f"run file: {lab.run_file}"]
-    run, csv_file = lab.run_record(), lab.config.csv_file
+    csv_file = lab.config.csv_file
     writers: list[tuple[str, Callable[[], list[Path]]]] = [
         ("report", lambda: write_reports(run, lab.run_file.parent))
     ]

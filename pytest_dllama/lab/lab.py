@@ -314,12 +314,14 @@ class Lab:
     def _model_records(self) -> tuple[ModelRecord, ...]:
         return tuple(self._models[name].record for name in self._specs if name in self._models)
 
-    def save(self) -> None:
-        """Write the run file; the first time, an older run moves out of the way."""
+    def save(self) -> RunRecord:
+        """Write the run file and return it; the first time, an older run moves out of the way."""
         if not self._archived:
             archive_previous(self.config.report_folder)
             self._archived = True
-        write_run(self.run_record(), self.run_file)
+        run = self.run_record()
+        write_run(run, self.run_file)
+        return run
 
     @property
     def cannot_give(self) -> Mapping[str, str]:
