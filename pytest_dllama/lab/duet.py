@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from pytest_dllama.backends.base import Backend, EngineRequest
+from pytest_dllama.backends.base import Backend
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.events.stream import Event
@@ -23,7 +23,7 @@ from pytest_dllama.hosts.base import HostError, Hosts
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.cluster import Cluster, ClusterError
 from pytest_dllama.lab.progress import Silent
-from pytest_dllama.lab.runner import RequestFailed, RequestRun, run_request
+from pytest_dllama.lab.runner import RequestFailed, RequestRun, engine_request, run_request
 from pytest_dllama.metrics.catalog import cell_metrics
 from pytest_dllama.metrics.samples import sample_of
 from pytest_dllama.models.under_test import ModelUnderTest
@@ -204,7 +204,7 @@ class Duet:
             return {
                 side.name: run_request(
                     clusters[side.name],
-                    _request(side.config, model),
+                    engine_request(side.config, model),
                     key.nodes,
                     "root",
                     _ignore,
@@ -309,21 +309,6 @@ class Duet:
 
 def _ignore(event: Event) -> None:
     """Nobody watches a session of a pair."""
-
-
-def _request(config: LabConfig, model: ModelUnderTest) -> EngineRequest:
-    return EngineRequest(
-        model_file=model.model_file,
-        tokenizer_file=model.tokenizer_file,
-        prompt=config.prompt,
-        steps=config.steps,
-        nthreads=config.nthreads,
-        buffer_float_type=config.buffer_float_type,
-        sync_mode=config.sync_mode,
-        temperature=config.temperature,
-        seed=config.seed,
-        timeout_s=config.request_timeout_s,
-    )
 
 
 def _listed(work: set[tuple[int | None, int]]) -> list[tuple[int | None, int]]:

@@ -22,7 +22,7 @@ from pytest_dllama.lab import assembly
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.cluster import Cluster, ClusterError
 from pytest_dllama.lab.roofline_probe import RooflineProbe
-from pytest_dllama.lab.runner import RequestFailed, RequestRun, run_request
+from pytest_dllama.lab.runner import RequestFailed, RequestRun, engine_request, run_request
 from pytest_dllama.metrics import catalog
 from pytest_dllama.metrics.samples import sample_of
 from pytest_dllama.models import engine_facts
@@ -163,7 +163,7 @@ class Lab:
             key.nodes,
             [run.trace for run in runs],
             samples,
-            self._output(runs[0], oracle, self._request(model)),
+            self._output(runs[0], oracle, engine_request(self.config, model)),
             limits=self._thresholds.of(key.model, key.nodes),
             cannot_give=self._backend.cannot_give,
             roofline=self._roofline(model, key, samples),
@@ -245,7 +245,12 @@ class Lab:
             self._hosts.cool_down(self.config.cooldown_c, self._progress)
         self._progress.detail("starting (a machine's first run compiles kernels)")
         return run_request(
-            cluster, self._request(model), key.nodes, f"{key.id}.{log}.root", self._on_event, engine
+            cluster,
+            engine_request(self.config, model),
+            key.nodes,
+            f"{key.id}.{log}.root",
+            self._on_event,
+            engine,
         )
 
     def _on_event(self, event: Event) -> None:
@@ -255,21 +260,6 @@ class Lab:
         elif isinstance(event, Step):
             what = f"{event.index + 1} tokens" if event.phase == "decode" else "reading the prompt"
             self._progress.detail(what)
-
-    def _request(self, model: ModelUnderTest) -> EngineRequest:
-        config = self.config
-        return EngineRequest(
-            model_file=model.model_file,
-            tokenizer_file=model.tokenizer_file,
-            prompt=config.prompt,
-            steps=config.steps,
-            nthreads=config.nthreads,
-            buffer_float_type=config.buffer_float_type,
-            sync_mode=config.sync_mode,
-            temperature=config.temperature,
-            seed=config.seed,
-            timeout_s=config.request_timeout_s,
-        )
 
     def _output(
         self, run: RequestRun, oracle: _Oracle | None, request: EngineRequest

@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
+from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.events.stream import Event, EventFormatError
 from pytest_dllama.events.trace import RequestTrace, TraceError, build_trace
 from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess
 from pytest_dllama.lab.cluster import Cluster
 from pytest_dllama.lab.memory_watch import MemoryWatch
+from pytest_dllama.models.under_test import ModelUnderTest
 
 GLANCE_S = 0.2  # how often a line is parsed while the request runs
 SILENCE_MARGIN_S = 10.0  # the engine's own deadline comes first: it knows which worker is silent
@@ -34,6 +36,22 @@ class RequestFailed(RuntimeError):
         super().__init__(message)
         self.kind = kind
         self.log_files = log_files
+
+
+def engine_request(config: LabConfig, model: ModelUnderTest) -> EngineRequest:
+    """What a root is asked to run with these options."""
+    return EngineRequest(
+        model_file=model.model_file,
+        tokenizer_file=model.tokenizer_file,
+        prompt=config.prompt,
+        steps=config.steps,
+        nthreads=config.nthreads,
+        buffer_float_type=config.buffer_float_type,
+        sync_mode=config.sync_mode,
+        temperature=config.temperature,
+        seed=config.seed,
+        timeout_s=config.request_timeout_s,
+    )
 
 
 def run_request(
