@@ -7,25 +7,28 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from pytest_dllama.metrics.catalog import METRICS
-from pytest_dllama.record.cell import CellRecord, FaultKind, ThresholdResult
+from pytest_dllama.record.cell import CellRecord, FaultKind, ThresholdResult, Workload
 from pytest_dllama.validity.output import explain_difference
 from pytest_dllama.verdict.thresholds import Threshold, explain
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, slots=True)
 class CellKey:
-    """One model on one node count; `nodes` counts the root."""
+    """One model on one node count with one workload; `nodes` counts the root."""
 
     model: str
     nodes: int
+    workload: Workload = Workload()  # noqa: RUF009 - frozen
 
     @property
     def id(self) -> str:
         """As in test ids and log names."""
-        return f"{self.model}-{self.nodes}"
+        return f"{self.model}-{self.nodes}{self.workload.suffix}"
 
     def __str__(self) -> str:
-        return f"{self.model} on {self.nodes} node{'s' if self.nodes > 1 else ''}"
+        what = self.workload.suffix.removeprefix("-").replace("-", " ")
+        nodes = f"{self.nodes} node{'s' if self.nodes > 1 else ''}"
+        return f"{self.model} on {nodes}" + (f" ({what})" if what else "")
 
 
 class CheckFailed(AssertionError):
@@ -44,7 +47,7 @@ class Cell:
     def __init__(self, record: CellRecord, cannot_give: Mapping[str, str] | None = None) -> None:
         self.record = record
         self._cannot_give = cannot_give or {}
-        self.key = CellKey(record.model, record.nodes)
+        self.key = CellKey(record.model, record.nodes, record.workload)
 
     def why_without(self, metric: str) -> str | None:
         """Why the metric cannot exist here; None where it was measured or should have been.

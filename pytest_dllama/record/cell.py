@@ -31,6 +31,36 @@ class RankRecord(Record):
     sync_s: float | None
 
 
+class PartTime(Record):
+    """What one kind of work took of a step on one rank, as a mean over the steps of its phase."""
+
+    phase: Literal["prefill", "decode"]
+    part: str  # a kind of span: see PARTS in metrics/parts
+    rank: int
+    waited_for: int | None = None  # of a waiting exchange: the rank whose message came last
+    ms: float  # a step; of prefill: the whole prefill
+
+
+class Workload(Record):
+    """What distinguishes a cell beside model and node count; None: as the request says."""
+
+    prompt_tokens: int | None = None
+    output_tokens: int | None = None
+    context_depth: int | None = None  # positions already filled when the clock of a request starts
+    options: tuple[tuple[str, str], ...] = ()  # of the engine, as --sweep names them
+
+    @property
+    def suffix(self) -> str:
+        """What a cell's id ends with.
+
+        >>> Workload(prompt_tokens=64, output_tokens=32, context_depth=128).suffix
+        '-pp64-tg32-d128'
+        """
+        named = (("pp", self.prompt_tokens), ("tg", self.output_tokens), ("d", self.context_depth))
+        sizes = [f"-{name}{size}" for name, size in named if size is not None]
+        return "".join([*sizes, *(f"-{name}{value}" for name, value in self.options)])
+
+
 class Sample(Record):
     """One measured request: definitions in METRICS (docs/metrics.md)."""
 
@@ -46,6 +76,7 @@ class Sample(Record):
     decode_s: float | None
     itl_ms: tuple[float, ...] = ()
     load_s: float | None = None
+    parts: tuple[PartTime, ...] = ()  # none: the engine does not tell
 
 
 class Estimate(Record):
@@ -131,6 +162,7 @@ class CellRecord(Record):
 
     model: str
     nodes: int
+    workload: Workload = Workload()
     status: CellStatus
     error: str | None = None  # why a failed or skipped cell has no figures
     commands: Commands | None = None
@@ -143,3 +175,8 @@ class CellRecord(Record):
     thresholds: tuple[ThresholdResult, ...] = ()
     verdict: Verdict | None = None
     logs: tuple[str, ...] = ()  # relative to the run file
+
+    @property
+    def id(self) -> str:
+        """As in test ids, tables and log names."""
+        return f"{self.model}-{self.nodes}{self.workload.suffix}"

@@ -9,14 +9,37 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from pytest_dllama.record.base import Record
+from pytest_dllama.record.cell import Workload
 
 VERDICT_SCHEMA_VERSION = 1
 
 # Worst first: a cell has the worst of its metrics.
-PairStatus = Literal["ERROR", "INVALID", "REGRESSED", "INCONCLUSIVE", "IMPROVED", "PASS"]
+PairStatus = Literal["ERROR", "INVALID", "REGRESSED", "FAIL", "INCONCLUSIVE", "IMPROVED", "PASS"]
 PRECEDENCE: tuple[PairStatus, ...] = (
-    *("ERROR", "INVALID", "REGRESSED", "INCONCLUSIVE", "IMPROVED", "PASS"),
+    *("ERROR", "INVALID", "REGRESSED", "FAIL", "INCONCLUSIVE", "IMPROVED", "PASS"),
 )  # fmt: skip
+
+
+class AttributedPart(Record):
+    """What one kind of work on one rank has of a metric's change."""
+
+    phase: Literal["prefill", "decode"]
+    part: str  # as in PartTime
+    rank: int
+    waited_for: int | None = None
+    effect_ms: float  # of a token (TPOT), of the whole (TTFT, RCT); plus is slower
+    share: float  # of the metric's whole effect: 0.9 is 90 %
+    share_lower: float | None = None
+    share_upper: float | None = None
+    change: float | None = None  # of this part itself: 0.31 is 31 % slower
+
+
+class Attribution(Record):
+    """Where a metric's change sits, the largest share first."""
+
+    metric: str
+    parts: tuple[AttributedPart, ...] = ()
+    unexplained: float | None = None  # share that no part carries
 
 
 class MetricVerdict(Record):
@@ -36,6 +59,7 @@ class MetricVerdict(Record):
     pairs_to_decide: int | None  # of this effect and noise, those taken included; None: hopeless
     is_provisional: bool  # no calibrated prior: the plain paired t
     p_worse: float | None  # one-sided p of "no worse than tolerated"
+    attribution: Attribution | None = None  # of REGRESSED and IMPROVED
 
 
 class ExactChange(Record):
@@ -60,12 +84,18 @@ class CellVerdict(Record):
 
     model: str
     nodes: int
+    workload: Workload = Workload()
     status: PairStatus
     reasons: tuple[str, ...] = ()
     metrics: tuple[MetricVerdict, ...] = ()
     exact_changes: tuple[ExactChange, ...] = ()
     same_tokens: bool | None = None
     sessions: tuple[SideSession, ...] = ()
+
+    @property
+    def id(self) -> str:
+        """As in test ids, tables and log names."""
+        return f"{self.model}-{self.nodes}{self.workload.suffix}"
 
 
 class VerdictFile(Record):
