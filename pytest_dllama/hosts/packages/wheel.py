@@ -1,7 +1,8 @@
 """The wheel that hosts get: the engine alone, the same bytes for the same sources.
 
-A host needs no pytest, no SSH library and no report: the engine, numpy and numba are enough. It is
-taken from where the engine is installed here, a checkout or an installed distribution.
+A host needs no pytest, no SSH library and no report: the engine and numpy are enough, and numba
+where it must compile its kernels itself. The engine is taken from where it is installed here, a
+checkout or an installed distribution.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from pytest_dllama.hosts.packages.agent_archive import zip_bytes
 
 PACKAGE = "dllama_engine"
 DISTRIBUTION = "pytest-dllama"  # whose version the engine tells
-NEEDED = ("numpy", "numba")
+NEEDED = ("numpy",)
+COMPILER = "numba"
 _SUFFIXES = (".py", ".m", ".t", ".md")
 
 
@@ -78,18 +80,18 @@ def _metadata(version: str, needs: Sequence[str]) -> str:
     return "\n".join([*lines, *(f"Requires-Dist: {need}" for need in needs), ""])
 
 
-def requirements() -> tuple[str, ...]:
-    """What the engine needs, with the limits that the distribution gives."""
+def requirements(*names: str) -> tuple[str, ...]:
+    """What the engine needs, or these of its libraries, with the limits of the distribution."""
     try:
-        return engine_needs(requires(DISTRIBUTION) or [])
+        return engine_needs(requires(DISTRIBUTION) or [], names)
     except PackageNotFoundError:
-        return engine_needs([])
+        return engine_needs([], names)
 
 
-def engine_needs(known: Sequence[str]) -> tuple[str, ...]:
-    """Of a distribution's requirements those that the engine alone has."""
-    names = {re.split(r"[^A-Za-z0-9_.-]", text, maxsplit=1)[0]: text for text in known}
-    return tuple(names.get(name, name) for name in NEEDED)
+def engine_needs(known: Sequence[str], names: Sequence[str] = ()) -> tuple[str, ...]:
+    """Of a distribution's requirements those of the engine, or these."""
+    texts = {re.split(r"[^A-Za-z0-9_.-]", text, maxsplit=1)[0]: text for text in known}
+    return tuple(texts.get(name, name) for name in names or NEEDED)
 
 
 def _record_digest(data: bytes) -> str:

@@ -11,15 +11,23 @@ import json
 import shutil
 import sys
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlparse
 
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.hosts.command import PROGRAM
-from pytest_dllama.hosts.packages.wheel import DISTRIBUTION, PACKAGE, Wheel, engine_needs, wheel_of
+from pytest_dllama.hosts.packages.wheel import (
+    COMPILER,
+    DISTRIBUTION,
+    PACKAGE,
+    Wheel,
+    engine_needs,
+    wheel_of,
+)
 from pytest_dllama.lab.pairs.checkout import (
     Revision,
     export,
@@ -96,17 +104,19 @@ def _constraints() -> list[str]:
 def _install(revision: Revision, folder: Path) -> None:
     source, environment = folder / "source", folder / "env"
     export(revision, source)
-    wheel = _wheel(source)
-    target = source
-    if wheel is not None:
-        target = folder / "wheel" / wheel.name
-        target.parent.mkdir()
-        target.write_bytes(wheel.data)
+    targets = [str(source)]  # all of it, where the engine has no package of its own yet
+    if (source / "engine" / PACKAGE).is_dir():
+        needs = _dependencies(source)
+        wheel = wheel_of(source / "engine" / PACKAGE, _version(source), engine_needs(needs))
+        kept = folder / "wheel" / wheel.name
+        kept.parent.mkdir()
+        kept.write_bytes(wheel.data)
+        targets = [str(kept), *engine_needs(needs, [COMPILER])]
     run_build([sys.executable, "-m", "venv", str(environment)], revision, "installed")
     limits = folder / "constraints.txt"
     limits.write_text("\n".join(_constraints()) + "\n")
     pip = [str(environment / "bin" / "python"), "-I", "-m", "pip", "--disable-pip-version-check"]
-    install = [*pip, "install", "--quiet", str(target)]
+    install = [*pip, "install", "--quiet", *targets]
     try:
         run_build([*install, "--constraint", str(limits)], revision, "installed")
     except ConfigError:
@@ -116,15 +126,19 @@ def _install(revision: Revision, folder: Path) -> None:
     shutil.rmtree(source)
 
 
-def _wheel(source: Path) -> Wheel | None:
-    """The engine's own wheel of exported sources; None where it has no package of its own yet."""
-    package, project = source / "engine" / PACKAGE, source / "pyproject.toml"
-    if not package.is_dir() or not project.is_file():
-        return None
-    about = tomllib.loads(project.read_text(encoding="utf-8")).get("project", {})
-    return wheel_of(
-        package, str(about.get("version", "0")), engine_needs(about.get("dependencies", []))
-    )
+def _project(source: Path) -> Mapping[str, Any]:
+    file = source / "pyproject.toml"
+    text = file.read_text(encoding="utf-8") if file.is_file() else ""
+    found: Mapping[str, Any] = tomllib.loads(text).get("project", {})
+    return found
+
+
+def _dependencies(source: Path) -> list[str]:
+    return [str(text) for text in _project(source).get("dependencies", [])]
+
+
+def _version(source: Path) -> str:
+    return str(_project(source).get("version", "0"))
 
 
 def _kept_wheel(folder: Path) -> Wheel | None:
