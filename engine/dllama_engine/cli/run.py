@@ -243,6 +243,7 @@ def _options(args: RootArgs) -> RootOptions:
         context_depth=args.context_depth,
         timeout_s=args.timeout_s,
         connect_timeout_s=args.connect_timeout_s,
+        maps_local_weights=args.local_weights == "map",
     )
 
 
