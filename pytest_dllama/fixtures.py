@@ -52,7 +52,7 @@ def _measured(config: pytest.Config, key: CellKey) -> Cell:
         pytest.skip(f"{key}: {record.error}")
     if record.error is not None:
         pytest.fail(f"{key}: {record.error}", pytrace=False)
-    return Cell(record, lab.cannot_give)
+    return Cell(record, lab.cannot_give(key))
 
 
 @pytest.fixture(scope="session")
