@@ -54,7 +54,7 @@ def cell_record(
         commands: that run the cell by hand.
         logs: names relative to the run file.
     """
-    median = traces[median_index([sample.rct_s for sample in samples])]
+    median = traces[median_index([sample.rct_s or 0.0 for sample in samples])]
     figures = cell_metrics(traces, samples)
     if (part := share(roofline, figures.get("tpot_ms"))) is not None:
         figures["roofline_share"] = part
