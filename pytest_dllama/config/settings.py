@@ -31,12 +31,15 @@ from pytest_dllama.config.values import (
     parse_models,
     parse_node_counts,
     text_of,
+    two_at_least,
     words_of,
     yes_or_no,
 )
 
 if TYPE_CHECKING:
     import pytest
+
+HISTORY_AUTO, HISTORY_OFF = "auto", "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +164,18 @@ SETTINGS: tuple[Setting, ...] = (
         yes_or_no("--strict-thresholds"),
     ),
     Setting(
+        "history", "DIR", HISTORY_AUTO,
+        "folder in which every run is kept, by cluster (docs/history.md); auto: in the user's data "
+        "folder; off: nowhere",
+        str,
+    ),
+    Setting(
+        "history-keep", "RUNS,DAYS", "1000,730",
+        "how many runs of a cluster the history keeps, and for how many days; accepted runs and "
+        "anchors stay",
+        two_at_least("--history-keep", 1, "1000,730"),
+    ),
+    Setting(
         "baseline",
         "SPEC",
         "",
@@ -230,6 +245,9 @@ class LabConfig:
     keep_workers: bool = False
     strict_thresholds: bool = False
     csv_file: Path | None = None
+    history_folder: Path | None = None  # None: the user's data folder
+    keeps_history: bool = True
+    history_keep: tuple[int, int] = (1000, 730)  # runs, days
     comparison: Comparison | None = None  # A against B, with --baseline
 
     @classmethod
@@ -265,6 +283,9 @@ class LabConfig:
             cooldown_c=value["cooldown"],
             keep_workers=value["keep-workers"],
             strict_thresholds=value["strict-thresholds"],
+            history_folder=_history(raw["history"]),
+            keeps_history=raw["history"].text != HISTORY_OFF,
+            history_keep=value["history-keep"],
             comparison=comparison_of(value, raw["baseline"].base),
             csv_file=raw["csv"].base / raw["csv"].text if raw["csv"].text else None,
             hosts_file=hosts.base / hosts.text if hosts.text else None,
@@ -282,6 +303,10 @@ class _Raw:
 def _program(raw: _Raw) -> str:
     """A relative path from where it was written; a bare name is for PATH to find."""
     return str(raw.base / raw.text) if "/" in raw.text else raw.text
+
+
+def _history(raw: _Raw) -> Path | None:
+    return raw.base / raw.text if raw.text not in (HISTORY_AUTO, HISTORY_OFF) else None
 
 
 def _read(config: pytest.Config, setting: Setting) -> _Raw:
