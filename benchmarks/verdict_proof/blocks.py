@@ -12,7 +12,7 @@ from pytest_dllama.stats.errors import Floats
 from pytest_dllama.stats.looks import Plan
 from pytest_dllama.stats.paired import ln_ratios
 from pytest_dllama.stats.prior import VariancePrior, fit_prior, groups_of
-from pytest_dllama.verdict.regression import JUDGED, judge_metric
+from pytest_dllama.verdict.regression import TOLERANCES, judge_metric
 
 PLAN = Plan()
 FIRST, LAST = PLAN.pairs[0], PLAN.pairs[-1]
@@ -76,7 +76,7 @@ def _place(pair: Pair, index: int) -> tuple[str, str, int]:
 
 
 def judge(
-    block: Block, priors: Priors, plan: Plan = PLAN, metrics: Sequence[str] = tuple(JUDGED)
+    block: Block, priors: Priors, plan: Plan = PLAN, metrics: Sequence[str] = tuple(TOLERANCES)
 ) -> Judged:
     """Look after the plan's pairs until every metric is decided, as the duet does.
 
@@ -116,7 +116,7 @@ def differences(pairs: Sequence[Pair], metric: str) -> Floats:
 def priors_of(calibration: Sequence[Pair]) -> dict[str, VariancePrior | None]:
     """Each metric's prior from pairs that are judged nowhere; None where they are too few."""
     priors = {}
-    for metric in JUDGED:
+    for metric in TOLERANCES:
         groups = [groups_of(differences(run, metric)) for run in _runs(calibration)]
         priors[metric] = fit_prior(*groups)
     return priors

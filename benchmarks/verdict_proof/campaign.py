@@ -26,7 +26,8 @@ from pytest_dllama.history.priors import NoisePriors
 from pytest_dllama.hosts.controller import fingerprint, probe_environment
 from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab.cells import CellKey
-from pytest_dllama.lab.duet import Duet, PairTaken, Side
+from pytest_dllama.lab.duet import Duet, PairTaken, Rules, Side
+from pytest_dllama.lab.progress import PlainLines
 from pytest_dllama.models.under_test import check_model, open_model
 from pytest_dllama.stats.looks import Plan
 
@@ -97,8 +98,8 @@ class Campaign:
         self._config = _config(list(self._keys.values()), steps, folder)
         for spec in self._config.models:
             check_model(spec, self._config.node_counts, self._config)
-        self._hosts, self._environment = LocalHosts(), probe_environment()
-        self._fingerprint = fingerprint(self._environment, self._hosts.kind)
+        self._environment = probe_environment()
+        self._fingerprint = fingerprint(self._environment, LocalHosts.kind)
         self._check_same_work()
         self._models = {
             spec.name: open_model(spec, self._config, lambda done, total: None)
@@ -166,12 +167,13 @@ class Campaign:
             self._sides(condition),
             self._models,
             [self._keys[cell] for cell in cells],
-            Plan((pairs,)),
-            NoisePriors(self._folder / "history", self._fingerprint),
-            self._hosts,
-            row.seed,
+            Rules(
+                Plan((pairs,)),
+                NoisePriors(self._folder / "history", self._fingerprint),
+                row.seed,
+            ),
             logs,
-            clerk.begins,
+            PlainLines(clerk.begins),
             clerk.pair_taken,
         )
         with one_busy_core() if condition.is_busy else nullcontext():

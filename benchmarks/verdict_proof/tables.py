@@ -33,7 +33,7 @@ from pytest_dllama.record.verdict import PairStatus
 from pytest_dllama.stats.decision import theta_of
 from pytest_dllama.stats.intervals import clopper_pearson
 from pytest_dllama.stats.noise import pair_noise
-from pytest_dllama.verdict.regression import JUDGED, TOLERANCES
+from pytest_dllama.verdict.regression import TOLERANCES
 
 WRONG: Sequence[PairStatus] = ("REGRESSED", "IMPROVED")  # of the same against the same
 NAMES = {"ttft_s": "TTFT", "tpot_ms": "TPOT", "rct_s": "RCT"}
@@ -63,7 +63,7 @@ class Findings:
         return [block for block in blocks(pairs, size) if cell in (_EVERY, block.cell)]
 
     def judged(
-        self, found: Sequence[Block], metrics: Sequence[str] = tuple(JUDGED)
+        self, found: Sequence[Block], metrics: Sequence[str] = tuple(TOLERANCES)
     ) -> list[Judged]:
         """The verdict of each block."""
         return [judge(block, self.priors, PLAN, metrics) for block in found]
@@ -180,7 +180,7 @@ def _simulated_rows(findings: Findings) -> Iterator[list[str]]:
         for cell in cells_of(pairs):
             own = [pair for pair in pairs if pair.cell == cell]
             name = f"{cell}, busy" if condition.is_busy else cell
-            for metric in JUDGED:
+            for metric in TOLERANCES:
                 yield from _metric_rows(findings, condition, name, own, metric)
 
 
