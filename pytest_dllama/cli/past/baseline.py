@@ -18,7 +18,7 @@ from pytest_dllama.history.priors import NoisePriors
 from pytest_dllama.history.run_files import read_run
 from pytest_dllama.history.series import series_of, work_digest
 from pytest_dllama.history.store import HistoryError, RunStore, StoredRun
-from pytest_dllama.lab.builds import own_checkout
+from pytest_dllama.lab.pairs.builds import own_checkout
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.report.text.numbers import decimals_for, percent, plain
 from pytest_dllama.stats.decision import Decision
