@@ -15,7 +15,7 @@ from pathlib import Path
 from pytest_dllama.backends.base import Backend, EngineOptions
 from pytest_dllama.backends.registry import make_backend
 from pytest_dllama.backends.revision import RevisionBackend
-from pytest_dllama.config.baseline import Baseline, parse_baseline
+from pytest_dllama.config.baseline import Baseline, parse_baseline, parse_looks
 from pytest_dllama.config.settings import SETTINGS, LabConfig
 from pytest_dllama.config.values import ConfigError, at_least, parse_models
 from pytest_dllama.history.priors import NoisePriors, default_folder
@@ -129,7 +129,7 @@ def exit_code(found: VerdictFile, inconclusive: str, *, bisect: bool) -> int:
 def _compare(arguments: argparse.Namespace) -> VerdictFile:
     start_s, created = time.monotonic(), datetime.now(UTC)
     baseline = parse_baseline(arguments.baseline)
-    plan = Plan(_looks(arguments.pairs))
+    plan = Plan(parse_looks(arguments.pairs))
     config = _config(arguments)
     for spec in config.models:
         check_model(spec, config.node_counts, config)
@@ -178,13 +178,6 @@ def _write(found: VerdictFile, path: Path) -> None:
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(found.model_dump_json(indent=1) + "\n", encoding="utf-8")
     temporary.replace(path)
-
-
-def _looks(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ConfigError(f"--pairs {text!r}: write numbers of pairs, as in 3,5,7,10") from None
 
 
 def _config(arguments: argparse.Namespace) -> LabConfig:

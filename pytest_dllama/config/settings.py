@@ -12,6 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_dllama.config.baseline import (
+    Comparison,
+    comparison_of,
+    parse_looks,
+    parse_order_seed,
+)
 from pytest_dllama.config.ini_values import ini_text
 from pytest_dllama.config.values import (
     BUFFER_FLOAT_TYPES,
@@ -154,6 +160,37 @@ SETTINGS: tuple[Setting, ...] = (
         "refuse limits of the thresholds file that no cell of the run has, in place of a warning",
         yes_or_no("--strict-thresholds"),
     ),
+    Setting(
+        "baseline",
+        "SPEC",
+        "",
+        "compare with another version, in pairs, and judge (docs/verdicts.md): self, git:REV, "
+        "git:PATH@REV, dllama:PATH, dllama:CHECKOUT@REV, option:NAME=VALUE[,..], run:FILE, "
+        "accepted",
+        str,
+    ),
+    Setting(
+        "pairs",
+        "N,N,..",
+        "3,5,7,10",
+        "with --baseline, in place of --repeats: after how many pairs to look; only undecided "
+        "cells go on",
+        parse_looks,
+    ),
+    Setting(
+        "inconclusive", "warn|fail", "warn", "with --baseline: what an undecided metric is",
+        one_of("--inconclusive", ("warn", "fail")),
+    ),
+    Setting(
+        "order-seed", "N", "", "with --baseline: seed of the order of sides and cells (drawn and "
+        "printed if not given)",
+        parse_order_seed,
+    ),
+    Setting(
+        "bisect", "", "no",
+        "with --baseline: exit with 0, 1 or 125, as `git bisect run` takes them",
+        yes_or_no("--bisect"),
+    ),
     Setting("csv", "FILE", "", "file for every sample of the run, one request a line", str),
     Setting(
         "request-timeout",
@@ -193,6 +230,7 @@ class LabConfig:
     keep_workers: bool = False
     strict_thresholds: bool = False
     csv_file: Path | None = None
+    comparison: Comparison | None = None  # A against B, with --baseline
 
     @classmethod
     def from_pytest(cls, config: pytest.Config) -> LabConfig:
@@ -227,6 +265,7 @@ class LabConfig:
             cooldown_c=value["cooldown"],
             keep_workers=value["keep-workers"],
             strict_thresholds=value["strict-thresholds"],
+            comparison=comparison_of(value, raw["baseline"].base),
             csv_file=raw["csv"].base / raw["csv"].text if raw["csv"].text else None,
             hosts_file=hosts.base / hosts.text if hosts.text else None,
             hosts_only=tuple(n.strip() for n in value["hosts-only"].split(",") if n.strip()),

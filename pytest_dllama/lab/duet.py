@@ -27,7 +27,7 @@ from pytest_dllama.lab.runner import RequestFailed, RequestRun, engine_request, 
 from pytest_dllama.metrics.catalog import cell_metrics
 from pytest_dllama.metrics.samples import sample_of
 from pytest_dllama.models.under_test import ModelUnderTest
-from pytest_dllama.record.cell import OutputRecord
+from pytest_dllama.record.cell import OutputRecord, Sample
 from pytest_dllama.record.verdict import CellVerdict, ExactChange, MetricVerdict, SideSession, worst
 from pytest_dllama.stats.looks import Plan
 from pytest_dllama.stats.paired import ln_ratios
@@ -49,6 +49,16 @@ class Side:
     label: str  # for people: a revision, a binary, an option
     backend: Backend
     config: LabConfig
+
+
+@dataclass(frozen=True, slots=True)
+class PairTaken:
+    """One measured pair, for whoever keeps every single one."""
+
+    key: CellKey
+    sessions: tuple[SideSession, SideSession]  # in the order they ran
+    samples: Mapping[Name, Sample]
+    invalid: tuple[str, ...]  # why the cell is not to be believed, this pair included
 
 
 @dataclass(slots=True)
@@ -92,6 +102,7 @@ class Duet:
         seed: of the order of sides and cells.
         logs: folder of the processes' logs.
         tell: takes a line when something begins.
+        on_pair: takes each pair as soon as it is measured.
     """
 
     def __init__(
@@ -105,7 +116,9 @@ class Duet:
         seed: int,
         logs: Path,
         tell: Callable[[str], None],
+        on_pair: Callable[[PairTaken], None] = lambda pair: None,
     ) -> None:
+        self._on_pair = on_pair
         self._sides, self._models, self._plan = sides, models, plan
         self._priors, self._hosts, self._logs, self._tell = priors, hosts, logs, tell
         self._random = random.Random(seed)
@@ -178,12 +191,16 @@ class Duet:
     def _pair(self, cell: _Cell, pair: int) -> None:
         order = self._order(pair, cell)
         runs = self._sessions(cell.key, order, f"pair{pair + 1}")
-        for side in order:
-            self._note(cell, side, runs[side.name], pair, is_first=side is order[0])
+        samples = {
+            side.name: self._note(cell, side, runs[side.name], pair, is_first=side is order[0])
+            for side in order
+        }
         if len(cell.work) > 1:
             cell.invalid.append(
                 f"the sides did different work: {_listed(cell.work)} tokens in, out"
             )
+        first, second = cell.sessions[-2:]
+        self._on_pair(PairTaken(cell.key, (first, second), samples, tuple(cell.invalid)))
 
     def _sessions(self, key: CellKey, order: Sequence[Side], name: str) -> dict[Name, RequestRun]:
         """One request a side, in this order; all workers start at once and live for this only."""
@@ -215,7 +232,10 @@ class Duet:
             for cluster in clusters.values():
                 cluster.stop()
 
-    def _note(self, cell: _Cell, side: Side, run: RequestRun, pair: int, *, is_first: bool) -> None:
+    def _note(
+        self, cell: _Cell, side: Side, run: RequestRun, pair: int, *, is_first: bool
+    ) -> Sample:
+        """Keep what one session of a pair told."""
         sample = sample_of(run.trace)
         figures = {
             name: estimate.value for name, estimate in cell_metrics([run.trace], [sample]).items()
@@ -231,6 +251,7 @@ class Duet:
         cell.work.add((sample.n_input_tokens, sample.n_output_tokens))
         found = faults([run.trace], self._output(side, cell.key, run))
         cell.invalid += [f"{side.name}, pair {pair + 1}: {fault.text}" for fault in found]
+        return sample
 
     def _output(self, side: Side, key: CellKey, run: RequestRun) -> OutputRecord:
         """Each side against its own oracle."""

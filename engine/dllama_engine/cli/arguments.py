@@ -41,6 +41,7 @@ class RootArgs(ProcessArgs):
     timeout_s: float
     connect_timeout_s: float
     token_file: str | None
+    local_weights: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -243,6 +243,7 @@ def _options(args: RootArgs) -> RootOptions:
         kv_type=FloatType.parse(args.kv_type),
         timeout_s=args.timeout_s,
         connect_timeout_s=args.connect_timeout_s,
+        maps_local_weights=args.local_weights == "map",
     )
 
 

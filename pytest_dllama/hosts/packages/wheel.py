@@ -1,7 +1,8 @@
 """The wheel that hosts get: the engine alone, the same bytes for the same sources.
 
-A host needs no pytest, no SSH library and no report: the engine, numpy and numba are enough. It is
-taken from where the engine is installed here, a checkout or an installed distribution.
+A host needs no pytest, no SSH library and no report: the engine and numpy are enough, and numba
+where it must compile its kernels itself. The engine is taken from where it is installed here, a
+checkout or an installed distribution.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from pytest_dllama.hosts.packages.agent_archive import zip_bytes
 
 PACKAGE = "dllama_engine"
 DISTRIBUTION = "pytest-dllama"  # whose version the engine tells
-NEEDED = ("numpy", "numba")
+NEEDED = ("numpy",)
+COMPILER = "numba"
 _SUFFIXES = (".py", ".m", ".t", ".md")
 
 
@@ -67,14 +69,14 @@ def _metadata() -> str:
     return "\n".join([*lines, *(f"Requires-Dist: {need}" for need in requirements()), ""])
 
 
-def requirements() -> tuple[str, ...]:
-    """What the engine needs, with the limits that the distribution gives."""
+def requirements(*names: str) -> tuple[str, ...]:
+    """What the engine needs, or these of its libraries, with the limits of the distribution."""
     try:
         known = requires(DISTRIBUTION) or []
     except PackageNotFoundError:
         known = []
-    names = {re.split(r"[^A-Za-z0-9_.-]", text, maxsplit=1)[0]: text for text in known}
-    return tuple(names.get(name, name) for name in NEEDED)
+    texts = {re.split(r"[^A-Za-z0-9_.-]", text, maxsplit=1)[0]: text for text in known}
+    return tuple(texts.get(name, name) for name in names or NEEDED)
 
 
 def _record_digest(data: bytes) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -22,7 +22,7 @@ from pytest_dllama.history.priors import NoisePriors
 from pytest_dllama.hosts.base import HostProcess
 from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab.cells import CellKey
-from pytest_dllama.lab.duet import Duet, Side
+from pytest_dllama.lab.duet import Duet, PairTaken, Side
 from pytest_dllama.models.under_test import open_model
 from pytest_dllama.record.verdict import CellVerdict, VerdictFile, verdict_schema
 from pytest_dllama.report.pages.verdict import verdict_lines
@@ -95,7 +95,13 @@ def config(folder: Path) -> LabConfig:
 
 
 def compare(
-    tmp_path: Path, base: Backend, new: Backend, *, looks: tuple[int, ...] = (3, 5), nodes: int = 1
+    tmp_path: Path,
+    base: Backend,
+    new: Backend,
+    *,
+    looks: tuple[int, ...] = (3, 5),
+    nodes: int = 1,
+    on_pair: Callable[[PairTaken], None] = lambda pair: None,
 ) -> tuple[CellVerdict, list[str]]:
     settings = config(tmp_path)
     sides = (Side("base", "before", base, settings), Side("new", "after", new, settings))
@@ -104,6 +110,7 @@ def compare(
     duet = Duet(
         sides, {"tiny": model}, [CellKey("tiny", nodes)], Plan(looks),
         NoisePriors(tmp_path / "history", "test"), LocalHosts(), 7, tmp_path / "logs", told.append,
+        on_pair,
     )  # fmt: skip
     (cell,) = duet.run()
     return cell, told
@@ -128,6 +135,18 @@ def test_pairs_come_in_blocks_of_both_orders(tmp_path: Path) -> None:
     assert len(first) == 6
     for block in (first[0:2], first[2:4], first[4:6]):
         assert sorted(block) == ["base", "new"]
+
+
+def test_each_pair_is_handed_out_as_it_is_taken(tmp_path: Path) -> None:
+    taken: list[PairTaken] = []
+    cell, _ = compare(
+        tmp_path, StatedTimes(1.0), StatedTimes(1.3), looks=(3,), on_pair=taken.append
+    )
+    assert [session for pair in taken for session in pair.sessions] == list(cell.sessions)
+    for pair in taken:
+        assert (pair.key.id, pair.invalid) == ("tiny-1", ())
+        assert pair.samples["new"].tpot_ms == pytest.approx(13.0)
+        assert pair.samples["base"].tpot_ms == pytest.approx(10.0)
 
 
 def test_other_work_is_invalid_and_never_regressed(tmp_path: Path) -> None:
