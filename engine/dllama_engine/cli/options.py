@@ -9,6 +9,7 @@ from dataclasses import fields
 from typing import TypeVar
 
 from dllama_engine.cli.arguments import Address, PlanArgs, ProcessArgs, RootArgs, WorkerArgs
+from dllama_engine.sharding.collective import Collective
 from dllama_engine.version import package_version
 
 Args = RootArgs | WorkerArgs | PlanArgs
@@ -160,8 +161,9 @@ def _add_cluster(group: argparse._ArgumentGroup) -> None:
         "open it, or it sends them as to any other (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
-        "--collective", choices=("auto", "mesh"), default="auto",
-        help="how nodes exchange; only mesh is there (default: %(default)s)",
+        "--collective", choices=tuple(Collective), default=str(Collective.MESH),
+        help="how nodes exchange: mesh, two-shot, star, ring, doubling, or auto, which probes the "
+        "links (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
         "--pp-size", type=_only_one, default=1, metavar="1",

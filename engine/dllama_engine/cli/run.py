@@ -24,6 +24,7 @@ from dllama_engine.formats.paths import model_path, tokenizer_path
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.generation.steps import Step, Tally
 from dllama_engine.kernels.cpu import cpu_label
+from dllama_engine.sharding.collective import Collective
 from dllama_engine.sharding.plan import SyncMode, make_plan
 from dllama_engine.telemetry import events as vocabulary
 from dllama_engine.telemetry.event_writer import EventWriter
@@ -83,6 +84,7 @@ class RootRun:
                 1 + len(args.workers),
                 buffer_type=FloatType.parse(args.buffer_float_type),
                 sync_mode=SyncMode(args.sync_mode),
+                collective=Collective.parse(args.collective),
             )
             progress = _Progress(events, show if is_terminal else None)
             observer = Observer(lambda line: show(line + "\n"), progress)
@@ -113,7 +115,7 @@ class RootRun:
         root.load()
         say("💿 Weights loaded")
         if self.args.workers:
-            say(f"📡 Collective: mesh (nNodes={self.plan.world_size})")
+            say(console.collective_line(root.plan))
             say(f"🔀 Topology: pp=1 tp={self.plan.world_size}")
             say("📊 Network performance monitoring enabled")
         self.events.emit(vocabulary.Ready(root.load_s, root.load_links))
