@@ -165,6 +165,7 @@ class CellRecord(Record):
     workload: Workload = Workload()
     status: CellStatus
     error: str | None = None  # why a failed or skipped cell has no figures
+    max_seq_len: int | None = None  # positions of the KV cache
     commands: Commands | None = None
     samples: tuple[Sample, ...] = ()
     metrics: dict[str, Estimate] = Field(default_factory=dict)  # keys: metrics/catalog
