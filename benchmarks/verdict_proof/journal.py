@@ -15,7 +15,7 @@ from typing import Literal
 from pydantic import ValidationError
 
 from pytest_dllama.record.base import Record
-from pytest_dllama.record.cell import PartTime
+from pytest_dllama.record.cell import Sample
 from pytest_dllama.record.run import Environment
 from pytest_dllama.record.verdict import SideSession
 
@@ -62,7 +62,7 @@ class Pair(Record):
     cell: str
     number: int  # within the comparison, from 1
     sessions: tuple[SideSession, SideSession]  # in the order they ran
-    parts: Mapping[str, tuple[PartTime, ...]] = {}  # by side
+    samples: Mapping[str, Sample] = {}  # by side
     invalid: tuple[str, ...] = ()
     wall_s: float
     load: float  # the machine's load average of the last minute
