@@ -9,7 +9,6 @@ import os
 import random
 import secrets
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -23,6 +22,7 @@ from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import DEFAULT_PROMPT, parse_models
 from pytest_dllama.history.priors import NoisePriors
+from pytest_dllama.hosts.checkout import revision_at
 from pytest_dllama.hosts.controller import fingerprint, probe_environment
 from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab.cells import CellKey
@@ -156,7 +156,7 @@ class Campaign:
             seed=random.SystemRandom().randrange(10**6),
             steps=self._config.steps,
             prompt=self._config.prompt,
-            revision=revision(),
+            revision=revision_at(REPOSITORY),
             fingerprint=self._fingerprint,
             environment=self._environment,
         )
@@ -221,28 +221,13 @@ class _Clerk(Silent):
                 cell=taken.key.id,
                 number=taken.sessions[0].pair,
                 sessions=taken.sessions,
-                samples={**taken.samples},
+                samples=taken.samples,
                 invalid=taken.invalid,
                 wall_s=now_s - self._since_s,
                 load=os.getloadavg()[0],
             )
         )
         self._since_s = now_s
-
-
-def revision() -> str:
-    """The checkout's commit, with a plus if files differ from it; empty outside a checkout."""
-    try:
-        commit = _git("rev-parse", "HEAD")
-        return commit + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(
-        ["git", *arguments], cwd=REPOSITORY, check=True, capture_output=True, text=True
-    ).stdout.strip()
 
 
 def _work(cluster: str, steps: int, prompt: str) -> str:

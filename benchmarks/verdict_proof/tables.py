@@ -113,7 +113,7 @@ def where(findings: Findings) -> Iterator[str]:
         for c in comparisons
     )
     days = sorted({c.created_utc[:10] for c in comparisons})
-    revisions = dict.fromkeys(c.revision[:10] for c in comparisons if c.revision)
+    revisions = dict.fromkeys(c.revision.commit[:10] for c in comparisons if c.revision)
     loads = sorted(pair.load for pair in pairs)
     yield f"{len(pairs)} pairs, {days[0]} to {days[-1]}, on {'; '.join(machines)}."
     yield (
