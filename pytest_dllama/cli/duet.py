@@ -131,7 +131,7 @@ def _compare(arguments: argparse.Namespace) -> VerdictFile:
     for spec in config.models:
         check_model(spec, config.node_counts, config)
     progress = PlainLines(_tell)
-    sides = make_sides(comparison.baseline, config, progress.stage)
+    sides = make_sides(comparison.baseline, config, max(config.node_counts), progress.stage)
     seed = comparison.order_seed
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     cluster = fingerprint(probe_environment(), sides[1].hosts.kind)

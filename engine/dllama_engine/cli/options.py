@@ -6,9 +6,11 @@ import argparse
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import fields
+from functools import partial
 from typing import TypeVar
 
 from dllama_engine.cli.arguments import Address, PlanArgs, ProcessArgs, RootArgs, WorkerArgs
+from dllama_engine.sharding.collective import Collective
 from dllama_engine.version import package_version
 
 Args = RootArgs | WorkerArgs | PlanArgs
@@ -58,6 +60,8 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error(f"{args.mode} needs --prompt or --file")
     if args.prompt is not None and args.file is not None:
         parser.error("give --prompt or --file, not both")
+    if args.context_depth and args.mode in ("chat", "perplexity"):
+        parser.error(f"--context-depth is inference's; {args.mode} starts with an empty context")
     if args.model is None and args.mode in ("inference", "chat", "perplexity"):
         parser.error(f"{args.mode} needs --model")
     twice = [f"{host}:{port}" for host, port in args.workers]
@@ -114,6 +118,11 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
         "--max-seq-len", type=whole(0), default=0, metavar="N",
         help="shorten the context, and so the KV cache (default: 0, the model's)",
     )  # fmt: skip
+    group.add_argument(
+        "--context-depth", type=whole(0), default=0, metavar="N",
+        help="fill so many positions of the context before the request's clock starts; --steps "
+        "count from there (default: %(default)s)",
+    )  # fmt: skip
 
 
 def _add_cluster(group: argparse._ArgumentGroup) -> None:
@@ -160,8 +169,9 @@ def _add_cluster(group: argparse._ArgumentGroup) -> None:
         "open it, or it sends them as to any other (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
-        "--collective", choices=("auto", "mesh"), default="auto",
-        help="how nodes exchange; only mesh is there (default: %(default)s)",
+        "--collective", choices=tuple(Collective), default=str(Collective.MESH),
+        help="how nodes exchange: mesh, two-shot, star, ring, doubling, or auto, which probes the "
+        "links (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
         "--pp-size", type=_only_one, default=1, metavar="1",
@@ -208,6 +218,26 @@ def _add_process(group: argparse._ArgumentGroup) -> None:
         "--exit-with-parent", type=_parent, nargs="?", const=0, default=-1, metavar="PID|stdin",
         help="end when the parent process, PID or standard input ends, so that no orphan stays",
     )  # fmt: skip
+
+
+def root_flags() -> dict[str, Callable[[str], str | None]]:
+    """Every flag with one value, by its name: what tells why a value cannot be, None if it can."""
+    return {
+        option.removeprefix("--"): partial(_why_not, action)
+        for action in build_parser()._actions
+        for option in action.option_strings
+        if option.startswith("--") and action.nargs is None
+    }
+
+
+def _why_not(action: argparse.Action, text: str) -> str | None:
+    try:
+        value = action.type(text) if callable(action.type) else text
+    except argparse.ArgumentTypeError as error:
+        return str(error)
+    if action.choices is not None and value not in action.choices:
+        return f"{text!r}: choose {' or '.join(map(str, action.choices))}"
+    return None
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from pytest_dllama.backends.base import Backend, EngineOptions
 from pytest_dllama.backends.registry import make_backend
@@ -11,7 +11,8 @@ from pytest_dllama.backends.revision import RevisionBackend
 from pytest_dllama.config.baseline import Baseline
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError, at_least
-from pytest_dllama.hosts.local import LocalHosts
+from pytest_dllama.hosts.packages.other_engine import OtherEngine
+from pytest_dllama.lab.machines import hosts_of_sides, root_is_here
 from pytest_dllama.lab.pairs.builds import build_revision
 from pytest_dllama.lab.pairs.dllama_builds import build_dllama, dllama_source
 from pytest_dllama.lab.pairs.side import Side
@@ -19,12 +20,13 @@ from pytest_dllama.lab.pairs.side import Side
 Tell = Callable[[str], None]
 
 
-def make_sides(baseline: Baseline, config: LabConfig, tell: Tell) -> tuple[Side, Side]:
+def make_sides(baseline: Baseline, config: LabConfig, nodes: int, tell: Tell) -> tuple[Side, Side]:
     """Base and new.
 
     Args:
         baseline: what to compare with; one that can run.
         config: the options, which are the new side's.
+        nodes: of the largest cell.
         tell: takes a line when something has to be built.
 
     Raises:
@@ -32,14 +34,30 @@ def make_sides(baseline: Baseline, config: LabConfig, tell: Tell) -> tuple[Side,
     """
     own = engine_of(config)
     label = config.dllama_bin or f"this {config.engine} engine"
-    new = Side("new", label, own, config)
+    found = _base(baseline, config, own, label, tell)
+    on_base, on_new = hosts_of_sides(found.config, config, nodes, found.other)
+    base = Side("base", found.label, found.backend, found.config, on_base)
+    return base, Side("new", label, own, config, on_new)
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """The base, but for where it runs."""
+
+    label: str
+    backend: Backend
+    config: LabConfig
+    other: OtherEngine | None = None
+
+
+def _base(baseline: Baseline, config: LabConfig, own: Backend, label: str, tell: Tell) -> _Base:
     if baseline.kind == "self":
-        return Side("base", label, own, config), new
+        return _Base(label, own, config)
     if baseline.kind == "option":
-        return Side("base", baseline.text, own, with_options(config, baseline)), new
+        return _Base(baseline.text, own, with_options(config, baseline))
     if baseline.kind == "dllama":
-        return _other_dllama(baseline, config, tell), new
-    return _other_revision(baseline, config, tell), new
+        return _other_dllama(baseline, config, tell)
+    return _other_revision(baseline, config, tell)
 
 
 def engine_of(config: LabConfig) -> Backend:
@@ -68,22 +86,33 @@ def with_options(config: LabConfig, baseline: Baseline) -> LabConfig:
     )
 
 
-def _other_dllama(baseline: Baseline, config: LabConfig, tell: Tell) -> Side:
+def _other_dllama(baseline: Baseline, config: LabConfig, tell: Tell) -> _Base:
     if config.engine != "dllama":
         raise ConfigError(
             f"--baseline {baseline.text}: it is compared with --engine dllama --dllama-bin PATH"
         )
     if not baseline.revision:
         other = replace(config, dllama_bin=baseline.path)
-        return Side("base", baseline.path, engine_of(other), other)
+        return _Base(baseline.path, engine_of(other), other)
     source = dllama_source(baseline.path, baseline.revision)
-    other = replace(config, dllama_bin=str(build_dllama(source, tell)))
-    return Side("base", f"dllama {source.revision.label}", engine_of(other), other)
+    revision = source.revision
+    if root_is_here(config):
+        program = str(build_dllama(source, tell))
+    else:  # each host builds its own, which takes this name's place
+        program = f"dllama-{revision.commit[:10]}"
+    other = replace(config, dllama_bin=program)
+    engine = OtherEngine(commit=revision.commit, source=source.tar)
+    return _Base(f"dllama {revision.label}", engine_of(other), other, engine)
 
 
-def _other_revision(baseline: Baseline, config: LabConfig, tell: Tell) -> Side:
+def _other_revision(baseline: Baseline, config: LabConfig, tell: Tell) -> _Base:
     if config.engine != "embedded":
         raise ConfigError(f"--baseline {baseline.text}: revisions are the embedded engine's")
     build = build_revision(baseline.path, baseline.revision, tell)
-    backend = RevisionBackend(build.environment)
-    return Side("base", build.revision.label, backend, config, LocalHosts(build.environment))
+    if config.hosts_file is not None and build.wheel is None:
+        raise ConfigError(
+            f"--baseline {baseline.text}: {build.revision.label} is of before the engine had a "
+            "package of its own, so it cannot be sent to --hosts; compare it on this machine"
+        )
+    other = OtherEngine(build.wheel, build.environment)
+    return _Base(build.revision.label, RevisionBackend(build.environment), config, other)

@@ -121,7 +121,7 @@ class Sessions:
         """A side's output against its own oracle."""
         oracle = self._oracles[side.name, _work(key)]
         backend, config = side.backend, side.config
-        request = engine_request(config, self._models[key.model])
+        request = engine_request(config, self._models[key.model], key.workload)
         if isinstance(backend, KnowsFaults) and (why := backend.output_fault(request)):
             return faulty_output(run.trace, why, oracle.run.trace if oracle.run else None)
         if oracle.run is None:
@@ -157,7 +157,7 @@ class Sessions:
     def _session(
         self, side: Side, cluster: Cluster, key: CellKey, engine: Backend | None = None
     ) -> Session:
-        request = engine_request(side.config, self._models[key.model])
+        request = engine_request(side.config, self._models[key.model], key.workload)
         workers = cluster.workers(key.nodes)
         run = run_request(cluster, request, key.nodes, "root", _ignore, engine)
         return Session(run, workers)
