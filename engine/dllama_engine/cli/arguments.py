@@ -31,15 +31,18 @@ class RootArgs(ProcessArgs):
     seed: int | None
     chat_template: str | None
     max_seq_len: int  # 0: the model's
+    context_depth: int  # positions filled before the request
     workers: tuple[Address, ...]
     buffer_float_type: str
     sync_mode: str
+    collective: str
     kv_type: str
     batch_size: int
     n_threads: int
     timeout_s: float
     connect_timeout_s: float
     token_file: str | None
+    local_weights: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +66,7 @@ class PlanArgs(ProcessArgs):
     max_seq_len: int  # 0: the model's
     buffer_float_type: str
     sync_mode: str
+    collective: str
     kv_type: str
     batch_size: int
     json: bool

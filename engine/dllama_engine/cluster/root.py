@@ -49,6 +49,7 @@ from dllama_engine.wire.links import Links
 from dllama_engine.wire.trace import LinkCount, LinkTotals
 
 _LOOK_S = 0.5  # at signals, while workers are waited for
+_STATES = ("connected", "loaded")  # of a worker's set-up, in order
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +62,10 @@ class RootOptions:
     batch_size: int = 32
     max_seq_len: int = 0  # 0: the model's
     kv_type: FloatType = FloatType.F32
+    context_depth: int = 0  # positions filled before the request, which its figures leave out
     timeout_s: float = 60.0
     connect_timeout_s: float = 5.0
+    maps_local_weights: bool = True  # workers of this machine read the model's file themselves
 
 
 class Root:
@@ -81,7 +84,10 @@ class Root:
         self._links: Links | None = None
         self._transformer: Transformer | None = None
         self._session_id = secrets.token_hex(8)
+        self._reached: dict[str, set[int]] = {state: set() for state in _STATES}
         self._slots: dict[int, CoreSlots] = {}  # by rank, once all are connected
+        self._beside: frozenset[int] = frozenset()  # ranks of this machine
+        self._mapping: set[int] = set()  # those of them that read the model's file themselves
         self._pinned = ExitStack()
         self._weight_bytes = 0
         self._memory = PeakMemory()
@@ -101,9 +107,11 @@ class Root:
             batch_size=options.batch_size,
             max_seq_len=self.max_seq_len,
             kv_type=options.kv_type,
+            context_depth=options.context_depth,
             timeout_s=options.timeout_s,
             workers=options.workers,
             slots=self._slots.get(rank, CoreSlots(0, options.n_threads, options.n_threads)),
+            model_file=self.model.identity if rank in self._beside else None,
         )
 
     def memory_needed(self, rank: int) -> RankMemory:
@@ -124,6 +132,9 @@ class Root:
             for rank, address in enumerate(options.workers, start=1):
                 infos[rank] = self._connect_one(links, rank, address)
             check_memory({rank: self.memory_needed(rank) for rank in infos}, infos)
+            if options.maps_local_weights:
+                here = infos[0].boot_id
+                self._beside = frozenset(r for r in links.peers if infos[r].boot_id == here)
             self._configure(links, slots_by_rank(infos))
         except BaseException as error:
             self.abandon(error)
@@ -161,29 +172,32 @@ class Root:
         self._slots = slots
         for rank in links.peers:
             links.send_json(SESSION, rank, self.session(rank).to_json())
-        waiting, attend = set(links.peers), links.presence.attend
         # While the workers connect and do the same.
         warm_up(
             self.plan,
             self.options.kv_type,
             self._observer.say,
-            lambda wake: self._hear("connected", waiting, attend(_LOOK_S, wake)),
+            lambda wake: self._hear(links.presence.attend(_LOOK_S, wake)),
         )
-        self._await_all("connected", waiting)
+        self._await_all("connected")
 
-    def _await_all(self, state: str, waiting: set[int]) -> None:
-        """Wait for the ranks in `waiting`; whoever is gone or silent meanwhile ends it."""
-        while waiting:
-            self._hear(state, waiting, self._connected().presence.attend(_LOOK_S))
+    def _await_all(self, state: str) -> None:
+        """Wait until all workers are as far; one that is gone or silent meanwhile ends it."""
+        links = self._connected()
+        while len(self._reached[state]) < len(links.peers):
+            self._hear(links.presence.attend(_LOOK_S))
 
-    def _hear(self, state: str, waiting: set[int], spoken: Sequence[int]) -> None:
-        """Take the message of each rank that has spoken and take it off `waiting`."""
+    def _hear(self, spoken: Sequence[int]) -> None:
+        """Take the message of each rank that has spoken: how far it is."""
         links = self._connected()
         for rank in spoken:
             answer = links.receive_json(SESSION, rank, timeout_s=self.options.timeout_s)
-            if rank not in waiting or answer.get("state") != state:
-                raise WireError(f"worker {rank} is {answer.get('state')}, expected {state}", rank)
-            waiting.remove(rank)
+            due = next((state for state in _STATES if rank not in self._reached[state]), "serving")
+            if answer.get("state") != due:
+                raise WireError(f"worker {rank} is {answer.get('state')}, expected {due}", rank)
+            self._reached[due].add(rank)
+            if answer.get("maps"):
+                self._mapping.add(rank)
 
     def load(self) -> None:
         """Cut and hand out the weights; ready when every rank is.
@@ -196,7 +210,7 @@ class Root:
             self._pinned.enter_context(pinned(self._slots[0], self._observer.say))
             self._build(weights)
             links = self._connected()
-            self._await_all("loaded", set(links.peers))
+            self._await_all("loaded")
             links.is_setting_up = False
         except MemoryError as error:
             raise InsufficientMemoryError(f"the root is out of memory: {error}") from None
@@ -214,9 +228,9 @@ class Root:
 
         def progress(done: int, total: int) -> None:
             self._observer.progress("load", done, total, "bytes")
-            links.presence.attend()
+            self._hear(links.presence.attend())
 
-        send_weights(self.model, links, weights, progress)
+        send_weights(self.model, links, weights, progress, mapping=self._mapping)
         return weights
 
     def _build(self, weights: RankWeights) -> None:
@@ -299,8 +313,13 @@ class Root:
             self._expected[key] = sum(t.payload_bytes for ends, t in traffic.items() if 0 in ends)
         return self._expected[key]
 
+    def forget_costs(self) -> None:
+        """What was run so far is not of the request: its bytes and times are left out."""
+        self._loaded = self._totals
+        self._compute_ns = self._sync_ns = 0
+
     def request_links(self) -> LinkTotals:
-        """What crossed the links since the model was loaded."""
+        """What crossed the links since the model was loaded, or its costs were forgotten."""
         assert self._totals is not None
         assert self._loaded is not None
         return self._totals - self._loaded

@@ -8,6 +8,7 @@ from typing import Any
 
 from dllama_engine.cluster.placement import CoreSlots
 from dllama_engine.errors import HandshakeError
+from dllama_engine.formats.model_file import FileIdentity
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.sharding.memory import RankMemory, rank_memory
 from dllama_engine.sharding.plan import ShardPlan
@@ -61,6 +62,8 @@ class SessionConfig:
     timeout_s: float
     workers: tuple[Address, ...]  # of ranks 1, 2, ...; as the root reaches them
     slots: CoreSlots  # its threads among those of its host
+    context_depth: int = 0  # positions filled before the request: their times are nobody's
+    model_file: FileIdentity | None = None  # the root's, told to ranks of the same machine
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for the wire."""
@@ -71,8 +74,10 @@ class SessionConfig:
             "batch_size": self.batch_size,
             "max_seq_len": self.max_seq_len,
             "kv_type": int(self.kv_type),
+            "context_depth": self.context_depth,
             "timeout_s": self.timeout_s,
             "workers": [list(address) for address in self.workers],
+            "model_file": asdict(self.model_file) if self.model_file else None,
             "slots": asdict(self.slots),
         }
 
@@ -91,9 +96,11 @@ class SessionConfig:
                 batch_size=int(data["batch_size"]),
                 max_seq_len=int(data["max_seq_len"]),
                 kv_type=FloatType(data["kv_type"]),
+                context_depth=int(data.get("context_depth", 0)),
                 timeout_s=float(data["timeout_s"]),
                 workers=tuple((str(host), int(port)) for host, port in data["workers"]),
                 slots=CoreSlots(**{name: int(n) for name, n in data["slots"].items()}),
+                model_file=FileIdentity(**file) if (file := data.get("model_file")) else None,
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise HandshakeError(f"the root's session config does not fit: {error!r}") from None

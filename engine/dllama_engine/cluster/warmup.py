@@ -46,7 +46,7 @@ def warm_up(
         attend: called while something is being compiled (`aside`).
 
     Raises:
-        EngineError: what was compiled cannot be kept.
+        EngineError: what was compiled cannot be kept, or there is nothing to compile with.
     """
     _tell_of_passing_folder(tell)
     if not mapped.use(tell):
@@ -58,7 +58,14 @@ def _compile(plan: ShardPlan, kv_type: FloatType, tell: Tell) -> None:
         tell(_COMPILING)
         if _built(tell):
             return
-    from dllama_engine.cluster.compile_here import compile_for  # numba with it
+    try:
+        from dllama_engine.cluster.compile_here import compile_for  # numba with it
+    except ModuleNotFoundError as error:
+        raise EngineError(
+            f"no compiled kernels fit this machine and they cannot be compiled, as {error.name} is "
+            "not installed here; install numba, or bring kernels from another machine "
+            "(pytest-dllama kernels build --target, python -m dllama_engine.tools.take_kernels)"
+        ) from None
 
     compile_for(plan, kv_type, tell)
 

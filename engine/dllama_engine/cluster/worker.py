@@ -33,6 +33,7 @@ from dllama_engine.wire.listener import Caller, Listener
 from dllama_engine.wire.trace import LinkTotals
 
 if TYPE_CHECKING:
+    from dllama_engine.formats.model_file import ModelFile
     from dllama_engine.transformer.transformer import Transformer
     from dllama_engine.transformer.weights import RankWeights
 
@@ -134,8 +135,11 @@ class WorkerSession:
         self._connect(config, links)
         self._log("⭕ Network is initialized")
         _warm_up(config, self._log, links)
-        links.send_json(SESSION, 0, {"state": "connected"})
-        weights = self._load(config, links)
+        from dllama_engine.cluster.loading import open_same
+
+        model = open_same(config.model_file)
+        links.send_json(SESSION, 0, {"state": "connected", "maps": model is not None})
+        weights = self._load(config, links, model)
         with pinned(config.slots, self._log):
             self._transformer = self._build(config, weights, links)
             self._memory.sample()
@@ -197,20 +201,25 @@ class WorkerSession:
                 links.add(rank, peer.sock, format_address(config.workers[rank - 1]))
             elif time.monotonic() > until_s:
                 raise WireError(
-                    f"worker {config.rank} waited {patience_s:g} s for the workers "
-                    f"{sorted(missing)}: can they reach it at "
-                    f"{format_address(config.workers[config.rank - 1])}? "
+                    f"worker {config.rank} waited {patience_s:g} s for "
+                    f"{', '.join(f'worker {rank}' for rank in sorted(missing))}: does it run, and "
+                    f"can it reach {format_address(config.workers[config.rank - 1])}? "
                     "127.0.0.1 in --workers is another machine on every host",
                     min(missing),
                 )
 
-    def _load(self, config: SessionConfig, links: Links) -> RankWeights:
-        """Take this rank's share as it comes, in the order of the file."""
-        from dllama_engine.cluster.loading import receive_weights
+    def _load(self, config: SessionConfig, links: Links, model: ModelFile | None) -> RankWeights:
+        """Take this rank's share from the root's file, or as it comes, in the order of the file."""
+        from dllama_engine.cluster.loading import map_weights, receive_weights
         from dllama_engine.transformer.weights import RankWeights
 
         weights = RankWeights(config.plan, config.rank, self._options.n_threads)
-        receive_weights(links, weights)
+        if model is None:
+            receive_weights(links, weights)
+        else:
+            self._log(f"⭕ Mapping {model.path}")
+            with model:
+                map_weights(model, weights, links.presence.attend)
         self._log("💿 Weights loaded")
         return weights
 
@@ -258,8 +267,9 @@ class WorkerSession:
             logits.gather(self._transformer.forward(x, pos, n_logits))
             forward_ns = time.perf_counter_ns() - start_ns
             counters = links.table.copy()
-            self._sync_ns += links.spent_ns - spent_ns
-            self._compute_ns += forward_ns - (links.spent_ns - received_ns)
+            if pos >= config.context_depth:
+                self._sync_ns += links.spent_ns - spent_ns
+                self._compute_ns += forward_ns - (links.spent_ns - received_ns)
 
     # -- ends ---------------------------------------------------------------------------------
 

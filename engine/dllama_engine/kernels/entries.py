@@ -69,6 +69,7 @@ ROPE_STORE_F32, ROPE_STORE_F16 = (
 )
 ATTEND_F32, ATTEND_F16 = _operation("layers.attend_f32"), _operation("layers.attend_f16")
 PACK, ADD, PLACE = _operation("parts.pack"), _operation("parts.add"), _operation("parts.place")
+REDUCE = _operation("parts.reduce")
 ROUTE, TAKE = _operation("moe.route"), _operation("moe.take")
 MULTIPLY_EXPERTS, COMBINE = _operation("moe.multiply"), _operation("moe.combine")
 
@@ -85,5 +86,8 @@ LEAD, HELP_OUT, DISMISS = (
 EXCHANGE = Entry("run.exchange.exchange_at", 6, returns=True)
 PACK_Q40 = Entry("ops.packing.pack_q40", 8, returns=True)
 SPLIT_Q80 = Entry("ops.packing.split_q80", 6, returns=True)
+WAIT_UNTIL = Entry("ops.streaming.wait_until", 3)
+READ_WHEN_TOLD = Entry("ops.streaming.read_when_told", 4, returns=True)
+READ_WITH_HELPERS = Entry("ops.streaming.read_with_helpers", 5, returns=True)
 
 ALL = tuple(value for value in vars().values() if isinstance(value, Entry))

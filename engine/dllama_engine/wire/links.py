@@ -28,6 +28,7 @@ from dllama_engine.tables.links import (
     BUSY_NS,
     DONE,
     ERRNO,
+    FACTOR,
     FULL,
     GOT,
     HEADER_BYTES,
@@ -43,6 +44,7 @@ from dllama_engine.tables.links import (
     RECORD,
     RECV_AT,
     RECV_BYTES,
+    RECV_OFFSET,
     RECV_SEQUENCE,
     ROUTE_WIDTH,
     SEND_AT,
@@ -196,12 +198,17 @@ class Links:
         peer = self._peers[int(self.mesh[TROUBLE])]
         if peer.recv_header != ALIVE_FRAME:
             return False
-        payload_at, n_read = int(routes[peer.rank, RECV_AT]), int(peer.link[GOT]) - HEADER_BYTES
+        payload_at, n_read = self._read_at(peer, routes), int(peer.link[GOT]) - HEADER_BYTES
         read = string_at(payload_at, n_read)
         peer.recv_header[:] = read[:HEADER_BYTES].ljust(HEADER_BYTES, b"\0")
         memmove(payload_at, read[HEADER_BYTES:], max(0, n_read - HEADER_BYTES))
         peer.link[GOT] = n_read
         return True
+
+    def _read_at(self, peer: Peer, routes: Table) -> int:
+        """Address of the payload that is being received."""
+        behind = int(routes[peer.rank, RECV_OFFSET] * self.mesh[FACTOR])
+        return int(routes[peer.rank, RECV_AT]) + behind
 
     def forget_exchange(self) -> None:
         """Do not go on with an exchange whose buffers may vanish."""
@@ -212,7 +219,8 @@ class Links:
         peer, number = self._peers[int(self.mesh[TROUBLE])], int(self.mesh[ERRNO])
         if status == LOST:
             return self._lost(peer, OSError(number, os.strerror(number)) if number else None)
-        read = string_at(int(routes[peer.rank, RECV_AT]), int(peer.link[GOT]) - HEADER_BYTES)
+        at, n_read = self._read_at(peer, routes), int(peer.link[GOT]) - HEADER_BYTES
+        read = string_at(at, n_read)
         size = int(peer.link[TO_RECV]) - HEADER_BYTES
         return self._unexpected(peer, read, size, int(self.mesh[KIND]))
 

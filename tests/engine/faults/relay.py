@@ -56,5 +56,6 @@ class Relay:
                 if not self._carries.is_set():
                     return
                 sink.sendall(data)
-            if self._carries.is_set():
+        if self._carries.is_set():  # an end and a reset are both an end at the other side
+            with suppress(OSError):
                 sink.shutdown(socket.SHUT_WR)
