@@ -31,6 +31,7 @@ from pytest_dllama.record.cell import CellRecord, OutputRecord, RooflineRecord, 
 from pytest_dllama.record.hosts import HostRecord
 from pytest_dllama.record.notes import run_notes
 from pytest_dllama.record.run import ModelRecord, RunRecord
+from pytest_dllama.record.verdict import CellVerdict, VerdictFile
 from pytest_dllama.validity.output import (
     compare_output,
     faulty_output,
@@ -133,6 +134,19 @@ class Lab:
     def measured(self, key: CellKey) -> CellRecord | None:
         """The record of a cell, if it was measured or failed."""
         return self._records.get(key)
+
+    @property
+    def how_often(self) -> str:
+        """How often each cell is measured, in words."""
+        return f"{self.config.repeats} repeats"
+
+    def comparison(self, key: CellKey) -> CellVerdict | None:
+        """How a cell compares with a base's; None where nothing is compared."""
+        return None
+
+    def verdict(self) -> VerdictFile | None:
+        """The verdict on the whole session; None where nothing is compared."""
+        return None
 
     def _measure_or_fail(self, key: CellKey) -> CellRecord:
         try:
