@@ -120,9 +120,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         )
     elif _is_ours(metafunc, "scaling"):
         keys = _all_keys(metafunc.config)
-        models = {key.model: [k for k in keys if k.model == key.model] for key in keys}
+        alike = {key.apart_from_nodes: key for key in keys}
+        groups = {name: (name, [k for k in keys if k.apart_from_nodes == name]) for name in alike}
         metafunc.parametrize(
-            "scaling", list(models.items()), indirect=True, scope="session", ids=list(models)
+            "scaling", list(groups.values()), indirect=True, scope="session", ids=list(groups)
         )
 
 
@@ -139,12 +140,9 @@ def _comes_from_us(definitions: Any) -> bool:
 
 
 def _all_keys(config: pytest.Config) -> list[CellKey]:
-    from pytest_dllama.lab.cells import CellKey
+    from pytest_dllama.lab.checks import cell_keys
 
-    lab_config = config.stash[CONFIG_KEY]
-    return [
-        CellKey(spec.name, nodes) for spec in lab_config.models for nodes in lab_config.node_counts
-    ]
+    return cell_keys(config.stash[CONFIG_KEY])
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -275,11 +273,20 @@ def _what_is_measured(lab: Lab) -> str:
     lab_config = lab.config
     cells = ", ".join(key.id for key in lab.keys)
     often = lab.how_often
+    made, given = lab_config.prompt_tokens, lab_config.output_tokens
+    work = f"{_listed(given)} output tokens" if given else f"{lab_config.steps} steps"
+    prompts = f" after prompts of {_listed(made)} tokens" if made else ""
     return (
         f"dllama: {len(lab.keys)} cells ({cells}), {often} of "
-        f"{lab_config.steps} steps, {lab_config.buffer_float_type} buffers, "
+        f"{work}{prompts}, {lab_config.buffer_float_type} buffers, "
         f"sync mode {lab_config.sync_mode}"
     )
+
+
+def _listed(sizes: tuple[int, ...]) -> str:
+    """`16, 64 and 512`."""
+    *first, last = map(str, sizes)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _surprises(config: pytest.Config) -> list[str]:

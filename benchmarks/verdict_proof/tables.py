@@ -9,6 +9,7 @@ from functools import cached_property
 
 from benchmarks.verdict_proof.blocks import (
     FIRST,
+    JUDGED,
     LAST,
     PLAN,
     Block,
@@ -62,9 +63,7 @@ class Findings:
         pairs = self.journal.pairs(condition)
         return [block for block in blocks(pairs, size) if cell in (_EVERY, block.cell)]
 
-    def judged(
-        self, found: Sequence[Block], metrics: Sequence[str] = tuple(TOLERANCES)
-    ) -> list[Judged]:
+    def judged(self, found: Sequence[Block], metrics: Sequence[str] = JUDGED) -> list[Judged]:
         """The verdict of each block."""
         return [judge(block, self.priors, PLAN, metrics) for block in found]
 
@@ -114,7 +113,7 @@ def where(findings: Findings) -> Iterator[str]:
         for c in comparisons
     )
     days = sorted({c.created_utc[:10] for c in comparisons})
-    revisions = dict.fromkeys(c.revision[:10] for c in comparisons if c.revision)
+    revisions = dict.fromkeys(c.revision.commit[:10] for c in comparisons if c.revision)
     loads = sorted(pair.load for pair in pairs)
     yield f"{len(pairs)} pairs, {days[0]} to {days[-1]}, on {'; '.join(machines)}."
     yield (
@@ -180,7 +179,7 @@ def _simulated_rows(findings: Findings) -> Iterator[list[str]]:
         for cell in cells_of(pairs):
             own = [pair for pair in pairs if pair.cell == cell]
             name = f"{cell}, busy" if condition.is_busy else cell
-            for metric in TOLERANCES:
+            for metric in JUDGED:
                 yield from _metric_rows(findings, condition, name, own, metric)
 
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_dllama.backends.base import Backend, ChecksModels
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.hosts.base import Progress
 from pytest_dllama.lab.cells import CellKey
+from pytest_dllama.lab.checks import check_cells, engines
 from pytest_dllama.lab.lab import Lab
 from pytest_dllama.lab.machines import hosts_of
-from pytest_dllama.lab.pairs.making import engine_of, make_sides
+from pytest_dllama.lab.pairs.making import make_sides
 from pytest_dllama.lab.pairs.paired_lab import PairedLab
-from pytest_dllama.models.under_test import check_model, config_of
 from pytest_dllama.verdict.thresholds import ThresholdError, Thresholds, load_thresholds
 
 
@@ -36,25 +35,14 @@ def make_lab(
     Raises:
         ConfigError: options that cannot be, or a baseline that cannot be built.
     """
-    backend = engine_of(config)
+    backend, swept = engines(config)
     check_cells(config, keys, backend)
     nodes = max(key.nodes for key in keys)
     if config.comparison is None or only_collects:
-        return Lab(config, keys, thresholds, backend, progress, hosts_of(config, nodes))
+        return Lab(config, keys, thresholds, backend, progress, hosts_of(config, nodes), swept)
     with progress.running():
         sides = make_sides(config.comparison.baseline, config, nodes, progress.stage)
     return PairedLab(config, keys, thresholds, progress, sides)
-
-
-def check_cells(config: LabConfig, keys: Sequence[CellKey], backend: Backend) -> None:
-    """Whether every cell can be measured; raises ConfigError."""
-    for spec in config.models:
-        counts = [key.nodes for key in keys if key.model == spec.name]
-        if counts:
-            check_model(spec, counts, config)
-            if isinstance(backend, ChecksModels):
-                for nodes in counts:
-                    backend.check_model(config_of(spec), nodes)
 
 
 def thresholds_of(config: LabConfig, keys: Sequence[CellKey]) -> tuple[Thresholds, tuple[str, ...]]:
@@ -69,7 +57,10 @@ def thresholds_of(config: LabConfig, keys: Sequence[CellKey]) -> tuple[Threshold
     """
     file = config.thresholds_file
     thresholds = load_thresholds(file) if file else Thresholds()
-    unmatched = thresholds.unmatched([(key.model, key.nodes) for key in keys])
+    unmatched = thresholds.unmatched(
+        [(key.model, key.nodes) for key in keys],
+        list(dict.fromkeys(key.workload for key in keys)),
+    )
     if unmatched and config.strict_thresholds:
         raise ThresholdError("; ".join(unmatched) + " (--strict-thresholds)")
     return thresholds, unmatched

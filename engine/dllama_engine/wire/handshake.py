@@ -22,7 +22,7 @@ from typing import Any
 
 from dllama_engine.errors import HandshakeError
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 HANDSHAKE_TIMEOUT_S = 5.0
 _PREFIX = struct.Struct("<8sH")  # magic, version
 _MAGIC = b"DLLAMAPY"

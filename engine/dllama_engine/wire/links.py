@@ -28,6 +28,7 @@ from dllama_engine.tables.links import (
     BUSY_NS,
     DONE,
     ERRNO,
+    FACTOR,
     FULL,
     GOT,
     HEADER_BYTES,
@@ -43,6 +44,7 @@ from dllama_engine.tables.links import (
     RECORD,
     RECV_AT,
     RECV_BYTES,
+    RECV_OFFSET,
     RECV_SEQUENCE,
     ROUTE_WIDTH,
     SEND_AT,
@@ -183,7 +185,9 @@ class Links:
         peer, number = self._peers[int(self.mesh[TROUBLE])], int(self.mesh[ERRNO])
         if status == LOST:
             return self._lost(peer, OSError(number, os.strerror(number)) if number else None)
-        read = string_at(int(routes[peer.rank, RECV_AT]), int(peer.link[GOT]) - HEADER_BYTES)
+        behind = int(routes[peer.rank, RECV_OFFSET] * self.mesh[FACTOR])
+        at = int(routes[peer.rank, RECV_AT]) + behind
+        read = string_at(at, int(peer.link[GOT]) - HEADER_BYTES)
         size = int(peer.link[TO_RECV]) - HEADER_BYTES
         return self._unexpected(peer, read, size, int(self.mesh[KIND]))
 

@@ -18,7 +18,7 @@ from pytest_dllama.lab.pairs.side import Side
 from pytest_dllama.lab.pairs.verdict_file import Compared
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.stats.looks import Plan
-from pytest_dllama.verdict.cell import cell_record, failed_cell
+from pytest_dllama.verdict.cell import failed_cell
 from pytest_dllama.verdict.thresholds import Thresholds
 
 
@@ -58,10 +58,13 @@ class PairedLab(ComparingLab):
         return f"{looks} pairs against {self._labels[0]} (order by seed {self.seed})"
 
     def _measure(self, key: CellKey) -> CellRecord:
+        if (why := self._why_skipped(key)) is not None:
+            return failed_cell(key.model, key.nodes, why, workload=key.workload, skipped=True)
         if key not in self._cells:
-            self._compare([k for k in self.keys if k not in self._records])
+            missing = [k for k in self.keys if k not in self._records]
+            self._compare([k for k in missing if self._why_skipped(k) is None])
         cell = self._cells[key]
-        record = self._record(cell)
+        record = self._record_of(cell)
         if record.verdict is not None and record.verdict.status == "INVALID":
             cell.invalid += [why for why in record.verdict.reasons if why not in cell.invalid]
         self._verdicts[key] = cell.verdict(missed_limits(record))
@@ -83,30 +86,18 @@ class PairedLab(ComparingLab):
         most = max((cell.pairs for cell in duet.cells), default=0)
         self.config = replace(self.config, repeats=max(most, 1), warmup=1)
 
-    def _record(self, cell: PairedCell) -> CellRecord:
+    def _record_of(self, cell: PairedCell) -> CellRecord:
         """The record of the new side's sessions."""
         key, sessions = cell.key, cell.runs["new"]
         if cell.error is not None or not sessions:
             logs = assembly.relative(cell.log_files, self.config.report_folder)
             why = cell.error or "no pair was taken"
-            return failed_cell(key.model, key.nodes, why, logs)
+            return failed_cell(key.model, key.nodes, why, logs, workload=key.workload)
         runs = [session.run for session in sessions]
+        record = self._record(key, runs, sessions[-1].workers, cell.outputs["new"])
         workers = [worker for session in sessions for worker in session.workers]
-        start = runs[0].trace.start
-        self._n_batches = start.batch_size if start else None
-        self._engine_notes[key] = [note for run in runs for note in run.trace.notes]
-        return cell_record(
-            key.model,
-            key.nodes,
-            [run.trace for run in runs],
-            cell.samples["new"],
-            cell.outputs["new"],
-            limits=self._thresholds.of(key.model, key.nodes),
-            cannot_give=self._backend.cannot_give,
-            roofline=self._roofline(self._model(key.model), key, cell.samples["new"]),
-            commands=assembly.commands_of(runs, sessions[-1].workers),
-            logs=assembly.logs_of(runs, workers, self.config.report_folder),
-        )
+        logs = assembly.logs_of(runs, workers, self.config.report_folder)
+        return record.model_copy(update={"logs": logs})
 
     def _about(self) -> Compared:
         return Compared(
