@@ -350,15 +350,24 @@ def _write_results(session: pytest.Session, lab: Lab) -> list[str]:
     from pytest_dllama.history.keeping import keep_run
     from pytest_dllama.history.run_files import VERDICT_FILE
     from pytest_dllama.history.samples_csv import write_samples
-    from pytest_dllama.report.pages.markdown import write_reports
+    from pytest_dllama.history.verdict_files import verdict_beside
+    from pytest_dllama.report.pages.comment import write_step_summary
+    from pytest_dllama.report.pages.reports import write_reports
 
     run = lab.save()  # the pages are rendered from the very run that is in the file
     lines = [f"run file: {lab.run_file}"]
     if lab.verdict() is not None:
         lines.append(f"verdict:  {lab.run_file.parent / VERDICT_FILE}")
     csv_file = lab.config.csv_file
+    folder, formats = lab.run_file.parent, lab.config.report_formats
     writers: list[tuple[str, Callable[[], list[Path]]]] = [
-        ("report", lambda: write_reports(run, lab.run_file.parent))
+        (
+            "report",
+            lambda: write_reports(
+                run, folder, formats=formats, verdict=verdict_beside(run, folder)
+            ),
+        ),
+        ("summary", lambda: write_step_summary(run, "en", verdict_beside(run, folder))),
     ]
     if lab.config.keeps_history:
         writers.append(("history", lambda: [keep_run(run, lab.config)]))
