@@ -16,12 +16,14 @@ import numpy as np
 
 from dllama_engine.arrays import Floats
 from dllama_engine.cluster.admission import check_memory
+from dllama_engine.cluster.choosing import choose_as_root
 from dllama_engine.cluster.loading import send_weights
 from dllama_engine.cluster.observer import Observer
 from dllama_engine.cluster.placement import CoreSlots, pinned, slots_by_rank
 from dllama_engine.cluster.session import CONTROL, READY_TIMEOUT_S, SETUP_TIMEOUT_S, SessionConfig
 from dllama_engine.cluster.summary import RankSummary
 from dllama_engine.cluster.warmup import warm_up
+from dllama_engine.collectives.choice import Choice
 from dllama_engine.collectives.logits import LogitsGather
 from dllama_engine.collectives.traffic import step_traffic
 from dllama_engine.errors import EngineError, InsufficientMemoryError, ModelFileError
@@ -68,6 +70,7 @@ class Root:
         self.max_seq_len = min(options.max_seq_len or config.seq_len, config.seq_len)
         self.load_links: tuple[LinkCount, ...] = ()
         self.load_s = 0.0  # from connecting to ready
+        self.choice: Choice | None = None  # of the collective, where it is left to the root
         self._start_s = 0.0
         self._observer = observer
         self._links: Links | None = None
@@ -152,6 +155,9 @@ class Root:
         # While the workers connect and do the same.
         warm_up(self.plan, options.kv_type, self._observer.say)
         self._await_all("connected")
+        self.plan, self.choice = choose_as_root(
+            self.plan, self._links, slots[0], options.batch_size
+        )
 
     def _await_all(self, state: str) -> None:
         links = self._connected()
