@@ -121,9 +121,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         )
     elif _is_ours(metafunc, "scaling"):
         keys = _all_keys(metafunc.config)
-        models = {key.model: [k for k in keys if k.model == key.model] for key in keys}
+        alike = {key.apart_from_nodes: key for key in keys}
+        groups = {name: (name, [k for k in keys if k.apart_from_nodes == name]) for name in alike}
         metafunc.parametrize(
-            "scaling", list(models.items()), indirect=True, scope="session", ids=list(models)
+            "scaling", list(groups.values()), indirect=True, scope="session", ids=list(groups)
         )
 
 
@@ -140,12 +141,9 @@ def _comes_from_us(definitions: Any) -> bool:
 
 
 def _all_keys(config: pytest.Config) -> list[CellKey]:
-    from pytest_dllama.lab.cells import CellKey
+    from pytest_dllama.lab.checks import cell_keys
 
-    lab_config = config.stash[CONFIG_KEY]
-    return [
-        CellKey(spec.name, nodes) for spec in lab_config.models for nodes in lab_config.node_counts
-    ]
+    return cell_keys(config.stash[CONFIG_KEY])
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -219,39 +217,27 @@ def _reads(item: pytest.Item, params: dict[str, Any], name: str) -> bool:
 
 
 def _make_lab(config: pytest.Config, keys: list[CellKey]) -> Lab:
-    from pytest_dllama.backends.base import ChecksModels, EngineOptions
-    from pytest_dllama.backends.registry import make_backend
+    from pytest_dllama.lab.checks import check_cells, engines
     from pytest_dllama.lab.lab import Lab
-    from pytest_dllama.models.under_test import check_model, config_of
     from pytest_dllama.verdict.thresholds import Thresholds, load_thresholds
 
     lab_config = config.stash[CONFIG_KEY]
-    options = EngineOptions(
-        lab_config.dllama_bin,
-        lab_config.dllama_args,
-        lab_config.sync_mode,
-        runs_here=lab_config.hosts_file is None,
-    )
-    backend = make_backend(lab_config.engine, options)
-    for spec in lab_config.models:
-        counts = [key.nodes for key in keys if key.model == spec.name]
-        if counts:
-            check_model(spec, counts, lab_config)
-            if isinstance(backend, ChecksModels):
-                for nodes in counts:
-                    backend.check_model(config_of(spec), nodes)
+    backend, swept = engines(lab_config)
+    check_cells(lab_config, keys, backend)
     file = lab_config.thresholds_file
     thresholds = load_thresholds(file) if file else Thresholds()
     _check_thresholds(config, thresholds)
     hosts = _hosts(lab_config, keys)
-    return Lab(lab_config, keys, thresholds, backend, _progress(config), hosts)
+    return Lab(lab_config, keys, thresholds, backend, _progress(config), hosts, swept)
 
 
 def _check_thresholds(config: pytest.Config, thresholds: Thresholds) -> None:
     """A limit that no cell has is mistyped or forgotten: said, or refused if that is wanted."""
     from pytest_dllama.verdict.thresholds import ThresholdError
 
-    unmatched = thresholds.unmatched([(key.model, key.nodes) for key in _all_keys(config)])
+    keys = _all_keys(config)
+    cells = [(key.model, key.nodes) for key in keys]
+    unmatched = thresholds.unmatched(cells, list(dict.fromkeys(key.workload for key in keys)))
     if unmatched and config.stash[CONFIG_KEY].strict_thresholds:
         raise ThresholdError("; ".join(unmatched) + " (--strict-thresholds)")
     config.stash[WARNINGS_KEY].extend(unmatched)
@@ -324,11 +310,20 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 def _what_is_measured(lab: Lab) -> str:
     lab_config = lab.config
     cells = ", ".join(key.id for key in lab.keys)
+    made, given = lab_config.prompt_tokens, lab_config.output_tokens
+    work = f"{_listed(given)} output tokens" if given else f"{lab_config.steps} steps"
+    prompts = f" after prompts of {_listed(made)} tokens" if made else ""
     return (
         f"dllama: {len(lab.keys)} cells ({cells}), {lab_config.repeats} repeats of "
-        f"{lab_config.steps} steps, {lab_config.buffer_float_type} buffers, "
+        f"{work}{prompts}, {lab_config.buffer_float_type} buffers, "
         f"sync mode {lab_config.sync_mode}"
     )
+
+
+def _listed(sizes: tuple[int, ...]) -> str:
+    """`16, 64 and 512`."""
+    *first, last = map(str, sizes)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _surprises(config: pytest.Config) -> list[str]:
@@ -372,6 +367,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _write_results(session: pytest.Session, lab: Lab) -> list[str]:
     """Paths of what was written; a report that fails never costs the run file."""
+    from pytest_dllama.history.keeping import keep_run
     from pytest_dllama.history.samples_csv import write_samples
     from pytest_dllama.report.pages.markdown import write_reports
 
@@ -381,6 +377,8 @@ def _write_results(session: pytest.Session, lab: Lab) -> list[str]:
     writers: list[tuple[str, Callable[[], list[Path]]]] = [
         ("report", lambda: write_reports(run, lab.run_file.parent))
     ]
+    if lab.config.keeps_history:
+        writers.append(("history", lambda: [keep_run(run, lab.config)]))
     if csv_file is not None:
         writers.append(("samples", lambda: [write_samples(run, csv_file)]))
     for what, write in writers:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 BUFFER_FLOAT_TYPES = ("q80", "f32")
 SYNC_MODES = ("reduce", "invariant")
+KV_TYPES = ("f32", "f16")
 SHIPPED_MODEL = "tiny"
 SYNTHETIC_PREFIX = "synthetic:"
 DEFAULT_PROMPT = "One morning, Mina"
@@ -112,6 +113,19 @@ def at_least(option: str, smallest: int) -> Callable[[str], int]:
         if value < smallest:
             raise ConfigError(f"{option} {value} is too small; the smallest is {smallest}")
         return value
+
+    return parse
+
+
+def two_at_least(option: str, smallest: int, example: str) -> Callable[[str], tuple[int, int]]:
+    """A parser of two whole numbers with a comma between."""
+
+    def parse(text: str) -> tuple[int, int]:
+        parts = text.split(",")
+        if len(parts) != 2:
+            raise ConfigError(f"{option} {text!r}: write two whole numbers, as in {example}")
+        first, second = (at_least(option, smallest)(part) for part in parts)
+        return first, second
 
     return parse
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from pytest_dllama.config.settings import LabConfig
+from pytest_dllama.hosts.checkout import revision_at
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.cluster import Worker
+from pytest_dllama.lab.pairs.builds import own_checkout
 from pytest_dllama.lab.runner import RequestRun
 from pytest_dllama.record.cell import CellRecord, Commands
-from pytest_dllama.record.run import Request
+from pytest_dllama.record.run import Request, Revision
 
 
 def commands_of(runs: Sequence[RequestRun], workers: Sequence[Worker]) -> Commands:
@@ -36,8 +39,8 @@ def request_record(
 ) -> Request:
     """What every cell was asked to do; `n_batches` is the engine's own choice."""
     return Request(
-        prompt=config.prompt,
-        steps=config.steps,
+        prompt="" if config.prompt_tokens else config.prompt,
+        steps=None if config.output_tokens else config.steps,
         repeats=config.repeats,
         warmup=config.warmup,
         nthreads=config.nthreads,
@@ -49,12 +52,25 @@ def request_record(
         engine=engine,
         host_kind=host_kind,
         n_batches=n_batches,
+        max_seq_len=config.max_seq_len or None,
+        kv_type=config.kv_type,
     )
+
+
+def revision_under_test(config: LabConfig) -> Revision | None:
+    """The commit of the engine: of our own checkout, or of the one that a built dllama lies in."""
+    if config.engine == "embedded":
+        checkout = own_checkout()
+        return revision_at(checkout) if checkout is not None else None
+    program = shutil.which(config.dllama_bin) if config.dllama_bin else None
+    return revision_at(Path(program).resolve().parent) if program else None
 
 
 def in_one_line(record: CellRecord) -> str:
     """A finished cell, for the progress lines."""
-    key = CellKey(record.model, record.nodes)
+    key = CellKey(record.model, record.nodes, record.workload)
+    if record.status == "skipped":
+        return f"{key}: skipped: {record.error}"
     if record.error is not None:
         return f"{key}: failed: {record.error}"
     figures = record.metrics

@@ -25,6 +25,11 @@ class CellKey:
         """As in test ids and log names."""
         return f"{self.model}-{self.nodes}{self.workload.suffix}"
 
+    @property
+    def apart_from_nodes(self) -> str:
+        """What cells of different node counts have in common; the same of one series."""
+        return f"{self.model}{self.workload.suffix}"
+
     def __str__(self) -> str:
         what = self.workload.suffix.removeprefix("-").replace("-", " ")
         nodes = f"{self.nodes} node{'s' if self.nodes > 1 else ''}"

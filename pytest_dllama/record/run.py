@@ -14,7 +14,8 @@ from pytest_dllama.record.base import Record
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.hosts import HostRecord, MemoryRecord, PairRecord
 
-SCHEMA_VERSION = 2  # 2: verdicts carry typed faults
+# 2: verdicts carry typed faults; 3: workloads, parts of time, the revision that was measured
+SCHEMA_VERSION = 3
 
 
 class Environment(Record):
@@ -33,11 +34,20 @@ class Environment(Record):
     board: str | None = None  # e.g. "Raspberry Pi 5 Model B Rev 1.0"
 
 
+class Revision(Record):
+    """The commit of the engine under test, where it comes from a checkout."""
+
+    commit: str
+    committed_utc: str  # ISO 8601, with the committer's offset
+    subject: str  # first line of its message
+    is_dirty: bool | None = None  # measured with changes that no commit has; None: not told
+
+
 class Request(Record):
     """What every cell was asked to do."""
 
-    prompt: str
-    steps: int | None
+    prompt: str  # empty: made of an exact length, as the cells' workloads say
+    steps: int | None  # None: the cells' workloads say how many tokens are generated
     repeats: int
     warmup: int
     nthreads: int | None  # None, here and below: an imported log does not tell
@@ -49,6 +59,8 @@ class Request(Record):
     engine: str
     host_kind: Literal["local", "ssh", "log"]
     n_batches: int | None = None  # tokens of one prefill batch
+    max_seq_len: int | None = None  # of the KV cache; None: what each cell's request needs
+    kv_type: str | None = None  # of the KV cache; None: a log or an older file does not tell
 
 
 class ModelRecord(Record):
@@ -76,6 +88,7 @@ class RunRecord(Record):
     created_utc: str  # ISO 8601
     wall_s: float | None = None
     environment: Environment
+    revision: Revision | None = None  # None: a wheel, a bare binary, an imported log
     request: Request
     models: tuple[ModelRecord, ...]
     cells: tuple[CellRecord, ...]

@@ -31,6 +31,7 @@ class RootArgs(ProcessArgs):
     seed: int | None
     chat_template: str | None
     max_seq_len: int  # 0: the model's
+    context_depth: int  # positions filled before the request
     workers: tuple[Address, ...]
     buffer_float_type: str
     sync_mode: str

@@ -55,9 +55,11 @@ class RootRun:
         text: str,
         tokenizer: Tokenizer,
         root: Root,
+        progress: Callable[[str, int, int, str], None],
     ) -> None:
         self.args, self.events, self.show = args, events, show
         self.text, self.tokenizer, self.root = text, tokenizer, root
+        self.progress = progress
         self.model = root.model
 
     @classmethod
@@ -88,9 +90,8 @@ class RootRun:
             )
             progress = _Progress(events, show if is_terminal else None)
             observer = Observer(lambda line: show(line + "\n"), progress)
-            run = cls(
-                args, events, show, text, tokenizer, Root(model, plan, _options(args), observer)
-            )
+            root = Root(model, plan, _options(args), observer)
+            run = cls(args, events, show, text, tokenizer, root, progress)
             opened.pop_all()
         return run
 
@@ -258,6 +259,7 @@ def _options(args: RootArgs) -> RootOptions:
         batch_size=args.batch_size,
         max_seq_len=args.max_seq_len,
         kv_type=FloatType.parse(args.kv_type),
+        context_depth=args.context_depth,
         timeout_s=args.timeout_s,
         connect_timeout_s=args.connect_timeout_s,
         maps_local_weights=args.local_weights == "map",

@@ -54,6 +54,7 @@ class RootOptions:
     batch_size: int = 32
     max_seq_len: int = 0  # 0: the model's
     kv_type: FloatType = FloatType.F32
+    context_depth: int = 0  # positions filled before the request, which its figures leave out
     timeout_s: float = 60.0
     connect_timeout_s: float = 5.0
     maps_local_weights: bool = True  # workers of this machine read the model's file themselves
@@ -98,6 +99,7 @@ class Root:
             batch_size=options.batch_size,
             max_seq_len=self.max_seq_len,
             kv_type=options.kv_type,
+            context_depth=options.context_depth,
             timeout_s=options.timeout_s,
             workers=options.workers,
             slots=self._slots.get(rank, CoreSlots(0, options.n_threads, options.n_threads)),
@@ -282,8 +284,13 @@ class Root:
             self._expected[key] = sum(t.payload_bytes for ends, t in traffic.items() if 0 in ends)
         return self._expected[key]
 
+    def forget_costs(self) -> None:
+        """What was run so far is not of the request: its bytes and times are left out."""
+        self._loaded = self._totals
+        self._compute_ns = self._sync_ns = 0
+
     def request_links(self) -> LinkTotals:
-        """What crossed the links since the model was loaded."""
+        """What crossed the links since the model was loaded, or its costs were forgotten."""
         assert self._totals is not None
         assert self._loaded is not None
         return self._totals - self._loaded

@@ -32,6 +32,7 @@ class SessionConfig:
     timeout_s: float
     workers: tuple[Address, ...]  # of ranks 1, 2, ...; as the root reaches them
     slots: CoreSlots  # its threads among those of its host
+    context_depth: int = 0  # positions filled before the request: their times are nobody's
     model_file: FileIdentity | None = None  # the root's, told to ranks of the same machine
 
     def to_json(self) -> dict[str, Any]:
@@ -43,6 +44,7 @@ class SessionConfig:
             "batch_size": self.batch_size,
             "max_seq_len": self.max_seq_len,
             "kv_type": int(self.kv_type),
+            "context_depth": self.context_depth,
             "timeout_s": self.timeout_s,
             "workers": [list(address) for address in self.workers],
             "model_file": asdict(self.model_file) if self.model_file else None,
@@ -64,6 +66,7 @@ class SessionConfig:
                 batch_size=int(data["batch_size"]),
                 max_seq_len=int(data["max_seq_len"]),
                 kv_type=FloatType(data["kv_type"]),
+                context_depth=int(data.get("context_depth", 0)),
                 timeout_s=float(data["timeout_s"]),
                 workers=tuple((str(host), int(port)) for host, port in data["workers"]),
                 slots=CoreSlots(**{name: int(n) for name, n in data["slots"].items()}),

@@ -250,8 +250,9 @@ class WorkerSession:
             logits.gather(self._transformer.forward(x, pos, n_logits))
             forward_ns = time.perf_counter_ns() - start_ns
             counters = links.table.copy()
-            self._sync_ns += links.spent_ns - spent_ns
-            self._compute_ns += forward_ns - (links.spent_ns - received_ns)
+            if pos >= config.context_depth:
+                self._sync_ns += links.spent_ns - spent_ns
+                self._compute_ns += forward_ns - (links.spent_ns - received_ns)
 
     # -- ends ---------------------------------------------------------------------------------
 

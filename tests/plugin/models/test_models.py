@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -60,13 +61,14 @@ def test_the_shipped_model() -> None:
     assert (record.name, record.weight_type) == ("tiny", "q40")
 
 
-def test_a_synthetic_prompt_is_checked_once_the_tokenizer_is_there(tmp_path, monkeypatch) -> None:
+def test_a_synthetic_prompt_is_checked_before_a_byte_is_written(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (spec,) = parse_models("synthetic:tiny-llama")
-    config = _config(steps=2)
-    under_test.check_model(spec, (2,), config)
-    with pytest.raises(ConfigError, match="--steps is 2"):
-        under_test.open_model(spec, config, lambda done, total: None)
+    message = r"--prompt has 13 tokens and --steps is 2: .* use --steps 14 or more, .*tiny-llama\)"
+    with pytest.raises(ConfigError, match=message):
+        under_test.check_model(spec, (2,), _config(steps=2))
+    under_test.check_model(spec, (2,), _config(steps=14))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_command_lines_as_a_person_would_type_them() -> None:
@@ -77,6 +79,11 @@ def test_command_lines_as_a_person_would_type_them() -> None:
     assert shown == "dllama-py worker --host 10.0.0.2 --port 9998 --nthreads 4"
     request = EngineRequest(
         Path("m.m"), Path("t.t"), "hello  you", 64, 4, "q80", "reduce", 0.0, 7, 60.0
+    )
+    small = replace(request, max_seq_len=80, kv_type="f16", context_depth=16)
+    assert (
+        " --seed 7 --max-seq-len 80 --kv-type f16 --context-depth 16 --nbatches 8 --timeout 60"
+        in " ".join(EmbeddedBackend([("nbatches", "8")]).root_command(small, [], "77"))
     )
     root = backend.root_command(request, ["10.0.0.2:9998", "10.0.0.3:9998"], "77")
     assert " ".join(backend.shown(root)) == (
