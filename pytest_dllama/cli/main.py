@@ -13,6 +13,7 @@ from pytest_dllama.cli.duet import add_duet
 from pytest_dllama.cli.engine_info import add_engine_info
 from pytest_dllama.cli.hosts import add_hosts
 from pytest_dllama.cli.import_log import add_import_log
+from pytest_dllama.cli.import_report import add_import_report
 from pytest_dllama.cli.kernels import add_kernels
 from pytest_dllama.cli.past.baseline import add_baseline
 from pytest_dllama.cli.past.compare import add_compare
@@ -71,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     add_compare(commands)
     add_baseline(commands)
     add_import_log(commands)
+    add_import_report(commands)
     add_hosts(commands)
     add_engine_info(commands)
     add_kernels(commands)

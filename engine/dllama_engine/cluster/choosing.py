@@ -76,6 +76,8 @@ def choose_as_root(
     """Probe, choose and tell the workers, if the plan asks for it; the plan with what serves."""
     if not _is_open(plan):
         return plan, None
+    for rank in links.peers:  # no sooner: the root hears of each that it is connected
+        links.send_json(SESSION, rank, {"state": "probing"})
     with pinned(slots, lambda line: None):
         choice = choose(probe(links), plan, batch_size)
     for rank in links.peers:
@@ -91,6 +93,7 @@ def choose_as_worker(plan: ShardPlan, links: Links, slots: CoreSlots) -> ShardPl
     """
     if not _is_open(plan):
         return plan
+    links.receive_json(SESSION, 0, timeout_s=links.timeout_s)
     with pinned(slots, lambda line: None):
         probe(links)
     answer: Any = links.receive_json(SESSION, 0, timeout_s=links.timeout_s)

@@ -138,6 +138,7 @@ def test_a_choice_that_cannot_be_read_is_refused() -> None:
     def rank_main(rank: int, links: Links | None) -> None:
         assert links is not None
         if rank == 0:
+            links.send_json(SESSION, 1, {"state": "probing"})
             probe(links)
             links.send_json(SESSION, 1, {"picks": [{"from_tokens": 1, "collective": "tree"}]})
         else:
