@@ -68,7 +68,7 @@ class Sample(Record):
     n_output_tokens: int
     ttft_s: float | None
     tpot_ms: float | None  # needs two output tokens
-    rct_s: float
+    rct_s: float | None
     tokens_per_s: float | None
     prefill_tokens: int
     prefill_s: float | None

@@ -61,7 +61,7 @@ def cell_record(
         logs: names relative to the run file.
         max_seq_len: positions of the KV cache, where that is known.
     """
-    median = traces[median_index([sample.rct_s for sample in samples])]
+    median = traces[median_index([sample.rct_s or 0.0 for sample in samples])]
     figures = cell_metrics(traces, samples)
     if (part := share(roofline, figures.get("tpot_ms"))) is not None:
         figures["roofline_share"] = part

@@ -35,6 +35,7 @@ class RootArgs(ProcessArgs):
     workers: tuple[Address, ...]
     buffer_float_type: str
     sync_mode: str
+    collective: str
     kv_type: str
     batch_size: int
     n_threads: int
@@ -65,6 +66,7 @@ class PlanArgs(ProcessArgs):
     max_seq_len: int  # 0: the model's
     buffer_float_type: str
     sync_mode: str
+    collective: str
     kv_type: str
     batch_size: int
     json: bool
