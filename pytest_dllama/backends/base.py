@@ -11,7 +11,7 @@ from pytest_dllama.events.stream import Event
 from pytest_dllama.hosts.base import Host, HostProcess
 
 if TYPE_CHECKING:
-    from pytest_dllama.models.engine_facts import ModelConfig
+    from pytest_dllama.models.engine_facts import ModelConfig, RankMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +91,16 @@ class FillsContext(Protocol):
     """An engine that can fill a part of the context before the clock of a request starts."""
 
     fills_context: bool
+
+
+@runtime_checkable
+class TellsMemory(Protocol):
+    """An engine whose need of memory is known before it runs."""
+
+    has_f16_cache: bool
+
+    def memory_bytes(self, ranks: Sequence[RankMemory]) -> int:
+        """What all ranks take together, of the parts of the closed form."""
 
 
 @runtime_checkable

@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from dllama_engine.cli.options import root_flags
 from dllama_engine.errors import EngineError
+from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.wire.handshake import probe_worker
 from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.events.stream import Event, parse_event
@@ -40,6 +41,7 @@ class EmbeddedBackend:
     reference: Backend | None = None
     cannot_give: Mapping[str, str] = MappingProxyType({})
     fills_context = True
+    has_f16_cache = True
 
     def __init__(self, swept: Sequence[tuple[str, str]] = ()) -> None:
         self._swept = tuple(swept)
@@ -72,6 +74,10 @@ class EmbeddedBackend:
             *(("--workers", *workers) if workers else ()),
             *_machine_flags(parent),
         ]
+
+    def memory_bytes(self, ranks: Sequence[RankMemory]) -> int:
+        """All parts, the program itself among them."""
+        return sum(rank.total_bytes for rank in ranks)
 
     def shown(self, command: Sequence[str], port: int | None = None) -> tuple[str, ...]:
         """The command without the flags that only a program needs, with the real port."""

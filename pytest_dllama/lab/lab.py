@@ -20,6 +20,7 @@ from pytest_dllama.hosts.controller import fingerprint, probe_environment
 from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab import assembly
 from pytest_dllama.lab.cells import CellKey
+from pytest_dllama.lab.checks import model_needs
 from pytest_dllama.lab.cluster import Cluster, ClusterError, Worker
 from pytest_dllama.lab.roofline_probe import RooflineProbe
 from pytest_dllama.lab.runner import (
@@ -176,6 +177,8 @@ class Lab:
     def _measure(self, key: CellKey) -> CellRecord:
         if (why := self._why_skipped(key)) is not None:
             return failed_cell(key.model, key.nodes, why, workload=key.workload, skipped=True)
+        if self._cluster is None:
+            self._look_at_hosts(key)
         own, backend = configured(self.config, key.workload), self._engine(key.workload)
         model = self._model(key.model)
         request = engine_request(self.config, model, key.workload)
@@ -262,6 +265,12 @@ class Lab:
             self._progress.stage(f"{name}: opening the model")
             self._models[name] = open_model(self._specs[name], self.config, self._progress.bar)
         return self._models[name]
+
+    def _look_at_hosts(self, key: CellKey) -> None:
+        """Before a synthetic model is written: can they hold what will be asked of them?"""
+        largest = max(key.nodes for key in self.keys)
+        needs = model_needs(self.config, self.keys)
+        self._hosts.check(largest, key.nodes, needs, self._progress)
 
     def _provision(self, key: CellKey, own: LabConfig, backend: Backend) -> Cluster:
         """Workers for the largest cell at first; later only what this cell needs is looked at."""
