@@ -33,7 +33,7 @@ BISECT_SKIP = 125  # what `git bisect run` takes as "this revision cannot be tes
 # The options that a comparison shares with the suites.
 _SHARED = (
     *("nodes", "models", "steps", "prompt", "nthreads", "buffer-float-type", "sync-mode"),
-    *("temperature", "engine", "dllama-bin", "dllama-args", "request-timeout"),
+    *("collective", "temperature", "engine", "dllama-bin", "dllama-args", "request-timeout"),
 )
 _DEFAULTS = {"nodes": "2,4"}
 
@@ -171,6 +171,7 @@ def _config(arguments: argparse.Namespace) -> LabConfig:
         nthreads=value["nthreads"],
         buffer_float_type=value["buffer-float-type"],
         sync_mode=value["sync-mode"],
+        collective=value["collective"],
         temperature=value["temperature"],
         seed=12345,
         report_folder=arguments.report,

@@ -70,6 +70,7 @@ def engine_of(config: LabConfig) -> Backend:
         binary=config.dllama_bin,
         arguments=config.dllama_args,
         sync_mode=config.sync_mode,
+        collective=config.collective,
         runs_here=config.hosts_file is None,
     )
     return make_backend(config.engine, options)
@@ -83,6 +84,7 @@ def with_options(config: LabConfig, baseline: Baseline) -> LabConfig:
         nthreads=at_least("nthreads", 1)(options.get("nthreads", str(config.nthreads))),
         buffer_float_type=options.get("buffer-float-type", config.buffer_float_type),
         sync_mode=options.get("sync-mode", config.sync_mode),
+        collective=options.get("collective", config.collective),
     )
 
 
