@@ -31,6 +31,7 @@ class EngineRequest:
     max_seq_len: int = 0  # positions of the KV cache; 0: the model's context
     kv_type: str = "f32"
     context_depth: int = 0  # positions to fill before the clock starts, see FillsContext
+    collective: str = "mesh"
 
 
 class Backend(Protocol):
@@ -123,5 +124,6 @@ class EngineOptions:
     arguments: Sequence[str] = ()  # --dllama-args
     sync_mode: str = "reduce"
     kv_type: str = "f32"
+    collective: str = "mesh"
     swept: Sequence[tuple[str, str]] = ()  # options of its own that --sweep names, by name
     runs_here: bool = True  # false: the program is on other hosts, and looked for there

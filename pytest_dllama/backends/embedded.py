@@ -68,6 +68,7 @@ class EmbeddedBackend:
             *("--temperature", f"{request.temperature:g}", "--seed", str(request.seed)),
             *(("--max-seq-len", str(request.max_seq_len)) if request.max_seq_len else ()),
             *(("--kv-type", request.kv_type) if request.kv_type != "f32" else ()),
+            *(("--collective", request.collective) if request.collective != "mesh" else ()),
             *(("--context-depth", str(request.context_depth)) if request.context_depth else ()),
             *(word for name, value in self._swept for word in (f"--{name}", value)),
             *("--timeout", f"{request.timeout_s:g}"),

@@ -43,6 +43,7 @@ def engines(config: LabConfig) -> tuple[Backend, Mapping[Options, Backend]]:
             config.dllama_args,
             own.sync_mode,
             kv_type=own.kv_type,
+            collective=own.collective,
             swept=options,
             runs_here=config.hosts_file is None,
         )

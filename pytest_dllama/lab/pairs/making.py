@@ -67,6 +67,7 @@ def with_options(config: LabConfig, baseline: Baseline) -> LabConfig:
         nthreads=at_least("nthreads", 1)(options.get("nthreads", str(config.nthreads))),
         buffer_float_type=options.get("buffer-float-type", config.buffer_float_type),
         sync_mode=options.get("sync-mode", config.sync_mode),
+        collective=options.get("collective", config.collective),
     )
 
 

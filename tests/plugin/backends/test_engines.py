@@ -70,6 +70,7 @@ def test_built_in_engines(stand_in: Path) -> None:
         ("dllama", EngineOptions(), "needs --dllama-bin PATH"),
         ("dllama", EngineOptions(binary="/nowhere/dllama"), "no such program"),
         ("dllama", EngineOptions(binary="sh", sync_mode="invariant"), "leave it out"),
+        ("dllama", EngineOptions(binary="sh", collective="ring"), "as --dllama-args"),
         ("embedded", EngineOptions(binary="sh"), "add --engine dllama"),
     ],
 )
