@@ -12,10 +12,15 @@ from pytest_dllama.cli.duet import add_duet
 from pytest_dllama.cli.engine_info import add_engine_info
 from pytest_dllama.cli.hosts import add_hosts
 from pytest_dllama.cli.import_log import add_import_log
+from pytest_dllama.cli.import_report import add_import_report
 from pytest_dllama.cli.kernels import add_kernels
+from pytest_dllama.cli.past.baseline import add_baseline
+from pytest_dllama.cli.past.compare import add_compare
+from pytest_dllama.cli.past.history import add_history_command
 from pytest_dllama.cli.report import add_report
 from pytest_dllama.forensics.imported_run import ImportLogError
 from pytest_dllama.history.run_files import RunFileError
+from pytest_dllama.history.store import HistoryError
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.inventory import InventoryError
 from pytest_dllama.report.pages.language import ReportError
@@ -35,6 +40,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (
         ReportError,
         RunFileError,
+        HistoryError,
         ImportLogError,
         HostError,
         InventoryError,
@@ -62,7 +68,11 @@ def _parser() -> argparse.ArgumentParser:
     add_bench(commands)
     add_report(commands)
     add_duet(commands)
+    add_history_command(commands)
+    add_compare(commands)
+    add_baseline(commands)
     add_import_log(commands)
+    add_import_report(commands)
     add_hosts(commands)
     add_engine_info(commands)
     add_kernels(commands)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 BUFFER_FLOAT_TYPES = ("q80", "f32")
 SYNC_MODES = ("reduce", "invariant")
+KV_TYPES = ("f32", "f16")
 SHIPPED_MODEL = "tiny"
 SYNTHETIC_PREFIX = "synthetic:"
 DEFAULT_PROMPT = "One morning, Mina"
