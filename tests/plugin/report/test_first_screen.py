@@ -98,8 +98,8 @@ def test_the_same_in_korean() -> None:
             [cell("a", n, status="failed", verdict=Verdict(status="ERROR")) for n in (2, 4)],
             "# ERROR: a-2 (and 1 more cell), 2 of 2 cells",
         ),
-        ([cell("a", 2, [1], verdict=None)], "# 1 of 1 cell measured, none judged"),
-        ([], "# 0 of 0 cells measured, none judged"),
+        ([cell("a", 2, [1], verdict=None)], "# 1 of 1 cell measured, 0 judged"),
+        ([], "# 0 of 0 cells measured, 0 judged"),
     ],
 )
 def test_without_a_baseline_the_worst_cell_is_the_headline(cells: list, headline: str) -> None:  # type: ignore[type-arg]
@@ -114,7 +114,7 @@ def test_a_wrong_output_outweighs_a_regression() -> None:
 def test_nothing_worse_than_the_baseline_is_said() -> None:
     text = render(SIX, "en", verdict(SIX))
     assert text.startswith(
-        "# PASS: all 6 cells, none slower than main (a1b2c3d) beyond what is tolerated\n"
+        "# PASS: all 6 cells, no cell slower than main (a1b2c3d) beyond what is tolerated\n"
     )
     assert "Why" not in "\n".join(_first_screen(text))
 
