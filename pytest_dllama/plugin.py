@@ -230,6 +230,7 @@ def _make_lab(config: pytest.Config, keys: list[CellKey]) -> Lab:
         lab_config.dllama_bin,
         lab_config.dllama_args,
         lab_config.sync_mode,
+        lab_config.inject,
         runs_here=lab_config.hosts_file is None,
     )
     backend = make_backend(lab_config.engine, options)

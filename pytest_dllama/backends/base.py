@@ -102,4 +102,5 @@ class EngineOptions:
     binary: str = ""  # --dllama-bin
     arguments: Sequence[str] = ()  # --dllama-args
     sync_mode: str = "reduce"
+    inject: str = ""  # --inject: how the embedded engine is slowed down on purpose
     runs_here: bool = True  # false: the program is on other hosts, and looked for there

@@ -10,8 +10,10 @@ from pathlib import Path
 from types import MappingProxyType
 
 from dllama_engine.errors import EngineError
+from dllama_engine.injection import parse_injection
 from dllama_engine.wire.handshake import probe_worker
 from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
+from pytest_dllama.config.values import ConfigError
 from pytest_dllama.events.stream import Event, parse_event
 from pytest_dllama.hosts.base import HostProcess
 from pytest_dllama.hosts.command import PROGRAM
@@ -20,17 +22,33 @@ _MACHINE_FLAGS = {"--events": 1, "--exit-with-parent": 1}  # and how many values
 
 
 class EmbeddedBackend:
-    """`dllama-py`, the engine of this project."""
+    """`dllama-py`, the engine of this project.
+
+    Args:
+        inject: how each of its processes is slowed down on purpose; empty: it is not.
+
+    Raises:
+        ConfigError: `inject` is none that the engine knows.
+    """
 
     name = "embedded"
     reference: Backend | None = None
     cannot_give: Mapping[str, str] = MappingProxyType({})
+
+    def __init__(self, inject: str = "") -> None:
+        if inject:
+            try:
+                parse_injection(inject)
+            except EngineError as error:
+                raise ConfigError(str(error)) from None
+        self._inject = ("--inject", inject) if inject else ()
 
     def worker_command(self, host: str, port: int, nthreads: int, parent: str) -> list[str]:
         """Arguments that start a worker."""
         return [
             *(PROGRAM, "worker", "--host", host, "--port", str(port)),
             *("--nthreads", str(nthreads)),
+            *self._inject,
             *_machine_flags(parent),
         ]
 
@@ -48,6 +66,7 @@ class EmbeddedBackend:
             *("--temperature", f"{request.temperature:g}", "--seed", str(request.seed)),
             *("--timeout", f"{request.timeout_s:g}"),
             *(("--workers", *workers) if workers else ()),
+            *self._inject,
             *_machine_flags(parent),
         ]
 

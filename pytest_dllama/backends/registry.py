@@ -28,6 +28,11 @@ def make_backend(name: str, options: EngineOptions) -> Backend:
             f"--engine {name!r} is unknown; choose {', '.join(sorted(makers))}, or install a "
             f"package that adds it (entry point group {GROUP})"
         )
+    if options.inject and name != "embedded":
+        raise ConfigError(
+            f"--inject {options.inject}: only our own engine can be slowed down on purpose, not "
+            f"{name}; leave out --inject or --engine"
+        )
     return makers[name](options)
 
 
@@ -59,7 +64,7 @@ def _embedded(options: EngineOptions) -> Backend:
 
     if options.binary:
         raise ConfigError("--dllama-bin is for the real dllama; add --engine dllama")
-    return EmbeddedBackend()
+    return EmbeddedBackend(options.inject)
 
 
 def _dllama(options: EngineOptions) -> Backend:

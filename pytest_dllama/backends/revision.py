@@ -22,6 +22,7 @@ class RevisionBackend(EmbeddedBackend):
     """
 
     def __init__(self, folder: Path) -> None:
+        super().__init__()
         self._program = str(folder / "bin" / "dllama-py")
         self._python = str(folder / "bin" / "python")
 

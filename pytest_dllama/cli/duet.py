@@ -37,7 +37,7 @@ BISECT_SKIP = 125  # what `git bisect run` takes as "this revision cannot be tes
 # The options that a comparison shares with the suites.
 _SHARED = (
     *("nodes", "models", "steps", "prompt", "nthreads", "buffer-float-type", "sync-mode"),
-    *("temperature", "engine", "dllama-bin", "dllama-args", "request-timeout"),
+    *("temperature", "engine", "dllama-bin", "dllama-args", "request-timeout", "inject"),
 )
 _DEFAULTS = {"nodes": "2,4"}
 
@@ -165,6 +165,7 @@ def _compare(arguments: argparse.Namespace) -> VerdictFile:
         level=plan.level,
         prompt=config.prompt,
         steps=config.steps,
+        inject=config.inject,
         prior_groups=duet.prior_groups,
         status=worst([cell.status for cell in cells]),
         holm_p={key: float(p) for key, p in zip(p_values, adjusted, strict=True)},
@@ -209,13 +210,16 @@ def _config(arguments: argparse.Namespace) -> LabConfig:
         engine=value["engine"],
         dllama_bin=value["dllama-bin"],
         dllama_args=value["dllama-args"],
+        inject=value["inject"],
     )
 
 
 def _sides(baseline: Baseline, config: LabConfig, tell: Callable[[str], None]) -> tuple[Side, Side]:
-    own = _backend(config)
     label = config.dllama_bin or f"this {config.engine} engine"
-    new = Side("new", label, own, config)
+    slowed = f", slowed down on purpose ({config.inject})" if config.inject else ""
+    new = Side("new", label + slowed, _backend(config), config)
+    config = replace(config, inject="")
+    own = _backend(config)
     if baseline.kind == "self":
         return Side("base", label, own, config), new
     if baseline.kind == "option":
@@ -245,9 +249,7 @@ def _with(config: LabConfig, baseline: Baseline) -> LabConfig:
 
 
 def _backend(config: LabConfig) -> Backend:
-    options = EngineOptions(
-        binary=config.dllama_bin, arguments=config.dllama_args, sync_mode=config.sync_mode
-    )
+    options = EngineOptions(config.dllama_bin, config.dllama_args, config.sync_mode, config.inject)
     return make_backend(config.engine, options)
 
 

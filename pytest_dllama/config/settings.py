@@ -154,6 +154,12 @@ SETTINGS: tuple[Setting, ...] = (
         "refuse limits of the thresholds file that no cell of the run has, in place of a warning",
         yes_or_no("--strict-thresholds"),
     ),
+    Setting(
+        "inject", "SPEC", "",
+        "for testing suites: slow the engine down on purpose, as in tpot=10%,ttft=20ms; against "
+        "--baseline the new side only (docs/testing.md)",
+        str,
+    ),
     Setting("csv", "FILE", "", "file for every sample of the run, one request a line", str),
     Setting(
         "request-timeout",
@@ -193,6 +199,7 @@ class LabConfig:
     keep_workers: bool = False
     strict_thresholds: bool = False
     csv_file: Path | None = None
+    inject: str = ""
 
     @classmethod
     def from_pytest(cls, config: pytest.Config) -> LabConfig:
@@ -227,6 +234,7 @@ class LabConfig:
             cooldown_c=value["cooldown"],
             keep_workers=value["keep-workers"],
             strict_thresholds=value["strict-thresholds"],
+            inject=value["inject"],
             csv_file=raw["csv"].base / raw["csv"].text if raw["csv"].text else None,
             hosts_file=hosts.base / hosts.text if hosts.text else None,
             hosts_only=tuple(n.strip() for n in value["hosts-only"].split(",") if n.strip()),

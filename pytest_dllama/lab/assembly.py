@@ -49,6 +49,7 @@ def request_record(
         engine=engine,
         host_kind=host_kind,
         n_batches=n_batches,
+        inject=config.inject,
     )
 
 

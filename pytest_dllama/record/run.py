@@ -49,6 +49,7 @@ class Request(Record):
     engine: str
     host_kind: Literal["local", "ssh", "log"]
     n_batches: int | None = None  # tokens of one prefill batch
+    inject: str = ""  # how the engine was slowed down on purpose
 
 
 class ModelRecord(Record):

@@ -6,6 +6,7 @@ output, 143 SIGTERM (a worker that is told to stop has done its work: 0).
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -48,6 +49,8 @@ def _run_with_events(args: options.Args, human: TextIO) -> int:
     except EngineError as error:
         return _fail(error)
     code = 1
+    if not isinstance(args, PlanArgs) and args.inject.kernel:
+        os.environ["DLLAMA_KERNELS"] = args.inject.kernel  # before any kernel is looked for
     try:
         code = _run_mode(args, events, _printer(human))
     finally:

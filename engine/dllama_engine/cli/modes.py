@@ -28,7 +28,10 @@ def inference(run: RootRun) -> None:
     input_ids = run.tokenizer.encode(prompt)
     run.emit_request(request_ns, prompt, input_ids, args.steps, seed)
     decoder = run.tokenizer.stream_decoder()
-    for step in generate(run.root, input_ids, args.steps, args.batch_size, sampler, decoder):
+    steps = generate(
+        run.root, input_ids, args.steps, args.batch_size, sampler, decoder, args.inject
+    )
+    for step in steps:
         tally.add(step)
         run.say(step_line(step))
         run.emit_step(step)

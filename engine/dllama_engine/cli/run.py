@@ -108,6 +108,8 @@ class RootRun:
         if self.args.workers:
             say(f"⭕ Root expects {len(self.args.workers)} workers")
         say(f"🧠 CPU: {cpu_label()}")
+        if self.args.inject.text:
+            say(f"⚠️  Slowed down on purpose: --inject {self.args.inject.text}")
         root.connect()
         say("💿 Loading weights...")
         root.load()

@@ -18,6 +18,7 @@ from dllama_engine.arrays import Floats
 from dllama_engine.errors import RequestError
 from dllama_engine.generation.sampler import Sampler
 from dllama_engine.generation.steps import Step
+from dllama_engine.injection import NOTHING, Injection
 from dllama_engine.telemetry.events import Top
 from dllama_engine.telemetry.step_cost import StepCost
 from dllama_engine.text.tokenizer import StreamDecoder
@@ -68,13 +69,18 @@ def decode(
     sampler: Sampler,
     decoder: StreamDecoder,
     is_end: Callable[[int], bool] = lambda token_id: False,
+    inject: Injection = NOTHING,
 ) -> Iterator[Step]:
     """Generate tokens at `pos`, `pos + 1`, ... up to `stop_pos` or a token that ends it."""
+    now_ns = time.perf_counter_ns()
     for index in range(stop_pos - pos):
         logits, cost = root.forward([token_id], pos + index, 1)
         top = top_two(logits[0])
+        sampling_ns = time.perf_counter_ns()
         token_id = sampler.sample(logits[0])
+        inject.sampling.wait(sampling_ns)
         piece = decoder.push(token_id)
+        inject.wait_for_token(index, now_ns)
         now_ns = time.perf_counter_ns()
         yield Step("decode", index, pos + index, 1, cost, now_ns, token_id, piece, top)
         if is_end(token_id):
@@ -88,12 +94,13 @@ def generate(
     batch_size: int,
     sampler: Sampler,
     decoder: StreamDecoder,
+    inject: Injection = NOTHING,
 ) -> Iterator[Step]:
     """dllama's inference: all steps of one prompt, from an empty context."""
     n_prefill = len(token_ids) - 1
     yield from prefill(root, token_ids[:n_prefill], 0, batch_size)
     stop_pos = min(steps, root.max_seq_len)
-    yield from decode(root, token_ids[-1], n_prefill, stop_pos, sampler, decoder)
+    yield from decode(root, token_ids[-1], n_prefill, stop_pos, sampler, decoder, inject=inject)
 
 
 def top_two(logits: Floats) -> Top:

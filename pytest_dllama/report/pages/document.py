@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from pytest_dllama.report.figures.view import RunView
-from pytest_dllama.report.pages.blocks import Block, Heading, Versus, Words
+from pytest_dllama.report.pages.blocks import Block, Heading, Piece, Versus, Words
 from pytest_dllama.report.pages.sections import (
     closing,
     comparison,
@@ -19,6 +19,7 @@ from pytest_dllama.report.pages.sections import (
     opening,
     resources,
 )
+from pytest_dllama.report.tables.columns import Code
 
 SECTIONS: tuple[Callable[[RunView], Iterable[Block]], ...] = (
     opening.overview,
@@ -49,5 +50,9 @@ class Document:
 def report(view: RunView) -> Document:
     """The report of a run."""
     kind = "title.scaling" if len(view.node_counts) > 1 else "title.single"
-    title = Heading(1, (Words(kind), " (", Versus(view.models), ")"))
+    inject = view.run.request.inject
+    slowed: tuple[Piece, ...] = ()
+    if inject:
+        slowed = (" — ", Words("title.injected"), ": ", Code(inject))
+    title = Heading(1, (Words(kind), " (", Versus(view.models), ")", *slowed))
     return Document(title, tuple(block for section in SECTIONS for block in section(view)))
