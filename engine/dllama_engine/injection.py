@@ -7,6 +7,9 @@ SPEC is a list of NAME=VALUE with commas between:
     ttft=20ms         the first token comes so much later
     sampling=500us    choosing each token takes so much longer; also in %
     kernel=generic    a slower kind of kernels, as DLLAMA_KERNELS names them
+    feed-forward=30%  one kind of work of every rank takes so much longer; also qkv, attention,
+                      output-projection, exchange-copy, logits, and compute for all of them
+    rank=3:compute=5% ... of one rank
 
 Numbers and bytes stay what they are; only time is added.
 """
@@ -16,9 +19,14 @@ from __future__ import annotations
 import difflib
 import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+import numpy as np
+
+from dllama_engine.arrays import Table
 from dllama_engine.errors import RequestError
+from dllama_engine.tables.spans import COMPUTE, KINDS, NAMES
 
 _UNITS_NS = {"us": 1e3, "ms": 1e6, "s": 1e9}  # by length: "s" ends the others too
 _LARGEST_SHARE = 100.0  # a hundred times slower: beyond that it is a slip of the pen
@@ -42,6 +50,15 @@ class Delay:
 
 
 @dataclass(frozen=True, slots=True)
+class SlowWork:
+    """A kind of work that takes longer, on one rank or on all."""
+
+    name: str
+    share: float
+    rank: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Injection:
     """A parsed SPEC."""
 
@@ -50,6 +67,15 @@ class Injection:
     ttft: Delay = Delay()
     sampling: Delay = Delay()
     kernel: str = ""
+    slow: tuple[SlowWork, ...] = ()
+
+    def slow_work(self, rank: int) -> Table | None:
+        """Per mille by which a rank's work takes longer, int64 (KINDS,); None: nothing does."""
+        table = np.zeros(KINDS, np.int64)
+        for work in self.slow:
+            if work.rank in (None, rank):
+                table[list(_WORK[work.name])] += round(1000 * work.share)
+        return table if table.any() else None
 
     def wait_for_token(self, index: int, since_ns: int) -> None:
         """The delay before decoded token `index` is in hand; the one before it was at `since_ns`.
@@ -60,7 +86,12 @@ class Injection:
 
 
 NOTHING = Injection()
-_NAMES = ("tpot", "ttft", "sampling", "kernel")
+_WORK: Mapping[str, tuple[int, ...]] = {
+    **{NAMES[kind]: (kind,) for kind in COMPUTE},
+    "compute": COMPUTE,
+}
+_ROOTS = ("tpot", "ttft", "sampling")  # of the root alone
+_NAMES = (*_ROOTS, "kernel", *_WORK)
 
 
 def parse_injection(text: str) -> Injection:
@@ -74,20 +105,39 @@ def parse_injection(text: str) -> Injection:
     """
     found = Injection(text)
     seen: set[str] = set()
-    for item in text.split(","):
-        name, is_given, value = (word.strip() for word in item.partition("="))
+    for item in (part.strip() for part in text.split(",")):
+        what, is_given, value = (word.strip() for word in item.rpartition("="))
+        rank, name = _rank_and_name(text, what if is_given else value)
         if name not in _NAMES:
             raise RequestError(f"--inject {text!r}: there is no {name!r}; {_nearest(name)}")
         if not is_given or not value:
             raise RequestError(f"--inject {text!r}: {name} needs a value, as in {name}=10%")
-        if name in seen:
-            raise RequestError(f"--inject {text!r}: {name} is given twice; add the values up")
-        seen.add(name)
-        found = _with(found, name, value)
+        if what in seen:
+            raise RequestError(f"--inject {text!r}: {what} is given twice; add the values up")
+        if rank is not None and name not in _WORK:
+            raise RequestError(
+                f"--inject {text!r}: {name} is not of one rank; write {item.partition(':')[2]}"
+            )
+        seen.add(what)
+        found = _with(found, name, value, rank)
     return found
 
 
-def _with(found: Injection, name: str, value: str) -> Injection:
+def _rank_and_name(text: str, what: str) -> tuple[int | None, str]:
+    """`rank=3:feed-forward` or a name alone."""
+    if what == "rank":  # rank=3, and nothing behind it
+        what = "rank="
+    if not what.startswith("rank="):
+        return None, what
+    number, colon, name = what.removeprefix("rank=").partition(":")
+    if not colon or not number.isdecimal():
+        raise RequestError(
+            f"--inject {text!r}: write rank=N:NAME=VALUE, as in rank=3:feed-forward=30%"
+        )
+    return int(number), name
+
+
+def _with(found: Injection, name: str, value: str, rank: int | None) -> Injection:
     match name:
         case "tpot":
             return replace(found, tpot=_delay(found.text, name, value))
@@ -95,7 +145,12 @@ def _with(found: Injection, name: str, value: str) -> Injection:
             return replace(found, ttft=_delay(found.text, name, value))
         case "sampling":
             return replace(found, sampling=_delay(found.text, name, value))
-    return replace(found, kernel=value)
+        case "kernel":
+            return replace(found, kernel=value)
+    delay = _delay(found.text, name, value)
+    if delay.ns:
+        raise RequestError(f"--inject {found.text!r}: {name} takes a share, as in {name}=30%")
+    return replace(found, slow=(*found.slow, SlowWork(name, delay.share, rank)))
 
 
 def _nearest(name: str) -> str:

@@ -42,6 +42,7 @@ class RootArgs(ProcessArgs):
     timeout_s: float
     connect_timeout_s: float
     token_file: str | None
+    spans: str
     inject: Injection
 
 

@@ -119,8 +119,9 @@ def _worker(args: WorkerArgs, events: EventWriter, show: Show) -> None:
             show(line + "\n")
 
     worker_options = WorkerOptions(
-        args.host, args.port, args.n_threads, cluster_token(args.token_file), args.idle_timeout_s
-    )
+        args.host, args.port, args.n_threads, cluster_token(args.token_file), args.idle_timeout_s,
+        args.inject,
+    )  # fmt: skip
     Worker(worker_options, events, log).serve()
 
 

@@ -202,6 +202,10 @@ def _add_process(group: argparse._ArgumentGroup) -> None:
         help="write events as JSON lines; with - they own stdout and the text goes to stderr",
     )  # fmt: skip
     group.add_argument(
+        "--spans", choices=("on", "off"), default="on",
+        help="whether all nodes count where their time goes (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
         "--inject", type=_injection, default=NOTHING, metavar="SPEC",
         help="for testing suites: slow this process down on purpose, as in tpot=10%%,ttft=20ms "
         "(docs/testing.md; default: do not)",

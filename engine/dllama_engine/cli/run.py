@@ -243,6 +243,8 @@ def _options(args: RootArgs) -> RootOptions:
         kv_type=FloatType.parse(args.kv_type),
         timeout_s=args.timeout_s,
         connect_timeout_s=args.connect_timeout_s,
+        spans=args.spans == "on",
+        inject=args.inject,
     )
 
 

@@ -31,6 +31,7 @@ class SessionConfig:
     timeout_s: float
     workers: tuple[Address, ...]  # of ranks 1, 2, ...; as the root reaches them
     slots: CoreSlots  # its threads among those of its host
+    spans: bool = True  # whether it counts where its time goes
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for the wire."""
@@ -44,6 +45,7 @@ class SessionConfig:
             "timeout_s": self.timeout_s,
             "workers": [list(address) for address in self.workers],
             "slots": asdict(self.slots),
+            "spans": self.spans,
         }
 
     @classmethod
@@ -64,6 +66,7 @@ class SessionConfig:
                 timeout_s=float(data["timeout_s"]),
                 workers=tuple((str(host), int(port)) for host, port in data["workers"]),
                 slots=CoreSlots(**{name: int(n) for name, n in data["slots"].items()}),
+                spans=bool(data["spans"]),
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise HandshakeError(f"the root's session config does not fit: {error!r}") from None

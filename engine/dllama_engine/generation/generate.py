@@ -19,6 +19,7 @@ from dllama_engine.errors import RequestError
 from dllama_engine.generation.sampler import Sampler
 from dllama_engine.generation.steps import Step
 from dllama_engine.injection import NOTHING, Injection
+from dllama_engine.tables.spans import DETOKENIZING, SAMPLING
 from dllama_engine.telemetry.events import Top
 from dllama_engine.telemetry.step_cost import StepCost
 from dllama_engine.text.tokenizer import StreamDecoder
@@ -31,6 +32,9 @@ class Forwarder(Protocol):
 
     def forward(self, token_ids: Sequence[int], pos: int, n_logits: int) -> tuple[Floats, StepCost]:
         """Logits of the last `n_logits` tokens, and what they cost."""
+
+    def count(self, kind: int, ns: int) -> None:
+        """Count time of the step under way, by `tables.spans`."""
 
 
 def check_request(n_input_tokens: int, steps: int, seq_len: int) -> None:
@@ -76,10 +80,13 @@ def decode(
     for index in range(stop_pos - pos):
         logits, cost = root.forward([token_id], pos + index, 1)
         top = top_two(logits[0])
-        sampling_ns = time.perf_counter_ns()
+        start_ns = time.perf_counter_ns()
         token_id = sampler.sample(logits[0])
-        inject.sampling.wait(sampling_ns)
+        inject.sampling.wait(start_ns)
+        sampled_ns = time.perf_counter_ns()
         piece = decoder.push(token_id)
+        root.count(SAMPLING, sampled_ns - start_ns)
+        root.count(DETOKENIZING, time.perf_counter_ns() - sampled_ns)
         inject.wait_for_token(index, now_ns)
         now_ns = time.perf_counter_ns()
         yield Step("decode", index, pos + index, 1, cost, now_ns, token_id, piece, top)

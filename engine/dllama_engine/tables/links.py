@@ -30,7 +30,10 @@ TRACE_AT, TRACE_ROWS, TRACE_USED = 8, 9, 10  # records, (TRACE_ROWS, RECORD + wo
 SPENT_NS = 11  # in operations so far
 SCRATCH = 12  # four words: two buffers for a call, or a clock
 CALM, CALM_LENGTH = 16, 17  # exchanges to come in which the core is kept; how many, next time
-POLLED = 18  # one word for each peer that is waited for
+SPANS_AT = 18  # the row of `tables.spans` that time is counted in; 0: it is not counted
+WAITED_NS, LAST_CAME = 19, 20  # in which nothing moved; who was heard of last, NOTHING if nobody
+ENDED_NS = 21  # when the last exchange ended
+POLLED = 22  # one word for each peer that is waited for
 MESH_WORDS = POLLED
 
 # A record of the trace: what, when, how long, payload bytes; then each peer's duration or NOTHING.

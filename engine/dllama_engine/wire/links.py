@@ -50,6 +50,7 @@ from dllama_engine.tables.links import (
     SEND_SEQUENCE,
     SENT_BYTES,
     SENT_MESSAGES,
+    SPANS_AT,
     SPENT_NS,
     TO_RECV,
     TRACE_AT,
@@ -284,6 +285,10 @@ class Links:
     def spent_ns(self) -> int:
         """Time in operations since the links were made."""
         return int(self.mesh[SPENT_NS])
+
+    def record_spans(self, row_at: int) -> None:
+        """From now on exchanges count their time in that row of `tables.spans`; 0: nowhere."""
+        self.mesh[SPANS_AT] = row_at
 
     def stop_tracing(self) -> None:
         """Record no operations any more, only count."""

@@ -16,6 +16,7 @@ from dllama_engine.errors import RequestError
 from dllama_engine.generation.generate import generate
 from dllama_engine.generation.sampler import Sampler
 from dllama_engine.injection import Delay, parse_injection
+from dllama_engine.tables.spans import NAMES
 from dllama_engine.telemetry.step_cost import StepCost
 from dllama_engine.text.tokenizer import StreamDecoder
 from dllama_engine.wire.trace import LinkTotals, LinkTrace
@@ -47,6 +48,7 @@ class Model:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        self.spans_ns: dict[int, int] = {}
 
     def forward(self, token_ids: Sequence[int], pos: int, n_logits: int) -> tuple[Floats, StepCost]:
         start_ns = self._clock.ns
@@ -54,6 +56,9 @@ class Model:
         none = LinkTotals(*(array("q") for _ in range(5)))
         cost = StepCost(start_ns, self._clock.ns, 0, LinkTrace(()), none, 0)
         return np.zeros((n_logits, VOCAB), np.float32), cost
+
+    def count(self, kind: int, ns: int) -> None:
+        self.spans_ns[kind] = self.spans_ns.get(kind, 0) + ns
 
 
 class Silent(StreamDecoder):
@@ -100,6 +105,19 @@ def test_all_names_of_a_spec() -> None:
     assert (found.ttft, found.kernel) == (Delay(), "generic")
 
 
+def test_slow_work_is_of_one_rank_or_of_all() -> None:
+    found = parse_injection("qkv=10%,rank=1:feed-forward=30%,rank=2:compute=2.5%")
+    tables = [found.slow_work(rank) for rank in range(3)]
+    by_name = [
+        {} if table is None else {NAMES[i]: int(n) for i, n in enumerate(table) if n}
+        for table in tables
+    ]
+    assert by_name[0] == {"qkv": 100}
+    assert by_name[1] == {"qkv": 100, "feed-forward": 300}
+    assert by_name[2] == dict.fromkeys(NAMES[:6], 25) | {"qkv": 125}
+    assert parse_injection("tpot=1%").slow_work(0) is None
+
+
 @pytest.mark.parametrize(
     ("spec", "words"),
     [
@@ -114,6 +132,12 @@ def test_all_names_of_a_spec() -> None:
         ("ttft=10%", "ttft takes a time, as in ttft=20ms"),
         ("ttft=61s", "ttft=61s: write a time above 0 and up to 60s with its unit (us, ms, s)"),
         ("tpot=1%,tpot=2%", "tpot is given twice"),
+        ("feed-forwrd=1%", "did you mean 'feed-forward'?"),
+        ("feed-forward=1ms", "feed-forward takes a share, as in feed-forward=30%"),
+        ("rank=3", "write rank=N:NAME=VALUE, as in rank=3:feed-forward=30%"),
+        ("rank=x:qkv=1%", ": write rank=N:NAME=VALUE, as"),
+        ("rank=1:tpot=1%", "tpot is not of one rank; write tpot=1%"),
+        ("rank=1:kernel=generic", "kernel is not of one rank; write kernel=generic"),
     ],
 )
 def test_what_a_spec_cannot_be(spec: str, words: str) -> None:
