@@ -373,6 +373,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _write_results(session: pytest.Session, lab: Lab) -> list[str]:
     """Paths of what was written; a report that fails never costs the run file."""
+    from pytest_dllama.history.keeping import keep_run
     from pytest_dllama.history.samples_csv import write_samples
     from pytest_dllama.report.pages.markdown import write_reports
 
@@ -382,6 +383,8 @@ def _write_results(session: pytest.Session, lab: Lab) -> list[str]:
     writers: list[tuple[str, Callable[[], list[Path]]]] = [
         ("report", lambda: write_reports(run, lab.run_file.parent))
     ]
+    if lab.config.keeps_history:
+        writers.append(("history", lambda: [keep_run(run, lab.config)]))
     if csv_file is not None:
         writers.append(("samples", lambda: [write_samples(run, csv_file)]))
     for what, write in writers:

@@ -6,8 +6,11 @@ runs one. So what belongs to the machine (ports, namespaces, folders) is each pr
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import signal
+import tempfile
 from typing import Any
 
 import pytest
@@ -21,6 +24,12 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # A pytest that a test starts is no part of this run: pytest-benchmark would measure nothing in it.
 for _name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
     os.environ.pop(_name, None)
+
+# No run of a test may enter the history of whoever runs the tests.
+if "PYTEST_DLLAMA_TEST_HOME" not in os.environ:
+    os.environ["PYTEST_DLLAMA_TEST_HOME"] = tempfile.mkdtemp(prefix="pytest-dllama-history-")
+    atexit.register(shutil.rmtree, os.environ["PYTEST_DLLAMA_TEST_HOME"], True)
+os.environ["XDG_DATA_HOME"] = os.environ["PYTEST_DLLAMA_TEST_HOME"]
 
 # An example that took long says that the machine is busy, no more (as hypothesis' profile for CI).
 settings.register_profile("patient", settings(), deadline=None)

@@ -1,12 +1,11 @@
-"""The embedded engine at another revision, started by its own environment's `dllama-py`."""
+"""The embedded engine at another revision: the same commands, its own handshake."""
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_dllama.backends.base import EngineRequest, WorkerNotReady
+from pytest_dllama.backends.base import WorkerNotReady
 from pytest_dllama.backends.embedded import EmbeddedBackend
 
 # Where revisions have had the program that shakes hands with a worker.
@@ -15,32 +14,21 @@ _MARGIN_S = 20.0  # an interpreter starts on a busy machine
 
 
 class RevisionBackend(EmbeddedBackend):
-    """`dllama-py` of one environment.
+    """`dllama-py` of another revision; hosts run it from an environment that has it.
 
     Args:
-        folder: the environment's.
+        folder: an environment of that revision on this machine, for the handshake.
     """
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        self._program = str(folder / "bin" / "dllama-py")
         self._python = str(folder / "bin" / "python")
-
-    def worker_command(self, host: str, port: int, nthreads: int, parent: str) -> list[str]:
-        """Arguments that start a worker."""
-        return [self._program, *super().worker_command(host, port, nthreads, parent)[1:]]
-
-    def root_command(
-        self, request: EngineRequest, workers: Sequence[str], parent: str
-    ) -> list[str]:
-        """Arguments that run one request."""
-        return [self._program, *super().root_command(request, workers, parent)[1:]]
 
     def probe(self, host: str, port: int, token: str, timeout_s: float) -> None:
         """Handshake by that revision's own program: protocols differ between revisions."""
         said = ""
         for module in PROBES:
-            command = [self._python, "-P", "-m", module, host, str(port), f"{timeout_s:g}"]
+            command = [self._python, "-I", "-m", module, host, str(port), f"{timeout_s:g}"]
             try:
                 done = subprocess.run(
                     command,

@@ -7,28 +7,24 @@ import random
 import shutil
 import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pytest_dllama.backends.base import Backend, EngineOptions
-from pytest_dllama.backends.registry import make_backend
-from pytest_dllama.backends.revision import RevisionBackend
-from pytest_dllama.config.baseline import Baseline, parse_baseline
+from pytest_dllama.config.baseline import comparison_of, parse_looks
 from pytest_dllama.config.settings import SETTINGS, LabConfig
-from pytest_dllama.config.values import ConfigError, at_least, parse_models
+from pytest_dllama.config.values import ConfigError, parse_models
 from pytest_dllama.history.priors import NoisePriors, default_folder
 from pytest_dllama.hosts.controller import fingerprint, probe_environment
-from pytest_dllama.hosts.local import LocalHosts
-from pytest_dllama.lab.builds import build_revision, clear_builds, list_builds
 from pytest_dllama.lab.cells import CellKey
-from pytest_dllama.lab.duet import Duet, Side
+from pytest_dllama.lab.duet import Duet, Rules
+from pytest_dllama.lab.pairs.checkout import clear_builds, list_builds
+from pytest_dllama.lab.pairs.making import make_sides
+from pytest_dllama.lab.pairs.verdict_file import Compared, verdict_file, write_verdict
+from pytest_dllama.lab.progress import PlainLines
 from pytest_dllama.models.under_test import check_model, open_model
-from pytest_dllama.record.verdict import VerdictFile, worst
+from pytest_dllama.record.verdict import VerdictFile
 from pytest_dllama.report.pages.verdict import verdict_lines
 from pytest_dllama.stats.errors import DataError
-from pytest_dllama.stats.intervals import holm
 from pytest_dllama.stats.looks import DECLARED, Plan
 
 EXIT_WORSE = 1  # REGRESSED; INCONCLUSIVE too with --inconclusive fail
@@ -96,8 +92,8 @@ def _builds(arguments: argparse.Namespace) -> int:
         n = clear_builds()
         print(f"{n} build{'' if n == 1 else 's'} removed")
         return 0
-    for commit, checkout, size in list_builds():
-        print(f"{commit[:12]}  {size / 1e6:6.0f} MB  {checkout}")
+    for what, checkout, size in list_builds():
+        print(f"{what}  {size / 1e6:6.0f} MB  {checkout}")
     return 0
 
 
@@ -128,64 +124,38 @@ def exit_code(found: VerdictFile, inconclusive: str, *, bisect: bool) -> int:
 
 def _compare(arguments: argparse.Namespace) -> VerdictFile:
     start_s, created = time.monotonic(), datetime.now(UTC)
-    baseline = parse_baseline(arguments.baseline)
-    plan = Plan(_looks(arguments.pairs))
     config = _config(arguments)
+    comparison = config.comparison
+    assert comparison is not None
+    plan = Plan(comparison.looks)
     for spec in config.models:
         check_model(spec, config.node_counts, config)
-    sides = _sides(baseline, config, _tell)
-    seed = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(10**6)
-    hosts, environment = LocalHosts(), probe_environment()
-    cluster = fingerprint(environment, hosts.kind)
+    progress = PlainLines(_tell)
+    sides = make_sides(comparison.baseline, config, progress.stage)
+    seed = comparison.order_seed
+    seed = random.SystemRandom().randrange(10**6) if seed is None else seed
+    cluster = fingerprint(probe_environment(), sides[1].hosts.kind)
     models = {spec.name: open_model(spec, config, _silent) for spec in config.models}
     keys = [CellKey(name, nodes) for name in models for nodes in config.node_counts]
     arguments.report.mkdir(parents=True, exist_ok=True)
-    duet = Duet(
-        sides, models, keys, plan,
-        NoisePriors(arguments.history or default_folder(), cluster), hosts, seed,
-        arguments.report / "logs" / f"duet-{created:%Y%m%dT%H%M%SZ}", _tell,
-    )  # fmt: skip
-    cells = duet.run()
-    p_values = {
-        f"{cell.model} {cell.nodes} {verdict.metric}": verdict.p_worse
-        for cell in cells
-        for verdict in cell.metrics
-        if verdict.p_worse is not None
-    }
-    adjusted: Sequence[float] = holm(list(p_values.values())).tolist() if p_values else ()
-    found = VerdictFile(
-        created_utc=f"{created:%Y-%m-%dT%H:%M:%SZ}",
-        wall_s=time.monotonic() - start_s,
-        baseline=baseline.text,
+    priors = NoisePriors(arguments.history or default_folder(), cluster)
+    logs = arguments.report / "logs" / f"duet-{created:%Y%m%dT%H%M%SZ}"
+    duet = Duet(sides, models, keys, Rules(plan, priors, seed), logs, progress)
+    compared = Compared(
+        baseline=comparison.baseline.text,
         base_label=sides[0].label,
         new_label=sides[1].label,
         fingerprint=cluster,
         seed=seed,
         looks=plan.pairs,
         level=plan.level,
-        prompt=config.prompt,
-        steps=config.steps,
-        inject=config.inject,
-        prior_groups=duet.prior_groups,
-        status=worst([cell.status for cell in cells]),
-        holm_p={key: float(p) for key, p in zip(p_values, adjusted, strict=True)},
-        cells=cells,
+        created=created,
     )
-    _write(found, arguments.report / "verdict.json")
+    cells = duet.run()
+    wall_s = time.monotonic() - start_s
+    found = verdict_file(compared, config, cells, wall_s=wall_s, prior_groups=duet.prior_groups)
+    write_verdict(found, arguments.report)
     return found
-
-
-def _write(found: VerdictFile, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(found.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
-
-
-def _looks(text: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in text.split(","))
-    except ValueError:
-        raise ConfigError(f"--pairs {text!r}: write numbers of pairs, as in 3,5,7,10") from None
 
 
 def _config(arguments: argparse.Namespace) -> LabConfig:
@@ -211,50 +181,21 @@ def _config(arguments: argparse.Namespace) -> LabConfig:
         dllama_bin=value["dllama-bin"],
         dllama_args=value["dllama-args"],
         inject=value["inject"],
+        comparison=comparison_of(
+            {
+                "baseline": arguments.baseline,
+                "pairs": parse_looks(arguments.pairs),
+                "inconclusive": arguments.inconclusive,
+                "order-seed": arguments.seed,
+                "bisect": arguments.bisect,
+            },
+            Path(),
+        ),
     )
-
-
-def _sides(baseline: Baseline, config: LabConfig, tell: Callable[[str], None]) -> tuple[Side, Side]:
-    label = config.dllama_bin or f"this {config.engine} engine"
-    slowed = f", slowed down on purpose ({config.inject})" if config.inject else ""
-    new = Side("new", label + slowed, _backend(config), config)
-    config = replace(config, inject="")
-    own = _backend(config)
-    if baseline.kind == "self":
-        return Side("base", label, own, config), new
-    if baseline.kind == "option":
-        return Side("base", baseline.text, own, _with(config, baseline)), new
-    if baseline.kind == "dllama":
-        if config.engine != "dllama":
-            raise ConfigError(
-                f"--baseline {baseline.text}: it is compared with --engine dllama --dllama-bin PATH"
-            )
-        other = replace(config, dllama_bin=baseline.path)
-        return Side("base", baseline.path, _backend(other), other), new
-    if config.engine != "embedded":
-        raise ConfigError(f"--baseline {baseline.text}: revisions are the embedded engine's")
-    build = build_revision(baseline.path, baseline.revision, tell)
-    name = f"{build.revision} ({build.commit[:10]})"
-    return Side("base", name, RevisionBackend(build.environment), config), new
-
-
-def _with(config: LabConfig, baseline: Baseline) -> LabConfig:
-    options = dict(baseline.options)
-    return replace(
-        config,
-        nthreads=at_least("nthreads", 1)(options.get("nthreads", str(config.nthreads))),
-        buffer_float_type=options.get("buffer-float-type", config.buffer_float_type),
-        sync_mode=options.get("sync-mode", config.sync_mode),
-    )
-
-
-def _backend(config: LabConfig) -> Backend:
-    options = EngineOptions(config.dllama_bin, config.dllama_args, config.sync_mode, config.inject)
-    return make_backend(config.engine, options)
 
 
 def _tell(text: str) -> None:
-    print(f"dllama: {text}", file=sys.stderr, flush=True)
+    print(text, file=sys.stderr, flush=True)
 
 
 def _silent(done: int, total: int) -> None:

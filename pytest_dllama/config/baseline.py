@@ -4,20 +4,30 @@ self                    the same engine again: A/A, which shows the noise
 git:REV                 the embedded engine at another revision of the checkout in use
 git:PATH@REV            ... of another checkout
 dllama:PATH             another binary of the real dllama
+dllama:CHECKOUT@REV     ... built of a revision of a checkout of its source
 option:NAME=VALUE[,..]  the same engine with other options
+run:FILE                a stored run file, which cannot be measured again
+accepted                the run that was accepted last on this cluster
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
 
 from pytest_dllama.config.values import BUFFER_FLOAT_TYPES, SYNC_MODES, ConfigError
 
-Kind = Literal["self", "git", "dllama", "option"]
-KINDS: tuple[Kind, ...] = ("self", "git", "dllama", "option")
+Kind = Literal["self", "git", "dllama", "option", "run", "accepted"]
+KINDS: tuple[Kind, ...] = ("self", "git", "dllama", "option", "run", "accepted")
+STORED: tuple[Kind, ...] = ("run", "accepted")  # nothing to run again: unpaired, and weaker
+FORMS = (
+    "self, git:REV, git:PATH@REV, dllama:PATH, dllama:CHECKOUT@REV, "
+    "option:NAME=VALUE[,NAME=VALUE], run:FILE or accepted"
+)
 # What `option:` may change, and the values that it takes; None: a whole number of at least 1.
 OPTIONS: Mapping[str, tuple[str, ...] | None] = {
     "nthreads": None,
@@ -32,9 +42,25 @@ class Baseline:
 
     kind: Kind
     text: str  # as written
-    path: str = ""  # of a checkout or a binary
+    path: str = ""  # of a checkout, a binary or a run file
     revision: str = ""
     options: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def is_stored(self) -> bool:
+        """Whether it is figures of another time, with which nothing pairs up."""
+        return self.kind in STORED
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What the options say about A against B."""
+
+    baseline: Baseline
+    looks: tuple[int, ...]  # after how many pairs
+    inconclusive: str  # "warn" or "fail"
+    order_seed: int | None  # of the order of sides and cells; None: drawn
+    is_bisect: bool  # exit codes for `git bisect run`
 
 
 def parse_baseline(text: str) -> Baseline:
@@ -51,20 +77,73 @@ def parse_baseline(text: str) -> Baseline:
     kind, _, rest = text.strip().partition(":")
     if kind == "self" and not rest:
         return Baseline("self", "self")
-    if kind == "git" and rest:
+    if kind == "accepted" and not rest:
+        return Baseline("accepted", "accepted")
+    if kind == "run" and rest:
+        return Baseline("run", text, rest)
+    if kind in ("git", "dllama") and rest:
         path, at, revision = rest.rpartition("@")
+        revision = revision if at else ""
         if at and not revision:
             raise ConfigError(f"--baseline {text}: a revision is missing behind @")
+        if kind == "dllama":
+            return Baseline("dllama", text, path if at else rest, revision)
         return Baseline("git", text, path if at else "", revision if at else rest)
-    if kind == "dllama" and rest:
-        return Baseline("dllama", text, rest)
     if kind == "option" and rest:
         return Baseline("option", text, options=_options(text, rest))
     near = difflib.get_close_matches(kind, KINDS, 1, 0.5)
     hint = f"did you mean {near[0]!r}? " if near and near[0] != kind else ""
-    raise ConfigError(
-        f"--baseline {text!r}: {hint}write self, git:REV, git:PATH@REV, dllama:PATH or "
-        "option:NAME=VALUE[,NAME=VALUE]"
+    raise ConfigError(f"--baseline {text!r}: {hint}write {FORMS}")
+
+
+def parse_looks(text: str) -> tuple[int, ...]:
+    """`3,5,7,10`: after how many pairs to look.
+
+    Raises:
+        ConfigError: not whole numbers from 2 on that rise.
+    """
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise ConfigError(f"--pairs {text!r}: write numbers of pairs, as in 3,5,7,10")
+    looks = tuple(map(int, parts))
+    if looks[0] < 2 or any(a >= b for a, b in pairwise(looks)):
+        raise ConfigError(
+            f"--pairs {text}: the first look needs 2 pairs or more, each further look more than "
+            "the one before, as in 3,5,7,10"
+        )
+    return looks
+
+
+def parse_order_seed(text: str) -> int | None:
+    """A whole number from 0 on; empty: to be drawn."""
+    if not text.strip():
+        return None
+    if not text.strip().isdecimal():
+        raise ConfigError(f"--order-seed {text!r} is no whole number from 0 on")
+    return int(text)
+
+
+def comparison_of(values: Mapping[str, Any], base: Path) -> Comparison | None:
+    """What the parsed options ask for; None without `--baseline`.
+
+    Args:
+        values: the options of a comparison, by name.
+        base: the folder from which relative paths in the SPEC start.
+
+    Raises:
+        ConfigError: `--bisect` without a baseline.
+    """
+    text = values["baseline"].strip()
+    if not text:
+        if values["bisect"]:
+            raise ConfigError("--bisect needs --baseline SPEC, the revision that was good")
+        return None
+    found = parse_baseline(text)
+    is_bare_program = found.kind == "dllama" and "/" not in found.path  # for PATH to find
+    if found.path and not (is_bare_program and not found.revision):
+        found = replace(found, path=str(base / Path(found.path).expanduser()))
+    return Comparison(
+        found, values["pairs"], values["inconclusive"], values["order-seed"], values["bisect"]
     )
 
 

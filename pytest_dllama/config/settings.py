@@ -12,6 +12,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_dllama.config.baseline import (
+    Comparison,
+    comparison_of,
+    parse_looks,
+    parse_order_seed,
+)
 from pytest_dllama.config.ini_values import ini_text
 from pytest_dllama.config.values import (
     BUFFER_FLOAT_TYPES,
@@ -25,12 +31,15 @@ from pytest_dllama.config.values import (
     parse_models,
     parse_node_counts,
     text_of,
+    two_at_least,
     words_of,
     yes_or_no,
 )
 
 if TYPE_CHECKING:
     import pytest
+
+HISTORY_AUTO, HISTORY_OFF = "auto", "off"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +169,49 @@ SETTINGS: tuple[Setting, ...] = (
         "--baseline the new side only (docs/testing.md)",
         str,
     ),
+    Setting(
+        "history", "DIR", HISTORY_AUTO,
+        "folder in which every run is kept, by cluster (docs/history.md); auto: in the user's data "
+        "folder; off: nowhere",
+        str,
+    ),
+    Setting(
+        "history-keep", "RUNS,DAYS", "1000,730",
+        "how many runs of a cluster the history keeps, and for how many days; accepted runs and "
+        "anchors stay",
+        two_at_least("--history-keep", 1, "1000,730"),
+    ),
+    Setting(
+        "baseline",
+        "SPEC",
+        "",
+        "compare with another version, in pairs, and judge (docs/verdicts.md): self, git:REV, "
+        "git:PATH@REV, dllama:PATH, dllama:CHECKOUT@REV, option:NAME=VALUE[,..], run:FILE, "
+        "accepted",
+        str,
+    ),
+    Setting(
+        "pairs",
+        "N,N,..",
+        "3,5,7,10",
+        "with --baseline, in place of --repeats: after how many pairs to look; only undecided "
+        "cells go on",
+        parse_looks,
+    ),
+    Setting(
+        "inconclusive", "warn|fail", "warn", "with --baseline: what an undecided metric is",
+        one_of("--inconclusive", ("warn", "fail")),
+    ),
+    Setting(
+        "order-seed", "N", "", "with --baseline: seed of the order of sides and cells (drawn and "
+        "printed if not given)",
+        parse_order_seed,
+    ),
+    Setting(
+        "bisect", "", "no",
+        "with --baseline: exit with 0, 1 or 125, as `git bisect run` takes them",
+        yes_or_no("--bisect"),
+    ),
     Setting("csv", "FILE", "", "file for every sample of the run, one request a line", str),
     Setting(
         "request-timeout",
@@ -200,6 +252,10 @@ class LabConfig:
     strict_thresholds: bool = False
     csv_file: Path | None = None
     inject: str = ""
+    history_folder: Path | None = None  # None: the user's data folder
+    keeps_history: bool = True
+    history_keep: tuple[int, int] = (1000, 730)  # runs, days
+    comparison: Comparison | None = None  # A against B, with --baseline
 
     @classmethod
     def from_pytest(cls, config: pytest.Config) -> LabConfig:
@@ -235,6 +291,10 @@ class LabConfig:
             keep_workers=value["keep-workers"],
             strict_thresholds=value["strict-thresholds"],
             inject=value["inject"],
+            history_folder=_history(raw["history"]),
+            keeps_history=raw["history"].text != HISTORY_OFF,
+            history_keep=value["history-keep"],
+            comparison=comparison_of(value, raw["baseline"].base),
             csv_file=raw["csv"].base / raw["csv"].text if raw["csv"].text else None,
             hosts_file=hosts.base / hosts.text if hosts.text else None,
             hosts_only=tuple(n.strip() for n in value["hosts-only"].split(",") if n.strip()),
@@ -251,6 +311,10 @@ class _Raw:
 def _program(raw: _Raw) -> str:
     """A relative path from where it was written; a bare name is for PATH to find."""
     return str(raw.base / raw.text) if "/" in raw.text else raw.text
+
+
+def _history(raw: _Raw) -> Path | None:
+    return raw.base / raw.text if raw.text not in (HISTORY_AUTO, HISTORY_OFF) else None
 
 
 def _read(config: pytest.Config, setting: Setting) -> _Raw:

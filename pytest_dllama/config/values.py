@@ -116,6 +116,19 @@ def at_least(option: str, smallest: int) -> Callable[[str], int]:
     return parse
 
 
+def two_at_least(option: str, smallest: int, example: str) -> Callable[[str], tuple[int, int]]:
+    """A parser of two whole numbers with a comma between."""
+
+    def parse(text: str) -> tuple[int, int]:
+        parts = text.split(",")
+        if len(parts) != 2:
+            raise ConfigError(f"{option} {text!r}: write two whole numbers, as in {example}")
+        first, second = (at_least(option, smallest)(part) for part in parts)
+        return first, second
+
+    return parse
+
+
 def number(option: str, *, positive: bool) -> Callable[[str], float]:
     """A parser of finite numbers from 0 on."""
 

@@ -8,23 +8,17 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import secrets
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-import platformdirs
-
+from pytest_dllama.history.places import cluster_folder
+from pytest_dllama.history.places import default_folder as default_folder
 from pytest_dllama.stats.errors import DataError
 from pytest_dllama.stats.prior import VarianceGroup, VariancePrior, fit_prior
 
 _SCHEMA = 1
-
-
-def default_folder() -> Path:
-    """Where priors are kept; it outlives `make clean`."""
-    return Path(platformdirs.user_data_dir("pytest-dllama")) / "history"
 
 
 class NoisePriors:
@@ -36,7 +30,7 @@ class NoisePriors:
     """
 
     def __init__(self, folder: Path, fingerprint: str) -> None:
-        self._folder = folder / re.sub(r"[^A-Za-z0-9_.-]", "_", fingerprint) / "pairs"
+        self._folder = cluster_folder(folder, fingerprint) / "pairs"
 
     def add(self, groups: Mapping[str, Sequence[VarianceGroup]]) -> Path | None:
         """Keep new variances by metric, in a file of their own, written whole; None if none.

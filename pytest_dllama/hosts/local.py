@@ -26,9 +26,20 @@ class LocalHost:
 
     A session of its own keeps a Ctrl-C at the terminal from the process, which is stopped in order
     by its cluster instead.
+
+    Args:
+        name: in messages.
+        address: where workers listen.
+        environment: whose engine runs; None: the one of this interpreter.
     """
 
-    def __init__(self, name: str = "localhost", address: str = "127.0.0.1") -> None:
+    def __init__(
+        self,
+        name: str = "localhost",
+        address: str = "127.0.0.1",
+        environment: Path | None = None,
+    ) -> None:
+        self._environment = environment
         self.name = name
         self.address = address
         self.port = 0
@@ -54,7 +65,7 @@ class LocalHost:
         with stderr_file.open("wb") as stderr:
             try:
                 popen = subprocess.Popen(
-                    own_command(command),
+                    own_command(command, self._environment),
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=stderr,
@@ -77,12 +88,19 @@ class LocalHost:
 
 
 class LocalHosts:
-    """Every rank on this machine."""
+    """Every rank on this machine.
+
+    Args:
+        environment: whose engine runs; None: the one of this interpreter.
+    """
 
     kind: Literal["local", "ssh"] = "local"
     pairs: tuple[PairRecord, ...] = ()
     notes: tuple[str, ...] = ()
     kept_token: str | None = None
+
+    def __init__(self, environment: Path | None = None) -> None:
+        self._environment = environment
 
     def records(self) -> tuple[HostRecord, ...]:
         """None: the run's environment describes this machine."""
@@ -96,7 +114,7 @@ class LocalHosts:
         self, nodes: int, needed: int, models: Sequence[Path], progress: Progress
     ) -> Sequence[Host]:
         """One host for each rank."""
-        return [LocalHost()] * nodes
+        return [LocalHost(environment=self._environment)] * nodes
 
     def memory_sites(self, nodes: int, nthreads: int) -> Sequence[MemorySite]:
         """This one."""

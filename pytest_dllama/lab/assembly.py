@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
 from pytest_dllama.config.settings import LabConfig
+from pytest_dllama.hosts.checkout import revision_at
+from pytest_dllama.lab.builds import own_checkout
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.cluster import Worker
 from pytest_dllama.lab.runner import RequestRun
 from pytest_dllama.record.cell import CellRecord, Commands
-from pytest_dllama.record.run import Request
+from pytest_dllama.record.run import Request, Revision
 
 
 def commands_of(runs: Sequence[RequestRun], workers: Sequence[Worker]) -> Commands:
@@ -51,6 +54,15 @@ def request_record(
         n_batches=n_batches,
         inject=config.inject,
     )
+
+
+def revision_under_test(config: LabConfig) -> Revision | None:
+    """The commit of the engine: of our own checkout, or of the one that a built dllama lies in."""
+    if config.engine == "embedded":
+        checkout = own_checkout()
+        return revision_at(checkout) if checkout is not None else None
+    program = shutil.which(config.dllama_bin) if config.dllama_bin else None
+    return revision_at(Path(program).resolve().parent) if program else None
 
 
 def in_one_line(record: CellRecord) -> str:

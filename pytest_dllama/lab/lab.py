@@ -85,6 +85,7 @@ class Lab:
         self._started = datetime.now(UTC)
         self._start_s = time.monotonic()
         self._environment = probe_environment()
+        self._revision = assembly.revision_under_test(config)
         self._specs = {spec.name: spec for spec in config.models}
         self._models: dict[str, ModelUnderTest] = {}
         self._oracles: dict[str, _Oracle] = {}
@@ -285,6 +286,7 @@ class Lab:
             created_utc=f"{self._started:%Y-%m-%dT%H:%M:%SZ}",
             wall_s=time.monotonic() - self._start_s,
             environment=self._environment,
+            revision=self._revision,
             request=assembly.request_record(
                 self.config, self._backend.name, self._hosts.kind, self._n_batches
             ),

@@ -14,7 +14,8 @@ from pytest_dllama.record.base import Record
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.hosts import HostRecord, MemoryRecord, PairRecord
 
-SCHEMA_VERSION = 2  # 2: verdicts carry typed faults
+# 2: verdicts carry typed faults; 3: workloads, parts of time, the revision that was measured
+SCHEMA_VERSION = 3
 
 
 class Environment(Record):
@@ -31,6 +32,15 @@ class Environment(Record):
     numba: str
     pytest_dllama: str
     board: str | None = None  # e.g. "Raspberry Pi 5 Model B Rev 1.0"
+
+
+class Revision(Record):
+    """The commit of the engine under test, where it comes from a checkout."""
+
+    commit: str
+    committed_utc: str  # ISO 8601, with the committer's offset
+    subject: str  # first line of its message
+    is_dirty: bool | None = None  # measured with changes that no commit has; None: not told
 
 
 class Request(Record):
@@ -77,6 +87,7 @@ class RunRecord(Record):
     created_utc: str  # ISO 8601
     wall_s: float | None = None
     environment: Environment
+    revision: Revision | None = None  # None: a wheel, a bare binary, an imported log
     request: Request
     models: tuple[ModelRecord, ...]
     cells: tuple[CellRecord, ...]

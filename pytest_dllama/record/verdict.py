@@ -60,6 +60,7 @@ class MetricVerdict(Record):
     is_provisional: bool  # no calibrated prior: the plain paired t
     p_worse: float | None  # one-sided p of "no worse than tolerated"
     attribution: Attribution | None = None  # of REGRESSED and IMPROVED
+    note: str | None = None  # what limits this verdict
 
 
 class ExactChange(Record):
@@ -99,7 +100,7 @@ class CellVerdict(Record):
 
 
 class VerdictFile(Record):
-    """What `pytest-dllama duet` found."""
+    """One comparison: of `pytest suites/ --baseline SPEC`, or of `pytest-dllama duet`."""
 
     schema_version: int = VERDICT_SCHEMA_VERSION
     created_utc: str

@@ -8,16 +8,28 @@ from __future__ import annotations
 import math
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
+from pytest_dllama.metrics.catalog import METRICS
+from pytest_dllama.record.cell import Sample
 from pytest_dllama.record.verdict import MetricVerdict
 from pytest_dllama.stats.decision import decide, theta_of
-from pytest_dllama.stats.paired import ln_ratios, paired_effect
+from pytest_dllama.stats.errors import DataError
+from pytest_dllama.stats.paired import PairedEffect, ln_ratios, paired_effect
 from pytest_dllama.stats.power import detectable_change, pairs_to_decide
 from pytest_dllama.stats.prior import VariancePrior
+from pytest_dllama.stats.resolution import clock_grid
 
-# metric -> whether more is better; what two sessions of a pair are compared by.
-JUDGED: Mapping[str, bool] = {"ttft_s": False, "tpot_ms": False, "rct_s": False}
+# metric -> relative change that is tolerated: what two sessions of a pair are compared by.
 TOLERANCES: Mapping[str, float] = {"ttft_s": 0.15, "tpot_ms": 0.05, "rct_s": 0.05}
+COARSEST_MS = 1.0  # no engine's clock tells less than whole milliseconds
+_PER_TOKEN = ("tpot_ms", "rct_s", "tokens_per_s", "decode_tokens_per_s")
+
+
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    lower: float
+    upper: float
 
 
 def judge_metric(
@@ -28,36 +40,109 @@ def judge_metric(
     level: float,
     prior: VariancePrior | None = None,
     tolerance: float | None = None,
+    resolution: float = 0.0,
 ) -> MetricVerdict:
     """The verdict of the pairs (base[i], new[i]) so far, in the metric's own unit.
 
     Args:
-        metric: a key of JUDGED.
+        metric: one of METRICS.
         base: one value a pair.
         new: likewise.
         level: one-sided, of this look.
         prior: what A/A pairs of this cluster know of the noise; None: the plain paired t.
         tolerance: relative change that is tolerated; the metric's default if None.
+        resolution: relative change below which the engine's clock cannot tell two figures apart.
+            Pairs that differ by less from each other show its grid and not their noise: the bounds
+            are widened by it.
 
     Raises:
-        DataError: fewer than two pairs, sides of different length, a value not above 0.
+        DataError: fewer than two pairs, or sides of different length.
     """
     allowed = TOLERANCES[metric] if tolerance is None else tolerance
     theta = theta_of(allowed)
-    effect = paired_effect(ln_ratios(base, new, higher_is_better=JUDGED[metric]), prior, level)
+    if min(*base, *new) <= 0:  # a clock that counts whole ms gives 0 for less than one
+        return _without_ratio(metric, base, new, allowed)
+    higher_is_better = METRICS[metric].better == "higher"
+    effect = paired_effect(ln_ratios(base, new, higher_is_better=higher_is_better), prior, level)
+    blur = math.log1p(resolution) if effect.s_tilde < resolution else 0.0
+    bounds = _Bounds(effect.lower - blur, effect.upper + blur)
     return MetricVerdict(
         metric=metric,
-        status=decide(effect, theta).value,
+        status=decide(bounds, theta).value,
         tolerance=allowed,
         base=statistics.median(base),
         new=statistics.median(new),
         change=effect.change,
-        lower=math.expm1(effect.lower),
-        upper=math.expm1(effect.upper),
+        lower=math.expm1(bounds.lower),
+        upper=math.expm1(bounds.upper),
         pairs=effect.n,
         pair_sd=effect.s_tilde,
-        detectable_change=detectable_change(effect.n, effect.s_tilde, theta, prior, level),
-        pairs_to_decide=pairs_to_decide(effect, theta, prior),
+        detectable_change=detectable_change(effect.n, effect.s_tilde, theta + blur, prior, level),
+        pairs_to_decide=_pairs_to_decide(effect, theta, prior, blur),
         is_provisional=effect.is_provisional,
-        p_worse=effect.p_worse(theta),
+        p_worse=None if blur else effect.p_worse(theta),
+        note=_of_grid(resolution) if blur else None,
+    )
+
+
+def clock_resolution(metric: str, samples: Sequence[Sample]) -> float:
+    """The relative change of a time that the samples' clock can just tell; 0: any that matters.
+
+    An engine that counts each step in whole ms rounds every one of them alike, so that a mean over
+    many is as uncertain as one of them.
+    """
+    readings = [
+        time_s * 1e3
+        for sample in samples
+        for time_s in (sample.ttft_s, sample.rct_s)
+        if time_s is not None
+    ]
+    grid_ms = clock_grid(readings, COARSEST_MS) if readings else 0.0
+    if metric == "ttft_s":
+        times_ms = [sample.ttft_s * 1e3 for sample in samples if sample.ttft_s]
+    elif metric in _PER_TOKEN:
+        times_ms = [sample.tpot_ms for sample in samples if sample.tpot_ms]
+    else:
+        return 0.0
+    return grid_ms / min(times_ms) if times_ms else 0.0
+
+
+def _pairs_to_decide(
+    effect: PairedEffect, theta: float, prior: VariancePrior | None, blur: float
+) -> int | None:
+    """None where no number of pairs helps, as where the clock cannot tell."""
+    if blur and abs(effect.mean - theta) <= blur:
+        return None
+    try:
+        return pairs_to_decide(effect, theta, prior)
+    except DataError:
+        return None
+
+
+def _of_grid(resolution: float) -> str:
+    return (
+        f"the engine's clock tells changes of {resolution:.1%} and more only, and the pairs vary "
+        "by less than that: more output tokens do not help, a slower model would"
+    )
+
+
+def _without_ratio(
+    metric: str, base: Sequence[float], new: Sequence[float], tolerance: float
+) -> MetricVerdict:
+    return MetricVerdict(
+        metric=metric,
+        status="INCONCLUSIVE",
+        tolerance=tolerance,
+        base=statistics.median(base),
+        new=statistics.median(new),
+        change=None,
+        lower=None,
+        upper=None,
+        pairs=len(base),
+        pair_sd=None,
+        detectable_change=None,
+        pairs_to_decide=None,
+        is_provisional=True,
+        p_worse=None,
+        note="a figure is 0: the engine's clock is too coarse for it, and a ratio needs more",
     )

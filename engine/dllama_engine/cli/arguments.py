@@ -44,6 +44,7 @@ class RootArgs(ProcessArgs):
     token_file: str | None
     spans: str
     inject: Injection
+    local_weights: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

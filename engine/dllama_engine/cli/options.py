@@ -157,6 +157,11 @@ def _add_cluster(group: argparse._ArgumentGroup) -> None:
         help="the cluster's secret (default: $DLLAMA_PY_TOKEN, else a file of this user)",
     )  # fmt: skip
     group.add_argument(
+        "--local-weights", choices=("map", "send"), default="map",
+        help="weights of workers on the root's machine: they map the root's file where they can "
+        "open it, or it sends them as to any other (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
         "--collective", choices=("auto", "mesh"), default="auto",
         help="how nodes exchange; only mesh is there (default: %(default)s)",
     )  # fmt: skip

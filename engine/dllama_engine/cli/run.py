@@ -245,6 +245,7 @@ def _options(args: RootArgs) -> RootOptions:
         connect_timeout_s=args.connect_timeout_s,
         spans=args.spans == "on",
         inject=args.inject,
+        maps_local_weights=args.local_weights == "map",
     )
 
 

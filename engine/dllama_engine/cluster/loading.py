@@ -4,17 +4,22 @@ The root reads the file once, in order. Each tensor goes out in rounds of one pi
 workers at the same time, while the root packs its own piece. A worker packs a piece while the next
 one comes in: what has arrived waits in the socket. A piece is small, so that it is packed out of
 the cache that it was received into, and that nobody ever holds a second copy of anything large.
+
+A worker on the root's own machine that can open the very file maps it and packs its part from
+there: nothing is sent to it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from itertools import zip_longest
+from pathlib import Path
 
 import numpy as np
 
 from dllama_engine.arrays import Bytes
-from dllama_engine.formats.model_file import ModelFile, tensor_specs
+from dllama_engine.errors import EngineError
+from dllama_engine.formats.model_file import FileIdentity, ModelFile, tensor_specs
 from dllama_engine.formats.quants import row_bytes
 from dllama_engine.formats.tensors import TensorSpec
 from dllama_engine.sharding.plan import ShardPlan, Span
@@ -45,23 +50,35 @@ def pieces(plan: ShardPlan, spec: TensorSpec, rank: int) -> Iterator[Span]:
 
 
 def send_weights(
-    model: ModelFile, links: Links, weights: RankWeights, progress: Progress = lambda *_: None
+    model: ModelFile,
+    links: Links,
+    weights: RankWeights,
+    progress: Progress = lambda *_: None,
+    *,
+    mapping: Collection[int] = (),
 ) -> None:
     """The root's end: cut, send, and pack what is its own.
+
+    Args:
+        model: the file.
+        links: to the workers.
+        weights: the root's own.
+        progress: told of bytes that were cut.
+        mapping: ranks that read the file themselves and are sent nothing.
 
     Raises:
         EngineError: a worker that is gone, a value that is not finite.
     """
     plan = weights.plan
     specs = [spec for spec in model.specs if spec.name != "embedding"]
-    done, total = 0, sum(slice_nbytes(plan, s, r) for s in specs for r in range(plan.world_size))
+    ranks = [rank for rank in range(plan.world_size) if rank not in mapping]
+    done, total = 0, sum(slice_nbytes(plan, spec, rank) for spec in specs for rank in ranks)
     for spec in specs:
         raw = model.raw(spec)
-        rounds = zip_longest(*(pieces(plan, spec, rank) for rank in range(plan.world_size)))
-        for spans in rounds:
+        for spans in zip_longest(*(pieces(plan, spec, rank) for rank in ranks)):
             cut = {
                 rank: (span, _cut(raw, spec, plan, rank, span))
-                for rank, span in enumerate(spans)
+                for rank, span in zip(ranks, spans, strict=True)
                 if span is not None
             }
             _send_and_pack(links, weights, spec, cut)
@@ -93,6 +110,34 @@ def _cut(raw: Bytes, spec: TensorSpec, plan: ShardPlan, rank: int, span: Span) -
     rows, cols = spans
     first, last = (row_bytes(spec.float_type, n) for n in (cols.start, cols.stop))
     return raw[rows.start + span.start : rows.start + span.stop, first:last]
+
+
+def open_same(file: FileIdentity | None) -> ModelFile | None:
+    """The root's file, if this process can open it and finds it the same, in the same state."""
+    if file is None:
+        return None
+    try:
+        model = ModelFile.open(Path(file.path))
+    except EngineError:
+        return None
+    if model.identity == file:
+        return model
+    model.close()
+    return None
+
+
+def map_weights(model: ModelFile, weights: RankWeights) -> None:
+    """A worker's end on the root's machine: its pieces from the file itself.
+
+    Raises:
+        EngineError: a value that is not finite.
+    """
+    for spec in model.specs:
+        raw = model.raw(spec)
+        for span in pieces(weights.plan, spec, weights.rank):
+            weights.add(spec, _cut(raw, spec, weights.plan, weights.rank, span), span.start)
+            drop_pages(raw)
+    weights.finish()
 
 
 def _slice_rows(plan: ShardPlan, spec: TensorSpec, rank: int) -> int:

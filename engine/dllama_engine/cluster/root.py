@@ -59,6 +59,7 @@ class RootOptions:
     connect_timeout_s: float = 5.0
     spans: bool = True  # whether ranks count where their time goes
     inject: Injection = NOTHING
+    maps_local_weights: bool = True  # workers of this machine read the model's file themselves
 
 
 class Root:
@@ -78,6 +79,8 @@ class Root:
         self._transformer: Transformer | None = None
         self._session_id = secrets.token_hex(8)
         self._slots: dict[int, CoreSlots] = {}  # by rank, once all are connected
+        self._beside: frozenset[int] = frozenset()  # ranks of this machine
+        self._mapping: set[int] = set()  # those of them that read the model's file themselves
         self._pinned = ExitStack()
         self._weight_bytes = 0
         self._memory = PeakMemory()
@@ -102,6 +105,7 @@ class Root:
             workers=options.workers,
             slots=self._slots.get(rank, CoreSlots(0, options.n_threads, options.n_threads)),
             spans=options.spans,
+            model_file=self.model.identity if rank in self._beside else None,
         )
 
     def memory_needed(self, rank: int) -> RankMemory:
@@ -132,6 +136,9 @@ class Root:
                 say(f"⭕ Socket[{rank - 1}]: connected")
                 self._observer.progress("connect", rank, n_workers, "nodes")
             check_memory({rank: self.memory_needed(rank) for rank in infos}, infos)
+            if options.maps_local_weights:
+                here = infos[0].boot_id
+                self._beside = frozenset(rank for rank in sockets if infos[rank].boot_id == here)
             self._configure(sockets, slots_by_rank(infos))
         except BaseException as error:
             self.abandon(error)
@@ -159,6 +166,8 @@ class Root:
             answer = links.receive_json(SESSION, rank, timeout_s=READY_TIMEOUT_S)
             if answer.get("state") != state:
                 raise EngineError(f"worker {rank} is {answer.get('state')}, expected {state}")
+            if answer.get("maps"):
+                self._mapping.add(rank)
 
     def load(self) -> None:
         """Cut and hand out the weights; ready when every rank is.
@@ -196,6 +205,7 @@ class Root:
             self._connected(),
             weights,
             lambda done, total: self._observer.progress("load", done, total, "bytes"),
+            mapping=self._mapping,
         )
         return weights
 

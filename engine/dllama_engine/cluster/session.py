@@ -8,6 +8,7 @@ from typing import Any
 
 from dllama_engine.cluster.placement import CoreSlots
 from dllama_engine.errors import HandshakeError
+from dllama_engine.formats.model_file import FileIdentity
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.sharding.memory import RankMemory, rank_memory
 from dllama_engine.sharding.plan import ShardPlan
@@ -32,6 +33,7 @@ class SessionConfig:
     workers: tuple[Address, ...]  # of ranks 1, 2, ...; as the root reaches them
     slots: CoreSlots  # its threads among those of its host
     spans: bool = True  # whether it counts where its time goes
+    model_file: FileIdentity | None = None  # the root's, told to ranks of the same machine
 
     def to_json(self) -> dict[str, Any]:
         """Plain values, for the wire."""
@@ -44,6 +46,7 @@ class SessionConfig:
             "kv_type": int(self.kv_type),
             "timeout_s": self.timeout_s,
             "workers": [list(address) for address in self.workers],
+            "model_file": asdict(self.model_file) if self.model_file else None,
             "slots": asdict(self.slots),
             "spans": self.spans,
         }
@@ -67,6 +70,7 @@ class SessionConfig:
                 workers=tuple((str(host), int(port)) for host, port in data["workers"]),
                 slots=CoreSlots(**{name: int(n) for name, n in data["slots"].items()}),
                 spans=bool(data["spans"]),
+                model_file=FileIdentity(**file) if (file := data.get("model_file")) else None,
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise HandshakeError(f"the root's session config does not fit: {error!r}") from None

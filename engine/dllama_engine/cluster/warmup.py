@@ -28,7 +28,7 @@ def warm_up(plan: ShardPlan, kv_type: FloatType, tell: Tell = lambda line: None)
     """Make every kernel of `plan` ready to call; `tell` is called where that will take a while.
 
     Raises:
-        EngineError: what was compiled cannot be kept.
+        EngineError: what was compiled cannot be kept, or there is nothing to compile with.
     """
     _tell_of_passing_folder(tell)
     if mapped.use(tell):
@@ -37,7 +37,14 @@ def warm_up(plan: ShardPlan, kv_type: FloatType, tell: Tell = lambda line: None)
         tell(_COMPILING)
         if _built(tell):
             return
-    from dllama_engine.cluster.compile_here import compile_for  # numba with it
+    try:
+        from dllama_engine.cluster.compile_here import compile_for  # numba with it
+    except ModuleNotFoundError as error:
+        raise EngineError(
+            f"no compiled kernels fit this machine and they cannot be compiled, as {error.name} is "
+            "not installed here; install numba, or bring kernels from another machine "
+            "(pytest-dllama kernels build --target, python -m dllama_engine.tools.take_kernels)"
+        ) from None
 
     compile_for(plan, kv_type, tell)
 

@@ -30,6 +30,7 @@ from dllama_engine.wire.listener import Caller, Listener
 from dllama_engine.wire.trace import LinkTotals
 
 if TYPE_CHECKING:
+    from dllama_engine.formats.model_file import ModelFile
     from dllama_engine.telemetry.spans import Spans
     from dllama_engine.transformer.transformer import Transformer
     from dllama_engine.transformer.weights import RankWeights
@@ -129,9 +130,12 @@ class WorkerSession:
         links = self._links = self._connect(config)
         self._log("⭕ Network is initialized")
         _warm_up(config, self._log)
-        links.send_json(SESSION, 0, {"state": "connected"})
+        from dllama_engine.cluster.loading import open_same
+
+        model = open_same(config.model_file)
+        links.send_json(SESSION, 0, {"state": "connected", "maps": model is not None})
         links.timeout_s = max(READY_TIMEOUT_S, config.timeout_s)  # others may still compile
-        weights = self._load(config, links)
+        weights = self._load(config, links, model)
         links.timeout_s = config.timeout_s
         with pinned(config.slots, self._log):
             self._transformer = self._build(config, weights, links)
@@ -190,13 +194,18 @@ class WorkerSession:
             missing.remove(rank)
             self._sockets[rank] = peer.sock
 
-    def _load(self, config: SessionConfig, links: Links) -> RankWeights:
-        """Take this rank's share as it comes, in the order of the file."""
-        from dllama_engine.cluster.loading import receive_weights
+    def _load(self, config: SessionConfig, links: Links, model: ModelFile | None) -> RankWeights:
+        """Take this rank's share from the root's file, or as it comes, in the order of the file."""
+        from dllama_engine.cluster.loading import map_weights, receive_weights
         from dllama_engine.transformer.weights import RankWeights
 
         weights = RankWeights(config.plan, config.rank, self._options.n_threads)
-        receive_weights(links, weights)
+        if model is None:
+            receive_weights(links, weights)
+        else:
+            self._log(f"⭕ Mapping {model.path}")
+            with model:
+                map_weights(model, weights)
         self._log("💿 Weights loaded")
         return weights
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +25,41 @@ from dllama_engine.system.atomic_file import atomic_writer
 CHECK_CHUNK_BYTES = 8 << 20
 
 
+@dataclass(frozen=True, slots=True)
+class FileIdentity:
+    """Which file this is on its machine, and which state of it: two processes may compare."""
+
+    path: str  # absolute
+    device: int
+    inode: int
+    size: int
+    modified_ns: int
+
+    @classmethod
+    def of(cls, path: Path, status: os.stat_result) -> FileIdentity:
+        """Of an open file or of a path."""
+        return cls(
+            str(path.absolute()),
+            status.st_dev,
+            status.st_ino,
+            status.st_size,
+            status.st_mtime_ns,
+        )
+
+
 class ModelFile:
     """An opened, checked and mapped `.m` file; tensors are views into the mapping."""
 
     def __init__(
-        self, path: Path, config: ModelConfig, specs: tuple[TensorSpec, ...], data: ByteArray
+        self,
+        path: Path,
+        config: ModelConfig,
+        specs: tuple[TensorSpec, ...],
+        data: ByteArray,
+        identity: FileIdentity,
     ) -> None:
         self.path = path
+        self.identity = identity
         self.config = config
         self.specs = specs
         self._data: ByteArray | None = data
@@ -41,7 +70,8 @@ class ModelFile:
         path = Path(path)
         try:
             with open(path, "rb") as file:
-                size = os.fstat(file.fileno()).st_size
+                identity = FileIdentity.of(path, os.fstat(file.fileno()))
+                size = identity.size
                 config, header_bytes = read_header(file.read(8), file.read, size)
                 _check_size(config, header_bytes, size)
                 data = np.memmap(file, dtype=np.uint8, mode="r")
@@ -50,7 +80,7 @@ class ModelFile:
         except EngineError as error:
             raise ModelFileError(f"{path}: {error}") from None
         specs = tuple(specs_at(config, header_bytes))
-        model = cls(path, config, specs, data)
+        model = cls(path, config, specs, data, identity)
         model._check_norms()
         return model
 

@@ -85,5 +85,8 @@ LEAD, HELP_OUT, DISMISS = (
 EXCHANGE = Entry("run.exchange.exchange_at", 6, returns=True)
 PACK_Q40 = Entry("ops.packing.pack_q40", 8, returns=True)
 SPLIT_Q80 = Entry("ops.packing.split_q80", 6, returns=True)
+WAIT_UNTIL = Entry("ops.streaming.wait_until", 3)
+READ_WHEN_TOLD = Entry("ops.streaming.read_when_told", 4, returns=True)
+READ_WITH_HELPERS = Entry("ops.streaming.read_with_helpers", 5, returns=True)
 
 ALL = tuple(value for value in vars().values() if isinstance(value, Entry))

@@ -13,10 +13,8 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from dllama_engine.kernels.llvm.atomics import add, load, relax, store, yield_core
+from dllama_engine.tables.streaming import DONE, GO, READY
 
-# Words of the control array, int64 (CONTROL_WORDS,), each on a cache line of its own.
-READY, GO, DONE = 0, 8, 16
-CONTROL_WORDS = 24
 _SPINS = 10_000
 
 _I8, _I32, _I64 = ir.IntType(8), ir.IntType(32), ir.IntType(64)

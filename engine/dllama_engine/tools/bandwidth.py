@@ -20,9 +20,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dllama_engine.kernels import streaming
+from dllama_engine.kernels import entries
+from dllama_engine.kernels.image import mapped
 from dllama_engine.system import process_memory
 from dllama_engine.system.affinity import kept_on
+from dllama_engine.tables.streaming import CONTROL_WORDS, READY
 
 BUFFER_BYTES = 1 << 28  # far beyond what a last-level cache keeps for one core
 SMALLEST_BYTES, LARGEST_BYTES = 1 << 26, 1 << 29  # of a probe that must not take long
@@ -34,6 +36,7 @@ class MemoryProbe:
     """Reads a large buffer with some threads, as fast as loads fetched ahead can go."""
 
     def __init__(self, buffer_bytes: int = BUFFER_BYTES) -> None:
+        mapped.use(lambda line: None)  # without an image numba compiles what is called here
         self._words: npt.NDArray[np.int64] = np.ones(buffer_bytes // 8, np.int64)
         self._read(1, self._words[:1024], 1)  # compiled before anything is timed
         self._read(2, self._words[:1024], 1)
@@ -49,7 +52,7 @@ class MemoryProbe:
     def _read(self, n_threads: int, words: npt.NDArray[np.int64], passes: int) -> list[float]:
         """Seconds of each pass."""
         parts, n_helpers = np.array_split(words, n_threads), n_threads - 1
-        control = np.zeros(streaming.CONTROL_WORDS + _LINE_WORDS, np.int64)
+        control = np.zeros(CONTROL_WORDS + _LINE_WORDS, np.int64)
         control = control[-(control.ctypes.data // 8) % _LINE_WORDS :]
         cpus = _cpus(n_threads)
         helpers = [
@@ -61,9 +64,10 @@ class MemoryProbe:
         times_s = []
         with _held(cpus[0]):
             for index in range(passes):
-                streaming.wait_until(control, streaming.READY, (index + 1) * n_helpers)
+                entries.WAIT_UNTIL(control.ctypes.data, READY, (index + 1) * n_helpers)
+                own = parts[0].ctypes.data, len(parts[0]), control.ctypes.data
                 start_s = time.perf_counter()
-                streaming.read_with_helpers(parts[0], control, index, n_helpers)
+                entries.READ_WITH_HELPERS(*own, index, n_helpers)
                 times_s.append(time.perf_counter() - start_s)
         for helper in helpers:
             helper.join()
@@ -74,7 +78,7 @@ def _help(
     words: npt.NDArray[np.int64], control: npt.NDArray[np.int64], passes: int, cpu: int | None
 ) -> None:
     with _held(cpu):
-        streaming.read_when_told(words, control, passes)
+        entries.READ_WHEN_TOLD(words.ctypes.data, len(words), control.ctypes.data, passes)
 
 
 def _held(cpu: int | None) -> AbstractContextManager[None]:

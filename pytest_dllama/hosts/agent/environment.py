@@ -65,17 +65,22 @@ def _pip_wheel(request: dict[str, Any]) -> Path | None:
 
 
 def install(request: dict[str, Any]) -> dict[str, Any]:
-    """Install the wheel and what it needs: from the wheelhouse if there is one, else the index."""
+    """Install the wheel, what it needs, and `also`: from the wheelhouse, or else the index."""
     with _locked(request) as folder:
         found = status(request)["ready"]
-        if found is not None:
+        if found is not None and has_all(found, request):
             return {"made": False, **found}
         done = _run([*_pip(folder, request), *_arguments(request)], request)
         if done.returncode != 0:
             raise AgentError(_install_fault(done, request))
-        ready = _versions(folder, request)
+        ready = _versions(folder, request) | {"also": request.get("also", [])}
         (folder / READY).write_text(json.dumps(ready))
     return {"made": True, **ready}
+
+
+def has_all(ready: dict[str, Any], request: dict[str, Any]) -> bool:
+    """Whether what is asked for beside the wheel is there too."""
+    return set(request.get("also", ())) <= set(ready.get("also", ()))
 
 
 def _pip(folder: Path, request: dict[str, Any]) -> list[str]:
@@ -88,7 +93,14 @@ def _pip(folder: Path, request: dict[str, Any]) -> list[str]:
 def _arguments(request: dict[str, Any]) -> list[str]:
     quiet = ["--quiet", "--disable-pip-version-check", "--no-input", "--no-cache-dir"]
     source = ["--no-index", "--find-links", request["wheelhouse"]] if request["wheelhouse"] else []
-    return ["install", *quiet, *source, "--only-binary=:all:", request["wheel"]]
+    return [
+        "install",
+        *quiet,
+        *source,
+        "--only-binary=:all:",
+        request["wheel"],
+        *request.get("also", ()),
+    ]
 
 
 def _install_fault(done: subprocess.CompletedProcess[str], request: dict[str, Any]) -> str:
@@ -110,7 +122,8 @@ def _install_fault(done: subprocess.CompletedProcess[str], request: dict[str, An
 def _versions(folder: Path, request: dict[str, Any]) -> dict[str, Any]:
     code = (
         "import importlib.metadata as m, json, platform\n"
-        "print(json.dumps({n: m.version(n) for n in ('numpy', 'numba', 'pytest-dllama')} "
+        "found = {d.metadata['Name']: d.version for d in m.distributions()}\n"
+        "print(json.dumps({n: found[n] for n in ('numpy', 'numba', 'pytest-dllama') if n in found} "
         "| {'python': platform.python_version()}))"
     )
     done = _run([str(folder / "bin/python"), "-I", "-c", code], request)

@@ -33,6 +33,8 @@ def facts(request: dict[str, Any]) -> dict[str, Any]:
         "python": platform.python_version(),
         "cores": len(os.sched_getaffinity(0)),
         "cpu_model": _cpu_model(),
+        "cpu_part": _of_every_core("CPU part"),
+        "cpu_features": (_of_every_core("Features") or "").split(),
         "cache_bytes": last_level_cache_bytes(),
         "memory_bytes": memory.get("MemTotal"),
         "available_bytes": memory.get("MemAvailable"),
@@ -89,6 +91,13 @@ def _cpu_model() -> str | None:
     """As the kernel names it; ARM kernels often do not, their boards have names instead."""
     found = re.search(r"^model name\s*:\s*(.+)$", _read("/proc/cpuinfo") or "", re.MULTILINE)
     return found.group(1).strip() if found else None
+
+
+def _of_every_core(key: str) -> str | None:
+    """A line of an ARM kernel about each core, where all cores have the same; None where not."""
+    text = _read(ROOT / "proc/cpuinfo") or ""
+    found = set(re.findall(rf"^{key}\s*:\s*(.+)$", text, re.MULTILINE))
+    return found.pop().strip() if len(found) == 1 else None
 
 
 def last_level_cache_bytes() -> int | None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,12 +17,15 @@ from typing import Any, TypeVar
 
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.fleet.clock import ClockOffset, clock_offset
-from pytest_dllama.hosts.packages.wheel import engine_wheel
+from pytest_dllama.hosts.packages.kernel_image import KernelImage, image_for
+from pytest_dllama.hosts.packages.wheel import COMPILER, engine_wheel, requirements
+from pytest_dllama.hosts.ssh.channel import Finished
 from pytest_dllama.hosts.ssh.host import SshHost
 from pytest_dllama.hosts.ssh.upload import check_room, upload_data
 
 STEPS = ("connect", "facts", "upload", "venv", "install", "kernels")
-ENVIRONMENT_BYTES = 500 << 20  # numpy, numba and LLVM, unpacked
+ENVIRONMENT_BYTES = 150 << 20  # pip and numpy, unpacked
+COMPILER_BYTES = 350 << 20  # numba and LLVM
 INSTALL_TIMEOUT_S = 1800.0
 KERNELS_TIMEOUT_S = 1800.0
 
@@ -164,41 +166,67 @@ class _Making(_Steps):
         """Wheel, environment and kernels, as far as they are not there."""
         with self._told():
             if self._host.entry.provision:
-                self._environment(ready)
-                self._kernels()
+                image = image_for(ready.facts)
+                request = self._environment(ready, with_compiler=image is None)
+                self._begin("kernels")
+                if image is None or not self._take(image):
+                    self._install(ready, request, with_compiler=True)
+                    self._compile()
         ready.is_made = True
 
-    def _environment(self, ready: Ready) -> None:
+    def _environment(self, ready: Ready, *, with_compiler: bool) -> dict[str, Any]:
+        """The engine's own environment; what to ask the agent for more of it."""
         host, agent, wheel = self._host, self._host.agent, engine_wheel()
         name = f"env-{wheel.digest}-py{agent.python_version.rpartition('.')[0]}"
         request: dict[str, Any] = {
             "folder": agent.folder,
             "environment": f"{agent.folder}/{name}",
             "python": host.entry.python,
-            "wheelhouse": None,
         }
         host.use_environment(request["environment"])
         found = agent.ask("environment", **request)
         self._found_kernels = found["kernels"]
         if found["ready"] is None:
-            self._check_machine(ready.facts)
+            self._check_machine(ready.facts, with_compiler=with_compiler)
             self._begin("upload")
-            wheel_folder = f"{agent.folder}/wheels/{wheel.digest}"
-            request["wheel"] = upload_data(agent, wheel.name, wheel.data, wheel_folder)
-            request["wheelhouse"] = self._send_wheelhouse()
+            self._send(request)
             self._begin("venv")
             agent.ask("make-venv", timeout_s=INSTALL_TIMEOUT_S, **request)
             self._begin("install")
-            found["ready"] = agent.ask("install", timeout_s=INSTALL_TIMEOUT_S, **request)
-        ready.versions = found["ready"]
+            self._install(ready, request, with_compiler=with_compiler)
+        else:
+            ready.versions = found["ready"]
+        return request
 
-    def _check_machine(self, facts: Mapping[str, Any]) -> None:
+    def _send(self, request: dict[str, Any]) -> None:
+        """What pip installs from; the request is told where it lies."""
+        agent, wheel = self._host.agent, engine_wheel()
+        folder = f"{agent.folder}/wheels/{wheel.digest}"
+        request["wheel"] = upload_data(agent, wheel.name, wheel.data, folder)
+        request["wheelhouse"] = self._send_wheelhouse()
+
+    def _install(self, ready: Ready, request: dict[str, Any], *, with_compiler: bool) -> None:
+        """The wheel and what it needs; a compiler only where the kernels are compiled there."""
+        also = [*requirements(COMPILER)] if with_compiler else []
+        if ready.versions and set(also) <= {*ready.versions.get("also", ())}:
+            return
+        if ready.versions:  # an environment that has done without until now
+            check_room(
+                self._host.agent, ready.facts["disk_free_bytes"], COMPILER_BYTES, "the compiler"
+            )
+            self._send(request)
+        ready.versions = self._host.agent.ask(
+            "install", timeout_s=INSTALL_TIMEOUT_S, **request, also=also
+        )
+
+    def _check_machine(self, facts: Mapping[str, Any], *, with_compiler: bool) -> None:
         agent = self._host.agent
-        check_room(agent, facts["disk_free_bytes"], ENVIRONMENT_BYTES, "the engine's environment")
+        size = ENVIRONMENT_BYTES + (COMPILER_BYTES if with_compiler else 0)
+        check_room(agent, facts["disk_free_bytes"], size, "the engine's environment")
         if facts["bits"] != 64:
             raise HostError(
                 f"{agent.connection.where}: its system has {facts['bits']} bits "
-                f"({facts['machine']}), numba needs 64; install the 64-bit Raspberry Pi OS"
+                f"({facts['machine']}), the engine needs 64; install the 64-bit Raspberry Pi OS"
             )
 
     def _send_wheelhouse(self) -> str | None:
@@ -215,20 +243,40 @@ class _Making(_Steps):
             upload_data(self._host.agent, wheel.name, wheel.read_bytes(), folder)
         return folder
 
-    def _kernels(self) -> None:
+    def _take(self, image: KernelImage) -> bool:
+        """Give the host compiled kernels; False if it says that they are not for its CPU."""
+        mark = f"kernels-image-{image.digest}"
+        if mark in self._found_kernels:
+            return True
+        done = self._run_tool("take_kernels", image.data)
+        if done.code == 0:
+            self._mark(mark, image.target)
+        return done.code == 0
+
+    def _compile(self) -> None:
         """Compile once what the models will call, so that no measured run has to."""
-        self._begin("kernels")
-        host, text = self._host, json.dumps(self._wanted.kernels_request())
+        text = json.dumps(self._wanted.kernels_request())
         mark = f"kernels-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
         if mark in self._found_kernels:
             return
-        command = ["env", *(f"{key}={value}" for key, value in host.environment.items())]
-        command += [host.engine_python, "-P", "-m", "dllama_engine.tools.compile_kernels"]
-        done = host.agent.connection.run(command, text.encode(), KERNELS_TIMEOUT_S)
+        done = self._run_tool("compile_kernels", text.encode())
         if done.code != 0:
             words = "\n".join(done.err.strip().splitlines()[-3:])
             raise HostError(
-                f"{host.agent.connection.where}: the kernels do not compile "
-                f"({shlex.join(command[-3:])}): {words}"
+                f"{self._host.agent.connection.where}: the kernels do not compile "
+                f"(-m dllama_engine.tools.compile_kernels): {words}"
             )
-        host.agent.ask("place", folder=host.environment_folder, write={mark: done.out.decode()})
+        self._mark(mark, done.out.decode())
+
+    def _run_tool(self, name: str, given: bytes) -> Finished:
+        """One of the engine's tools in the host's environment, with its caches."""
+        host = self._host
+        command = ["env", *(f"{key}={value}" for key, value in host.environment.items())]
+        command += [host.engine_python, "-P", "-m", f"dllama_engine.tools.{name}"]
+        return host.agent.connection.run(command, given, KERNELS_TIMEOUT_S)
+
+    def _mark(self, name: str, text: str) -> None:
+        """So that the next run need not look."""
+        host = self._host
+        host.agent.ask("place", folder=host.environment_folder, write={name: text})
+        self._found_kernels.append(name)

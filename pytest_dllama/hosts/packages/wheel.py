@@ -1,7 +1,8 @@
 """The wheel that hosts get: the engine alone, the same bytes for the same sources.
 
-A host needs no pytest, no SSH library and no report: the engine, numpy and numba are enough. It is
-taken from where the engine is installed here, a checkout or an installed distribution.
+A host needs no pytest, no SSH library and no report: the engine and numpy are enough, and numba
+where it must compile its kernels itself. The engine is taken from where it is installed here, a
+checkout or an installed distribution.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import PackageNotFoundError, requires
@@ -20,7 +22,8 @@ from pytest_dllama.hosts.packages.agent_archive import zip_bytes
 
 PACKAGE = "dllama_engine"
 DISTRIBUTION = "pytest-dllama"  # whose version the engine tells
-NEEDED = ("numpy", "numba")
+NEEDED = ("numpy",)
+COMPILER = "numba"
 _SUFFIXES = (".py", ".m", ".t", ".md")
 
 
@@ -35,10 +38,24 @@ class Wheel:
 
 @cache
 def engine_wheel() -> Wheel:
-    """Build it."""
-    info = f"pytest_dllama-{__version__}.dist-info"
-    files = _sources() | {
-        f"{info}/METADATA": _metadata().encode(),
+    """Of the engine that is installed here."""
+    spec = find_spec(PACKAGE)
+    assert spec is not None
+    assert spec.origin is not None
+    return wheel_of(Path(spec.origin).parent, __version__, requirements())
+
+
+def wheel_of(package: Path, version: str, needs: Sequence[str]) -> Wheel:
+    """A wheel of the engine's sources.
+
+    Args:
+        package: folder of the import package.
+        version: of the distribution, which the engine tells.
+        needs: requirements, as in `Requires-Dist`.
+    """
+    info = f"pytest_dllama-{version}.dist-info"
+    files = _sources(package) | {
+        f"{info}/METADATA": _metadata(version, needs).encode(),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: pytest-dllama\n"
         b"Root-Is-Purelib: true\nTag: py3-none-any\n",
         f"{info}/entry_points.txt": b"[console_scripts]\ndllama-py = dllama_engine.cli.main:main\n",
@@ -46,15 +63,11 @@ def engine_wheel() -> Wheel:
     record = [f"{name},sha256={_record_digest(data)},{len(data)}" for name, data in files.items()]
     files[f"{info}/RECORD"] = "\n".join([*record, f"{info}/RECORD,,", ""]).encode()
     data = zip_bytes(files)
-    name = f"pytest_dllama-{__version__}-py3-none-any.whl"
+    name = f"pytest_dllama-{version}-py3-none-any.whl"
     return Wheel(name, data, hashlib.sha256(data).hexdigest()[:16])
 
 
-def _sources() -> dict[str, bytes]:
-    spec = find_spec(PACKAGE)
-    assert spec is not None
-    assert spec.origin is not None
-    folder = Path(spec.origin).parent
+def _sources(folder: Path) -> dict[str, bytes]:
     return {
         f"{PACKAGE}/{path.relative_to(folder).as_posix()}": path.read_bytes()
         for path in sorted(folder.rglob("*"))
@@ -62,19 +75,23 @@ def _sources() -> dict[str, bytes]:
     }
 
 
-def _metadata() -> str:
-    lines = ["Metadata-Version: 2.1", f"Name: {DISTRIBUTION}", f"Version: {__version__}"]
-    return "\n".join([*lines, *(f"Requires-Dist: {need}" for need in requirements()), ""])
+def _metadata(version: str, needs: Sequence[str]) -> str:
+    lines = ["Metadata-Version: 2.1", f"Name: {DISTRIBUTION}", f"Version: {version}"]
+    return "\n".join([*lines, *(f"Requires-Dist: {need}" for need in needs), ""])
 
 
-def requirements() -> tuple[str, ...]:
-    """What the engine needs, with the limits that the distribution gives."""
+def requirements(*names: str) -> tuple[str, ...]:
+    """What the engine needs, or these of its libraries, with the limits of the distribution."""
     try:
-        known = requires(DISTRIBUTION) or []
+        return engine_needs(requires(DISTRIBUTION) or [], names)
     except PackageNotFoundError:
-        known = []
-    names = {re.split(r"[^A-Za-z0-9_.-]", text, maxsplit=1)[0]: text for text in known}
-    return tuple(names.get(name, name) for name in NEEDED)
+        return engine_needs([], names)
+
+
+def engine_needs(known: Sequence[str], names: Sequence[str] = ()) -> tuple[str, ...]:
+    """Of a distribution's requirements those of the engine, or these."""
+    texts = {re.split(r"[^A-Za-z0-9_.-]", text, maxsplit=1)[0]: text for text in known}
+    return tuple(texts.get(name, name) for name in names or NEEDED)
 
 
 def _record_digest(data: bytes) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_dllama.hosts.base import HostError
-from pytest_dllama.hosts.packages.wheel import requirements
+from pytest_dllama.hosts.packages.wheel import COMPILER, NEEDED, requirements
 
 PLATFORMS = {  # what pip accepts for each kind of board, the newest first
     "aarch64": ("manylinux_2_28_aarch64", "manylinux_2_27_aarch64", "manylinux2014_aarch64"),
@@ -43,5 +43,5 @@ def download_command(platform: str, python: str, folder: Path) -> Sequence[str]:
         *("--only-binary=:all:", "--python-version", python, "--implementation", "cp"),
         *tags,
         *("--dest", str(folder)),
-        *(*requirements(), "pip"),
+        *(*requirements(*NEEDED, COMPILER), "pip"),
     ]

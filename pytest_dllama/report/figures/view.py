@@ -1,6 +1,7 @@
 """A run as the report walks through it: models and node counts in order, cells found by both.
 
-Knows nothing of wording. Whether a cell's speed counts is decided here, once.
+A model measured with several workloads counts as several, each named with its workload. Knows
+nothing of wording. Whether a cell's speed counts is decided here, once.
 """
 
 from __future__ import annotations
@@ -10,7 +11,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from pytest_dllama.record.cell import CellRecord
-from pytest_dllama.record.run import ModelRecord, RunRecord
+from pytest_dllama.record.run import RunRecord
+from pytest_dllama.record.verdict import CellVerdict, VerdictFile
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,19 +20,24 @@ class RunView:
     """The run, indexed."""
 
     run: RunRecord
-    models: tuple[str, ...]  # in the run's order
+    models: tuple[str, ...]  # in the run's order, with their workloads
     node_counts: tuple[int, ...]  # ascending
     cells: Mapping[tuple[str, int], CellRecord]
+    verdict: VerdictFile | None = None  # of the same run against a baseline
 
     @classmethod
-    def of(cls, run: RunRecord) -> RunView:
-        """Index `run`; of two cells for the same model and node count the first counts."""
+    def of(cls, run: RunRecord, verdict: VerdictFile | None = None) -> RunView:
+        """Index `run`; of two cells with the same id the first counts."""
         cells: dict[tuple[str, int], CellRecord] = {}
+        variants: dict[str, dict[str, None]] = {model.name: {} for model in run.models}
         for cell in run.cells:
-            cells.setdefault((cell.model, cell.nodes), cell)
-        named = [model.name for model in run.models] + [model for model, _ in cells]
+            name = name_of(cell)
+            cells.setdefault((name, cell.nodes), cell)
+            variants.setdefault(cell.model, {})[name] = None
+        named = [name for model, names in variants.items() for name in names or (model,)]
         counts = {*run.request.node_counts, *(nodes for _, nodes in cells)}
-        return cls(run, tuple(dict.fromkeys(named)), tuple(sorted(counts)), MappingProxyType(cells))
+        models, ascending = tuple(dict.fromkeys(named)), tuple(sorted(counts))
+        return cls(run, models, ascending, MappingProxyType(cells), verdict)
 
     def cell(self, model: str, nodes: int) -> CellRecord | None:
         """The cell, or None if the run has none."""
@@ -41,9 +48,15 @@ class RunView:
         keys = [(model, nodes) for model in self.models for nodes in self.node_counts]
         return tuple(self.cells[key] for key in keys if key in self.cells)
 
-    def model_record(self, model: str) -> ModelRecord | None:
-        """The model's description, or None if the run has cells of it only."""
-        return next((record for record in self.run.models if record.name == model), None)
+    def judged(self, cell: CellRecord) -> CellVerdict | None:
+        """The cell's verdict against the baseline, or None if it has none."""
+        found = self.verdict.cells if self.verdict else ()
+        return next((judged for judged in found if judged.id == cell.id), None)
+
+
+def name_of(cell: CellRecord) -> str:
+    """The model with what distinguishes its work, as a cell's id without the node count."""
+    return f"{cell.model}{cell.workload.suffix}"
 
 
 def counts(cell: CellRecord | None) -> bool:

@@ -36,7 +36,7 @@ def _row(cell: CellVerdict) -> list[str]:
     tpot = by_name.get("tpot_ms")
     pairs = max((verdict.pairs for verdict in cell.metrics), default=0)
     return [
-        f"{cell.model}-{cell.nodes}",
+        cell.id,
         f"{tpot.new:.2f}" if tpot and tpot.new is not None else "-",
         effect(tpot),
         *(by_name[metric].status if metric in by_name else "-" for metric in OTHERS),
@@ -60,7 +60,7 @@ def effect(verdict: MetricVerdict | None) -> str:
 def _remarks(found: VerdictFile) -> list[str]:
     lines = []
     for cell in found.cells:
-        name = f"{cell.model}-{cell.nodes}"
+        name = cell.id
         lines += [f"{cell.status} {name}: {reason}" for reason in cell.reasons]
         for verdict in cell.metrics:
             if verdict.status in ("REGRESSED", "INCONCLUSIVE"):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pytest_dllama.record.cell import Estimate
 from pytest_dllama.report.figures.compare import difference, series
 from pytest_dllama.report.figures.quantities import SYNC_SHARE, TOKENS_PER_S
-from pytest_dllama.report.figures.view import RunView, verdict_of
+from pytest_dllama.report.figures.view import RunView, name_of, verdict_of
 from pytest_dllama.report.rules.comparison import best_of_models
 from pytest_dllama.report.rules.hosts import shared_machines, throttled
 from pytest_dllama.report.rules.resources import variance
@@ -48,9 +48,9 @@ def recommendations(view: RunView) -> list[Sentence]:
 def _repairs(view: RunView) -> Iterator[Sentence]:
     for cell in view.ordered():
         if cell.status == "failed":
-            yield FixCell(cell.model, cell.nodes)
+            yield FixCell(name_of(cell), cell.nodes)
         elif cell.output is not None and cell.output.status == "different":
-            yield FixOutput(cell.model, cell.nodes)
+            yield FixOutput(name_of(cell), cell.nodes)
     unchecked = [
         cell
         for cell in view.ordered()

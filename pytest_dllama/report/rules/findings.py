@@ -8,7 +8,7 @@ from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.network import OpStats
 from pytest_dllama.report.figures.compare import Best, difference, series
 from pytest_dllama.report.figures.quantities import ROOT_MEMORY, TOKENS_PER_S, WORKER_MEMORY
-from pytest_dllama.report.figures.view import RunView
+from pytest_dllama.report.figures.view import RunView, name_of
 from pytest_dllama.report.rules.comparison import best_nodes, best_of_models, comparison
 from pytest_dllama.report.rules.hosts import throttled
 from pytest_dllama.report.rules.resources import sync_shares, variance, wire
@@ -74,13 +74,13 @@ def _attribution(start: CellRecord | None, end: CellRecord | None) -> Iterator[S
         known = [value for value in times if value is not None]
         if len(known) == len(times):
             compute_s, sync_s = known[2] - known[0], known[3] - known[1]
-            yield StepAttribution(start.model, start.nodes, end.nodes, compute_s, sync_s)
+            yield StepAttribution(name_of(start), start.nodes, end.nodes, compute_s, sync_s)
     old, new = _operations(start), _operations(end)
     shared = [name for name in new if name in old]
     if shared:
         dearest = max(shared, key=lambda name: new[name].avg_ms * new[name].operations)
         speeds = (old[dearest].avg_ms, new[dearest].avg_ms)
-        yield OpGrowth(start.model, dearest, start.nodes, end.nodes, *speeds)
+        yield OpGrowth(name_of(start), dearest, start.nodes, end.nodes, *speeds)
 
 
 def _operations(cell: CellRecord) -> dict[str, OpStats]:

@@ -12,7 +12,7 @@ from pytest_dllama.report.figures.quantities import (
     WORKER_MEMORY,
     Quantity,
 )
-from pytest_dllama.report.figures.view import RunView
+from pytest_dllama.report.figures.view import RunView, name_of
 from pytest_dllama.report.sentences.base import Sentence
 from pytest_dllama.report.sentences.resources import (
     MemoryChange,
@@ -67,7 +67,7 @@ def root_against_worker(cell: CellRecord) -> RootAgainstWorker | None:
     if root is None or worker is None or not worker.value:
         return None
     percent = (root.value - worker.value) / worker.value * 100
-    return RootAgainstWorker(cell.model, cell.nodes, root.value, worker.value, percent)
+    return RootAgainstWorker(name_of(cell), cell.nodes, root.value, worker.value, percent)
 
 
 def traffic(view: RunView) -> list[Sentence]:
@@ -100,7 +100,7 @@ def wire(view: RunView) -> list[Sentence]:
         if network.payload_bytes is not None and network.expected_payload_bytes is not None
     ]
     wrong = [
-        WireMismatch(cell.model, cell.nodes, counted, expected)
+        WireMismatch(name_of(cell), cell.nodes, counted, expected)
         for cell, counted, expected in checked
         if counted != expected
     ]
@@ -133,4 +133,4 @@ def variance(view: RunView) -> list[VarianceSeen]:
     if not seen:
         return []
     cell, p50_ms, p95_ms = max(seen, key=lambda item: item[2])
-    return [VarianceSeen(len(seen), len(judged), cell.model, cell.nodes, p50_ms, p95_ms)]
+    return [VarianceSeen(len(seen), len(judged), name_of(cell), cell.nodes, p50_ms, p95_ms)]

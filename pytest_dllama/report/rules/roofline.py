@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_dllama.record.hosts import MemoryRecord
-from pytest_dllama.report.figures.view import RunView
+from pytest_dllama.report.figures.view import RunView, name_of
 from pytest_dllama.report.sentences.base import Sentence
 from pytest_dllama.report.sentences.resources import (
     MemoryMeasured,
@@ -20,9 +20,9 @@ def about_roofline(view: RunView) -> list[Sentence]:
     cached: dict[str, list[int]] = {}
     for cell in view.ordered():
         if cell.roofline and cell.roofline.why_not == "cached":
-            cached.setdefault(cell.model, []).append(cell.nodes)
+            cached.setdefault(name_of(cell), []).append(cell.nodes)
         elif cell.roofline and cell.roofline.why_not == "unmeasured":
-            said.append(RooflineUnmeasured(cell.model, cell.nodes, cell.roofline.detail or ""))
+            said.append(RooflineUnmeasured(name_of(cell), cell.nodes, cell.roofline.detail or ""))
     said += [RooflineCached(model, tuple(counts)) for model, counts in cached.items()]
     return said
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_dllama.record.cell import CellRecord
-from pytest_dllama.report.figures.view import RunView, counts
+from pytest_dllama.report.figures.view import RunView, counts, name_of
 from pytest_dllama.report.sentences.base import Sentence
 from pytest_dllama.report.sentences.status import (
     CellExcluded,
@@ -54,11 +54,11 @@ def troubles(view: RunView) -> list[Sentence]:
     for cell in view.ordered():
         if cell.status != "ok":
             error = (cell.error or "").strip().split("\n")[0]
-            said.append(CellFailed(cell.model, cell.nodes, cell.status == "skipped", error))
+            said.append(CellFailed(name_of(cell), cell.nodes, cell.status == "skipped", error))
         elif not counts(cell):
             wrong = cell.output is not None and cell.output.status == "different"
             reasons = cell.verdict.reasons if cell.verdict else ()
-            said.append(CellExcluded(cell.model, cell.nodes, wrong, reasons))
+            said.append(CellExcluded(name_of(cell), cell.nodes, wrong, reasons))
     return said
 
 
@@ -84,7 +84,7 @@ def correctness(view: RunView) -> list[Sentence]:
         if cell.output is not None and part is not None:
             said.append(
                 TieExplained(
-                    cell.model,
+                    name_of(cell),
                     cell.nodes,
                     part.position + 1,
                     token_shown(part.oracle_piece, part.oracle_token_id),
@@ -104,7 +104,7 @@ def thresholds(view: RunView) -> list[Sentence]:
         return []
     missed = [
         ThresholdMissed(
-            cell.model,
+            name_of(cell),
             cell.nodes,
             result.metric,
             result.value,
@@ -123,4 +123,4 @@ def worker_count_wrong(cell: CellRecord) -> WorkerCountWrong | None:
         return None
     workers = len(option_values(cell.commands.root, "--workers"))
     wrong = workers != cell.nodes - 1
-    return WorkerCountWrong(cell.model, cell.nodes, workers) if wrong else None
+    return WorkerCountWrong(name_of(cell), cell.nodes, workers) if wrong else None

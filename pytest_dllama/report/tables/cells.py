@@ -5,7 +5,7 @@ from __future__ import annotations
 from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.record.cell import CellRecord, ThresholdResult
 from pytest_dllama.record.run import RunRecord
-from pytest_dllama.report.figures.view import RunView
+from pytest_dllama.report.figures.view import RunView, name_of
 from pytest_dllama.report.tables.columns import (
     Code,
     Column,
@@ -59,7 +59,7 @@ def _output_row(cell: CellRecord) -> tuple[Entry, ...]:
             number(part.oracle_margin, decimals_for(part.oracle_margin, 3)),
             number(part.tolerance, decimals_for(part.tolerance, 3)),
         )
-    return (cell.model, Nodes(cell.nodes), output_state(cell), *where)
+    return (name_of(cell), Nodes(cell.nodes), output_state(cell), *where)
 
 
 def threshold_table(view: RunView) -> Table | None:
@@ -76,7 +76,7 @@ def threshold_table(view: RunView) -> Table | None:
 def _threshold_row(cell: CellRecord, result: ThresholdResult) -> tuple[Entry, ...]:
     sign = "≤" if result.direction == "max" else "≥"
     return (
-        cell.model,
+        name_of(cell),
         Nodes(cell.nodes),
         Code(result.metric),
         f"{sign} {metric_value(result.metric, result.limit)}",

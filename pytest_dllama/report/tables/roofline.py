@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_dllama.record.cell import CellRecord
-from pytest_dllama.report.figures.view import RunView
+from pytest_dllama.report.figures.view import RunView, name_of
 from pytest_dllama.report.tables.columns import Column, Entry, Nodes, Table
 from pytest_dllama.report.text.numbers import MISSING, plain, share, size
 
@@ -23,7 +23,7 @@ def _row(cell: CellRecord) -> tuple[Entry, ...]:
     assert roof is not None
     part = cell.metrics.get("roofline_share")
     return (
-        cell.model,
+        name_of(cell),
         Nodes(cell.nodes),
         size(sum(roof.read_bytes)) if roof.read_bytes else MISSING,
         size(max(roof.read_bytes, default=None)),

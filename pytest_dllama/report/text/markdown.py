@@ -12,19 +12,24 @@ _SPECIAL = re.compile(r"([\\`*\[\]<>|~#$])")
 _LOOSE_UNDERSCORE = re.compile(r"(?<![^\W_])_|_(?![^\W_])")
 _LIST_MARK = re.compile(r"^(\d*)([-+](?=\s)|(?<=\d)[.)](?=\s|$))")
 _ENTITY = re.compile(r"&(?=#?\w+;)")
+# Marks that turn the direction of what follows: text after them would read in another order.
+_BIDI = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 _LINE_ENDS = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 
 
 def printable(text: str) -> str:
-    r"""`text` without control characters; line ends and tabs stay.
+    r"""`text` without control characters and marks of direction; line ends and tabs stay.
 
-    >>> printable("a\x1b[0m\x00b")
-    'a�[0m�b'
+    >>> printable("a\x1b[0m\x00b"), printable("a\u202eb")
+    ('a�[0m�b', 'a�b')
     """
-    return "".join(
-        "\ufffd" if unicodedata.category(char) in ("Cc", "Cs") and char not in "\n\t" else char
-        for char in _LINE_ENDS.sub("\n", text)
-    )
+    return "".join("\ufffd" if _is_control(char) else char for char in _LINE_ENDS.sub("\n", text))
+
+
+def _is_control(char: str) -> bool:
+    if char in "\n\t":
+        return False
+    return char in _BIDI or unicodedata.category(char) in ("Cc", "Cs")
 
 
 def escape(text: str) -> Markup:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 import threading
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llvmlite import binding, ir
 
-from dllama_engine.cluster.loading import PIECE_BYTES, pieces, receive_weights, send_weights
+from dllama_engine.cluster.loading import (
+    PIECE_BYTES,
+    map_weights,
+    open_same,
+    pieces,
+    receive_weights,
+    send_weights,
+)
 from dllama_engine.errors import ModelFileError, PlanError
 from dllama_engine.formats.model_file import ModelFile, tensor_specs
 from dllama_engine.formats.quants import FloatType, encode_tensor, row_bytes
@@ -27,6 +36,7 @@ from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.transformer.weights import RankWeights, row_parts
 from dllama_engine.wire.links import Links
 from tests.data import MODELS as GOLDEN
+from tests.engine.processes import inference_arguments, run, start_worker
 from tests.engine.ranks import run_ranks
 
 Bytes = npt.NDArray[np.uint8]
@@ -151,11 +161,12 @@ def test_packing_threads_end_with_the_loading(tmp_path: Path) -> None:
     assert not [t for t in threading.enumerate() if t.name.startswith("dllama-packing")]
 
 
+@pytest.mark.parametrize("maps", [False, True])
 @pytest.mark.parametrize("sync_mode", list(SyncMode))
 @pytest.mark.parametrize("world_size", [2, 3])
 @pytest.mark.parametrize("name", ["llama_q40", "qwen3_f32", "qwen3moe_q40"])
 def test_every_rank_gets_its_slices(
-    name: str, world_size: int, sync_mode: SyncMode, monkeypatch: pytest.MonkeyPatch
+    name: str, world_size: int, sync_mode: SyncMode, maps: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What both ends fill over real sockets, against whole slices; small pieces."""
     monkeypatch.setattr("dllama_engine.cluster.loading.PIECE_BYTES", 1 << 12)
@@ -166,7 +177,12 @@ def test_every_rank_gets_its_slices(
             assert links is not None
             weights = RankWeights(plan, rank, 2)
             if rank == 0:
-                send_weights(model, links, weights)
+                mapping = range(1, world_size) if maps else ()
+                send_weights(model, links, weights, mapping=mapping)
+            elif maps:
+                same = open_same(model.identity)
+                assert same is not None
+                map_weights(same, weights)
             else:
                 receive_weights(links, weights)
             return weights
@@ -241,3 +257,43 @@ def test_an_error_beside_the_packing_waits_for_the_threads_that_read_the_piece()
         raise OSError("the link is gone")
     linear = weights.linears["w13", 0, -1]
     assert linear.packed[0][: 1024 // 8].all()  # nobody was left in mid-piece
+
+
+def test_another_file_of_that_name_is_not_the_roots(tmp_path: Path) -> None:
+    model, _ = write_synthetic("tiny-llama", tmp_path)
+    with ModelFile.open(model) as opened:
+        identity = opened.identity
+    assert open_same(None) is None
+    same = open_same(identity)
+    assert same is not None
+    same.close()
+    copy = tmp_path / "copy"
+    shutil.copy2(model, copy)
+    copy.replace(model)  # the same bytes and times, another inode
+    assert open_same(identity) is None
+    model.unlink()
+    assert open_same(identity) is None
+
+
+@pytest.mark.parametrize(("how", "share"), [("map", 0.0), ("send", 0.4)])
+def test_workers_of_the_roots_machine_map_its_file_unless_told_otherwise(
+    tmp_path: Path, how: str, share: float
+) -> None:
+    """The same tokens either way; what loading moved over the link tells which it was."""
+    worker = start_worker(tmp_path, "worker")
+    try:
+        done = run(
+            *inference_arguments(), "--workers", worker.address, "--local-weights", how,
+            "--events", "-",
+        )  # fmt: skip
+    finally:
+        worker.stop()
+    assert done.returncode == 0, done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+    (ready,) = [event for event in events if event["event"] == "ready"]
+    (plan,) = [event for event in events if event["event"] == "plan"]
+    sent = sum(link["sent_payload_bytes"] for link in ready["links"])
+    weights = plan["ranks"][1]["weight_bytes"]
+    assert sent >= share * weights
+    assert (sent < 0.1 * weights) == (how == "map")
+    assert ("Mapping" in worker.log) == (how == "map")

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dllama_engine.kernels import streaming
+from dllama_engine.tables.streaming import CONTROL_WORDS, DONE, READY
 from dllama_engine.tools.bandwidth import MemoryProbe
 
 
@@ -25,7 +26,7 @@ def test_every_word_is_read_once(n: int, seed: int) -> None:
 def test_helpers_read_their_parts_once_a_pass(n_helpers: int) -> None:
     words = np.random.default_rng(1).integers(0, 2**62, 5000, np.int64)
     parts = np.array_split(words, n_helpers + 1)
-    control = np.zeros(streaming.CONTROL_WORDS, np.int64)
+    control = np.zeros(CONTROL_WORDS, np.int64)
     found: list[int] = []
 
     def help_out(part: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
@@ -35,9 +36,9 @@ def test_helpers_read_their_parts_once_a_pass(n_helpers: int) -> None:
     for helper in helpers:
         helper.start()
     for index in range(3):
-        streaming.wait_until(control, streaming.READY, (index + 1) * n_helpers)
+        streaming.wait_until(control, READY, (index + 1) * n_helpers)
         own = streaming.read_with_helpers(parts[0], control, index, n_helpers)
-        assert control[streaming.DONE] == (index + 1) * n_helpers
+        assert control[DONE] == (index + 1) * n_helpers
     for helper in helpers:
         helper.join()
     whole = own

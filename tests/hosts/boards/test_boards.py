@@ -80,7 +80,8 @@ def test_hosts_are_recorded_in_rank_order(boards, record: RunRecord) -> None:
         assert host.address == server.address
         assert host.bits == 64
         assert host.needed_bytes
-        assert host.versions["numba"]
+        assert host.versions["numpy"]
+        assert "numba" not in host.versions  # its kernels came compiled
         assert host.watch
         assert host.watch.n_samples >= 1
         assert host.shares_with == ("pi1", "pi2", "pi3", "pi4")

@@ -12,9 +12,11 @@ import pytest
 from pytest_dllama.backends.base import EngineRequest
 from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.hosts.base import HostError
+from pytest_dllama.hosts.fleet import provision as provision_module
 from pytest_dllama.hosts.fleet.clock import clock_offset
 from pytest_dllama.hosts.fleet.provision import Wanted, provision
 from pytest_dllama.hosts.local import LocalHost
+from pytest_dllama.hosts.packages.kernel_image import image_for
 from pytest_dllama.hosts.ssh.host import SshHost
 from pytest_dllama.lab.cluster import Cluster
 from pytest_dllama.lab.runner import run_request
@@ -144,6 +146,29 @@ def test_a_root_on_this_machine_and_a_worker_on_a_board(
         host.close()
     assert [rank.rank for rank in run.trace.ranks] == [0, 1]
     assert cluster.hosts[1].address == pis[1].address
+
+
+def test_a_host_that_refuses_the_image_compiles_for_itself(
+    boards, pis, inventory_of, tmp_path, monkeypatch
+) -> None:
+    """Kernels of a Raspberry Pi 3, sent to this machine; a wheelhouse has the compiler."""
+    board = image_for({"machine": "aarch64", "cpu_features": ["asimd"], "cpu_part": "0xd03"})
+    assert board is not None
+    assert board.target == "cortex-a53"
+    monkeypatch.setattr(provision_module, "image_for", lambda facts: board)
+    shared = {"folder": str(tmp_path / "work"), "python": boards.python, "provision": True}
+    inventory = inventory_of(pis[:1], **shared)
+    host = SshHost(inventory.hosts[0], inventory)
+    steps = []
+    wanted = Wanted(wheelhouse=boards.file.parent / "wheelhouse")
+    try:
+        (ready,) = provision([host], wanted, lambda *step: steps.append(step[1:])).values()
+    finally:
+        host.close()
+    assert ready.versions["numba"]
+    assert steps[-1] == ("kernels", "ok")
+    images = list((tmp_path / "work/cache").rglob("*.image"))
+    assert [image.name.partition("-native")[1] for image in images] == ["-native"]
 
 
 def test_the_clock_of_the_same_machine(host) -> None:

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
-from pytest_dllama.config.baseline import Baseline, parse_baseline
+from pytest_dllama.config.baseline import (
+    Baseline,
+    comparison_of,
+    parse_baseline,
+    parse_looks,
+    parse_order_seed,
+)
 from pytest_dllama.config.values import ConfigError
 
 
@@ -17,6 +26,9 @@ from pytest_dllama.config.values import ConfigError
         ("git:../other@main", "git", "../other", "main"),
         ("git:/a@b/checkout@feature/x", "git", "/a@b/checkout", "feature/x"),
         ("dllama:/opt/dllama", "dllama", "/opt/dllama", ""),
+        ("dllama:../distributed-llama@v0.16.0", "dllama", "../distributed-llama", "v0.16.0"),
+        ("run:report/run.json", "run", "report/run.json", ""),
+        ("accepted", "accepted", "", ""),
     ],
 )
 def test_specs(text: str, kind: str, path: str, revision: str) -> None:
@@ -37,6 +49,9 @@ def test_options() -> None:
         ("main", "write self, git:REV"),
         ("git:", "write self, git:REV"),
         ("git:path@", "a revision is missing behind @"),
+        ("dllama:path@", "a revision is missing behind @"),
+        ("acepted", "did you mean 'accepted'"),
+        ("run:", "run:FILE or accepted"),
         ("option:nthread=2", "did you mean 'nthreads'"),
         ("option:nthreads=0", "a whole number of at least 1"),
         ("option:nthreads", "a whole number of at least 1"),
@@ -47,3 +62,41 @@ def test_options() -> None:
 def test_what_cannot_be(text: str, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         parse_baseline(text)
+
+
+VALUES: dict[str, Any] = {
+    "pairs": (3, 5), "inconclusive": "warn", "order-seed": None, "bisect": False,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("spec", "path"),
+    [
+        ("git:other@main", "/base/other"),
+        ("run:run.json", "/base/run.json"),
+        ("dllama:./dllama", "/base/dllama"),
+        ("dllama:dllama", "dllama"),  # PATH finds it
+        ("dllama:dllama@main", "/base/dllama"),
+    ],
+)
+def test_relative_paths_start_where_they_were_written(spec: str, path: str) -> None:
+    found = comparison_of({**VALUES, "baseline": spec}, Path("/base"))
+    assert found is not None
+    assert found.baseline.path == path
+    assert found.baseline.text == spec
+
+
+def test_without_a_baseline_nothing_is_compared() -> None:
+    assert comparison_of({**VALUES, "baseline": ""}, Path()) is None
+    with pytest.raises(ConfigError, match="--bisect needs --baseline SPEC"):
+        comparison_of({**VALUES, "baseline": "", "bisect": True}, Path())
+
+
+def test_looks_and_the_seed_of_the_order() -> None:
+    assert parse_looks("3, 5") == (3, 5)
+    for text, words in (("x", "write numbers of pairs"), ("5,3", "more than the one before")):
+        with pytest.raises(ConfigError, match=words):
+            parse_looks(text)
+    assert (parse_order_seed("7"), parse_order_seed("")) == (7, None)
+    with pytest.raises(ConfigError, match="--order-seed '-1' is no whole number"):
+        parse_order_seed("-1")

@@ -14,9 +14,9 @@ from pytest_dllama.hosts import controller
 from pytest_dllama.metrics import catalog
 from pytest_dllama.record.cell import CellRecord, Fault
 from pytest_dllama.record.hosts import HostRecord
-from pytest_dllama.record.run import Environment, Request, RunRecord
+from pytest_dllama.record.run import SCHEMA_VERSION, Environment, Request, RunRecord
 from pytest_dllama.verdict.judge import judge
-from tests.data import REPORTS
+from tests.data import REPORTS, RUNS
 
 
 def _run(created_utc: str = "2026-01-02T03:04:05Z") -> RunRecord:
@@ -57,12 +57,33 @@ def test_every_older_run_file_is_read(path: Path, tmp_path: Path) -> None:
     assert read_run(write_run(run, tmp_path / "again.json")) == run
 
 
+def test_a_run_file_of_every_version_is_read(tmp_path: Path) -> None:
+    """Those that older releases wrote, whole: nothing of them is lost in a new file."""
+    for version in range(1, SCHEMA_VERSION + 1):
+        path = RUNS / f"schema{version}.json"
+        run = read_run(path)
+        assert run.schema_version == version
+        before = json.loads(path.read_text())
+        after = json.loads(write_run(run, tmp_path / path.name).read_text())
+        assert _lost(before, after) == []
+
+
+def _lost(before: object, after: object, where: str = "") -> list[str]:
+    """Places whose value of `before` is not in `after`."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        return [w for k in before for w in _lost(before[k], after.get(k), f"{where}.{k}")]
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        pairs = enumerate(zip(before, after, strict=True))
+        return [w for i, (b, a) in pairs for w in _lost(b, a, f"{where}[{i}]")]
+    return [] if before == after else [where]
+
+
 def test_faults_are_kept_with_their_kinds(tmp_path: Path) -> None:
     fault = Fault(kind="wire", repeat=2, step=7, text="repeat 2: wire: one byte more")
     cell = CellRecord(model="m", nodes=2, status="ok", verdict=judge(faults=[fault]))
     run = _run().model_copy(update={"cells": (cell,)})
     found = json.loads(write_run(run, tmp_path / "run.json").read_text())
-    assert found["schema_version"] == 2
+    assert found["schema_version"] == SCHEMA_VERSION
     assert found["cells"][0]["verdict"] == {
         "status": "INVALID",
         "reasons": ["repeat 2: wire: one byte more"],
@@ -94,7 +115,7 @@ def test_messages_name_file_and_field(tmp_path) -> None:
         read_run(path)
     write_run(_run(), path)
     _change(path, schema_version=99)
-    with pytest.raises(RunFileError, match="schema version 99, this pytest-dllama reads up to 2"):
+    with pytest.raises(RunFileError, match="schema version 99, this pytest-dllama reads up to 3"):
         read_run(path)
     _change(path, schema_version=1, celsl=[])
     with pytest.raises(RunFileError, match="field celsl: Extra inputs"):

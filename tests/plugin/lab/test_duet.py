@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
@@ -14,7 +14,7 @@ import pytest
 from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.backends.process_guard import guarded, unguarded
-from pytest_dllama.cli.duet import _config, _sides, add_duet, exit_code
+from pytest_dllama.cli.duet import _config, add_duet, exit_code
 from pytest_dllama.cli.main import main
 from pytest_dllama.config.baseline import parse_baseline
 from pytest_dllama.config.settings import LabConfig
@@ -22,9 +22,10 @@ from pytest_dllama.config.values import parse_models
 from pytest_dllama.events.stream import Done, Event, RequestStart, Step
 from pytest_dllama.history.priors import NoisePriors
 from pytest_dllama.hosts.base import HostProcess
-from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab.cells import CellKey
-from pytest_dllama.lab.duet import Duet, Side
+from pytest_dllama.lab.duet import Duet, PairTaken, Rules, Side
+from pytest_dllama.lab.pairs.making import make_sides
+from pytest_dllama.lab.progress import PlainLines
 from pytest_dllama.models.under_test import open_model
 from pytest_dllama.record.verdict import CellVerdict, VerdictFile, verdict_schema
 from pytest_dllama.report.pages.verdict import verdict_lines
@@ -35,7 +36,7 @@ PROGRAM = """
 import sys
 factor, text = float(sys.argv[1]), sys.argv[2]
 for i in range(9):
-    print("token", (50 if i == 0 else 10) * factor, text)
+    print("token", (50.001237 if i == 0 else 10.000731) * factor, text)
 """
 
 
@@ -97,15 +98,22 @@ def config(folder: Path) -> LabConfig:
 
 
 def compare(
-    tmp_path: Path, base: Backend, new: Backend, *, looks: tuple[int, ...] = (3, 5), nodes: int = 1
+    tmp_path: Path,
+    base: Backend,
+    new: Backend,
+    *,
+    looks: tuple[int, ...] = (3, 5),
+    nodes: int = 1,
+    on_pair: Callable[[PairTaken], None] = lambda pair: None,
 ) -> tuple[CellVerdict, list[str]]:
     settings = config(tmp_path)
     sides = (Side("base", "before", base, settings), Side("new", "after", new, settings))
     model = open_model(settings.models[0], settings, lambda done, total: None)
     told: list[str] = []
+    rules = Rules(Plan(looks), NoisePriors(tmp_path / "history", "test"), 7)
     duet = Duet(
-        sides, {"tiny": model}, [CellKey("tiny", nodes)], Plan(looks),
-        NoisePriors(tmp_path / "history", "test"), LocalHosts(), 7, tmp_path / "logs", told.append,
+        sides, {"tiny": model}, [CellKey("tiny", nodes)], rules, tmp_path / "logs",
+        PlainLines(told.append), on_pair,
     )  # fmt: skip
     (cell,) = duet.run()
     return cell, told
@@ -118,7 +126,7 @@ def test_a_stated_change_is_judged(tmp_path: Path, factor: float, status: str) -
     cell, _ = compare(tmp_path, StatedTimes(1.0), StatedTimes(factor))
     assert cell.status == status
     for verdict in cell.metrics:
-        assert verdict.change == pytest.approx(factor - 1, abs=1e-6)
+        assert verdict.change == pytest.approx(factor - 1, abs=1e-5)
         assert verdict.pairs == 3  # decided at the first look: no more pairs are taken
     assert {verdict.metric for verdict in cell.metrics} == {"ttft_s", "tpot_ms", "rct_s"}
     assert cell.same_tokens is not False
@@ -130,6 +138,18 @@ def test_pairs_come_in_blocks_of_both_orders(tmp_path: Path) -> None:
     assert len(first) == 6
     for block in (first[0:2], first[2:4], first[4:6]):
         assert sorted(block) == ["base", "new"]
+
+
+def test_each_pair_is_handed_out_as_it_is_taken(tmp_path: Path) -> None:
+    taken: list[PairTaken] = []
+    cell, _ = compare(
+        tmp_path, StatedTimes(1.0), StatedTimes(1.3), looks=(3,), on_pair=taken.append
+    )
+    assert [session for pair in taken for session in pair.sessions] == list(cell.sessions)
+    for pair in taken:
+        assert (pair.key.id, pair.invalid) == ("tiny-1", ())
+        assert pair.samples["new"].tpot_ms == pytest.approx(13.0, rel=1e-3)
+        assert pair.samples["base"].tpot_ms == pytest.approx(10.0, rel=1e-3)
 
 
 def test_other_work_is_invalid_and_never_regressed(tmp_path: Path) -> None:
@@ -161,7 +181,7 @@ def test_both_sides_run_with_workers_of_their_own(tmp_path: Path) -> None:
     assert cell.status not in ("ERROR", "INVALID"), cell.reasons
     assert len(cell.sessions) == 4
     assert cell.same_tokens
-    assert any("warm-up pair" in line for line in told)
+    assert any("warm-up of both sides" in line for line in told)
     logs = {path.parent.name for path in (tmp_path / "logs").rglob("worker1.stderr.log")}
     assert {"tiny-2.pair1.base", "tiny-2.pair1.new", "tiny-2.pair2.base"} <= logs
 
@@ -171,7 +191,7 @@ def test_the_new_side_alone_is_slowed_down_on_purpose(tmp_path: Path) -> None:
     add_duet(parser.add_subparsers())
     line = "duet --baseline self --nodes 1 --inject tpot=10% --report"
     config = _config(parser.parse_args([*line.split(), str(tmp_path)]))
-    base, new = _sides(parse_baseline("self"), config, lambda line: None)
+    base, new = make_sides(parse_baseline("self"), config, lambda line: None)
     assert "--inject" not in base.backend.worker_command("h", 1, 1, "stdin")
     assert "tpot=10%" in new.backend.worker_command("h", 1, 1, "stdin")
     assert (base.config.inject, new.config.inject) == ("", "tpot=10%")
@@ -241,3 +261,15 @@ def test_usage_errors_come_before_any_process(
     assert main(["duet", *arguments, *report]) == 2
     assert words in capsys.readouterr().err
     assert main(["duet", "--bisect", *arguments, *report]) == 125
+
+
+def test_sides_that_ask_the_same_share_one_reference_run(tmp_path: Path) -> None:
+    compare(tmp_path, EmbeddedBackend(), EmbeddedBackend(), looks=(2,), nodes=1)
+    oracles = {path.name for path in (tmp_path / "logs").glob("*oracle*")}
+    assert oracles == {"tiny-1.oracle.new"}
+
+
+def test_engines_that_differ_have_a_reference_run_each(tmp_path: Path) -> None:
+    compare(tmp_path, StatedTimes(1.0), StatedTimes(1.0), looks=(2,))
+    oracles = {path.name for path in (tmp_path / "logs").glob("*oracle*")}
+    assert oracles == {"tiny-1.oracle.base", "tiny-1.oracle.new"}

@@ -44,6 +44,8 @@ def _of(kind: Any) -> st.SearchStrategy[Any]:
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if isinstance(kind, type) and issubclass(kind, BaseModel):
         return _record(kind)
+    if origin is tuple and arguments[-1] is not Ellipsis:
+        return st.tuples(*map(_of, arguments))
     if origin is tuple:
         return st.lists(_of(arguments[0]), max_size=3).map(tuple)
     if origin is dict:

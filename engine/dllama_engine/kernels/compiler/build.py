@@ -1,8 +1,8 @@
 """`python -m dllama_engine.kernels.compiler.build [TARGET]`: compile all kernels into an image.
 
-The image for `native` (the default) goes into this user's cache, unless `--output FILE` names a
-place; those for other CPUs (cortex-a53, cortex-a72, cortex-a76) need one. A process of its own, as
-a compiler's memory would stay with whoever starts it: see `build`.
+The image goes into this user's cache, unless `--output FILE` names a place; the last line says
+where it is. Targets are `native` (the default), cortex-a53, cortex-a72 and cortex-a76. A process of
+its own, as a compiler's memory would stay with whoever starts it: see `build`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dllama_engine.errors import EngineError
 from dllama_engine.kernels.cpu import cpu_digest, machine, variant
 from dllama_engine.kernels.entries import ALL
 from dllama_engine.kernels.image import store, targets
-from dllama_engine.kernels.image.file import Header, encode
+from dllama_engine.kernels.image.file import Header, ImageRefused, decode, encode
 from dllama_engine.version import package_version
 
 CANNOT_KEEP = 3  # exit code: the image cannot be written
@@ -54,6 +54,7 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(prog=_MODULE)
     parser.add_argument("target", nargs="?", default=targets.NATIVE)
     parser.add_argument("--output", type=Path)
+    parser.add_argument("--if-missing", action="store_true", help="not where a whole one is kept")
     parser.add_argument("--exit-with-stdin", action="store_true")
     options = parser.parse_args(argv)
     if options.exit_with_stdin:
@@ -65,6 +66,9 @@ def main(argv: list[str]) -> int:
         line, variables = command(options.target, *argv[1:])
         return subprocess.run(line, env=variables, check=False).returncode
     name = options.target
+    if options.if_missing and (kept := _kept(options.output or store.path(name))):
+        print(kept)
+        return 0
     try:
         data = image(targets.native() if name == targets.NATIVE else targets.NAMED[name])
     except EngineError as error:
@@ -80,8 +84,23 @@ def main(argv: list[str]) -> int:
             file=sys.stderr,
         )
         return CANNOT_KEEP
-    print(f"{place}: {len(data) >> 10} KiB")
+    print(_described(place, data))
     return 0
+
+
+def _kept(place: Path) -> str:
+    """What is said of a whole image of these sources; empty if there is none."""
+    try:
+        data = place.read_bytes()
+        header, _ = decode(data)
+    except (OSError, ImageRefused):
+        return ""
+    same = (header.sources, header.version) == (store.sources(), package_version())
+    return _described(place, data) if same else ""
+
+
+def _described(place: Path, data: bytes) -> str:
+    return f"{place}: {len(data) >> 10} KiB"
 
 
 def image(target: targets.Target) -> bytes:

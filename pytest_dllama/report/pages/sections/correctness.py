@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pytest_dllama.record.cell import CellRecord
-from pytest_dllama.report.figures.view import RunView
+from pytest_dllama.report.figures.view import RunView, name_of
 from pytest_dllama.report.pages.blocks import (
     Block,
     CodeBlock,
@@ -45,7 +45,7 @@ def _texts(cell: CellRecord) -> Iterator[Block]:
     output = cell.output
     if output is None or output.status not in ("tie", "different", "engine_fault"):
         return
-    yield heading(3, "headings.texts", model=cell.model, nodes=NodeCount(cell.nodes))
+    yield heading(3, "headings.texts", model=name_of(cell), nodes=NodeCount(cell.nodes))
     yield Paragraph((Words("labels.oracle_text"), ":"))
     yield CodeBlock(output.oracle_text or "-")
     yield Paragraph((Words("labels.cell_text"), ":"))

@@ -1,0 +1,125 @@
+"""`python -m benchmarks.verdict_proof`: measure how often verdicts are right, and say it.
+
+Takes real pairs with the code that judges users' changes. Stop it whenever you like: every pair is
+kept as soon as it is measured, and the next start goes on from there.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks.verdict_proof import page
+from benchmarks.verdict_proof.campaign import Campaign, NoPairs, Wish
+from benchmarks.verdict_proof.journal import AA, CALIBRATION, Condition, Journal
+from benchmarks.verdict_proof.rivals import RivalFailed
+from benchmarks.verdict_proof.side_by_side import side_by_side
+from benchmarks.verdict_proof.tables import Findings, document
+from pytest_dllama.config.values import ConfigError
+
+STAGES = ("aa", "busy")
+CELLS = "tiny-2,tiny-4,llama-160m-2,llama-160m-4"
+JOURNAL = "pairs.jsonl"
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    found = argparse.ArgumentParser(prog="python -m benchmarks.verdict_proof", description=__doc__)
+    found.add_argument(
+        "stages", nargs="*", metavar="STAGE",
+        help=f"what to measure, of {', '.join(STAGES)} (default: all); busy is aa while another "
+        "process computes on one core",
+    )  # fmt: skip
+    folder = "folder of the pairs (default: verdict-proof)"
+    found.add_argument(
+        "--data", type=Path, default=Path("verdict-proof"), metavar="DIR", help=folder
+    )
+    found.add_argument("--cells", default=CELLS, help=f"of A/A (default: {CELLS})")
+    for flag, default, text in (
+        ("--pairs", 270, "A/A pairs of each cell"),
+        ("--busy-pairs", 90, "A/A pairs of each cell beside a busy process"),
+        ("--calibration", 60, "pairs of each cell for the prior"),
+        ("--steps", 64, "positions of a request"),
+    ):
+        found.add_argument(
+            flag, type=int, default=default, metavar="N", help=f"{text} (default: {default})"
+        )
+    quick = "a few pairs of tiny on 2 nodes: whether all of it works"
+    found.add_argument("--quick", action="store_true", help=quick)
+    found.add_argument("--tables", action="store_true", help="measure nothing, print the tables")
+    found.add_argument(
+        "--write", type=Path, metavar="FILE", help="put the tables into this document"
+    )
+    return found
+
+
+def wishes(options: argparse.Namespace) -> Iterator[Wish]:
+    """What is to be measured, in this order."""
+    stages = options.stages or STAGES
+    cells = tuple(options.cells.split(","))
+    if options.calibration:
+        yield Wish(Condition(stage=CALIBRATION), cells, options.calibration)
+    if "aa" in stages:
+        yield Wish(Condition(stage=AA), cells, options.pairs)
+    if "busy" in stages:
+        yield Wish(Condition(stage=AA, is_busy=True), cells, options.busy_pairs)
+
+
+def main() -> int:
+    """Measure what is missing, then print the tables."""
+    options = parser().parse_args()
+    unknown = sorted(set(options.stages) - set(STAGES))
+    if unknown:
+        parser().error(f"no stage {', '.join(unknown)}: there is {', '.join(STAGES)}")
+    if options.quick:
+        options.cells, options.pairs, options.busy_pairs = "tiny-2", 6, 3
+        options.calibration, options.steps = 0, 32
+    with _folder(options) as folder:
+        try:
+            _prove(options, folder)
+        except (ConfigError, NoPairs, RivalFailed, ValueError) as error:
+            print(f"verdict_proof: {error}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print(f"\nstopped; every pair is in {folder / JOURNAL}", file=sys.stderr)
+            return 130
+    return 0
+
+
+def _folder(options: argparse.Namespace) -> AbstractContextManager[Path]:
+    if options.quick and options.data is None:
+        return _temporary()
+    return nullcontext(options.data or Path("verdict-proof"))
+
+
+@contextmanager
+def _temporary() -> Iterator[Path]:
+    with TemporaryDirectory(prefix="verdict-proof-") as name:
+        yield Path(name)
+
+
+def _prove(options: argparse.Namespace, folder: Path) -> None:
+    journal = Journal(folder / JOURNAL)
+    if not options.tables:
+        wanted = list(wishes(options))
+        cells = dict.fromkeys(cell for wish in wanted for cell in wish.cells)
+        campaign = Campaign(journal, list(cells), options.steps, folder, _tell)
+        for wish in wanted:
+            campaign.fill(wish)
+    findings = Findings(journal)
+    text = document(findings, side_by_side(findings, folder / "rivals"))
+    print(text)
+    if options.write:
+        page.write(options.write, text)
+
+
+def _tell(text: str) -> None:
+    print(f"verdict_proof: {text}", file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""What is known of a cell so far: its pairs, what speaks against them, and the verdict on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pytest_dllama.lab.cells import CellKey
+from pytest_dllama.lab.pairs.sessions import Session
+from pytest_dllama.lab.pairs.side import NAMES, Name
+from pytest_dllama.metrics.catalog import cell_metrics
+from pytest_dllama.metrics.samples import sample_of
+from pytest_dllama.record.cell import OutputRecord, Sample
+from pytest_dllama.record.verdict import CellVerdict, ExactChange, MetricVerdict, SideSession, worst
+from pytest_dllama.validity.faults import faults
+
+EXACT = ("bytes_per_token",)
+
+
+@dataclass(frozen=True, slots=True)
+class PairTaken:
+    """One measured pair, for whoever keeps every single one."""
+
+    key: CellKey
+    sessions: tuple[SideSession, SideSession]  # in the order they ran
+    samples: Mapping[Name, Sample]
+    invalid: tuple[str, ...]  # why the cell is not to be believed, this pair included
+
+
+@dataclass(slots=True)
+class PairedCell:
+    """One cell; `sessions`, `samples` and `runs` of a side stand in the order of the pairs."""
+
+    key: CellKey
+    judged: tuple[str, ...]  # metrics
+    sessions: list[SideSession] = field(default_factory=list)
+    samples: dict[Name, list[Sample]] = field(default_factory=lambda: {"base": [], "new": []})
+    runs: dict[Name, list[Session]] = field(default_factory=lambda: {"base": [], "new": []})
+    outputs: dict[Name, OutputRecord] = field(default_factory=dict)  # of the latest session
+    verdicts: tuple[MetricVerdict, ...] = ()
+    invalid: list[str] = field(default_factory=list)
+    error: str | None = None
+    log_files: tuple[Path, ...] = ()  # of what broke off
+
+    @property
+    def is_decided(self) -> bool:
+        """Whether more pairs would change nothing."""
+        return (
+            self.error is not None
+            or bool(self.invalid)
+            or (bool(self.verdicts) and all(v.status != "INCONCLUSIVE" for v in self.verdicts))
+        )
+
+    @property
+    def pairs(self) -> int:
+        """Whole pairs that were taken."""
+        return min(len(self.runs[name]) for name in NAMES)
+
+    def paired(self, metric: str) -> tuple[list[float], list[float]]:
+        """Values of base and new, one a pair that has both, in the order of the pairs."""
+        found: dict[int, dict[str, float]] = {}
+        for session in self.sessions:
+            if (value := session.metrics.get(metric)) is not None:
+                found.setdefault(session.pair, {})[session.side] = value
+        whole = [both for _, both in sorted(found.items()) if len(both) == len(NAMES)]
+        return [both["base"] for both in whole], [both["new"] for both in whole]
+
+    def note(self, side: Name, session: Session, output: OutputRecord, *, is_first: bool) -> None:
+        """Take a session in: its figures, its work, and what speaks against it."""
+        trace = session.run.trace
+        sample = sample_of(trace)
+        pair = len(self.runs[side]) + 1
+        estimates = cell_metrics([trace], [sample])
+        figures = {name: estimate.value for name, estimate in estimates.items()}
+        self.runs[side].append(session)
+        self.samples[side].append(sample)
+        self.outputs[side] = output
+        known = {name: figures.get(name) for name in (*self.judged, *EXACT) if name in figures}
+        self.sessions.append(SideSession(pair=pair, side=side, is_first=is_first, metrics=known))
+        found = faults([trace], output)
+        self.invalid += [f"{side}, pair {pair}: {fault.text}" for fault in found]
+
+    def latest(self) -> PairTaken:
+        """The pair that was taken last."""
+        first, second = self.sessions[-2:]
+        samples = {name: self.samples[name][-1] for name in NAMES}
+        return PairTaken(self.key, (first, second), samples, tuple(self.invalid))
+
+    def compare_work(self) -> None:
+        """Both sides must have done the same, and show the same fault of the engine if any."""
+        work = {
+            (sample.n_input_tokens, sample.n_output_tokens)
+            for name in NAMES
+            for sample in self.samples[name]
+        }
+        if len(work) > 1:
+            listed = sorted(work, key=lambda item: (item[0] or 0, item[1]))
+            self.invalid.append(f"the sides did different work: {listed} tokens in, out")
+        self.invalid += _fault_of_one_side(self.outputs)
+
+    def verdict(self, missed: Sequence[str] = ()) -> CellVerdict:
+        """The cell's verdict.
+
+        Args:
+            missed: a sentence for each fixed limit that the new side misses.
+        """
+        if self.error is not None:
+            status, reasons = "ERROR", [self.error]
+        elif self.invalid:
+            status, reasons = "INVALID", list(dict.fromkeys(self.invalid))
+        else:
+            fixed = ["FAIL"] if missed else []
+            status = worst([*(verdict.status for verdict in self.verdicts), *fixed])  # type: ignore[list-item]
+            reasons = list(missed)
+        return CellVerdict.model_validate(
+            {
+                "model": self.key.model,
+                "nodes": self.key.nodes,
+                "workload": self.key.workload,
+                "status": status,
+                "reasons": reasons,
+                "metrics": self.verdicts,
+                "exact_changes": tuple(self._exact_changes()),
+                "same_tokens": self._same_tokens(),
+                "sessions": self.sessions,
+            }
+        )
+
+    def _exact_changes(self) -> list[ExactChange]:
+        """Of the latest pair: one sample tells an exact figure."""
+        found = []
+        for metric in EXACT:
+            base, new = self.paired(metric)
+            if base and base[-1] != new[-1]:
+                found.append(ExactChange(metric=metric, base=base[-1], new=new[-1]))
+        return found
+
+    def _same_tokens(self) -> bool | None:
+        if any(name not in self.outputs for name in NAMES):
+            return None
+        return self.outputs["base"].token_ids == self.outputs["new"].token_ids
+
+
+def _fault_of_one_side(outputs: dict[Name, OutputRecord]) -> list[str]:
+    """A known fault of an engine must be on both sides, with the same tokens, to be passed over."""
+    notes = {
+        name: output.note for name, output in outputs.items() if output.status == "engine_fault"
+    }
+    if not notes or len(outputs) < len(NAMES):
+        return []
+    if len(notes) == 1:
+        ((name, note),) = notes.items()
+        return [f"only {name} shows a fault of its engine, so the work differs: {note}"]
+    if notes["base"] != notes["new"]:
+        return [
+            f"the sides show different faults of their engines: base: {notes['base']}; "
+            f"new: {notes['new']}"
+        ]
+    if outputs["base"].token_ids != outputs["new"].token_ids:
+        return [f"both sides show a fault of the engine, and with other tokens: {notes['new']}"]
+    return []

@@ -1,0 +1,198 @@
+"""Sessions of both sides: a pair in turns for measuring, or both at once where nothing is measured.
+
+Every session has a fresh root and fresh workers. Workers of both sides start and end side by side:
+that costs once what one side costs, and disturbs no measurement, since requests run in turns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from pytest_dllama.backends.base import Backend, KnowsFaults
+from pytest_dllama.backends.embedded import EmbeddedBackend
+from pytest_dllama.events.stream import Event
+from pytest_dllama.hosts.base import Host, Progress
+from pytest_dllama.lab.cells import CellKey
+from pytest_dllama.lab.cluster import Cluster, Worker
+from pytest_dllama.lab.pairs.side import Name, Side
+from pytest_dllama.lab.runner import RequestFailed, RequestRun, engine_request, run_request
+from pytest_dllama.models.under_test import ModelUnderTest
+from pytest_dllama.record.cell import OutputRecord
+from pytest_dllama.validity.output import (
+    compare_output,
+    faulty_output,
+    oracle_output,
+    unchecked_output,
+)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One session of one side."""
+
+    run: RequestRun
+    workers: tuple[Worker, ...]  # that served it; they have ended
+
+
+@dataclass(frozen=True, slots=True)
+class Oracle:
+    """The one-node run that a side's outputs are compared with, or why there is none."""
+
+    run: RequestRun | None
+    why_not: str = ""
+
+
+class Sessions:
+    """Runs the sessions of two sides.
+
+    Args:
+        sides: base and new.
+        models: the models under test, by name.
+        logs: folder of the processes' logs.
+        progress: where to tell what hosts are made ready for.
+    """
+
+    def __init__(
+        self,
+        sides: tuple[Side, Side],
+        models: Mapping[str, ModelUnderTest],
+        logs: Path,
+        progress: Progress,
+    ) -> None:
+        self.sides = sides
+        self._models, self._logs, self._progress = models, logs, progress
+        self._hosts: dict[Name, Sequence[Host]] = {}
+        self._oracles: dict[tuple[Name, str], Oracle] = {}
+
+    def make_ready(self, nodes: int, needed: int) -> None:
+        """The hosts of both sides for clusters of `nodes`, of which `needed` must be there.
+
+        Raises:
+            HostError: one of the first `needed` is not ready.
+        """
+        files = [model.model_file for model in self._models.values()]
+        for side in self.sides:
+            self._hosts[side.name] = side.hosts.prepare(nodes, needed, files, self._progress)
+
+    def pair(self, key: CellKey, order: Sequence[Side], name: str) -> dict[Name, Session]:
+        """One measured request a side, in this order, one after the other.
+
+        Raises:
+            ClusterError, RequestFailed, HostError: a session that gave no figures.
+        """
+        with self._clusters(key, order, name) as clusters:
+            return {side.name: self._session(side, clusters[side.name], key) for side in order}
+
+    def at_once(self, key: CellKey, order: Sequence[Side], name: str) -> dict[Name, Session]:
+        """The same with both requests at the same time: warm-ups, whose times do not count."""
+        with self._clusters(key, order, name) as clusters:
+            return _side_by_side(
+                {
+                    side.name: partial(self._session, side, clusters[side.name], key)
+                    for side in order
+                }
+            )
+
+    def prepare_oracles(self, key: CellKey) -> None:
+        """The one-node runs of this cell's work: one a side, or one that both share."""
+        missing = [s for s in self.sides if (s.name, _work(key)) not in self._oracles]
+        if not missing:
+            return
+        model = self._models[key.model]
+        shared = len(missing) > 1 and _same_reference(missing[0], missing[1], model)
+        who = missing[-1:] if shared else missing
+        alone = CellKey(key.model, 1, key.workload)
+        with self._clusters(alone, who, "oracle") as clusters:
+            found = _side_by_side(
+                {s.name: partial(self._oracle, s, clusters[s.name], alone) for s in who}
+            )
+        for side in missing:
+            self._oracles[side.name, _work(key)] = found[who[-1].name if shared else side.name]
+
+    def output(self, side: Side, key: CellKey, run: RequestRun) -> OutputRecord:
+        """A side's output against its own oracle."""
+        oracle = self._oracles[side.name, _work(key)]
+        backend, config = side.backend, side.config
+        request = engine_request(config, self._models[key.model])
+        if isinstance(backend, KnowsFaults) and (why := backend.output_fault(request)):
+            return faulty_output(run.trace, why, oracle.run.trace if oracle.run else None)
+        if oracle.run is None:
+            return unchecked_output(run.trace, f"output unchecked: {oracle.why_not}")
+        if key.nodes == 1 and oracle.run.trace.token_ids == run.trace.token_ids:
+            return oracle_output(run.trace)
+        return compare_output(
+            oracle.run.trace,
+            run.trace,
+            buffer_float_type=config.buffer_float_type,
+            sync_mode=config.sync_mode,
+            temperature=config.temperature,
+        )
+
+    @contextlib.contextmanager
+    def _clusters(
+        self, key: CellKey, order: Sequence[Side], name: str
+    ) -> Iterator[dict[Name, Cluster]]:
+        """Clusters of these sides with all workers up; they end with the body."""
+        clusters = {side.name: self._cluster(side, key, name) for side in order}
+        try:
+            _side_by_side(
+                {n: partial(cluster.ensure, key.nodes) for n, cluster in clusters.items()}
+            )
+            yield clusters
+        finally:
+            _side_by_side({n: cluster.stop for n, cluster in clusters.items()})
+
+    def _cluster(self, side: Side, key: CellKey, name: str) -> Cluster:
+        folder = self._logs / f"{key.id}.{name}.{side.name}"
+        return Cluster(self._hosts[side.name], side.backend, folder, side.config.nthreads)
+
+    def _session(
+        self, side: Side, cluster: Cluster, key: CellKey, engine: Backend | None = None
+    ) -> Session:
+        request = engine_request(side.config, self._models[key.model])
+        workers = cluster.workers(key.nodes)
+        run = run_request(cluster, request, key.nodes, "root", _ignore, engine)
+        return Session(run, workers)
+
+    def _oracle(self, side: Side, cluster: Cluster, alone: CellKey) -> Oracle:
+        """By the engine that has logits, if the side's names one; else by the side itself."""
+        why_not = ""
+        for engine in filter(None, (side.backend.reference, side.backend)):
+            try:
+                return Oracle(self._session(side, cluster, alone, engine).run)
+            except RequestFailed as error:
+                why_not = f"the one-node run failed: {error}"
+                if side.backend.reference is None:
+                    raise  # the engine itself does not run
+        return Oracle(None, why_not)
+
+
+def _work(key: CellKey) -> str:
+    """What cells with one oracle have in common."""
+    return f"{key.model}{key.workload.suffix}"
+
+
+def _same_reference(base: Side, new: Side, model: ModelUnderTest) -> bool:
+    """Whether one one-node run serves both: the same engine, asked the same."""
+    first, second = (side.backend.reference or side.backend for side in (base, new))
+    same_engine = first is second or type(first) is type(second) is EmbeddedBackend
+    return same_engine and engine_request(base.config, model) == engine_request(new.config, model)
+
+
+def _side_by_side(work: Mapping[Name, Callable[[], T]]) -> dict[Name, T]:
+    """All at once; every one ends before the first failure is raised."""
+    with ThreadPoolExecutor(len(work)) as pool:
+        futures = {name: pool.submit(call) for name, call in work.items()}
+    return {name: future.result() for name, future in futures.items()}
+
+
+def _ignore(event: Event) -> None:
+    """Nobody watches a session of a pair."""

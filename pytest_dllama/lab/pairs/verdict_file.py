@@ -1,0 +1,72 @@
+"""The verdict file of a comparison: put together from its cells, and written whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from pytest_dllama.config.settings import LabConfig
+from pytest_dllama.history.run_files import write_whole
+from pytest_dllama.record.verdict import CellVerdict, VerdictFile, worst
+from pytest_dllama.stats.intervals import holm
+
+VERDICT_FILE = "verdict.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """What was compared, and how."""
+
+    baseline: str  # SPEC
+    base_label: str
+    new_label: str
+    fingerprint: str
+    seed: int
+    looks: tuple[int, ...]
+    level: float
+    created: datetime
+
+
+def verdict_file(
+    compared: Compared,
+    config: LabConfig,
+    cells: Sequence[CellVerdict],
+    *,
+    wall_s: float,
+    prior_groups: int,
+) -> VerdictFile:
+    """All cells, with the Holm-adjusted p of every metric of every one."""
+    p_values = {
+        f"{cell.id} {verdict.metric}": verdict.p_worse
+        for cell in cells
+        for verdict in cell.metrics
+        if verdict.p_worse is not None
+    }
+    adjusted: Sequence[float] = holm(list(p_values.values())).tolist() if p_values else ()
+    return VerdictFile(
+        created_utc=f"{compared.created:%Y-%m-%dT%H:%M:%SZ}",
+        wall_s=wall_s,
+        baseline=compared.baseline,
+        base_label=compared.base_label,
+        new_label=compared.new_label,
+        fingerprint=compared.fingerprint,
+        seed=compared.seed,
+        looks=compared.looks,
+        level=compared.level,
+        prompt=config.prompt,
+        steps=config.steps,
+        inject=config.inject,
+        prior_groups=prior_groups,
+        status=worst([cell.status for cell in cells]),
+        holm_p={key: float(p) for key, p in zip(p_values, adjusted, strict=True)},
+        cells=tuple(cells),
+    )
+
+
+def write_verdict(found: VerdictFile, folder: Path) -> Path:
+    """Write it atomically; raises OSError."""
+    text = found.model_dump_json(indent=1) + "\n"
+    VerdictFile.model_validate_json(text)  # what cannot be read back must not be written
+    return write_whole(folder / VERDICT_FILE, text)

@@ -1,0 +1,55 @@
+"""Every run of the suites is kept, outside of the folder of its report."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_dllama.config.settings import SETTINGS
+from pytest_dllama.config.values import ConfigError
+from pytest_dllama.history.run_files import read_run
+from tests.data import ROOT
+from tests.plugin.real_runs import SMALL_MODEL
+
+OPTIONS = ["--nodes", "1", "--repeats", "1", "--steps", "16", "--models", SMALL_MODEL]
+
+
+def measure(folder: Path, *options: str) -> str:
+    command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(ROOT / "suites")]
+    done = subprocess.run(
+        [*command, "-k", "test_ttft", *OPTIONS, *options],
+        cwd=folder, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_runs_are_kept_and_the_oldest_leave(tmp_path: Path) -> None:
+    for _ in range(3):
+        out = measure(tmp_path, "--history", "kept", "--history-keep", "2,30")
+    runs = sorted((tmp_path / "kept").glob("*/runs/*.json"))
+    assert len(runs) == 2
+    assert f"history:  {runs[-1]}" in out
+    assert read_run(runs[-1]) == read_run(tmp_path / "report" / "run.json")
+
+
+def test_nothing_is_kept_where_that_is_wanted(tmp_path: Path) -> None:
+    assert "history:" not in measure(tmp_path, "--history", "off")
+    assert not list(tmp_path.rglob("runs"))
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("5", r"--history-keep '5': write two whole numbers, as in 1000,730"),
+        ("5,x", r"--history-keep x is no whole number"),
+        ("0,5", r"--history-keep 0 is too small; the smallest is 1"),
+    ],
+)
+def test_a_retention_that_cannot_be_is_refused(text: str, message: str) -> None:
+    (setting,) = (s for s in SETTINGS if s.name == "history-keep")
+    with pytest.raises(ConfigError, match=message):
+        setting.parse(text)

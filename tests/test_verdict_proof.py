@@ -1,0 +1,316 @@
+"""The proof of verdicts: what it keeps, what it judges, and the program from end to end."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from types import ModuleType
+
+import psutil
+import pytest
+
+from benchmarks.verdict_proof import campaign, page, rivals, tables
+from benchmarks.verdict_proof.blocks import Block, blocks, differences, judge, priors_of
+from benchmarks.verdict_proof.busy import one_busy_core
+from benchmarks.verdict_proof.campaign import Campaign, OtherWork, parse_cell
+from benchmarks.verdict_proof.expected import simulated
+from benchmarks.verdict_proof.journal import (
+    AA,
+    CALIBRATION,
+    Comparison,
+    Condition,
+    Journal,
+    JournalError,
+    Pair,
+)
+from benchmarks.verdict_proof.tables import Findings, document
+from pytest_dllama.hosts.controller import probe_environment
+from pytest_dllama.record.verdict import SideSession
+from pytest_dllama.stats.looks import Plan
+from pytest_dllama.stats.prior import VariancePrior
+from tests.data import ROOT
+
+SAME = Condition(stage=AA)
+DEADLINE_S = 300.0
+
+
+def pair(
+    number: int,
+    factor: float = 1.0,
+    *,
+    comparison: str = "c1",
+    cell: str = "tiny-2",
+    condition: Condition = SAME,
+    wobble: float = 0.0,
+) -> Pair:
+    """A pair whose new side took `factor` times as long, and `wobble` more or less by turns."""
+    new = factor * (1 + wobble * (-1) ** number)
+    base = 1 + wobble / 10 * (number % 3)  # never the same twice in a row
+    times = {"ttft_s": 0.05 * base, "tpot_ms": 10.0 * base, "rct_s": 0.5 * base}
+    sessions = (
+        SideSession(pair=number, side="base", is_first=True, metrics=dict(times)),
+        SideSession(
+            pair=number, side="new", is_first=False, metrics={n: t * new for n, t in times.items()}
+        ),
+    )
+    return Pair(
+        comparison=comparison, condition=condition, cell=cell, number=number, sessions=sessions,
+        wall_s=2.0, load=1.0,
+    )  # fmt: skip
+
+
+def pairs(count: int, factor: float = 1.0, **more: object) -> list[Pair]:
+    return [pair(number, factor, wobble=0.01, **more) for number in range(1, count + 1)]  # type: ignore[arg-type]
+
+
+def comparison(fingerprint: str = "here", steps: int = 64) -> Comparison:
+    return Comparison(
+        id="c1", created_utc="2026-01-01T00:00:00Z", condition=SAME, cells=("tiny-2",), seed=1,
+        steps=steps, prompt="One morning, Mina", revision="abc", fingerprint=fingerprint,
+        environment=probe_environment(),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("module", [campaign, page, tables], ids=lambda module: module.__name__)
+def test_doctests(module: ModuleType) -> None:
+    results = doctest.testmod(module)
+    assert results.attempted >= 1
+    assert results.failed == 0
+
+
+def test_a_torn_line_is_passed_over_and_the_next_row_stands_alone(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "pairs.jsonl")
+    for row in pairs(2):
+        journal.append(row)
+    with journal.path.open("ab") as file:
+        file.write(b'{"kind":"pair","compar')  # what kill -9 leaves
+    again = Journal(journal.path)
+    assert (len(again.pairs()), again.torn) == (2, 1)
+    again.append(pair(3))
+    assert Journal(journal.path).pairs() == [*pairs(2), pair(3)]
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ('{"kind": "pear"}', "pairs.jsonl:1 is no row of a verdict proof"),
+        ('{"kind": "pair", "cell": 3}', "pairs.jsonl:1 is no row of a verdict proof"),
+        (comparison().model_copy(update={"schema_version": 9}).model_dump_json(), "has version 9"),
+    ],
+)
+def test_a_row_of_something_else_is_refused(tmp_path: Path, line: str, words: str) -> None:
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(line + "\n")
+    with pytest.raises(JournalError, match=words):
+        Journal(path)
+
+
+def test_pairs_of_an_invalid_cell_are_kept_and_not_believed(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "pairs.jsonl")
+    journal.append(pair(1).model_copy(update={"invalid": ("new, pair 1: wrong output",)}))
+    journal.append(pair(2))
+    assert [row.number for row in Journal(journal.path).pairs(SAME)] == [2]
+
+
+def test_blocks_are_disjoint_adjacent_and_of_one_cell() -> None:
+    mixed = [
+        row
+        for two in zip(pairs(7), pairs(7, cell="tiny-4"), strict=True)
+        for row in two
+    ]  # fmt: skip
+    gap = [row for row in pairs(7, comparison="c2") if row.number != 4]
+    found = blocks([*mixed, *gap], 3)
+    assert [(b.cell, b.pairs[0].comparison, [p.number for p in b.pairs]) for b in found] == [
+        ("tiny-2", "c1", [1, 2, 3]),
+        ("tiny-2", "c1", [4, 5, 6]),
+        ("tiny-2", "c2", [1, 2, 3]),
+        ("tiny-2", "c2", [5, 6, 7]),
+        ("tiny-4", "c1", [1, 2, 3]),
+        ("tiny-4", "c1", [4, 5, 6]),
+    ]
+    assert len({block.id for block in found}) == len(found)
+
+
+@pytest.mark.parametrize(("factor", "status"), [(1, "PASS"), (1.3, "REGRESSED"), (0.7, "IMPROVED")])
+def test_a_block_is_judged_as_soon_as_it_is_decided(factor: float, status: str) -> None:
+    prior = VariancePrior(20.0, 1e-4, 40, 160.0)
+    known = {metric: prior for metric in ("ttft_s", "tpot_ms", "rct_s")}
+    (block,) = blocks(pairs(10, factor), 10)
+    found = judge(block, known)
+    assert (found.status, found.pairs, found.wall_s) == (status, 3, 6.0)
+    (near,) = blocks(pairs(10, 1.05), 10)  # at the limit no number of looks decides
+    undecided = judge(near, known, metrics=("tpot_ms",))
+    assert (undecided.status, undecided.pairs, undecided.wall_s) == ("INCONCLUSIVE", 10, 20.0)
+
+
+def test_the_prior_comes_from_the_calibration_alone(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "pairs.jsonl")
+    calibration = Condition(stage=CALIBRATION)
+    for row in (comparison(), *pairs(120, condition=calibration), *pairs(9, 1.2)):
+        journal.append(row)
+    findings = Findings(journal)
+    assert {row.condition for row in findings.calibration} == {calibration}
+    prior = findings.priors["tpot_ms"]
+    assert prior == priors_of(findings.calibration)["tpot_ms"]
+    assert prior is not None
+    assert prior.groups == 20
+    assert priors_of(pairs(119))["tpot_ms"] is not None
+    assert priors_of(pairs(90))["tpot_ms"] is None
+    text = document(findings)
+    assert "from 20 groups that are judged nowhere" in text
+    assert "| tiny-2 | 3 | 3 | 3 (29.2 to 100.0 %) |" in text  # all three blocks REGRESSED
+
+
+def test_differences_are_of_logarithms() -> None:
+    assert differences([pair(1, 1.1)], "tpot_ms").tolist() == pytest.approx([0.0953102])
+
+
+def test_the_simulation_agrees_with_what_is_known() -> None:
+    prior = VariancePrior(1e6, 0.02**2, 10**6, 1e9)
+    same = simulated(0.02, 0.0, 0.05, prior, Plan())
+    assert same.last["PASS"] > 0.99
+    limit = simulated(0.02, 0.05, 0.05, prior, Plan())
+    assert limit.first["REGRESSED"] == pytest.approx(0.0199, abs=0.004)
+    assert limit.last["REGRESSED"] == pytest.approx(0.05, abs=0.006)
+    assert sum(limit.last.values()) == pytest.approx(1.0)
+
+
+def test_pytest_benchmark_judges_the_same_sessions(tmp_path: Path) -> None:
+    near, far = blocks(pairs(3, 1.02), 3), blocks(pairs(3, 1.2, comparison="c2"), 3)
+    flagged = rivals.by_pytest_benchmark([*near, *far], tmp_path / "rows")
+    assert flagged == {block.id for block in far}
+    assert rivals.by_pytest_benchmark(near, tmp_path / "rows") == set()
+
+
+def test_pytest_benchmark_without_rows_is_no_verdict(tmp_path: Path) -> None:
+    (block,) = blocks(pairs(3), 3)
+    lame = Block(
+        block.cell, tuple(p.model_copy(update={"sessions": _without(p)}) for p in block.pairs)
+    )
+    with pytest.raises(rivals.RivalFailed, match="pytest-benchmark has 0 of 1 rows"):
+        rivals.by_pytest_benchmark([lame], tmp_path / "rows")
+
+
+def _without(row: Pair) -> Sequence[SideSession]:
+    return tuple(s.model_copy(update={"metrics": {"tpot_ms": None}}) for s in row.sessions)
+
+
+def test_welch_flags_what_is_surely_slower() -> None:
+    near, far = blocks(pairs(3, 1.001), 3), blocks(pairs(3, 1.2, comparison="c2"), 3)
+    faster = blocks(pairs(3, 0.8, comparison="c3"), 3)
+    assert rivals.by_welch([*near, *far, *faster]) == {block.id for block in far}
+
+
+@pytest.mark.skipif(rivals.otava_program() is None, reason="Apache Otava is not installed")
+def test_otava_judges_the_same_sessions(tmp_path: Path) -> None:
+    past = [10 * (1 + 0.005 * (-1) ** day) for day in range(rivals.PAST)]
+    same, far = blocks(pairs(10), 10), blocks(pairs(10, 1.3, comparison="c2"), 10)
+    found = [*same, *far]
+    program = rivals.otava_program()
+    assert program is not None
+    flagged = rivals.by_otava(program, found, {b.id: past for b in found}, tmp_path)
+    assert flagged == {block.id for block in far}
+
+
+def test_figures_go_between_the_markers(tmp_path: Path) -> None:
+    path = tmp_path / "proof.md"
+    path.write_text(f"# Proof\n{page.BEGIN}\nold\n{page.END}\nMore.\n")
+    page.write(path, "new\n")
+    assert path.read_text() == f"# Proof\n{page.BEGIN}\n\nnew\n\n{page.END}\nMore.\n"
+    path.write_text("# Proof\n")
+    with pytest.raises(page.NoMarkers, match="no place for the figures: put <!--"):
+        page.write(path, "new")
+    assert path.read_text() == "# Proof\n"
+
+
+@pytest.mark.parametrize("text", ["tiny", "tiny-", "-2", "tiny-0"])
+def test_a_cell_that_is_none_is_named(text: str) -> None:
+    with pytest.raises(ValueError, match="write MODEL-NODES, as in tiny-2 or llama-160m-4"):
+        parse_cell(text)
+
+
+def test_pairs_of_other_machines_or_requests_do_not_mix(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "pairs.jsonl")
+    journal.append(comparison(fingerprint="elsewhere", steps=16))
+    with pytest.raises(
+        OtherWork, match=r"has pairs of elsewhere, 16 steps.*another folder with --data"
+    ):
+        Campaign(journal, ["tiny-2"], 64, tmp_path, print)
+
+
+def test_a_busy_neighbour_computes_and_goes() -> None:
+    before = {child.pid for child in psutil.Process().children(recursive=True)}
+    with one_busy_core():
+        end = time.monotonic() + DEADLINE_S
+        while not (working := _computing(before)):
+            assert time.monotonic() < end
+            time.sleep(0.05)
+    while any(_lives(pid) for pid in working):
+        assert time.monotonic() < end
+        time.sleep(0.05)
+
+
+def _lives(pid: int) -> bool:
+    """A dead process that nobody has looked after yet is a zombie."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _computing(before: set[int]) -> list[int]:
+    found = [c for c in psutil.Process().children(recursive=True) if c.pid not in before]
+    return [c.pid for c in found if c.cpu_times().user > 0.2]
+
+
+def program(folder: Path, *arguments: str) -> list[str]:
+    options = ["--cells", "tiny-2", "--calibration", "0", "--steps", "16", "--data", str(folder)]
+    return [sys.executable, "-m", "benchmarks.verdict_proof", *arguments, *options]
+
+
+def test_a_killed_proof_goes_on_where_it_was(tmp_path: Path) -> None:
+    """Real pairs; SIGKILL after the second, then to the end."""
+    journal = tmp_path / "pairs.jsonl"
+    command = program(tmp_path, "aa", "--pairs", "5")
+    first = subprocess.Popen(
+        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )  # fmt: skip
+    end = time.monotonic() + DEADLINE_S
+    while not journal.exists() or journal.read_text().count('"kind":"pair"') < 2:
+        assert first.poll() is None
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    os.kill(first.pid, signal.SIGKILL)
+    first.wait(DEADLINE_S)
+    kept = Journal(journal).pairs()
+    ended = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=False
+    )
+    assert ended.returncode == 0, ended.stderr
+    found = Journal(journal)
+    assert found.pairs(SAME)[: len(kept)] == kept
+    assert len(found.pairs(SAME)) >= 5
+    assert len(found.comparisons()) == 2
+    assert found.failures() == []
+    assert "Without a prior (plain paired t, provisional): TTFT, TPOT, RCT." in ended.stdout
+    assert "| tiny-2 | 3 | " in ended.stdout
+    assert "| pytest-benchmark: `--benchmark-compare-fail=mean:5%` |" in ended.stdout
+    assert not (tmp_path / "logs" / found.comparisons()[1].id).exists()
+    for row in found.pairs():
+        assert row.metrics("new")["tpot_ms"] != row.metrics("base")["tpot_ms"]
+
+
+def test_a_stage_that_is_none_is_named(tmp_path: Path) -> None:
+    ended = subprocess.run(
+        program(tmp_path, "ab"), cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S,
+        check=False,
+    )  # fmt: skip
+    assert ended.returncode == 2
+    assert "no stage ab: there is aa, busy" in ended.stderr
