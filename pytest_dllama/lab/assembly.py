@@ -9,9 +9,9 @@ from typing import Literal
 
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.hosts.checkout import revision_at
-from pytest_dllama.lab.pairs.builds import own_checkout
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.cluster import Worker
+from pytest_dllama.lab.pairs.builds import own_checkout
 from pytest_dllama.lab.runner import RequestRun
 from pytest_dllama.record.cell import CellRecord, Commands
 from pytest_dllama.record.run import Request, Revision

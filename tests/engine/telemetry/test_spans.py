@@ -158,19 +158,25 @@ def test_slowed_work_gives_the_same_numbers(tmp_path: Path, spans: str) -> None:
     assert tops[0] == tops[1]
 
 
-def test_the_smallest_kind_of_work_becomes_the_largest(tmp_path: Path) -> None:
-    """A hundred times longer: more than another program takes away from any other kind."""
-    line = "inference --model tiny --prompt Hello --steps 64 --temperature 0".split()
-    done = run(*line, "--inject", "output-projection=10000%", "--events", tmp_path / "e")
+def much_slower(what: str, path: Path, workers: list[Node]) -> list[dict[str, Any]]:
+    """A hundred times: more than other programs take away from anything else."""
+    line: list[object] = [*"inference --model tiny --prompt Hello --steps 64 --seed 1".split()]
+    line += ["--workers", *(worker.address for worker in workers)] if workers else []
+    done = run(*line, "--inject", f"{what}=10000%", "--events", path)
     assert done.returncode == 0, done.stderr
-    us = by_rank(read_events(tmp_path / "e"))[0]["decode"]["us"]
+    return read_events(path)
+
+
+def test_the_smallest_kind_of_work_becomes_the_largest(tmp_path: Path) -> None:
+    events = much_slower("output-projection", tmp_path / "e", [])
+    us = by_rank(events)[0]["decode"]["us"]
     assert max(COMPUTED, key=us.__getitem__) == "output-projection"
 
 
 def test_the_others_wait_for_a_slow_rank(tmp_path: Path, workers: list[Node]) -> None:
     slow = start_worker(tmp_path, "slow", "--inject", "rank=2:feed-forward=10000%")
     try:
-        events = request(tmp_path / "e", [workers[0], slow], inject="rank=2:feed-forward=10000%")
+        events = much_slower("rank=2:feed-forward", tmp_path / "e", [workers[0], slow])
     finally:
         slow.stop(signal.SIGKILL)
     assert "Slowed down on purpose: --inject rank=2" in slow.log
