@@ -31,8 +31,8 @@ from dllama_engine.tables.links import (
     FULL,
     GOT,
     HEADER_BYTES,
+    HEARD_IN,
     KIND,
-    LAST_CAME,
     LINK_WIDTH,
     LOST,
     MESH_WORDS,
@@ -65,6 +65,7 @@ from dllama_engine.tables.links import (
     SPENT_NS,
     START_NS,
     STRANGE,
+    SWEEPS,
     TO_RECV,
     TO_SEND,
     TRACE_AT,
@@ -159,11 +160,11 @@ def _begin(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> None:
     start_ns = now_ns(mesh.ctypes.data + 8 * SCRATCH)
     mesh[KIND], mesh[START_NS], mesh[MOVED_NS] = kind, start_ns, start_ns
     mesh[UNDER_WAY], mesh[BYTES] = 1, 0
-    mesh[WAITED_NS], mesh[LAST_CAME] = 0, NOTHING
+    mesh[WAITED_NS] = mesh[SWEEPS] = 0
     for rank in range(links.shape[0]):
         link = links[rank]
         link[SENT] = link[TO_SEND] = link[GOT] = link[TO_RECV] = 0
-        link[DURATION_NS] = NOTHING
+        link[DURATION_NS] = link[HEARD_IN] = NOTHING
         if rank == mesh[OWN]:
             continue
         if routes[rank, SEND_BYTES] != NOTHING:
@@ -256,7 +257,7 @@ def _finish(links: Any, mesh: Any) -> None:
     mesh[SPENT_NS] += duration_ns
     mesh[UNDER_WAY] = 0
     if mesh[SPANS_AT] != 0:
-        _count(mesh, links.shape[0], duration_ns)
+        _count(links, mesh, duration_ns)
     for rank in range(links.shape[0]):
         link = links[rank]
         if link[TO_SEND] and not link[TO_RECV]:  # only sent to
@@ -267,13 +268,24 @@ def _finish(links: Any, mesh: Any) -> None:
 
 
 @njit(nogil=True)
-def _count(mesh: Any, world_size: int, duration_ns: int) -> None:
-    """Into the table of spans: waiting for who came last, and the rest."""
+def _count(links: Any, mesh: Any, duration_ns: int) -> None:
+    """Into the table of spans: waiting for whose frame came last, and the rest.
+
+    Frames that began to come between two sweeps share it: nobody saw which was the last.
+    """
+    world_size, last, n_last = links.shape[0], NOTHING, 0
+    for rank in range(world_size):
+        last = max(last, links[rank, HEARD_IN])
+    for rank in range(world_size):
+        n_last += links[rank, HEARD_IN] == last
     spans = carray(pointer(mesh[SPANS_AT]), (KINDS + world_size,), np.int64)
-    waited_ns = mesh[WAITED_NS] if mesh[LAST_CAME] != NOTHING else np.int64(0)
+    waited_ns = mesh[WAITED_NS] // n_last if last != NOTHING else np.int64(0)
+    spans[WIRE] += duration_ns
     if waited_ns > 0:
-        spans[WAITED + mesh[LAST_CAME]] += waited_ns
-    spans[WIRE] += duration_ns - waited_ns
+        for rank in range(world_size):
+            if links[rank, HEARD_IN] == last:
+                spans[WAITED + rank] += waited_ns
+                spans[WIRE] -= waited_ns
 
 
 @njit(nogil=True)
@@ -338,16 +350,16 @@ def exchange(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> Any:
             link = links[rank]
             if _pending(link):
                 if first or _is_ready(link, mesh):
-                    was_heard = link[GOT] > 0
                     n, status = _advance(links, routes, mesh, rank, reads)
                     if status != DONE:
                         return status
                     moved |= n > 0
-                    if link[GOT] > 0 and not was_heard:
-                        mesh[LAST_CAME] = rank
+                    if link[GOT] > 0 and link[HEARD_IN] == NOTHING:
+                        link[HEARD_IN] = mesh[SWEEPS]
                     reads = reads and (not first or link[GOT] > 0 or link[TO_RECV] == 0)
                 pending |= _pending(link)
                 unheard |= link[TO_RECV] > 0 and link[GOT] == 0
+        mesh[SWEEPS] += 1
         if not pending:
             _finish(links, mesh)
             return DONE
