@@ -72,7 +72,7 @@ def pairs(count: int, factor: float = 1.0, **more: object) -> list[Pair]:
 def comparison(fingerprint: str = "here", steps: int = 64) -> Comparison:
     return Comparison(
         id="c1", created_utc="2026-01-01T00:00:00Z", condition=SAME, cells=("tiny-2",), seed=1,
-        steps=steps, prompt="One morning, Mina", revision="abc", fingerprint=fingerprint,
+        steps=steps, prompt="One morning, Mina", revision=None, fingerprint=fingerprint,
         environment=probe_environment(),
     )  # fmt: skip
 

@@ -9,7 +9,6 @@ import os
 import random
 import secrets
 import shutil
-import subprocess
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -23,10 +22,12 @@ from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import DEFAULT_PROMPT, parse_models
 from pytest_dllama.history.priors import NoisePriors
+from pytest_dllama.hosts.checkout import revision_at
 from pytest_dllama.hosts.controller import fingerprint, probe_environment
 from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab.cells import CellKey
-from pytest_dllama.lab.duet import Duet, PairTaken, Side
+from pytest_dllama.lab.duet import Duet, PairTaken, Rules, Side
+from pytest_dllama.lab.progress import Silent
 from pytest_dllama.models.under_test import check_model, open_model
 from pytest_dllama.stats.looks import Plan
 
@@ -155,7 +156,7 @@ class Campaign:
             seed=random.SystemRandom().randrange(10**6),
             steps=self._config.steps,
             prompt=self._config.prompt,
-            revision=revision(),
+            revision=revision_at(REPOSITORY),
             fingerprint=self._fingerprint,
             environment=self._environment,
         )
@@ -166,12 +167,13 @@ class Campaign:
             self._sides(condition),
             self._models,
             [self._keys[cell] for cell in cells],
-            Plan((pairs,)),
-            NoisePriors(self._folder / "history", self._fingerprint),
-            self._hosts,
-            row.seed,
+            Rules(
+                Plan((pairs,)),
+                NoisePriors(self._folder / "history", self._fingerprint),
+                row.seed,
+            ),
             logs,
-            clerk.begins,
+            clerk,
             clerk.pair_taken,
         )
         with one_busy_core() if condition.is_busy else nullcontext():
@@ -193,19 +195,19 @@ class Campaign:
     def _sides(self, condition: Condition) -> tuple[Side, Side]:
         engine = EmbeddedBackend()
         return (
-            Side("base", "this engine", engine, self._config),
-            Side("new", str(condition), engine, self._config),
+            Side("base", "this engine", engine, self._config, self._hosts),
+            Side("new", str(condition), engine, self._config, self._hosts),
         )
 
 
-class _Clerk:
+class _Clerk(Silent):
     """Writes down a comparison's pairs and how long each took."""
 
     def __init__(self, journal: Journal, comparison: Comparison) -> None:
         self._journal, self._comparison = journal, comparison
         self._since_s = time.monotonic()
 
-    def begins(self, what: str) -> None:
+    def stage(self, text: str) -> None:
         """Something begins: the pair's clock with it."""
         self._since_s = time.monotonic()
 
@@ -219,28 +221,13 @@ class _Clerk:
                 cell=taken.key.id,
                 number=taken.sessions[0].pair,
                 sessions=taken.sessions,
-                parts={side: sample.parts for side, sample in taken.samples.items()},
+                samples=taken.samples,
                 invalid=taken.invalid,
                 wall_s=now_s - self._since_s,
                 load=os.getloadavg()[0],
             )
         )
         self._since_s = now_s
-
-
-def revision() -> str:
-    """The checkout's commit, with a plus if files differ from it; empty outside a checkout."""
-    try:
-        commit = _git("rev-parse", "HEAD")
-        return commit + ("+" if _git("status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return ""
-
-
-def _git(*arguments: str) -> str:
-    return subprocess.run(
-        ["git", *arguments], cwd=REPOSITORY, check=True, capture_output=True, text=True
-    ).stdout.strip()
 
 
 def _work(cluster: str, steps: int, prompt: str) -> str:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class EngineRequest:
-    """What a root is asked to run; the same for every node count of a cell's model."""
+    """What a root is asked to run; the same for every node count of a model and a workload."""
 
     model_file: Path
     tokenizer_file: Path
@@ -28,6 +28,9 @@ class EngineRequest:
     temperature: float
     seed: int
     timeout_s: float
+    max_seq_len: int = 0  # positions of the KV cache; 0: the model's context
+    kv_type: str = "f32"
+    context_depth: int = 0  # positions to fill before the clock starts, see FillsContext
 
 
 class Backend(Protocol):
@@ -84,6 +87,13 @@ class ChecksModels(Protocol):
 
 
 @runtime_checkable
+class FillsContext(Protocol):
+    """An engine that can fill a part of the context before the clock of a request starts."""
+
+    fills_context: bool
+
+
+@runtime_checkable
 class KnowsFaults(Protocol):
     """An engine that is known to give wrong output for some requests."""
 
@@ -102,5 +112,7 @@ class EngineOptions:
     binary: str = ""  # --dllama-bin
     arguments: Sequence[str] = ()  # --dllama-args
     sync_mode: str = "reduce"
+    kv_type: str = "f32"
+    swept: Sequence[tuple[str, str]] = ()  # options of its own that --sweep names, by name
     inject: str = ""  # --inject: how the embedded engine is slowed down on purpose
     runs_here: bool = True  # false: the program is on other hosts, and looked for there

@@ -80,7 +80,7 @@ def _spans(trace: RequestTrace, phase: Phase) -> list[PartTime]:
 
 
 def _place(item: tuple[tuple[str, int, int | None], float]) -> tuple[int, int, int]:
-    """Ranks in order, the kinds of work in a step's order; an unknown one of a later engine last."""
+    """Ranks in order, work in a step's order; an unknown kind, of a later engine, last."""
     (part, rank, peer), _ = item
     place = PARTS.index(part) if part in PARTS else len(PARTS)
     return rank, place, -1 if peer is None else peer

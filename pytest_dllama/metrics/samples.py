@@ -30,7 +30,7 @@ def sample_of(trace: RequestTrace) -> Sample:
         itl_ms=definitions.itl_ms(times_ns),
         load_s=trace.ready.load_s if trace.ready else None,
     )
-    unknown: dict[str, object] = dict.fromkeys(trace.done.unknown)
+    unknown: dict[str, object] = dict.fromkeys(Sample.model_fields.keys() & set(trace.done.unknown))
     if "itl_ms" in unknown:
         unknown["itl_ms"] = ()
     known = sample.model_copy(update=unknown)

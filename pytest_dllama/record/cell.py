@@ -71,7 +71,7 @@ class Sample(Record):
     n_output_tokens: int
     ttft_s: float | None
     tpot_ms: float | None  # needs two output tokens
-    rct_s: float
+    rct_s: float | None
     tokens_per_s: float | None
     prefill_tokens: int
     prefill_s: float | None
@@ -168,6 +168,7 @@ class CellRecord(Record):
     workload: Workload = Workload()
     status: CellStatus
     error: str | None = None  # why a failed or skipped cell has no figures
+    max_seq_len: int | None = None  # positions of the KV cache
     commands: Commands | None = None
     samples: tuple[Sample, ...] = ()
     metrics: dict[str, Estimate] = Field(default_factory=dict)  # keys: metrics/catalog

@@ -112,6 +112,11 @@ class StepDetector:
             limit=limit,
         )
 
+    @property
+    def remembered(self) -> int:
+        """Nights of this level that are still in the window."""
+        return len(self._recent)
+
     def accept(self, nights_since: int = 0) -> None:
         """Begin a new level at an accepted change that began so many nights ago, tonight included.
 

@@ -54,6 +54,19 @@ def ratio_interval(base: ArrayLike, new: ArrayLike, confidence: float = 0.95) ->
     return Interval(math.exp(found.value), math.exp(found.lower), math.exp(found.upper))
 
 
+def geometric_mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
+    """The geometric mean with the t interval of the logarithms' mean.
+
+    >>> geometric_mean_interval([2.0, 2.0])
+    Interval(value=2.0, lower=2.0, upper=2.0)
+
+    Raises:
+        DataError: fewer than 2 values, or one not above 0.
+    """
+    found = mean_interval(logs(values, "geometric mean", 2), confidence)
+    return Interval(math.exp(found.value), math.exp(found.lower), math.exp(found.upper))
+
+
 def t_quantile(confidence: float, df: float) -> float:
     """How many standard errors a two-sided interval reaches to each side."""
     return float(stats.t.isf((1 - probability(confidence, "confidence")) / 2, df))

@@ -8,6 +8,9 @@
     tokens_per_s = { min = 5 }
     [models.tiny.nodes.2]         # one cell; the more special table wins, metric by metric
     bytes_per_token = { min = 1000, max = 20000 }
+    [models.tiny.nodes.2.workloads.pp64-tg32]   # a workload of it, as cells' ids end
+    [defaults.workloads.pp512]    # every cell whose prompt has 512 tokens
+    ttft_s = 30
 
 Knows nothing of pytest.
 """
@@ -20,11 +23,12 @@ import sys
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Literal
 
 from pytest_dllama.metrics.catalog import METRICS
-from pytest_dllama.record.cell import Estimate, ThresholdResult
+from pytest_dllama.record.cell import Estimate, ThresholdResult, Workload
 
 Direction = Literal["max", "min"]
 
@@ -67,41 +71,50 @@ class Threshold:
 
 
 _Table = dict[tuple[str, Direction], Threshold]
+_Key = tuple[str | None, int | None, str]  # model, nodes, workload; None or "": of all
 
 
 @dataclass(frozen=True, slots=True)
 class Thresholds:
     """All limits of a file; `of(model, nodes)` gives those of one cell."""
 
-    tables: Mapping[tuple[str | None, int | None], _Table] = field(default_factory=dict)
+    tables: Mapping[_Key, _Table] = field(default_factory=dict)
     file: str = ""  # its name in messages
 
-    def of(self, model: str, nodes: int) -> tuple[Threshold, ...]:
+    def of(self, model: str, nodes: int, workload: Workload | None = None) -> tuple[Threshold, ...]:
         """The limits of one cell, the most special table winning metric by metric."""
         merged: _Table = {}
-        for key in ((None, None), (None, nodes), (model, None), (model, nodes)):
-            table = self.tables.get(key, {})
-            overridden = {metric for metric, _ in table}
-            merged = {k: v for k, v in merged.items() if k[0] not in overridden} | table
+        names = workload_names(workload or Workload())
+        for cell in ((None, None), (None, nodes), (model, None), (model, nodes)):
+            for name in names:
+                table = self.tables.get((*cell, name), {})
+                overridden = {metric for metric, _ in table}
+                merged = {k: v for k, v in merged.items() if k[0] not in overridden} | table
         limits = merged.values()
         return tuple(t for t in limits if nodes > 1 or not METRICS[t.metric].needs_peers)
 
     def models(self) -> frozenset[str]:
         """The models the file names."""
-        return frozenset(model for model, _ in self.tables if model is not None)
+        return frozenset(model for model, _, _ in self.tables if model is not None)
 
-    def unmatched(self, cells: Sequence[tuple[str, int]]) -> tuple[str, ...]:
+    def unmatched(
+        self, cells: Sequence[tuple[str, int]], workloads: Sequence[Workload] = ()
+    ) -> tuple[str, ...]:
         """A sentence for each table whose limits none of the cells has, with what was meant.
 
         Args:
             cells: model and node count of every cell of the run.
+            workloads: those that each of them was measured with.
         """
         models = list(dict.fromkeys(model for model, _ in cells))
         counts = sorted({nodes for _, nodes in cells})
+        known = [name for load in workloads for name in workload_names(load)]
         unknown = [model for model in self.models() if model not in models]
         sentences = [_no_such_model(self.file, model, models) for model in sorted(unknown)]
-        for (model, nodes), table in self.tables.items():
-            if table and nodes is not None and nodes not in counts and model not in unknown:
+        for (model, nodes, workload), table in self.tables.items():
+            if table and workload and workload not in known and model not in unknown:
+                sentences.append(_no_such_workload(self.file, model, nodes, workload, workloads))
+            elif table and nodes is not None and nodes not in counts and model not in unknown:
                 name = "defaults" if model is None else f"models.{model}"
                 sentences.append(
                     f"{self.file} [{name}.nodes.{nodes}] limits no cell of this run; it has "
@@ -129,7 +142,7 @@ def load_thresholds(path: Path) -> Thresholds:
 def parse_thresholds(data: Mapping[str, Any], file: str) -> Thresholds:
     """Check the content of a thresholds file; `file` is its name in messages."""
     _only_known(data, ("defaults", "models"), file, "top level")
-    tables: dict[tuple[str | None, int | None], _Table] = {}
+    tables: dict[_Key, _Table] = {}
     tables |= _model_tables(None, data.get("defaults", {}), file, "defaults")
     models = _mapping(data.get("models", {}), file, "models")
     for model, content in models.items():
@@ -143,22 +156,55 @@ def _no_such_model(file: str, model: str, models: Sequence[str]) -> str:
     return f"{file} [models.{model}] limits no cell of this run; {meant}"
 
 
-def _model_tables(
-    model: str | None, content: Any, file: str, name: str
-) -> dict[tuple[str | None, int | None], _Table]:
-    """A model's own table and those of its node counts."""
+def _no_such_workload(
+    file: str, model: str | None, nodes: int | None, workload: str, run: Sequence[Workload]
+) -> str:
+    name = "defaults" if model is None else f"models.{model}"
+    name += "" if nodes is None else f".nodes.{nodes}"
+    has = [load.suffix.removeprefix("-") for load in run if load.suffix]
+    what = f"it has {', '.join(has)}" if has else "it sweeps nothing"
+    return f"{file} [{name}.workloads.{workload}] limits no cell of this run; {what}"
+
+
+def workload_names(workload: Workload) -> list[str]:
+    """Every name under which a table may mean it: any of its parts, in order; fewer parts first.
+
+    >>> workload_names(Workload(prompt_tokens=64, output_tokens=32))
+    ['', 'pp64', 'tg32', 'pp64-tg32']
+    """
+    fields = ("prompt_tokens", "output_tokens", "context_depth")
+    sizes = [Workload(**{name: getattr(workload, name)}) for name in fields]
+    parts = [*sizes, *(Workload(options=(option,)) for option in workload.options)]
+    given = [part.suffix for part in parts if part.suffix]
+    chosen = (c for n in range(len(given) + 1) for c in combinations(given, n))
+    return ["".join(names).removeprefix("-") for names in chosen]
+
+
+def _model_tables(model: str | None, content: Any, file: str, name: str) -> dict[_Key, _Table]:
+    """A model's own table, those of its node counts, and of either those of workloads."""
     content = dict(_mapping(content, file, name))
     by_nodes = _mapping(content.pop("nodes", {}), file, f"{name}.nodes")
-    tables: dict[tuple[str | None, int | None], _Table] = {
-        (model, None): _table(content, file, name)
-    }
+    tables = _workload_tables((model, None), content, file, name)
     for text, limits in by_nodes.items():
         here = f"{name}.nodes.{text}"
         if not text.isdecimal() or int(text) < 1:
             raise ThresholdError(
                 f"{file} [{here}]: {text!r} is no node count; use a whole number of 1 or more"
             )
-        tables[model, int(text)] = _table(_mapping(limits, file, here), file, here)
+        tables |= _workload_tables((model, int(text)), limits, file, here)
+    return tables
+
+
+def _workload_tables(
+    cell: tuple[str | None, int | None], content: Any, file: str, name: str
+) -> dict[_Key, _Table]:
+    """A table and those of its workloads."""
+    content = dict(_mapping(content, file, name))
+    by_workload = _mapping(content.pop("workloads", {}), file, f"{name}.workloads")
+    tables: dict[_Key, _Table] = {(*cell, ""): _table(content, file, name)}
+    for workload, limits in by_workload.items():
+        here = f"{name}.workloads.{workload}"
+        tables[(*cell, workload)] = _table(_mapping(limits, file, here), file, here)
     return tables
 
 

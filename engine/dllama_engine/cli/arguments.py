@@ -33,9 +33,11 @@ class RootArgs(ProcessArgs):
     seed: int | None
     chat_template: str | None
     max_seq_len: int  # 0: the model's
+    context_depth: int  # positions filled before the request
     workers: tuple[Address, ...]
     buffer_float_type: str
     sync_mode: str
+    collective: str
     kv_type: str
     batch_size: int
     n_threads: int
@@ -69,6 +71,7 @@ class PlanArgs(ProcessArgs):
     max_seq_len: int  # 0: the model's
     buffer_float_type: str
     sync_mode: str
+    collective: str
     kv_type: str
     batch_size: int
     json: bool

@@ -14,6 +14,7 @@ from dllama_engine.formats.config import Arch, HiddenAct, ModelConfig, RopeType
 if TYPE_CHECKING:
     from dllama_engine.formats.vocab import Vocab
     from dllama_engine.generation.steps import Tally
+    from dllama_engine.sharding.plan import ShardPlan
     from dllama_engine.telemetry.network_stats import LinkStats, NetworkStats
 
 _ARCHS = {Arch.LLAMA: "Llama", Arch.QWEN3: "Qwen3", Arch.QWEN3_MOE: "Qwen3 MoE"}
@@ -77,6 +78,13 @@ def model_lines(config: ModelConfig, max_seq_len: int) -> list[str]:
             f"o={config.rope_scaling_orig_max_seq_len}"
         )
     return [f"💡 {name}: {value}" for name, value in values.items()]
+
+
+def collective_line(plan: ShardPlan) -> str:
+    """What serves, in the fork's words; batches of another size may have another collective."""
+    (first, *others) = plan.picks
+    served = "".join(f", {p.collective} from {p.from_tokens} tokens" for p in others)
+    return f"📡 Collective: {first.collective} (nNodes={plan.world_size}){served}"
 
 
 def required_memory_line(n_bytes: int) -> str:

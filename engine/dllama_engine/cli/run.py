@@ -24,6 +24,7 @@ from dllama_engine.formats.paths import model_path, tokenizer_path
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.generation.steps import Step, Tally
 from dllama_engine.kernels.cpu import cpu_label
+from dllama_engine.sharding.collective import Collective
 from dllama_engine.sharding.plan import SyncMode, make_plan
 from dllama_engine.telemetry import events as vocabulary
 from dllama_engine.telemetry.event_writer import EventWriter
@@ -54,9 +55,11 @@ class RootRun:
         text: str,
         tokenizer: Tokenizer,
         root: Root,
+        progress: Callable[[str, int, int, str], None],
     ) -> None:
         self.args, self.events, self.show = args, events, show
         self.text, self.tokenizer, self.root = text, tokenizer, root
+        self.progress = progress
         self.model, self.plan = root.model, root.plan
 
     @classmethod
@@ -83,12 +86,12 @@ class RootRun:
                 1 + len(args.workers),
                 buffer_type=FloatType.parse(args.buffer_float_type),
                 sync_mode=SyncMode(args.sync_mode),
+                collective=Collective.parse(args.collective),
             )
             progress = _Progress(events, show if is_terminal else None)
             observer = Observer(lambda line: show(line + "\n"), progress)
-            run = cls(
-                args, events, show, text, tokenizer, Root(model, plan, _options(args), observer)
-            )
+            root = Root(model, plan, _options(args), observer)
+            run = cls(args, events, show, text, tokenizer, root, progress)
             opened.pop_all()
         return run
 
@@ -115,7 +118,7 @@ class RootRun:
         root.load()
         say("💿 Weights loaded")
         if self.args.workers:
-            say(f"📡 Collective: mesh (nNodes={self.plan.world_size})")
+            say(console.collective_line(root.plan))
             say(f"🔀 Topology: pp=1 tp={self.plan.world_size}")
             say("📊 Network performance monitoring enabled")
         self.events.emit(vocabulary.Ready(root.load_s, root.load_links))
@@ -241,6 +244,7 @@ def _options(args: RootArgs) -> RootOptions:
         batch_size=args.batch_size,
         max_seq_len=args.max_seq_len,
         kv_type=FloatType.parse(args.kv_type),
+        context_depth=args.context_depth,
         timeout_s=args.timeout_s,
         connect_timeout_s=args.connect_timeout_s,
         spans=args.spans == "on",

@@ -187,11 +187,19 @@ class Program:
 
     # -- between ranks ------------------------------------------------------------------------
 
-    def pack(self, x: Floats, part: npt.NDArray[np.uint8], is_q80: bool, times: int = 1) -> None:
-        """Cast x (batch_size * times, n) into this rank's part, uint8."""
+    def pack(self, x: Floats, parts: npt.NDArray[np.int64], is_q80: bool, times: int = 1) -> None:
+        """Cast x (batch_size * times, n) into parts (`tables.parts`) of its columns."""
         n = x.shape[1]
-        fields = address(x), n, address(part), int(is_q80)
+        fields = address(x), n, address(parts), len(parts), int(is_q80)
         self._add_pieces(entries.PACK, n, *fields, times=times, kind=COPY)
+
+    def reduce(
+        self, x: Floats, first: int, parts: npt.NDArray[np.int64], out: Floats, is_q80: bool
+    ) -> None:
+        """Out (batch_size, n) = the columns of x from `first` on + parts of n columns."""
+        n = out.shape[1]
+        fields = address(x), x.shape[1], first, address(out), n, address(parts), len(parts)
+        self._add_pieces(entries.REDUCE, n, *fields, int(is_q80), kind=COPY)
 
     def exchange(
         self,

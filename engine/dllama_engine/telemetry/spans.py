@@ -52,6 +52,12 @@ class Spans:
         for count_in in self._counters:
             count_in(int(self._table[phase].ctypes.data))
 
+    def forget(self) -> None:
+        """What was counted so far is not of the request."""
+        self._table[:] = 0
+        for words in (*self._own, self._steps):
+            words[:] = [0] * len(words)
+
     def add(self, kind: int, ns: int) -> None:
         """Time that Python spent on the step under way, by `tables.spans`."""
         self._own[self._phase][kind] += ns

@@ -153,6 +153,8 @@ class DllamaBackend:
         self, request: EngineRequest, workers: Sequence[str], parent: str
     ) -> list[str]:
         """Arguments that run one request."""
+        engine = self._at(self._root)
+        has_length = request.max_seq_len and not engine.lacks("--max-seq-len")
         command = [
             *(self._binary, "inference"),
             *("--model", str(request.model_file), "--tokenizer", str(request.tokenizer_file)),
@@ -160,7 +162,8 @@ class DllamaBackend:
             *("--nthreads", str(request.nthreads)),
             *("--buffer-float-type", request.buffer_float_type),
             *("--temperature", f"{request.temperature:g}", "--seed", str(request.seed)),
-            *self._more_at(self._at(self._root)),
+            *(("--max-seq-len", str(request.max_seq_len)) if has_length else ()),
+            *self._more_at(engine),
             *(("--workers", *workers) if workers else ()),
         ]
         return guarded(command, parent)

@@ -40,6 +40,7 @@ class RemoteHosts:
         wanted: what the engine's processes will be asked for; models come with `prepare`.
         dllama_bin: a program that commands name; a host with a `binary` runs that instead.
         kept_token: token of workers that stay for the next session; None: none stays.
+        measures_links: whether the links between hosts are of interest.
     """
 
     kind: Literal["local", "ssh"] = "ssh"
@@ -50,8 +51,11 @@ class RemoteHosts:
         wanted: Wanted,
         dllama_bin: str = "",
         kept_token: str | None = None,
+        *,
+        measures_links: bool = True,
     ) -> None:
         self.kept_token = kept_token
+        self._measures_links = measures_links
         self._inventory = inventory
         self._wanted = wanted
         self._dllama_bin = dllama_bin
@@ -96,7 +100,8 @@ class RemoteHosts:
         self._check(needed, faults)
         self.measure_links(progress)
         if not self._inventory.has_root:
-            return [LocalHost(), *self.hosts]
+            other = self._wanted.other
+            return [LocalHost(environment=other.environment if other else None), *self.hosts]
         for model in models:
             self._place(self.hosts[0], model, progress)
         return self.hosts
@@ -156,7 +161,7 @@ class RemoteHosts:
     def measure_links(self, progress: Progress) -> None:
         """Round trip and bandwidth between hosts that were made ready, once."""
         present = [h for h in self.hosts if h.name in self.seen and self.seen[h.name].is_made]
-        if self.pairs or len(present) < 2:
+        if not self._measures_links or self.pairs or len(present) < 2:
             return
         progress.stage("measuring the links between the hosts")
         self.pairs = measure_pairs(present)
@@ -192,7 +197,10 @@ class RemoteHosts:
             together = max(sum(table[ranks[name]] for name in names) for table in tables)
             for name in names:
                 own = max(table[ranks[name]] for table in tables)
-                needs[name] = Need(own, together, names if len(names) > 1 else ())
+                sharing = names if len(names) > 1 else ()
+                needs[name] = Need(
+                    own * wanted.sides, together * wanted.sides, sharing, wanted.sides
+                )
         return needs
 
     def _place(self, host: SshHost, model: Path, progress: Progress) -> None:

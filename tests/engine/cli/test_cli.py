@@ -506,7 +506,7 @@ def test_plan_prints_who_holds_what() -> None:
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("llama: 60 layers, dim 6656, 52 heads, 52 K/V heads, ffn 17920")
-    assert lines[1].startswith("8 nodes, q80 buffers, reduce sync, f32 KV cache of 2048 tokens")
+    assert lines[1].startswith("8 nodes, q80 buffers, reduce sync, mesh, f32 KV cache of 2048")
     assert lines[4].split()[:5] == ["0", "root", "0-6", "0-6", "0-2239"]
     assert len([line for line in lines if line.endswith("GiB")]) == 9
     matrix = next(i for i, line in enumerate(lines) if line.startswith("payload bytes"))

@@ -77,7 +77,7 @@ def token_times_ms(spec: str, monkeypatch: pytest.MonkeyPatch) -> list[float]:
         clock = Clock(patch)
         sampler = Sampler(VOCAB, 0.0, 0.9, 1)
         inject = parse_injection(spec)
-        steps = generate(Model(clock), [1, 2], 4, 32, sampler, Silent(), inject)
+        steps = generate(Model(clock), [1, 2], 4, 32, sampler, Silent(), inject=inject)
         return [step.end_ns / MS for step in steps if step.phase == "decode"]
 
 

@@ -27,6 +27,7 @@ from dllama_engine.tables.links import (
     DURATION_NS,
     ENDED_NS,
     ERRNO,
+    FACTOR,
     FD,
     FULL,
     GOT,
@@ -51,12 +52,14 @@ from dllama_engine.tables.links import (
     RECV_AT,
     RECV_BYTES,
     RECV_HEADER,
+    RECV_OFFSET,
     RECV_SEQUENCE,
     ROUTE_WIDTH,
     SCRATCH,
     SEND_AT,
     SEND_BYTES,
     SEND_HEADER,
+    SEND_OFFSET,
     SEND_SEQUENCE,
     SENT,
     SENT_BYTES,
@@ -121,7 +124,8 @@ def _word_at(table: Any, row: int, field: int) -> Any:
 def _send(links: Any, routes: Any, mesh: Any, rank: int) -> Any:
     """Hand the kernel more of a frame: bytes it took, 0 if none, or minus the error's number."""
     link = links[rank]
-    header_at, payload_at = _word_at(links, rank, SEND_HEADER), routes[rank, SEND_AT]
+    header_at = _word_at(links, rank, SEND_HEADER)
+    payload_at = routes[rank, SEND_AT] + routes[rank, SEND_OFFSET] * mesh[FACTOR]
     pieces = _buffers(mesh, header_at, payload_at, link[TO_SEND], link[SENT])
     n = _writev(link[FD], mesh.ctypes.data + 8 * SCRATCH, pieces)
     if n >= 0:
@@ -136,7 +140,8 @@ def _send(links: Any, routes: Any, mesh: Any, rank: int) -> Any:
 def _receive(links: Any, routes: Any, mesh: Any, rank: int) -> Any:
     """Take more of a frame: bytes, 0 if none has come, or minus what went wrong, less one."""
     link = links[rank]
-    header_at, payload_at = _word_at(links, rank, RECV_HEADER), routes[rank, RECV_AT]
+    header_at = _word_at(links, rank, RECV_HEADER)
+    payload_at = routes[rank, RECV_AT] + routes[rank, RECV_OFFSET] * mesh[FACTOR]
     pieces = _buffers(mesh, header_at, payload_at, link[TO_RECV], link[GOT])
     n = _readv(link[FD], mesh.ctypes.data + 8 * SCRATCH, pieces)
     if n > 0:
@@ -159,7 +164,7 @@ def _begin(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> None:
     """Number the frames and count what is sent."""
     start_ns = now_ns(mesh.ctypes.data + 8 * SCRATCH)
     mesh[KIND], mesh[START_NS], mesh[MOVED_NS] = kind, start_ns, start_ns
-    mesh[UNDER_WAY], mesh[BYTES] = 1, 0
+    mesh[UNDER_WAY], mesh[BYTES], mesh[FACTOR] = 1, 0, items
     mesh[WAITED_NS] = mesh[SWEEPS] = 0
     for rank in range(links.shape[0]):
         link = links[rank]

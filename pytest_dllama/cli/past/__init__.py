@@ -1,0 +1,1 @@
+"""What is done with runs that were kept: listed, compared, accepted, watched."""

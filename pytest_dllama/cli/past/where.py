@@ -1,0 +1,106 @@
+"""Which history, which cluster of it, and which cells: the options that these commands share."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Collection
+from pathlib import Path
+
+from pytest_dllama.config.settings import HISTORY_AUTO
+from pytest_dllama.config.values import ConfigError, parse_node_counts
+from pytest_dllama.history.places import cluster_folder, default_folder
+from pytest_dllama.history.run_files import read_run
+from pytest_dllama.history.store import HistoryError, RunStore, StoredRun
+from pytest_dllama.hosts.controller import fingerprint, probe_environment
+from pytest_dllama.metrics.catalog import METRICS
+from pytest_dllama.record.cell import CellRecord
+
+
+def add_history(parser: argparse.ArgumentParser) -> None:
+    """Declare `--history` alone, for commands whose run names its cluster."""
+    parser.add_argument(
+        "--history", type=_folder, metavar="DIR", default=default_folder(),
+        help="the history (default: the one in the user's data folder)",
+    )  # fmt: skip
+
+
+def add_where(parser: argparse.ArgumentParser) -> None:
+    """Declare `--history` and `--cluster`."""
+    add_history(parser)
+    parser.add_argument(
+        "--cluster", metavar="NAME",
+        help="fingerprint of a cluster, or a part of it that no other has (default: this "
+        "machine's, else the only one there is)",
+    )  # fmt: skip
+
+
+def add_filters(parser: argparse.ArgumentParser) -> None:
+    """Declare `--model`, `--nodes` and `--metric`."""
+    parser.add_argument("--model", action="append", metavar="NAME", help="only this model")
+    parser.add_argument("--nodes", metavar="N,N,..", help="only these node counts")
+    parser.add_argument(
+        "--metric", action="append", metavar="NAME", choices=tuple(METRICS),
+        help=f"only this metric, of {', '.join(METRICS)}",
+    )  # fmt: skip
+
+
+def wants(arguments: argparse.Namespace, cell: CellRecord) -> bool:
+    """Whether the filters let a cell through.
+
+    Raises:
+        HistoryError: node counts that are none.
+    """
+    if arguments.model and cell.model not in arguments.model:
+        return False
+    try:
+        return not arguments.nodes or cell.nodes in parse_node_counts(arguments.nodes)
+    except ConfigError as error:
+        raise HistoryError(str(error)) from None
+
+
+def wanted_metrics(arguments: argparse.Namespace) -> Collection[str] | None:
+    """The metrics of the filter; None: all."""
+    return arguments.metric or None
+
+
+def store_of(arguments: argparse.Namespace) -> RunStore:
+    """The cluster that is meant.
+
+    Raises:
+        HistoryError: none of that name, or several that it could be.
+    """
+    folder: Path = arguments.history
+    names = sorted(p.name for p in folder.glob("*") if p.is_dir()) if folder.is_dir() else []
+    if arguments.cluster is not None:
+        found = [name for name in names if arguments.cluster in name]
+        if arguments.cluster in names:
+            found = [arguments.cluster]
+        if len(found) == 1:
+            return RunStore(folder, found[0])
+        what = "is part of several" if found else "is none of the clusters"
+        raise HistoryError(
+            f"--cluster {arguments.cluster} {what} in {folder}: {', '.join(found or names) or '-'}"
+        )
+    here = fingerprint(probe_environment(), "local")
+    if cluster_folder(folder, here).is_dir() or len(names) == 0:
+        return RunStore(folder, here)
+    if len(names) == 1:
+        return RunStore(folder, names[0])
+    raise HistoryError(f"{folder} has several clusters, name one by --cluster: {', '.join(names)}")
+
+
+def run_of(text: str, arguments: argparse.Namespace) -> StoredRun:
+    """A run by the path of its file, or by its name in the history; `last` is the newest.
+
+    Raises:
+        HistoryError: no such run.
+        RunFileError: its file cannot be read.
+    """
+    path = Path(text)
+    if path.suffix == ".json" or path.is_file():
+        return StoredRun(str(path), read_run(path))
+    return store_of(arguments).find(text)
+
+
+def _folder(text: str) -> Path:
+    return default_folder() if text == HISTORY_AUTO else Path(text)
