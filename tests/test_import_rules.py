@@ -27,7 +27,7 @@ LAYERS: Mapping[str, Layers] = {
         ("transformer", "telemetry"),
         ("collectives",),
         ("program", "wire", "sharding", "synthetic", "text"),
-        ("kernels", "formats"),
+        ("kernels", "formats", "injection"),
         ("tables", "system"),
         ("errors", "arrays", "version"),
     ),

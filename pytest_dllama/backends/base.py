@@ -126,4 +126,5 @@ class EngineOptions:
     kv_type: str = "f32"
     collective: str = "mesh"
     swept: Sequence[tuple[str, str]] = ()  # options of its own that --sweep names, by name
+    inject: str = ""  # --inject: how the embedded engine is slowed down on purpose
     runs_here: bool = True  # false: the program is on other hosts, and looked for there

@@ -31,6 +31,7 @@ from pytest_dllama.verdict.exit_codes import BISECT_SKIP, bisect_code, exit_code
 _SHARED = (
     *("nodes", "models", "steps", "prompt", "nthreads", "buffer-float-type", "sync-mode"),
     *("collective", "temperature", "engine", "dllama-bin", "dllama-args", "request-timeout"),
+    "inject",
 )
 _DEFAULTS = {"nodes": "2,4"}
 
@@ -166,6 +167,7 @@ def _config(arguments: argparse.Namespace) -> LabConfig:
         engine=value["engine"],
         dllama_bin=value["dllama-bin"],
         dllama_args=value["dllama-args"],
+        inject=value["inject"],
         comparison=comparison_of(
             {
                 "baseline": arguments.baseline,

@@ -45,6 +45,7 @@ def engines(config: LabConfig) -> tuple[Backend, Mapping[Options, Backend]]:
             kv_type=own.kv_type,
             collective=own.collective,
             swept=options,
+            inject=config.inject,
             runs_here=config.hosts_file is None,
         )
         if options and options not in swept:

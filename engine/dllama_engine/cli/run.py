@@ -116,6 +116,8 @@ class RootRun:
         if self.args.workers:
             say(f"⭕ Root expects {len(self.args.workers)} workers")
         say(f"🧠 CPU: {cpu_label()}")
+        if self.args.inject.text:
+            say(f"⚠️  Slowed down on purpose: --inject {self.args.inject.text}")
         root.connect()
         if self.args.workers:
             self._emit_collective()
@@ -262,6 +264,8 @@ def _options(args: RootArgs) -> RootOptions:
         context_depth=args.context_depth,
         timeout_s=args.timeout_s,
         connect_timeout_s=args.connect_timeout_s,
+        spans=args.spans == "on",
+        inject=args.inject,
         maps_local_weights=args.local_weights == "map",
     )
 
