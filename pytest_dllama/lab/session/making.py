@@ -9,9 +9,9 @@ from pytest_dllama.hosts.base import Progress
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.checks import check_cells, engines
 from pytest_dllama.lab.lab import Lab
-from pytest_dllama.lab.machines import hosts_of
 from pytest_dllama.lab.pairs.making import make_sides
 from pytest_dllama.lab.pairs.paired_lab import PairedLab
+from pytest_dllama.lab.session.machines import hosts_of
 from pytest_dllama.verdict.thresholds import ThresholdError, Thresholds, load_thresholds
 
 
