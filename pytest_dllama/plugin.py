@@ -172,7 +172,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         raise pytest.UsageError(sentence)
     for item in filter(_cells_of, session.items):
         limits_of(item)
-    from pytest_dllama.verdict.thresholds import ThresholdError
+    from pytest_dllama.verdict.limits import ThresholdError
 
     try:
         config.stash[LAB_KEY] = _make_lab(config, keys)
