@@ -403,10 +403,9 @@ class Lab:
         write_run(run, self.run_file)
         return run
 
-    @property
-    def cannot_give(self) -> Mapping[str, str]:
-        """Metrics that the engine never tells, with the reason."""
-        return self._backend.cannot_give
+    def cannot_give(self, key: CellKey) -> Mapping[str, str]:
+        """Metrics that the cell's engine never tells, with the reason."""
+        return self._engine(key.workload).cannot_give
 
     @property
     def hosts_known(self) -> list[dict[str, Any]]:
