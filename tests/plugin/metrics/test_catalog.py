@@ -45,8 +45,8 @@ def test_a_new_metric_is_measured_limited_and_shown() -> None:
     assert thresholds.of("tiny", 1) == ()  # a lone root has no peers
     (limit,) = thresholds.of("tiny", 2)
     assert explain(limit.check(figures[ADDED.name])) == (
-        "steps_per_repeat = 3 Mbit/s, limit >= 5 Mbit/s, 40.0 % beyond; a single sample, of unknown "
-        "spread (limits.toml [defaults])"
+        "steps_per_repeat = 3 Mbit/s, limit >= 5 Mbit/s, 40.0 % beyond; a single sample, of "
+        "unknown spread (limits.toml [defaults])"
     )
 
     alone = Cell(CellRecord(model="tiny", nodes=1, status="ok"))
