@@ -20,6 +20,7 @@ from pytest_dllama.cli.past.baseline import add_baseline
 from pytest_dllama.cli.past.compare import add_compare
 from pytest_dllama.cli.past.history import add_history_command
 from pytest_dllama.cli.report import add_report
+from pytest_dllama.cli.thresholds import add_thresholds
 from pytest_dllama.exports.base import ExportError
 from pytest_dllama.forensics.imported_run import ImportLogError
 from pytest_dllama.history.run_files import RunFileError
@@ -27,7 +28,7 @@ from pytest_dllama.history.store import HistoryError
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.inventory import InventoryError
 from pytest_dllama.report.pages.language import ReportError
-from pytest_dllama.verdict.thresholds import ThresholdError
+from pytest_dllama.verdict.limits import ThresholdError
 
 _EXIT_ERROR = 2
 _EXIT_INTERRUPTED = 130
@@ -82,4 +83,5 @@ def _parser() -> argparse.ArgumentParser:
     add_hosts(commands)
     add_engine_info(commands)
     add_kernels(commands)
+    add_thresholds(commands)
     return parser

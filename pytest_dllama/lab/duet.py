@@ -27,7 +27,8 @@ from pytest_dllama.record.verdict import CellVerdict
 from pytest_dllama.stats.looks import Plan
 from pytest_dllama.stats.paired import ln_ratios
 from pytest_dllama.stats.prior import VarianceGroup, VariancePrior, groups_of
-from pytest_dllama.verdict.regression import TOLERANCES, clock_resolution, judge_metric
+from pytest_dllama.verdict.limits import TOLERANCES
+from pytest_dllama.verdict.regression import clock_resolution, judge_metric
 
 __all__ = ["Duet", "PairTaken", "Rules", "Side"]  # what others compare with
 

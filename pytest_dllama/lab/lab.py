@@ -54,6 +54,7 @@ from pytest_dllama.validity.output import (
 )
 from pytest_dllama.validity.roofline import mean_positions
 from pytest_dllama.verdict.cell import cell_record, failed_cell
+from pytest_dllama.verdict.scaling import ScalingLimit
 from pytest_dllama.verdict.thresholds import Thresholds
 
 LOG_FOLDER = "logs"
@@ -151,6 +152,10 @@ class Lab:
     def measured(self, key: CellKey) -> CellRecord | None:
         """The record of a cell, if it was measured or failed."""
         return self._records.get(key)
+
+    def scaling_limits(self, model: str) -> tuple[ScalingLimit, ...]:
+        """Limits between node counts of a model."""
+        return self._thresholds.scaling_of(model)
 
     @property
     def how_often(self) -> str:

@@ -138,6 +138,7 @@ class ThresholdResult(Record):
     limit: float
     direction: Literal["max", "min"]
     value: float | None
+    n: int | None = None  # repeats behind the value; None: an older run file does not tell
     margin_percent: float | None  # positive: room left
     passed: bool
     source: str  # file and table that set it
