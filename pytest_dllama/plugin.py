@@ -308,13 +308,16 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 
 
 def _what_is_measured(lab: Lab) -> str:
+    from pytest_dllama.lab.course import counted
+
     lab_config = lab.config
     cells = ", ".join(key.id for key in lab.keys)
     made, given = lab_config.prompt_tokens, lab_config.output_tokens
     work = f"{_listed(given)} output tokens" if given else f"{lab_config.steps} steps"
     prompts = f" after prompts of {_listed(made)} tokens" if made else ""
     return (
-        f"dllama: {len(lab.keys)} cells ({cells}), {lab_config.repeats} repeats of "
+        f"dllama: {counted(len(lab.keys), 'cell')} ({cells}), "
+        f"{counted(lab_config.repeats, 'repeat')} of "
         f"{work}{prompts}, {lab_config.buffer_float_type} buffers, "
         f"sync mode {lab_config.sync_mode}"
     )

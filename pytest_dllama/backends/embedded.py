@@ -12,6 +12,7 @@ from types import MappingProxyType
 
 from dllama_engine.cli.options import root_flags
 from dllama_engine.errors import EngineError
+from dllama_engine.kernels.image import store
 from dllama_engine.wire.handshake import probe_worker
 from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.events.stream import Event, parse_event
@@ -43,6 +44,10 @@ class EmbeddedBackend:
 
     def __init__(self, swept: Sequence[tuple[str, str]] = ()) -> None:
         self._swept = tuple(swept)
+
+    def must_compile(self) -> bool:
+        """Whether no image of machine code is there for this process's engine."""
+        return store.is_wanted() and store.find(lambda line: None) is None
 
     def worker_command(self, host: str, port: int, nthreads: int, parent: str) -> list[str]:
         """Arguments that start a worker."""

@@ -23,6 +23,10 @@ class RevisionBackend(EmbeddedBackend):
     def __init__(self, folder: Path) -> None:
         self._python = str(folder / "bin" / "python")
 
+    def must_compile(self) -> bool:
+        """That revision's kernels are where it keeps them; not known here."""
+        return False
+
     def probe(self, host: str, port: int, token: str, timeout_s: float) -> None:
         """Handshake by that revision's own program: protocols differ between revisions."""
         said = ""
