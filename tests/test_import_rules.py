@@ -57,7 +57,7 @@ LAYERS: Mapping[str, Layers] = {
         ("packages",),
         ("memory_probe", "controller", "inventory_file"),
         ("inventory", "command"),
-        ("base", "terminal"),
+        ("base", "terminal", "course"),
         ("agent",),
     ),
     "pytest_dllama.report": (
@@ -94,6 +94,7 @@ MAY_KNOW: Mapping[str, tuple[str, ...]] = {
     "psutil": ("pytest_dllama",),
     "platformdirs": ("pytest_dllama",),
     "markupsafe": ("pytest_dllama.report",),
+    "markdown_it": ("pytest_dllama.report.pages",),
 }
 JUDGES = ("stats", "metrics", "validity", "verdict")  # start no process, tested in milliseconds
 PROCESSES = {"subprocess", "multiprocessing", "pytest", "socket"}

@@ -26,7 +26,11 @@ class InsufficientMemoryError(EngineError):
 
 
 class WireError(EngineError):
-    """The link to a peer broke its protocol."""
+    """The link to a peer cannot be used; `rank` is that peer's, where it is known."""
+
+    def __init__(self, message: str, rank: int | None = None) -> None:
+        super().__init__(message)
+        self.rank = rank
 
 
 class HandshakeError(WireError):
@@ -35,7 +39,3 @@ class HandshakeError(WireError):
 
 class WorkerLost(WireError):
     """A peer closed its socket or made no progress before the deadline."""
-
-    def __init__(self, message: str, rank: int | None = None) -> None:
-        super().__init__(message)
-        self.rank = rank

@@ -26,8 +26,8 @@ from rich.text import Text
 
 from pytest_dllama.backends.base import Backend, Compiles
 from pytest_dllama.hosts.base import Progress as ProgressProtocol
+from pytest_dllama.hosts.course import Course, in_time
 from pytest_dllama.hosts.terminal import gives_way
-from pytest_dllama.lab.course import Course, in_time
 
 BAR_WIDTH = 16
 WIDE = 100  # columns of a terminal that has room for a bar beside bytes and their rate

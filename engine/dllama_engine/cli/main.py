@@ -13,7 +13,7 @@ from typing import TextIO
 
 from dllama_engine.cli import options
 from dllama_engine.cli.arguments import PlanArgs, RootArgs, WorkerArgs
-from dllama_engine.errors import EngineError, WorkerLost
+from dllama_engine.errors import EngineError, WireError
 from dllama_engine.system import process
 from dllama_engine.telemetry.event_writer import EventWriter
 from dllama_engine.telemetry.events import End, Error
@@ -136,7 +136,7 @@ def _printer(stream: TextIO) -> Show:
 
 
 def _emit_error(events: EventWriter, error: BaseException, message: str | None = None) -> None:
-    rank = error.rank if isinstance(error, WorkerLost) else None
+    rank = error.rank if isinstance(error, WireError) else None
     with suppress(BrokenPipeError):
         events.emit(Error(type(error).__name__, message or str(error), rank))
 

@@ -15,8 +15,38 @@ from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.wire.dialing import Address
 
 CONTROL = struct.Struct("<iHH")  # pos, n_tokens (0 ends the session), n_logits; then x in f32
-SETUP_TIMEOUT_S = 30.0
-READY_TIMEOUT_S = 600.0  # compiling all kernels for the first time, on a small board
+MESH_TIMEOUT_S = 30.0  # at most, for workers to find each other
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What a worker must know of a root before the root knows all of its workers.
+
+    Between this and its session a worker waits `timeout_s` for each sign of the root's life.
+    """
+
+    rank: int
+    world_size: int
+    timeout_s: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for the wire."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Any) -> Greeting:
+        """The inverse of `to_json`.
+
+        Raises:
+            HandshakeError: a field is missing, of another kind, or cannot be.
+        """
+        try:
+            greeting = cls(int(data["rank"]), int(data["world_size"]), float(data["timeout_s"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise HandshakeError(f"the root's greeting does not fit: {error!r}") from None
+        if not (1 <= greeting.rank < greeting.world_size < 1 << 16 and greeting.timeout_s > 0):
+            raise HandshakeError(f"the root's greeting cannot be: {greeting}")
+        return greeting
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,9 +19,9 @@ from pathlib import Path
 import pytest
 
 from pytest_dllama.backends.embedded import EmbeddedBackend
+from pytest_dllama.hosts import course
 from pytest_dllama.hosts.base import Progress
-from pytest_dllama.lab import course
-from pytest_dllama.lab.course import Course
+from pytest_dllama.hosts.course import Course
 from pytest_dllama.lab.progress import LiveLine, PlainLines, Silent, announce_compilation
 from tests.data import ROOT
 
@@ -177,6 +177,8 @@ def test_time_left_is_what_went_by_so_far() -> None:
     assert told.left_s() == pytest.approx(40 / 1.5 * 2.5)
     told.course("cell 4 of 4", 5, 4)
     assert told.left() == "0 s left"
+    told.course("pairs 0/40", 0, 40)  # something else begins: nothing is known of it
+    assert told.left() == ""
 
 
 def test_course_doctests() -> None:

@@ -29,7 +29,7 @@ class Course:
 
     def course(self, what: str, done: float, total: float) -> None:
         """How far all of the work is: in words, and in whatever unit."""
-        if self._all is None:
+        if self._all is None or done < self._all[0]:  # the first time, or other work
             self._begun = (self._clock(), done)
         self.what, self._all = what, (done, total)
 
