@@ -57,7 +57,7 @@ LAYERS: Mapping[str, Layers] = {
         ("packages",),
         ("memory_probe", "controller", "inventory_file"),
         ("inventory", "command"),
-        ("base", "terminal"),
+        ("base", "terminal", "course"),
         ("agent",),
     ),
     "pytest_dllama.report": (

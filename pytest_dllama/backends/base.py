@@ -112,6 +112,14 @@ class KnowsFaults(Protocol):
         """Why its output cannot be right, by no fault of the cluster; None where it can."""
 
 
+@runtime_checkable
+class Compiles(Protocol):
+    """An engine whose first process on a machine may be busy compiling for a while."""
+
+    def must_compile(self) -> bool:
+        """Whether a process that starts here now would compile first."""
+
+
 class WorkerNotReady(RuntimeError):
     """A worker that does not answer the handshake as one of this cluster."""
 

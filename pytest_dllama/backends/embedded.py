@@ -13,6 +13,7 @@ from types import MappingProxyType
 from dllama_engine.cli.options import root_flags
 from dllama_engine.errors import EngineError
 from dllama_engine.injection import parse_injection
+from dllama_engine.kernels.image import store
 from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.wire.handshake import probe_worker
 from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
@@ -57,6 +58,10 @@ class EmbeddedBackend:
             except EngineError as error:
                 raise ConfigError(str(error)) from None
         self._inject = ("--inject", inject) if inject else ()
+
+    def must_compile(self) -> bool:
+        """Whether no image of machine code is there for this process's engine."""
+        return store.is_wanted() and store.find(lambda line: None) is None
 
     def worker_command(self, host: str, port: int, nthreads: int, parent: str) -> list[str]:
         """Arguments that start a worker."""
