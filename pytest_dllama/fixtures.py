@@ -52,7 +52,13 @@ def _measured(config: pytest.Config, key: CellKey) -> Cell:
         pytest.skip(f"{key}: {record.error}")
     if record.error is not None:
         pytest.fail(f"{key}: {record.error}", pytrace=False)
-    return Cell(record, lab.cannot_give)
+    asked = lab.config.comparison
+    return Cell(
+        record,
+        lab.cannot_give(key),
+        lab.comparison(key),
+        inconclusive_fails=asked is not None and asked.inconclusive == "fail",
+    )
 
 
 @pytest.fixture(scope="session")

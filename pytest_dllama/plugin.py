@@ -32,10 +32,9 @@ from pytest_dllama.fixtures import (
 )
 
 if TYPE_CHECKING:
-    from pytest_dllama.hosts.base import Hosts, Progress
+    from pytest_dllama.hosts.base import Progress
     from pytest_dllama.lab.cells import CellKey
     from pytest_dllama.lab.lab import Lab
-    from pytest_dllama.verdict.thresholds import Thresholds
 
 # Fixtures, to be found in this module; named in `pytest_plugins` they would draw a warning.
 __all__ = ["cell", "scaling", "threshold"]
@@ -217,56 +216,19 @@ def _reads(item: pytest.Item, params: dict[str, Any], name: str) -> bool:
 
 
 def _make_lab(config: pytest.Config, keys: list[CellKey]) -> Lab:
-    from pytest_dllama.lab.checks import check_cells, engines
-    from pytest_dllama.lab.lab import Lab
-    from pytest_dllama.verdict.thresholds import Thresholds, load_thresholds
+    from pytest_dllama.lab.making import make_lab, thresholds_of
 
     lab_config = config.stash[CONFIG_KEY]
-    backend, swept = engines(lab_config)
-    check_cells(lab_config, keys, backend)
-    file = lab_config.thresholds_file
-    thresholds = load_thresholds(file) if file else Thresholds()
-    _check_thresholds(config, thresholds)
-    hosts = _hosts(lab_config, keys)
-    return Lab(lab_config, keys, thresholds, backend, _progress(config), hosts, swept)
-
-
-def _check_thresholds(config: pytest.Config, thresholds: Thresholds) -> None:
-    """A limit that no cell has is mistyped or forgotten: said, or refused if that is wanted."""
-    from pytest_dllama.verdict.thresholds import ThresholdError
-
-    keys = _all_keys(config)
-    cells = [(key.model, key.nodes) for key in keys]
-    unmatched = thresholds.unmatched(cells, list(dict.fromkeys(key.workload for key in keys)))
-    if unmatched and config.stash[CONFIG_KEY].strict_thresholds:
-        raise ThresholdError("; ".join(unmatched) + " (--strict-thresholds)")
+    thresholds, unmatched = thresholds_of(lab_config, _all_keys(config))
     config.stash[WARNINGS_KEY].extend(unmatched)
-
-
-def _hosts(lab_config: LabConfig, keys: list[CellKey]) -> Hosts | None:
-    """The machines of `--hosts`, enough of them; none means this machine."""
-    if lab_config.hosts_file is None:
-        if lab_config.keep_workers:
-            raise ConfigError(
-                "--keep-workers is for workers of other machines, which --hosts names; workers of "
-                "this machine start in a second or two and end with pytest: leave it out"
-            )
-        return None
-    from pytest_dllama.hosts.fleet.fleet import RemoteHosts
-    from pytest_dllama.hosts.fleet.provision import Wanted
-    from pytest_dllama.hosts.inventory import InventoryError, load_inventory
-    from pytest_dllama.hosts.ssh.kept_token import kept_token
-
-    try:
-        inventory = load_inventory(lab_config.hosts_file)
-        if lab_config.hosts_only:
-            inventory = inventory.only(lab_config.hosts_only)
-        inventory.first(max(key.nodes for key in keys))
-    except InventoryError as error:
-        raise ConfigError(str(error)) from None
-    wanted = Wanted((), lab_config.buffer_float_type, lab_config.sync_mode, inventory.wheelhouse)
-    token = kept_token(inventory.file) if lab_config.keep_workers else None
-    return RemoteHosts(inventory, wanted, lab_config.dllama_bin, token)
+    with uncaptured(config):
+        return make_lab(
+            lab_config,
+            keys,
+            thresholds,
+            _progress(config),
+            only_collects=config.option.collectonly,
+        )
 
 
 def _progress(config: pytest.Config) -> Progress:
@@ -310,11 +272,12 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 def _what_is_measured(lab: Lab) -> str:
     lab_config = lab.config
     cells = ", ".join(key.id for key in lab.keys)
+    often = lab.how_often
     made, given = lab_config.prompt_tokens, lab_config.output_tokens
     work = f"{_listed(given)} output tokens" if given else f"{lab_config.steps} steps"
     prompts = f" after prompts of {_listed(made)} tokens" if made else ""
     return (
-        f"dllama: {len(lab.keys)} cells ({cells}), {lab_config.repeats} repeats of "
+        f"dllama: {len(lab.keys)} cells ({cells}), {often} of "
         f"{work}{prompts}, {lab_config.buffer_float_type} buffers, "
         f"sync mode {lab_config.sync_mode}"
     )
@@ -363,19 +326,48 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     lab.stop()
     if lab.has_cells:
         session.config.stash[OUTCOME_KEY] = _write_results(session, lab)
+    _end_by_verdict(session, lab)
+
+
+def _end_by_verdict(session: pytest.Session, lab: Lab) -> None:
+    """The exit status of a comparison: a regression that no selected test reads fails too."""
+    comparison = lab.config.comparison
+    if comparison is None:
+        return
+    from pytest_dllama.verdict.exit_codes import bisect_code, exit_code
+
+    found = lab.verdict()
+    if comparison.is_bisect:
+        if session.exitstatus != pytest.ExitCode.INTERRUPTED:
+            session.exitstatus = bisect_code(found.status if found else None)
+    elif found and session.exitstatus == pytest.ExitCode.OK:
+        if exit_code(found.status, comparison.inconclusive) != 0:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
 def _write_results(session: pytest.Session, lab: Lab) -> list[str]:
     """Paths of what was written; a report that fails never costs the run file."""
     from pytest_dllama.history.keeping import keep_run
+    from pytest_dllama.history.run_files import VERDICT_FILE
     from pytest_dllama.history.samples_csv import write_samples
-    from pytest_dllama.report.pages.markdown import write_reports
+    from pytest_dllama.history.verdict_files import verdict_beside
+    from pytest_dllama.report.pages.comment import write_step_summary
+    from pytest_dllama.report.pages.reports import write_reports
 
     run = lab.save()  # the pages are rendered from the very run that is in the file
     lines = [f"run file: {lab.run_file}"]
+    if lab.verdict() is not None:
+        lines.append(f"verdict:  {lab.run_file.parent / VERDICT_FILE}")
     csv_file = lab.config.csv_file
+    folder, formats = lab.run_file.parent, lab.config.report_formats
     writers: list[tuple[str, Callable[[], list[Path]]]] = [
-        ("report", lambda: write_reports(run, lab.run_file.parent))
+        (
+            "report",
+            lambda: write_reports(
+                run, folder, formats=formats, verdict=verdict_beside(run, folder)
+            ),
+        ),
+        ("summary", lambda: write_step_summary(run, "en", verdict_beside(run, folder))),
     ]
     if lab.config.keeps_history:
         writers.append(("history", lambda: [keep_run(run, lab.config)]))
@@ -407,12 +399,15 @@ def _print_results(terminalreporter: pytest.TerminalReporter, config: pytest.Con
         return
     config.stash[PRINTED_KEY] = True
     from pytest_dllama.report.pages.terminal import summary_lines
+    from pytest_dllama.report.pages.verdict import verdict_lines
 
     found = config.stash[WARNINGS_KEY]
     warnings = [f"warning: {text}" for text in dict.fromkeys(found)]
     terminalreporter.section("distributed LLM inference")
     outcome = config.stash.get(OUTCOME_KEY, [])
-    for line in [*summary_lines(lab.run_record()), *warnings, *outcome]:
+    verdict = lab.verdict()
+    compared = ["", *verdict_lines(verdict), ""] if verdict else []
+    for line in [*summary_lines(lab.run_record()), *warnings, *compared, *outcome]:
         terminalreporter.write_line(line)
 
 

@@ -94,6 +94,7 @@ MAY_KNOW: Mapping[str, tuple[str, ...]] = {
     "psutil": ("pytest_dllama",),
     "platformdirs": ("pytest_dllama",),
     "markupsafe": ("pytest_dllama.report",),
+    "markdown_it": ("pytest_dllama.report.pages",),
 }
 JUDGES = ("stats", "metrics", "validity", "verdict")  # start no process, tested in milliseconds
 PROCESSES = {"subprocess", "multiprocessing", "pytest", "socket"}

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import shutil
 import sys
 import time
 from datetime import UTC, datetime
@@ -26,10 +25,8 @@ from pytest_dllama.record.verdict import VerdictFile
 from pytest_dllama.report.pages.verdict import verdict_lines
 from pytest_dllama.stats.errors import DataError
 from pytest_dllama.stats.looks import DECLARED, Plan
+from pytest_dllama.verdict.exit_codes import BISECT_SKIP, bisect_code, exit_code
 
-EXIT_WORSE = 1  # REGRESSED; INCONCLUSIVE too with --inconclusive fail
-EXIT_NO_VERDICT = 3  # INVALID or ERROR
-BISECT_SKIP = 125  # what `git bisect run` takes as "this revision cannot be tested"
 # The options that a comparison shares with the suites.
 _SHARED = (
     *("nodes", "models", "steps", "prompt", "nthreads", "buffer-float-type", "sync-mode"),
@@ -103,23 +100,11 @@ def _duet(arguments: argparse.Namespace) -> int:
     except (ConfigError, DataError) as error:
         print(f"pytest-dllama: {error}", file=sys.stderr)
         return BISECT_SKIP if arguments.bisect else 2
-    print("\n".join(verdict_lines(found, shutil.get_terminal_size((100, 24)).columns)))
+    print("\n".join(verdict_lines(found)))
     print(f"verdict:  {arguments.report / 'verdict.json'}")
-    return exit_code(found, arguments.inconclusive, bisect=arguments.bisect)
-
-
-def exit_code(found: VerdictFile, inconclusive: str, *, bisect: bool) -> int:
-    """What the process ends with."""
-    status = found.status
-    if status in ("ERROR", "INVALID"):
-        return BISECT_SKIP if bisect else EXIT_NO_VERDICT
-    if status == "REGRESSED":
-        return EXIT_WORSE
-    if status == "INCONCLUSIVE":
-        if bisect:
-            return BISECT_SKIP
-        return EXIT_WORSE if inconclusive == "fail" else 0
-    return 0
+    if arguments.bisect:
+        return bisect_code(found.status)
+    return exit_code(found.status, arguments.inconclusive)
 
 
 def _compare(arguments: argparse.Namespace) -> VerdictFile:
@@ -141,6 +126,7 @@ def _compare(arguments: argparse.Namespace) -> VerdictFile:
     priors = NoisePriors(arguments.history or default_folder(), cluster)
     logs = arguments.report / "logs" / f"duet-{created:%Y%m%dT%H%M%SZ}"
     duet = Duet(sides, models, keys, Rules(plan, priors, seed), logs, progress)
+    cells = duet.run()
     compared = Compared(
         baseline=comparison.baseline.text,
         base_label=sides[0].label,
@@ -150,10 +136,9 @@ def _compare(arguments: argparse.Namespace) -> VerdictFile:
         looks=plan.pairs,
         level=plan.level,
         created=created,
+        prior_groups=duet.prior_groups,
     )
-    cells = duet.run()
-    wall_s = time.monotonic() - start_s
-    found = verdict_file(compared, config, cells, wall_s=wall_s, prior_groups=duet.prior_groups)
+    found = verdict_file(compared, config, cells, wall_s=time.monotonic() - start_s)
     write_verdict(found, arguments.report)
     return found
 

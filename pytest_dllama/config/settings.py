@@ -33,6 +33,7 @@ from pytest_dllama.config.values import (
     one_of,
     parse_models,
     parse_node_counts,
+    some_of,
     text_of,
     two_at_least,
     words_of,
@@ -207,6 +208,11 @@ SETTINGS: tuple[Setting, ...] = (
         yes_or_no("--keep-workers"),
     ),
     Setting("report", "DIR", "report", "folder of the run file, the reports and the logs", str),
+    Setting(
+        "report-format", "md,html", "md,html",
+        "what to write of a report: md, with its pictures beside it; html, one file with all in it",
+        some_of("--report-format", ("md", "html")),
+    ),
     Setting("thresholds", "FILE", "", "TOML file with limits by model and node count", str),
     Setting(
         "strict-thresholds", "", "no",
@@ -301,6 +307,7 @@ class LabConfig:
     sweep: tuple[tuple[str, tuple[str, ...]], ...] = ()  # option -> its values
     max_seq_len: int = 0  # of the KV cache; 0: what a cell's request needs
     kv_type: str = "f32"
+    report_formats: tuple[str, ...] = ("md", "html")
     history_folder: Path | None = None  # None: the user's data folder
     keeps_history: bool = True
     history_keep: tuple[int, int] = (1000, 730)  # runs, days
@@ -332,6 +339,7 @@ class LabConfig:
             temperature=value["temperature"],
             seed=value["seed"],
             report_folder=report.base / report.text,
+            report_formats=value["report-format"],
             thresholds_file=thresholds.base / thresholds.text if thresholds.text else None,
             request_timeout_s=value["request-timeout"],
             explicit=any(item.given for item in raw.values()),

@@ -157,6 +157,20 @@ def one_of(option: str, choices: tuple[str, ...]) -> Callable[[str], str]:
     return parse
 
 
+def some_of(option: str, choices: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+    """A parser of several words, each once, separated by commas."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        words = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+        unknown = [word for word in words if word not in choices]
+        if unknown or not words:
+            found = ", ".join(unknown) or text
+            raise ConfigError(f"{option} {found!r} is unknown; choose of {', '.join(choices)}")
+        return words
+
+    return parse
+
+
 def yes_or_no(option: str) -> Callable[[str], bool]:
     """A parser of switches, as an ini key has them."""
     words = {"yes": True, "true": True, "1": True, "no": False, "false": False, "0": False}

@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from pytest_dllama.metrics.catalog import METRICS
+from pytest_dllama.metrics.samples import cannot_be
 from pytest_dllama.record.cell import CellRecord, FaultKind, ThresholdResult, Workload
+from pytest_dllama.record.verdict import CellVerdict, PairStatus
+from pytest_dllama.report.pages.verdict import explained
 from pytest_dllama.validity.output import explain_difference
+from pytest_dllama.verdict.regression import TOLERANCES
 from pytest_dllama.verdict.thresholds import Threshold, explain
 
 
@@ -36,6 +40,9 @@ class CellKey:
         return f"{self.model} on {nodes}" + (f" ({what})" if what else "")
 
 
+FAILING: tuple[PairStatus, ...] = ("REGRESSED", "INCONCLUSIVE")  # the second if it is asked for
+
+
 class CheckFailed(AssertionError):
     """A check that a cell did not stand."""
 
@@ -46,24 +53,37 @@ class Cell:
     Attributes:
         record: everything that was measured.
         cannot_give: metrics that the engine never tells, with the reason.
+        comparison: how it compares with a base's; None: it is not compared.
         key: which model and node count.
     """
 
-    def __init__(self, record: CellRecord, cannot_give: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        record: CellRecord,
+        cannot_give: Mapping[str, str] | None = None,
+        comparison: CellVerdict | None = None,
+        *,
+        inconclusive_fails: bool = False,
+    ) -> None:
         self.record = record
+        self.comparison = comparison
+        self._failing = FAILING if inconclusive_fails else FAILING[:1]
         self._cannot_give = cannot_give or {}
         self.key = CellKey(record.model, record.nodes, record.workload)
 
     def why_without(self, metric: str) -> str | None:
         """Why the metric cannot exist here; None where it was measured or should have been.
 
-        A lone root has no network and no workers, and an engine may not tell everything.
+        A lone root has no network and no workers, one output token has no TPOT, and an engine may
+        not tell everything.
         """
         known = METRICS.get(metric)
         if self.key.nodes == 1 and known is not None and known.needs_peers:
             return f"{self.key} has no {metric}"
         if metric not in self.record.metrics and metric in self._cannot_give:
             return f"{self.key}: {metric}: {self._cannot_give[metric]}"
+        if metric not in self.record.metrics and (why := cannot_be(self.record.samples)):
+            return f"{self.key}: {metric}: {why[metric]}" if metric in why else None
         return None
 
     def check_metric(self, metric: str, more: Sequence[Threshold] = ()) -> None:
@@ -80,8 +100,23 @@ class Cell:
         results: list[ThresholdResult] = [t for t in self.record.thresholds if t.metric == metric]
         results += [limit.check(estimate) for limit in more if limit.metric == metric]
         missed = [f"{self.key}: {explain(result)}" for result in results if not result.passed]
-        if missed:
-            raise CheckFailed("\n".join(missed))
+        found = [*self._against_base(metric), *missed]
+        if found:
+            raise CheckFailed("\n".join(found))
+
+    def _against_base(self, metric: str) -> list[str]:
+        """Why the metric's test fails by the comparison."""
+        found = self.comparison
+        if found is None:
+            return []
+        verdict = next((item for item in found.metrics if item.metric == metric), None)
+        if found.status in ("ERROR", "INVALID"):
+            if verdict is None and metric not in TOLERANCES:
+                return []  # a metric that nobody compares
+            return [f"{self.key}: {found.status} against the base: {'; '.join(found.reasons)}"]
+        if verdict is None or verdict.status not in self._failing:
+            return []
+        return [f"{self.key}: {verdict.status}: {explained(verdict)}"]
 
     def check_output(self) -> None:
         """Fail unless the output is the one-node run's, or parts from it at a near tie."""

@@ -40,7 +40,7 @@ class Rules:
     """How pairs are taken and judged."""
 
     plan: Plan
-    priors: NoisePriors  # what is known of this cluster's noise
+    priors: NoisePriors | None  # what is known of this cluster's noise; None: it is not kept
     seed: int  # of the order of sides and cells
     tolerances: Tolerances = lambda key: TOLERANCES  # metric -> relative change, of a cell
 
@@ -152,7 +152,8 @@ class Duet:
 
     def _prior(self, metric: str) -> VariancePrior | None:
         if metric not in self._known:
-            self._known[metric] = self._rules.priors.prior(metric)
+            priors = self._rules.priors
+            self._known[metric] = priors.prior(metric) if priors else None
         return self._known[metric]
 
     def _judge(self, cell: PairedCell) -> None:
@@ -184,7 +185,8 @@ class Duet:
                     base, new = cell.paired(metric)
                     if base and min(*base, *new) > 0:
                         groups.setdefault(metric, []).extend(groups_of(ln_ratios(base, new)))
-        self._rules.priors.add(groups)
+        if self._rules.priors:
+            self._rules.priors.add(groups)
 
 
 def _so_far(cell: PairedCell) -> str:

@@ -14,16 +14,21 @@ from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.events.stream import Event, Step
 from pytest_dllama.events.stream import Progress as LoadProgress
-from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.history.run_files import RUN_FILE, archive_previous, write_run
 from pytest_dllama.hosts.base import HostError, Hosts, Progress
 from pytest_dllama.hosts.controller import fingerprint, probe_environment
 from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab import assembly
 from pytest_dllama.lab.cells import CellKey
-from pytest_dllama.lab.cluster import Cluster, ClusterError
+from pytest_dllama.lab.cluster import Cluster, ClusterError, Worker
 from pytest_dllama.lab.roofline_probe import RooflineProbe
-from pytest_dllama.lab.runner import RequestFailed, RequestRun, engine_request, run_request
+from pytest_dllama.lab.runner import (
+    RequestFailed,
+    RequestRun,
+    check_work,
+    engine_request,
+    run_request,
+)
 from pytest_dllama.metrics import catalog
 from pytest_dllama.metrics.samples import sample_of
 from pytest_dllama.models import engine_facts
@@ -39,6 +44,7 @@ from pytest_dllama.record.cell import (
 from pytest_dllama.record.hosts import HostRecord, MemoryRecord
 from pytest_dllama.record.notes import run_notes
 from pytest_dllama.record.run import ModelRecord, RunRecord
+from pytest_dllama.record.verdict import CellVerdict, VerdictFile
 from pytest_dllama.validity.output import (
     compare_output,
     faulty_output,
@@ -145,6 +151,19 @@ class Lab:
         """The record of a cell, if it was measured or failed."""
         return self._records.get(key)
 
+    @property
+    def how_often(self) -> str:
+        """How often each cell is measured, in words."""
+        return f"{self.config.repeats} repeats"
+
+    def comparison(self, key: CellKey) -> CellVerdict | None:
+        """How a cell compares with a base's; None where nothing is compared."""
+        return None
+
+    def verdict(self) -> VerdictFile | None:
+        """The verdict on the whole session; None where nothing is compared."""
+        return None
+
     def _measure_or_fail(self, key: CellKey) -> CellRecord:
         try:
             return self._measure(key)
@@ -155,12 +174,9 @@ class Lab:
             return failed_cell(key.model, key.nodes, why, names, workload=key.workload)
 
     def _measure(self, key: CellKey) -> CellRecord:
-        own, backend = configured(self.config, key.workload), self._engine(key.workload)
-        if key.workload.context_depth and not isinstance(backend, FillsContext):
-            why = (
-                f"{backend.name} cannot fill a part of the context before a request's clock starts"
-            )
+        if (why := self._why_skipped(key)) is not None:
             return failed_cell(key.model, key.nodes, why, workload=key.workload, skipped=True)
+        own, backend = configured(self.config, key.workload), self._engine(key.workload)
         model = self._model(key.model)
         request = engine_request(self.config, model, key.workload)
         cluster = self._provision(key, own, backend)
@@ -175,18 +191,40 @@ class Lab:
         ]
         if oracle is None:
             self._oracles.setdefault(key, _Oracle(runs[0]))
+        output = self._output(runs[0], oracle, request, backend)
+        return self._record(key, runs, cluster.workers(key.nodes), output)
+
+    def _why_skipped(self, key: CellKey) -> str | None:
+        """Why this engine has no such cell; None: it can be measured."""
+        backend = self._engine(key.workload)
+        if key.workload.context_depth and not isinstance(backend, FillsContext):
+            return (
+                f"{backend.name} cannot fill a part of the context before a request's clock starts"
+            )
+        return None
+
+    def _record(
+        self,
+        key: CellKey,
+        runs: Sequence[RequestRun],
+        workers: Sequence[Worker],
+        output: OutputRecord,
+    ) -> CellRecord:
+        """The record of a cell whose requests all ended well."""
+        model, backend = self._model(key.model), self._engine(key.workload)
+        request = engine_request(self.config, model, key.workload)
         self._n_batches = runs[0].trace.start.batch_size if runs[0].trace.start else None
         self._engine_notes[key] = [note for run in runs for note in run.trace.notes]
-        if note := model.request_size(own, key.workload).note:
-            self._engine_notes[key].append(note)
+        size = model.request_size(configured(self.config, key.workload), key.workload)
+        if size.note:
+            self._engine_notes[key].append(size.note)
         samples = [sample_of(run.trace) for run in runs]
-        workers = cluster.workers(key.nodes)
         return cell_record(
             key.model,
             key.nodes,
             [run.trace for run in runs],
             samples,
-            self._output(runs[0], oracle, request, backend),
+            output,
             workload=key.workload,
             limits=self._thresholds.of(key.model, key.nodes, key.workload),
             cannot_give=backend.cannot_give,
@@ -288,7 +326,7 @@ class Lab:
             self._on_event,
             engine,
         )
-        _check_work(run.trace, key)
+        check_work(run.trace, key.workload)
         return run
 
     def _on_event(self, event: Event) -> None:
@@ -360,10 +398,9 @@ class Lab:
         write_run(run, self.run_file)
         return run
 
-    @property
-    def cannot_give(self) -> Mapping[str, str]:
-        """Metrics that the engine never tells, with the reason."""
-        return self._backend.cannot_give
+    def cannot_give(self, key: CellKey) -> Mapping[str, str]:
+        """Metrics that the cell's engine never tells, with the reason."""
+        return self._engine(key.workload).cannot_give
 
     @property
     def hosts_known(self) -> list[dict[str, Any]]:
@@ -382,18 +419,3 @@ class Lab:
             self._cluster.stop()
         for problem in self._hosts.close():
             self._progress.settle(problem)
-
-
-def _check_work(trace: RequestTrace, key: CellKey) -> None:
-    """A prompt of an exact length is that long for the engine too, or the cell has no figures.
-
-    Raises:
-        RequestFailed: the engine counts otherwise.
-    """
-    asked, found = key.workload.prompt_tokens, trace.request.n_input_tokens
-    if asked is not None and found != asked:
-        raise RequestFailed(
-            f"the engine made {found} tokens of the prompt of {asked}: its tokenizer is not the "
-            "one of the .t file; the figures would be of other work",
-            "OtherWork",
-        )

@@ -73,6 +73,21 @@ def engine_request(
     )
 
 
+def check_work(trace: RequestTrace, workload: Workload) -> None:
+    """A prompt of an exact length is that long for the engine too, or the cell has no figures.
+
+    Raises:
+        RequestFailed: the engine counts otherwise.
+    """
+    asked, found = workload.prompt_tokens, trace.request.n_input_tokens
+    if asked is not None and found != asked:
+        raise RequestFailed(
+            f"the engine made {found} tokens of the prompt of {asked}: its tokenizer is not the "
+            "one of the .t file; the figures would be of other work",
+            "OtherWork",
+        )
+
+
 def run_request(
     cluster: Cluster,
     request: EngineRequest,

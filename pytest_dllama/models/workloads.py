@@ -24,11 +24,14 @@ _FIELDS = {
 
 
 def workloads(config: LabConfig) -> Iterator[Workload]:
-    """All combinations of what is swept; the one empty workload where nothing is."""
+    """All combinations of what is swept; the one empty workload where nothing is.
+
+    Options change last: another one may need workers that start anew, another prompt does not.
+    """
     sizes = (config.prompt_tokens, config.output_tokens, config.context_depth)
     values = [[(name, value) for value in values] for name, values in config.sweep]
-    for prompt, output, depth in product(*(size or (None,) for size in sizes)):
-        for options in product(*values):
+    for options in product(*values):
+        for prompt, output, depth in product(*(size or (None,) for size in sizes)):
             yield Workload(
                 prompt_tokens=prompt,
                 output_tokens=output,

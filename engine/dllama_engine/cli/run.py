@@ -25,13 +25,13 @@ from dllama_engine.formats.vocab import read_vocab
 from dllama_engine.generation.steps import Step, Tally
 from dllama_engine.kernels.cpu import cpu_label
 from dllama_engine.sharding.collective import Collective
-from dllama_engine.sharding.plan import SyncMode, make_plan
+from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.system.regular_file import read_regular
 from dllama_engine.telemetry import events as vocabulary
 from dllama_engine.telemetry.event_writer import EventWriter
 from dllama_engine.telemetry.events import FinishReason
 from dllama_engine.telemetry.network_stats import network_stats
-from dllama_engine.telemetry.plan import plan_event
+from dllama_engine.telemetry.plan import collective_event, plan_event
 from dllama_engine.text.tokenizer import Tokenizer, vocab_remark
 from dllama_engine.version import package_version
 from dllama_engine.wire.dialing import format_address
@@ -62,7 +62,7 @@ class RootRun:
         self.args, self.events, self.show = args, events, show
         self.text, self.tokenizer, self.root = text, tokenizer, root
         self.progress = progress
-        self.model, self.plan = root.model, root.plan
+        self.model = root.model
 
     @classmethod
     def open(
@@ -97,6 +97,11 @@ class RootRun:
             opened.pop_all()
         return run
 
+    @property
+    def plan(self) -> ShardPlan:
+        """The split; `connect` settles how its nodes exchange."""
+        return self.root.plan
+
     def say(self, line: str) -> None:
         """Print one line for people."""
         self.show(line + "\n")
@@ -116,11 +121,14 @@ class RootRun:
             say(f"⭕ Root expects {len(self.args.workers)} workers")
         say(f"🧠 CPU: {cpu_label()}")
         root.connect()
+        if self.args.workers:
+            self._emit_collective()
         say("💿 Loading weights...")
         root.load()
         say("💿 Weights loaded")
         if self.args.workers:
-            say(console.collective_line(root.plan))
+            for line in console.collective_lines(root.plan, root.choice):
+                say(line)
             say(f"🔀 Topology: pp=1 tp={self.plan.world_size}")
             say("📊 Network performance monitoring enabled")
         self.events.emit(vocabulary.Ready(root.load_s, root.load_links))
@@ -224,8 +232,17 @@ class RootRun:
             ranks=tuple(vocabulary.RankAddress(*rank) for rank in enumerate(addresses)),
         )
         self.events.emit(start)
-        memories = [root.memory_needed(rank) for rank in range(self.plan.world_size)]
+        self._emit_plan()
+
+    def _emit_plan(self) -> None:
+        memories = [self.root.memory_needed(rank) for rank in range(self.plan.world_size)]
         self.events.emit(plan_event(self.plan, memories))
+
+    def _emit_collective(self) -> None:
+        """How nodes will exchange; the plan again where that was open until now."""
+        self.events.emit(collective_event(self.plan, self.root.choice))
+        if self.root.choice is not None:
+            self._emit_plan()
 
 
 def _text(args: RootArgs) -> str:

@@ -17,12 +17,14 @@ import numpy as np
 
 from dllama_engine.arrays import Floats
 from dllama_engine.cluster.admission import check_memory
+from dllama_engine.cluster.choosing import choose_as_root
 from dllama_engine.cluster.loading import send_weights
 from dllama_engine.cluster.observer import Observer
 from dllama_engine.cluster.placement import CoreSlots, pinned, slots_by_rank
 from dllama_engine.cluster.session import CONTROL, Greeting, SessionConfig
 from dllama_engine.cluster.summary import RankSummary
 from dllama_engine.cluster.warmup import warm_up
+from dllama_engine.collectives.choice import Choice
 from dllama_engine.collectives.logits import LogitsGather
 from dllama_engine.collectives.traffic import step_traffic
 from dllama_engine.errors import InsufficientMemoryError, ModelFileError, WireError, WorkerLost
@@ -79,6 +81,7 @@ class Root:
         self.max_seq_len = min(options.max_seq_len or config.seq_len, config.seq_len)
         self.load_links: tuple[LinkCount, ...] = ()
         self.load_s = 0.0  # from connecting to ready
+        self.choice: Choice | None = None  # of the collective, where it is left to the root
         self._start_s = 0.0
         self._observer = observer
         self._links: Links | None = None
@@ -180,6 +183,8 @@ class Root:
             lambda wake: self._hear(links.presence.attend(_LOOK_S, wake)),
         )
         self._await_all("connected")
+        found = choose_as_root(self.plan, links, slots[0], self.options.batch_size)
+        self.plan, self.choice = found
 
     def _await_all(self, state: str) -> None:
         """Wait until all workers are as far; one that is gone or silent meanwhile ends it."""

@@ -8,7 +8,7 @@ import socket
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -135,10 +135,12 @@ class WorkerSession:
         self._connect(config, links)
         self._log("⭕ Network is initialized")
         _warm_up(config, self._log, links)
+        from dllama_engine.cluster.choosing import choose_as_worker
         from dllama_engine.cluster.loading import open_same
 
         model = open_same(config.model_file)
         links.send_json(SESSION, 0, {"state": "connected", "maps": model is not None})
+        config = replace(config, plan=choose_as_worker(config.plan, links, config.slots))
         weights = self._load(config, links, model)
         with pinned(config.slots, self._log):
             self._transformer = self._build(config, weights, links)

@@ -23,7 +23,8 @@ LOAD = "LOAD"
 SESSION = "SESSION"
 LAST_WORDS = "LAST_WORDS"
 ALIVE = "ALIVE"
-OPS = (SYNC_WITH_ROOT, SYNC_NODE_SLICES, SYNC_LOGITS, LOAD, SESSION, LAST_WORDS, ALIVE)
+PROBE = "PROBE"
+OPS = (SYNC_WITH_ROOT, SYNC_NODE_SLICES, SYNC_LOGITS, LOAD, SESSION, LAST_WORDS, ALIVE, PROBE)
 KINDS = {op: kind for kind, op in enumerate(OPS, start=1)}
 NAMES = {kind: op for op, kind in KINDS.items()}
 # A sign of life: no payload and no number of its own, as it is no part of what ranks agreed on.

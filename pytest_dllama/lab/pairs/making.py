@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from pytest_dllama.backends.base import Backend, EngineOptions
-from pytest_dllama.backends.registry import make_backend
 from pytest_dllama.backends.revision import RevisionBackend
 from pytest_dllama.config.baseline import Baseline
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError, at_least
 from pytest_dllama.hosts.packages.other_engine import OtherEngine
+from pytest_dllama.lab.checks import engines
 from pytest_dllama.lab.machines import hosts_of_sides, root_is_here
 from pytest_dllama.lab.pairs.builds import build_revision
 from pytest_dllama.lab.pairs.dllama_builds import build_dllama, dllama_source
@@ -32,47 +31,32 @@ def make_sides(baseline: Baseline, config: LabConfig, nodes: int, tell: Tell) ->
     Raises:
         ConfigError: a baseline that does not fit the engine, or cannot be built.
     """
-    own = engine_of(config)
+    own, swept = engines(config)
     label = config.dllama_bin or f"this {config.engine} engine"
-    found = _base(baseline, config, own, label, tell)
-    on_base, on_new = hosts_of_sides(found.config, config, nodes, found.other)
-    base = Side("base", found.label, found.backend, found.config, on_base)
-    return base, Side("new", label, own, config, on_new)
+    new = Side("new", label, own, config, swept=swept)
+    found = _base(baseline, config, new, tell)
+    on_base, on_new = hosts_of_sides(found.side.config, config, nodes, found.other)
+    return replace(found.side, hosts=on_base), replace(new, hosts=on_new)
 
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """The base, but for where it runs."""
+    """The base, before it is known where it runs."""
 
-    label: str
-    backend: Backend
-    config: LabConfig
+    side: Side
     other: OtherEngine | None = None
 
 
-def _base(baseline: Baseline, config: LabConfig, own: Backend, label: str, tell: Tell) -> _Base:
+def _base(baseline: Baseline, config: LabConfig, new: Side, tell: Tell) -> _Base:
     if baseline.kind == "self":
-        return _Base(label, own, config)
+        return _Base(replace(new, name="base"))
     if baseline.kind == "option":
-        return _Base(baseline.text, own, with_options(config, baseline))
+        other = with_options(config, baseline)
+        own, swept = engines(other)
+        return _Base(Side("base", baseline.text, own, other, swept=swept))
     if baseline.kind == "dllama":
         return _other_dllama(baseline, config, tell)
     return _other_revision(baseline, config, tell)
-
-
-def engine_of(config: LabConfig) -> Backend:
-    """The backend that the options name.
-
-    Raises:
-        ConfigError: no such engine, or options that it cannot take.
-    """
-    options = EngineOptions(
-        binary=config.dllama_bin,
-        arguments=config.dllama_args,
-        sync_mode=config.sync_mode,
-        runs_here=config.hosts_file is None,
-    )
-    return make_backend(config.engine, options)
 
 
 def with_options(config: LabConfig, baseline: Baseline) -> LabConfig:
@@ -92,17 +76,20 @@ def _other_dllama(baseline: Baseline, config: LabConfig, tell: Tell) -> _Base:
             f"--baseline {baseline.text}: it is compared with --engine dllama --dllama-bin PATH"
         )
     if not baseline.revision:
-        other = replace(config, dllama_bin=baseline.path)
-        return _Base(baseline.path, engine_of(other), other)
+        return _Base(_dllama(replace(config, dllama_bin=baseline.path), baseline.path))
     source = dllama_source(baseline.path, baseline.revision)
     revision = source.revision
     if root_is_here(config):
         program = str(build_dllama(source, tell))
     else:  # each host builds its own, which takes this name's place
         program = f"dllama-{revision.commit[:10]}"
-    other = replace(config, dllama_bin=program)
-    engine = OtherEngine(commit=revision.commit, source=source.tar)
-    return _Base(f"dllama {revision.label}", engine_of(other), other, engine)
+    side = _dllama(replace(config, dllama_bin=program), f"dllama {revision.label}")
+    return _Base(side, OtherEngine(commit=revision.commit, source=source.tar))
+
+
+def _dllama(config: LabConfig, label: str) -> Side:
+    own, swept = engines(config)
+    return Side("base", label, own, config, swept=swept)
 
 
 def _other_revision(baseline: Baseline, config: LabConfig, tell: Tell) -> _Base:
@@ -114,5 +101,12 @@ def _other_revision(baseline: Baseline, config: LabConfig, tell: Tell) -> _Base:
             f"--baseline {baseline.text}: {build.revision.label} is of before the engine had a "
             "package of its own, so it cannot be sent to --hosts; compare it on this machine"
         )
-    other = OtherEngine(build.wheel, build.environment)
-    return _Base(build.revision.label, RevisionBackend(build.environment), config, other)
+    _, swept = engines(config)
+    side = Side(
+        "base",
+        build.revision.label,
+        RevisionBackend(build.environment),
+        config,
+        swept={options: RevisionBackend(build.environment, options) for options in swept},
+    )
+    return _Base(side, OtherEngine(build.wheel, build.environment))

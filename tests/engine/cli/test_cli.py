@@ -39,6 +39,8 @@ KEYS = {
               "buffer_float_type", "sync_mode", "nthreads", "batch_size", "max_seq_len",
               "kv_type", "cpu", "pid", "ranks"},
     "plan": {"ranks", "decode_payload_bytes"},
+    "collective": {"asked", "picks", "round_us", "message_us", "rate_mbps", "sizes",
+                   "predicted_us"},
     "ready": {"load_s", "links"},
     "request": {"prompt", "n_input_tokens", "input_ids", "steps", "temperature", "topp", "seed"},
     "done": {"n_input_tokens", "n_output_tokens", "prefill_s", "decode_s", "ttft_s", "rct_s",
@@ -91,9 +93,11 @@ class TestEventStream:
         events = runs[nodes][1]
         names = [event["event"] for event in events if event["event"] != "progress"]
         counts = Counter(names)
+        exchanging = ["collective"] if nodes > 1 else []
         assert list(dict.fromkeys(names)) == [
-            "start", "plan", "ready", "request", "step", "done", "rank", "network", "end",
-        ]  # fmt: skip
+            *("start", "plan", *exchanging, "ready", "request", "step"),
+            *("done", "rank", "network", "end"),
+        ]
         assert counts["rank"] == nodes
         for event in events:
             if event["event"] in KEYS:

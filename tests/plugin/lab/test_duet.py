@@ -13,7 +13,6 @@ import pytest
 from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.backends.process_guard import guarded, unguarded
-from pytest_dllama.cli.duet import exit_code
 from pytest_dllama.cli.main import main
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import parse_models
@@ -24,9 +23,10 @@ from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.duet import Duet, PairTaken, Rules, Side
 from pytest_dllama.lab.progress import PlainLines
 from pytest_dllama.models.under_test import open_model
-from pytest_dllama.record.verdict import CellVerdict, VerdictFile, verdict_schema
+from pytest_dllama.record.verdict import CellVerdict, PairStatus, VerdictFile, verdict_schema
 from pytest_dllama.report.pages.verdict import verdict_lines
 from pytest_dllama.stats.looks import Plan
+from pytest_dllama.verdict.exit_codes import bisect_code, exit_code
 
 # Prints what it says it took: a first token, then eight more.
 PROGRAM = """
@@ -190,7 +190,7 @@ def test_the_command_writes_a_verdict_that_fits_its_schema(
     arguments += ["16", "--pairs", "2", "--seed", "3", "--report", str(tmp_path / "out")]
     code = main([*arguments, "--history", str(tmp_path / "history")])
     found = VerdictFile.model_validate(json.loads((tmp_path / "out/verdict.json").read_text()))
-    assert code == exit_code(found, "warn", bisect=False)
+    assert code == exit_code(found.status, "warn")
     assert (found.seed, found.looks) == (3, (2,))
     (cell,) = found.cells
     assert cell.status not in ("ERROR", "INVALID"), cell.reasons
@@ -209,17 +209,17 @@ def test_exit_codes(tmp_path: Path) -> None:
         new_label="b", fingerprint="f", seed=1, looks=(3,), level=0.05, prompt="p", steps=8,
         prior_groups=0, status="REGRESSED", holm_p={}, cells=(cell,),
     )  # fmt: skip
+    statuses: tuple[PairStatus, ...] = (
+        *("PASS", "IMPROVED", "INCONCLUSIVE", "REGRESSED", "FAIL", "INVALID", "ERROR"),
+    )  # fmt: skip
     codes = {
-        status: (
-            exit_code(regressed.model_copy(update={"status": status}), "warn", bisect=False),
-            exit_code(regressed.model_copy(update={"status": status}), "fail", bisect=False),
-            exit_code(regressed.model_copy(update={"status": status}), "warn", bisect=True),
-        )
-        for status in ("PASS", "IMPROVED", "INCONCLUSIVE", "REGRESSED", "INVALID", "ERROR")
+        status: (exit_code(status, "warn"), exit_code(status, "fail"), bisect_code(status))
+        for status in statuses
     }
+    assert bisect_code(None) == 125
     assert codes == {
         "PASS": (0, 0, 0), "IMPROVED": (0, 0, 0), "INCONCLUSIVE": (0, 1, 125),
-        "REGRESSED": (1, 1, 1), "INVALID": (3, 3, 125), "ERROR": (3, 3, 125),
+        "REGRESSED": (1, 1, 1), "FAIL": (1, 1, 1), "INVALID": (3, 3, 125), "ERROR": (3, 3, 125),
     }  # fmt: skip
     shown = "\n".join(verdict_lines(regressed))
     assert "REGRESSED" in shown

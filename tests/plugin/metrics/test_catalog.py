@@ -11,7 +11,8 @@ from pytest_dllama.metrics.samples import sample_of
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.report.figures.quantities import MEMORY, NETWORK, SPEED
 from pytest_dllama.report.pages import terminal
-from pytest_dllama.report.pages.markdown import LANGUAGES, render
+from pytest_dllama.report.pages.language import LANGUAGES
+from pytest_dllama.report.pages.markdown import render
 from pytest_dllama.report.tables.columns import metric_value
 from pytest_dllama.verdict.thresholds import ThresholdError, explain, parse_thresholds
 from tests.plugin.report.report_runs import cell, run
