@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_dllama.config.settings import LabConfig
+    from pytest_dllama.record.cell import Workload
 
 PLUGIN_NAME = "benchmark"
 STORAGE_FLAG = "--benchmark-storage"
@@ -59,15 +60,30 @@ def _is_recorder(benchmark: Any) -> bool:
     return type(benchmark).__module__.partition(".")[0] == "pytest_benchmark"
 
 
-def work_of(model: str, nodes: int, config: LabConfig) -> dict[str, Any]:
-    """What a row's cell did, as JSON can hold it."""
-    return {
+def work_of(
+    cell: str, model: str, nodes: int, workload: Workload, config: LabConfig
+) -> dict[str, Any]:
+    """What a row's cell did, as JSON can hold it; a made prompt is told by its length.
+
+    Args:
+        cell: its id.
+        model: of it, as are the next two.
+        nodes: the root counted.
+        workload: what it sweeps.
+        config: what all cells have in common.
+    """
+    made, given = workload.prompt_tokens, workload.output_tokens
+    work = {
         "model": model,
         "nodes": nodes,
-        "steps": config.steps,
-        "prompt": config.prompt,
+        "steps": config.steps if given is None else f"{given} output tokens",
+        "prompt": config.prompt if made is None else f"{made} tokens",
         "engine": config.engine,
     }
+    swept = dict(workload.options)
+    if workload.context_depth is not None:
+        swept["context-depth"] = str(workload.context_depth)
+    return work | ({"cell": cell, "swept": swept} if swept else {})
 
 
 def leave_out_other_work(

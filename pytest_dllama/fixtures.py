@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from pytest_dllama.lab.cells import Cell, CellKey, Scaling
     from pytest_dllama.lab.lab import Lab
-    from pytest_dllama.verdict.thresholds import Threshold
+    from pytest_dllama.verdict.limits import Threshold
 
 LAB_KEY: pytest.StashKey[Lab] = pytest.StashKey()
 WARNINGS_KEY: pytest.StashKey[list[str]] = pytest.StashKey()  # said at the end of the session
@@ -48,30 +48,39 @@ def _measured(config: pytest.Config, key: CellKey) -> Cell:
             record = lab.cell(key)
     except pytest.fail.Exception as broken_off:  # pytest-timeout's signal
         record = lab.give_up(key, f"{str(broken_off.msg).rstrip('.')}; {TIMEOUT_ADVICE}")
+    if record.status == "skipped":
+        pytest.skip(f"{key}: {record.error}")
     if record.error is not None:
         pytest.fail(f"{key}: {record.error}", pytrace=False)
-    return Cell(record, lab.cannot_give)
+    asked = lab.config.comparison
+    return Cell(
+        record,
+        lab.cannot_give(key),
+        lab.comparison(key),
+        inconclusive_fails=asked is not None and asked.inconclusive == "fail",
+    )
 
 
 @pytest.fixture(scope="session")
 def cell(request: pytest.FixtureRequest) -> Cell:
     """One measured cell: a model on a node count.
 
-    Tests that use it run once for each model and node count of the command line. The cell is
-    measured once a session, with warm-up and repeats, and read by every test.
+    Tests that use it run once for each model, node count and workload of the command line. The
+    cell is measured once a session, with warm-up and repeats, and read by every test.
     """
     return _measured(request.config, request.param)
 
 
 @pytest.fixture(scope="session")
 def scaling(request: pytest.FixtureRequest) -> Scaling:
-    """All cells of one model; skips with fewer than two node counts."""
+    """All cells of one model and workload; skips with fewer than two node counts."""
     from pytest_dllama.lab.cells import Scaling
 
-    model, keys = request.param
+    name, keys = request.param
     if len(keys) < 2:
-        pytest.skip(f"{model} was measured on one node count only; scaling needs two")
-    return Scaling(model, [_measured(request.config, key) for key in keys])
+        pytest.skip(f"{name} was measured on one node count only; scaling needs two")
+    limits = request.config.stash[LAB_KEY].scaling_limits(keys[0].model)
+    return Scaling(name, [_measured(request.config, key) for key in keys], limits)
 
 
 @pytest.fixture
@@ -95,7 +104,8 @@ def threshold(cell: Cell, request: pytest.FixtureRequest) -> Callable[[str], Non
 
 def limits_of(node: Any) -> tuple[Threshold, ...]:
     """Limits of the test's own markers, the nearest winning."""
-    from pytest_dllama.verdict.thresholds import ThresholdError, marker_thresholds
+    from pytest_dllama.verdict.limits import ThresholdError
+    from pytest_dllama.verdict.thresholds_file import marker_thresholds
 
     limits: dict[str, Any] = {}
     for mark in reversed(list(node.iter_markers(MARKER))):
@@ -127,10 +137,12 @@ class BenchmarkRows:
         from pytest_dllama import benchmark_bridge
 
         lab = request.config.stash[LAB_KEY]
-        work = benchmark_bridge.work_of(cell.key.model, cell.key.nodes, lab.config)
+        work = benchmark_bridge.work_of(
+            cell.key.id, cell.key.model, cell.key.nodes, cell.key.workload, lab.config
+        )
 
         def add(metric: str) -> None:
-            group = f"{_row_of(metric)[0]} of {cell.key.model}"
+            group = f"{_row_of(metric)[0]} of {cell.key.apart_from_nodes}"
             warnings = benchmark_bridge.leave_out_other_work(request.config, benchmark, work)
             request.config.stash[WARNINGS_KEY].extend(warnings)
             benchmark_bridge.record_row(

@@ -7,8 +7,7 @@ header, no heavy import.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Generator
-from pathlib import Path
+from collections.abc import Generator
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -32,16 +31,15 @@ from pytest_dllama.fixtures import (
 )
 
 if TYPE_CHECKING:
-    from pytest_dllama.hosts.base import Hosts, Progress
+    from pytest_dllama.hosts.base import Progress
     from pytest_dllama.lab.cells import CellKey
     from pytest_dllama.lab.lab import Lab
-    from pytest_dllama.verdict.thresholds import Thresholds
 
 # Fixtures, to be found in this module; named in `pytest_plugins` they would draw a warning.
 __all__ = ["cell", "scaling", "threshold"]
 
 CONFIG_KEY: pytest.StashKey[LabConfig] = pytest.StashKey()
-OUTCOME_KEY: pytest.StashKey[list[str]] = pytest.StashKey()
+OUTCOME_KEY: pytest.StashKey[tuple[str, ...]] = pytest.StashKey()
 COMPARE_KEY: pytest.StashKey[Any] = pytest.StashKey()  # --benchmark-compare, until it can be done
 HANDLERS_KEY: pytest.StashKey[dict[signal.Signals, Any]] = pytest.StashKey()
 # Our short spellings on the command line that another plugin has, with our long ones.
@@ -121,9 +119,10 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         )
     elif _is_ours(metafunc, "scaling"):
         keys = _all_keys(metafunc.config)
-        models = {key.model: [k for k in keys if k.model == key.model] for key in keys}
+        alike = {key.apart_from_nodes: key for key in keys}
+        groups = {name: (name, [k for k in keys if k.apart_from_nodes == name]) for name in alike}
         metafunc.parametrize(
-            "scaling", list(models.items()), indirect=True, scope="session", ids=list(models)
+            "scaling", list(groups.values()), indirect=True, scope="session", ids=list(groups)
         )
 
 
@@ -140,12 +139,9 @@ def _comes_from_us(definitions: Any) -> bool:
 
 
 def _all_keys(config: pytest.Config) -> list[CellKey]:
-    from pytest_dllama.lab.cells import CellKey
+    from pytest_dllama.lab.checks import cell_keys
 
-    lab_config = config.stash[CONFIG_KEY]
-    return [
-        CellKey(spec.name, nodes) for spec in lab_config.models for nodes in lab_config.node_counts
-    ]
+    return cell_keys(config.stash[CONFIG_KEY])
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -176,7 +172,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         raise pytest.UsageError(sentence)
     for item in filter(_cells_of, session.items):
         limits_of(item)
-    from pytest_dllama.verdict.thresholds import ThresholdError
+    from pytest_dllama.verdict.limits import ThresholdError
 
     try:
         config.stash[LAB_KEY] = _make_lab(config, keys)
@@ -219,68 +215,19 @@ def _reads(item: pytest.Item, params: dict[str, Any], name: str) -> bool:
 
 
 def _make_lab(config: pytest.Config, keys: list[CellKey]) -> Lab:
-    from pytest_dllama.backends.base import ChecksModels, EngineOptions
-    from pytest_dllama.backends.registry import make_backend
-    from pytest_dllama.lab.lab import Lab
-    from pytest_dllama.models.under_test import check_model, config_of
-    from pytest_dllama.verdict.thresholds import Thresholds, load_thresholds
+    from pytest_dllama.lab.session.making import make_lab, thresholds_of
 
     lab_config = config.stash[CONFIG_KEY]
-    options = EngineOptions(
-        lab_config.dllama_bin,
-        lab_config.dllama_args,
-        lab_config.sync_mode,
-        runs_here=lab_config.hosts_file is None,
-    )
-    backend = make_backend(lab_config.engine, options)
-    for spec in lab_config.models:
-        counts = [key.nodes for key in keys if key.model == spec.name]
-        if counts:
-            check_model(spec, counts, lab_config)
-            if isinstance(backend, ChecksModels):
-                for nodes in counts:
-                    backend.check_model(config_of(spec), nodes)
-    file = lab_config.thresholds_file
-    thresholds = load_thresholds(file) if file else Thresholds()
-    _check_thresholds(config, thresholds)
-    hosts = _hosts(lab_config, keys)
-    return Lab(lab_config, keys, thresholds, backend, _progress(config), hosts)
-
-
-def _check_thresholds(config: pytest.Config, thresholds: Thresholds) -> None:
-    """A limit that no cell has is mistyped or forgotten: said, or refused if that is wanted."""
-    from pytest_dllama.verdict.thresholds import ThresholdError
-
-    unmatched = thresholds.unmatched([(key.model, key.nodes) for key in _all_keys(config)])
-    if unmatched and config.stash[CONFIG_KEY].strict_thresholds:
-        raise ThresholdError("; ".join(unmatched) + " (--strict-thresholds)")
+    thresholds, unmatched = thresholds_of(lab_config, _all_keys(config))
     config.stash[WARNINGS_KEY].extend(unmatched)
-
-
-def _hosts(lab_config: LabConfig, keys: list[CellKey]) -> Hosts | None:
-    """The machines of `--hosts`, enough of them; none means this machine."""
-    if lab_config.hosts_file is None:
-        if lab_config.keep_workers:
-            raise ConfigError(
-                "--keep-workers is for workers of other machines, which --hosts names; workers of "
-                "this machine start in a second or two and end with pytest: leave it out"
-            )
-        return None
-    from pytest_dllama.hosts.fleet.fleet import RemoteHosts
-    from pytest_dllama.hosts.fleet.provision import Wanted
-    from pytest_dllama.hosts.inventory import InventoryError, load_inventory
-    from pytest_dllama.hosts.ssh.kept_token import kept_token
-
-    try:
-        inventory = load_inventory(lab_config.hosts_file)
-        if lab_config.hosts_only:
-            inventory = inventory.only(lab_config.hosts_only)
-        inventory.first(max(key.nodes for key in keys))
-    except InventoryError as error:
-        raise ConfigError(str(error)) from None
-    wanted = Wanted((), lab_config.buffer_float_type, lab_config.sync_mode, inventory.wheelhouse)
-    token = kept_token(inventory.file) if lab_config.keep_workers else None
-    return RemoteHosts(inventory, wanted, lab_config.dllama_bin, token)
+    with uncaptured(config):
+        return make_lab(
+            lab_config,
+            keys,
+            thresholds,
+            _progress(config),
+            only_collects=config.option.collectonly,
+        )
 
 
 def _progress(config: pytest.Config) -> Progress:
@@ -322,13 +269,25 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 
 
 def _what_is_measured(lab: Lab) -> str:
+    from pytest_dllama.hosts.course import counted
+
     lab_config = lab.config
     cells = ", ".join(key.id for key in lab.keys)
+    often = lab.how_often
+    made, given = lab_config.prompt_tokens, lab_config.output_tokens
+    work = f"{_listed(given)} output tokens" if given else f"{lab_config.steps} steps"
+    prompts = f" after prompts of {_listed(made)} tokens" if made else ""
     return (
-        f"dllama: {len(lab.keys)} cells ({cells}), {lab_config.repeats} repeats of "
-        f"{lab_config.steps} steps, {lab_config.buffer_float_type} buffers, "
+        f"dllama: {counted(len(lab.keys), 'cell')} ({cells}), {often} of "
+        f"{work}{prompts}, {lab_config.buffer_float_type} buffers, "
         f"sync mode {lab_config.sync_mode}"
     )
+
+
+def _listed(sizes: tuple[int, ...]) -> str:
+    """`16, 64 and 512`."""
+    *first, last = map(str, sizes)
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def _surprises(config: pytest.Config) -> list[str]:
@@ -368,31 +327,32 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     lab.stop()
     if lab.has_cells:
         session.config.stash[OUTCOME_KEY] = _write_results(session, lab)
+    _end_by_verdict(session, lab)
 
 
-def _write_results(session: pytest.Session, lab: Lab) -> list[str]:
-    """Paths of what was written; a report that fails never costs the run file."""
-    from pytest_dllama.history.keeping import keep_run
-    from pytest_dllama.history.samples_csv import write_samples
-    from pytest_dllama.report.pages.markdown import write_reports
+def _end_by_verdict(session: pytest.Session, lab: Lab) -> None:
+    """The exit status of a comparison: a regression that no selected test reads fails too."""
+    comparison = lab.config.comparison
+    if comparison is None:
+        return
+    from pytest_dllama.verdict.exit_codes import bisect_code, exit_code
 
-    run = lab.save()  # the pages are rendered from the very run that is in the file
-    lines = [f"run file: {lab.run_file}"]
-    csv_file = lab.config.csv_file
-    writers: list[tuple[str, Callable[[], list[Path]]]] = [
-        ("report", lambda: write_reports(run, lab.run_file.parent))
-    ]
-    if lab.config.keeps_history:
-        writers.append(("history", lambda: [keep_run(run, lab.config)]))
-    if csv_file is not None:
-        writers.append(("samples", lambda: [write_samples(run, csv_file)]))
-    for what, write in writers:
-        try:
-            lines += [f"{what + ':':9} {path}" for path in write()]
-        except Exception as error:
-            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-            lines.append(f"{what + ':':9} failed with {type(error).__name__}: {error}")
-    return lines
+    found = lab.verdict()
+    if comparison.is_bisect:
+        if session.exitstatus != pytest.ExitCode.INTERRUPTED:
+            session.exitstatus = bisect_code(found.status if found else None)
+    elif found and session.exitstatus == pytest.ExitCode.OK:
+        if exit_code(found.status, comparison.inconclusive) != 0:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+
+def _write_results(session: pytest.Session, lab: Lab) -> tuple[str, ...]:
+    from pytest_dllama.lab.session.results import write_results
+
+    written = write_results(lab)
+    if written.has_failed:
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+    return written.lines
 
 
 @pytest.hookimpl(wrapper=True)
@@ -412,12 +372,15 @@ def _print_results(terminalreporter: pytest.TerminalReporter, config: pytest.Con
         return
     config.stash[PRINTED_KEY] = True
     from pytest_dllama.report.pages.terminal import summary_lines
+    from pytest_dllama.report.pages.verdict import verdict_lines
 
     found = config.stash[WARNINGS_KEY]
     warnings = [f"warning: {text}" for text in dict.fromkeys(found)]
     terminalreporter.section("distributed LLM inference")
-    outcome = config.stash.get(OUTCOME_KEY, [])
-    for line in [*summary_lines(lab.run_record()), *warnings, *outcome]:
+    outcome = config.stash.get(OUTCOME_KEY, ())
+    verdict = lab.verdict()
+    compared = ["", *verdict_lines(verdict), ""] if verdict else []
+    for line in [*summary_lines(lab.run_record()), *warnings, *compared, *outcome]:
         terminalreporter.write_line(line)
 
 

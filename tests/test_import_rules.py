@@ -27,7 +27,7 @@ LAYERS: Mapping[str, Layers] = {
         ("transformer", "telemetry"),
         ("collectives",),
         ("program", "wire", "sharding", "synthetic", "text"),
-        ("kernels", "formats"),
+        ("kernels", "formats", "injection"),
         ("tables", "system"),
         ("errors", "arrays", "version"),
     ),
@@ -36,7 +36,7 @@ LAYERS: Mapping[str, Layers] = {
         ("fixtures", "cli"),
         ("lab", "forensics"),
         ("backends",),
-        ("hosts", "report", "verdict"),
+        ("hosts", "report", "verdict", "exports"),
         ("models", "history", "metrics", "validity", "benchmark_bridge", "neighbours"),
         ("config", "record", "events", "stats"),
     ),
@@ -57,7 +57,7 @@ LAYERS: Mapping[str, Layers] = {
         ("packages",),
         ("memory_probe", "controller", "inventory_file"),
         ("inventory", "command"),
-        ("base", "terminal"),
+        ("base", "terminal", "course"),
         ("agent",),
     ),
     "pytest_dllama.report": (
@@ -89,11 +89,14 @@ MAY_KNOW: Mapping[str, tuple[str, ...]] = {
     "numpy": ("dllama_engine", "pytest_dllama.stats"),
     "scipy": ("pytest_dllama.stats",),
     "matplotlib": ("pytest_dllama.report.plots",),
+    "prometheus_client": ("pytest_dllama.exports.openmetrics",),
+    "llmd_benchmark_report": ("pytest_dllama.exports.llmd",),
     "pydantic": ("pytest_dllama",),
     "rich": ("pytest_dllama",),
     "psutil": ("pytest_dllama",),
     "platformdirs": ("pytest_dllama",),
     "markupsafe": ("pytest_dllama.report",),
+    "markdown_it": ("pytest_dllama.report.pages",),
 }
 JUDGES = ("stats", "metrics", "validity", "verdict")  # start no process, tested in milliseconds
 PROCESSES = {"subprocess", "multiprocessing", "pytest", "socket"}

@@ -12,8 +12,10 @@ from pytest_dllama.stats.errors import Floats
 from pytest_dllama.stats.looks import Plan
 from pytest_dllama.stats.paired import ln_ratios
 from pytest_dllama.stats.prior import VariancePrior, fit_prior, groups_of
-from pytest_dllama.verdict.regression import JUDGED, judge_metric
+from pytest_dllama.verdict.limits import TOLERANCES
+from pytest_dllama.verdict.regression import clock_resolution, judge_metric
 
+JUDGED = tuple(TOLERANCES)
 PLAN = Plan()
 FIRST, LAST = PLAN.pairs[0], PLAN.pairs[-1]
 Priors = Mapping[str, VariancePrior | None]
@@ -76,7 +78,7 @@ def _place(pair: Pair, index: int) -> tuple[str, str, int]:
 
 
 def judge(
-    block: Block, priors: Priors, plan: Plan = PLAN, metrics: Sequence[str] = tuple(JUDGED)
+    block: Block, priors: Priors, plan: Plan = PLAN, metrics: Sequence[str] = JUDGED
 ) -> Judged:
     """Look after the plan's pairs until every metric is decided, as the duet does.
 
@@ -98,12 +100,14 @@ def judge(
 
 
 def _verdict(block: Block, metric: str, priors: Priors, plan: Plan) -> MetricVerdict:
+    samples = [sample for pair in block.pairs for sample in pair.samples.values()]
     return judge_metric(
         metric,
         block.values("base", metric),
         block.values("new", metric),
         level=plan.level,
         prior=priors.get(metric),
+        resolution=clock_resolution(metric, samples),
     )
 
 

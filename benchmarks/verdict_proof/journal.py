@@ -14,9 +14,10 @@ from typing import Literal
 
 from pydantic import ValidationError
 
+from pytest_dllama.lab.pairs.side import Name
 from pytest_dllama.record.base import Record
-from pytest_dllama.record.cell import PartTime
-from pytest_dllama.record.run import Environment
+from pytest_dllama.record.cell import Sample
+from pytest_dllama.record.run import Environment, Revision
 from pytest_dllama.record.verdict import SideSession
 
 SCHEMA = 1
@@ -48,7 +49,7 @@ class Comparison(Record):
     seed: int
     steps: int
     prompt: str
-    revision: str  # of the checkout; empty outside one
+    revision: Revision | None  # of the checkout; None outside one
     fingerprint: str
     environment: Environment
 
@@ -62,7 +63,7 @@ class Pair(Record):
     cell: str
     number: int  # within the comparison, from 1
     sessions: tuple[SideSession, SideSession]  # in the order they ran
-    parts: Mapping[str, tuple[PartTime, ...]] = {}  # by side
+    samples: Mapping[Name, Sample] = {}
     invalid: tuple[str, ...] = ()
     wall_s: float
     load: float  # the machine's load average of the last minute

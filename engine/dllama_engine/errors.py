@@ -25,8 +25,16 @@ class InsufficientMemoryError(EngineError):
     """A host has less free memory than its share of the model needs."""
 
 
+class OutputError(EngineError):
+    """What this process writes cannot be written: a full disk, a file that may not grow."""
+
+
 class WireError(EngineError):
-    """The link to a peer broke its protocol."""
+    """The link to a peer cannot be used; `rank` is that peer's, where it is known."""
+
+    def __init__(self, message: str, rank: int | None = None) -> None:
+        super().__init__(message)
+        self.rank = rank
 
 
 class HandshakeError(WireError):
@@ -35,7 +43,3 @@ class HandshakeError(WireError):
 
 class WorkerLost(WireError):
     """A peer closed its socket or made no progress before the deadline."""
-
-    def __init__(self, message: str, rank: int | None = None) -> None:
-        super().__init__(message)
-        self.rank = rank

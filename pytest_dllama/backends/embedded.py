@@ -5,32 +5,70 @@ The only module that knows `engine`; everything measured comes from its processe
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
+from dllama_engine.cli.options import root_flags
 from dllama_engine.errors import EngineError
+from dllama_engine.injection import parse_injection
+from dllama_engine.kernels.image import store
+from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.wire.handshake import probe_worker
 from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
+from pytest_dllama.config.values import ConfigError
 from pytest_dllama.events.stream import Event, parse_event
 from pytest_dllama.hosts.base import HostProcess
 from pytest_dllama.hosts.command import PROGRAM
 
 _MACHINE_FLAGS = {"--events": 1, "--exit-with-parent": 1}  # and how many values each takes
+# What the lab sets itself, and what only the two other modes read.
+_GIVEN = frozenset(
+    (
+        *("model", "tokenizer", "prompt", "file", "workers", "timeout", "context-depth"),
+        *("token-file", "events", "exit-with-parent", "host", "port", "idle-timeout"),
+        *("nodes", "shape", "json", "chat-template", "inject"),
+    )
+)
 
 
 class EmbeddedBackend:
-    """`dllama-py`, the engine of this project."""
+    """`dllama-py`, the engine of this project.
+
+    Args:
+        swept: further options of its root, as `--sweep` names them.
+        inject: how each of its processes is slowed down on purpose; empty: it is not.
+
+    Raises:
+        ConfigError: `inject` is none that the engine knows.
+    """
 
     name = "embedded"
     reference: Backend | None = None
     cannot_give: Mapping[str, str] = MappingProxyType({})
+    fills_context = True
+    has_f16_cache = True
+
+    def __init__(self, swept: Sequence[tuple[str, str]] = (), inject: str = "") -> None:
+        self._swept = tuple(swept)
+        if inject:
+            try:
+                parse_injection(inject)
+            except EngineError as error:
+                raise ConfigError(str(error)) from None
+        self._inject = ("--inject", inject) if inject else ()
+
+    def must_compile(self) -> bool:
+        """Whether no image of machine code is there for this process's engine."""
+        return store.is_wanted() and store.find(lambda line: None) is None
 
     def worker_command(self, host: str, port: int, nthreads: int, parent: str) -> list[str]:
         """Arguments that start a worker."""
         return [
             *(PROGRAM, "worker", "--host", host, "--port", str(port)),
             *("--nthreads", str(nthreads)),
+            *self._inject,
             *_machine_flags(parent),
         ]
 
@@ -46,10 +84,20 @@ class EmbeddedBackend:
             *("--buffer-float-type", request.buffer_float_type),
             *("--sync-mode", request.sync_mode),
             *("--temperature", f"{request.temperature:g}", "--seed", str(request.seed)),
+            *(("--max-seq-len", str(request.max_seq_len)) if request.max_seq_len else ()),
+            *(("--kv-type", request.kv_type) if request.kv_type != "f32" else ()),
+            *(("--collective", request.collective) if request.collective != "mesh" else ()),
+            *(("--context-depth", str(request.context_depth)) if request.context_depth else ()),
+            *(word for name, value in self._swept for word in (f"--{name}", value)),
             *("--timeout", f"{request.timeout_s:g}"),
             *(("--workers", *workers) if workers else ()),
+            *self._inject,
             *_machine_flags(parent),
         ]
+
+    def memory_bytes(self, ranks: Sequence[RankMemory]) -> int:
+        """All parts, the program itself among them."""
+        return sum(rank.total_bytes for rank in ranks)
 
     def shown(self, command: Sequence[str], port: int | None = None) -> tuple[str, ...]:
         """The command without the flags that only a program needs, with the real port."""
@@ -85,6 +133,16 @@ class EmbeddedBackend:
             probe_worker(host, port, token.encode(), timeout_s)
         except (EngineError, OSError) as error:
             raise WorkerNotReady(f"{host}:{port} does not answer the handshake: {error}") from error
+
+
+def why_not_swept(name: str, value: str) -> str | None:
+    """Why the root of this engine cannot be given an option; None where it can."""
+    flags = root_flags()
+    if name not in flags or name in _GIVEN:
+        near = difflib.get_close_matches(name, sorted(set(flags) - _GIVEN), n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        return f"the embedded engine has no option --{name} that can be swept{meant}"
+    return flags[name](value)
 
 
 def _machine_flags(parent: str) -> list[str]:

@@ -28,6 +28,11 @@ def make_backend(name: str, options: EngineOptions) -> Backend:
             f"--engine {name!r} is unknown; choose {', '.join(sorted(makers))}, or install a "
             f"package that adds it (entry point group {GROUP})"
         )
+    if options.inject and name != "embedded":
+        raise ConfigError(
+            f"--inject {options.inject}: only our own engine can be slowed down on purpose, not "
+            f"{name}; leave out --inject or --engine"
+        )
     return makers[name](options)
 
 
@@ -55,11 +60,14 @@ def _plugged_in(name: str) -> Callable[[EngineOptions], Backend]:
 
 
 def _embedded(options: EngineOptions) -> Backend:
-    from pytest_dllama.backends.embedded import EmbeddedBackend
+    from pytest_dllama.backends.embedded import EmbeddedBackend, why_not_swept
 
     if options.binary:
         raise ConfigError("--dllama-bin is for the real dllama; add --engine dllama")
-    return EmbeddedBackend()
+    for name, value in options.swept:
+        if why := why_not_swept(name, value):
+            raise ConfigError(f"--sweep {name}={value}: {why}")
+    return EmbeddedBackend(options.swept, options.inject)
 
 
 def _dllama(options: EngineOptions) -> Backend:
@@ -76,8 +84,20 @@ def _dllama(options: EngineOptions) -> Backend:
             f"--sync-mode {options.sync_mode} is our own engine's; the real dllama only reduces: "
             "leave it out"
         )
+    if options.collective != "mesh":
+        raise ConfigError(
+            f"--collective {options.collective} is our own engine's; a build of the real dllama "
+            "that has collectives takes them as --dllama-args '--collective NAME'"
+        )
+    if options.kv_type != "f32":
+        raise ConfigError(
+            f"--kv-type {options.kv_type} is our own engine's; the real dllama's cache is f32: "
+            "leave it out"
+        )
+    swept = [word for name, value in options.swept for word in (f"--{name}", value)]
+    arguments = (*options.arguments, *swept)
     if not options.runs_here:
-        return DllamaBackend(options.binary, options.arguments, EmbeddedBackend())
+        return DllamaBackend(options.binary, arguments, EmbeddedBackend())
     found = shutil.which(options.binary)
     if found is None:
         raise ConfigError(
@@ -88,7 +108,7 @@ def _dllama(options: EngineOptions) -> Backend:
         if shutil.which(tool) is None:
             raise ConfigError(f"--engine dllama needs the program {tool} (coreutils); install it")
     try:
-        engine = engine_here(found, flag_pairs(options.arguments))
+        engine = engine_here(found, flag_pairs(arguments))
     except OSError as error:
         raise ConfigError(
             f"--dllama-bin {found} cannot be started: {error.strerror or error}; build it on this "
@@ -96,4 +116,9 @@ def _dllama(options: EngineOptions) -> Backend:
         ) from error
     if why := refused_version(engine, f"--dllama-bin {found}"):
         raise ConfigError(why)
-    return DllamaBackend(found, options.arguments, EmbeddedBackend(), engine)
+    for name, value in options.swept:
+        if engine.lacks(f"--{name}"):
+            raise ConfigError(
+                f"--sweep {name}={value}: this dllama ({engine.version}) has no option --{name}"
+            )
+    return DllamaBackend(found, arguments, EmbeddedBackend(), engine)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_dllama.backends.base import WorkerNotReady
@@ -18,10 +19,16 @@ class RevisionBackend(EmbeddedBackend):
 
     Args:
         folder: an environment of that revision on this machine, for the handshake.
+        swept: further options of its root, as `--sweep` names them.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, swept: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(swept)
         self._python = str(folder / "bin" / "python")
+
+    def must_compile(self) -> bool:
+        """That revision's kernels are where it keeps them; not known here."""
+        return False
 
     def probe(self, host: str, port: int, token: str, timeout_s: float) -> None:
         """Handshake by that revision's own program: protocols differ between revisions."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import random
-import shutil
 import sys
 import time
 from datetime import UTC, datetime
@@ -20,20 +19,19 @@ from pytest_dllama.lab.duet import Duet, Rules
 from pytest_dllama.lab.pairs.checkout import clear_builds, list_builds
 from pytest_dllama.lab.pairs.making import make_sides
 from pytest_dllama.lab.pairs.verdict_file import Compared, verdict_file, write_verdict
-from pytest_dllama.lab.progress import PlainLines
+from pytest_dllama.lab.progress import LiveLine, PlainLines
 from pytest_dllama.models.under_test import check_model, open_model
 from pytest_dllama.record.verdict import VerdictFile
 from pytest_dllama.report.pages.verdict import verdict_lines
 from pytest_dllama.stats.errors import DataError
 from pytest_dllama.stats.looks import DECLARED, Plan
+from pytest_dllama.verdict.exit_codes import BISECT_SKIP, bisect_code, exit_code
 
-EXIT_WORSE = 1  # REGRESSED; INCONCLUSIVE too with --inconclusive fail
-EXIT_NO_VERDICT = 3  # INVALID or ERROR
-BISECT_SKIP = 125  # what `git bisect run` takes as "this revision cannot be tested"
 # The options that a comparison shares with the suites.
 _SHARED = (
     *("nodes", "models", "steps", "prompt", "nthreads", "buffer-float-type", "sync-mode"),
-    *("temperature", "engine", "dllama-bin", "dllama-args", "request-timeout"),
+    *("collective", "temperature", "engine", "dllama-bin", "dllama-args", "request-timeout"),
+    "inject",
 )
 _DEFAULTS = {"nodes": "2,4"}
 
@@ -103,23 +101,11 @@ def _duet(arguments: argparse.Namespace) -> int:
     except (ConfigError, DataError) as error:
         print(f"pytest-dllama: {error}", file=sys.stderr)
         return BISECT_SKIP if arguments.bisect else 2
-    print("\n".join(verdict_lines(found, shutil.get_terminal_size((100, 24)).columns)))
+    print("\n".join(verdict_lines(found)))
     print(f"verdict:  {arguments.report / 'verdict.json'}")
-    return exit_code(found, arguments.inconclusive, bisect=arguments.bisect)
-
-
-def exit_code(found: VerdictFile, inconclusive: str, *, bisect: bool) -> int:
-    """What the process ends with."""
-    status = found.status
-    if status in ("ERROR", "INVALID"):
-        return BISECT_SKIP if bisect else EXIT_NO_VERDICT
-    if status == "REGRESSED":
-        return EXIT_WORSE
-    if status == "INCONCLUSIVE":
-        if bisect:
-            return BISECT_SKIP
-        return EXIT_WORSE if inconclusive == "fail" else 0
-    return 0
+    if arguments.bisect:
+        return bisect_code(found.status)
+    return exit_code(found.status, arguments.inconclusive)
 
 
 def _compare(arguments: argparse.Namespace) -> VerdictFile:
@@ -130,17 +116,20 @@ def _compare(arguments: argparse.Namespace) -> VerdictFile:
     plan = Plan(comparison.looks)
     for spec in config.models:
         check_model(spec, config.node_counts, config)
-    progress = PlainLines(_tell)
-    sides = make_sides(comparison.baseline, config, progress.stage)
+    progress = LiveLine(sys.stderr) if sys.stderr.isatty() else PlainLines(_tell)
+    sides = make_sides(comparison.baseline, config, max(config.node_counts), progress.settle)
     seed = comparison.order_seed
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     cluster = fingerprint(probe_environment(), sides[1].hosts.kind)
-    models = {spec.name: open_model(spec, config, _silent) for spec in config.models}
+    with progress.running():
+        models = {s.name: open_model(s, config, progress.transfer) for s in config.models}
     keys = [CellKey(name, nodes) for name in models for nodes in config.node_counts]
     arguments.report.mkdir(parents=True, exist_ok=True)
     priors = NoisePriors(arguments.history or default_folder(), cluster)
     logs = arguments.report / "logs" / f"duet-{created:%Y%m%dT%H%M%SZ}"
     duet = Duet(sides, models, keys, Rules(plan, priors, seed), logs, progress)
+    with progress.running():
+        cells = duet.run()
     compared = Compared(
         baseline=comparison.baseline.text,
         base_label=sides[0].label,
@@ -150,10 +139,9 @@ def _compare(arguments: argparse.Namespace) -> VerdictFile:
         looks=plan.pairs,
         level=plan.level,
         created=created,
+        prior_groups=duet.prior_groups,
     )
-    cells = duet.run()
-    wall_s = time.monotonic() - start_s
-    found = verdict_file(compared, config, cells, wall_s=wall_s, prior_groups=duet.prior_groups)
+    found = verdict_file(compared, config, cells, wall_s=time.monotonic() - start_s)
     write_verdict(found, arguments.report)
     return found
 
@@ -171,6 +159,7 @@ def _config(arguments: argparse.Namespace) -> LabConfig:
         nthreads=value["nthreads"],
         buffer_float_type=value["buffer-float-type"],
         sync_mode=value["sync-mode"],
+        collective=value["collective"],
         temperature=value["temperature"],
         seed=12345,
         report_folder=arguments.report,
@@ -180,6 +169,7 @@ def _config(arguments: argparse.Namespace) -> LabConfig:
         engine=value["engine"],
         dllama_bin=value["dllama-bin"],
         dllama_args=value["dllama-args"],
+        inject=value["inject"],
         comparison=comparison_of(
             {
                 "baseline": arguments.baseline,
@@ -195,7 +185,3 @@ def _config(arguments: argparse.Namespace) -> LabConfig:
 
 def _tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def _silent(done: int, total: int) -> None:
-    """Nothing."""

@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from pathlib import Path
 
 from pytest_dllama import __version__
 from pytest_dllama.cli.bench import SuitesMissing, add_bench, split_arguments
 from pytest_dllama.cli.duet import add_duet
 from pytest_dllama.cli.engine_info import add_engine_info
+from pytest_dllama.cli.files.export import add_export
+from pytest_dllama.cli.files.import_bench import add_import_bench
+from pytest_dllama.cli.files.import_log import add_import_log
+from pytest_dllama.cli.files.import_report import add_import_report
 from pytest_dllama.cli.hosts import add_hosts
-from pytest_dllama.cli.import_log import add_import_log
 from pytest_dllama.cli.kernels import add_kernels
 from pytest_dllama.cli.past.baseline import add_baseline
 from pytest_dllama.cli.past.calibrate import add_calibrate
@@ -21,13 +23,16 @@ from pytest_dllama.cli.past.history import add_history_command
 from pytest_dllama.cli.past.nightly import add_nightly
 from pytest_dllama.cli.past.noise import add_noise
 from pytest_dllama.cli.past.watch import add_watch
+from pytest_dllama.cli.report import add_report
+from pytest_dllama.cli.thresholds import add_thresholds
+from pytest_dllama.exports.base import ExportError
 from pytest_dllama.forensics.imported_run import ImportLogError
-from pytest_dllama.history.run_files import RunFileError, read_run
+from pytest_dllama.history.run_files import RunFileError
 from pytest_dllama.history.store import HistoryError
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.inventory import InventoryError
-from pytest_dllama.report.pages.markdown import LANGUAGES, ReportError, write_reports
-from pytest_dllama.verdict.thresholds import ThresholdError
+from pytest_dllama.report.pages.language import ReportError
+from pytest_dllama.verdict.limits import ThresholdError
 
 _EXIT_ERROR = 2
 _EXIT_INTERRUPTED = 130
@@ -42,6 +47,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return command(arguments)
     except (
         ReportError,
+        ExportError,
         RunFileError,
         HistoryError,
         ImportLogError,
@@ -69,7 +75,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action="version", version=f"pytest-dllama {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
     add_bench(commands)
-    _add_report(commands)
+    add_report(commands)
     add_duet(commands)
     add_history_command(commands)
     add_compare(commands)
@@ -79,51 +85,11 @@ def _parser() -> argparse.ArgumentParser:
     add_watch(commands)
     add_nightly(commands)
     add_import_log(commands)
+    add_import_report(commands)
+    add_import_bench(commands)
+    add_export(commands)
     add_hosts(commands)
     add_engine_info(commands)
     add_kernels(commands)
+    add_thresholds(commands)
     return parser
-
-
-def _add_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    report = commands.add_parser(
-        "report",
-        help="write the Markdown report of a run",
-        description="Write report.ko.md and report.en.md from a run file, and from it alone.",
-        epilog="example: pytest-dllama report report/run.json -o report --lang en",
-    )
-    report.add_argument("run", metavar="RUN.json", type=Path, help="the run file")
-    report.add_argument(
-        "-o",
-        "--output",
-        metavar="DIR",
-        type=Path,
-        help="folder to write into, made if missing (default: the run file's own)",
-    )
-    report.add_argument(
-        "--lang",
-        metavar="LANG[,LANG]",
-        type=_languages,
-        default=LANGUAGES,
-        help=f"languages to write, of {','.join(LANGUAGES)} (default: all)",
-    )
-    report.set_defaults(command=_report)
-
-
-def _report(arguments: argparse.Namespace) -> int:
-    run = read_run(arguments.run)
-    folder = arguments.output if arguments.output is not None else arguments.run.parent
-    for path in write_reports(run, folder, arguments.lang):
-        print(path)
-    return 0
-
-
-def _languages(text: str) -> tuple[str, ...]:
-    languages = tuple(dict.fromkeys(part.strip() for part in text.split(",") if part.strip()))
-    unknown = [language for language in languages if language not in LANGUAGES]
-    if unknown or not languages:
-        found = ", ".join(unknown) or "nothing"
-        raise argparse.ArgumentTypeError(
-            f"{found} is no report language; use {', '.join(LANGUAGES)}"
-        )
-    return languages

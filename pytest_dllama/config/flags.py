@@ -36,6 +36,8 @@ def add_options(parser: pytest.Parser) -> None:
             attributes["metavar"] = setting.metavar
         else:
             attributes |= {"action": "store_const", "const": "yes"}
+        if setting.is_repeatable:
+            attributes["action"] = "append"
         group.addoption(setting.long_flag, **attributes, help=text)
         parser.addini(setting.key, f"default of {setting.long_flag}", default=None)
 

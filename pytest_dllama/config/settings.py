@@ -19,17 +19,22 @@ from pytest_dllama.config.baseline import (
     parse_order_seed,
 )
 from pytest_dllama.config.ini_values import ini_text
+from pytest_dllama.config.sweeps import SEPARATOR, parse_depths, parse_sizes, parse_sweep
 from pytest_dllama.config.values import (
     BUFFER_FLOAT_TYPES,
+    COLLECTIVES,
     DEFAULT_PROMPT,
+    KV_TYPES,
     SHIPPED_MODEL,
     SYNC_MODES,
+    ConfigError,
     ModelSpec,
     at_least,
     number,
     one_of,
     parse_models,
     parse_node_counts,
+    some_of,
     text_of,
     two_at_least,
     words_of,
@@ -51,6 +56,7 @@ class Setting:
     default: str
     help: str
     parse: Callable[[str], Any]
+    is_repeatable: bool = False  # each further flag adds to the value
 
     @property
     def flag(self) -> str:
@@ -93,6 +99,38 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting("prompt", "TEXT", DEFAULT_PROMPT, "text to continue", text_of("--prompt")),
     Setting(
+        "prompt-tokens",
+        "N,N,..",
+        "",
+        "in place of --prompt: prompts of exactly so many tokens, made with the model's tokenizer; "
+        "one cell for each",
+        parse_sizes("--prompt-tokens"),
+    ),
+    Setting(
+        "output-tokens",
+        "N,N,..",
+        "",
+        "in place of --steps: tokens that a request generates; one cell for each",
+        parse_sizes("--output-tokens"),
+    ),
+    Setting(
+        "context-depth",
+        "N,N,..",
+        "",
+        "positions of the context that are filled before the clock of a request starts; one cell "
+        "for each",
+        parse_depths("--context-depth"),
+    ),
+    Setting(
+        "sweep",
+        "NAME=V,V,..",
+        "",
+        "an option of the engine with several values, such as nthreads=1,2; one cell for each; "
+        "may be given again for another option",
+        parse_sweep,
+        is_repeatable=True,
+    ),
+    Setting(
         "repeats", "N", "3", "measured requests a cell, each in a new root process",
         at_least("--repeats", 1),
     ),
@@ -114,6 +152,28 @@ SETTINGS: tuple[Setting, ...] = (
         "reduce: partial sums are exchanged, as dllama does; invariant: the same logits on any "
         "node count, bit by bit",
         one_of("--sync-mode", SYNC_MODES),
+    ),
+    Setting(
+        "collective",
+        "NAME",
+        "mesh",
+        "how the embedded engine's nodes exchange: mesh, two-shot, star, ring, doubling, or auto, "
+        "which probes the links and picks (docs/network.md)",
+        one_of("--collective", COLLECTIVES),
+    ),
+    Setting(
+        "max-seq-len",
+        "N",
+        "0",
+        "positions that the KV cache is made for; 0: what the longest request of a cell needs",
+        at_least("--max-seq-len", 0),
+    ),
+    Setting(
+        "kv-type",
+        "f32|f16",
+        "f32",
+        "type of the KV cache; the real dllama has f32 only",
+        one_of("--kv-type", KV_TYPES),
     ),
     Setting(
         "temperature", "X", "0", "0 takes the best token; above 0 samples",
@@ -157,11 +217,22 @@ SETTINGS: tuple[Setting, ...] = (
         yes_or_no("--keep-workers"),
     ),
     Setting("report", "DIR", "report", "folder of the run file, the reports and the logs", str),
+    Setting(
+        "report-format", "md,html", "md,html",
+        "what to write of a report: md, with its pictures beside it; html, one file with all in it",
+        some_of("--report-format", ("md", "html")),
+    ),
     Setting("thresholds", "FILE", "", "TOML file with limits by model and node count", str),
     Setting(
         "strict-thresholds", "", "no",
         "refuse limits of the thresholds file that no cell of the run has, in place of a warning",
         yes_or_no("--strict-thresholds"),
+    ),
+    Setting(
+        "inject", "SPEC", "",
+        "for testing suites: slow the engine down on purpose, as in tpot=10%,ttft=20ms; against "
+        "--baseline the new side only (docs/testing.md)",
+        str,
     ),
     Setting(
         "history", "DIR", HISTORY_AUTO,
@@ -245,6 +316,15 @@ class LabConfig:
     keep_workers: bool = False
     strict_thresholds: bool = False
     csv_file: Path | None = None
+    prompt_tokens: tuple[int, ...] = ()
+    output_tokens: tuple[int, ...] = ()
+    context_depth: tuple[int, ...] = ()
+    sweep: tuple[tuple[str, tuple[str, ...]], ...] = ()  # option -> its values
+    max_seq_len: int = 0  # of the KV cache; 0: what a cell's request needs
+    kv_type: str = "f32"
+    collective: str = "mesh"
+    report_formats: tuple[str, ...] = ("md", "html")
+    inject: str = ""
     history_folder: Path | None = None  # None: the user's data folder
     keeps_history: bool = True
     history_keep: tuple[int, int] = (1000, 730)  # runs, days
@@ -261,6 +341,8 @@ class LabConfig:
         value = {s.name: s.parse(raw[s.name].text) for s in SETTINGS if s.name != "models"}
         models, report, thresholds = raw["models"], raw["report"], raw["thresholds"]
         hosts = raw["hosts"]
+        _give_way(raw, value, "output-tokens", "steps")
+        _give_way(raw, value, "prompt-tokens", "prompt")
         return cls(
             node_counts=value["nodes"],
             models=parse_models(models.text, models.base),
@@ -274,6 +356,7 @@ class LabConfig:
             temperature=value["temperature"],
             seed=value["seed"],
             report_folder=report.base / report.text,
+            report_formats=value["report-format"],
             thresholds_file=thresholds.base / thresholds.text if thresholds.text else None,
             request_timeout_s=value["request-timeout"],
             explicit=any(item.given for item in raw.values()),
@@ -283,6 +366,7 @@ class LabConfig:
             cooldown_c=value["cooldown"],
             keep_workers=value["keep-workers"],
             strict_thresholds=value["strict-thresholds"],
+            inject=value["inject"],
             history_folder=_history(raw["history"]),
             keeps_history=raw["history"].text != HISTORY_OFF,
             history_keep=value["history-keep"],
@@ -290,6 +374,13 @@ class LabConfig:
             csv_file=raw["csv"].base / raw["csv"].text if raw["csv"].text else None,
             hosts_file=hosts.base / hosts.text if hosts.text else None,
             hosts_only=tuple(n.strip() for n in value["hosts-only"].split(",") if n.strip()),
+            prompt_tokens=value["prompt-tokens"],
+            output_tokens=value["output-tokens"],
+            context_depth=value["context-depth"],
+            sweep=value["sweep"],
+            max_seq_len=value["max-seq-len"],
+            kv_type=value["kv-type"],
+            collective=value["collective"],
         )
 
 
@@ -298,6 +389,24 @@ class _Raw:
     text: str
     given: bool
     base: Path  # relative paths start at the working folder (flag) or the ini file's (key)
+    is_flag: bool = False
+
+
+def _give_way(raw: dict[str, _Raw], value: dict[str, Any], sizes: str, other: str) -> None:
+    """Two options that say the same: both at one place cannot be; a flag overrules an ini key."""
+    a, b = raw[sizes], raw[other]
+    if not (a.given and b.given):
+        return
+    if a.is_flag == b.is_flag:
+        raise ConfigError(
+            f"--{sizes} {a.text} and --{other} {b.text} exclude each other: both say "
+            f"{_SAME[sizes]}; leave one out"
+        )
+    if b.is_flag:
+        value[sizes] = ()
+
+
+_SAME = {"output-tokens": "where a request ends", "prompt-tokens": "what the prompt is"}
 
 
 def _program(raw: _Raw) -> str:
@@ -312,7 +421,8 @@ def _history(raw: _Raw) -> Path | None:
 def _read(config: pytest.Config, setting: Setting) -> _Raw:
     flag = config.getoption(setting.key, default=None)
     if flag is not None:
-        return _Raw(str(flag), True, config.invocation_params.dir)
+        text = SEPARATOR.join(flag) if isinstance(flag, list) else str(flag)
+        return _Raw(text, True, config.invocation_params.dir, is_flag=True)
     key = ini_text(config, setting.key)
     if key:
         folder = config.inipath.parent if config.inipath else config.rootpath

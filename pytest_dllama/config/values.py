@@ -10,6 +10,8 @@ from pathlib import Path
 
 BUFFER_FLOAT_TYPES = ("q80", "f32")
 SYNC_MODES = ("reduce", "invariant")
+COLLECTIVES = ("mesh", "two-shot", "star", "ring", "doubling", "auto")
+KV_TYPES = ("f32", "f16")
 SHIPPED_MODEL = "tiny"
 SYNTHETIC_PREFIX = "synthetic:"
 DEFAULT_PROMPT = "One morning, Mina"
@@ -152,6 +154,20 @@ def one_of(option: str, choices: tuple[str, ...]) -> Callable[[str], str]:
         if text not in choices:
             raise ConfigError(f"{option} {text!r} is unknown; choose {' or '.join(choices)}")
         return text
+
+    return parse
+
+
+def some_of(option: str, choices: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
+    """A parser of several words, each once, separated by commas."""
+
+    def parse(text: str) -> tuple[str, ...]:
+        words = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+        unknown = [word for word in words if word not in choices]
+        if unknown or not words:
+            found = ", ".join(unknown) or text
+            raise ConfigError(f"{option} {found!r} is unknown; choose of {', '.join(choices)}")
+        return words
 
     return parse
 

@@ -47,7 +47,7 @@ class Calibration(Record):
     created_utc: str
     engine: str
     prompt: str
-    steps: int
+    steps: int | None  # None: workloads of a sweep
     pairs: int
     wall_s: float
     pair_s: float  # what a pair of one cell takes, the mean over all of them, starts included

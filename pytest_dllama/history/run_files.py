@@ -19,6 +19,7 @@ from pydantic import ValidationError
 from pytest_dllama.record.run import SCHEMA_VERSION, RunRecord
 
 RUN_FILE = "run.json"
+VERDICT_FILE = "verdict.json"  # of a comparison, beside the run of its new side
 HISTORY_FOLDER = "history"
 MAX_DIGITS = 20  # of a whole number with 64 bits, its sign counted
 
@@ -117,6 +118,9 @@ def archive_previous(folder: Path) -> Path | None:
     target = _free_name(folder / HISTORY_FOLDER, _stamp(current))
     target.parent.mkdir(parents=True, exist_ok=True)
     current.rename(target)
+    verdict = folder / VERDICT_FILE
+    if verdict.exists():  # of that run: beside the next one it would lie
+        verdict.rename(target.with_suffix(".verdict"))
     return target
 
 

@@ -39,8 +39,8 @@ def request_record(
 ) -> Request:
     """What every cell was asked to do; `n_batches` is the engine's own choice."""
     return Request(
-        prompt=config.prompt,
-        steps=config.steps,
+        prompt="" if config.prompt_tokens else config.prompt,
+        steps=None if config.output_tokens else config.steps,
         repeats=config.repeats,
         warmup=config.warmup,
         nthreads=config.nthreads,
@@ -52,6 +52,10 @@ def request_record(
         engine=engine,
         host_kind=host_kind,
         n_batches=n_batches,
+        max_seq_len=config.max_seq_len or None,
+        kv_type=config.kv_type,
+        collective=config.collective if config.engine == "embedded" else None,
+        inject=config.inject,
     )
 
 
@@ -66,7 +70,9 @@ def revision_under_test(config: LabConfig) -> Revision | None:
 
 def in_one_line(record: CellRecord) -> str:
     """A finished cell, for the progress lines."""
-    key = CellKey(record.model, record.nodes)
+    key = CellKey(record.model, record.nodes, record.workload)
+    if record.status == "skipped":
+        return f"{key}: skipped: {record.error}"
     if record.error is not None:
         return f"{key}: failed: {record.error}"
     figures = record.metrics

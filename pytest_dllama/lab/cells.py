@@ -7,9 +7,13 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from pytest_dllama.metrics.catalog import METRICS
+from pytest_dllama.metrics.samples import cannot_be
 from pytest_dllama.record.cell import CellRecord, FaultKind, ThresholdResult, Workload
+from pytest_dllama.record.verdict import CellVerdict, PairStatus
+from pytest_dllama.report.pages.verdict import explained
 from pytest_dllama.validity.output import explain_difference
-from pytest_dllama.verdict.thresholds import Threshold, explain
+from pytest_dllama.verdict.limits import TOLERANCES, Threshold, explain
+from pytest_dllama.verdict.scaling import ScalingLimit
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +29,18 @@ class CellKey:
         """As in test ids and log names."""
         return f"{self.model}-{self.nodes}{self.workload.suffix}"
 
+    @property
+    def apart_from_nodes(self) -> str:
+        """What cells of different node counts have in common; the same of one series."""
+        return f"{self.model}{self.workload.suffix}"
+
     def __str__(self) -> str:
         what = self.workload.suffix.removeprefix("-").replace("-", " ")
         nodes = f"{self.nodes} node{'s' if self.nodes > 1 else ''}"
         return f"{self.model} on {nodes}" + (f" ({what})" if what else "")
+
+
+FAILING: tuple[PairStatus, ...] = ("REGRESSED", "INCONCLUSIVE")  # the second if it is asked for
 
 
 class CheckFailed(AssertionError):
@@ -41,24 +53,37 @@ class Cell:
     Attributes:
         record: everything that was measured.
         cannot_give: metrics that the engine never tells, with the reason.
+        comparison: how it compares with a base's; None: it is not compared.
         key: which model and node count.
     """
 
-    def __init__(self, record: CellRecord, cannot_give: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        record: CellRecord,
+        cannot_give: Mapping[str, str] | None = None,
+        comparison: CellVerdict | None = None,
+        *,
+        inconclusive_fails: bool = False,
+    ) -> None:
         self.record = record
+        self.comparison = comparison
+        self._failing = FAILING if inconclusive_fails else FAILING[:1]
         self._cannot_give = cannot_give or {}
         self.key = CellKey(record.model, record.nodes, record.workload)
 
     def why_without(self, metric: str) -> str | None:
         """Why the metric cannot exist here; None where it was measured or should have been.
 
-        A lone root has no network and no workers, and an engine may not tell everything.
+        A lone root has no network and no workers, one output token has no TPOT, and an engine may
+        not tell everything.
         """
         known = METRICS.get(metric)
         if self.key.nodes == 1 and known is not None and known.needs_peers:
             return f"{self.key} has no {metric}"
         if metric not in self.record.metrics and metric in self._cannot_give:
             return f"{self.key}: {metric}: {self._cannot_give[metric]}"
+        if metric not in self.record.metrics and (why := cannot_be(self.record.samples)):
+            return f"{self.key}: {metric}: {why[metric]}" if metric in why else None
         return None
 
     def check_metric(self, metric: str, more: Sequence[Threshold] = ()) -> None:
@@ -75,8 +100,23 @@ class Cell:
         results: list[ThresholdResult] = [t for t in self.record.thresholds if t.metric == metric]
         results += [limit.check(estimate) for limit in more if limit.metric == metric]
         missed = [f"{self.key}: {explain(result)}" for result in results if not result.passed]
-        if missed:
-            raise CheckFailed("\n".join(missed))
+        found = [*self._against_base(metric), *missed]
+        if found:
+            raise CheckFailed("\n".join(found))
+
+    def _against_base(self, metric: str) -> list[str]:
+        """Why the metric's test fails by the comparison."""
+        found = self.comparison
+        if found is None:
+            return []
+        verdict = next((item for item in found.metrics if item.metric == metric), None)
+        if found.status in ("ERROR", "INVALID"):
+            if verdict is None and metric not in TOLERANCES:
+                return []  # a metric that nobody compares
+            return [f"{self.key}: {found.status} against the base: {'; '.join(found.reasons)}"]
+        if verdict is None or verdict.status not in self._failing:
+            return []
+        return [f"{self.key}: {verdict.status}: {explained(verdict)}"]
 
     def check_output(self) -> None:
         """Fail unless the output is the one-node run's, or parts from it at a near tie."""
@@ -109,10 +149,17 @@ class Cell:
 
 
 class Scaling:
-    """The cells of one model, by node count."""
+    """The cells of one model, by node count.
 
-    def __init__(self, model: str, cells: Sequence[Cell]) -> None:
+    Attributes:
+        limits: of figures on one node count as multiples of those on another one.
+    """
+
+    def __init__(
+        self, model: str, cells: Sequence[Cell], limits: Sequence[ScalingLimit] = ()
+    ) -> None:
         self.model = model
+        self.limits = tuple(limits)
         self.cells = tuple(sorted(cells, key=lambda cell: cell.key.nodes))
 
     def check_weights_shrink(self) -> None:
@@ -126,6 +173,17 @@ class Scaling:
                     f"{self.model}: the largest rank holds {after} bytes of weights on {more} "
                     f"nodes and {before} on {fewer}; more nodes should need less each"
                 )
+
+    def check_limits(self) -> None:
+        """Fail unless every limit between node counts is kept."""
+        __tracebackhide__ = True
+        missed = []
+        for limit in self.limits:
+            estimates = {c.key.nodes: c.record.metrics.get(limit.metric) for c in self.cells}
+            why = limit.missed({n: found.value for n, found in estimates.items() if found})
+            missed += [f"{self.model}: {why}"] if why else []
+        if missed:
+            raise CheckFailed("\n".join(missed))
 
     def check_same_request(self) -> None:
         """Fail unless every node count did the same work: same prompt, as many output tokens."""

@@ -73,6 +73,17 @@ class Cluster:
         """What a process needs to belong to this cluster; goes by its environment."""
         return {TOKEN_VARIABLE: self._token}
 
+    def use(self, backend: Backend, nthreads: int) -> None:
+        """From now on with this engine and so many threads: workers of others are stopped."""
+        if backend is self.backend and nthreads == self._nthreads:
+            return
+        self.backend, self._nthreads = backend, nthreads
+        for worker in self._workers.values():
+            worker.process.signal_stop()
+        for worker in self._workers.values():
+            self.finish(worker.process)
+        self._workers.clear()
+
     def workers(self, nodes: int) -> tuple[Worker, ...]:
         """The workers of a cluster of `nodes`, the root being one of them."""
         return tuple(self._workers[rank] for rank in range(1, nodes))

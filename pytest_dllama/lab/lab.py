@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pytest_dllama.backends.base import Backend, EngineRequest, KnowsFaults
+from pytest_dllama.backends.base import Backend, EngineRequest, FillsContext, KnowsFaults
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.events.stream import Event, Step
@@ -17,20 +17,37 @@ from pytest_dllama.events.stream import Progress as LoadProgress
 from pytest_dllama.history.run_files import RUN_FILE, archive_previous, write_run
 from pytest_dllama.hosts.base import HostError, Hosts, Progress
 from pytest_dllama.hosts.controller import fingerprint, probe_environment
+from pytest_dllama.hosts.course import counted
 from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab import assembly
 from pytest_dllama.lab.cells import CellKey
-from pytest_dllama.lab.cluster import Cluster, ClusterError
+from pytest_dllama.lab.checks import model_needs
+from pytest_dllama.lab.cluster import Cluster, ClusterError, Worker
+from pytest_dllama.lab.progress import announce_compilation
 from pytest_dllama.lab.roofline_probe import RooflineProbe
-from pytest_dllama.lab.runner import RequestFailed, RequestRun, engine_request, run_request
+from pytest_dllama.lab.runner import (
+    RequestFailed,
+    RequestRun,
+    check_work,
+    engine_request,
+    run_request,
+)
 from pytest_dllama.metrics import catalog
 from pytest_dllama.metrics.samples import sample_of
 from pytest_dllama.models import engine_facts
 from pytest_dllama.models.under_test import ModelUnderTest, open_model
-from pytest_dllama.record.cell import CellRecord, OutputRecord, RooflineRecord, Sample
-from pytest_dllama.record.hosts import HostRecord
+from pytest_dllama.models.workloads import Options, configured, engine_options
+from pytest_dllama.record.cell import (
+    CellRecord,
+    OutputRecord,
+    RooflineRecord,
+    Sample,
+    Workload,
+)
+from pytest_dllama.record.hosts import HostRecord, MemoryRecord
 from pytest_dllama.record.notes import run_notes
 from pytest_dllama.record.run import ModelRecord, RunRecord
+from pytest_dllama.record.verdict import CellVerdict, VerdictFile
 from pytest_dllama.validity.output import (
     compare_output,
     faulty_output,
@@ -39,6 +56,7 @@ from pytest_dllama.validity.output import (
 )
 from pytest_dllama.validity.roofline import mean_positions
 from pytest_dllama.verdict.cell import cell_record, failed_cell
+from pytest_dllama.verdict.scaling import ScalingLimit
 from pytest_dllama.verdict.thresholds import Thresholds
 
 LOG_FOLDER = "logs"
@@ -47,7 +65,7 @@ CellError = (ClusterError, RequestFailed, ConfigError, HostError)
 
 @dataclass(frozen=True, slots=True)
 class _Oracle:
-    """The one-node run of a model, or why there is none."""
+    """The one-node run of a model and a workload, or why there is none."""
 
     run: RequestRun | None
     why_not: str = ""
@@ -61,6 +79,7 @@ class Lab:
         keys: the cells this session will read; the cluster is made for the largest.
         thresholds: limits to judge by.
         backend: the engine.
+        swept: the engine with swept options of its own, by these.
         progress: where to tell how far it is.
         hosts: the machines; this one if none are given.
     """
@@ -73,22 +92,24 @@ class Lab:
         backend: Backend,
         progress: Progress,
         hosts: Hosts | None = None,
+        swept: Mapping[Options, Backend] | None = None,
     ) -> None:
         self.config = config
         self.keys = tuple(keys)
         self.run_file = config.report_folder / RUN_FILE
         self._thresholds = thresholds
         self._backend = backend
+        self._swept = swept or {}
         self._progress = progress
         self._hosts: Hosts = hosts or LocalHosts()
-        self._roof = RooflineProbe(self._hosts, config.nthreads, progress)
+        self._roofs: dict[int, RooflineProbe] = {}  # by threads of a rank
         self._started = datetime.now(UTC)
         self._start_s = time.monotonic()
         self._environment = probe_environment()
         self._revision = assembly.revision_under_test(config)
         self._specs = {spec.name: spec for spec in config.models}
         self._models: dict[str, ModelUnderTest] = {}
-        self._oracles: dict[str, _Oracle] = {}
+        self._oracles: dict[CellKey, _Oracle] = {}  # by the one-node cell
         self._records: dict[CellKey, CellRecord] = {}
         self._identified: Sequence[HostRecord | None] = ()
         self._cluster: Cluster | None = None
@@ -113,10 +134,17 @@ class Lab:
         """The record of a cell, measured on first use; a failed cell has a record too."""
         if key not in self._records:
             with self._progress.running():
+                self._tell_course(0)
                 self._records[key] = self._measure_or_fail(key)
                 self._progress.settle(assembly.in_one_line(self._records[key]))
             self.save()
         return self._records[key]
+
+    def _tell_course(self, runs: int) -> None:
+        """How far the session is, after so many runs of the cell at hand."""
+        before, all_runs = len(self._records), self.config.warmup + self.config.repeats
+        what = f"cell {min(before + 1, len(self.keys))} of {len(self.keys)}"
+        self._progress.course(what, before + runs / all_runs, len(self.keys))
 
     def give_up(self, key: CellKey, why: str) -> CellRecord:
         """Make a cell an ERROR whose measurement was broken off from outside; the rest goes on.
@@ -126,7 +154,7 @@ class Lab:
         if self._cluster is not None:
             self._cluster.stop()
         if key not in self._records:
-            self._records[key] = failed_cell(key.model, key.nodes, why)
+            self._records[key] = failed_cell(key.model, key.nodes, why, workload=key.workload)
         self.save()
         return self._records[key]
 
@@ -134,77 +162,149 @@ class Lab:
         """The record of a cell, if it was measured or failed."""
         return self._records.get(key)
 
+    def scaling_limits(self, model: str) -> tuple[ScalingLimit, ...]:
+        """Limits between node counts of a model."""
+        return self._thresholds.scaling_of(model)
+
+    @property
+    def how_often(self) -> str:
+        """How often each cell is measured, in words."""
+        return counted(self.config.repeats, "repeat")
+
+    def comparison(self, key: CellKey) -> CellVerdict | None:
+        """How a cell compares with a base's; None where nothing is compared."""
+        return None
+
+    def verdict(self) -> VerdictFile | None:
+        """The verdict on the whole session; None where nothing is compared."""
+        return None
+
     def _measure_or_fail(self, key: CellKey) -> CellRecord:
         try:
             return self._measure(key)
         except CellError as error:
             logs = error.log_files if isinstance(error, RequestFailed) else ()
             names = assembly.relative(logs, self.config.report_folder)
-            return failed_cell(key.model, key.nodes, str(error), names)
+            why = str(error)
+            return failed_cell(key.model, key.nodes, why, names, workload=key.workload)
 
     def _measure(self, key: CellKey) -> CellRecord:
+        if (why := self._why_skipped(key)) is not None:
+            return failed_cell(key.model, key.nodes, why, workload=key.workload, skipped=True)
+        if self._cluster is None:
+            self._look_at_hosts(key)
+        own, backend = configured(self.config, key.workload), self._engine(key.workload)
         model = self._model(key.model)
-        cluster = self._provision(key)
-        oracle = self._oracle(model) if key.nodes > 1 or self._backend.reference else None
-        for n in range(1, self.config.warmup + 1):
-            self._run(cluster, model, key, f"warm-up {n}/{self.config.warmup}", f"warmup{n}")
-        repeats = self.config.repeats
-        runs = [
-            self._run(cluster, model, key, f"repeat {n}/{repeats}", f"repeat{n}")
-            for n in range(1, repeats + 1)
-        ]
+        request = engine_request(self.config, model, key.workload)
+        cluster = self._provision(key, own, backend)
+        has_reference = backend.reference is not None
+        oracle = self._oracle(model, key) if key.nodes > 1 or has_reference else None
+        warmup, repeats = self.config.warmup, self.config.repeats
+        for n in range(1, warmup + 1):
+            self._run(cluster, model, key, f"warm-up {n}/{warmup}", f"warmup{n}")
+            self._tell_course(n)
+        runs = []
+        for n in range(1, repeats + 1):
+            runs.append(self._run(cluster, model, key, f"repeat {n}/{repeats}", f"repeat{n}"))
+            self._tell_course(warmup + n)
         if oracle is None:
-            self._oracles.setdefault(key.model, _Oracle(runs[0]))
+            self._oracles.setdefault(key, _Oracle(runs[0]))
+        output = self._output(runs[0], oracle, request, backend)
+        return self._record(key, runs, cluster.workers(key.nodes), output)
+
+    def _why_skipped(self, key: CellKey) -> str | None:
+        """Why this engine has no such cell; None: it can be measured."""
+        backend = self._engine(key.workload)
+        if key.workload.context_depth and not isinstance(backend, FillsContext):
+            return (
+                f"{backend.name} cannot fill a part of the context before a request's clock starts"
+            )
+        return None
+
+    def _record(
+        self,
+        key: CellKey,
+        runs: Sequence[RequestRun],
+        workers: Sequence[Worker],
+        output: OutputRecord,
+    ) -> CellRecord:
+        """The record of a cell whose requests all ended well."""
+        model, backend = self._model(key.model), self._engine(key.workload)
+        request = engine_request(self.config, model, key.workload)
         self._n_batches = runs[0].trace.start.batch_size if runs[0].trace.start else None
         self._engine_notes[key] = [note for run in runs for note in run.trace.notes]
+        size = model.request_size(configured(self.config, key.workload), key.workload)
+        if size.note:
+            self._engine_notes[key].append(size.note)
         samples = [sample_of(run.trace) for run in runs]
-        workers = cluster.workers(key.nodes)
         return cell_record(
             key.model,
             key.nodes,
             [run.trace for run in runs],
             samples,
-            self._output(runs[0], oracle, engine_request(self.config, model)),
-            limits=self._thresholds.of(key.model, key.nodes),
-            cannot_give=self._backend.cannot_give,
-            roofline=self._roofline(model, key, samples),
+            output,
+            workload=key.workload,
+            limits=self._thresholds.of(key.model, key.nodes, key.workload),
+            cannot_give=backend.cannot_give,
+            roofline=self._roofline(model, key, request, samples),
             commands=assembly.commands_of(runs, workers),
             logs=assembly.logs_of(runs, workers, self.config.report_folder),
+            max_seq_len=request.max_seq_len,
         )
 
+    def _engine(self, workload: Workload) -> Backend:
+        """The engine with the options that this workload sweeps of its own."""
+        return self._swept.get(engine_options(workload), self._backend)
+
     def _roofline(
-        self, model: ModelUnderTest, key: CellKey, samples: Sequence[Sample]
+        self, model: ModelUnderTest, key: CellKey, request: EngineRequest, samples: Sequence[Sample]
     ) -> RooflineRecord | None:
         """By the closed form of the model's file; None for an engine that splits it otherwise."""
-        if "roofline_share" in self._backend.cannot_give:
+        if "roofline_share" in self._engine(key.workload).cannot_give:
             return None
-        config = engine_facts.file_config(model.model_file)
-        buffers, sync = self.config.buffer_float_type, self.config.sync_mode
-        read = engine_facts.token_bytes(config, key.nodes, buffers, sync, mean_positions(samples))
-        return self._roof.of(read, samples)
+        read = engine_facts.token_bytes(
+            engine_facts.file_config(model.model_file),
+            key.nodes,
+            request.buffer_float_type,
+            request.sync_mode,
+            request.context_depth + mean_positions(samples),
+            request.kv_type,
+        )
+        if request.nthreads not in self._roofs:
+            roof = RooflineProbe(self._hosts, request.nthreads, self._progress)
+            self._roofs[request.nthreads] = roof
+        return self._roofs[request.nthreads].of(read, samples)
 
     def _model(self, name: str) -> ModelUnderTest:
         if name not in self._models:
             self._progress.stage(f"{name}: opening the model")
-            self._models[name] = open_model(self._specs[name], self.config, self._progress.bar)
+            self._models[name] = open_model(self._specs[name], self.config, self._progress.transfer)
         return self._models[name]
 
-    def _provision(self, key: CellKey) -> Cluster:
+    def _look_at_hosts(self, key: CellKey) -> None:
+        """Before a synthetic model is written: can they hold what will be asked of them?"""
+        largest = max(key.nodes for key in self.keys)
+        needs = model_needs(self.config, self.keys)
+        self._hosts.check(largest, key.nodes, needs, self._progress)
+
+    def _provision(self, key: CellKey, own: LabConfig, backend: Backend) -> Cluster:
         """Workers for the largest cell at first; later only what this cell needs is looked at."""
         if self._cluster is None:
             largest = max(key.nodes for key in self.keys)
             models = [self._model(name).model_file for name in self._names()]
             hosts = self._hosts.prepare(largest, key.nodes, models, self._progress)
-            self._cluster = Cluster(
-                hosts, self._backend, self.logs, self.config.nthreads, self._hosts.kept_token
-            )
+            if self._hosts.kind == "local":
+                announce_compilation(backend, self._progress)
+            self._cluster = Cluster(hosts, backend, self.logs, own.nthreads, self._hosts.kept_token)
             if largest > 1:
-                self._progress.stage(f"provisioning {largest - 1} workers for {largest} nodes")
+                workers = counted(largest - 1, "worker")
+                self._progress.stage(f"provisioning {workers} for {largest} nodes")
             try:
                 self._cluster.ensure(largest, self._progress.bar)
             except ClusterError:
                 if largest == key.nodes:
                     raise  # a smaller cell may do without the worker that did not come up
+        self._cluster.use(backend, own.nthreads)
         self._cluster.ensure(key.nodes, self._progress.bar)
         return self._cluster
 
@@ -212,20 +312,20 @@ class Lab:
         """The models of this session's cells."""
         return list(dict.fromkeys(key.model for key in self.keys))
 
-    def _oracle(self, model: ModelUnderTest) -> _Oracle:
+    def _oracle(self, model: ModelUnderTest, key: CellKey) -> _Oracle:
         """The one-node run that outputs are compared with: a measured one, or one run extra."""
-        name = model.record.name
-        if name not in self._oracles:
+        alone = CellKey(key.model, 1, key.workload)
+        if alone not in self._oracles:
             assert self._cluster is not None
-            self._oracles[name] = self._reference_run(self._cluster, model)
-        return self._oracles[name]
+            self._oracles[alone] = self._reference_run(self._cluster, model, alone)
+        return self._oracles[alone]
 
-    def _reference_run(self, cluster: Cluster, model: ModelUnderTest) -> _Oracle:
+    def _reference_run(self, cluster: Cluster, model: ModelUnderTest, key: CellKey) -> _Oracle:
         """By the engine that has logits, if the measured one names one; else by itself."""
-        key = CellKey(model.record.name, 1)
         what, why_not = "reference output", ""
-        for engine in filter(None, (self._backend.reference, self._backend)):
-            log = "oracle" if engine is self._backend else f"oracle.{engine.name}"
+        measured = self._engine(key.workload)
+        for engine in filter(None, (measured.reference, measured)):
+            log = "oracle" if engine is measured else f"oracle.{engine.name}"
             try:
                 return _Oracle(self._run(cluster, model, key, what, log, engine))
             except RequestFailed as error:
@@ -244,28 +344,32 @@ class Lab:
         self._progress.stage(f"{key}: {what}")
         if self.config.cooldown_c > 0:
             self._hosts.cool_down(self.config.cooldown_c, self._progress)
-        self._progress.detail("starting (a machine's first run compiles kernels)")
-        return run_request(
+        self._progress.detail("starting")
+        run = run_request(
             cluster,
-            engine_request(self.config, model),
+            engine_request(self.config, model, key.workload),
             key.nodes,
             f"{key.id}.{log}.root",
             self._on_event,
             engine,
         )
+        check_work(run.trace, key.workload)
+        return run
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, LoadProgress):
             self._progress.detail(f"{event.phase}ing")
-            self._progress.bar(event.done, event.total)
+            tell = self._progress.transfer if event.unit == "bytes" else self._progress.bar
+            tell(event.done, event.total)
         elif isinstance(event, Step):
-            what = f"{event.index + 1} tokens" if event.phase == "decode" else "reading the prompt"
+            is_prompt = event.phase != "decode"
+            what = "reading the prompt" if is_prompt else counted(event.index + 1, "token")
             self._progress.detail(what)
 
     def _output(
-        self, run: RequestRun, oracle: _Oracle | None, request: EngineRequest
+        self, run: RequestRun, oracle: _Oracle | None, request: EngineRequest, backend: Backend
     ) -> OutputRecord:
-        if isinstance(self._backend, KnowsFaults) and (why := self._backend.output_fault(request)):
+        if isinstance(backend, KnowsFaults) and (why := backend.output_fault(request)):
             right = oracle.run.trace if oracle and oracle.run else None
             return faulty_output(run.trace, why, right)
         if oracle is None:
@@ -275,9 +379,9 @@ class Lab:
         return compare_output(
             oracle.run.trace,
             run.trace,
-            buffer_float_type=self.config.buffer_float_type,
-            sync_mode=self.config.sync_mode,
-            temperature=self.config.temperature,
+            buffer_float_type=request.buffer_float_type,
+            sync_mode=request.sync_mode,
+            temperature=request.temperature,
         )
 
     def run_record(self) -> RunRecord:
@@ -295,13 +399,21 @@ class Lab:
             fingerprint=fingerprint(self._environment, self._hosts.kind, self._hosts.records()),
             hosts=self._hosts.records(),
             pairs=self._hosts.pairs,
-            memory=self._roof.records,
+            memory=self._memory_records(),
             definitions=catalog.all_definitions(),
             notes=(
                 *self._hosts.notes,
                 *run_notes({str(key): notes for key, notes in self._engine_notes.items()}),
             ),
         )
+
+    def _memory_records(self) -> tuple[MemoryRecord, ...]:
+        """What the memory of each machine delivers, whatever numbers of threads probed it."""
+        found: dict[tuple[str, ...], MemoryRecord] = {}
+        for record in (record for roof in self._roofs.values() for record in roof.records):
+            rates = found.get(record.hosts, record).bytes_per_s | record.bytes_per_s
+            found[record.hosts] = record.model_copy(update={"bytes_per_s": rates})
+        return tuple(found.values())
 
     def _model_records(self) -> tuple[ModelRecord, ...]:
         return tuple(self._models[name].record for name in self._specs if name in self._models)
@@ -315,10 +427,9 @@ class Lab:
         write_run(run, self.run_file)
         return run
 
-    @property
-    def cannot_give(self) -> Mapping[str, str]:
-        """Metrics that the engine never tells, with the reason."""
-        return self._backend.cannot_give
+    def cannot_give(self, key: CellKey) -> Mapping[str, str]:
+        """Metrics that the cell's engine never tells, with the reason."""
+        return self._engine(key.workload).cannot_give
 
     @property
     def hosts_known(self) -> list[dict[str, Any]]:

@@ -15,6 +15,8 @@ from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess
 from pytest_dllama.lab.cluster import Cluster
 from pytest_dllama.lab.memory_watch import MemoryWatch
 from pytest_dllama.models.under_test import ModelUnderTest
+from pytest_dllama.models.workloads import configured
+from pytest_dllama.record.cell import Workload
 
 GLANCE_S = 0.2  # how often a line is parsed while the request runs
 SILENCE_MARGIN_S = 10.0  # the engine's own deadline comes first: it knows which worker is silent
@@ -38,20 +40,53 @@ class RequestFailed(RuntimeError):
         self.log_files = log_files
 
 
-def engine_request(config: LabConfig, model: ModelUnderTest) -> EngineRequest:
-    """What a root is asked to run with these options."""
+def engine_request(
+    config: LabConfig, model: ModelUnderTest, workload: Workload | None = None
+) -> EngineRequest:
+    """What a root is asked to run with these options.
+
+    Args:
+        config: what the user asked for, the same for all cells.
+        model: the cell's.
+        workload: the cell's; what it says stands in place of the options.
+
+    Raises:
+        ConfigError: a request that the model's context cannot hold.
+    """
+    workload = workload or Workload()
+    own = configured(config, workload)
+    size = model.request_size(own, workload)
     return EngineRequest(
         model_file=model.model_file,
         tokenizer_file=model.tokenizer_file,
-        prompt=config.prompt,
-        steps=config.steps,
-        nthreads=config.nthreads,
-        buffer_float_type=config.buffer_float_type,
-        sync_mode=config.sync_mode,
-        temperature=config.temperature,
-        seed=config.seed,
-        timeout_s=config.request_timeout_s,
+        prompt=size.prompt,
+        steps=size.steps,
+        nthreads=own.nthreads,
+        buffer_float_type=own.buffer_float_type,
+        sync_mode=own.sync_mode,
+        temperature=own.temperature,
+        seed=own.seed,
+        timeout_s=own.request_timeout_s,
+        max_seq_len=size.max_seq_len,
+        kv_type=own.kv_type,
+        context_depth=size.context_depth,
+        collective=own.collective,
     )
+
+
+def check_work(trace: RequestTrace, workload: Workload) -> None:
+    """A prompt of an exact length is that long for the engine too, or the cell has no figures.
+
+    Raises:
+        RequestFailed: the engine counts otherwise.
+    """
+    asked, found = workload.prompt_tokens, trace.request.n_input_tokens
+    if asked is not None and found != asked:
+        raise RequestFailed(
+            f"the engine made {found} tokens of the prompt of {asked}: its tokenizer is not the "
+            "one of the .t file; the figures would be of other work",
+            "OtherWork",
+        )
 
 
 def run_request(

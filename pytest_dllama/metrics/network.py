@@ -18,7 +18,9 @@ HIGH_VARIANCE_RATIO = 2.0  # dllama's rule: P95 > 2 * P50
 
 
 def sync_share(trace: RequestTrace) -> float | None:
-    """Root's time in collectives over its step time, decode; None on one node."""
+    """Root's time in collectives over its step time, decode; None on one node or unknown."""
+    if trace.done is not None and "sync_share" in trace.done.unknown:
+        return None
     steps = [s for s in trace.decode_steps if s.sync_us is not None and s.links]
     return definitions.share(
         sum(s.sync_us or 0.0 for s in steps), sum((s.end_ns - s.start_ns) / 1e3 for s in steps)

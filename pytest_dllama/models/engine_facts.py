@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import dllama_engine
@@ -10,10 +11,14 @@ from dllama_engine.errors import EngineError as EngineError
 from dllama_engine.formats.config import ModelConfig as ModelConfig
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
+from dllama_engine.sharding.memory import RankMemory as RankMemory
 from dllama_engine.sharding.memory import rank_memory, token_read_bytes
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.synthetic.model import write_synthetic
 from dllama_engine.synthetic.shapes import parse_shape
+from dllama_engine.synthetic.vocab import synthetic_vocab
+from dllama_engine.system.process_memory import available_bytes as available_bytes
+from dllama_engine.text.tokenizer import Tokenizer as EngineTokenizer
 from dllama_engine.text.tokenizer import read_tokenizer
 from pytest_dllama.record.run import ModelRecord
 
@@ -21,18 +26,25 @@ from pytest_dllama.record.run import ModelRecord
 __all__ = [
     "EngineError",
     "ModelConfig",
+    "RankMemory",
+    "Tokenizer",
+    "available_bytes",
     "check_split",
     "file_config",
+    "file_tokenizer",
     "model_record",
-    "prompt_tokens",
+    "rank_memories",
     "shape_config",
+    "shape_tokenizer",
     "shard_bytes",
     "shipped_model",
     "shipped_names",
+    "stale_first_token",
     "token_bytes",
     "write_shape",
 ]
 
+BATCH_SIZE = 32  # of the engine, unless --nbatches says otherwise
 MODELS_FOLDER = Path(dllama_engine.__file__).parent / "models"
 
 
@@ -70,17 +82,34 @@ def check_split(config: ModelConfig, nodes: int, buffer_float_type: str, sync_mo
     _plan(config, nodes, buffer_float_type, sync_mode)
 
 
-def shard_bytes(
-    config: ModelConfig, nodes: int, buffer_float_type: str, sync_mode: str
-) -> tuple[int, ...]:
-    """Memory that each rank needs, the root's first, with the engine's own default options."""
+def rank_memories(
+    config: ModelConfig,
+    nodes: int,
+    buffer_float_type: str,
+    sync_mode: str,
+    max_seq_len: int = 0,
+    kv_type: str = "f32",
+) -> tuple[RankMemory, ...]:
+    """What each rank holds, the root first; `max_seq_len` 0 is the model's context."""
     plan = _plan(config, nodes, buffer_float_type, sync_mode)
-    needs = (
-        rank_memory(
-            plan, rank, batch_size=32, max_seq_len=config.seq_len, kv_type=FloatType.parse("f32")
-        )
+    positions = min(max_seq_len or config.seq_len, config.seq_len)
+    cache = FloatType.parse(kv_type)
+    return tuple(
+        rank_memory(plan, rank, batch_size=BATCH_SIZE, max_seq_len=positions, kv_type=cache)
         for rank in range(nodes)
     )
+
+
+def shard_bytes(
+    config: ModelConfig,
+    nodes: int,
+    buffer_float_type: str,
+    sync_mode: str,
+    max_seq_len: int = 0,
+    kv_type: str = "f32",
+) -> tuple[int, ...]:
+    """Memory that each rank needs, as `rank_memories` adds it up."""
+    needs = rank_memories(config, nodes, buffer_float_type, sync_mode, max_seq_len, kv_type)
     return tuple(need.total_bytes for need in needs)
 
 
@@ -90,12 +119,13 @@ def token_bytes(
     buffer_float_type: str,
     sync_mode: str,
     n_positions: float,
+    kv_type: str = "f32",
 ) -> tuple[int, ...]:
-    """What each rank must read to decode a token after so many others, with an f32 cache."""
+    """What each rank must read to decode a token after so many others."""
     plan = _plan(config, nodes, buffer_float_type, sync_mode)
-    kv_type = FloatType.parse("f32")
+    cache = FloatType.parse(kv_type)
     return tuple(
-        token_read_bytes(plan, rank, n_positions=n_positions, kv_type=kv_type)
+        token_read_bytes(plan, rank, n_positions=n_positions, kv_type=cache)
         for rank in range(nodes)
     )
 
@@ -106,31 +136,53 @@ def _plan(config: ModelConfig, nodes: int, buffer_float_type: str, sync_mode: st
     return make_plan(config, nodes, buffer_type=buffers, sync_mode=SyncMode(sync_mode))
 
 
-def prompt_tokens(tokenizer_file: Path, prompt: str) -> int:
-    """Tokens the engine makes of a prompt; raises EngineError."""
-    return len(read_tokenizer(tokenizer_file).encode(prompt))
+class Tokenizer(EngineTokenizer):
+    """A model's, and what the real dllama makes of its texts."""
+
+    def stale_last(self, text: str) -> tuple[str, str] | None:
+        """What dllama v0.12 and later decodes its first token from, where that is not the last.
+
+        It reads one place behind the prompt's ids (dllama.cpp, `inputTokens[pos + 1]`), where its
+        merging has left the last id of the list as it was before the last merge; 0 if none took
+        place.
+
+        Returns:
+            (the piece that it takes, the prompt's last piece); None where it takes the right one.
+
+        Raises:
+            EngineError: a text that cannot be encoded.
+        """
+        ids, lasts = self.encode_with_lasts(text)
+        fed = lasts[-1] if lasts else 0
+        if len(ids) < 2 or fed == ids[-1]:
+            return None
+        taken, last = (self.vocab.tokens[i].decode(errors="replace") for i in (fed, ids[-1]))
+        return taken, last
+
+
+def file_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer of a file, read once while the file stays as it is; raises EngineError."""
+    try:
+        changed_ns = path.stat().st_mtime_ns
+    except OSError:
+        changed_ns = 0  # the reader has the better words
+    return _tokenizer(path, changed_ns)
+
+
+@lru_cache(maxsize=8)
+def _tokenizer(path: Path, changed_ns: int) -> Tokenizer:
+    return Tokenizer(read_tokenizer(path).vocab)
+
+
+@lru_cache(maxsize=8)
+def shape_tokenizer(vocab_size: int) -> Tokenizer:
+    """The tokenizer that a synthetic model of so large a vocabulary gets; raises EngineError."""
+    return Tokenizer(synthetic_vocab(vocab_size))
 
 
 def stale_first_token(tokenizer_file: Path, prompt: str) -> tuple[str, str] | None:
-    """What dllama v0.12 and later decodes its first token from, where that is not the last token.
-
-    It reads one place behind the prompt's ids (dllama.cpp, `inputTokens[pos + 1]`), where its
-    merging has left the last id of the list as it was before the last merge; 0 if none took place.
-
-    Returns:
-        (the piece that it takes, the prompt's last piece); None where it takes the right one.
-
-    Raises:
-        EngineError: a prompt that cannot be encoded.
-    """
-    tokenizer = read_tokenizer(tokenizer_file)
-    ids, lasts = tokenizer.encode_with_lasts(prompt)
-    fed = lasts[-1] if lasts else 0
-    if len(ids) < 2 or fed == ids[-1]:
-        return None
-    pieces = (tokenizer.vocab.tokens[i].decode(errors="replace") for i in (fed, ids[-1]))
-    taken, last = pieces
-    return taken, last
+    """`Tokenizer.stale_last` of a file's tokenizer."""
+    return file_tokenizer(tokenizer_file).stale_last(prompt)
 
 
 def model_record(name: str, config: ModelConfig, model_file: Path, tokenizer: Path) -> ModelRecord:

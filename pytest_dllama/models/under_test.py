@@ -12,6 +12,8 @@ import platformdirs
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError, ModelSpec
 from pytest_dllama.models import engine_facts
+from pytest_dllama.models.sizes import RequestSize, request_size
+from pytest_dllama.record.cell import Workload
 
 if TYPE_CHECKING:
     from pytest_dllama.record.run import ModelRecord
@@ -25,18 +27,38 @@ class ModelUnderTest:
     model_file: Path
     tokenizer_file: Path
 
+    def request_size(self, config: LabConfig, workload: Workload) -> RequestSize:
+        """How large a cell's request on it is; raises ConfigError."""
+        facts = engine_facts.file_config(self.model_file)
+        tokenizer = engine_facts.file_tokenizer(self.tokenizer_file)
+        return request_size(config, workload, facts, tokenizer)
+
 
 def cache_folder() -> Path:
     """Where synthetic models are kept between runs."""
     return Path(platformdirs.user_cache_dir("pytest-dllama")) / "models"
 
 
-def check_model(spec: ModelSpec, node_counts: Sequence[int], config: LabConfig) -> None:
+def check_model(
+    spec: ModelSpec,
+    node_counts: Sequence[int],
+    config: LabConfig,
+    workload: Workload | None = None,
+) -> RequestSize:
     """Check all that can be known without writing a file or starting a process.
+
+    Args:
+        spec: the model.
+        node_counts: of its cells.
+        config: with the options of the workload in place.
+        workload: of these cells; None: what the options say.
+
+    Returns:
+        How large the request of these cells is.
 
     Raises:
         ConfigError: a missing or broken file, an unknown shape, more nodes than the model allows,
-            or a prompt that leaves no step.
+            or a request that its context cannot hold.
     """
     try:
         model_config = config_of(spec)
@@ -44,10 +66,20 @@ def check_model(spec: ModelSpec, node_counts: Sequence[int], config: LabConfig) 
             engine_facts.check_split(
                 model_config, nodes, config.buffer_float_type, config.sync_mode
             )
-        if spec.kind != "synthetic":
-            check_prompt(_files(spec)[1], config)
+        tokenizer = _tokenizer_of(spec)
     except engine_facts.EngineError as error:
         raise ConfigError(f"--models {spec.text}: {error}") from error
+    try:
+        return request_size(config, workload or Workload(), model_config, tokenizer)
+    except (engine_facts.EngineError, ConfigError) as error:
+        raise ConfigError(f"{error} (--models {spec.text})") from error
+
+
+def _tokenizer_of(spec: ModelSpec) -> engine_facts.Tokenizer:
+    """A model's tokenizer, of a synthetic one without a file."""
+    if spec.kind == "synthetic":
+        return engine_facts.shape_tokenizer(engine_facts.shape_config(spec.model).vocab_size)
+    return engine_facts.file_tokenizer(_files(spec)[1])
 
 
 def config_of(spec: ModelSpec) -> engine_facts.ModelConfig:
@@ -82,17 +114,6 @@ def _shipped_files(spec: ModelSpec) -> tuple[Path, Path]:
     return files
 
 
-def check_prompt(tokenizer_file: Path, config: LabConfig) -> None:
-    """The prompt must leave at least one step."""
-    n_tokens = engine_facts.prompt_tokens(tokenizer_file, config.prompt)
-    if n_tokens > config.steps:
-        raise ConfigError(
-            f"--prompt has {n_tokens} tokens and --steps is {config.steps}: steps count the prompt "
-            f"too, so nothing would be generated; use --steps {n_tokens + 1} or more, or a shorter "
-            "prompt"
-        )
-
-
 def open_model(
     spec: ModelSpec, config: LabConfig, progress: Callable[[int, int], None]
 ) -> ModelUnderTest:
@@ -104,7 +125,6 @@ def open_model(
     try:
         if spec.kind == "synthetic":
             files = engine_facts.write_shape(spec.model, cache_folder(), progress)
-            check_prompt(files[1], config)
         else:
             files = _files(spec)
         record = engine_facts.model_record(spec.name, engine_facts.file_config(files[0]), *files)

@@ -32,13 +32,16 @@ class RankRecord(Record):
 
 
 class PartTime(Record):
-    """What one kind of work took of a step on one rank, as a mean over the steps of its phase."""
+    """What one kind of work took on one rank: of the time to the first token, or of a later token.
+
+    The parts of rank 0 add up to TTFT and to TPOT.
+    """
 
     phase: Literal["prefill", "decode"]
     part: str  # a kind of span: see PARTS in metrics/parts
     rank: int
     waited_for: int | None = None  # of a waiting exchange: the rank whose message came last
-    ms: float  # a step; of prefill: the whole prefill
+    ms: float  # a decoded token; of prefill: all until the first token was in hand
 
 
 class Workload(Record):
@@ -68,7 +71,7 @@ class Sample(Record):
     n_output_tokens: int
     ttft_s: float | None
     tpot_ms: float | None  # needs two output tokens
-    rct_s: float
+    rct_s: float | None
     tokens_per_s: float | None
     prefill_tokens: int
     prefill_s: float | None
@@ -86,6 +89,23 @@ class Estimate(Record):
     minimum: float
     maximum: float
     n: int
+
+
+# Whose percentiles a cell has: of requests, and last of gaps between two tokens.
+TIMES = ("ttft_s", "tpot_ms", "rct_s", "itl_ms")
+
+
+class Percentiles(Record):
+    """Percentiles of a time over a cell: observed values, by nearest rank.
+
+    None where n is too small for a statement of confidence 0.99 (7, 44, 90 and 459 samples).
+    """
+
+    n: int
+    p50: float | None = None
+    p90: float | None = None
+    p95: float | None = None
+    p99: float | None = None
 
 
 class TokenAlternative(Record):
@@ -118,6 +138,7 @@ class ThresholdResult(Record):
     limit: float
     direction: Literal["max", "min"]
     value: float | None
+    n: int | None = None  # repeats behind the value; None: an older run file does not tell
     margin_percent: float | None  # positive: room left
     passed: bool
     source: str  # file and table that set it
@@ -165,9 +186,11 @@ class CellRecord(Record):
     workload: Workload = Workload()
     status: CellStatus
     error: str | None = None  # why a failed or skipped cell has no figures
+    max_seq_len: int | None = None  # positions of the KV cache
     commands: Commands | None = None
     samples: tuple[Sample, ...] = ()
     metrics: dict[str, Estimate] = Field(default_factory=dict)  # keys: metrics/catalog
+    percentiles: dict[str, Percentiles] = Field(default_factory=dict)  # keys: of TIMES
     ranks: tuple[RankRecord, ...] = ()
     network: NetworkRecord | None = None
     output: OutputRecord | None = None

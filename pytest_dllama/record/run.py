@@ -46,8 +46,8 @@ class Revision(Record):
 class Request(Record):
     """What every cell was asked to do."""
 
-    prompt: str
-    steps: int | None
+    prompt: str  # empty: made of an exact length, as the cells' workloads say
+    steps: int | None  # None: the cells' workloads say how many tokens are generated
     repeats: int
     warmup: int
     nthreads: int | None  # None, here and below: an imported log does not tell
@@ -59,6 +59,10 @@ class Request(Record):
     engine: str
     host_kind: Literal["local", "ssh", "log"]
     n_batches: int | None = None  # tokens of one prefill batch
+    max_seq_len: int | None = None  # of the KV cache; None: what each cell's request needs
+    kv_type: str | None = None  # of the KV cache; None: a log or an older file does not tell
+    collective: str | None = None  # of the embedded engine, as asked for; None: another engine
+    inject: str = ""  # how the engine was slowed down on purpose
 
 
 class ModelRecord(Record):

@@ -112,8 +112,9 @@ class VerdictFile(Record):
     seed: int  # of the order of sides and cells
     looks: tuple[int, ...]
     level: float  # one-sided, of each look
-    prompt: str
-    steps: int
+    prompt: str  # empty, and steps None: the cells' workloads say
+    steps: int | None
+    inject: str = ""  # how the new side was slowed down on purpose
     prior_groups: int  # the most that any metric's prior rests on
     status: PairStatus
     holm_p: dict[str, float]  # "model nodes metric" -> Holm-adjusted p_worse; gates nothing

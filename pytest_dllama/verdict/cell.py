@@ -12,18 +12,22 @@ from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.metrics.catalog import cell_metrics
 from pytest_dllama.metrics.definitions import median_index
 from pytest_dllama.metrics.network import network_record
-from pytest_dllama.metrics.samples import rank_records
+from pytest_dllama.metrics.percentiles import cell_percentiles
+from pytest_dllama.metrics.samples import cannot_be, rank_records
 from pytest_dllama.record.cell import (
     CellRecord,
     Commands,
     OutputRecord,
     RooflineRecord,
     Sample,
+    Workload,
 )
 from pytest_dllama.validity.faults import faults
 from pytest_dllama.validity.roofline import share
 from pytest_dllama.verdict.judge import judge
-from pytest_dllama.verdict.thresholds import Threshold
+from pytest_dllama.verdict.limits import Threshold
+
+NO_SWEEP = Workload()
 
 
 def cell_record(
@@ -33,11 +37,13 @@ def cell_record(
     samples: Sequence[Sample],
     output: OutputRecord,
     *,
+    workload: Workload = NO_SWEEP,
     limits: Sequence[Threshold] = (),
     cannot_give: Collection[str] = (),
     roofline: RooflineRecord | None = None,
     commands: Commands | None = None,
     logs: Sequence[str] = (),
+    max_seq_len: int | None = None,
 ) -> CellRecord:
     """The record of a cell whose repeats all ended well.
 
@@ -47,27 +53,33 @@ def cell_record(
         traces: one a repeat, at least one.
         samples: `sample_of` each trace.
         output: how the output compares with the oracle's.
+        workload: what distinguishes it beside model and node count.
         limits: thresholds of this cell.
         cannot_give: metrics that the engine never tells: without a value their limits are passed
             by, where any other metric without a value misses its limit.
         roofline: how fast memory alone would let it decode, where that is known.
         commands: that run the cell by hand.
         logs: names relative to the run file.
+        max_seq_len: positions of the KV cache, where that is known.
     """
-    median = traces[median_index([sample.rct_s for sample in samples])]
+    median = traces[median_index([sample.rct_s or 0.0 for sample in samples])]
     figures = cell_metrics(traces, samples)
     if (part := share(roofline, figures.get("tpot_ms"))) is not None:
         figures["roofline_share"] = part
     found = faults(traces, output, roofline, samples)
-    judged = [t for t in limits if t.metric in figures or t.metric not in cannot_give]
+    absent = {*cannot_give, *cannot_be(samples)}
+    judged = [t for t in limits if t.metric in figures or t.metric not in absent]
     results = tuple(limit.check(figures.get(limit.metric)) for limit in judged)
     return CellRecord(
         model=model,
         nodes=nodes,
+        workload=workload,
+        max_seq_len=max_seq_len,
         status="ok",
         commands=commands,
         samples=tuple(samples),
         metrics=figures,
+        percentiles=cell_percentiles(samples),
         ranks=rank_records(median),
         network=network_record(traces, median),
         output=output,
@@ -79,12 +91,19 @@ def cell_record(
 
 
 def failed_cell(
-    model: str, nodes: int, error: str, logs: Sequence[str] = (), *, skipped: bool = False
+    model: str,
+    nodes: int,
+    error: str,
+    logs: Sequence[str] = (),
+    *,
+    workload: Workload = NO_SWEEP,
+    skipped: bool = False,
 ) -> CellRecord:
     """The record of a cell without figures; a skipped one asked for none and has no verdict."""
     return CellRecord(
         model=model,
         nodes=nodes,
+        workload=workload,
         status="skipped" if skipped else "failed",
         error=error,
         logs=tuple(logs),

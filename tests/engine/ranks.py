@@ -17,6 +17,7 @@ from dllama_engine.formats.config import HiddenAct
 from dllama_engine.formats.header import encode_header
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
+from dllama_engine.sharding.collective import Collective
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.sharding.slices import slice_tensor
 from dllama_engine.transformer.transformer import Transformer
@@ -76,6 +77,7 @@ class ModelRun:
     world_size: int = 1
     buffer_type: FloatType = FloatType.Q80
     sync_mode: SyncMode = SyncMode.REDUCE
+    collective: Collective = Collective.MESH
     kv_type: FloatType = FloatType.F32
     n_threads: int = 1
     batch_size: int = 32
@@ -91,6 +93,7 @@ class ModelRun:
                 self.world_size,
                 buffer_type=self.buffer_type,
                 sync_mode=self.sync_mode,
+                collective=self.collective,
             )
             embedding = model.raw(model.specs[0]).view(np.float32)
             x = np.ascontiguousarray(embedding[ids])
@@ -131,3 +134,21 @@ class ModelRun:
         if self.batches is not None:
             return self.batches
         return [min(self.batch_size, n - start) for start in range(0, n, self.batch_size)]
+
+
+@dataclass
+class CountingRun(ModelRun):
+    """Keeps what each rank's links counted: (messages, payload bytes) of each directed link."""
+
+    def __post_init__(self) -> None:
+        self.sent: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def _rank(
+        self, model: ModelFile, x: npt.NDArray[np.float32], rank: int, links: Links | None
+    ) -> list[npt.NDArray[np.float32] | None]:
+        result = super()._rank(model, x, rank, links)
+        assert links is not None
+        totals = links.totals()
+        for peer in range(self.world_size):
+            self.sent[rank, peer] = (totals.sent_messages[peer], totals.sent_bytes[peer])
+        return result

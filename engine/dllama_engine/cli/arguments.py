@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dllama_engine.injection import Injection
+
 Address = tuple[str, int]
 
 
@@ -31,15 +33,19 @@ class RootArgs(ProcessArgs):
     seed: int | None
     chat_template: str | None
     max_seq_len: int  # 0: the model's
+    context_depth: int  # positions filled before the request
     workers: tuple[Address, ...]
     buffer_float_type: str
     sync_mode: str
+    collective: str
     kv_type: str
     batch_size: int
     n_threads: int
     timeout_s: float
     connect_timeout_s: float
     token_file: str | None
+    spans: str
+    inject: Injection
     local_weights: str
 
 
@@ -52,6 +58,7 @@ class WorkerArgs(ProcessArgs):
     n_threads: int
     token_file: str | None
     idle_timeout_s: float | None
+    inject: Injection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +71,7 @@ class PlanArgs(ProcessArgs):
     max_seq_len: int  # 0: the model's
     buffer_float_type: str
     sync_mode: str
+    collective: str
     kv_type: str
     batch_size: int
     json: bool

@@ -7,6 +7,7 @@ import time
 
 from dllama_engine.cli.modes import seed_of
 from dllama_engine.cli.run import RootRun
+from dllama_engine.cli.typed_lines import TypedLines
 from dllama_engine.generation.generate import decode, prefill
 from dllama_engine.generation.sampler import Sampler
 from dllama_engine.generation.steps import Tally
@@ -21,10 +22,11 @@ def chat(run: RootRun) -> None:
     style = chat_format(run.args.chat_template, vocab.chat_template, eos)
     run.start()
     conversation = Conversation(run, style, eos)
-    system = _ask(run, "💻 System prompt (optional): ")
+    typed = TypedLines(None if sys.stdin is None else sys.stdin.fileno(), run.root.idle_until)
+    system = _ask(run, typed, "💻 System prompt (optional): ")
     pending = [Message("system", system)] if system else []
     while system is not None and not conversation.is_full:
-        user = _ask(run, "\n👱 User\n> ")
+        user = _ask(run, typed, "\n👱 User\n> ")
         if user is None:
             break
         if user:
@@ -80,8 +82,9 @@ class Conversation:
         decoder = run.tokenizer.stream_decoder()
         stop_pos = run.root.max_seq_len
         steps = decode(
-            run.root, token_id, self._pos, stop_pos, self._sampler, decoder, eos_ids.__contains__
-        )
+            run.root, token_id, self._pos, stop_pos, self._sampler, decoder, eos_ids.__contains__,
+            run.args.inject,
+        )  # fmt: skip
         for step in steps:
             tally.add(step)
             run.emit_step(step)
@@ -96,8 +99,7 @@ class Conversation:
         return "context"
 
 
-def _ask(run: RootRun, question: str) -> str | None:
+def _ask(run: RootRun, typed: TypedLines, question: str) -> str | None:
     """A line of the user's, None when the input has ended."""
     run.show(question)
-    line = sys.stdin.readline()
-    return line.strip() if line else None
+    return typed.next()

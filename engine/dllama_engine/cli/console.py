@@ -10,10 +10,14 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from dllama_engine.formats.config import Arch, HiddenAct, ModelConfig, RopeType
+from dllama_engine.sharding.plan import SyncMode
+from dllama_engine.telemetry.plan import rate_mbps
 
 if TYPE_CHECKING:
+    from dllama_engine.collectives.choice import Choice
     from dllama_engine.formats.vocab import Vocab
     from dllama_engine.generation.steps import Tally
+    from dllama_engine.sharding.plan import ShardPlan
     from dllama_engine.telemetry.network_stats import LinkStats, NetworkStats
 
 _ARCHS = {Arch.LLAMA: "Llama", Arch.QWEN3: "Qwen3", Arch.QWEN3_MOE: "Qwen3 MoE"}
@@ -77,6 +81,32 @@ def model_lines(config: ModelConfig, max_seq_len: int) -> list[str]:
             f"o={config.rope_scaling_orig_max_seq_len}"
         )
     return [f"💡 {name}: {value}" for name, value in values.items()]
+
+
+def collective_lines(plan: ShardPlan, choice: Choice | None) -> list[str]:
+    """What serves, in the fork's words; and, where that was probed for, why."""
+    (first, *others) = plan.picks
+    served = "".join(f", {p.collective} from {p.from_tokens} tokens on" for p in others)
+    lines = [f"📡 Collective: {first.collective} (nNodes={plan.world_size}){served}"]
+    if choice is not None:
+        costs, rate = choice.costs, rate_mbps(choice.costs)
+        lines.append(
+            f"📡 Probed: a round takes {1e6 * costs.round_s:.0f} us, a further message "
+            f"{1e6 * costs.message_s:.0f} us; a node's bytes "
+            + ("take no time that shows" if rate is None else f"go at {rate:.0f} Mbit/s")
+        )
+        lines += [_predicted_line(choice, index) for index in range(len(choice.sizes))]
+    if plan.sync_mode is SyncMode.REDUCE and any(p.collective.scatters for p in plan.picks):
+        lines.append("📡 Sums are cast a second time: the last bits of x differ from the mesh's")
+    return lines
+
+
+def _predicted_line(choice: Choice, index: int) -> str:
+    """What the model says of one size of batches, the fastest first."""
+    size = choice.sizes[index]
+    times_s = sorted((times[index], name) for name, times in choice.predicted_s.items())
+    listed = ", ".join(f"{name} {1e6 * time_s:.0f}" for time_s, name in times_s)
+    return f"📡 An exchange of {size} token{'s' * (size > 1)}, in us by the model: {listed}"
 
 
 def required_memory_line(n_bytes: int) -> str:

@@ -8,7 +8,7 @@ import time
 from dllama_engine.cli import console
 from dllama_engine.cli.run import RootRun
 from dllama_engine.errors import RequestError
-from dllama_engine.generation.generate import check_request, generate, score
+from dllama_engine.generation.generate import check_request, filling_ids, generate, prefill, score
 from dllama_engine.generation.sampler import Sampler
 from dllama_engine.generation.steps import Step
 from dllama_engine.telemetry.events import FinishReason
@@ -18,8 +18,11 @@ def inference(run: RootRun) -> None:
     """dllama's inference: one prompt, `--steps` tokens in all, then the summary."""
     args, prompt = run.args, run.text
     assert args.steps is not None  # `options.parse` wants them
-    check_request(len(run.tokenizer.encode(prompt)), args.steps, run.root.max_seq_len)
+    depth = args.context_depth
+    check_request(len(run.tokenizer.encode(prompt)), args.steps, run.root.max_seq_len, depth)
     run.start()
+    if depth:
+        _fill_context(run, depth)
     run.say(prompt)
     seed = seed_of(args.seed)
     sampler = Sampler(run.model.config.vocab_size, args.temperature, args.topp, seed)
@@ -28,19 +31,31 @@ def inference(run: RootRun) -> None:
     input_ids = run.tokenizer.encode(prompt)
     run.emit_request(request_ns, prompt, input_ids, args.steps, seed)
     decoder = run.tokenizer.stream_decoder()
-    for step in generate(run.root, input_ids, args.steps, args.batch_size, sampler, decoder):
+    steps = generate(
+        run.root, input_ids, args.steps, args.batch_size, sampler, decoder, depth, args.inject
+    )
+    for step in steps:
         tally.add(step)
         run.say(step_line(step))
         run.emit_step(step)
     tally.pieces.append(decoder.flush())
     finish_reason: FinishReason = "steps"
-    if args.steps > run.root.max_seq_len:
+    if depth + args.steps > run.root.max_seq_len:
         finish_reason = "context"
         run.say(f"(end of context: {run.root.max_seq_len} tokens, see --max-seq-len)")
     run.emit_done(tally, request_ns, len(input_ids), finish_reason)
     for line in console.summary_lines(tally, args.batch_size, request_ns):
         run.say(line)
     run.finish(tally)
+
+
+def _fill_context(run: RootRun, depth: int) -> None:
+    """Run `depth` tokens that nobody asked for, before the clock of the request starts."""
+    ids = filling_ids(depth, run.tokenizer.vocab.bos_id)
+    for step in prefill(run.root, ids, 0, run.args.batch_size):
+        run.progress("fill", step.pos + step.n_tokens, depth, "positions")
+    run.root.forget_costs()
+    run.say(f"📚 Context filled: {depth} positions")
 
 
 def perplexity(run: RootRun) -> None:

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import math
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import TypeVar
+from functools import partial
+from typing import NoReturn, TypeVar
 
 from dllama_engine.cli.arguments import Address, PlanArgs, ProcessArgs, RootArgs, WorkerArgs
+from dllama_engine.cli.dialects import pass_over
+from dllama_engine.errors import RequestError
+from dllama_engine.injection import NOTHING, Injection, parse_injection
+from dllama_engine.sharding.collective import Collective
 from dllama_engine.version import package_version
 
 Args = RootArgs | WorkerArgs | PlanArgs
@@ -32,7 +39,10 @@ modes:
 def parse(argv: Sequence[str] | None = None) -> Args:
     """Parse a command line; a usage error ends the process with status 2."""
     parser = build_parser()
-    args = parser.parse_args(argv)
+    words, remarks = pass_over(sys.argv[1:] if argv is None else argv)
+    args = parser.parse_args(words)
+    for remark in remarks:
+        print(f"⚠️  {remark}", file=sys.stderr)
     _check(parser, args)
     args.workers = tuple(args.workers)
     match args.mode:
@@ -41,6 +51,17 @@ def parse(argv: Sequence[str] | None = None) -> Args:
         case "plan":
             return _filled(PlanArgs, args)
     return _filled(RootArgs, args)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong and where help is, in place of seventy lines of usage."""
+
+    def error(self, message: str) -> NoReturn:
+        known = [flag for action in self._actions for flag in action.option_strings]
+        unknown = message.removeprefix("unrecognized arguments: ").split()
+        near = difflib.get_close_matches(unknown[0], known, 1) if unknown[0] != message else []
+        hint = f"; did you mean {near[0]}?" if near else ""
+        self.exit(2, f"{self.prog}: error: {message}{hint} (dllama-py --help lists all flags)\n")
 
 
 def _filled(kind: type[T], args: argparse.Namespace) -> T:
@@ -58,6 +79,8 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error(f"{args.mode} needs --prompt or --file")
     if args.prompt is not None and args.file is not None:
         parser.error("give --prompt or --file, not both")
+    if args.context_depth and args.mode in ("chat", "perplexity"):
+        parser.error(f"--context-depth is inference's; {args.mode} starts with an empty context")
     if args.model is None and args.mode in ("inference", "chat", "perplexity"):
         parser.error(f"{args.mode} needs --model")
     twice = [f"{host}:{port}" for host, port in args.workers]
@@ -70,7 +93,7 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
 
 def build_parser() -> argparse.ArgumentParser:
     """All flags of all modes; as in dllama, a mode passes over those that do not concern it."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="dllama-py",
         description=_DESCRIPTION,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -108,11 +131,17 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
         "--seed", type=whole(0), metavar="N", help="of the sampler (default: from the clock)"
     )
     group.add_argument(
-        "--chat-template", metavar="NAME", help="llama2, llama3 or deepSeek3 (default: the file's)"
-    )
+        "--chat-template", metavar="NAME",
+        help="llama2, llama3, deepSeek3 or chatml (default: the file's)",
+    )  # fmt: skip
     group.add_argument(
         "--max-seq-len", type=whole(0), default=0, metavar="N",
         help="shorten the context, and so the KV cache (default: 0, the model's)",
+    )  # fmt: skip
+    group.add_argument(
+        "--context-depth", type=whole(0), default=0, metavar="N",
+        help="fill so many positions of the context before the request's clock starts; --steps "
+        "count from there (default: %(default)s)",
     )  # fmt: skip
 
 
@@ -160,8 +189,9 @@ def _add_cluster(group: argparse._ArgumentGroup) -> None:
         "open it, or it sends them as to any other (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
-        "--collective", choices=("auto", "mesh"), default="auto",
-        help="how nodes exchange; only mesh is there (default: %(default)s)",
+        "--collective", choices=tuple(Collective), default=str(Collective.MESH),
+        help="how nodes exchange: mesh, two-shot, star, ring, doubling, or auto, which probes the "
+        "links (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
         "--pp-size", type=_only_one, default=1, metavar="1",
@@ -205,9 +235,38 @@ def _add_process(group: argparse._ArgumentGroup) -> None:
         help="write events as JSON lines; with - they own stdout and the text goes to stderr",
     )  # fmt: skip
     group.add_argument(
+        "--spans", choices=("on", "off"), default="on",
+        help="whether all nodes count where their time goes (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--inject", type=_injection, default=NOTHING, metavar="SPEC",
+        help="for testing suites: slow this process down on purpose, as in tpot=10%%,ttft=20ms "
+        "(docs/testing.md; default: do not)",
+    )  # fmt: skip
+    group.add_argument(
         "--exit-with-parent", type=_parent, nargs="?", const=0, default=-1, metavar="PID|stdin",
         help="end when the parent process, PID or standard input ends, so that no orphan stays",
     )  # fmt: skip
+
+
+def root_flags() -> dict[str, Callable[[str], str | None]]:
+    """Every flag with one value, by its name: what tells why a value cannot be, None if it can."""
+    return {
+        option.removeprefix("--"): partial(_why_not, action)
+        for action in build_parser()._actions
+        for option in action.option_strings
+        if option.startswith("--") and action.nargs is None
+    }
+
+
+def _why_not(action: argparse.Action, text: str) -> str | None:
+    try:
+        value = action.type(text) if callable(action.type) else text
+    except argparse.ArgumentTypeError as error:
+        return str(error)
+    if action.choices is not None and value not in action.choices:
+        return f"{text!r}: choose {' or '.join(map(str, action.choices))}"
+    return None
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -258,6 +317,13 @@ def _number(text: str) -> float:
 def _parent(text: str) -> int | None:
     """A process id, or None for standard input."""
     return None if text == "stdin" else whole(1)(text)
+
+
+def _injection(text: str) -> Injection:
+    try:
+        return parse_injection(text)
+    except RequestError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _only_one(text: str) -> int:

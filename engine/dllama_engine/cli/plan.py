@@ -13,6 +13,7 @@ from dllama_engine.formats.config import ModelConfig
 from dllama_engine.formats.model_file import ModelFile, model_bytes
 from dllama_engine.formats.paths import model_path
 from dllama_engine.formats.quants import FloatType
+from dllama_engine.sharding.collective import Collective
 from dllama_engine.sharding.memory import (
     ROOT_RUNTIME_BYTES,
     WORKER_RUNTIME_BYTES,
@@ -39,6 +40,7 @@ def show_plan(args: PlanArgs, say: Callable[[str], None]) -> None:
         args.nodes,
         buffer_type=FloatType.parse(args.buffer_float_type),
         sync_mode=SyncMode(args.sync_mode),
+        collective=Collective.parse(args.collective),
     )
     seq_len = min(args.max_seq_len or config.seq_len, config.seq_len)
     memories = [
@@ -80,6 +82,7 @@ def plan_lines(
         f"vocab {config.vocab_size}; {config.weight_type.label} weights, "
         f"{format_bytes(model_bytes(config))}",
         f"{plan.world_size} nodes, {args.buffer_float_type} buffers, {args.sync_mode} sync, "
+        f"{args.collective}, "
         f"{args.kv_type} KV cache of {seq_len} tokens, batches of {args.batch_size}",
         "",
         *_rank_table(described, memories),
@@ -151,6 +154,7 @@ def _options(args: PlanArgs) -> dict[str, Any]:
         "nodes": args.nodes,
         "buffer_float_type": args.buffer_float_type,
         "sync_mode": args.sync_mode,
+        "collective": args.collective,
         "kv_type": args.kv_type,
         "nbatches": args.batch_size,
     }

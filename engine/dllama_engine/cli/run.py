@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import fields
-from pathlib import Path
 
 from dllama_engine.cli import console
 from dllama_engine.cli.arguments import RootArgs
@@ -22,21 +21,25 @@ from dllama_engine.errors import RequestError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.paths import model_path, tokenizer_path
 from dllama_engine.formats.quants import FloatType
+from dllama_engine.formats.vocab import read_vocab
 from dllama_engine.generation.steps import Step, Tally
 from dllama_engine.kernels.cpu import cpu_label
-from dllama_engine.sharding.plan import SyncMode, make_plan
+from dllama_engine.sharding.collective import Collective
+from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
+from dllama_engine.system.regular_file import read_regular
 from dllama_engine.telemetry import events as vocabulary
 from dllama_engine.telemetry.event_writer import EventWriter
 from dllama_engine.telemetry.events import FinishReason
 from dllama_engine.telemetry.network_stats import network_stats
-from dllama_engine.telemetry.plan import plan_event
-from dllama_engine.text.tokenizer import Tokenizer, check_vocab, read_tokenizer
+from dllama_engine.telemetry.plan import collective_event, plan_event
+from dllama_engine.text.tokenizer import Tokenizer, vocab_remark
 from dllama_engine.version import package_version
 from dllama_engine.wire.dialing import format_address
 from dllama_engine.wire.token import cluster_token
 from dllama_engine.wire.trace import LinkTrace
 
 PROGRESS_PERIOD_S = 0.1
+MAX_TEXT_BYTES = 64 << 20  # of a file with a prompt: more than any context holds
 
 
 class RootRun:
@@ -54,10 +57,12 @@ class RootRun:
         text: str,
         tokenizer: Tokenizer,
         root: Root,
+        progress: Callable[[str, int, int, str], None],
     ) -> None:
         self.args, self.events, self.show = args, events, show
         self.text, self.tokenizer, self.root = text, tokenizer, root
-        self.model, self.plan = root.model, root.plan
+        self.progress = progress
+        self.model = root.model
 
     @classmethod
     def open(
@@ -76,21 +81,26 @@ class RootRun:
         text, path = _text(args), model_path(args.model)
         with ExitStack() as opened:
             model = opened.enter_context(ModelFile.open(path))
-            tokenizer = read_tokenizer(tokenizer_path(args.tokenizer, path))
-            check_vocab(model.config, tokenizer.vocab)
+            vocab = read_vocab(tokenizer_path(args.tokenizer, path))
+            tokenizer = Tokenizer(vocab, model.config.vocab_size)
             plan = make_plan(
                 model.config,
                 1 + len(args.workers),
                 buffer_type=FloatType.parse(args.buffer_float_type),
                 sync_mode=SyncMode(args.sync_mode),
+                collective=Collective.parse(args.collective),
             )
             progress = _Progress(events, show if is_terminal else None)
             observer = Observer(lambda line: show(line + "\n"), progress)
-            run = cls(
-                args, events, show, text, tokenizer, Root(model, plan, _options(args), observer)
-            )
+            root = Root(model, plan, _options(args), observer)
+            run = cls(args, events, show, text, tokenizer, root, progress)
             opened.pop_all()
         return run
+
+    @property
+    def plan(self) -> ShardPlan:
+        """The split; `connect` settles how its nodes exchange."""
+        return self.root.plan
 
     def say(self, line: str) -> None:
         """Print one line for people."""
@@ -104,16 +114,23 @@ class RootRun:
             say(line)
         for line in console.model_lines(self.model.config, root.max_seq_len):
             say(line)
+        if remark := vocab_remark(self.model.config, self.tokenizer.vocab):
+            say(f"⚠️  {remark}")
         say(console.required_memory_line(root.memory_needed(0).total_bytes))
         if self.args.workers:
             say(f"⭕ Root expects {len(self.args.workers)} workers")
         say(f"🧠 CPU: {cpu_label()}")
+        if self.args.inject.text:
+            say(f"⚠️  Slowed down on purpose: --inject {self.args.inject.text}")
         root.connect()
+        if self.args.workers:
+            self._emit_collective()
         say("💿 Loading weights...")
         root.load()
         say("💿 Weights loaded")
         if self.args.workers:
-            say(f"📡 Collective: mesh (nNodes={self.plan.world_size})")
+            for line in console.collective_lines(root.plan, root.choice):
+                say(line)
             say(f"🔀 Topology: pp=1 tp={self.plan.world_size}")
             say("📊 Network performance monitoring enabled")
         self.events.emit(vocabulary.Ready(root.load_s, root.load_links))
@@ -217,8 +234,17 @@ class RootRun:
             ranks=tuple(vocabulary.RankAddress(*rank) for rank in enumerate(addresses)),
         )
         self.events.emit(start)
-        memories = [root.memory_needed(rank) for rank in range(self.plan.world_size)]
+        self._emit_plan()
+
+    def _emit_plan(self) -> None:
+        memories = [self.root.memory_needed(rank) for rank in range(self.plan.world_size)]
         self.events.emit(plan_event(self.plan, memories))
+
+    def _emit_collective(self) -> None:
+        """How nodes will exchange; the plan again where that was open until now."""
+        self.events.emit(collective_event(self.plan, self.root.choice))
+        if self.root.choice is not None:
+            self._emit_plan()
 
 
 def _text(args: RootArgs) -> str:
@@ -226,7 +252,7 @@ def _text(args: RootArgs) -> str:
     if args.file is None:
         return args.prompt or ""
     try:
-        return Path(args.file).read_text("utf-8", errors="surrogateescape")
+        return read_regular(args.file, MAX_TEXT_BYTES).decode("utf-8", "surrogateescape")
     except OSError as error:
         raise RequestError(f"--file {args.file}: {error.strerror or error}") from None
 
@@ -239,8 +265,11 @@ def _options(args: RootArgs) -> RootOptions:
         batch_size=args.batch_size,
         max_seq_len=args.max_seq_len,
         kv_type=FloatType.parse(args.kv_type),
+        context_depth=args.context_depth,
         timeout_s=args.timeout_s,
         connect_timeout_s=args.connect_timeout_s,
+        spans=args.spans == "on",
+        inject=args.inject,
         maps_local_weights=args.local_weights == "map",
     )
 

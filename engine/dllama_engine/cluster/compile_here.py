@@ -29,6 +29,7 @@ from dllama_engine.formats.quants import FloatType
 from dllama_engine.kernels.cache import folder as config_folder
 from dllama_engine.kernels.cpu import cpu_digest, variant
 from dllama_engine.kernels.sources import installed_digest
+from dllama_engine.sharding.collective import Collective
 from dllama_engine.sharding.plan import ShardPlan, make_plan
 from dllama_engine.sharding.slices import slice_nbytes, tensor_spans
 from dllama_engine.system.process import exit_with_parent
@@ -121,7 +122,11 @@ def _forward(tiny: ShardPlan, kv_type: FloatType) -> None:
 
 def _transformer(tiny: ShardPlan, world_size: int, kv_type: FloatType) -> Transformer:
     plan = make_plan(
-        tiny.config, world_size, buffer_type=tiny.buffer_type, sync_mode=tiny.sync_mode
+        tiny.config,
+        world_size,
+        buffer_type=tiny.buffer_type,
+        sync_mode=tiny.sync_mode,
+        collective=Collective.TWO_SHOT,  # which needs all operations of any
     )
     return Transformer(
         plan, 0, _zero_weights(plan), None, max_seq_len=4, batch_size=2, kv_type=kv_type

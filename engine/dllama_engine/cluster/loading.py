@@ -126,8 +126,12 @@ def open_same(file: FileIdentity | None) -> ModelFile | None:
     return None
 
 
-def map_weights(model: ModelFile, weights: RankWeights) -> None:
+def map_weights(
+    model: ModelFile, weights: RankWeights, meanwhile: Callable[[], object] = lambda: None
+) -> None:
     """A worker's end on the root's machine: its pieces from the file itself.
+
+    `meanwhile` is called after each piece.
 
     Raises:
         EngineError: a value that is not finite.
@@ -137,6 +141,7 @@ def map_weights(model: ModelFile, weights: RankWeights) -> None:
         for span in pieces(weights.plan, spec, weights.rank):
             weights.add(spec, _cut(raw, spec, weights.plan, weights.rank, span), span.start)
             drop_pages(raw)
+            meanwhile()
     weights.finish()
 
 

@@ -5,8 +5,9 @@ Knows nothing of text or requests: token ids in, logits out, with what each step
 
 from __future__ import annotations
 
+import math
 import secrets
-import socket
+import select
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -16,30 +17,44 @@ import numpy as np
 
 from dllama_engine.arrays import Floats
 from dllama_engine.cluster.admission import check_memory
+from dllama_engine.cluster.choosing import choose_as_root
 from dllama_engine.cluster.loading import send_weights
 from dllama_engine.cluster.observer import Observer
 from dllama_engine.cluster.placement import CoreSlots, pinned, slots_by_rank
-from dllama_engine.cluster.session import CONTROL, READY_TIMEOUT_S, SETUP_TIMEOUT_S, SessionConfig
+from dllama_engine.cluster.session import CONTROL, Greeting, SessionConfig
 from dllama_engine.cluster.summary import RankSummary
 from dllama_engine.cluster.warmup import warm_up
+from dllama_engine.collectives.choice import Choice
 from dllama_engine.collectives.logits import LogitsGather
 from dllama_engine.collectives.traffic import step_traffic
-from dllama_engine.errors import EngineError, InsufficientMemoryError, ModelFileError
+from dllama_engine.errors import InsufficientMemoryError, ModelFileError, WireError, WorkerLost
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
+from dllama_engine.injection import NOTHING, Injection
 from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.system.process_memory import PeakMemory
 from dllama_engine.tables.links import SEND_AT, SEND_BYTES
+from dllama_engine.tables.spans import EMBEDDING
 from dllama_engine.telemetry.events import Rank
+from dllama_engine.telemetry.spans import Spans
 from dllama_engine.telemetry.step_cost import StepCost
 from dllama_engine.transformer.transformer import Transformer
 from dllama_engine.transformer.weights import RankWeights
 from dllama_engine.wire.dialing import Address, format_address, reach
 from dllama_engine.wire.frames import SESSION, SYNC_WITH_ROOT
-from dllama_engine.wire.handshake import DialerRole, WorkerInfo, own_info, send_text
+from dllama_engine.wire.handshake import (
+    HANDSHAKE_TIMEOUT_S,
+    DialerRole,
+    WorkerInfo,
+    own_info,
+    send_text,
+)
 from dllama_engine.wire.links import Links
 from dllama_engine.wire.trace import LinkCount, LinkTotals
+
+_LOOK_S = 0.5  # at signals, while workers are waited for
+_STATES = ("connected", "loaded")  # of a worker's set-up, in order
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +67,11 @@ class RootOptions:
     batch_size: int = 32
     max_seq_len: int = 0  # 0: the model's
     kv_type: FloatType = FloatType.F32
+    context_depth: int = 0  # positions filled before the request, which its figures leave out
     timeout_s: float = 60.0
     connect_timeout_s: float = 5.0
+    spans: bool = True  # whether ranks count where their time goes
+    inject: Injection = NOTHING
     maps_local_weights: bool = True  # workers of this machine read the model's file themselves
 
 
@@ -68,11 +86,13 @@ class Root:
         self.max_seq_len = min(options.max_seq_len or config.seq_len, config.seq_len)
         self.load_links: tuple[LinkCount, ...] = ()
         self.load_s = 0.0  # from connecting to ready
+        self.choice: Choice | None = None  # of the collective, where it is left to the root
         self._start_s = 0.0
         self._observer = observer
         self._links: Links | None = None
         self._transformer: Transformer | None = None
         self._session_id = secrets.token_hex(8)
+        self._reached: dict[str, set[int]] = {state: set() for state in _STATES}
         self._slots: dict[int, CoreSlots] = {}  # by rank, once all are connected
         self._beside: frozenset[int] = frozenset()  # ranks of this machine
         self._mapping: set[int] = set()  # those of them that read the model's file themselves
@@ -84,6 +104,7 @@ class Root:
         self._expected: dict[tuple[int, int], int] = {}
         self._totals: LinkTotals | None = None
         self._loaded: LinkTotals | None = None
+        self._spans: Spans | None = None  # once it is loaded, if they are wanted
 
     def session(self, rank: int) -> SessionConfig:
         """What that rank must know; before `connect`, its cores count as its own."""
@@ -95,9 +116,11 @@ class Root:
             batch_size=options.batch_size,
             max_seq_len=self.max_seq_len,
             kv_type=options.kv_type,
+            context_depth=options.context_depth,
             timeout_s=options.timeout_s,
             workers=options.workers,
             slots=self._slots.get(rank, CoreSlots(0, options.n_threads, options.n_threads)),
+            spans=options.spans,
             model_file=self.model.identity if rank in self._beside else None,
         )
 
@@ -111,54 +134,80 @@ class Root:
         """Dial all workers, refuse what does not fit, and let them dial each other."""
         self._start_s = time.perf_counter()
         self._memory.start()
-        say, options = self._observer.say, self.options
-        n_workers = self.plan.world_size - 1
-        sockets: dict[int, socket.socket] = {}
+        options = self.options
         infos: dict[int, WorkerInfo] = {0: own_info(options.n_threads)}
+        links = self._links = Links(0, self.plan.world_size, {}, options.timeout_s)
+        links.is_setting_up = True
         try:
             for rank, address in enumerate(options.workers, start=1):
-                say(f"⭕ Socket[{rank - 1}]: connecting to {format_address(address)} worker")
-                sockets[rank], infos[rank] = reach(
-                    address,
-                    DialerRole.ROOT,
-                    options.token,
-                    rank,
-                    patience_s=options.connect_timeout_s,
-                    tell=say,
-                )
-                say(f"⭕ Socket[{rank - 1}]: connected")
-                self._observer.progress("connect", rank, n_workers, "nodes")
+                infos[rank] = self._connect_one(links, rank, address)
             check_memory({rank: self.memory_needed(rank) for rank in infos}, infos)
             if options.maps_local_weights:
                 here = infos[0].boot_id
-                self._beside = frozenset(rank for rank in sockets if infos[rank].boot_id == here)
-            self._configure(sockets, slots_by_rank(infos))
+                self._beside = frozenset(r for r in links.peers if infos[r].boot_id == here)
+            self._configure(links, slots_by_rank(infos))
         except BaseException as error:
             self.abandon(error)
-            for sock in sockets.values():
-                sock.close()
+            links.close()
             raise
-        if sockets:
-            say("⭕ Network is initialized")
+        if options.workers:
+            self._observer.say("⭕ Network is initialized")
 
-    def _configure(self, sockets: dict[int, socket.socket], slots: dict[int, CoreSlots]) -> None:
-        options, self._slots = self.options, slots
-        for rank, sock in sockets.items():
-            send_text(sock, self.session(rank).to_json(), SETUP_TIMEOUT_S)
-        addresses = {
-            rank: format_address(address) for rank, address in enumerate(options.workers, start=1)
-        }
-        self._links = Links(0, self.plan.world_size, sockets, options.timeout_s, addresses)
+    def _connect_one(self, links: Links, rank: int, address: Address) -> WorkerInfo:
+        say, options, name = self._observer.say, self.options, format_address(address)
+        say(f"⭕ Socket[{rank - 1}]: connecting to {name} worker")
+        sock, info = reach(
+            address,
+            DialerRole.ROOT,
+            options.token,
+            rank,
+            patience_s=options.connect_timeout_s,
+            timeout_s=min(HANDSHAKE_TIMEOUT_S, options.timeout_s),
+            tell=say,
+            meanwhile=links.presence.attend,
+        )
+        try:
+            greeting = Greeting(rank, self.plan.world_size, options.timeout_s)
+            send_text(sock, greeting.to_json(), HANDSHAKE_TIMEOUT_S)
+        except OSError as error:
+            sock.close()
+            reason = error.strerror or error
+            raise WorkerLost(f"worker {rank} at {name} is lost ({reason})", rank) from None
+        links.add(rank, sock, name)
+        say(f"⭕ Socket[{rank - 1}]: connected")
+        self._observer.progress("connect", rank, self.plan.world_size - 1, "nodes")
+        return info
+
+    def _configure(self, links: Links, slots: dict[int, CoreSlots]) -> None:
+        self._slots = slots
+        for rank in links.peers:
+            links.send_json(SESSION, rank, self.session(rank).to_json())
         # While the workers connect and do the same.
-        warm_up(self.plan, options.kv_type, self._observer.say)
+        warm_up(
+            self.plan,
+            self.options.kv_type,
+            self._observer.say,
+            lambda wake: self._hear(links.presence.attend(_LOOK_S, wake)),
+        )
         self._await_all("connected")
+        found = choose_as_root(self.plan, links, slots[0], self.options.batch_size)
+        self.plan, self.choice = found
 
     def _await_all(self, state: str) -> None:
+        """Wait until all workers are as far; one that is gone or silent meanwhile ends it."""
         links = self._connected()
-        for rank in links.peers:
-            answer = links.receive_json(SESSION, rank, timeout_s=READY_TIMEOUT_S)
-            if answer.get("state") != state:
-                raise EngineError(f"worker {rank} is {answer.get('state')}, expected {state}")
+        while len(self._reached[state]) < len(links.peers):
+            self._hear(links.presence.attend(_LOOK_S))
+
+    def _hear(self, spoken: Sequence[int]) -> None:
+        """Take the message of each rank that has spoken: how far it is."""
+        links = self._connected()
+        for rank in spoken:
+            answer = links.receive_json(SESSION, rank, timeout_s=self.options.timeout_s)
+            due = next((state for state in _STATES if rank not in self._reached[state]), "serving")
+            if answer.get("state") != due:
+                raise WireError(f"worker {rank} is {answer.get('state')}, expected {due}", rank)
+            self._reached[due].add(rank)
             if answer.get("maps"):
                 self._mapping.add(rank)
 
@@ -172,28 +221,34 @@ class Root:
             weights = self._send_weights()
             self._pinned.enter_context(pinned(self._slots[0], self._observer.say))
             self._build(weights)
+            links = self._connected()
             self._await_all("loaded")
+            links.is_setting_up = False
         except MemoryError as error:
             raise InsufficientMemoryError(f"the root is out of memory: {error}") from None
         except ModelFileError as error:  # of this rank or of a worker: neither knows the file
             raise ModelFileError(f"{self.model.path}: {error}") from None
         self._memory.sample()
-        links = self._connected()
         links.take_trace()
         self._totals = self._loaded = links.totals()
         self.load_links = self._totals.counts(0)
         self.load_s = time.perf_counter() - self._start_s
+        if self.options.spans:
+            self._spans = Spans(self.plan.world_size, links.record_spans, self._record_spans)
+
+    def _record_spans(self, row_at: int) -> None:
+        assert self._transformer is not None
+        self._transformer.record_spans(row_at)
 
     def _send_weights(self) -> RankWeights:
         """Ours packed, the workers' sent; no second copy of the model is ever held."""
-        weights = RankWeights(self.plan, 0, self.options.n_threads)
-        send_weights(
-            self.model,
-            self._connected(),
-            weights,
-            lambda done, total: self._observer.progress("load", done, total, "bytes"),
-            mapping=self._mapping,
-        )
+        weights, links = RankWeights(self.plan, 0, self.options.n_threads), self._connected()
+
+        def progress(done: int, total: int) -> None:
+            self._observer.progress("load", done, total, "bytes")
+            self._hear(links.presence.attend())
+
+        send_weights(self.model, links, weights, progress, mapping=self._mapping)
         return weights
 
     def _build(self, weights: RankWeights) -> None:
@@ -214,6 +269,7 @@ class Root:
             batch_size=options.batch_size,
             kv_type=options.kv_type,
         )
+        self._transformer.slow_down(options.inject.slow_work(0))
 
     def _connected(self) -> Links:
         assert self._links is not None, "connect() comes first"
@@ -230,6 +286,8 @@ class Root:
         assert self._transformer is not None, "load() comes first"
         links, dim = self._connected(), self.plan.config.dim
         start_ns = time.perf_counter_ns()
+        if self._spans is not None:
+            self._spans.begin_step(n_logits)
         size = CONTROL.size + 4 * dim * len(token_ids)
         packet = self._packet[:size]
         CONTROL.pack_into(packet.data, 0, pos, len(token_ids), n_logits)
@@ -240,12 +298,18 @@ class Root:
                 f"{self.model.path}: tensor embedding: the row of one of the tokens "
                 f"{list(token_ids)} holds a value that is not finite; convert the model again"
             )
+        self.count(EMBEDDING, time.perf_counter_ns() - start_ns)
         if links.peers:
             self._control_routes[1:, SEND_BYTES] = size
             links.exchange_routes(SYNC_WITH_ROOT, self._control_routes)
         logits = self._logits.gather(self._transformer.forward(x, pos, n_logits))
         assert logits is not None  # this is rank 0
         return logits, self._account(start_ns, len(token_ids), n_logits)
+
+    def count(self, kind: int, ns: int) -> None:
+        """Count time of the step under way, by `tables.spans`."""
+        if self._spans is not None:
+            self._spans.add(kind, ns)
 
     def _embedding(self) -> Floats:
         """The table (vocab, dim), read row by row from the file."""
@@ -276,11 +340,31 @@ class Root:
             self._expected[key] = sum(t.payload_bytes for ends, t in traffic.items() if 0 in ends)
         return self._expected[key]
 
+    def forget_costs(self) -> None:
+        """What was run so far is not of the request: its bytes and times are left out."""
+        self._loaded = self._totals
+        self._compute_ns = self._sync_ns = 0
+        if self._spans is not None:
+            self._spans.forget()
+
     def request_links(self) -> LinkTotals:
-        """What crossed the links since the model was loaded."""
+        """What crossed the links since the model was loaded, or its costs were forgotten."""
         assert self._totals is not None
         assert self._loaded is not None
         return self._totals - self._loaded
+
+    def idle_until(self, readable: int) -> None:
+        """Wait until a file descriptor can be read, and keep the cluster meanwhile.
+
+        Raises:
+            EngineError: a worker that is gone or gives no sign of life.
+        """
+        links = self._connected()
+        while not select.select([readable], [], [], 0)[0]:
+            if links.peers:
+                links.presence.attend(math.inf, readable)
+            else:
+                select.select([readable], [], [])
 
     # -- ends ---------------------------------------------------------------------------------
 
@@ -295,8 +379,9 @@ class Root:
         self._memory.sample()
         spent_ns = self._compute_ns, self._sync_ns
         own = RankSummary.of_this_process(
-            self.session(0), self._memory, self._weight_bytes, spent_ns, self._totals
-        )
+            self.session(0), self._memory, self._weight_bytes, spent_ns, self._totals,
+            self._spans.told() if self._spans else (),
+        )  # fmt: skip
         goodbye = CONTROL.pack(0, 0, 0)
         if links.peers:
             links.exchange(SYNC_WITH_ROOT, dict.fromkeys(links.peers, goodbye), {})

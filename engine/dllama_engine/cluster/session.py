@@ -15,8 +15,38 @@ from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.wire.dialing import Address
 
 CONTROL = struct.Struct("<iHH")  # pos, n_tokens (0 ends the session), n_logits; then x in f32
-SETUP_TIMEOUT_S = 30.0
-READY_TIMEOUT_S = 600.0  # compiling all kernels for the first time, on a small board
+MESH_TIMEOUT_S = 30.0  # at most, for workers to find each other
+
+
+@dataclass(frozen=True, slots=True)
+class Greeting:
+    """What a worker must know of a root before the root knows all of its workers.
+
+    Between this and its session a worker waits `timeout_s` for each sign of the root's life.
+    """
+
+    rank: int
+    world_size: int
+    timeout_s: float
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values, for the wire."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Any) -> Greeting:
+        """The inverse of `to_json`.
+
+        Raises:
+            HandshakeError: a field is missing, of another kind, or cannot be.
+        """
+        try:
+            greeting = cls(int(data["rank"]), int(data["world_size"]), float(data["timeout_s"]))
+        except (KeyError, TypeError, ValueError) as error:
+            raise HandshakeError(f"the root's greeting does not fit: {error!r}") from None
+        if not (1 <= greeting.rank < greeting.world_size < 1 << 16 and greeting.timeout_s > 0):
+            raise HandshakeError(f"the root's greeting cannot be: {greeting}")
+        return greeting
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +62,8 @@ class SessionConfig:
     timeout_s: float
     workers: tuple[Address, ...]  # of ranks 1, 2, ...; as the root reaches them
     slots: CoreSlots  # its threads among those of its host
+    spans: bool = True  # whether it counts where its time goes
+    context_depth: int = 0  # positions filled before the request: their times are nobody's
     model_file: FileIdentity | None = None  # the root's, told to ranks of the same machine
 
     def to_json(self) -> dict[str, Any]:
@@ -43,10 +75,12 @@ class SessionConfig:
             "batch_size": self.batch_size,
             "max_seq_len": self.max_seq_len,
             "kv_type": int(self.kv_type),
+            "context_depth": self.context_depth,
             "timeout_s": self.timeout_s,
             "workers": [list(address) for address in self.workers],
             "model_file": asdict(self.model_file) if self.model_file else None,
             "slots": asdict(self.slots),
+            "spans": self.spans,
         }
 
     @classmethod
@@ -64,9 +98,11 @@ class SessionConfig:
                 batch_size=int(data["batch_size"]),
                 max_seq_len=int(data["max_seq_len"]),
                 kv_type=FloatType(data["kv_type"]),
+                context_depth=int(data.get("context_depth", 0)),
                 timeout_s=float(data["timeout_s"]),
                 workers=tuple((str(host), int(port)) for host, port in data["workers"]),
                 slots=CoreSlots(**{name: int(n) for name, n in data["slots"].items()}),
+                spans=bool(data["spans"]),
                 model_file=FileIdentity(**file) if (file := data.get("model_file")) else None,
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import fcntl
+import select
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from dllama_engine.cluster.aside import Attend, aside
 from dllama_engine.errors import EngineError
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.kernels.image import mapped, store
@@ -20,19 +22,38 @@ from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.system.process import is_passing
 
 Tell = Callable[[str], None]
+_LOOK_S = 0.5
 _COMPILING = "⏳ Compiling the kernels for this CPU; only the first time, a minute on a small board"
 _told: set[Path] = set()
 
 
-def warm_up(plan: ShardPlan, kv_type: FloatType, tell: Tell = lambda line: None) -> None:
-    """Make every kernel of `plan` ready to call; `tell` is called where that will take a while.
+def _wait(wake: int) -> None:
+    select.select([wake], [], [], _LOOK_S)
+
+
+def warm_up(
+    plan: ShardPlan,
+    kv_type: FloatType,
+    tell: Tell = lambda line: None,
+    attend: Attend = _wait,
+) -> None:
+    """Make every kernel of `plan` ready to call.
+
+    Args:
+        plan: of the model.
+        kv_type: of its cache.
+        tell: called where that will take a while.
+        attend: called while something is being compiled (`aside`).
 
     Raises:
         EngineError: what was compiled cannot be kept, or there is nothing to compile with.
     """
     _tell_of_passing_folder(tell)
-    if mapped.use(tell):
-        return
+    if not mapped.use(tell):
+        aside(lambda: _compile(plan, kv_type, tell), attend)
+
+
+def _compile(plan: ShardPlan, kv_type: FloatType, tell: Tell) -> None:
     if store.is_wanted():
         tell(_COMPILING)
         if _built(tell):

@@ -8,31 +8,40 @@ import socket
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from dllama_engine.cluster.placement import pinned
-from dllama_engine.cluster.session import CONTROL, READY_TIMEOUT_S, SETUP_TIMEOUT_S, SessionConfig
+from dllama_engine.cluster.session import CONTROL, MESH_TIMEOUT_S, Greeting, SessionConfig
 from dllama_engine.cluster.summary import RankSummary
-from dllama_engine.errors import EngineError, InsufficientMemoryError, WireError
+from dllama_engine.errors import EngineError, InsufficientMemoryError, WireError, WorkerLost
+from dllama_engine.injection import NOTHING, Injection
 from dllama_engine.system.process_memory import PeakMemory
+from dllama_engine.tables.spans import WIRE
 from dllama_engine.telemetry.event_writer import EventWriter
 from dllama_engine.telemetry.events import Listening, SessionEnd, SessionStart
 from dllama_engine.wire.dialing import format_address, reach
 from dllama_engine.wire.frames import SESSION, SYNC_WITH_ROOT
-from dllama_engine.wire.handshake import DialerRole, receive_text, send_text
+from dllama_engine.wire.handshake import (
+    HANDSHAKE_TIMEOUT_S,
+    DialerRole,
+    receive_text,
+    send_text,
+)
 from dllama_engine.wire.links import Links
 from dllama_engine.wire.listener import Caller, Listener
 from dllama_engine.wire.trace import LinkTotals
 
 if TYPE_CHECKING:
     from dllama_engine.formats.model_file import ModelFile
+    from dllama_engine.telemetry.spans import Spans
     from dllama_engine.transformer.transformer import Transformer
     from dllama_engine.transformer.weights import RankWeights
 
 Log = Callable[[str], None]
+_LOOK_S = 0.1  # at the root, while peers are waited for
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +53,7 @@ class WorkerOptions:
     n_threads: int
     token: bytes
     idle_timeout_s: float | None = None
+    inject: Injection = NOTHING
 
 
 class Worker:
@@ -96,7 +106,6 @@ class WorkerSession:
 
     def __init__(self, root: Caller, listener: Listener, options: WorkerOptions, log: Log) -> None:
         self._root, self._listener, self._options, self._log = root, listener, options, log
-        self._sockets = {0: root.sock}
         self._links: Links | None = None
         self._transformer: Transformer | None = None
         self._memory = PeakMemory()
@@ -109,85 +118,102 @@ class WorkerSession:
             EngineError: why the session ended before its time; the peers have been told.
         """
         self._memory.start()
-        config = SessionConfig.from_json(receive_text(self._root.sock, SETUP_TIMEOUT_S))
-        self._log(f"⭕ nNodes: {config.plan.world_size}")
-        self._log(f"⭕ NodeIndex: {config.rank}")
+        greeting = Greeting.from_json(receive_text(self._root.sock, HANDSHAKE_TIMEOUT_S))
+        self._log(f"⭕ nNodes: {greeting.world_size}")
+        self._log(f"⭕ NodeIndex: {greeting.rank}")
+        links = self._links = Links(greeting.rank, greeting.world_size, {}, greeting.timeout_s)
+        links.add(0, self._root.sock, self._root.address)
+        links.is_setting_up = True
         try:
-            self._run(config)
+            data = links.receive_json(SESSION, 0, timeout_s=greeting.timeout_s)
+            self._run(SessionConfig.from_json(data), links)
         except MemoryError as error:
             problem = InsufficientMemoryError(f"out of memory on {socket.gethostname()}: {error}")
-            self._say_last_words(config, problem)
+            links.say_last_words(problem)
             raise problem from None
         except BaseException as error:
-            self._say_last_words(config, error)
+            links.say_last_words(error)
             raise
 
-    def _run(self, config: SessionConfig) -> None:
-        links = self._links = self._connect(config)
+    def _run(self, config: SessionConfig, links: Links) -> None:
+        self._connect(config, links)
         self._log("⭕ Network is initialized")
-        _warm_up(config, self._log)
+        _warm_up(config, self._log, links)
+        from dllama_engine.cluster.choosing import choose_as_worker
         from dllama_engine.cluster.loading import open_same
 
         model = open_same(config.model_file)
         links.send_json(SESSION, 0, {"state": "connected", "maps": model is not None})
-        links.timeout_s = max(READY_TIMEOUT_S, config.timeout_s)  # others may still compile
+        config = replace(config, plan=choose_as_worker(config.plan, links, config.slots))
         weights = self._load(config, links, model)
-        links.timeout_s = config.timeout_s
         with pinned(config.slots, self._log):
             self._transformer = self._build(config, weights, links)
             self._memory.sample()
             links.send_json(SESSION, 0, {"state": "loaded"})
-            totals = self._serve(config, links)
+            links.is_setting_up = False
+            spans = self._spans(config, links)
+            totals = self._serve(config, links, spans)
         self._memory.sample()
         spent_ns = self._compute_ns, self._sync_ns
         summary = RankSummary.of_this_process(
-            config, self._memory, weights.nbytes, spent_ns, totals
+            config, self._memory, weights.nbytes, spent_ns, totals, spans.told() if spans else ()
         )
         links.send_json(SESSION, 0, summary.to_json())
 
     # -- set-up -------------------------------------------------------------------------------
 
-    def _connect(self, config: SessionConfig) -> Links:
+    def _connect(self, config: SessionConfig, links: Links) -> None:
         """Dial the workers of lower rank, wait for those of higher rank."""
         for rank in range(1, config.rank):
-            address = config.workers[rank - 1]
-            self._log(f"⭕ Socket[{rank}]: connecting to {format_address(address)} worker")
-            sock, _ = reach(
-                address, DialerRole.PEER, self._options.token, rank, patience_s=SETUP_TIMEOUT_S / 3
-            )
-            self._sockets[rank] = sock
-            greeting = {"session": config.session_id, "rank": config.rank}
-            send_text(sock, greeting, SETUP_TIMEOUT_S)
-            self._log(f"⭕ Socket[{rank}]: connected")
-        self._await_peers(config)
-        addresses = {
-            rank: format_address(address) for rank, address in enumerate(config.workers, start=1)
-        }
-        addresses[0] = self._root.address
-        links = Links(
-            config.rank, config.plan.world_size, self._sockets, config.timeout_s, addresses
-        )
+            self._connect_one(config, links, rank)
+        self._await_peers(config, links)
         links.stop_tracing()  # the root's records are the ones that are kept
-        return links
 
-    def _await_peers(self, config: SessionConfig) -> None:
+    def _connect_one(self, config: SessionConfig, links: Links, rank: int) -> None:
+        address = config.workers[rank - 1]
+        name = format_address(address)
+        self._log(f"⭕ Socket[{rank}]: connecting to {name} worker")
+        sock, _ = reach(
+            address,
+            DialerRole.PEER,
+            self._options.token,
+            rank,
+            patience_s=min(MESH_TIMEOUT_S / 3, config.timeout_s),
+            timeout_s=min(HANDSHAKE_TIMEOUT_S, config.timeout_s),
+            meanwhile=links.presence.attend,
+        )
+        try:
+            greeting = {"session": config.session_id, "rank": config.rank}
+            send_text(sock, greeting, HANDSHAKE_TIMEOUT_S)
+        except OSError as error:
+            sock.close()
+            reason = error.strerror or error
+            raise WorkerLost(f"worker {rank} at {name} is lost ({reason})", rank) from None
+        links.add(rank, sock, name)
+        self._log(f"⭕ Socket[{rank}]: connected")
+
+    def _await_peers(self, config: SessionConfig, links: Links) -> None:
         missing = set(range(config.rank + 1, config.plan.world_size))
-        until_s = time.monotonic() + SETUP_TIMEOUT_S
+        patience_s = min(MESH_TIMEOUT_S, config.timeout_s)
+        until_s = time.monotonic() + patience_s
         while missing:
-            peer = self._listener.next_peer(until_s - time.monotonic())
-            if peer is None:
+            peer = self._listener.next_peer(_LOOK_S)
+            links.presence.attend()
+            if peer is not None:
+                rank = peer.greeting.get("rank")
+                if peer.greeting.get("session") != config.session_id or rank not in missing:
+                    peer.sock.close()
+                    continue
+                missing.remove(rank)
+                links.add(rank, peer.sock, format_address(config.workers[rank - 1]))
+            elif time.monotonic() > until_s:
                 raise WireError(
-                    f"worker {config.rank} waited {SETUP_TIMEOUT_S:g} s for the workers "
-                    f"{sorted(missing)}: can they reach it at "
-                    f"{format_address(config.workers[config.rank - 1])}? "
-                    "127.0.0.1 in --workers is another machine on every host"
+                    f"worker {config.rank} waited {patience_s:g} s for "
+                    f"{', '.join(f'worker {rank}' for rank in sorted(missing))}: does it run, and "
+                    f"can it reach {format_address(config.workers[config.rank - 1])}? "
+                    "127.0.0.1 in --workers is another machine on every host",
+                    min(missing),
                 )
-            rank = peer.greeting.get("rank")
-            if peer.greeting.get("session") != config.session_id or rank not in missing:
-                peer.sock.close()
-                continue
-            missing.remove(rank)
-            self._sockets[rank] = peer.sock
 
     def _load(self, config: SessionConfig, links: Links, model: ModelFile | None) -> RankWeights:
         """Take this rank's share from the root's file, or as it comes, in the order of the file."""
@@ -200,7 +226,7 @@ class WorkerSession:
         else:
             self._log(f"⭕ Mapping {model.path}")
             with model:
-                map_weights(model, weights)
+                map_weights(model, weights, links.presence.attend)
         self._log("💿 Weights loaded")
         return weights
 
@@ -210,7 +236,10 @@ class WorkerSession:
 
         self._log(f"📀 RequiredMemory: {config.memory_needed.total_bytes >> 20} MB")
         self._log(f"🧠 CPU: {cpu_label()}")
-        return Transformer(
+        inject = self._options.inject
+        if inject.text:
+            self._log(f"⚠️  Slowed down on purpose: --inject {inject.text}")
+        transformer = Transformer(
             config.plan,
             config.rank,
             weights,
@@ -220,10 +249,22 @@ class WorkerSession:
             batch_size=config.batch_size,
             kv_type=config.kv_type,
         )
+        transformer.slow_down(inject.slow_work(config.rank))
+        return transformer
 
     # -- service ------------------------------------------------------------------------------
 
-    def _serve(self, config: SessionConfig, links: Links) -> LinkTotals:
+    def _spans(self, config: SessionConfig, links: Links) -> Spans | None:
+        """Where this rank's time goes, from now on."""
+        from dllama_engine.telemetry.spans import Spans
+
+        assert self._transformer is not None
+        if not config.spans:
+            return None
+        counters = links.record_spans, self._transformer.record_spans
+        return Spans(config.plan.world_size, *counters)
+
+    def _serve(self, config: SessionConfig, links: Links, spans: Spans | None) -> LinkTotals:
         """Forward passes as the root asks for them; returns the counters before the goodbye."""
         from dllama_engine.collectives.logits import LogitsGather
 
@@ -233,8 +274,8 @@ class WorkerSession:
         packet = np.empty(config.packet_bytes, np.uint8)
         counters = links.table.copy()
         while True:
-            spent_ns = links.spent_ns
-            size = links.receive(SYNC_WITH_ROOT, 0, packet)
+            spent_ns, idle_ns = links.spent_ns, time.perf_counter_ns()
+            size = links.receive(SYNC_WITH_ROOT, 0, packet, config.timeout_s)
             pos, n_tokens, n_logits = CONTROL.unpack_from(packet.data)
             if n_tokens == 0:
                 return links.totals(counters)
@@ -244,28 +285,28 @@ class WorkerSession:
                     f"{size} bytes; that cannot be"
                 )
             start_ns, received_ns = time.perf_counter_ns(), links.spent_ns
+            if spans is not None:
+                goes_on = spans.begin_step(n_logits)
+                spans.add(WIRE, received_ns - spent_ns)
+                if goes_on:  # else it was the user that all waited for
+                    spans.add_wait(0, start_ns - idle_ns - (received_ns - spent_ns))
             x = packet[CONTROL.size : size].view(np.float32).reshape(n_tokens, dim)
             logits.gather(self._transformer.forward(x, pos, n_logits))
             forward_ns = time.perf_counter_ns() - start_ns
             counters = links.table.copy()
-            self._sync_ns += links.spent_ns - spent_ns
-            self._compute_ns += forward_ns - (links.spent_ns - received_ns)
+            if pos >= config.context_depth:
+                self._sync_ns += links.spent_ns - spent_ns
+                self._compute_ns += forward_ns - (links.spent_ns - received_ns)
+            elif spans is not None:
+                spans.forget()
 
     # -- ends ---------------------------------------------------------------------------------
-
-    def _say_last_words(self, config: SessionConfig, error: BaseException) -> None:
-        """Tell the root and the peers why this rank leaves."""
-        if self._links is None:
-            sockets = {0: self._root.sock}
-            self._links = Links(config.rank, config.plan.world_size, sockets)
-        self._links.say_last_words(error)
 
     def close(self) -> None:
         """Let go of sockets, threads and memory."""
         if self._links is not None:
             self._links.close()
-        for sock in self._sockets.values():
-            sock.close()
+        self._root.sock.close()
         if self._transformer is not None:
             self._transformer.close()
         self._transformer = self._links = None
@@ -273,7 +314,10 @@ class WorkerSession:
         gc.collect()
 
 
-def _warm_up(config: SessionConfig, log: Log) -> None:
+def _warm_up(config: SessionConfig, log: Log, links: Links) -> None:
     from dllama_engine.cluster.warmup import warm_up
 
-    warm_up(config.plan, config.kv_type, log)
+    def attend(wake: int) -> None:
+        links.presence.attend(_LOOK_S, wake)
+
+    warm_up(config.plan, config.kv_type, log, attend)

@@ -1,64 +1,63 @@
-"""Closed forms of what a step moves over each directed link."""
+"""Closed forms of what a step moves over each directed link, by the collective that serves it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
-from dllama_engine.sharding.plan import ShardPlan, SyncMode, vector_bytes
+from dllama_engine.collectives.base import Collective, Flow, Traffic
+from dllama_engine.collectives.choice import COLLECTIVES
+from dllama_engine.sharding.plan import ShardPlan, SyncMode, reduce_chunks, vector_bytes
 
 CONTROL_BYTES = 8  # pos i32, n_tokens u16, n_logits u16, in front of x in the root's broadcast
 
 
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """What one step sends over one directed link."""
-
-    messages: int
-    payload_bytes: int
-
-
 def step_traffic(plan: ShardPlan, n_tokens: int, n_logits: int) -> dict[tuple[int, int], Traffic]:
-    """Closed form of what one forward of `n_tokens` sends over each directed link (mesh).
+    """Closed form of what one forward of `n_tokens` sends over each directed link.
 
-    REDUCE: per layer and token, each rank sends b(dim) to every other rank, twice. INVARIANT: its
-    slices of the attention output, of x, of the hidden units and of x again. In both, the root
-    first sends control and x (f32) to each worker and last receives each worker's logits (f32).
-    A MoE layer in INVARIANT mode gathers the hidden units of each active expert.
+    REDUCE: per layer and token two all-reduces of b(dim). INVARIANT: all-gathers of the slices of
+    the attention output, of x, of the hidden units and of x again. In both, the root first sends
+    control and x (f32) to each worker and last receives each worker's logits (f32). A MoE layer in
+    INVARIANT mode gathers the hidden units of each active expert.
     """
-    traffic = {}
-    for src in range(plan.world_size):
-        messages, payload = _layer_traffic(plan, src, n_tokens)
-        for dst in range(plan.world_size):
-            if src != dst:
-                traffic[src, dst] = _with_ends(
-                    plan, src, dst, messages, payload, n_tokens, n_logits
-                )
-    return traffic
+    collective = COLLECTIVES[plan.collective_for(n_tokens)]
+    flows = layer_flows(plan, collective)
+    ranks = range(plan.world_size)
+    return {
+        (src, dst): _in_layers(plan, flows, (src, dst), n_tokens)
+        + _at_ends(plan, src, dst, n_tokens, n_logits)
+        for src in ranks
+        for dst in ranks
+        if src != dst
+    }
 
 
-def _layer_traffic(plan: ShardPlan, src: int, n_tokens: int) -> tuple[int, int]:
-    """Messages and bytes that `src` sends to each peer inside the layers."""
-    config, kind = plan.config, plan.buffer_type
+def layer_flows(plan: ShardPlan, collective: Collective) -> list[Flow]:
+    """What each exchange of a layer moves for one token."""
+    config, kind, n = plan.config, plan.buffer_type, plan.world_size
     if plan.sync_mode is SyncMode.REDUCE:
-        sizes = [vector_bytes(kind, config.dim)] * 2
-    else:
-        shard = plan.ranks[src]
-        experts = config.n_active_experts if config.is_moe else 1
-        x_slice = vector_bytes(kind, shard.dim_rows.size)
-        heads = vector_bytes(kind, shard.heads.size * config.head_dim)
-        sizes = [heads, x_slice, experts * vector_bytes(kind, shard.ffn.size), x_slice]
-    sent = [size for size in sizes if size]
-    return config.n_layers * len(sent), config.n_layers * n_tokens * sum(sent)
+        chunks = [
+            vector_bytes(kind, chunk.size)
+            for chunk in reduce_chunks(config.dim, n, collective.name)
+        ]
+        return [collective.reduce_flow(vector_bytes(kind, config.dim), chunks)] * 2
+    experts = config.n_active_experts if config.is_moe else 1
+    rows = [vector_bytes(kind, rank.dim_rows.size) for rank in plan.ranks]
+    heads = [vector_bytes(kind, rank.heads.size * config.head_dim) for rank in plan.ranks]
+    hidden = [experts * vector_bytes(kind, rank.ffn.size) for rank in plan.ranks]
+    return [collective.gather_flow(sizes) for sizes in (heads, rows, hidden, rows)]
 
 
-def _with_ends(
-    plan: ShardPlan, src: int, dst: int, messages: int, payload: int, n_tokens: int, n_logits: int
-) -> Traffic:
+def _in_layers(plan: ShardPlan, flows: list[Flow], ends: tuple[int, int], n_tokens: int) -> Traffic:
+    """Of one link: messages of a whole batch, bytes of each token."""
+    found = sum((flow[ends] for flow in flows if ends in flow), Traffic(0, 0))
+    n_layers = plan.config.n_layers
+    return Traffic(n_layers * found.messages, n_layers * n_tokens * found.payload_bytes)
+
+
+def _at_ends(plan: ShardPlan, src: int, dst: int, n_tokens: int, n_logits: int) -> Traffic:
+    """The root's broadcast and the logits."""
+    found = Traffic(0, 0)
     if src == 0:
-        messages += 1
-        payload += CONTROL_BYTES + 4 * plan.config.dim * n_tokens
+        found += Traffic(1, CONTROL_BYTES + 4 * plan.config.dim * n_tokens)
     logits = 4 * n_logits * plan.ranks[src].vocab.size
     if dst == 0 and logits:
-        messages += 1
-        payload += logits
-    return Traffic(messages, payload)
+        found += Traffic(1, logits)
+    return found

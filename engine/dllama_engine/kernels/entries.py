@@ -69,6 +69,7 @@ ROPE_STORE_F32, ROPE_STORE_F16 = (
 )
 ATTEND_F32, ATTEND_F16 = _operation("layers.attend_f32"), _operation("layers.attend_f16")
 PACK, ADD, PLACE = _operation("parts.pack"), _operation("parts.add"), _operation("parts.place")
+REDUCE = _operation("parts.reduce")
 ROUTE, TAKE = _operation("moe.route"), _operation("moe.take")
 MULTIPLY_EXPERTS, COMBINE = _operation("moe.multiply"), _operation("moe.combine")
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from dllama_engine.arrays import Buffer
 from dllama_engine.formats.activations import activation_buffers
-from dllama_engine.sharding.plan import ShardPlan, SyncMode, vector_bytes
+from dllama_engine.sharding.collective import Collective
+from dllama_engine.sharding.plan import ShardPlan, SyncMode, reduce_chunks, vector_bytes
 from dllama_engine.tables.routes import route_words
 
 
@@ -64,23 +65,55 @@ def rank_tables(plan: ShardPlan, rank: int, max_seq_len: int) -> dict[str, Buffe
     }
 
 
-def wire_buffers(plan: ShardPlan, batch_size: int) -> dict[tuple[int, int], Buffer]:
-    """All ranks' parts in the buffer type, by rank and bytes; layers share one for each size."""
-    config = plan.config
+def wire_buffers(plan: ShardPlan, rank: int, batch_size: int) -> dict[str, Buffer]:
+    """What exchanges work in; all layers share it, and all collectives that may serve.
+
+    `gathered` holds all ranks' parts. Where a rank sums some columns for all, `outgoing` holds what
+    it sends of the others', `incoming` what comes of its own, and `summed` their sum, float32.
+    """
+    if plan.world_size == 1:
+        return {}
+    needed = _gathered_slices(plan)
+    if plan.sync_mode is SyncMode.REDUCE:
+        asked = plan.collective
+        for collective in list(Collective)[1:] if asked is Collective.AUTO else [asked]:
+            for name, size in _summing(plan, rank, collective).items():
+                needed[name] = max(size, needed.get(name, 0))
+    return {
+        name: Buffer((batch_size * size,), np.float32 if name == "summed" else np.uint8)
+        for name, size in needed.items()
+    }
+
+
+def _gathered_slices(plan: ShardPlan) -> dict[str, int]:
+    """Of a token in INVARIANT mode: the largest vector that ranks hold slices of."""
+    if plan.sync_mode is SyncMode.REDUCE:
+        return {}
+    config, kind = plan.config, plan.buffer_type
     slots = config.n_active_experts if config.is_moe else 1
-    buffers = {}
-    for rank, shard in enumerate(plan.ranks if plan.world_size > 1 else ()):
-        if plan.sync_mode is SyncMode.REDUCE:
-            sizes = {vector_bytes(plan.buffer_type, config.dim)}
-        else:
-            sizes = {
-                vector_bytes(plan.buffer_type, shard.dim_rows.size),
-                vector_bytes(plan.buffer_type, shard.heads.size * config.head_dim),
-                slots * vector_bytes(plan.buffer_type, shard.ffn.size),
-            }
-        for size in sizes:
-            buffers[rank, batch_size * size] = Buffer((batch_size * size,), np.uint8)
-    return buffers
+    hidden = slots * vector_bytes(kind, config.ff_dim)
+    vectors = (vector_bytes(kind, config.dim), vector_bytes(kind, config.q_dim), hidden)
+    return {"gathered": max(vectors)}
+
+
+def _summing(plan: ShardPlan, rank: int, collective: Collective) -> dict[str, int]:
+    """Of a token in REDUCE mode; float32 values of the sum, bytes of the rest."""
+    n, dim = plan.world_size, plan.config.dim
+    whole = vector_bytes(plan.buffer_type, dim)
+    if not collective.scatters:
+        return {"gathered": n * whole}
+    chunks = reduce_chunks(dim, n, collective)
+    if collective is Collective.RING:  # one chunk at a time is under way
+        width = max(chunk.size for chunk in chunks)
+        chunk = vector_bytes(plan.buffer_type, width)
+        return {"gathered": whole, "outgoing": chunk, "incoming": chunk, "summed": width}
+    own = vector_bytes(plan.buffer_type, chunks[rank].size)
+    return {
+        "gathered": whole,
+        "outgoing": whole - own,
+        "incoming": (n - 1) * own,
+        "summed": chunks[rank].size,
+    }
 
 
 def buffer_bytes(plan: ShardPlan, rank: int, batch_size: int, max_seq_len: int) -> int:
@@ -88,7 +121,7 @@ def buffer_bytes(plan: ShardPlan, rank: int, batch_size: int, max_seq_len: int) 
     parts = (
         rank_buffers(plan, rank, batch_size),
         rank_tables(plan, rank, max_seq_len),
-        wire_buffers(plan, batch_size),
+        wire_buffers(plan, rank, batch_size),
     )
     return sum(buffer.nbytes for part in parts for buffer in part.values())
 

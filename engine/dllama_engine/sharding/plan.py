@@ -7,7 +7,8 @@ nothing of a part, and K/V heads are replicated where several ranks' query heads
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import gcd
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 from dllama_engine.errors import PlanError
 from dllama_engine.formats.config import ModelConfig
 from dllama_engine.formats.quants import Q_BLOCK, FloatType, row_bytes
+from dllama_engine.sharding.collective import Collective, Pick, first_picks, pick_for
 
 
 class SyncMode(StrEnum):
@@ -95,6 +97,16 @@ class ShardPlan:
     buffer_type: FloatType
     sync_mode: SyncMode
     ranks: tuple[RankShard, ...]
+    collective: Collective = Collective.MESH  # as asked for
+    picks: tuple[Pick, ...] = (Pick(1, Collective.MESH),)  # what serves which batches
+
+    def collective_for(self, n_tokens: int) -> Collective:
+        """Which collective serves a batch of that many tokens."""
+        return pick_for(self.picks, n_tokens)
+
+    def with_picks(self, picks: Iterable[Pick]) -> ShardPlan:
+        """The same split, exchanged otherwise."""
+        return replace(self, picks=tuple(picks))
 
     def to_json(self) -> dict[str, Any]:
         """What rebuilds the plan on a worker."""
@@ -103,17 +115,21 @@ class ShardPlan:
             "world_size": self.world_size,
             "buffer_type": int(self.buffer_type),
             "sync_mode": str(self.sync_mode),
+            "collective": str(self.collective),
+            "picks": [pick.to_json() for pick in self.picks],
         }
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> ShardPlan:
         """The inverse of `to_json`; raises PlanError like `make_plan`."""
-        return make_plan(
+        plan = make_plan(
             ModelConfig.from_json(data["config"]),
             int(data["world_size"]),
             buffer_type=FloatType(data["buffer_type"]),
             sync_mode=SyncMode(data["sync_mode"]),
+            collective=Collective.parse(data["collective"]),
         )
+        return plan.with_picks(Pick.from_json(pick) for pick in data["picks"])
 
 
 def make_plan(
@@ -122,6 +138,7 @@ def make_plan(
     *,
     buffer_type: FloatType = FloatType.Q80,
     sync_mode: SyncMode = SyncMode.REDUCE,
+    collective: Collective = Collective.MESH,
 ) -> ShardPlan:
     """Split `config` over `world_size` ranks.
 
@@ -150,7 +167,8 @@ def make_plan(
         RankShard(h, _kv_span(h, group), f, v, d)
         for h, f, v, d in zip(heads, ffn, vocab, dim_rows, strict=True)
     )
-    return ShardPlan(config, world_size, buffer_type, sync_mode, ranks)
+    picks = first_picks(collective)
+    return ShardPlan(config, world_size, buffer_type, sync_mode, ranks, collective, picks)
 
 
 def _kv_span(heads: Span, group: int) -> Span:
@@ -170,6 +188,16 @@ def _check_blocks(config: ModelConfig) -> None:
                 f"{what} {size} is not a multiple of the Q80 block size {Q_BLOCK}; "
                 "use --buffer-float-type f32"
             )
+
+
+def reduce_chunks(n: int, world_size: int, collective: Collective) -> list[Span]:
+    """Which columns of a sum over ranks each rank sums, where one rank a column does: all of them.
+
+    A star's root sums everything.
+    """
+    if collective is Collective.STAR:
+        return [Span(0, n), *[Span(n, n)] * (world_size - 1)]
+    return split_units(n, Q_BLOCK, world_size)
 
 
 def vector_bytes(buffer_type: FloatType, n: int) -> int:

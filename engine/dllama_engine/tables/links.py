@@ -15,12 +15,14 @@ SEND_HEADER, RECV_HEADER = 8, 9  # of the frames under way, in a line of their o
 SENT, TO_SEND, GOT, TO_RECV = range(10, 14)  # bytes of them, header included
 DURATION_NS = 14  # until the peer's frames were through; -1 while they are not
 POLLED_AT = 15  # which of the peers that are waited for it is; NOTHING if none
-LINK_WIDTH = 16
+HEARD_IN = 16  # the sweep over all peers in which its frame began to come; NOTHING before
+LINK_WIDTH = 24  # whole cache lines
 
 # The routes of an exchange, (world_size, ROUTE_WIDTH): where each peer's payloads are and how many
-# bytes an item of the batch takes; NOTHING is no frame at all, 0 an empty one.
-SEND_AT, SEND_BYTES, RECV_AT, RECV_BYTES = range(4)
-ROUTE_WIDTH = 4
+# bytes an item of the batch takes; NOTHING is no frame at all, 0 an empty one. A payload begins so
+# many bytes an item behind its address: what stands before it grows with the batch.
+SEND_AT, SEND_BYTES, RECV_AT, RECV_BYTES, SEND_OFFSET, RECV_OFFSET = range(6)
+ROUTE_WIDTH = 6
 NOTHING = -1
 
 # The mesh, (MESH_WORDS + world_size,): the exchange under way, and scratch memory at the end.
@@ -30,7 +32,12 @@ TRACE_AT, TRACE_ROWS, TRACE_USED = 8, 9, 10  # records, (TRACE_ROWS, RECORD + wo
 SPENT_NS = 11  # in operations so far
 SCRATCH = 12  # four words: two buffers for a call, or a clock
 CALM, CALM_LENGTH = 16, 17  # exchanges to come in which the core is kept; how many, next time
-POLLED = 18  # one word for each peer that is waited for
+FACTOR = 18  # items of the batch
+SPANS_AT = 19  # the row of `tables.spans` that time is counted in; 0: it is not counted
+WAITED_NS = 20  # of the exchange under way, in which nothing moved
+SWEEPS = 21  # over all peers, in it
+ENDED_NS = 22  # when the last exchange ended
+POLLED = 23  # one word for each peer that is waited for
 MESH_WORDS = POLLED
 
 # A record of the trace: what, when, how long, payload bytes; then each peer's duration or NOTHING.

@@ -1,6 +1,10 @@
-"""Where each rank's part of a vector stands: int64 (world_size, PART_WIDTH)."""
+"""Where parts of a vector stand and which of its columns they hold: int64 (n, PART_WIDTH).
+
+A part of some rows begins PART_OFFSET bytes a row behind PART_AT: parts that stand side by side
+have no gaps, whatever the batch.
+"""
 
 from __future__ import annotations
 
-PART_AT, FIRST_COLUMN, COLUMNS = range(3)
-PART_WIDTH = 3
+PART_AT, PART_OFFSET, FIRST_COLUMN, COLUMNS = range(4)
+PART_WIDTH = 4

@@ -91,6 +91,26 @@ class Plan(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class Collective(Event):
+    """How nodes exchange; where `auto` was asked for, what was probed and what the model says.
+
+    `picks` are (tokens, name): which collective serves batches from so many tokens on. Costs are a
+    round in which each node sends one empty frame, a further message of a node in the same round,
+    and the rate of a node's bytes; `predicted_us` is one exchange by each name at each of `sizes`.
+    """
+
+    NAME: ClassVar[str] = "collective"
+
+    asked: str
+    picks: tuple[tuple[int, str], ...]
+    round_us: float | None
+    message_us: float | None
+    rate_mbps: float | None
+    sizes: tuple[int, ...]
+    predicted_us: dict[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True, slots=True)
 class Progress(Event):
     """Connecting or loading goes on."""
 
@@ -177,6 +197,19 @@ class Scored(Done):
 
 
 @dataclass(frozen=True, slots=True)
+class PhaseSpans:
+    """Where a rank's time went in a phase; prefill is all up to the first token.
+
+    What no span covers is the difference to the phase's duration.
+    """
+
+    phase: Phase
+    steps: int
+    us: dict[str, float]  # by kind of work (`tables.spans.NAMES`)
+    waited_us: tuple[tuple[int, float], ...]  # (peer whose message came last, nothing moved)
+
+
+@dataclass(frozen=True, slots=True)
 class Rank(Event):
     """One process's account of the session."""
 
@@ -194,6 +227,7 @@ class Rank(Event):
     compute_us: float
     sync_us: float
     links: tuple[LinkCount, ...]
+    spans: tuple[PhaseSpans, ...]  # none where they were not counted
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dllama_engine.collectives.choice import Choice, LinkCosts
 from dllama_engine.collectives.traffic import step_traffic
 from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.sharding.plan import RankShard, ShardPlan
@@ -20,6 +21,28 @@ def plan_event(plan: ShardPlan, memories: Sequence[RankMemory]) -> events.Plan:
             (src, dst, t.payload_bytes, t.messages) for (src, dst), t in traffic.items()
         ),
     )
+
+
+def collective_event(plan: ShardPlan, choice: Choice | None) -> events.Collective:
+    """How nodes exchange and, where the root chose, on what grounds."""
+    costs = None if choice is None else choice.costs
+    predicted = {} if choice is None else choice.predicted_s
+    return events.Collective(
+        asked=str(plan.collective),
+        picks=tuple((pick.from_tokens, str(pick.collective)) for pick in plan.picks),
+        round_us=None if costs is None else 1e6 * costs.round_s,
+        message_us=None if costs is None else 1e6 * costs.message_s,
+        rate_mbps=None if costs is None else rate_mbps(costs),
+        sizes=() if choice is None else choice.sizes,
+        predicted_us={
+            str(name): tuple(1e6 * time_s for time_s in times) for name, times in predicted.items()
+        },
+    )
+
+
+def rate_mbps(costs: LinkCosts) -> float | None:
+    """Mbit/s at which a node's bytes go; None where the probe's took no time that shows."""
+    return 8e-6 / costs.byte_s if costs.byte_s else None
 
 
 def _planned_rank(rank: int, shard: RankShard, memory: RankMemory) -> events.PlannedRank:

@@ -5,6 +5,7 @@ Knows nothing of sockets, tokens or files: float vectors in, a slice of logits o
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ import numpy.typing as npt
 
 from dllama_engine.arrays import Floats, Table
 from dllama_engine.collectives.base import Exchanger
-from dllama_engine.collectives.mesh import Mesh
+from dllama_engine.collectives.choice import COLLECTIVES
+from dllama_engine.collectives.combine import Combiner
 from dllama_engine.errors import RequestError
 from dllama_engine.formats.activations import activation_buffers
 from dllama_engine.formats.config import HiddenAct, RopeType
@@ -22,9 +24,26 @@ from dllama_engine.program.program import Mixture, Program
 from dllama_engine.program.threads import ThreadTeam
 from dllama_engine.sharding.buffers import rank_buffers, wire_buffers
 from dllama_engine.sharding.plan import ShardPlan, Span, SyncMode
+from dllama_engine.tables.spans import (
+    ATTENTION,
+    FEED_FORWARD,
+    LOGITS,
+    OUTPUT_PROJECTION,
+    QKV,
+)
 from dllama_engine.transformer.kv_cache import KVCache
 from dllama_engine.transformer.rope import rope_tables
 from dllama_engine.transformer.weights import RankWeights
+
+
+@dataclass(frozen=True, slots=True)
+class _Layers:
+    """All layers as operations [first, last), with the collective of some sizes of batches."""
+
+    from_tokens: int
+    combiner: Combiner
+    first: int
+    last: int
 
 
 class Transformer:
@@ -49,8 +68,8 @@ class Transformer:
         self._weights = weights
         self._team = ThreadTeam(n_threads)
         self._links = links
-        parts = {key: buffer.zeros() for key, buffer in wire_buffers(plan, batch_size).items()}
-        self._mesh = Mesh(rank, plan.world_size, links, plan.buffer_type, batch_size, parts)
+        wired = wire_buffers(plan, rank, batch_size)
+        self._room = {name: buffer.zeros() for name, buffer in wired.items()}
         # Alone, both modes are the same: what a rank would send itself goes no detour.
         self._invariant = plan.sync_mode is SyncMode.INVARIANT and plan.world_size > 1
         self._allocate(kv_type)
@@ -108,8 +127,23 @@ class Transformer:
     # -- the program --------------------------------------------------------------------------
 
     def _compile(self) -> None:
-        """Write all layers down as operations."""
+        """Write all layers down as operations, for each collective that serves, and the end."""
         program = self._program
+        self._layers: list[_Layers] = []
+        for pick in self.plan.picks:
+            first, collective = len(program), COLLECTIVES[pick.collective]
+            where = self.rank, self.plan.world_size, self._links, self.plan.buffer_type
+            combiner = Combiner(*where, collective, self._room)
+            self._compile_layers(combiner)
+            self._layers.append(_Layers(pick.from_tokens, combiner, first, len(program)))
+        weight = self._weights.linear("logits")
+        program.begin(LOGITS)
+        if weight is not None:
+            program.norm(self._x, self._weights.norm("final_norm"), self._normed, self._input)
+            program.matmul(weight, self._input, self._logits)
+
+    def _compile_layers(self, combiner: Combiner) -> None:
+        program, self._combiner = self._program, combiner
         for layer in range(self.config.n_layers):
             self._compile_attention(layer)
             if self.config.is_moe:
@@ -117,15 +151,11 @@ class Transformer:
             else:
                 self._compile_feed_forward(layer)
             program.pause()
-        self._layers_end = len(program)
-        weight = self._weights.linear("logits")
-        if weight is not None:
-            program.norm(self._x, self._weights.norm("final_norm"), self._normed, self._input)
-            program.matmul(weight, self._input, self._logits)
 
     def _compile_attention(self, layer: int) -> None:
         weights, shard, program = self._weights, self.shard, self._program
         config, head_dim = self.config, self.config.head_dim
+        program.begin(QKV)
         qkv_weights = weights.linear("qkv", layer)
         if qkv_weights is not None:
             program.norm(self._x, weights.norm("block_norm_0", layer), self._normed, self._input)
@@ -142,6 +172,7 @@ class Transformer:
                     norm = weights.norm(name, layer)
                     start = span.start * head_dim
                     program.head_norms(self._qkv, norm, head_dim, start, span.size)
+            program.begin(ATTENTION)
             program.attention(
                 self._qkv,
                 self._cache.keys[layer],
@@ -152,10 +183,11 @@ class Transformer:
                 config.rope_type is RopeType.FALCON,
                 self._mixed,
             )
+        program.begin(OUTPUT_PROJECTION)
         weight = weights.linear("wo", layer)
         if self._invariant:
             columns = [rank.heads.scaled(head_dim) for rank in self.plan.ranks]
-            self._mesh.all_gather(program, self._mixed, self._mixed_input, columns)
+            self._combiner.all_gather(program, self._mixed, self._mixed_input, columns)
         elif weight is not None:
             program.load(self._mixed, self._mixed_input)
         if weight is not None:
@@ -164,6 +196,7 @@ class Transformer:
 
     def _compile_feed_forward(self, layer: int) -> None:
         weights, program = self._weights, self._program
+        program.begin(FEED_FORWARD)
         w13, w2 = weights.linear("w13", layer), weights.linear("w2", layer)
         if w13 is not None:
             program.norm(self._x, weights.norm("block_norm_1", layer), self._normed, self._input)
@@ -183,6 +216,7 @@ class Transformer:
     def _compile_mixture(self, layer: int) -> None:
         """Every token's active experts, summed in the order of their numbers."""
         weights, program, mixture = self._weights, self._program, self._mixture
+        program.begin(FEED_FORWARD)
         gate = weights.linear("gate", layer)
         assert gate is not None  # replicated on every rank
         program.norm(self._x, weights.norm("block_norm_1", layer), self._normed, self._input)
@@ -209,7 +243,9 @@ class Transformer:
     def _gather_hidden(self, times: int) -> None:
         if self._invariant:
             columns = [rank.ffn for rank in self.plan.ranks]
-            self._mesh.all_gather(self._program, self._hidden, self._hidden_input, columns, times)
+            self._combiner.all_gather(
+                self._program, self._hidden, self._hidden_input, columns, times
+            )
 
     def _compile_sum(self, has_part: bool) -> None:
         """x += everyone's part, whose rows (INVARIANT) or terms (REDUCE) are spread."""
@@ -219,9 +255,18 @@ class Transformer:
             program.add_cast(part, self._x, is_q80)
         elif self._invariant:
             rows = [rank.dim_rows for rank in self.plan.ranks]
-            self._mesh.all_gather_add(program, part, self._x, rows)
+            self._combiner.all_gather_add(program, part, self._x, rows)
         else:
-            self._mesh.all_reduce(program, part, self._x)
+            self._combiner.all_reduce(program, part, self._x)
+
+    def record_spans(self, row_at: int) -> None:
+        """From now on time is counted in that row of `tables.spans`; 0: nowhere."""
+        self._team.record_spans(row_at)
+
+    def slow_down(self, per_mille: Table | None) -> None:
+        """Let work take longer on purpose, by its kind; the table is kept."""
+        self._slow = per_mille
+        self._team.slow_down(per_mille)
 
     # -- a step -------------------------------------------------------------------------------
 
@@ -247,9 +292,10 @@ class Transformer:
             )
         self._x[:tokens] = x
         run, end = self._team.run, len(self._program)
+        layers = [layers for layers in self._layers if layers.from_tokens <= tokens][-1]
         try:
-            run(0, self._layers_end, tokens, pos, attend=self._mesh.settle)
-            run(self._layers_end, end, n_logits, row=tokens - n_logits)
+            run(layers.first, layers.last, tokens, pos, attend=layers.combiner.settle)
+            run(self._layers[-1].last, end, n_logits, row=tokens - n_logits)
         except BaseException:
             if self._links is not None:
                 self._links.forget_exchange()

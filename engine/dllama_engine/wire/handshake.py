@@ -22,8 +22,9 @@ from typing import Any
 
 from dllama_engine.errors import HandshakeError
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 HANDSHAKE_TIMEOUT_S = 5.0
+_SLICE_S = 0.1  # of a wait, between two looks at what else there is to see to
 _PREFIX = struct.Struct("<8sH")  # magic, version
 _MAGIC = b"DLLAMAPY"
 _OURS = _PREFIX.pack(_MAGIC, PROTOCOL_VERSION)
@@ -68,15 +69,20 @@ class WorkerInfo:
 
 
 def dial(
-    sock: socket.socket, role: DialerRole, token: bytes, address: str, timeout_s: float
+    sock: socket.socket,
+    role: DialerRole,
+    token: bytes,
+    address: str,
+    timeout_s: float,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> WorkerInfo:
-    """Shake hands as the side that connected.
+    """Shake hands as the side that connected; `meanwhile` is called while it waits.
 
     Raises:
         HandshakeError: what listens there is no worker, of another version, or of another cluster.
         HandshakeCut: it closed the connection before one could tell.
     """
-    until = _Deadline(sock, timeout_s)
+    until = _Deadline(sock, timeout_s, meanwhile)
     try:
         hello = _OURS + bytes([role]) + secrets.token_bytes(_NONCE_BYTES)
         until.send(hello)
@@ -169,8 +175,13 @@ def receive_text(sock: socket.socket, timeout_s: float) -> Any:
 class _Deadline:
     """Exact reads and writes on a socket, all of them before one point in time."""
 
-    def __init__(self, sock: socket.socket, timeout_s: float) -> None:
-        self._sock = sock
+    def __init__(
+        self,
+        sock: socket.socket,
+        timeout_s: float,
+        meanwhile: Callable[[], object] | None = None,
+    ) -> None:
+        self._sock, self._meanwhile = sock, meanwhile
         self._until_s = time.monotonic() + timeout_s
 
     def _arm(self) -> None:
@@ -186,12 +197,22 @@ class _Deadline:
     def read(self, size: int) -> bytes:
         data = b""
         while len(data) < size:
-            self._arm()
-            chunk = self._sock.recv(size - len(data))
+            chunk = self._recv(size - len(data))
             if not chunk:
                 raise EOFError("the connection was closed")
             data += chunk
         return data
+
+    def _recv(self, size: int) -> bytes:
+        while True:
+            self._arm()
+            if self._meanwhile is None:
+                return self._sock.recv(size)
+            self._sock.settimeout(min(_SLICE_S, self._sock.gettimeout() or _SLICE_S))
+            try:
+                return self._sock.recv(size)
+            except TimeoutError:
+                self._meanwhile()
 
     def drain(self) -> None:
         """Read on until the other side closes: closing first could take back what was sent."""

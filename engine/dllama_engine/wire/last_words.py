@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 from dllama_engine import errors
-from dllama_engine.errors import EngineError, WorkerLost
+from dllama_engine.errors import EngineError, WireError, WorkerLost
 from dllama_engine.tables.links import HEADER_BYTES
 from dllama_engine.wire.frames import HEADER, KINDS, LAST_WORDS
 
@@ -13,11 +13,11 @@ MAX_BYTES = 1 << 16
 
 
 def encode(error: BaseException) -> bytes:
-    """The error's type, words and, of a lost worker, its rank."""
+    """The error's type, words and, of a broken link, the rank at its other end."""
     words = {
         "type": type(error).__name__,
         "message": (str(error) or type(error).__name__)[: MAX_BYTES // 8],
-        "rank": error.rank if isinstance(error, WorkerLost) else None,
+        "rank": error.rank if isinstance(error, WireError) else None,
     }
     return json.dumps(words).encode()
 
@@ -36,9 +36,10 @@ def decode(payload: bytes, who: str, rank: int) -> EngineError:
         message, lost = f"{who} reports: {words['message']}", words.get("rank")
     except (ValueError, KeyError, TypeError, AttributeError):
         return WorkerLost(f"{who} failed and could not say why; look at its log", rank)
-    if isinstance(kind, type) and issubclass(kind, EngineError) and kind is not WorkerLost:
-        return kind(message)
-    return WorkerLost(message, lost if isinstance(lost, int) else rank)
+    lost = lost if isinstance(lost, int) else rank
+    if not (isinstance(kind, type) and issubclass(kind, EngineError)):
+        return WorkerLost(message, lost)
+    return kind(message, lost) if issubclass(kind, WireError) else kind(message)
 
 
 def find(data: bytes) -> bytes | None:

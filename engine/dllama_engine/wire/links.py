@@ -15,19 +15,20 @@ import time
 from array import array
 from collections.abc import Mapping
 from contextlib import suppress
-from ctypes import string_at
+from ctypes import memmove, string_at
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dllama_engine.arrays import Table
-from dllama_engine.errors import EngineError, WireError, WorkerLost
+from dllama_engine.errors import EngineError, WireError
 from dllama_engine.kernels.entries import EXCHANGE
 from dllama_engine.tables.links import (
     AGAIN,
     BUSY_NS,
     DONE,
     ERRNO,
+    FACTOR,
     FULL,
     GOT,
     HEADER_BYTES,
@@ -43,15 +44,20 @@ from dllama_engine.tables.links import (
     RECORD,
     RECV_AT,
     RECV_BYTES,
+    RECV_OFFSET,
     RECV_SEQUENCE,
     ROUTE_WIDTH,
     SEND_AT,
     SEND_BYTES,
     SEND_SEQUENCE,
+    SENT,
     SENT_BYTES,
     SENT_MESSAGES,
+    SPANS_AT,
     SPENT_NS,
+    STRANGE,
     TO_RECV,
+    TO_SEND,
     TRACE_AT,
     TRACE_ROWS,
     TRACE_USED,
@@ -59,13 +65,15 @@ from dllama_engine.tables.links import (
     UNDER_WAY,
 )
 from dllama_engine.wire import last_words
-from dllama_engine.wire.frames import HEADER, KINDS, LAST_WORDS, NAMES, view
+from dllama_engine.wire.frames import ALIVE_FRAME, HEADER, KINDS, LAST_WORDS, NAMES, view
 from dllama_engine.wire.peer import Peer, late_peers, lost_peer, strange_frame
+from dllama_engine.wire.presence import Presence
 from dllama_engine.wire.trace import LinkTotals, LinkTrace
 
 if TYPE_CHECKING:
     from dllama_engine.wire.frames import Buffer
 
+_REPORTS_S = 1.0
 _TRACE_ROWS = 1024  # operations between two looks of Python at the trace
 _now_ns = time.perf_counter_ns
 
@@ -100,13 +108,21 @@ class Links:
         self._records: Table = np.zeros((_TRACE_ROWS, RECORD + world_size), np.int64)
         self.mesh[OWN] = rank
         self.mesh[TRACE_AT], self.mesh[TRACE_ROWS] = self._records.ctypes.data, _TRACE_ROWS
-        addresses = addresses or {}
-        self._peers = {
-            peer: Peer(peer, sock, self.table[peer], addresses.get(peer))
-            for peer, sock in sorted(sockets.items())
-        }
+        self._peers: dict[int, Peer] = {}
         self._op = ""  # what is being received alone, for messages
+        self.is_setting_up = False  # exchanges have signs of life beside them
+        self.presence = Presence(timeout_s, self._lost, self._hear_out)
+        self._trace = LinkTrace(())
+        for peer, sock in sorted(sockets.items()):
+            self.add(peer, sock, (addresses or {}).get(peer))
+
+    def add(self, rank: int, sock: socket.socket, address: str | None = None) -> None:
+        """Connect one more peer; what was traced before is forgotten."""
+        peer = self._peers[rank] = Peer(rank, sock, self.table[rank], address)
+        self._peers = dict(sorted(self._peers.items()))
         self._trace = LinkTrace(self._peers)
+        if 0 in (rank, self.rank):
+            self.presence.add(peer)
 
     @property
     def peers(self) -> tuple[int, ...]:
@@ -151,6 +167,8 @@ class Links:
         """
         assert routes.flags.c_contiguous
         tables = self.table.ctypes.data, routes.ctypes.data, self.mesh.ctypes.data
+        if self.is_setting_up:
+            self.presence.tell()
         try:
             while (status := EXCHANGE(*tables, self.world_size, KINDS[op], 1)) != DONE:
                 self.settle(status, routes)
@@ -166,13 +184,32 @@ class Links:
             WireError: a peer sent another frame than the expected one.
         """
         if status == AGAIN:
+            if self.is_setting_up:
+                self.presence.tell()
             idle_ns = _now_ns() - int(self.mesh[MOVED_NS])
             if self.mesh[UNDER_WAY] and idle_ns > self.timeout_s * 1e9:
                 raise self._stalled()
         elif status == FULL:
             self._keep_records()
-        else:
+        elif status != STRANGE or not self._passed_over_sign(routes):
             raise self._failed(status, routes)
+
+    def _passed_over_sign(self, routes: Table) -> bool:
+        """Take a sign of life out of the frame that was being received: what follows is its."""
+        peer = self._peers[int(self.mesh[TROUBLE])]
+        if peer.recv_header != ALIVE_FRAME:
+            return False
+        payload_at, n_read = self._read_at(peer, routes), int(peer.link[GOT]) - HEADER_BYTES
+        read = string_at(payload_at, n_read)
+        peer.recv_header[:] = read[:HEADER_BYTES].ljust(HEADER_BYTES, b"\0")
+        memmove(payload_at, read[HEADER_BYTES:], max(0, n_read - HEADER_BYTES))
+        peer.link[GOT] = n_read
+        return True
+
+    def _read_at(self, peer: Peer, routes: Table) -> int:
+        """Address of the payload that is being received."""
+        behind = int(routes[peer.rank, RECV_OFFSET] * self.mesh[FACTOR])
+        return int(routes[peer.rank, RECV_AT]) + behind
 
     def forget_exchange(self) -> None:
         """Do not go on with an exchange whose buffers may vanish."""
@@ -183,7 +220,8 @@ class Links:
         peer, number = self._peers[int(self.mesh[TROUBLE])], int(self.mesh[ERRNO])
         if status == LOST:
             return self._lost(peer, OSError(number, os.strerror(number)) if number else None)
-        read = string_at(int(routes[peer.rank, RECV_AT]), int(peer.link[GOT]) - HEADER_BYTES)
+        at, n_read = self._read_at(peer, routes), int(peer.link[GOT]) - HEADER_BYTES
+        read = string_at(at, n_read)
         size = int(peer.link[TO_RECV]) - HEADER_BYTES
         return self._unexpected(peer, read, size, int(self.mesh[KIND]))
 
@@ -196,16 +234,20 @@ class Links:
     def receive(self, op: str, peer: int, buffer: Buffer, timeout_s: float | None = None) -> int:
         """Receive one frame of at most the buffer's size; returns the size of its payload.
 
-        Without `timeout_s` it waits for ever: a root may be waiting for its user. The time before
-        the frame's first byte is idleness and is not recorded.
+        It waits `timeout_s` after the last sign of life, without it for ever. The time before the
+        frame's first byte is idleness and is not recorded.
         """
         self._op = op
         source, kind = self._peers[peer], KINDS[op]
         link = source.link
         limit = view(buffer).nbytes
-        link[GOT], link[TO_RECV] = 0, HEADER_BYTES
-        self._wait_readable(source, timeout_s)
-        self._fill(source, source.recv_header, timeout_s)
+        while True:
+            link[GOT], link[TO_RECV] = 0, HEADER_BYTES
+            self._await_frame(source, timeout_s)
+            self._fill(source, source.recv_header, timeout_s)
+            if source.recv_header != ALIVE_FRAME:
+                break
+            self.presence.tell()
         start_ns = _now_ns()
         size: int
         size, got_kind, sequence = HEADER.unpack(source.recv_header)
@@ -227,8 +269,26 @@ class Links:
         return size
 
     def send_json(self, op: str, peer: int, value: object) -> None:
-        """Send one frame that holds a JSON value."""
-        self.send(op, peer, json.dumps(value).encode())
+        """Send one frame that holds a JSON value, without compiled code: it may be to come."""
+        target, payload = self._peers[peer], json.dumps(value).encode()
+        link, start_ns = target.link, _now_ns()
+        frame = HEADER.pack(len(payload), KINDS[op], int(link[SEND_SEQUENCE])) + payload
+        self._op, link[SENT], link[TO_SEND] = op, 0, len(frame)
+        try:
+            target.sock.settimeout(None if math.isinf(self.timeout_s) else self.timeout_s)
+            target.sock.sendall(frame)
+        except TimeoutError:
+            link[SENT] = 1  # or more: no other frame may begin
+            raise late_peers([target], op, self.timeout_s) from None
+        except OSError as error:
+            raise self._lost(target, error) from error
+        finally:
+            target.sock.setblocking(False)
+        link[SENT], link[SEND_SEQUENCE] = len(frame), (link[SEND_SEQUENCE] + 1) & 0xFFFF
+        link[SENT_BYTES] += len(payload)
+        link[SENT_MESSAGES] += 1
+        link[BUSY_NS] += _now_ns() - start_ns
+        self.mesh[SPENT_NS] += _now_ns() - start_ns
 
     def receive_json(
         self, op: str, peer: int, *, limit_bytes: int = 1 << 20, timeout_s: float | None = None
@@ -244,6 +304,17 @@ class Links:
             return json.loads(buffer[:size])
         except ValueError as error:
             raise WireError(f"{self._peers[peer]} sent {op} that is not JSON: {error}") from error
+
+    def _await_frame(self, peer: Peer, timeout_s: float | None) -> None:
+        """Wait for a frame's first byte; whoever waits for us meanwhile hears that we are there."""
+        timeout_s = math.inf if timeout_s is None else timeout_s
+        until_s = time.monotonic() + timeout_s
+        poll = select.poll()
+        poll.register(peer.sock, select.POLLIN)
+        while not poll.poll(1e3 * min(self.presence.period_s, timeout_s)):
+            if time.monotonic() > until_s:
+                raise late_peers([peer], self._op, timeout_s)
+            self.presence.tell()
 
     def _fill(self, peer: Peer, buffer: memoryview, timeout_s: float | None) -> None:
         """Read the whole buffer from one peer."""
@@ -284,6 +355,10 @@ class Links:
     def spent_ns(self) -> int:
         """Time in operations since the links were made."""
         return int(self.mesh[SPENT_NS])
+
+    def record_spans(self, row_at: int) -> None:
+        """From now on exchanges count their time in that row of `tables.spans`; 0: nowhere."""
+        self.mesh[SPANS_AT] = row_at
 
     def stop_tracing(self) -> None:
         """Record no operations any more, only count."""
@@ -327,10 +402,43 @@ class Links:
             return last_words.decode(payload, str(peer), peer.rank)
         return lost_peer(peer, self._op, error)
 
-    def _stalled(self) -> WorkerLost:
-        """Nothing moved before the deadline: name every peer that is waited for."""
+    def _stalled(self) -> EngineError:
+        """Nothing moved before the deadline: name the peer that is waited for.
+
+        Whoever waits for the same one says so about now. The root listens to them for a moment: a
+        peer that it waits for may itself be waiting for the one that is gone.
+        """
         late = [p for p in self._peers.values() if p.unsent_bytes or p.unread_bytes]
-        return late_peers(late, NAMES[int(self.mesh[KIND])], self.timeout_s)
+        reports = self._reports() if self.rank == 0 else {}
+        alone = [p for p in late if p.rank not in reports]
+        named = [
+            report
+            for report in reports.values()
+            if isinstance(report, WireError) and report.rank and report.rank not in reports
+        ]
+        if named and named[0].rank not in [p.rank for p in alone]:
+            return named[0]
+        if named:
+            alone = [self._peers[named[0].rank or 0]]
+        elif not alone and reports:
+            return next(iter(reports.values()))
+        return late_peers(alone, NAMES[int(self.mesh[KIND])], self.timeout_s)
+
+    def _reports(self) -> dict[int, EngineError]:
+        """Last words of the peers that leave within a moment, by rank."""
+        reports: dict[int, EngineError] = {}
+        silent = {peer.sock.fileno(): peer for peer in self._peers.values() if not peer.got}
+        until_s = time.monotonic() + min(_REPORTS_S, self.timeout_s)
+        poll = select.poll()
+        for descriptor in silent:
+            poll.register(descriptor, select.POLLIN)
+        while len(silent) > 1 and (left_s := until_s - time.monotonic()) > 0:
+            for descriptor, _ in poll.poll(left_s * 1e3):
+                poll.unregister(descriptor)
+                peer = silent.pop(descriptor)
+                if payload := last_words.find(peer.drain()):
+                    reports[peer.rank] = last_words.decode(payload, str(peer), peer.rank)
+        return reports
 
     def _unexpected(
         self, peer: Peer, read: bytes, size: int, kind: int, *, at_most: bool = False

@@ -94,6 +94,15 @@ def late_peers(late: Sequence[Peer], op: str, timeout_s: float) -> WorkerLost:
     )
 
 
+def silent_peers(silent: Sequence[Peer], timeout_s: float) -> WorkerLost:
+    """Peers that gave no sign of life before the deadline."""
+    return WorkerLost(
+        f"no sign of life from {', '.join(map(str, silent))} for {timeout_s:g} s. "
+        "Is that host overloaded, suspended or unreachable? --timeout sets the deadline.",
+        silent[0].rank,
+    )
+
+
 def strange_frame(peer: Peer, size: int, kind: int, *, at_most: bool) -> WireError:
     """A frame of another kind, number or length than the one that is due."""
     got_size, got_kind, got_sequence = HEADER.unpack(peer.recv_header)
@@ -101,7 +110,8 @@ def strange_frame(peer: Peer, size: int, kind: int, *, at_most: bool) -> WireErr
         f"{peer} broke the protocol: expected {NAMES[kind]} number {peer.link[RECV_SEQUENCE]} of "
         f"{'at most ' if at_most else ''}{size} bytes, found "
         f"{NAMES.get(got_kind, f'unknown kind {got_kind}')} number {got_sequence} of "
-        f"{got_size} bytes. Do all nodes run the same version?"
+        f"{got_size} bytes. Do all nodes run the same version?",
+        peer.rank,
     )
 
 

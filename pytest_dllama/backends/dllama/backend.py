@@ -30,7 +30,7 @@ from pytest_dllama.hosts.base import Host, HostProcess
 from pytest_dllama.models import engine_facts
 
 if TYPE_CHECKING:
-    from pytest_dllama.models.engine_facts import ModelConfig
+    from pytest_dllama.models.engine_facts import ModelConfig, RankMemory
 
 USUAL_PORT = 9999
 _NO_MEMORY = "dllama prints what it will allocate, not what it used; seen from outside only"
@@ -59,6 +59,7 @@ class DllamaBackend:
     """
 
     name = "dllama"
+    has_f16_cache = False
 
     def __init__(
         self,
@@ -111,6 +112,10 @@ class DllamaBackend:
         if why := refused_nodes(config, nodes):
             raise ConfigError(why)
 
+    def memory_bytes(self, ranks: Sequence[RankMemory]) -> int:
+        """At least: its slices are those of the closed form, its program is a few MB."""
+        return sum(rank.total_bytes - rank.runtime_bytes for rank in ranks)
+
     def output_fault(self, request: EngineRequest) -> str | None:
         """The stale first token, where this version has it and the prompt meets it."""
         engine = self._at(self._root)
@@ -153,6 +158,8 @@ class DllamaBackend:
         self, request: EngineRequest, workers: Sequence[str], parent: str
     ) -> list[str]:
         """Arguments that run one request."""
+        engine = self._at(self._root)
+        has_length = request.max_seq_len and not engine.lacks("--max-seq-len")
         command = [
             *(self._binary, "inference"),
             *("--model", str(request.model_file), "--tokenizer", str(request.tokenizer_file)),
@@ -160,7 +167,8 @@ class DllamaBackend:
             *("--nthreads", str(request.nthreads)),
             *("--buffer-float-type", request.buffer_float_type),
             *("--temperature", f"{request.temperature:g}", "--seed", str(request.seed)),
-            *self._more_at(self._at(self._root)),
+            *(("--max-seq-len", str(request.max_seq_len)) if has_length else ()),
+            *self._more_at(engine),
             *(("--workers", *workers) if workers else ()),
         ]
         return guarded(command, parent)

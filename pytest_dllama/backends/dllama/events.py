@@ -230,7 +230,14 @@ def _done(run: LoggedRun, times: Totals) -> Done:
 
 
 def _unknown(run: LoggedRun, times: Totals) -> tuple[str, ...]:
-    """A prompt that took 0 whole ms has no time: neither has the first token."""
+    """A prompt that took 0 whole ms has no time: neither has the first token.
+
+    Nor has one whose closing block is lost: its lines are cut to whole ms, and so is any sum with
+    them, unless the program's own clock told it.
+    """
+    if run.has_lost_evaluation:
+        sums = () if times.is_own_clock else ("ttft_s", "rct_s", "tokens_per_s", "sync_share")
+        return ("prefill_s", *sums)
     has_none = bool(run.prefill) and times.prefill_ms is None
     return ("prefill_s", "ttft_s") if has_none or times.ttft_ms <= 0 else ()
 

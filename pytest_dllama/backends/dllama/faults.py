@@ -171,18 +171,13 @@ def _ends_early(run: LoggedRun, workers: Sequence[LoggedRun]) -> Failure:
 def _lost(run: LoggedRun) -> str | None:
     """A line that a whole log has and this one lacks, where a figure would be another without it.
 
-    The prompt's time stands in the Evaluation block alone: Eval lines are cut to whole ms.
+    Without its Evaluation block a prompt has Eval lines still: see `run.has_lost_evaluation`.
     """
     if run.prediction is None or not run.prediction.has_rate:
         return None  # it ends early, which is told
     if run.is_old:
         return _lost_of_old(run)
-    evaluation, n_prompt = run.evaluation, sum(step.n_tokens for step in run.prefill)
-    if run.steps and run.prefill and (evaluation is None or not evaluation.has_rate):
-        return (
-            f"the Evaluation block is not whole: its {n_prompt} tokens are in Eval lines, which "
-            "are cut to whole ms; lines were lost"
-        )
+    evaluation = run.evaluation
     if run.steps and not run.prefill and (evaluation is None or not evaluation.has_rate):
         return "the Eval lines and the Evaluation block are missing: lines were lost"
     has_some = bool({"timing", "chunks"} & run.signs)

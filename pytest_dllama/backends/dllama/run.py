@@ -201,6 +201,12 @@ class LoggedRun:
         return [step for step in self.steps if step.phase == "pred"]
 
     @property
+    def has_lost_evaluation(self) -> bool:
+        """Whether the prompt's time stands in Eval lines alone, which are cut to whole ms."""
+        has_rate = self.evaluation is not None and self.evaluation.has_rate
+        return bool(self.prefill) and not self.is_old and not has_rate
+
+    @property
     def printed_kb(self) -> int:
         """All that the steps sent and received, as printed."""
         return sum(step.sent_kb + step.recv_kb for step in self.steps)

@@ -50,7 +50,7 @@ def noise_lines(store: RunStore, calibration: Calibration, form: str = "text") -
         return [table.render(form)]
     lines = [
         f"{store.fingerprint}, {calibration.engine}, {calibration.created_utc}: "
-        f"{calibration.pairs} A/A pairs a cell, {calibration.steps} steps, "
+        f"{calibration.pairs} A/A pairs a cell, {calibration.steps or '-'} steps, "
         f"{calibration.wall_s:.0f} s, {calibration.pair_s:.1f} s a pair",
         table.render("text"),
         *(f"left out: {text}" for text in calibration.left_out),

@@ -49,6 +49,7 @@ class Need:
     own_bytes: int
     machine_bytes: int
     sharing: tuple[str, ...] = ()  # hosts that are one machine with it, itself among them
+    sides: int = 1  # engines that are compared there, all of them in memory
 
 
 def decode_throttled(bits: int | None) -> tuple[str, ...] | None:
@@ -107,13 +108,16 @@ def _memory(available: int | None, need: Need | None) -> Iterator[Finding]:
         return
     values = {"needed": _mb(need.machine_bytes), "available": _mb(available)}
     remedy = "add hosts, stop other programs there, or take a smaller model"
+    both = " of both versions" if need.sides > 1 else ""
     have = f"{values['available']} of memory are available; {remedy}"
     if need.sharing:
         names = ", ".join(need.sharing)
-        text = f"{names} are one machine: their shards together need {values['needed']} and {have}"
+        shards = f"their shards{both} together need {values['needed']}"
+        text = f"{names} are one machine: {shards} and {have}"
         yield Finding("refusal", "shared_memory", text, values | {"names": names})
     else:
-        yield Finding("refusal", "memory", f"its shard needs {values['needed']} and {have}", values)
+        shard = "its shards of both versions need" if both else "its shard needs"
+        yield Finding("refusal", "memory", f"{shard} {values['needed']} and {have}", values)
 
 
 def _speed(facts: Mapping[str, Any]) -> Iterator[Finding]:

@@ -17,8 +17,10 @@ from typing import Any, TypeVar
 
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.fleet.clock import ClockOffset, clock_offset
+from pytest_dllama.hosts.fleet.dllama_source import make_dllama
 from pytest_dllama.hosts.packages.kernel_image import KernelImage, image_for
-from pytest_dllama.hosts.packages.wheel import COMPILER, engine_wheel, requirements
+from pytest_dllama.hosts.packages.other_engine import OtherEngine
+from pytest_dllama.hosts.packages.wheel import COMPILER, Wheel, engine_wheel, requirements
 from pytest_dllama.hosts.ssh.channel import Finished
 from pytest_dllama.hosts.ssh.host import SshHost
 from pytest_dllama.hosts.ssh.upload import check_room, upload_data
@@ -45,6 +47,13 @@ class Wanted:
     buffer_float_type: str = "q80"
     sync_mode: str = "reduce"
     wheelhouse: Path | None = None
+    other: OtherEngine | None = None  # in place of the engine that is installed here
+    sides: int = 1  # engines that are in memory at the same time
+
+    @property
+    def wheel(self) -> Wheel:
+        """The engine's."""
+        return (self.other.wheel if self.other else None) or engine_wheel()
 
     def kernels_request(self) -> dict[str, Any]:
         """What `dllama_engine.tools.compile_kernels` reads."""
@@ -166,17 +175,21 @@ class _Making(_Steps):
         """Wheel, environment and kernels, as far as they are not there."""
         with self._told():
             if self._host.entry.provision:
-                image = image_for(ready.facts)
+                other = self._wanted.other
+                image = image_for(ready.facts, other.environment if other else None)
                 request = self._environment(ready, with_compiler=image is None)
                 self._begin("kernels")
                 if image is None or not self._take(image):
                     self._install(ready, request, with_compiler=True)
                     self._compile()
+            if self._wanted.other and self._wanted.other.source:
+                self._begin("make dllama")
+                self._host.use_binary(make_dllama(self._host, self._wanted.other))
         ready.is_made = True
 
     def _environment(self, ready: Ready, *, with_compiler: bool) -> dict[str, Any]:
         """The engine's own environment; what to ask the agent for more of it."""
-        host, agent, wheel = self._host, self._host.agent, engine_wheel()
+        host, agent, wheel = self._host, self._host.agent, self._wanted.wheel
         name = f"env-{wheel.digest}-py{agent.python_version.rpartition('.')[0]}"
         request: dict[str, Any] = {
             "folder": agent.folder,
@@ -200,7 +213,7 @@ class _Making(_Steps):
 
     def _send(self, request: dict[str, Any]) -> None:
         """What pip installs from; the request is told where it lies."""
-        agent, wheel = self._host.agent, engine_wheel()
+        agent, wheel = self._host.agent, self._wanted.wheel
         folder = f"{agent.folder}/wheels/{wheel.digest}"
         request["wheel"] = upload_data(agent, wheel.name, wheel.data, folder)
         request["wheelhouse"] = self._send_wheelhouse()

@@ -49,21 +49,23 @@ def target_of(facts: Mapping[str, Any]) -> str | None:
     return NATIVE if facts["machine"] == platform.machine() else None
 
 
-def image_for(facts: Mapping[str, Any]) -> KernelImage | None:
+def image_for(facts: Mapping[str, Any], environment: Path | None = None) -> KernelImage | None:
     """The image for a host, built once for all hosts of its kind and kept in the user's cache.
 
-    None where there is no target for it, or where the compiler fails here: then the host compiles.
+    By the engine of an environment, if one is given. None where there is no target for it, or
+    where the compiler fails here: then the host compiles.
     """
     target = target_of(facts)
     if target is None:
         return None
     with _building:  # hosts are made ready side by side
-        return _built(target)
+        return _built(target, environment)
 
 
 @cache
-def _built(target: str) -> KernelImage | None:
-    command = [sys.executable, "-P", "-m", _BUILDER, target, "--if-missing"]
+def _built(target: str, environment: Path | None) -> KernelImage | None:
+    own = [str(environment / "bin" / "python"), "-I"] if environment else [sys.executable, "-P"]
+    command = [*own, "-m", _BUILDER, target, "--if-missing"]
     try:
         done = subprocess.run(
             command,

@@ -52,6 +52,7 @@ class SshHost:
         self._placed: dict[Path, Path] = {}
         self._keep_s = inventory.keep_s
         self._dllama_bin = dllama_bin
+        self._binary = entry.binary
         self.session = f"{random.token_hex(4)}-{entry.name}"  # homes may be shared
         self.engine_python = entry.python  # provisioning puts the one of its environment here
         self.environment: dict[str, str] = {}
@@ -69,6 +70,10 @@ class SshHost:
         self.engine_python = f"{folder}/bin/python"
         cache = f"{self.agent.folder}/cache"
         self.environment = {"NUMBA_CACHE_DIR": f"{cache}/kernels", "XDG_CACHE_HOME": cache}
+
+    def use_binary(self, program: str) -> None:
+        """Run this in place of the program that commands name."""
+        self._binary = program
 
     def start(
         self,
@@ -116,7 +121,7 @@ class SshHost:
         """Our own engine runs in the environment that was made for it."""
         if command[0] == PROGRAM:
             return [self.engine_python, "-P", "-m", "dllama_engine.cli", *command[1:]]
-        own = self.entry.binary
+        own = self._binary
         return [own if own and word == self._dllama_bin else word for word in command]
 
     def place(self, file: Path) -> Path:
@@ -182,7 +187,7 @@ class SshHost:
 
     def remove_folder(self) -> None:
         """Remove what we made in the working folder, and the folder if nothing else is in it."""
-        ours = "agent run env-* wheels wheelhouse models cache tmp environment.lock"
+        ours = "agent run env-* wheels wheelhouse models cache tmp dllama environment.lock"
         script = (
             f'cd "$1" 2>/dev/null || exit 0; rm -rf {ours}; cd / && rmdir "$1" 2>/dev/null || :'
         )

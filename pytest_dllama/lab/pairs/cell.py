@@ -37,7 +37,7 @@ class PairedCell:
     sessions: list[SideSession] = field(default_factory=list)
     samples: dict[Name, list[Sample]] = field(default_factory=lambda: {"base": [], "new": []})
     runs: dict[Name, list[Session]] = field(default_factory=lambda: {"base": [], "new": []})
-    outputs: dict[Name, OutputRecord] = field(default_factory=dict)  # of the latest session
+    outputs: dict[Name, OutputRecord] = field(default_factory=dict)  # the latest, or a wrong one
     verdicts: tuple[MetricVerdict, ...] = ()
     invalid: list[str] = field(default_factory=list)
     error: str | None = None
@@ -75,7 +75,8 @@ class PairedCell:
         figures = {name: estimate.value for name, estimate in estimates.items()}
         self.runs[side].append(session)
         self.samples[side].append(sample)
-        self.outputs[side] = output
+        if side not in self.outputs or self.outputs[side].status != "different":
+            self.outputs[side] = output
         known = {name: figures.get(name) for name in (*self.judged, *EXACT) if name in figures}
         self.sessions.append(SideSession(pair=pair, side=side, is_first=is_first, metrics=known))
         found = faults([trace], output)

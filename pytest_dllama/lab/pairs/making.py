@@ -3,58 +3,62 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
-from pytest_dllama.backends.base import Backend, EngineOptions
-from pytest_dllama.backends.registry import make_backend
 from pytest_dllama.backends.revision import RevisionBackend
 from pytest_dllama.config.baseline import Baseline
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError, at_least
-from pytest_dllama.hosts.local import LocalHosts
+from pytest_dllama.hosts.packages.other_engine import OtherEngine
+from pytest_dllama.lab.checks import engines
 from pytest_dllama.lab.pairs.builds import build_revision
 from pytest_dllama.lab.pairs.dllama_builds import build_dllama, dllama_source
 from pytest_dllama.lab.pairs.side import Side
+from pytest_dllama.lab.session.machines import hosts_of_sides, root_is_here
 
 Tell = Callable[[str], None]
 
 
-def make_sides(baseline: Baseline, config: LabConfig, tell: Tell) -> tuple[Side, Side]:
+def make_sides(baseline: Baseline, config: LabConfig, nodes: int, tell: Tell) -> tuple[Side, Side]:
     """Base and new.
 
     Args:
         baseline: what to compare with; one that can run.
         config: the options, which are the new side's.
+        nodes: of the largest cell.
         tell: takes a line when something has to be built.
 
     Raises:
         ConfigError: a baseline that does not fit the engine, or cannot be built.
     """
-    own = engine_of(config)
     label = config.dllama_bin or f"this {config.engine} engine"
-    new = Side("new", label, own, config)
+    own, swept = engines(config)
+    slowed = f", slowed down on purpose ({config.inject})" if config.inject else ""
+    new = Side("new", label + slowed, own, config, swept=swept)
+    found = _base(baseline, replace(config, inject=""), label, tell)
+    on_base, on_new = hosts_of_sides(found.side.config, config, nodes, found.other)
+    return replace(found.side, hosts=on_base), replace(new, hosts=on_new)
+
+
+@dataclass(frozen=True, slots=True)
+class _Base:
+    """The base, before it is known where it runs."""
+
+    side: Side
+    other: OtherEngine | None = None
+
+
+def _base(baseline: Baseline, config: LabConfig, label: str, tell: Tell) -> _Base:
     if baseline.kind == "self":
-        return Side("base", label, own, config), new
+        own, swept = engines(config)
+        return _Base(Side("base", label, own, config, swept=swept))
     if baseline.kind == "option":
-        return Side("base", baseline.text, own, with_options(config, baseline)), new
+        other = with_options(config, baseline)
+        own, swept = engines(other)
+        return _Base(Side("base", baseline.text, own, other, swept=swept))
     if baseline.kind == "dllama":
-        return _other_dllama(baseline, config, tell), new
-    return _other_revision(baseline, config, tell), new
-
-
-def engine_of(config: LabConfig) -> Backend:
-    """The backend that the options name.
-
-    Raises:
-        ConfigError: no such engine, or options that it cannot take.
-    """
-    options = EngineOptions(
-        binary=config.dllama_bin,
-        arguments=config.dllama_args,
-        sync_mode=config.sync_mode,
-        runs_here=config.hosts_file is None,
-    )
-    return make_backend(config.engine, options)
+        return _other_dllama(baseline, config, tell)
+    return _other_revision(baseline, config, tell)
 
 
 def with_options(config: LabConfig, baseline: Baseline) -> LabConfig:
@@ -65,25 +69,47 @@ def with_options(config: LabConfig, baseline: Baseline) -> LabConfig:
         nthreads=at_least("nthreads", 1)(options.get("nthreads", str(config.nthreads))),
         buffer_float_type=options.get("buffer-float-type", config.buffer_float_type),
         sync_mode=options.get("sync-mode", config.sync_mode),
+        collective=options.get("collective", config.collective),
     )
 
 
-def _other_dllama(baseline: Baseline, config: LabConfig, tell: Tell) -> Side:
+def _other_dllama(baseline: Baseline, config: LabConfig, tell: Tell) -> _Base:
     if config.engine != "dllama":
         raise ConfigError(
             f"--baseline {baseline.text}: it is compared with --engine dllama --dllama-bin PATH"
         )
     if not baseline.revision:
-        other = replace(config, dllama_bin=baseline.path)
-        return Side("base", baseline.path, engine_of(other), other)
+        return _Base(_dllama(replace(config, dllama_bin=baseline.path), baseline.path))
     source = dllama_source(baseline.path, baseline.revision)
-    other = replace(config, dllama_bin=str(build_dllama(source, tell)))
-    return Side("base", f"dllama {source.revision.label}", engine_of(other), other)
+    revision = source.revision
+    if root_is_here(config):
+        program = str(build_dllama(source, tell))
+    else:  # each host builds its own, which takes this name's place
+        program = f"dllama-{revision.commit[:10]}"
+    side = _dllama(replace(config, dllama_bin=program), f"dllama {revision.label}")
+    return _Base(side, OtherEngine(commit=revision.commit, source=source.tar))
 
 
-def _other_revision(baseline: Baseline, config: LabConfig, tell: Tell) -> Side:
+def _dllama(config: LabConfig, label: str) -> Side:
+    own, swept = engines(config)
+    return Side("base", label, own, config, swept=swept)
+
+
+def _other_revision(baseline: Baseline, config: LabConfig, tell: Tell) -> _Base:
     if config.engine != "embedded":
         raise ConfigError(f"--baseline {baseline.text}: revisions are the embedded engine's")
     build = build_revision(baseline.path, baseline.revision, tell)
-    backend = RevisionBackend(build.environment)
-    return Side("base", build.revision.label, backend, config, LocalHosts(build.environment))
+    if config.hosts_file is not None and build.wheel is None:
+        raise ConfigError(
+            f"--baseline {baseline.text}: {build.revision.label} is of before the engine had a "
+            "package of its own, so it cannot be sent to --hosts; compare it on this machine"
+        )
+    _, swept = engines(config)
+    side = Side(
+        "base",
+        build.revision.label,
+        RevisionBackend(build.environment),
+        config,
+        swept={options: RevisionBackend(build.environment, options) for options in swept},
+    )
+    return _Base(side, OtherEngine(build.wheel, build.environment))

@@ -21,8 +21,14 @@ from pytest_dllama.hosts.base import Host, Progress
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.cluster import Cluster, Worker
 from pytest_dllama.lab.pairs.side import Name, Side
-from pytest_dllama.lab.runner import RequestFailed, RequestRun, engine_request, run_request
+from pytest_dllama.lab.runner import (
+    RequestFailed,
+    RequestRun,
+    engine_request,
+    run_request,
+)
 from pytest_dllama.models.under_test import ModelUnderTest
+from pytest_dllama.models.workloads import configured
 from pytest_dllama.record.cell import OutputRecord
 from pytest_dllama.validity.output import (
     compare_output,
@@ -107,7 +113,7 @@ class Sessions:
         if not missing:
             return
         model = self._models[key.model]
-        shared = len(missing) > 1 and _same_reference(missing[0], missing[1], model)
+        shared = len(missing) > 1 and _same_reference(missing[0], missing[1], model, key)
         who = missing[-1:] if shared else missing
         alone = CellKey(key.model, 1, key.workload)
         with self._clusters(alone, who, "oracle") as clusters:
@@ -121,7 +127,7 @@ class Sessions:
         """A side's output against its own oracle."""
         oracle = self._oracles[side.name, _work(key)]
         backend, config = side.backend, side.config
-        request = engine_request(config, self._models[key.model])
+        request = engine_request(config, self._models[key.model], key.workload)
         if isinstance(backend, KnowsFaults) and (why := backend.output_fault(request)):
             return faulty_output(run.trace, why, oracle.run.trace if oracle.run else None)
         if oracle.run is None:
@@ -131,9 +137,9 @@ class Sessions:
         return compare_output(
             oracle.run.trace,
             run.trace,
-            buffer_float_type=config.buffer_float_type,
-            sync_mode=config.sync_mode,
-            temperature=config.temperature,
+            buffer_float_type=request.buffer_float_type,
+            sync_mode=request.sync_mode,
+            temperature=request.temperature,
         )
 
     @contextlib.contextmanager
@@ -152,25 +158,26 @@ class Sessions:
 
     def _cluster(self, side: Side, key: CellKey, name: str) -> Cluster:
         folder = self._logs / f"{key.id}.{name}.{side.name}"
-        return Cluster(self._hosts[side.name], side.backend, folder, side.config.nthreads)
+        nthreads = configured(side.config, key.workload).nthreads
+        return Cluster(self._hosts[side.name], side.engine(key.workload), folder, nthreads)
 
     def _session(
         self, side: Side, cluster: Cluster, key: CellKey, engine: Backend | None = None
     ) -> Session:
-        request = engine_request(side.config, self._models[key.model])
+        request = engine_request(side.config, self._models[key.model], key.workload)
         workers = cluster.workers(key.nodes)
         run = run_request(cluster, request, key.nodes, "root", _ignore, engine)
         return Session(run, workers)
 
     def _oracle(self, side: Side, cluster: Cluster, alone: CellKey) -> Oracle:
         """By the engine that has logits, if the side's names one; else by the side itself."""
-        why_not = ""
-        for engine in filter(None, (side.backend.reference, side.backend)):
+        why_not, own = "", side.engine(alone.workload)
+        for engine in filter(None, (own.reference, own)):
             try:
                 return Oracle(self._session(side, cluster, alone, engine).run)
             except RequestFailed as error:
                 why_not = f"the one-node run failed: {error}"
-                if side.backend.reference is None:
+                if own.reference is None:
                     raise  # the engine itself does not run
         return Oracle(None, why_not)
 
@@ -180,11 +187,15 @@ def _work(key: CellKey) -> str:
     return f"{key.model}{key.workload.suffix}"
 
 
-def _same_reference(base: Side, new: Side, model: ModelUnderTest) -> bool:
+def _same_reference(base: Side, new: Side, model: ModelUnderTest, key: CellKey) -> bool:
     """Whether one one-node run serves both: the same engine, asked the same."""
-    first, second = (side.backend.reference or side.backend for side in (base, new))
-    same_engine = first is second or type(first) is type(second) is EmbeddedBackend
-    return same_engine and engine_request(base.config, model) == engine_request(new.config, model)
+    engines = [side.engine(key.workload) for side in (base, new)]
+    first, second = (engine.reference or engine for engine in engines)
+    requests = [engine_request(side.config, model, key.workload) for side in (base, new)]
+    same_engine = first is second or (
+        type(first) is type(second) is EmbeddedBackend and not key.workload.options
+    )
+    return same_engine and requests[0] == requests[1]
 
 
 def _side_by_side(work: Mapping[Name, Callable[[], T]]) -> dict[Name, T]:

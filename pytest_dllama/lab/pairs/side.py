@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -9,6 +10,8 @@ from pytest_dllama.backends.base import Backend
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.hosts.base import Hosts
 from pytest_dllama.hosts.local import LocalHosts
+from pytest_dllama.models.workloads import Options, engine_options
+from pytest_dllama.record.cell import Workload
 
 Name = Literal["base", "new"]
 NAMES: tuple[Name, Name] = ("base", "new")
@@ -27,3 +30,8 @@ class Side:
     backend: Backend
     config: LabConfig
     hosts: Hosts = field(default_factory=LocalHosts)
+    swept: Mapping[Options, Backend] = field(default_factory=dict)  # by swept options of its own
+
+    def engine(self, workload: Workload) -> Backend:
+        """The engine with the options that this workload sweeps of its own."""
+        return self.swept.get(engine_options(workload), self.backend)

@@ -8,11 +8,9 @@ from datetime import datetime
 from pathlib import Path
 
 from pytest_dllama.config.settings import LabConfig
-from pytest_dllama.history.run_files import write_whole
+from pytest_dllama.history.run_files import VERDICT_FILE, write_whole
 from pytest_dllama.record.verdict import CellVerdict, VerdictFile, worst
 from pytest_dllama.stats.intervals import holm
-
-VERDICT_FILE = "verdict.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +25,7 @@ class Compared:
     looks: tuple[int, ...]
     level: float
     created: datetime
+    prior_groups: int = 0  # variances that the prior rests on, the most of any metric
 
 
 def verdict_file(
@@ -35,7 +34,6 @@ def verdict_file(
     cells: Sequence[CellVerdict],
     *,
     wall_s: float,
-    prior_groups: int,
 ) -> VerdictFile:
     """All cells, with the Holm-adjusted p of every metric of every one."""
     p_values = {
@@ -55,9 +53,10 @@ def verdict_file(
         seed=compared.seed,
         looks=compared.looks,
         level=compared.level,
-        prompt=config.prompt,
-        steps=config.steps,
-        prior_groups=prior_groups,
+        prompt="" if config.prompt_tokens else config.prompt,
+        steps=None if config.output_tokens else config.steps,
+        inject=config.inject,
+        prior_groups=compared.prior_groups,
         status=worst([cell.status for cell in cells]),
         holm_p={key: float(p) for key, p in zip(p_values, adjusted, strict=True)},
         cells=tuple(cells),

@@ -11,10 +11,13 @@ from pytest_dllama.report.text.numbers import plain
 
 
 def median_sample(cell: CellRecord) -> Sample | None:
-    """The repeat whose RCT is the median (the lower one of two): the one network and text show."""
+    """The repeat whose RCT is the median (the lower one of two): the one network and text show.
+
+    Where no log tells it they are in no order, and any will do.
+    """
     if not cell.samples:
         return None
-    return cell.samples[median_index([sample.rct_s for sample in cell.samples])]
+    return cell.samples[median_index([sample.rct_s or 0.0 for sample in cell.samples])]
 
 
 def phase_blocks(sample: Sample, n_batches: int | None) -> str:

@@ -6,7 +6,7 @@ or are statements (`Sentence`); the writer of a page has the words and the marks
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -46,9 +46,9 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class NodeCount:
-    """A node count with its noun: `1 node`."""
+    """Node counts with their noun: `1 node`, `2 and 4 nodes`."""
 
-    n: int
+    n: int | tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,8 @@ class Versus:
 
     models: tuple[str, ...]
 
+
+SECTION = 2  # the level of a section's heading
 
 # A plain string is text as it is; a tuple is its parts one after the other.
 Piece = str | Words | Sentence | Strong | Code | Listed | NodeCount | Versus | tuple["Piece", ...]
@@ -105,6 +107,7 @@ class TableBlock:
 
     kind: ClassVar[str] = "table"
     table: Table
+    legends: bool = True  # of the marks; a table after it may have them
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +120,17 @@ class CodeBlock:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture by its name in the gallery; `alt` says what it shows."""
+
+    kind: ClassVar[str] = "picture"
+    name: str
+    alt: Piece
+
+
+@dataclass(frozen=True, slots=True)
 class Details:
-    """Blocks under a heading, which a page may fold away."""
+    """Blocks under a heading, folded away until somebody wants them."""
 
     kind: ClassVar[str] = "details"
     heading: Heading
@@ -132,7 +144,7 @@ class Rule:
     kind: ClassVar[str] = "rule"
 
 
-Block = Heading | Paragraph | Items | TableBlock | CodeBlock | Details | Rule
+Block = Heading | Paragraph | Items | TableBlock | CodeBlock | Picture | Details | Rule
 
 
 def heading(level: int, path: str, number: int | None = None, **values: Piece) -> Heading:
@@ -163,3 +175,18 @@ def analysis(sentences: Sequence[Sentence]) -> tuple[Block, ...]:
 def table(found: Table | None, *before: Block) -> tuple[Block, ...]:
     """A table with what leads to it; nothing at all where there is none."""
     return (*before, TableBlock(found)) if found is not None else ()
+
+
+def folded(blocks: Iterable[Block]) -> Iterator[Block]:
+    """Each heading of level 2 with what follows it, folded; lines across the page go."""
+    title: Heading | None = None
+    inner: list[Block] = []
+    for block in blocks:
+        if isinstance(block, Heading) and block.level <= SECTION:
+            if title is not None and inner:
+                yield Details(title, tuple(inner))
+            title, inner = block, []
+        elif not isinstance(block, Rule):
+            inner.append(block)
+    if title is not None and inner:
+        yield Details(title, tuple(inner))

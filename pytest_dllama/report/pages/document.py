@@ -1,29 +1,34 @@
 """A run -> the one document that every page shows: blocks in order, in no language and no format.
 
-A page (Markdown, and what may come) renders this document or a part of it; only the order here
-says what is read first.
+The answer first, then a short section for each question; all else is folded. A page renders this
+document or a part of it; only the order here says what is read first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from pytest_dllama.report.figures.view import RunView
-from pytest_dllama.report.pages.blocks import Block, Heading, Versus, Words
+from pytest_dllama.report.pages.blocks import Block, Heading, folded, heading
 from pytest_dllama.report.pages.sections import (
+    answer,
     closing,
     comparison,
     correctness,
     details,
     opening,
+    questions,
     resources,
 )
 
-SECTIONS: tuple[Callable[[RunView], Iterable[Block]], ...] = (
-    opening.overview,
+# Folded, each under its own heading.
+APPENDIX: tuple[Callable[[RunView], Iterable[Block]], ...] = (
+    opening.setup,
     opening.hosts,
+    closing.choice,
     opening.summary,
+    opening.verdicts,
     comparison.models,
     resources.memory,
     resources.network,
@@ -31,7 +36,6 @@ SECTIONS: tuple[Callable[[RunView], Iterable[Block]], ...] = (
     comparison.scaling,
     correctness.correctness,
     details.details,
-    closing.conclusions,
     closing.commands,
     closing.definitions,
     closing.identity,
@@ -46,8 +50,19 @@ class Document:
     blocks: tuple[Block, ...]
 
 
-def report(view: RunView) -> Document:
-    """The report of a run."""
-    kind = "title.scaling" if len(view.node_counts) > 1 else "title.single"
-    title = Heading(1, (Words(kind), " (", Versus(view.models), ")"))
-    return Document(title, tuple(block for section in SECTIONS for block in section(view)))
+def report(view: RunView, undrawn: Mapping[str, str] | None = None) -> Document:
+    """The report of a run; `undrawn` names pictures that could not be drawn, with the reason."""
+    blocks: list[Block] = [
+        *answer.first_screen(view),
+        *questions.slower(view),
+        *questions.scales(view),
+        *questions.token_time(view),
+        *questions.right(view),
+        *questions.trusted(view, undrawn or {}),
+        *questions.to_do(view),
+        heading(2, "sections.appendix"),
+        *folded(questions.pictures(view)),
+    ]
+    for section in APPENDIX:
+        blocks += folded(section(view))
+    return Document(answer.title(view), tuple(blocks))

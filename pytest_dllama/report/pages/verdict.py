@@ -2,47 +2,48 @@
 
 from __future__ import annotations
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console
-from rich.table import Table
+from collections.abc import Sequence
 
 from pytest_dllama.record.verdict import PRECEDENCE, CellVerdict, MetricVerdict, VerdictFile
 
 NAMES = {"ttft_s": "TTFT", "tpot_ms": "TPOT", "rct_s": "RCT"}
+HEADER = ("cell", "TPOT ms", "against base", "TTFT", "RCT", "pairs", "verdict")
 OTHERS = ("ttft_s", "rct_s")  # of which the table has the status only
+# In the narrow columns; the words stand below the table.
+_SHORT = {"INCONCLUSIVE": "open", "REGRESSED": "WORSE", "IMPROVED": "better", "PASS": "pass"}
+_RIGHT = (1, 5)  # columns of numbers
+MANY_PAIRS = 50  # more than anybody takes for one answer
 
 
-def verdict_lines(found: VerdictFile, width: int = 100) -> list[str]:
-    """The table of cells, then what a reader must know beside it."""
-    table = Table(box=SIMPLE_HEAD, pad_edge=False)
-    table.add_column("cell", no_wrap=True)
-    table.add_column("TPOT ms", justify="right", no_wrap=True)
-    table.add_column("against base", no_wrap=True)
-    for metric in OTHERS:
-        table.add_column(NAMES[metric], no_wrap=True)
-    table.add_column("pairs", justify="right", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    for cell in sorted(found.cells, key=lambda cell: PRECEDENCE.index(cell.status)):
-        table.add_row(*_row(cell))
-    console = Console(width=width, color_system=None, record=False, force_terminal=False)
-    with console.capture() as capture:
-        console.print(table)
-    lines = [line.rstrip() for line in capture.get().splitlines() if line.strip()]
-    return [*lines, *_remarks(found)]
+def verdict_lines(found: VerdictFile) -> list[str]:
+    """The table of cells, worst first, then what a reader must know beside it."""
+    cells = sorted(found.cells, key=lambda cell: PRECEDENCE.index(cell.status))
+    return [*_aligned([HEADER, *map(_row, cells)]), *_remarks(found, cells)]
 
 
-def _row(cell: CellVerdict) -> list[str]:
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(
+            text.rjust(width) if column in _RIGHT else text.ljust(width)
+            for column, (text, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def _row(cell: CellVerdict) -> tuple[str, ...]:
     by_name = {verdict.metric: verdict for verdict in cell.metrics}
     tpot = by_name.get("tpot_ms")
     pairs = max((verdict.pairs for verdict in cell.metrics), default=0)
-    return [
+    return (
         cell.id,
         f"{tpot.new:.2f}" if tpot and tpot.new is not None else "-",
         effect(tpot),
-        *(by_name[metric].status if metric in by_name else "-" for metric in OTHERS),
+        *(_SHORT[by_name[m].status] if m in by_name else "-" for m in OTHERS),
         str(pairs or "-"),
         cell.status,
-    ]
+    )
 
 
 def effect(verdict: MetricVerdict | None) -> str:
@@ -57,40 +58,58 @@ def effect(verdict: MetricVerdict | None) -> str:
     return f"{verdict.change:+.1%} ({lower * 100:+.1f}..{upper * 100:+.1f})"
 
 
-def _remarks(found: VerdictFile) -> list[str]:
+def _remarks(found: VerdictFile, cells: Sequence[CellVerdict]) -> list[str]:
     lines = []
-    for cell in found.cells:
-        name = cell.id
-        lines += [f"{cell.status} {name}: {reason}" for reason in cell.reasons]
-        for verdict in cell.metrics:
-            if verdict.status in ("REGRESSED", "INCONCLUSIVE"):
-                lines.append(f"{verdict.status} {name}: {_explained(verdict)}")
+    for cell in cells:
+        lines += [f"{cell.status} {cell.id}: {reason}" for reason in cell.reasons]
+        for status in PRECEDENCE:
+            if status in ("REGRESSED", "INCONCLUSIVE"):
+                lines += [
+                    f"{status} {cell.id}: {explained(verdict)}"
+                    for verdict in cell.metrics
+                    if verdict.status == status
+                ]
         for change in cell.exact_changes:
-            lines.append(f"CHANGED {name}: {change.metric} {change.base:g} -> {change.new:g}")
+            lines.append(f"CHANGED {cell.id}: {change.metric} {change.base:g} -> {change.new:g}")
         if cell.same_tokens is False:
-            lines.append(f"note {name}: both sides are valid, and their tokens differ")
-    looks = ", ".join(map(str, found.looks))
-    lines.append(
-        f"{found.base_label} -> {found.new_label}: looks at {looks} pairs, each bound at "
-        f"{found.level:.2%}, order by seed {found.seed}, {found.wall_s:.0f} s"
-    )
+            lines.append(f"note {cell.id}: both sides are valid, and their tokens differ")
+    lines.append(_how(found))
     if any(verdict.is_provisional for cell in found.cells for verdict in cell.metrics):
         lines.append(
             "provisional: this cluster's noise is not known well enough yet, so each cell's own "
-            "pairs had to tell it; `pytest-dllama duet --baseline self` adds to what is known"
+            "pairs had to tell it; pairs of --baseline self add to what is known"
         )
     return lines
 
 
-def _explained(verdict: MetricVerdict) -> str:
+def _how(found: VerdictFile) -> str:
+    """What was compared and what it cost."""
+    looks = ", ".join(map(str, found.looks))
+    return (
+        f"{found.base_label} -> {found.new_label}: looks at {looks} pairs, each bound at "
+        f"{found.level:.2%}, order by seed {found.seed}; the verdict took {found.wall_s:.0f} s"
+    )
+
+
+def explained(verdict: MetricVerdict) -> str:
+    """A verdict's effect, its interval, what it cost, and what it would take to decide."""
     what = NAMES.get(verdict.metric, verdict.metric)
     if verdict.change is None:
-        return f"{what}: no value"
-    text = f"{what} {verdict.change:+.1%}, tolerated {verdict.tolerance:.0%}"
+        return f"{what}: {verdict.note or 'no value'}"
+    figures = f"{what} {effect(verdict)}, tolerated {verdict.tolerance:.1%}"
+    pairs = f"{verdict.pairs} pair{'s' if verdict.pairs > 1 else ''}"
+    noise = f"{pairs}, one varies by {verdict.pair_sd or 0:.1%}"
     if verdict.status == "REGRESSED":
-        return f"{text}: surely worse, by {verdict.lower or 0:.1%} or more"
-    noise = f"a pair varies by {verdict.pair_sd or 0:.1%}"
+        return f"{figures}: surely worse, by {verdict.lower or 0:.1%} or more; {noise}"
+    if verdict.status != "INCONCLUSIVE":
+        return f"{figures}; {noise}"
+    if verdict.note:
+        return f"{figures}; {noise}; {verdict.note}"
     more = verdict.pairs_to_decide
-    return f"{text}; {noise}; " + (
-        f"about {more} pairs would decide" if more else "no reasonable number of pairs decides"
+    decides = (
+        f"about {more} pairs would decide"
+        if more and more <= MANY_PAIRS
+        else f"more than {MANY_PAIRS} pairs would be needed: make the machine quieter or requests "
+        "longer"
     )
+    return f"{figures}; {noise}; {decides}"

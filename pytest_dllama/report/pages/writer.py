@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 from markupsafe import Markup
+from markupsafe import escape as html_escape
 
 from pytest_dllama.report.figures.quantities import Quantity
 from pytest_dllama.report.pages.blocks import (
@@ -19,9 +21,11 @@ from pytest_dllama.report.pages.blocks import (
     Versus,
     Words,
 )
+from pytest_dllama.report.pages.inline import as_html
 from pytest_dllama.report.sentences.base import Sentence
 from pytest_dllama.report.sentences.hosts import HostProblem
 from pytest_dllama.report.tables.columns import (
+    BEST,
     Code,
     Column,
     Definition,
@@ -29,6 +33,7 @@ from pytest_dllama.report.tables.columns import (
     Flags,
     Nodes,
     NodeStep,
+    Starred,
     Table,
     Word,
     metric_value,
@@ -36,8 +41,33 @@ from pytest_dllama.report.tables.columns import (
 )
 from pytest_dllama.report.text import korean, markdown, numbers
 
+ONE_LINE = 32  # characters of a cell that a page does not break
 # A sentence is a list item: a mark at its start would open another list inside.
 _LIST_START = re.compile(r"^(\d*)([-+]|(?<=\d)[.)])(?=\s|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class HtmlCell:
+    """A cell and its class: a number, a text that stays on one line, or a longer one."""
+
+    html: Markup
+    kind: Literal["number", "short", "long"]
+
+    @classmethod
+    def of(cls, line: str, *, is_number: bool) -> HtmlCell:
+        """From a line of ready Markdown."""
+        if is_number:
+            return cls(as_html(line), "number")
+        return cls(as_html(line), "short" if len(line) <= ONE_LINE else "long")
+
+
+@dataclass(frozen=True, slots=True)
+class HtmlTable:
+    """Pieces of a table."""
+
+    header: list[HtmlCell]
+    rows: list[list[HtmlCell]]
+    legends: list[tuple[str, Markup]]
 
 
 class Writer:
@@ -54,13 +84,31 @@ class Writer:
         text = self.macro(type(sentence))(sentence).strip()
         return Markup(_LIST_START.sub(r"\1\\\2", text))
 
-    def table(self, table: Table) -> Markup:
+    def cells(self, table: Table) -> HtmlTable:
+        """A table as HTML pieces: header and rows with their classes, and the legend."""
+        header = [
+            HtmlCell.of(self._header(column), is_number=column.numeric) for column in table.columns
+        ]
+        rows = [
+            [
+                HtmlCell.of(self._cell(cell), is_number=column.numeric)
+                for cell, column in zip(row, table.columns, strict=True)
+            ]
+            for row in table.rows
+        ]
+        return HtmlTable(
+            header,
+            rows,
+            [(mark, as_html(self.words["marks"][mark])) for mark in table.marks],
+        )
+
+    def table(self, table: Table, legends: bool = True) -> Markup:
         """A table in Markdown, with a legend for the marks in it."""
         header = [self._header(column) for column in table.columns]
         rows = [[self._cell(cell) for cell in row] for row in table.rows]
         text = markdown.table(header, rows, [column.numeric for column in table.columns])
-        legends = "".join(f"\n\n{mark} {self.words['marks'][mark]}" for mark in table.marks)
-        return Markup(text + legends)
+        marks = table.marks if legends else ()
+        return Markup(text + "".join(f"\n\n{m} {self.words['marks'][m]}" for m in marks))
 
     def _header(self, column: Column) -> str:
         title: str = self.words["columns"].get(column.key) or self._short(column.key)
@@ -78,7 +126,9 @@ class Writer:
             case NodeStep(start, end):
                 return self._phrase("step", start=str(start), end=str(end))
             case Word(group, key):
-                return str(self.words[group][key])
+                return str(self.words[group].get(key) or markdown.escape(key))
+            case Starred(entry):
+                return f"{self._cell(entry)} {BEST}"
             case Code(text):
                 return str(markdown.code(text, in_table=True))
             case Flags(flags):
@@ -113,6 +163,15 @@ class Writer:
                 return self.say(piece)
             case tuple():
                 return Markup("".join(map(self.piece, piece)))
+
+    def code_text(self, block: CodeBlock) -> Markup:
+        """Text that keeps its line ends, for HTML."""
+        text = block.text if isinstance(block.text, str) else str(self.piece(block.text))
+        return html_escape(markdown.printable(text))
+
+    def plain(self, piece: Piece) -> Markup:
+        """A part of a line as bare text for an attribute of HTML."""
+        return html_escape(self.html(piece).striptags())
 
     def code_block(self, block: CodeBlock) -> Markup:
         """Text between fences."""
@@ -151,6 +210,9 @@ class Writer:
             "filled": _filled,
             "flags": lambda flags: Markup(self._flags(flags)),
             "host_problem": self._host_problem,
+            "part": self._part,
+            "ready": Markup,
+            "shift": self._shift,
         }
 
     def _josa(self, text: str, pair: str) -> Markup:
@@ -184,6 +246,23 @@ class Writer:
         if isinstance(flags := values.get("flags"), str):
             values["flags"] = Markup(self._flags(flags.split(", ")))
         return _filled(self.words["host_problems"][problem.kind], **values)
+
+    def _shift(self, change: float) -> Markup:
+        """How much slower or faster something became, 0.31 being 31 % slower."""
+        phrase = "slower" if change > 0 else "faster"
+        return Markup(self._phrase(phrase, x=numbers.share(abs(change))))
+
+    def _part(self, part: str) -> Markup:
+        """A part of a token's time in words; one that nobody knows as it is."""
+        return Markup(self.words["parts"].get(part) or markdown.escape(part))
+
+    def html(self, piece: Piece) -> Markup:
+        """A part of a line as HTML."""
+        return as_html(self.piece(piece))
+
+    def alt(self, piece: Piece) -> Markup:
+        """A line of text without marks, as an image's alternative text."""
+        return markdown.unmarked(self.piece(piece))
 
     def _phrase(self, key: str, **values: str) -> str:
         text: str = self.words["phrases"][key]

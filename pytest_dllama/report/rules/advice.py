@@ -33,11 +33,11 @@ SYNC_HEAVY = 0.50  # share of sync above which it is the first thing to improve
 
 def recommendations(view: RunView) -> list[Sentence]:
     """What to do, each with the figure that says so."""
-    said: list[Sentence] = [*_repairs(view), *shared_cores(view)]
-    said += shared_machines(view.run.hosts)
+    said: list[Sentence] = [*_repairs(view)]
     said += [CoolHost(host.host) for host in throttled(view)]
-    for model in view.models:
-        said += _node_advice(view, model)
+    if not (shared_cores(view) or shared_machines(view.run.hosts)):
+        for model in view.models:
+            said += _node_advice(view, model)
     said += _model_advice(view)
     said += _network_advice(view)
     if view.run.request.repeats < 2:

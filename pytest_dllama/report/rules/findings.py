@@ -1,4 +1,4 @@
-"""The main results of a run: knees, memory needs, efficiency, headlines."""
+"""The main results of a run: efficiency, knees, memory needs."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ from pytest_dllama.record.network import OpStats
 from pytest_dllama.report.figures.compare import Best, difference, series
 from pytest_dllama.report.figures.quantities import ROOT_MEMORY, TOKENS_PER_S, WORKER_MEMORY
 from pytest_dllama.report.figures.view import RunView, name_of
-from pytest_dllama.report.rules.comparison import best_nodes, best_of_models, comparison
-from pytest_dllama.report.rules.hosts import throttled
-from pytest_dllama.report.rules.resources import sync_shares, variance, wire
-from pytest_dllama.report.rules.status import correctness, thresholds, troubles
+from pytest_dllama.report.rules.comparison import best_of_models
 from pytest_dllama.report.sentences.base import Sentence
-from pytest_dllama.report.sentences.comparison import Ahead, Efficiency, Incomparable, Level
+from pytest_dllama.report.sentences.comparison import Efficiency
 from pytest_dllama.report.sentences.resources import (
     LargestProcess,
     MemoryNeed,
@@ -75,7 +72,7 @@ def _attribution(start: CellRecord | None, end: CellRecord | None) -> Iterator[S
         if len(known) == len(times):
             compute_s, sync_s = known[2] - known[0], known[3] - known[1]
             yield StepAttribution(name_of(start), start.nodes, end.nodes, compute_s, sync_s)
-    old, new = _operations(start), _operations(end)
+    old, new = operations(start), operations(end)
     shared = [name for name in new if name in old]
     if shared:
         dearest = max(shared, key=lambda name: new[name].avg_ms * new[name].operations)
@@ -83,7 +80,8 @@ def _attribution(start: CellRecord | None, end: CellRecord | None) -> Iterator[S
         yield OpGrowth(name_of(start), dearest, start.nodes, end.nodes, *speeds)
 
 
-def _operations(cell: CellRecord) -> dict[str, OpStats]:
+def operations(cell: CellRecord) -> dict[str, OpStats]:
+    """The root's collectives by their name."""
     return {stats.op: stats for stats in cell.network.ops} if cell.network else {}
 
 
@@ -106,26 +104,3 @@ def memory_needs(view: RunView) -> list[MemoryNeed]:
         if items:
             said.append(MemoryNeed(model, items))
     return said
-
-
-def headlines(view: RunView) -> list[Sentence]:
-    """The shortest answer: which node count, and which model."""
-    pairs = comparison(view, TOKENS_PER_S)
-    speed = [said for said in pairs if isinstance(said, (Ahead, Level, Incomparable))]
-    return [*best_nodes(view, TOKENS_PER_S), *speed]
-
-
-def findings(view: RunView) -> list[Sentence]:
-    """The main results, most important first."""
-    return [
-        *correctness(view)[:1],
-        *troubles(view),
-        *throttled(view),
-        *wire(view),
-        *thresholds(view),
-        *headlines(view),
-        *knees(view),
-        *sync_shares(view),
-        *memory_needs(view),
-        *variance(view),
-    ]

@@ -41,7 +41,7 @@ def about_hosts(view: RunView) -> list[Sentence]:
         *_kinds(hosts),
         *shared_machines(hosts),
         *throttled(view),
-        *_problems(hosts),
+        *problems(hosts),
         *_warmest(hosts),
         *_dropped(hosts),
         *_cost(hosts),
@@ -70,7 +70,7 @@ def throttled(view: RunView) -> list[HostThrottled]:
     ]
 
 
-def _problems(hosts: Sequence[HostRecord]) -> Iterator[Sentence]:
+def problems(hosts: Sequence[HostRecord]) -> Iterator[Sentence]:
     """One sentence for all hosts of which the same is to be said."""
     found: dict[tuple[str, str, tuple[tuple[str, str], ...]], list[str]] = {}
     for host in hosts:

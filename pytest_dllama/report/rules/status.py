@@ -35,7 +35,7 @@ def overview(view: RunView) -> list[Sentence]:
     )
     request = view.run.request
     repeats = RepeatRule(request.repeats, request.warmup)
-    return [coverage, repeats, *shared_cores(view), *troubles(view)]
+    return [coverage, repeats, *troubles(view)]
 
 
 def shared_cores(view: RunView) -> list[SharedCores]:

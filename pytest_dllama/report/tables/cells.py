@@ -28,6 +28,8 @@ from pytest_dllama.report.text.numbers import (
     token_shown,
 )
 
+NARROW = 10.0  # percent of margin below which a kept limit is worth a look
+FAR = 400.0  # percent of margin beyond which nobody could miss the limit
 _NODES = Column("nodes")
 _MODEL = Column("model", numeric=False)
 
@@ -46,6 +48,15 @@ def output_table(view: RunView) -> Table:
     )
     columns = (_MODEL, *(Column(key, numeric=key not in texts) for key in keys))
     return Table(columns, tuple(_output_row(cell) for cell in view.ordered()))
+
+
+def unlike_table(view: RunView) -> Table | None:
+    """Only the outputs that are not, token for token, the oracle's; None if all are."""
+    alike = ("oracle", "identical")
+    cells = [cell for cell in view.ordered() if cell.output and cell.output.status not in alike]
+    parted = [cell for cell in cells if cell.output and cell.output.first_difference]
+    whole = output_table(view)
+    return Table(whole.columns, tuple(map(_output_row, parted))) if parted else None
 
 
 def _output_row(cell: CellRecord) -> tuple[Entry, ...]:
@@ -73,6 +84,18 @@ def threshold_table(view: RunView) -> Table | None:
     return Table(columns, rows) if rows else None
 
 
+def narrow_table(view: RunView) -> Table | None:
+    """The thresholds that were kept by a hair."""
+    rows = tuple(
+        _threshold_row(cell, result)
+        for cell in view.ordered()
+        for result in cell.thresholds
+        if result.passed and result.margin_percent is not None and result.margin_percent < NARROW
+    )
+    whole = threshold_table(view)
+    return Table(whole.columns, rows) if whole is not None and rows else None
+
+
 def _threshold_row(cell: CellRecord, result: ThresholdResult) -> tuple[Entry, ...]:
     sign = "≤" if result.direction == "max" else "≥"
     return (
@@ -81,10 +104,15 @@ def _threshold_row(cell: CellRecord, result: ThresholdResult) -> tuple[Entry, ..
         Code(result.metric),
         f"{sign} {metric_value(result.metric, result.limit)}",
         metric_value(result.metric, result.value),
-        percent(result.margin_percent),
+        _margin(result.margin_percent),
         Word("result", "passed" if result.passed else "missed"),
         result.source,
     )
+
+
+def _margin(found: float | None) -> Entry:
+    far = found is not None and abs(found) > FAR
+    return Word("margin", "far" if (found or 0) > 0 else "beyond") if far else percent(found)
 
 
 def ranks_table(cell: CellRecord) -> Table | None:

@@ -23,6 +23,7 @@ from pytest_dllama.report.text.numbers import (
 
 NOT_COUNTED = "†"  # measured, but the output is wrong or the cell invalid
 WITHIN_SPREAD = "≈"  # the ranges of the repeats overlap
+BEST = "★"  # the node count to choose for this model
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,14 @@ class Definition:
     text: str
 
 
-Entry = str | Nodes | NodeStep | Word | Code | Flags | Definition
+@dataclass(frozen=True, slots=True)
+class Starred:
+    """What is the best of its kind."""
+
+    entry: Nodes | str
+
+
+Entry = str | Nodes | NodeStep | Word | Code | Flags | Definition | Starred
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +102,9 @@ class Table:
     def marks(self) -> tuple[str, ...]:
         """Marks that need a legend."""
         text = "".join(cell for row in self.rows for cell in row[1:] if isinstance(cell, str))
-        return tuple(mark for mark in (NOT_COUNTED, WITHIN_SPREAD) if f" {mark}" in text)
+        marks = [mark for mark in (NOT_COUNTED, WITHIN_SPREAD) if f" {mark}" in text]
+        is_best = any(isinstance(cell, Starred) for row in self.rows for cell in row)
+        return (*marks, *([BEST] if is_best else []))
 
 
 def unit_of(quantity: Quantity, values: Sequence[float | None]) -> str:

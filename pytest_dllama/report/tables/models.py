@@ -29,6 +29,7 @@ from pytest_dllama.report.figures.quantities import (
 from pytest_dllama.report.figures.view import RunView, counts, verdict_of
 from pytest_dllama.report.rules.comparison import best_of_models
 from pytest_dllama.report.rules.findings import efficiency, largest_process
+from pytest_dllama.report.rules.scenarios import all_scenarios
 from pytest_dllama.report.tables.columns import (
     NOT_COUNTED,
     WITHIN_SPREAD,
@@ -36,6 +37,7 @@ from pytest_dllama.report.tables.columns import (
     Entry,
     Nodes,
     NodeStep,
+    Starred,
     Table,
     Word,
     in_unit,
@@ -49,6 +51,7 @@ from pytest_dllama.report.text.numbers import (
     number,
     percent,
     plain,
+    share,
     signed,
     size,
 )
@@ -113,9 +116,15 @@ def _header_unit(quantity: Quantity, unit: str) -> str:
 def summary_table(view: RunView, model: str) -> Table:
     """Memory, speed, output and verdict of one model on every node count."""
     grid = _grid(view, model, (ROOT_MEMORY, WORKER_MEMORY, *SPEED))
+    top = best_of_models(view, TOKENS_PER_S).get(model)
     last = (Column("output", numeric=False), Column("verdict", numeric=False))
     rows: tuple[tuple[Entry, ...], ...] = tuple(
-        (*row, output_state(view.cell(model, nodes)), verdict_of(view.cell(model, nodes)))
+        (
+            Starred(Nodes(nodes)) if top is not None and top.nodes == nodes else row[0],
+            *row[1:],
+            output_state(view.cell(model, nodes)),
+            Word("verdict", verdict_of(view.cell(model, nodes))),
+        )
         for row, nodes in zip(grid.rows, view.node_counts, strict=True)
     )
     return Table((*grid.columns, *last), rows)
@@ -253,6 +262,28 @@ def efficiency_table(view: RunView) -> Table | None:
         for nodes in view.node_counts[1:]
     )
     return Table((_NODES, *(Column("of_model", model) for model in view.models)), rows)
+
+
+def scenario_table(view: RunView) -> Table | None:
+    """Each node count and model: how near its best, in how much memory, and what it suits."""
+    found = [one for one in all_scenarios(view) if one.suits != "shared"]
+    speeds = [one.tokens_per_s for one in found]
+    decimals = TOKENS_PER_S.shown_decimals(*speeds)
+    rows: tuple[tuple[Entry, ...], ...] = tuple(
+        (
+            Starred(Nodes(one.nodes)) if one.suits == "best" else Nodes(one.nodes),
+            one.model,
+            plain(one.tokens_per_s, decimals),
+            share(one.of_best),
+            size(one.need_bytes),
+            Word("suits", one.suits),
+        )
+        for one in found
+    )
+    texts = ("model", "suits")
+    keys = ("nodes", "model", "tokens_per_s", "of_best", "largest_process", "suits")
+    columns = tuple(Column(key, numeric=key not in texts) for key in keys)
+    return Table(columns, rows) if rows else None
 
 
 def choice_table(view: RunView) -> Table:

@@ -59,6 +59,15 @@ def code(text: str, *, in_table: bool = False) -> Markup:
     return Markup(f"`{text}`") if fits else escape(text)
 
 
+def unmarked(line: Markup) -> Markup:
+    r"""Markdown of one line without bold and code marks, for where they would show.
+
+    >>> print(unmarked(Markup(r"**a** is `b` \* c")))
+    a is b \* c
+    """
+    return Markup(re.sub(r"(?<!\\)(\*\*|`)", "", line))
+
+
 def fence(text: str, language: str = "") -> Markup:
     r"""`text` as a fenced block whose fence is longer than any in the text.
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 _VALUES_PER_LINE = 4  # as many workers as fit a line of the hand-written reports
 _MARGIN = "  "
 _HANGING = " " * 10
+LONGEST_WORD = 72  # of a path; a longer one would scroll the page sideways
 
 
 def wrapped(argv: Sequence[str]) -> str:
@@ -20,7 +21,7 @@ def wrapped(argv: Sequence[str]) -> str:
     """
     lines: list[str] = []
     for group in _groups(argv):
-        quoted = [shlex.quote(word) for word in group]
+        quoted = [shlex.quote(_shortened(word)) for word in group]
         option, values = quoted[0], quoted[1:]
         if not lines and not group[0].startswith("--"):  # program and its mode
             lines.append(" ".join(quoted))
@@ -30,6 +31,17 @@ def wrapped(argv: Sequence[str]) -> str:
         for start in range(_VALUES_PER_LINE, len(values), _VALUES_PER_LINE):
             lines.append(_HANGING + " ".join(values[start : start + _VALUES_PER_LINE]))
     return " \\\n".join(lines)
+
+
+def _shortened(word: str) -> str:
+    """The end of a long path: where it lay on the machine that ran it says little elsewhere.
+
+    >>> _shortened("/a" * 40 + "/model.m"), _shortened("/home/pi/model.m")
+    ('.../model.m', '/home/pi/model.m')
+    """
+    if len(word) <= LONGEST_WORD or "/" not in word or any(map(str.isspace, word)):
+        return word
+    return f".../{word.rpartition('/')[2]}"
 
 
 def option_values(argv: Sequence[str], option: str) -> tuple[str, ...]:

@@ -39,6 +39,8 @@ KEYS = {
               "buffer_float_type", "sync_mode", "nthreads", "batch_size", "max_seq_len",
               "kv_type", "cpu", "pid", "ranks"},
     "plan": {"ranks", "decode_payload_bytes"},
+    "collective": {"asked", "picks", "round_us", "message_us", "rate_mbps", "sizes",
+                   "predicted_us"},
     "ready": {"load_s", "links"},
     "request": {"prompt", "n_input_tokens", "input_ids", "steps", "temperature", "topp", "seed"},
     "done": {"n_input_tokens", "n_output_tokens", "prefill_s", "decode_s", "ttft_s", "rct_s",
@@ -91,9 +93,11 @@ class TestEventStream:
         events = runs[nodes][1]
         names = [event["event"] for event in events if event["event"] != "progress"]
         counts = Counter(names)
+        exchanging = ["collective"] if nodes > 1 else []
         assert list(dict.fromkeys(names)) == [
-            "start", "plan", "ready", "request", "step", "done", "rank", "network", "end",
-        ]  # fmt: skip
+            *("start", "plan", *exchanging, "ready", "request", "step"),
+            *("done", "rank", "network", "end"),
+        ]
         assert counts["rank"] == nodes
         for event in events:
             if event["event"] in KEYS:
@@ -396,10 +400,14 @@ def test_an_unreachable_worker_prints_dllamas_line() -> None:
 
 
 def test_model_and_tokenizer_of_different_vocabularies(tmp_path: Path) -> None:
+    """As with the real dllama: a remark, and it runs."""
     model, _ = write_synthetic("dim=64,n_layers=1,n_heads=2,hidden_dim=64,vocab_size=300", tmp_path)
     done = run(*inference_arguments(), "--model", model)
-    assert done.returncode == 1
-    assert "512 tokens but the model's vocab_size is 300" in done.stderr
+    assert done.returncode == 0, done.stderr
+    assert (
+        "⚠️  The tokenizer has 512 tokens, the model's vocabulary 300: tokens from 300 on are never "
+        "used; the model does not know bos (508)\n"
+    ) in done.stdout
 
 
 def test_an_error_is_an_event_too(tmp_path: Path) -> None:
@@ -506,7 +514,7 @@ def test_plan_prints_who_holds_what() -> None:
     assert done.returncode == 0, done.stderr
     lines = done.stdout.splitlines()
     assert lines[0].startswith("llama: 60 layers, dim 6656, 52 heads, 52 K/V heads, ffn 17920")
-    assert lines[1].startswith("8 nodes, q80 buffers, reduce sync, f32 KV cache of 2048 tokens")
+    assert lines[1].startswith("8 nodes, q80 buffers, reduce sync, mesh, f32 KV cache of 2048")
     assert lines[4].split()[:5] == ["0", "root", "0-6", "0-6", "0-2239"]
     assert len([line for line in lines if line.endswith("GiB")]) == 9
     matrix = next(i for i, line in enumerate(lines) if line.startswith("payload bytes"))

@@ -12,11 +12,14 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dllama_engine.collectives.mesh import Mesh
+from dllama_engine.collectives.choice import COLLECTIVES
+from dllama_engine.collectives.combine import Combiner
+from dllama_engine.collectives.rounds import part_table
 from dllama_engine.formats.quants import FloatType, decode_tensor, encode_tensor, quantize_q80
 from dllama_engine.program.linear import Activations, Linear
 from dllama_engine.program.program import Mixture, Program
 from dllama_engine.program.threads import ThreadTeam
+from dllama_engine.sharding.collective import Collective
 from dllama_engine.sharding.plan import Span, split_units
 from dllama_engine.tables.links import AGAIN
 from dllama_engine.tables.routes import route_words
@@ -85,10 +88,11 @@ def test_a_cast_is_the_reference_quantizer(x: Floats) -> None:
     """Apart and packed; values to within one, as the reference divides where dllama multiplies."""
     inputs = Activations.zeros(2, 64, FloatType.Q80, FloatType.Q40)
     packed = np.empty((2, 68), np.uint8)
+    parts = part_table([Span(0, 64)], packed.ctypes.data, [0])
 
     def write(program: Program) -> None:
         program.load(x, inputs)
-        program.pack(x, packed, is_q80=True)
+        program.pack(x, parts, is_q80=True)
 
     run(write, 2)
     reference, ours = quantize_q80(x).reshape(2, 2, 34), packed.reshape(2, 2, 34)
@@ -104,12 +108,12 @@ def test_a_cast_is_the_reference_quantizer(x: Floats) -> None:
 # -- parts -------------------------------------------------------------------------------------
 
 
-def fill(mesh: Mesh, columns: list[Span], vectors: list[Floats], times: int = 1) -> None:
-    """Lay every rank's vectors where its frames would arrive."""
-    for rank, (span, values) in enumerate(zip(columns, vectors, strict=True)):
-        if span.size:
-            encoded = encode_tensor(values, mesh.buffer_type)
-            mesh._buffer(rank, span.size, times)[: len(values)] = encoded
+def alone(rank: int, vectors: list[Floats], buffer_type: FloatType) -> Combiner:
+    """A rank without links, every rank's vectors lying where their frames would arrive."""
+    encoded = [encode_tensor(v, buffer_type).reshape(-1) for v in vectors if v.size]
+    room = {"gathered": np.concatenate(encoded)}
+    mesh = COLLECTIVES[Collective.MESH]
+    return Combiner(rank, len(vectors), None, buffer_type, mesh, room)
 
 
 @pytest.mark.parametrize("buffer_type", [FloatType.Q80, FloatType.F32])
@@ -118,10 +122,8 @@ def fill(mesh: Mesh, columns: list[Span], vectors: list[Floats], times: int = 1)
 def test_parts_are_added_in_rank_order(
     buffer_type: FloatType, n: int, world_size: int, tokens: int, n_threads: int
 ) -> None:
-    mesh = Mesh(1, world_size, None, buffer_type, BATCH)
-    whole = [Span(0, n)] * world_size
     vectors = [random_floats(rank, tokens, n) for rank in range(world_size)]
-    fill(mesh, whole, vectors)
+    mesh = alone(1, vectors, buffer_type)
     local, x = np.zeros((BATCH, n), np.float32), random_floats(99, BATCH, n)
     local[:tokens] = vectors[1]
     expected = x.copy()
@@ -141,9 +143,8 @@ def test_slices_are_gathered_at_their_columns(
 ) -> None:
     """Uneven slices, empty ones too; whatever the products read of them is filled."""
     columns, tokens, times = split_units(n, 32, world_size), 3, 2
-    mesh = Mesh(0, world_size, None, buffer_type, BATCH)
     vectors = [random_floats(r, tokens * times, s.size) for r, s in enumerate(columns)]
-    fill(mesh, columns, vectors, times)
+    mesh = alone(0, vectors, buffer_type)
     local = np.zeros((BATCH * times, columns[0].size), np.float32)
     local[: tokens * times] = vectors[0]
     into = Activations.zeros(BATCH * times, n, buffer_type, weight_type)
@@ -155,7 +156,7 @@ def test_slices_are_gathered_at_their_columns(
         mesh.all_gather(program, local, into, columns, times)
 
     run(write, tokens)
-    run(lambda program: program.load(x, whole), BATCH * times)
+    run(lambda program: program.load(x, whole), tokens * times)
     assert np.array_equal(into.scales, whole.scales)
     assert np.abs(into.values.astype(int) - whole.values).max(initial=0) <= 1
     assert np.allclose(into.floats, whole.floats, atol=0.05)

@@ -55,8 +55,8 @@ def test_arithmetic_is_what_is_allocated(
 
 def _arrays(transformer: Transformer) -> Iterator[np.ndarray]:
     """All that it and its parts hold, but the cache; arrays that share memory come twice."""
-    mesh, mixture = transformer._mesh, getattr(transformer, "_mixture", None)
-    found = [*vars(transformer).values(), *mesh._buffers.values()]
+    mixture = getattr(transformer, "_mixture", None)
+    found = [*vars(transformer).values(), *transformer._room.values()]
     for part in [value for value in found if isinstance(value, Activations)]:
         found += vars(part).values()
     if mixture is not None:

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -16,7 +14,7 @@ from dllama_engine.sharding import slices
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan, split_units
 from dllama_engine.sharding.slices import slice_nbytes, slice_tensor, tensor_spans
 from tests.data import MODELS as GOLDEN
-from tests.engine.ranks import ModelRun, run_ranks
+from tests.engine.ranks import CountingRun, run_ranks
 
 
 def config(**changes: object) -> ModelConfig:
@@ -182,21 +180,6 @@ def test_bytes_on_the_sockets_are_the_predicted_ones(
         broadcast = (1, control) if src == 0 else (0, 0)
         counted = run.sent[src, dst]
         assert counted == (traffic.messages - broadcast[0], traffic.payload_bytes - broadcast[1])
-
-
-@dataclass
-class CountingRun(ModelRun):
-    """Keeps what each rank's links counted: (messages, payload bytes) of each directed link."""
-
-    def __post_init__(self) -> None:
-        self.sent: dict[tuple[int, int], tuple[int, int]] = {}
-
-    def _rank(self, model, x, rank, links):  # type: ignore[no-untyped-def]
-        result = super()._rank(model, x, rank, links)
-        totals = links.totals()
-        for peer in range(self.world_size):
-            self.sent[rank, peer] = (totals.sent_messages[peer], totals.sent_bytes[peer])
-        return result
 
 
 def test_a_failing_rank_is_reported_and_not_hung_on() -> None:

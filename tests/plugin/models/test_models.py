@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -10,18 +11,14 @@ from pytest_dllama.config.settings import SETTINGS, LabConfig
 from pytest_dllama.config.values import ConfigError, parse_models
 from pytest_dllama.models import under_test
 
-# Options whose field has another name, or another type than their text.
-NOT_FIELDS = (
-    *("models", "report", "thresholds", "request-timeout", "nodes", "cooldown", "hosts"),
-    "csv",
-)
 
-
-def _config(**changes) -> LabConfig:
+def config_of(**changes) -> LabConfig:
+    """The defaults of all options, changed."""
+    names = {field.name for field in fields(LabConfig)}
     values = {
-        setting.name.replace("-", "_"): setting.parse(setting.default)
+        name: setting.parse(setting.default)
         for setting in SETTINGS
-        if setting.name not in NOT_FIELDS
+        if (name := setting.name.replace("-", "_")) in names and name != "models"
     }
     others = {
         "node_counts": (2,),
@@ -39,7 +36,7 @@ def test_a_synthetic_model_is_written_once_into_the_cache(tmp_path, monkeypatch)
     (spec,) = parse_models("synthetic:tiny-llama")
     progress: list[tuple[int, int]] = []
     model = under_test.open_model(
-        spec, _config(), lambda done, total: progress.append((done, total))
+        spec, config_of(), lambda done, total: progress.append((done, total))
     )
     assert model.model_file.parent == tmp_path / "pytest-dllama" / "models"
     assert (model.record.name, model.record.arch, model.record.dim) == ("tiny-llama", "llama", 128)
@@ -47,7 +44,7 @@ def test_a_synthetic_model_is_written_once_into_the_cache(tmp_path, monkeypatch)
     written_ns = model.model_file.stat().st_mtime_ns
     progress.clear()
     again = under_test.open_model(
-        spec, _config(), lambda done, total: progress.append((done, total))
+        spec, config_of(), lambda done, total: progress.append((done, total))
     )
     assert again.model_file.stat().st_mtime_ns == written_ns
     assert progress == []
@@ -55,18 +52,19 @@ def test_a_synthetic_model_is_written_once_into_the_cache(tmp_path, monkeypatch)
 
 def test_the_shipped_model() -> None:
     (spec,) = parse_models("tiny")
-    under_test.check_model(spec, (1, 2, 4, 8), _config())
-    record = under_test.open_model(spec, _config(), lambda done, total: None).record
+    under_test.check_model(spec, (1, 2, 4, 8), config_of())
+    record = under_test.open_model(spec, config_of(), lambda done, total: None).record
     assert (record.name, record.weight_type) == ("tiny", "q40")
 
 
-def test_a_synthetic_prompt_is_checked_once_the_tokenizer_is_there(tmp_path, monkeypatch) -> None:
+def test_a_synthetic_prompt_is_checked_before_a_byte_is_written(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (spec,) = parse_models("synthetic:tiny-llama")
-    config = _config(steps=2)
-    under_test.check_model(spec, (2,), config)
-    with pytest.raises(ConfigError, match="--steps is 2"):
-        under_test.open_model(spec, config, lambda done, total: None)
+    message = r"--prompt has 13 tokens and --steps is 2: .* use --steps 14 or more, .*tiny-llama\)"
+    with pytest.raises(ConfigError, match=message):
+        under_test.check_model(spec, (2,), config_of(steps=2))
+    under_test.check_model(spec, (2,), config_of(steps=14))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_command_lines_as_a_person_would_type_them() -> None:
@@ -78,6 +76,13 @@ def test_command_lines_as_a_person_would_type_them() -> None:
     request = EngineRequest(
         Path("m.m"), Path("t.t"), "hello  you", 64, 4, "q80", "reduce", 0.0, 7, 60.0
     )
+    small = replace(request, max_seq_len=80, kv_type="f16", context_depth=16)
+    assert (
+        " --seed 7 --max-seq-len 80 --kv-type f16 --context-depth 16 --nbatches 8 --timeout 60"
+        in " ".join(EmbeddedBackend([("nbatches", "8")]).root_command(small, [], "77"))
+    )
+    ring = backend.root_command(replace(request, collective="ring"), ["10.0.0.2:9998"], "77")
+    assert " --collective ring " in " ".join(ring)
     root = backend.root_command(request, ["10.0.0.2:9998", "10.0.0.3:9998"], "77")
     assert " ".join(backend.shown(root)) == (
         "dllama-py inference --model m.m --tokenizer t.t --prompt hello  you --steps 64 "

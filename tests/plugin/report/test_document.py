@@ -19,6 +19,7 @@ from pytest_dllama.report.pages.blocks import (
     NodeCount,
     Paragraph,
     Piece,
+    Rule,
     Strong,
     TableBlock,
     Words,
@@ -26,7 +27,8 @@ from pytest_dllama.report.pages.blocks import (
     table,
 )
 from pytest_dllama.report.pages.document import report
-from pytest_dllama.report.pages.markdown import LANGUAGES, load_words, templates_folder
+from pytest_dllama.report.pages.language import LANGUAGES, load_words, templates_folder
+from pytest_dllama.report.pages.markdown import render
 from pytest_dllama.report.pages.writer import Writer
 from pytest_dllama.report.tables.columns import Code
 from tests.data import REPORTS
@@ -57,22 +59,34 @@ def test_the_layout_knows_every_kind_of_block() -> None:
 
 
 def test_a_whole_run_uses_every_kind_of_block() -> None:
-    assert {type(block) for block in _flat(report(ALL).blocks)} == set(get_args(Block))
+    found = {type(block) for block in _flat(report(ALL).blocks)}
+    assert found == set(get_args(Block)) - {Rule}  # what is folded needs no line above it
 
 
-def test_sections_come_in_the_order_of_the_document() -> None:
-    titles = [
-        block.text.path
-        for block in report(ALL).blocks
-        if isinstance(block, Heading) and block.level == 2 and isinstance(block.text, Words)
-    ]
-    assert titles[:3] == ["sections.overview", "sections.hosts", "sections.summary"]
-    assert titles[-3:] == ["sections.commands", "sections.definitions", "sections.identity"]
+def _titles(headings: Iterator[Heading]) -> list[str]:
+    return [heading.text.path for heading in headings if isinstance(heading.text, Words)]
+
+
+def test_the_answer_comes_first_then_the_questions() -> None:
+    blocks = report(ALL).blocks
+    assert isinstance(blocks[0], Paragraph)
+    assert isinstance(blocks[1], TableBlock)
+    titles = _titles(b for b in blocks if isinstance(b, Heading) and b.level == 2)
+    questions = ("slower", "scales", "token_time", "right", "trusted")
+    assert titles[:5] == [f"sections.{name}" for name in questions]
+    assert titles[-1] == "sections.appendix"
+
+
+def test_everything_else_is_folded_under_its_own_heading() -> None:
+    folded = _titles(b.heading for b in report(ALL).blocks if isinstance(b, Details))
+    assert folded[:3] == ["sections.pictures", "sections.setup", "sections.hosts"]
+    assert folded[-3:] == ["sections.commands", "sections.definitions", "sections.identity"]
 
 
 def test_what_a_run_has_not_is_left_out() -> None:
     blocks = report(RunView.of(run([cell("a", 2, [1])]))).blocks
-    titles = {block.text.path for block in blocks if isinstance(block, Heading)}  # type: ignore[union-attr]
+    titles = set(_titles(block for block in _flat(blocks) if isinstance(block, Heading)))
+    assert "sections.definitions" in titles
     assert not titles & {"sections.hosts", "sections.comparison", "sections.scaling"}
 
 
@@ -81,8 +95,9 @@ def test_a_cell_can_be_folded_away_whole() -> None:
         block
         for block in report(RunView.of(run([cell("a", 2, [1])]))).blocks
         if isinstance(block, Details)
+        and isinstance(block.heading.text, Words)
+        and block.heading.text.path == "headings.model_details"
     ]
-    assert folded.heading.number == 1
     assert any(isinstance(block, CodeBlock) for block in folded.blocks)
 
 
@@ -101,9 +116,10 @@ def test_no_block_holds_ready_markdown() -> None:
             Words("phrases.link", peer=("1 ", Code("a:1")), avg="2.50"),
             "1 `a:1` (average latency: 2.50 ms)",
         ),
-        (Strong((Words("labels.notes"), ":")), "**Notes:**"),
+        (Strong((Words("labels.note"), ":")), "**Note:**"),
         (Listed(("1", "2", "3")), "1, 2 and 3"),
         (NodeCount(1), "1 node"),
+        (NodeCount((2, 4)), "2 and 4 nodes"),
         (joined([Code("a.m"), "b"]), "`a.m`, b"),
         ((), ""),
     ],
@@ -122,3 +138,14 @@ def test_no_table_takes_its_introduction_with_it() -> None:
     assert table(None, Paragraph("see:")) == ()
     tables = [block for block in report(ALL).blocks if isinstance(block, TableBlock)]
     assert table(tables[0].table, Paragraph("see:")) == (Paragraph("see:"), tables[0])
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "slowed down on"), ("ko", "일부러 늦춘")])
+def test_a_run_that_was_slowed_down_on_purpose_says_so_in_its_title(
+    language: str, words: str
+) -> None:
+    record, slow = (run([cell("m", 1, (1.0,))], inject=spec) for spec in ("", "tpot=10%"))
+    title = next(line for line in render(slow, language).splitlines() if line.startswith("# "))
+    assert words in title
+    assert "`tpot=10%`" in title
+    assert words not in render(record, language)

@@ -15,7 +15,7 @@ from pytest_dllama.hosts.fleet.clock import ClockOffset
 from pytest_dllama.metrics import catalog
 from pytest_dllama.record.hosts import FindingKind
 from pytest_dllama.report import pages
-from pytest_dllama.report.pages.markdown import LANGUAGES, ReportError, load_words, templates_folder
+from pytest_dllama.report.pages.language import LANGUAGES, ReportError, load_words, templates_folder
 from pytest_dllama.report.sentences import comparison, hosts, resources, scaling, status
 from pytest_dllama.report.sentences.base import Sentence
 
@@ -154,6 +154,6 @@ EXPLAINED = {"text.output_explained", "text.verdict_explained", "title.scaling",
 
 
 def test_missing_templates_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pytest_dllama.report.pages.markdown._LAYOUT", "gone.md.j2")
+    monkeypatch.setattr("pytest_dllama.report.pages.language.LAYOUT", "gone.md.j2")
     with pytest.raises(ReportError, match=r"gone\.md\.j2 is missing in .*reinstall pytest-dllama"):
         templates_folder()

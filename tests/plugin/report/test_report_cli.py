@@ -6,6 +6,7 @@ import pytest
 
 from pytest_dllama import __version__
 from pytest_dllama.cli.main import main
+from pytest_dllama.report.pages.reports import FORMATS
 from tests.data import REPORTS
 
 RUN = REPORTS / "one_model.json"
@@ -13,7 +14,9 @@ RUN = REPORTS / "one_model.json"
 
 def test_report_writes_both_languages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["report", str(RUN), "-o", str(tmp_path)]) == 0
-    written = [tmp_path / "report.ko.md", tmp_path / "report.en.md"]
+    written = [
+        tmp_path / f"report.{language}.{kind}" for language in ("ko", "en") for kind in FORMATS
+    ]
     assert capsys.readouterr().out.split() == [str(path) for path in written]
     golden = RUN.with_name("one_model.ko.md").read_text(encoding="utf-8")
     assert written[0].read_text(encoding="utf-8") == golden
@@ -22,8 +25,9 @@ def test_report_writes_both_languages(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_report_goes_beside_the_run_file(tmp_path: Path) -> None:
     copy = tmp_path / "run.json"
     copy.write_bytes(RUN.read_bytes())
-    assert main(["report", str(copy), "--lang", "en"]) == 0
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["report.en.md", "run.json"]
+    assert main(["report", str(copy), "--lang", "en", "--format", "md"]) == 0
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["pictures", "report.en.md", "run.json"]
 
 
 def test_unreadable_run_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -38,7 +42,7 @@ def test_folder_that_cannot_be_made_is_named(
     blocked = tmp_path / "file"
     blocked.write_text("", encoding="utf-8")
     assert main(["report", str(RUN), "-o", str(blocked)]) == 2
-    assert f"pytest-dllama: {blocked}: File exists" in capsys.readouterr().err
+    assert f"pytest-dllama: {blocked / 'pictures'}: Not a directory" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -46,6 +50,10 @@ def test_folder_that_cannot_be_made_is_named(
     [
         (["report", "x.json", "--lang", "ko,fr"], "fr is no report language; use ko, en"),
         (["report", "x.json", "--lang", ","], "nothing is no report language"),
+        (
+            ["report", "x.json", "--format", "pdf"],
+            "pdf is no report format; use md, html, pr-comment, png",
+        ),
         ([], "the following arguments are required: COMMAND"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import typing
 from pathlib import Path
@@ -16,7 +17,9 @@ from pydantic import BaseModel
 from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
-from pytest_dllama.report.pages.markdown import LANGUAGES, ReportError, render, write_reports
+from pytest_dllama.report.pages.language import LANGUAGES, ReportError
+from pytest_dllama.report.pages.markdown import render
+from pytest_dllama.report.pages.reports import write_reports
 from tests.plugin.report.report_runs import cell, run
 
 # No "n" and no "N", so that "nan" and "None" in a report can only come from a value.
@@ -95,7 +98,8 @@ def _blocks(markdown: str) -> list[str]:
 def test_any_run_renders(record: RunRecord) -> None:
     texts = {language: render(record, language) for language in LANGUAGES}
     for text in texts.values():
-        assert not re.search(r"\b(None|nan|inf|undefined)\b", text, re.IGNORECASE)
+        wrong = re.search(r".*\b(None|nan|inf|undefined)\b.*", text, re.IGNORECASE)
+        assert wrong is None, wrong
     assert _blocks(texts["ko"]) == _blocks(texts["en"])
 
 
@@ -116,16 +120,17 @@ def test_run_without_any_cell_renders() -> None:
 def test_reports_are_written_whole(tmp_path: Path) -> None:
     folder = tmp_path / "new" / "folder"
     paths = write_reports(run([cell("a", 2, [1])]), folder)
-    assert [path.name for path in paths] == ["report.ko.md", "report.en.md"]
+    names = ["report.ko.md", "report.ko.html", "report.en.md", "report.en.html"]
+    assert [path.name for path in paths] == names
     assert sorted(folder.iterdir()) == sorted(paths)  # nothing temporary is left
-    assert paths[0].read_text(encoding="utf-8").startswith("# 분산 LLM 성능 측정 보고서 (a)\n")
+    assert paths[0].read_text(encoding="utf-8").startswith("# 통과: 구성 1개\n")
 
 
 def test_failed_rendering_leaves_the_old_report(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "report.en.md").write_text("old", encoding="utf-8")
-    monkeypatch.setattr(Path, "replace", _refuse)
+    monkeypatch.setattr(os, "replace", _refuse)
     with pytest.raises(OSError, match="disk full"):
         write_reports(run([cell("a", 2, [1])]), tmp_path, ["en"])
     assert [path.name for path in tmp_path.iterdir()] == ["report.en.md"]

@@ -24,9 +24,9 @@ from pytest_dllama.report.figures.view import RunView
 from pytest_dllama.report.pages.markdown import render
 from pytest_dllama.report.rules.advice import recommendations
 from pytest_dllama.report.rules.comparison import at_node_count, comparison, conclusion, steps
-from pytest_dllama.report.rules.findings import findings, knees
+from pytest_dllama.report.rules.findings import knees
 from pytest_dllama.report.rules.resources import memory, variance, wire
-from pytest_dllama.report.rules.status import thresholds
+from pytest_dllama.report.rules.status import overview, shared_cores, thresholds
 from pytest_dllama.report.sentences.base import Sentence
 from pytest_dllama.report.sentences.comparison import (
     Ahead,
@@ -152,7 +152,7 @@ def test_missing_value_is_not_compared() -> None:
 def test_speed_of_a_wrong_cell_does_not_count(spoiled: dict[str, object]) -> None:
     view = _view(cell("a", 2, [10]), cell("b", 2, [99], **spoiled))  # type: ignore[arg-type]
     assert _kinds(comparison(view, TOKENS_PER_S)) == [Incomparable]
-    assert CellExcluded in _kinds(findings(view))
+    assert CellExcluded in _kinds(overview(view))
     assert FasterModel not in _kinds(recommendations(view))
 
 
@@ -245,13 +245,13 @@ def test_plateau_within_the_spread() -> None:
 
 def test_order_of_cells_and_node_counts_does_not_matter() -> None:
     cells = [cell("a", 2, [10]), cell("a", 4, [20]), cell("a", 8, [15])]
-    said = {str(findings(_view(*order, node_counts=(8, 2, 4)))) for order in permutations(cells)}
+    said = {str(knees(_view(*order, node_counts=(8, 2, 4)))) for order in permutations(cells)}
     assert len(said) == 1
 
 
 def test_one_node_count_has_no_scaling() -> None:
     text = render(run([cell("a", 2, [10])]), "en")
-    assert "# Distributed LLM: performance report (a)" in text
+    assert text.startswith("# PASS: 1 cell\n")
     assert "## Scaling" not in text
     assert "best on" not in text
 
@@ -295,9 +295,19 @@ def test_single_repeat_is_a_caveat() -> None:
 def test_shared_cores_are_a_caveat() -> None:
     cells = [cell("a", 4, [2]), cell("a", 32, [1])]
     said = SharedCores(threads=128, cores=64)
-    assert said in recommendations(RunView.of(run(cells, nthreads=4)))
-    assert said not in recommendations(RunView.of(run(cells, nthreads=2)))
-    assert said not in recommendations(RunView.of(run(cells, nthreads=4, host_kind="ssh")))
+    assert shared_cores(RunView.of(run(cells, nthreads=4))) == [said]
+    assert shared_cores(RunView.of(run(cells, nthreads=2))) == []
+    assert shared_cores(RunView.of(run(cells, nthreads=4, host_kind="ssh"))) == []
+
+
+def test_nodes_that_share_a_machine_advise_no_node_count() -> None:
+    cells = [cell("a", 4, [2]), cell("a", 32, [1])]
+    shared, apart = (RunView.of(run(cells, nthreads=n)) for n in (4, 2))
+    assert {UseNodes, AvoidNodes} <= set(_kinds(recommendations(apart)))
+    assert recommendations(shared) == []
+    for view, times in ((shared, 1), (apart, 0)):
+        text = render(view.run, "en")
+        assert text.count("threads shared 64 cores of one computer") == times  # once is enough
 
 
 def test_network_advice_needs_a_network() -> None:
@@ -306,7 +316,7 @@ def test_network_advice_needs_a_network() -> None:
     on_links = recommendations(RunView.of(run(cells, host_kind="ssh")))
     assert on_links == [ReduceSync("a", 2, 0.6), CheckLinks("a", 2, 1.0, 3.0)]
     assert recommendations(RunView.of(run(cells))) == [ReduceSync("a", 2, 0.6)]
-    assert _kinds(recommendations(RunView.of(run(cells, nthreads=64)))) == [SharedCores]
+    assert recommendations(RunView.of(run(cells, nthreads=64))) == []
 
 
 def test_difference_of_shares_is_in_points() -> None:

@@ -1,7 +1,7 @@
-"""Vectors as they are on the wire: cast into a rank's part, and out of everyone's parts.
+"""Vectors as they are on the wire: cast into parts, summed and put together out of parts.
 
-The parts' table is int64 (world_size, PART_WIDTH): where each rank's part begins and which columns
-of the whole vector it holds. A part is (rows, columns) in the buffer type, without gaps.
+A table of parts (`tables.parts`) says where each begins and which columns of the whole vector it
+holds. A part is (rows, columns) in the buffer type, without gaps.
 """
 
 from __future__ import annotations
@@ -18,21 +18,32 @@ from dllama_engine.kernels.ops.compiled import operation
 from dllama_engine.kernels.ops.table import activations, f32, fields, pieces
 from dllama_engine.tables.blocks import BLOCK
 from dllama_engine.tables.operations import FIRST, IS_Q80, NEEDS_FLOATS, NEEDS_SUMS, PIECE
-from dllama_engine.tables.parts import COLUMNS, FIRST_COLUMN, PART_AT, PART_WIDTH
+from dllama_engine.tables.parts import COLUMNS, FIRST_COLUMN, PART_AT, PART_OFFSET, PART_WIDTH
 
 _Q80_BYTES = 34
 
 
 @njit(inline="always")
-def _table(address: Any, world_size: Any) -> Any:
-    return carray(pointer(address), (world_size, PART_WIDTH), np.int64)
+def _table(address: Any, n_parts: Any) -> Any:
+    return carray(pointer(address), (n_parts, PART_WIDTH), np.int64)
 
 
 @njit(inline="always")
-def _q80_row(part: Any, row: int) -> Any:
+def _begin(part: Any, rows: int) -> Any:
+    return part[PART_AT] + part[PART_OFFSET] * rows
+
+
+@njit(inline="always")
+def _q80_row(part: Any, rows: int, row: int) -> Any:
     """One row of a part, uint8 (bytes,)."""
     width = part[COLUMNS] // BLOCK * _Q80_BYTES
-    return carray(pointer(part[PART_AT] + row * width), (width,), np.uint8)
+    return carray(pointer(_begin(part, rows) + row * width), (width,), np.uint8)
+
+
+@njit(inline="always")
+def _f32_rows(part: Any, rows: int) -> Any:
+    """A part that is not quantized, float32 (rows, columns)."""
+    return f32(_begin(part, rows), rows, part[COLUMNS])
 
 
 @njit(inline="always")
@@ -47,39 +58,48 @@ def _columns(part: Any, start: int, stop: int) -> Any:
     return max(start, first), min(stop, first + part[COLUMNS])
 
 
+@njit
+def _pack_part(part: Any, is_q80: bool, rows: int, row: int, x: Any, start: int, stop: int) -> None:
+    """Columns [start, stop) of x, one row, into a part that holds them."""
+    first = part[FIRST_COLUMN]
+    if is_q80:
+        packed = _q80_row(part, rows, row)
+        for column in range(start, stop, BLOCK):
+            at = (column - first) // BLOCK * _Q80_BYTES
+            half, _ = cast_block(x, column, packed, at + 2)
+            packed[at] = np.uint8(half & np.uint16(0xFF))
+            packed[at + 1] = np.uint8(half >> np.uint16(8))
+    else:
+        copy = _f32_rows(part, rows)
+        for i in range(start, stop):
+            copy[row, i - first] = x[i]
+
+
 @operation
 def pack(op_at: int, rows: int, pos: int, row: int, first: int, last: int) -> None:
-    """x, n, part, is_q80: cast x (rows, n) into this rank's part. Items are pieces of rows."""
+    """x, n, parts, n_parts, is_q80: cast x (rows, n) into the parts. Items are pieces of rows."""
     op = fields(op_at)
-    n = op[FIRST + 1]
-    x = f32(op[FIRST], rows, n)
-    per_row, width = pieces(n), n // BLOCK * _Q80_BYTES
+    n, n_parts = op[FIRST + 1], op[FIRST + 3]
+    x, table = f32(op[FIRST], rows, n), _table(op[FIRST + 2], n_parts)
+    per_row = pieces(n)
     for item in range(first, last):
         at_row, start = item // per_row, item % per_row * PIECE
-        stop = min(n, start + PIECE)
-        if op[FIRST + 3]:
-            packed = carray(pointer(op[FIRST + 2] + at_row * width), (width,), np.uint8)
-            for block in range(start // BLOCK, stop // BLOCK):
-                at = block * _Q80_BYTES
-                half, _ = cast_block(x[at_row], block * BLOCK, packed, at + 2)
-                packed[at] = np.uint8(half & np.uint16(0xFF))
-                packed[at + 1] = np.uint8(half >> np.uint16(8))
-        else:
-            copy = f32(op[FIRST + 2], rows, n)
-            for i in range(start, stop):
-                copy[at_row, i] = x[at_row, i]
+        for index in range(n_parts):
+            a, b = _columns(table[index], start, min(n, start + PIECE))
+            if a < b:
+                _pack_part(table[index], op[FIRST + 4] != 0, rows, at_row, x[at_row], a, b)
 
 
 @njit
 def _add_part(part: Any, is_q80: bool, rows: int, row: int, x: Any, start: int, stop: int) -> None:
     first = part[FIRST_COLUMN]
     if is_q80:
-        packed = _q80_row(part, row)
+        packed = _q80_row(part, rows, row)
         for column in range(start, stop, BLOCK):
             at = (column - first) // BLOCK * _Q80_BYTES
             add_block(packed, at + 2, _scale(packed, at), x, column)
     else:
-        values = f32(part[PART_AT], rows, part[COLUMNS])
+        values = _f32_rows(part, rows)
         for i in range(start, stop):
             x[i] += values[row, i - first]
 
@@ -99,10 +119,31 @@ def add(op_at: int, rows: int, pos: int, row: int, first: int, last: int) -> Non
                 _add_part(table[rank], op[FIRST + 4] != 0, rows, at_row, x[at_row], a, b)
 
 
+@operation
+def reduce(op_at: int, rows: int, pos: int, row: int, first: int, last: int) -> None:
+    """x, width, first column, out, n, parts, n_parts, is_q80: out (rows, n) = x's columns + parts.
+
+    The parts, of n columns each, are added in the order of their table to n columns of x
+    (rows, width). Items are pieces of rows.
+    """
+    op = fields(op_at)
+    column, n, n_parts = op[FIRST + 2], op[FIRST + 4], op[FIRST + 6]
+    x, out = f32(op[FIRST], rows, op[FIRST + 1]), f32(op[FIRST + 3], rows, n)
+    table = _table(op[FIRST + 5], n_parts)
+    per_row = pieces(n)
+    for item in range(first, last):
+        at_row, start = item // per_row, item % per_row * PIECE
+        stop = min(n, start + PIECE)
+        for i in range(start, stop):
+            out[at_row, i] = x[at_row, column + i]
+        for index in range(n_parts):
+            _add_part(table[index], op[FIRST + 7] != 0, rows, at_row, out[at_row], start, stop)
+
+
 @njit
 def _place_q80(op: Any, part: Any, rows: int, row: int, start: int, stop: int) -> None:
     flags, values, scales, sums, floats = activations(op, FIRST + 2, rows)
-    packed, first = _q80_row(part, row), part[FIRST_COLUMN]
+    packed, first = _q80_row(part, rows, row), part[FIRST_COLUMN]
     for column in range(start, stop, BLOCK):
         at, block = (column - first) // BLOCK * _Q80_BYTES, column // BLOCK
         total = np.int32(0)
@@ -133,6 +174,6 @@ def place(op_at: int, rows: int, pos: int, row: int, first: int, last: int) -> N
                 _place_q80(op, part, rows, at_row, a, b)
             elif a < b:
                 floats = f32(op[FIRST + 7], rows, n)
-                values = f32(part[PART_AT], rows, part[COLUMNS])
+                values = _f32_rows(part, rows)
                 for i in range(a, b):
                     floats[at_row, i] = values[at_row, i - part[FIRST_COLUMN]]

@@ -13,62 +13,67 @@ from pytest_dllama.report.pages.blocks import (
     NodeCount,
     Paragraph,
     Piece,
-    Rule,
     TableBlock,
     Words,
     heading,
+    label,
     labelled,
     said,
     table,
 )
-from pytest_dllama.report.rules.advice import recommendations
-from pytest_dllama.report.rules.findings import findings
+from pytest_dllama.report.rules import scenarios
 from pytest_dllama.report.rules.status import worker_count_wrong
 from pytest_dllama.report.tables.cells import definitions_table
 from pytest_dllama.report.tables.columns import Code
-from pytest_dllama.report.tables.models import choice_table
+from pytest_dllama.report.tables.models import choice_table, scenario_table
 from pytest_dllama.report.text.numbers import MISSING, number
 from pytest_dllama.report.text.shell import wrapped
 
 
-def conclusions(view: RunView) -> Iterator[Block]:
-    """Findings, the choice of a node count, and what to do."""
-    yield heading(2, "sections.findings")
-    yield heading(3, "headings.findings")
-    yield Items(tuple(findings(view)), numbered=True)
+def choice(view: RunView) -> Iterator[Block]:
+    """Which model and how many nodes, for which case; what to check before buying or changing."""
+    yield heading(2, "sections.choice")
     if len(view.node_counts) > 1:
         yield heading(3, "headings.choice" if len(view.models) > 1 else "headings.best")
         yield said("text.choice")
         yield TableBlock(choice_table(view))
-    yield heading(3, "headings.recommendations")
-    advice = recommendations(view)
-    yield Items(tuple(advice) or (Words("text.no_recommendations"),))
+        yield Items(tuple(scenarios.model_choice(view)))
+    yield from table(scenario_table(view), heading(3, "headings.scenarios"), said("text.scenarios"))
+    if advice := scenarios.network_advice(view):
+        yield heading(3, "headings.network_advice")
+        yield Items(tuple(advice))
+    lists = scenarios.checklist(view)
+    if any(lists.values()):
+        yield heading(3, "headings.checklist")
+    for group, items in lists.items():
+        if items:
+            yield label(group)
+            yield Items(tuple(("☐ ", item) for item in items))
 
 
 def commands(view: RunView) -> Iterator[Block]:
     """What runs each cell by hand."""
-    yield Rule()
     yield heading(2, "sections.commands")
     yield said("text.commands")
+    workers = [c.commands.workers[0] for c in view.ordered() if c.commands and c.commands.workers]
+    if workers:
+        yield Paragraph((Words("labels.worker_command"), ":"))
+        yield CodeBlock(wrapped(workers[0]), "bash")
     for model in view.models:
-        yield heading(3, "headings.model", model=model)
-        for nodes in view.node_counts:
-            cell = view.cell(model, nodes)
-            if cell is not None and cell.commands:
-                yield heading(4, "headings.nodes", nodes=NodeCount(nodes))
-                yield from _commands_of(cell)
+        cells = [view.cell(model, nodes) for nodes in view.node_counts]
+        known = [cell for cell in cells if cell is not None and cell.commands]
+        if known:
+            yield heading(3, "headings.model", model=model)
+        for cell in known:
+            yield from _command_of(cell)
 
 
-def _commands_of(cell: CellRecord) -> Iterator[Block]:
+def _command_of(cell: CellRecord) -> Iterator[Block]:
     assert cell.commands is not None
+    yield heading(4, "headings.nodes", nodes=NodeCount(cell.nodes))
     if (wrong := worker_count_wrong(cell)) is not None:
         yield Paragraph(("⚠️ ", wrong))
-    yield Paragraph((Words("labels.root_command"), ":"))
     yield CodeBlock(wrapped(cell.commands.root), "bash")
-    if cell.commands.workers:
-        yield Paragraph((Words("labels.worker_commands"), ":"))
-    for worker in cell.commands.workers:
-        yield CodeBlock(wrapped(worker), "bash")
 
 
 def definitions(view: RunView) -> Iterator[Block]:

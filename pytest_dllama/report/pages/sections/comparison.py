@@ -18,6 +18,7 @@ from pytest_dllama.report.figures.view import RunView, counts
 from pytest_dllama.report.pages.blocks import (
     Block,
     Items,
+    Listed,
     NodeCount,
     Piece,
     Strong,
@@ -61,9 +62,14 @@ def compared(view: RunView, quantity: Quantity, number: int | None = None) -> It
 def node_counts(view: RunView) -> Iterator[Block]:
     """Each node count by itself: speed, memory, network, and the conclusion."""
     yield heading(2, "sections.nodes")
+    tops = comparison.best_of_models(view, TOKENS_PER_S)
     for nodes in view.node_counts:
         cells = [(model, view.cell(model, nodes)) for model in view.models]
-        yield heading(3, "headings.nodes", nodes=NodeCount(nodes))
+        best = tuple(model for model, top in tops.items() if top.nodes == nodes)
+        if best:
+            yield heading(3, "headings.nodes_best", nodes=NodeCount(nodes), models=Listed(best))
+        else:
+            yield heading(3, "headings.nodes", nodes=NodeCount(nodes))
         yield label("speed" if len(view.models) == 1 else "speeds")
         yield Items((*(_speed(*found) for found in cells), *comparison.at_node_count(view, nodes)))
         yield label("memory")

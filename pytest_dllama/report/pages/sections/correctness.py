@@ -26,19 +26,16 @@ def correctness(view: RunView) -> Iterator[Block]:
     """Outputs against the oracle's, with both texts where they part; then the thresholds."""
     yield heading(2, "sections.correctness")
     yield said("text.correctness")
-    yield Items(tuple(status.correctness(view)))
+    yield Items(tuple(status.correctness(view)[1:]))
     if view.cells:
         yield TableBlock(output_table(view))
     for cell in view.ordered():
         yield from _texts(cell)
-    yield heading(2, "sections.thresholds")
     limits = threshold_table(view)
-    if limits is None:
-        yield said("text.no_thresholds")
-        return
-    yield said("text.thresholds")
-    yield TableBlock(limits)
-    yield Items(tuple(status.thresholds(view)))
+    if limits is not None:
+        yield heading(2, "sections.thresholds")
+        yield said("text.thresholds")
+        yield TableBlock(limits)
 
 
 def _texts(cell: CellRecord) -> Iterator[Block]:

@@ -12,7 +12,6 @@ from pytest_dllama.report.figures.view import RunView
 from pytest_dllama.report.pages.blocks import (
     Block,
     CodeBlock,
-    Details,
     Items,
     Listed,
     NodeCount,
@@ -37,12 +36,11 @@ from pytest_dllama.report.text.numbers import MISSING, count, plain, share, size
 
 def details(view: RunView) -> Iterator[Block]:
     """All cells, by model and node count."""
-    yield heading(2, "sections.details")
     for model in view.models:
-        yield heading(3, "headings.model_details", model=model)
+        yield heading(2, "headings.model_details", model=model)
         for number, nodes in enumerate(view.node_counts, start=1):
-            title = heading(4, "headings.nodes", number, nodes=NodeCount(nodes))
-            yield Details(title, tuple(_cell(view, view.cell(model, nodes))))
+            yield heading(3, "headings.nodes", number, nodes=NodeCount(nodes))
+            yield from _cell(view, view.cell(model, nodes))
 
 
 def _cell(view: RunView, cell: CellRecord | None) -> Iterator[Block]:

@@ -21,30 +21,22 @@ from pytest_dllama.report.pages.blocks import (
     said,
     table,
 )
-from pytest_dllama.report.rules import findings, status
 from pytest_dllama.report.rules.hosts import about_hosts, about_links
+from pytest_dllama.report.tables.answer import metrics_table, parts_table
 from pytest_dllama.report.tables.columns import Code
 from pytest_dllama.report.tables.hosts import hosts_table, links_table, state_table
-from pytest_dllama.report.tables.models import models_table, spread_table, summary_table
+from pytest_dllama.report.tables.models import models_table, spread_table
 from pytest_dllama.report.text.numbers import MISSING, count, short, size
 
 
-def overview(view: RunView) -> Iterator[Block]:
-    """What was run, what came of it in short, and where."""
+def setup(view: RunView) -> Iterator[Block]:
+    """What was run, and where."""
     run = view.run
-    yield heading(2, "sections.overview")
+    yield heading(2, "sections.setup")
     yield said("text.overview")
-    yield Items(tuple(status.overview(view)))
-    if headlines := findings.headlines(view):
-        yield label("headlines")
-        yield Items(tuple(headlines))
-    yield label("environment")
     yield Items(tuple(_fields(run)))
     if run.models:
         yield TableBlock(models_table(view))
-    if run.notes:
-        yield label("notes")
-        yield Items(run.notes)
 
 
 def _fields(run: RunRecord) -> Iterator[Piece]:
@@ -54,6 +46,8 @@ def _fields(run: RunRecord) -> Iterator[Piece]:
     yield labelled("tokenizers", *codes([model.tokenizer_file for model in run.models]))
     yield labelled("buffer_type", Code(request.buffer_float_type))
     yield labelled("sync_mode", Code(request.sync_mode))
+    if request.collective not in (None, "mesh"):
+        yield labelled("collective", Code(request.collective))
     yield labelled("prompt", "“", request.prompt, "”")
     yield labelled("steps", count(request.steps))
     yield labelled("threads", count(request.nthreads))
@@ -108,14 +102,21 @@ def hosts(view: RunView) -> Iterator[Block]:
         yield Items(tuple(about_links(view)))
 
 
+def verdicts(view: RunView) -> Iterator[Block]:
+    """Every metric of every cell against the baseline, and every part of a token."""
+    yield heading(2, "sections.verdicts")
+    yield from table(metrics_table(view), said("text.verdicts"))
+    yield heading(2, "sections.parts")
+    yield from table(parts_table(view))
+
+
 def summary(view: RunView) -> Iterator[Block]:
-    """Each model on every node count, and what the columns mean."""
+    """How far the repeats of each model spread, and what the columns mean."""
     yield heading(2, "sections.summary")
     yield said("text.nodes_rule")
     for model in view.models:
-        yield heading(3, "headings.model", model=model)
-        yield TableBlock(summary_table(view, model))
-        yield from table(spread_table(view, model), said("text.spread"))
+        spread = spread_table(view, model)
+        yield from table(spread, heading(3, "headings.model", model=model), said("text.spread"))
     yield label("explained")
     explained: list[tuple[str, str]] = [
         (f"quantities.{q.key}.short", f"quantities.{q.key}.explained") for q in SPEED

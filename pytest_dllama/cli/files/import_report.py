@@ -1,0 +1,50 @@
+"""`pytest-dllama import-report`: a report that a person wrote, as a run file."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pytest_dllama.forensics.import_report import import_report
+from pytest_dllama.history.run_files import write_run
+
+
+def add_import_report(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the command."""
+    command = commands.add_parser(
+        "import-report",
+        help="make a run file of a hand-written scaling report",
+        description="Read a Markdown report that a person wrote from dllama's closing blocks and "
+        "the fork's network monitor (in Korean, one section a node count). Figures are taken as "
+        "printed; what is wrong with them becomes notes.",
+        epilog="example: pytest-dllama import-report scaling.ko.md -o run.json && pytest-dllama "
+        "report run.json",
+    )
+    command.add_argument("report", type=Path, metavar="FILE.md", help="the report")
+    command.add_argument(
+        "-o", "--output", type=Path, default=Path("run.json"), metavar="RUN.json",
+        help="run file to write (default: %(default)s)",
+    )  # fmt: skip
+    command.add_argument(
+        "--force", action="store_true", help="replace the run file if it is there already"
+    )
+    command.set_defaults(command=_import_report)
+
+
+def _import_report(arguments: argparse.Namespace) -> int:
+    output: Path = arguments.output
+    if output.exists() and not arguments.force:
+        raise FileExistsError(
+            17, "is there already; give another -o, or --force to replace it", str(output)
+        )
+    run = import_report(arguments.report)
+    write_run(run, output)
+    for cell in run.cells:
+        nodes = f"{cell.nodes} node{'' if cell.nodes == 1 else 's'}"
+        speed = cell.metrics.get("tokens_per_s")
+        what = cell.error or (f"{speed.value:.2f} tokens/s" if speed else "no speed")
+        print(f"{cell.model}, {nodes}: {what}")
+    for note in run.notes[1:]:
+        print(f"note: {note}")
+    print(output)
+    return 0

@@ -1,0 +1,70 @@
+"""From the options to a session that is ready to measure; all is checked before it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from pytest_dllama.config.settings import LabConfig
+from pytest_dllama.hosts.base import Progress
+from pytest_dllama.lab.cells import CellKey
+from pytest_dllama.lab.checks import check_cells, engines
+from pytest_dllama.lab.lab import Lab
+from pytest_dllama.lab.session.machines import hosts_of
+from pytest_dllama.verdict.limits import ThresholdError
+from pytest_dllama.verdict.thresholds import Thresholds
+from pytest_dllama.verdict.thresholds_file import load_thresholds
+
+
+def make_lab(
+    config: LabConfig,
+    keys: Sequence[CellKey],
+    thresholds: Thresholds,
+    progress: Progress,
+    *,
+    only_collects: bool = False,
+) -> Lab:
+    """The session that the options ask for.
+
+    Args:
+        config: the options.
+        keys: the cells that it will read.
+        thresholds: limits to judge by.
+        progress: where to tell how far it is.
+        only_collects: whether nothing will be measured, so that no baseline need be built.
+
+    Raises:
+        ConfigError: options that cannot be, or a baseline that cannot be built.
+    """
+    backend, swept = engines(config)
+    check_cells(config, keys, backend)
+    nodes = max(key.nodes for key in keys)
+    if config.comparison is None or only_collects:
+        return Lab(config, keys, thresholds, backend, progress, hosts_of(config, nodes), swept)
+    from pytest_dllama.lab.pairs.making import make_sides  # scipy: only for who compares
+    from pytest_dllama.lab.pairs.paired_lab import PairedLab
+
+    with progress.running():
+        sides = make_sides(config.comparison.baseline, config, nodes, progress.stage)
+    return PairedLab(config, keys, thresholds, progress, sides)
+
+
+def thresholds_of(config: LabConfig, keys: Sequence[CellKey]) -> tuple[Thresholds, tuple[str, ...]]:
+    """The limits of the session, and a sentence for each table that no cell has.
+
+    Args:
+        config: the options.
+        keys: every cell that the options ask for, selected or not.
+
+    Raises:
+        ThresholdError: a file that cannot be used, or with `--strict-thresholds` such a table.
+    """
+    file = config.thresholds_file
+    thresholds = load_thresholds(file) if file else Thresholds()
+    thresholds.check_patterns([spec.name for spec in config.models])
+    unmatched = thresholds.unmatched(
+        [(key.model, key.nodes) for key in keys],
+        list(dict.fromkeys(key.workload for key in keys)),
+    )
+    if unmatched and config.strict_thresholds:
+        raise ThresholdError("; ".join(unmatched) + " (--strict-thresholds)")
+    return thresholds, unmatched

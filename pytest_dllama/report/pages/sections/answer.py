@@ -1,0 +1,108 @@
+"""The first screen: what came out, why, what to choose, what limits it, and one picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pytest_dllama.report.figures.quantities import TOKENS_PER_S
+from pytest_dllama.report.figures.view import RunView
+from pytest_dllama.report.pages.blocks import (
+    Block,
+    Heading,
+    Items,
+    NodeCount,
+    Paragraph,
+    Picture,
+    Piece,
+    Strong,
+    TableBlock,
+    Versus,
+    Words,
+    joined,
+    said,
+)
+from pytest_dllama.report.plots.gallery import PICTURES, charts
+from pytest_dllama.report.rules import answer, limits, status
+from pytest_dllama.report.rules.advice import recommendations
+from pytest_dllama.report.rules.comparison import best_nodes
+from pytest_dllama.report.rules.hosts import kind_of, shared_machines, throttled
+from pytest_dllama.report.rules.pictures import finding
+from pytest_dllama.report.sentences.base import Sentence
+from pytest_dllama.report.tables.answer import answer_table, left_out
+from pytest_dllama.report.tables.columns import Code
+from pytest_dllama.report.text.numbers import count
+
+FIRST = ("ab", "tokens-per-s", "token-time")  # the picture of the first screen, the first known
+MOST_TOLD = 3  # of reasons, limits and things to do
+
+
+def title(view: RunView) -> Heading:
+    """The verdict in a line, and what was made slower on purpose."""
+    if inject := view.run.request.inject:
+        slowed = " — ", Words("text.injected"), ": ", Code(inject)
+        return Heading(1, (answer.headline(view), *slowed))
+    return Heading(1, answer.headline(view))
+
+
+def first_screen(view: RunView) -> Iterator[Block]:
+    """At most 25 lines of Markdown."""
+    yield Paragraph(joined(list(_identity(view)), " · "))
+    if (table := answer_table(view)) is not None:
+        yield TableBlock(table)
+    if more := left_out(view):
+        yield said("text.more_cells", n=count(more))
+    yield Items(tuple(_points(view)))
+    if name := first_picture(view):
+        yield picture(view, name)
+
+
+def _identity(view: RunView) -> Iterator[Piece]:
+    """Models, node counts, machines, repeats or pairs, when."""
+    run = view.run
+    yield Versus(view.models[:MOST_TOLD])
+    if view.node_counts:
+        yield Words("text.on_nodes", nodes=NodeCount(view.node_counts))
+    if run.hosts:
+        kinds = list(dict.fromkeys(kind_of(host) for host in run.hosts))
+        yield (f"{len(run.hosts)} × ", joined(kinds, " / "))
+    else:
+        yield Words(f"host_kind.{run.request.host_kind}")
+    compared = answer.compared(view)
+    yield compared[0] if compared else Words("text.repeated", n=count(run.request.repeats))
+    yield run.created_utc
+
+
+def _points(view: RunView) -> Iterator[Piece]:
+    """Labelled lines: why, the best node count, the limit, what to do; without a rule, none."""
+    heated = [*throttled(view)]
+    tops = best_nodes(view, TOKENS_PER_S)
+    for key, found in (
+        ("why", answer.why(view)),
+        ("caution", [*status.shared_cores(view), *shared_machines(view.run.hosts)]),
+        ("slowed", heated),
+        ("best_count", tops),
+        ("limit_now", limits.limits(view)),
+        ("to_do", _urgent(view, [*tops, *heated])),
+    ):
+        if found:
+            told = joined(found[:MOST_TOLD], "; ")
+            yield (Strong(Words(f"labels.{key}")), ": ", told)
+
+
+def _urgent(view: RunView, told: list[Sentence]) -> list[Sentence]:
+    """What to do that is not said by the lines above."""
+    found = [said for said in recommendations(view) if said not in told]
+    return found[:1]
+
+
+def first_picture(view: RunView) -> str | None:
+    """The name of the first screen's picture, if any can be drawn."""
+    known = charts(view)
+    return next((name for name in (*FIRST, *PICTURES) if name in known), None)
+
+
+def picture(view: RunView, name: str) -> Picture:
+    """A picture with the words for those who cannot see it."""
+    told = finding(view, name)
+    words: Piece = Words(f"pictures.{name}")
+    return Picture(name, (words, ": ", joined(told, "; ")) if told else words)

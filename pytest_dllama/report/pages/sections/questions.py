@@ -1,0 +1,126 @@
+"""The questions that a reader has, each answered in a short section."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from pytest_dllama.report.figures.view import RunView
+from pytest_dllama.report.pages.blocks import (
+    Block,
+    Heading,
+    Items,
+    Listed,
+    Piece,
+    TableBlock,
+    Words,
+    heading,
+    labelled,
+    said,
+    table,
+)
+from pytest_dllama.report.pages.sections.answer import MOST_TOLD, first_picture, picture
+from pytest_dllama.report.plots.gallery import PICTURES, charts
+from pytest_dllama.report.rules import answer, findings, limits, resources, status
+from pytest_dllama.report.rules.advice import recommendations
+from pytest_dllama.report.rules.hosts import about_links, problems
+from pytest_dllama.report.sentences.base import Sentence
+from pytest_dllama.report.tables.answer import metrics_table, token_time_table
+from pytest_dllama.report.tables.cells import narrow_table, unlike_table
+from pytest_dllama.report.tables.models import efficiency_table, summary_table
+
+
+def slower(view: RunView) -> Iterator[Block]:
+    """Against the baseline and against fixed limits."""
+    yield heading(2, "sections.slower")
+    told: list[Piece] = [*answer.why(view)[MOST_TOLD:]]
+    if view.verdict is None:
+        told.append(Words("text.no_baseline"))
+    told += status.thresholds(view) or [Words("text.no_thresholds")]
+    yield from table(metrics_table(view, ("PASS",)))
+    yield Items(tuple(told))
+    yield from table(narrow_table(view))
+    yield from _pictures(view, "ab")
+
+
+def scales(view: RunView) -> Iterator[Block]:
+    """Speed and memory by node count, and where more nodes stop helping."""
+    yield heading(2, "sections.scales")
+    for model in view.models:
+        if len(view.models) > 1:
+            yield heading(3, "headings.model", model=model)
+        is_last = model == view.models[-1]
+        yield TableBlock(summary_table(view, model), legends=is_last)
+    if (efficiency := efficiency_table(view)) is not None:
+        yield said("text.efficiency")
+        yield TableBlock(efficiency)
+        yield Items(tuple(findings.knees(view)))
+    yield from _pictures(view, "tokens-per-s")
+
+
+def token_time(view: RunView) -> Iterator[Block]:
+    """What is computed and what is waited for; what limits it."""
+    yield heading(2, "sections.token_time")
+    found = token_time_table(view)
+    if found is None:
+        yield said("text.no_token_time")
+    yield from table(found)
+    yield Items(tuple(limits.limits_at_most_nodes(view)))
+    yield from _pictures(view, "token-time")
+
+
+def right(view: RunView) -> Iterator[Block]:
+    """Outputs against the oracle's, bytes against the plan's."""
+    yield heading(2, "sections.right")
+    yield Items((*status.correctness(view)[:1], *resources.wire(view)))
+    yield from table(unlike_table(view))
+
+
+def trusted(view: RunView, undrawn: Mapping[str, str]) -> Iterator[Block]:
+    """Repeats and their spread, cells that failed, machines, notes, pictures that are missing."""
+    run = view.run
+    yield heading(2, "sections.trusted")
+    said_: list[Sentence] = [
+        *status.overview(view),
+        *answer.widest_spread(view),
+        *answer.slow_gaps(view),
+        *problems(run.hosts),
+        *(about_links(view) if run.pairs else []),
+    ]
+    notes: list[Piece] = [labelled("note", note) for note in run.notes]
+    yield Items((*said_, *notes, *_undrawn(view, undrawn)))
+
+
+def _undrawn(view: RunView, failed: Mapping[str, str]) -> Iterator[Piece]:
+    """Pictures that this run gives nothing for, and those that drawing failed of."""
+    known = charts(view)
+    missing = [name for name in PICTURES if name not in known and name != "ab"]
+    if missing:
+        pieces: list[Piece] = [
+            (Words(f"pictures.{name}"), " (", Words(f"undrawn.{name}"), ")") for name in missing
+        ]
+        yield labelled("undrawn", Listed(tuple(pieces)))
+    for name, error in failed.items():
+        yield labelled("undrawn", Words(f"pictures.{name}"), f" ({error})")
+
+
+def to_do(view: RunView) -> Iterator[Block]:
+    """What the figures advise."""
+    yield heading(2, "headings.recommendations")
+    advice = recommendations(view)
+    yield Items(tuple(advice) or (Words("text.no_recommendations"),))
+
+
+def pictures(view: RunView) -> Iterator[Block]:
+    """The pictures that no question has shown."""
+    shown = {first_picture(view), "ab", "tokens-per-s", "token-time"}
+    rest = [name for name in charts(view) if name not in shown]
+    if rest:
+        yield heading(2, "sections.pictures")
+        for name in rest:
+            yield Heading(3, Words(f"pictures.{name}"))
+            yield picture(view, name)
+
+
+def _pictures(view: RunView, name: str) -> Iterator[Block]:
+    if name in charts(view) and name != first_picture(view):
+        yield picture(view, name)

@@ -1,0 +1,188 @@
+"""The table of the first screen: a row a cell, the worst first where there is a verdict."""
+
+from __future__ import annotations
+
+from pytest_dllama.record.cell import CellRecord
+from pytest_dllama.record.verdict import CellVerdict, MetricVerdict
+from pytest_dllama.report.figures.charts import finite
+from pytest_dllama.report.figures.quantities import TOKENS_PER_S, TPOT, TTFT
+from pytest_dllama.report.figures.token_time import token_time
+from pytest_dllama.report.figures.view import RunView, counts, name_of, verdict_of
+from pytest_dllama.report.rules.answer import worst_first
+from pytest_dllama.report.rules.comparison import best_of_models
+from pytest_dllama.report.rules.limits import sync_ms
+from pytest_dllama.report.tables.columns import (
+    NOT_COUNTED,
+    Column,
+    Entry,
+    Nodes,
+    Starred,
+    Table,
+    Word,
+    metric_value,
+)
+from pytest_dllama.report.tables.models import output_state
+from pytest_dllama.report.text.numbers import MISSING, number, plain, share
+
+MOST_ROWS = 8
+
+
+def answer_table(view: RunView, most: int | None = MOST_ROWS) -> Table | None:
+    """The verdict's cells, else the run's; at most so many rows."""
+    if view.verdict is not None:
+        return verdict_table(view, most)
+    return _cells_table(view, most) if view.cells else None
+
+
+def left_out(view: RunView) -> int:
+    """How many cells the first screen has no row for."""
+    total = len(view.verdict.cells) if view.verdict is not None else len(view.cells)
+    return max(total - MOST_ROWS, 0)
+
+
+def verdict_table(view: RunView, most: int | None = None) -> Table | None:
+    """Change of TPOT with its bounds, what is tolerated, and the status of the other metrics."""
+    cells = worst_first(view)[:most]
+    if not cells:
+        return None
+    texts = ("cell", "against", "ttft_status", "rct_status", "verdict")
+    keys = ("cell", "new_tpot", "against", "tolerated", "ttft_status", "rct_status", "verdict")
+    columns = tuple(Column(key, numeric=key not in texts) for key in keys)
+    return Table(columns, tuple(_verdict_row(cell) for cell in cells))
+
+
+def _verdict_row(cell: CellVerdict) -> tuple[Entry, ...]:
+    by_name = {one.metric: one for one in cell.metrics}
+    tpot = by_name.get("tpot_ms")
+    return (
+        cell.id,
+        plain(finite(tpot.new) if tpot else None, 2),
+        effect(tpot),
+        f"{number(tpot.tolerance * 100, 0)}%" if tpot else MISSING,
+        *(_status(by_name.get(metric)) for metric in ("ttft_s", "rct_s")),
+        Word("verdict", cell.status),
+    )
+
+
+def _status(one: MetricVerdict | None) -> Entry:
+    return Word("verdict", one.status) if one else MISSING
+
+
+def effect(one: MetricVerdict | None) -> str:
+    """A change with its bounds; plus is slower."""
+    ends = [finite(value) for value in (one.change, one.lower, one.upper)] if one else [None]
+    known = [value * 100 for value in ends if value is not None]
+    if len(known) < 3:
+        return MISSING
+    change, low, high = known
+    return f"{change:+.1f}% ({low:+.1f} … {high:+.1f})"
+
+
+def metrics_table(view: RunView, without: tuple[str, ...] = ()) -> Table | None:
+    """Metrics of judged cells but for these statuses, with the noise of a pair and its reach."""
+    keys = (
+        *("cell", "metric", "base", "new", "against", "tolerated"),
+        *("pairs", "pair_noise", "detectable", "verdict"),
+    )
+    texts = ("cell", "metric", "against", "verdict")
+    rows = tuple(
+        _metric_row(cell, one)
+        for cell in worst_first(view)
+        for one in cell.metrics
+        if one.status not in without
+    )
+    columns = tuple(Column(key, numeric=key not in texts) for key in keys)
+    return Table(columns, rows) if rows else None
+
+
+def _metric_row(cell: CellVerdict, one: MetricVerdict) -> tuple[Entry, ...]:
+    noise, reach = finite(one.pair_sd), finite(one.detectable_change)
+    return (
+        cell.id,
+        one.metric,
+        metric_value(one.metric, finite(one.base)),
+        metric_value(one.metric, finite(one.new)),
+        effect(one),
+        f"{number(one.tolerance * 100, 0)}%",
+        str(one.pairs),
+        share(noise),
+        share(reach),
+        Word("verdict", one.status),
+    )
+
+
+def _cells_table(view: RunView, most: int | None) -> Table:
+    texts = ("cell", "output", "verdict")
+    keys = ("cell", "tokens_per_s", "tpot_ms", "ttft_s", "output", "verdict")
+    units = {"tpot_ms": "ms", "ttft_s": "s"}
+    columns = tuple(Column(k, unit=units.get(k, ""), numeric=k not in texts) for k in keys)
+    tops = {model: top.nodes for model, top in best_of_models(view, TOKENS_PER_S).items()}
+    cells = _first(view, tops, most)
+    return Table(columns, tuple(_cell_row(cell, tops.get(name_of(cell))) for cell in cells))
+
+
+def _first(view: RunView, tops: dict[str, int], most: int | None) -> list[CellRecord]:
+    """The best of each model, then the rest, up to the number of rows; in the run's order."""
+    cells = list(view.ordered())
+    if most is None or len(cells) <= most:
+        return cells
+    kept = sorted(cells, key=lambda cell: tops.get(name_of(cell)) != cell.nodes)[:most]
+    return [cell for cell in cells if cell in kept]
+
+
+def _cell_row(cell: CellRecord, best: int | None) -> tuple[Entry, ...]:
+    mark = "" if counts(cell) or cell.status != "ok" else f" {NOT_COUNTED}"
+    figures = []
+    for quantity in (TOKENS_PER_S, TPOT, TTFT):
+        found = quantity.of(cell)
+        value = found.value if found else None
+        text = plain(value, quantity.shown_decimals(value))
+        figures.append(text if text == MISSING else text + mark)
+    name: Entry = Starred(cell.id) if best == cell.nodes else cell.id
+    return (name, *figures, output_state(cell), Word("verdict", verdict_of(cell)))
+
+
+def token_time_table(view: RunView) -> Table | None:
+    """Where a token's time goes: what is computed, what is exchanged, and the largest part."""
+    rows: list[tuple[Entry, ...]] = []
+    for cell in view.ordered():
+        time = token_time(cell)
+        if time is None:
+            continue
+        part, ms = time.largest
+        sync = sync_ms(time)
+        rows.append(
+            (
+                name_of(cell),
+                Nodes(cell.nodes),
+                plain(time.whole_ms, 2),
+                plain(time.whole_ms - sync, 2),
+                plain(sync, 2),
+                share(sync / time.whole_ms),
+                Word("parts", part),
+                share(ms / time.whole_ms),
+            )
+        )
+    keys = ("nodes", "token_ms", "computing_ms", "exchange_ms", "exchange_share")
+    columns = (
+        Column("model", numeric=False),
+        *(Column(key) for key in keys),
+        Column("largest_part", numeric=False),
+        Column("its_share"),
+    )
+    return Table(columns, tuple(rows)) if rows else None
+
+
+def parts_table(view: RunView) -> Table | None:
+    """Every part of a token of every cell, in ms."""
+    rows: list[tuple[Entry, ...]] = []
+    for cell in view.ordered():
+        time = token_time(cell)
+        if time is not None:
+            rows += [
+                (cell.id, Word("parts", part), plain(ms, 3), share(ms / time.whole_ms))
+                for part, ms in time.parts
+            ]
+    keys = ("cell", "part", "part_ms", "its_share")
+    columns = tuple(Column(key, numeric=key in ("part_ms", "its_share")) for key in keys)
+    return Table(columns, tuple(rows)) if len(rows) > 2 * len(view.cells) else None

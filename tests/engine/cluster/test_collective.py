@@ -1,0 +1,81 @@
+"""Real processes that exchange by each collective: the same tokens, what is said, what is told."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.engine.processes import Node, inference_arguments, read_events, run
+
+NAMES = ["mesh", "two-shot", "star", "ring", "doubling"]
+
+
+def infer(
+    workers: list[Node], folder: Path, **flags: object
+) -> tuple[str, list[dict[str, Any]], list[int]]:
+    """What four nodes print, tell and generate."""
+    events_path = folder / "events.jsonl"
+    done = run(*inference_arguments(workers, events=events_path, **flags))
+    assert done.returncode == 0, done.stderr
+    events = read_events(events_path)
+    ids = [e["token_id"] for e in events if e["event"] == "step" and e["phase"] == "decode"]
+    return done.stdout, events, ids
+
+
+@pytest.fixture(scope="module")
+def mesh_ids(workers: list[Node], tmp_path_factory: pytest.TempPathFactory) -> list[int]:
+    return infer(workers, tmp_path_factory.mktemp("mesh"), sync_mode="invariant")[2]
+
+
+def of_kind(events: list[dict[str, Any]], kind: str) -> list[dict[str, Any]]:
+    return [event for event in events if event["event"] == kind]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_tokens_and_bytes_of_each(
+    name: str, workers: list[Node], mesh_ids: list[int], tmp_path: Path
+) -> None:
+    """Every step's bytes on the root's sockets, link by link, are those that the plan told."""
+    out, events, ids = infer(workers, tmp_path, collective=name, sync_mode="invariant")
+    assert ids == mesh_ids
+    assert f"📡 Collective: {name} (nNodes=4)\n" in out
+    (told,) = of_kind(events, "collective")
+    assert (told["asked"], told["picks"]) == (name, [[1, name]])
+    assert told["round_us"] is None
+    (plan,) = of_kind(events, "plan")
+    planned = {(s, d): (size, n) for s, d, size, n in plan["decode_payload_bytes"]}
+    steps = of_kind(events, "step")
+    assert steps
+    for step in steps:
+        counted = sum(e["sent_payload_bytes"] + e["recv_payload_bytes"] for e in step["links"])
+        assert counted == step["expected_payload_bytes"]
+        for link in step["links"] if step["phase"] == "decode" else ():
+            peer = link["peer"]
+            assert (link["sent_payload_bytes"], link["sent_messages"]) == planned[0, peer]
+            assert (link["recv_payload_bytes"], link["recv_messages"]) == planned[peer, 0]
+
+
+@pytest.mark.parametrize("name", ["two-shot", "star", "ring"])
+def test_a_second_cast_is_said(name: str, workers: list[Node], tmp_path: Path) -> None:
+    out = infer(workers, tmp_path, collective=name)[0]
+    assert "📡 Sums are cast a second time: the last bits of x differ from the mesh's\n" in out
+
+
+def test_auto_says_what_and_why(workers: list[Node], tmp_path: Path) -> None:
+    out, events, _ = infer(workers, tmp_path, collective="auto")
+    (told,) = of_kind(events, "collective")
+    assert told["asked"] == "auto"
+    assert told["round_us"] > 0
+    assert set(told["predicted_us"]) == set(NAMES)
+    assert told["sizes"] == [1, 32]
+    assert f"📡 Collective: {told['picks'][0][1]} (nNodes=4)" in out
+    assert "📡 Probed: a round takes " in out
+    assert "📡 An exchange of 1 token, in us by the model: " in out
+    plans = of_kind(events, "plan")
+    assert len(plans) == 2  # as it was before the choice, and as it serves
+    serving = {(s, d): n for s, d, _, n in plans[-1]["decode_payload_bytes"]}
+    step = [e for e in of_kind(events, "step") if e["phase"] == "decode"][-1]
+    for link in step["links"]:
+        assert link["sent_messages"] == serving[0, link["peer"]]

@@ -1,0 +1,158 @@
+"""Which collective the model picks on links of known costs; what ranks agree on over sockets."""
+
+from __future__ import annotations
+
+import pytest
+
+from dllama_engine.cluster.choosing import choose_as_root, choose_as_worker, probe
+from dllama_engine.cluster.placement import CoreSlots
+from dllama_engine.collectives.choice import COLLECTIVES, LinkCosts, choose, predicted_s
+from dllama_engine.errors import HandshakeError, PlanError
+from dllama_engine.sharding.collective import Collective, Pick
+from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
+from dllama_engine.synthetic.shapes import parse_shape
+from dllama_engine.wire.frames import SESSION
+from dllama_engine.wire.links import Links
+from tests.engine.ranks import run_ranks
+
+GIGABIT = LinkCosts(round_s=120e-6, message_s=4e-6, byte_s=8.5e-9)
+HUNDRED_MEGABIT = LinkCosts(round_s=250e-6, message_s=5e-6, byte_s=85e-9)
+BUSY_CORES = LinkCosts(round_s=40e-6, message_s=40e-6, byte_s=1e-10)
+SLOTS = CoreSlots(0, 1, 1)
+
+
+def plan(nodes: int, sync_mode: SyncMode = SyncMode.REDUCE, shape: str = "llama-7b") -> ShardPlan:
+    return make_plan(parse_shape(shape), nodes, sync_mode=sync_mode, collective=Collective.AUTO)
+
+
+def words(picks: tuple[Pick, ...]) -> list[str]:
+    return [str(pick.collective) for pick in picks]
+
+
+def test_the_model_is_rounds_messages_and_bytes() -> None:
+    """By hand, for 4096 values (4352 bytes) among 8 ranks."""
+    costs, eight, b = LinkCosts(1e-3, 1e-5, 1e-8), plan(8), 4352
+    by_hand = {
+        Collective.MESH: 1e-3 + 6e-5 + 7 * b * 1e-8,
+        Collective.DOUBLING: 3e-3 + 7 * b * 1e-8,
+        Collective.TWO_SHOT: 2 * (1e-3 + 6e-5 + 7 * b / 8 * 1e-8),
+        Collective.RING: 14 * (1e-3 + b / 8 * 1e-8),
+        Collective.STAR: 2 * (1e-3 + 6e-5 + 7 * b * 1e-8),
+    }
+    assert by_hand.keys() == COLLECTIVES.keys()
+    for name, expected in by_hand.items():
+        assert predicted_s(costs, eight, name, 1) == pytest.approx(expected), name
+    batch = predicted_s(costs, eight, Collective.MESH, 32)
+    assert batch == pytest.approx(1e-3 + 6e-5 + 32 * 7 * b * 1e-8)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "costs", "sync_mode", "expected"),
+    [
+        (2, GIGABIT, SyncMode.REDUCE, ["mesh"]),
+        (4, GIGABIT, SyncMode.REDUCE, ["mesh", "two-shot"]),
+        (8, GIGABIT, SyncMode.REDUCE, ["mesh", "two-shot"]),
+        (8, HUNDRED_MEGABIT, SyncMode.REDUCE, ["two-shot"]),
+        (8, HUNDRED_MEGABIT, SyncMode.INVARIANT, ["mesh"]),
+        (8, BUSY_CORES, SyncMode.REDUCE, ["doubling"]),
+        (8, BUSY_CORES, SyncMode.INVARIANT, ["doubling"]),
+    ],
+)
+def test_what_is_picked_by_size(
+    nodes: int, costs: LinkCosts, sync_mode: SyncMode, expected: list[str]
+) -> None:
+    choice = choose(costs, plan(nodes, sync_mode), batch_size=32)
+    assert words(choice.picks) == expected
+    assert choice.picks[0].from_tokens == 1
+    assert choice.sizes == (1, 32)
+
+
+def test_the_second_pick_begins_where_it_is_better() -> None:
+    four = plan(4)
+    first, second = choose(GIGABIT, four, 32).picks
+    before, at = (
+        predicted_s(GIGABIT, four, second.collective, n)
+        / predicted_s(GIGABIT, four, first.collective, n)
+        for n in (second.from_tokens - 1, second.from_tokens)
+    )
+    assert at <= 0.75 < before
+
+
+def test_a_gain_that_a_probe_cannot_tell_leaves_the_mesh() -> None:
+    close = LinkCosts(round_s=40e-6, message_s=14e-6, byte_s=1e-10)
+    eight = plan(8)
+    gain = predicted_s(close, eight, Collective.DOUBLING, 1) / predicted_s(
+        close, eight, Collective.MESH, 1
+    )
+    assert 0.9 < gain < 1
+    assert words(choose(close, eight, 1).picks) == ["mesh"]
+
+
+@pytest.mark.parametrize("nodes", [2, 3, 8])
+def test_a_probe_ends_on_every_rank_and_leaves_the_links_in_step(nodes: int) -> None:
+    def rank_main(rank: int, links: Links | None) -> LinkCosts:
+        assert links is not None
+        costs = probe(links)
+        links.exchange(
+            SESSION, dict.fromkeys(links.peers, b"x"), {p: bytearray(1) for p in links.peers}
+        )
+        return costs
+
+    for costs in run_ranks(nodes, rank_main):
+        assert costs.round_s > 0
+        assert costs.message_s >= 0
+        assert costs.byte_s >= 0
+
+
+@pytest.mark.parametrize("sync_mode", list(SyncMode))
+def test_all_ranks_serve_by_what_the_root_chose(sync_mode: SyncMode) -> None:
+    open_plan = plan(4, sync_mode, "tiny-gqa")
+
+    def rank_main(rank: int, links: Links | None) -> ShardPlan:
+        assert links is not None
+        if rank == 0:
+            return choose_as_root(open_plan, links, SLOTS, 32)[0]
+        return choose_as_worker(open_plan, links, SLOTS)
+
+    plans = run_ranks(4, rank_main)
+    assert [found.picks for found in plans] == [plans[0].picks] * 4
+
+
+def test_what_is_asked_for_by_name_is_not_probed_for() -> None:
+    fixed = make_plan(parse_shape("tiny-gqa"), 2, collective=Collective.RING)
+
+    def rank_main(rank: int, links: Links | None) -> int:
+        assert links is not None
+        if rank == 0:
+            assert choose_as_root(fixed, links, SLOTS, 32) == (fixed, None)
+        else:
+            assert choose_as_worker(fixed, links, SLOTS) == fixed
+        return sum(links.totals().sent_messages)
+
+    assert run_ranks(2, rank_main) == [0, 0]
+
+
+def test_a_choice_that_cannot_be_read_is_refused() -> None:
+    open_plan = plan(2, shape="tiny-gqa")
+
+    def rank_main(rank: int, links: Links | None) -> None:
+        assert links is not None
+        if rank == 0:
+            links.send_json(SESSION, 1, {"state": "probing"})
+            probe(links)
+            links.send_json(SESSION, 1, {"picks": [{"from_tokens": 1, "collective": "tree"}]})
+        else:
+            choose_as_worker(open_plan, links, SLOTS)
+
+    with pytest.raises(
+        HandshakeError, match=r"the root's choice of collectives does not fit.*tree"
+    ):
+        run_ranks(2, rank_main)
+
+
+def test_a_collective_of_another_name_says_which_there_are() -> None:
+    with pytest.raises(PlanError, match="collective 'tree': there are auto, mesh, two-shot, star"):
+        Collective.parse("tree")
+    data = plan(2).to_json() | {"collective": "tree"}
+    with pytest.raises(PlanError, match="'tree'"):
+        ShardPlan.from_json(data)

@@ -1,0 +1,204 @@
+"""Signs of life: they stand between frames wherever they fall, and their absence is noticed."""
+
+from __future__ import annotations
+
+import math
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dllama_engine.errors import InsufficientMemoryError, WireError, WorkerLost
+from dllama_engine.wire import presence
+from dllama_engine.wire.frames import ALIVE_FRAME, SESSION, SYNC_LOGITS, SYNC_NODE_SLICES
+from dllama_engine.wire.links import Links
+from tests.engine.wire.test_wire import in_threads, mesh, tcp_pair
+
+Mesh = Callable[[int, float], list[Links]]
+
+
+@pytest.fixture
+def connect() -> Iterator[Mesh]:
+    """Connects ranks with each other, and closes what is left of them."""
+    made: list[Links] = []
+
+    def connect_all(world_size: int, timeout_s: float) -> list[Links]:
+        ranks = mesh(world_size, timeout_s)
+        made.extend(ranks)
+        return ranks
+
+    yield connect_all
+    for links in made:
+        links.close()
+
+
+def attend_for_ever(links: Links) -> None:
+    while True:
+        links.presence.attend(0.05)
+
+
+def recorded(frames: list[bytes]) -> list[bytes]:
+    """The same frames, as bytes on the wire."""
+    near, far = socket.socketpair()
+    links = Links(1, 2, {0: near})
+    wire = []
+    for frame in frames:
+        links.send(SYNC_NODE_SLICES, 0, frame)
+        wire.append(far.recv(1 << 16))
+    links.close()
+    far.close()
+    return wire
+
+
+@given(
+    signs=st.lists(st.integers(0, 3), min_size=4, max_size=4),
+    cuts=st.lists(st.integers(1, 40), max_size=20),
+    sizes=st.lists(st.sampled_from([0, 1, 7, 8, 9, 16, 100]), min_size=3, max_size=3),
+)
+def test_signs_between_frames_change_nothing(
+    signs: list[int], cuts: list[int], sizes: list[int]
+) -> None:
+    """However many there are and however the bytes come, all frames arrive and count alike."""
+    frames = [bytes([65 + index]) * size for index, size in enumerate(sizes)]
+    wire = ALIVE_FRAME * signs[3]
+    for frame, n_signs in zip(recorded(frames), signs, strict=False):
+        wire += ALIVE_FRAME * n_signs + frame
+    near, far = tcp_pair()
+    links = Links(0, 2, {1: near}, 20.0)
+
+    def send() -> None:
+        left = wire
+        for cut in cuts:
+            far.sendall(left[:cut])
+            left = left[cut:]
+        far.sendall(left)
+
+    got = [bytearray(size) for size in sizes]
+
+    def receive() -> None:
+        for buffer in got[:2]:
+            links.exchange(SYNC_NODE_SLICES, {}, {1: buffer})
+        assert links.receive(SYNC_NODE_SLICES, 1, got[2], 20.0) == sizes[2]
+
+    in_threads([send, receive])
+    assert [bytes(buffer) for buffer in got] == frames
+    totals = links.totals()
+    assert (totals.recv_bytes[1], totals.recv_messages[1]) == (sum(sizes), len(sizes))
+    links.close()
+    far.close()
+
+
+def test_a_peer_that_tells_is_waited_for_longer_than_the_timeout(connect: Mesh) -> None:
+    root, worker = connect(2, 0.2)
+    done = threading.Event()
+
+    def work() -> None:
+        while not done.is_set():
+            worker.presence.attend(0.05)
+
+    def wait() -> None:
+        until_s = time.monotonic() + 1.0  # five timeouts
+        while time.monotonic() < until_s:
+            assert root.presence.attend(0.05) == ()
+        done.set()
+
+    in_threads([work, wait])
+
+
+def test_waiting_for_a_frame_is_telling_too(connect: Mesh) -> None:
+    """A worker between two requests, and a root whose user thinks."""
+    root, worker = connect(2, 0.2)
+
+    def think() -> None:
+        until_s = time.monotonic() + 1.0
+        while time.monotonic() < until_s:
+            root.presence.attend(0.05)
+        root.send(SYNC_LOGITS, 1, b"now")
+
+    buffer = bytearray(3)
+    in_threads([think, lambda: worker.receive(SYNC_LOGITS, 0, buffer, 0.2)])
+    assert buffer == b"now"
+
+
+def test_a_silent_peer_is_named_among_telling_ones(connect: Mesh) -> None:
+    root, first, _second = connect(3, 0.3)
+
+    def work() -> None:
+        with pytest.raises(WireError):
+            attend_for_ever(first)
+
+    def watch() -> None:
+        words = r"no sign of life from worker 2 at .* for 0\.3 s"
+        with pytest.raises(WorkerLost, match=words) as caught:
+            attend_for_ever(root)
+        assert caught.value.rank == 2
+        root.close()
+
+    in_threads([work, watch])
+
+
+def test_a_closed_peer_is_noticed_at_once_though_another_one_is_waited_for(connect: Mesh) -> None:
+    root, _first, second = connect(3, math.inf)
+    second.close()
+    with pytest.raises(WorkerLost, match=r"worker 2 at .* closed the connection") as caught:
+        root.presence.attend(60.0)
+    assert caught.value.rank == 2
+
+
+def test_last_words_are_heard_while_attending(connect: Mesh) -> None:
+    root, worker = connect(2, 5.0)
+    worker.say_last_words(InsufficientMemoryError("12 kB short"))
+    with pytest.raises(InsufficientMemoryError, match=r"worker 1 at .* reports: 12 kB short"):
+        root.presence.attend(60.0)
+
+
+def test_a_frame_is_left_to_whoever_wants_it(connect: Mesh) -> None:
+    root, worker = connect(2, 5.0)
+    worker.send_json(SESSION, 0, {"state": "connected"})
+    assert root.presence.attend(60.0) == (1,)
+    assert root.receive_json(SESSION, 1) == {"state": "connected"}
+
+
+def test_a_file_descriptor_ends_the_waiting(connect: Mesh) -> None:
+    root, _worker = connect(2, math.inf)
+    readable, writable = os.pipe()
+    os.write(writable, b"x")
+    assert root.presence.attend(math.inf, readable) == ()
+    os.close(readable)
+    os.close(writable)
+
+
+def test_signs_are_few(connect: Mesh) -> None:
+    """At most four a timeout, and never more than one in fifteen seconds without need."""
+    assert connect(2, 1.0)[0].presence.period_s == 0.25
+    assert connect(2, 600.0)[0].presence.period_s == presence.MAX_PERIOD_S
+    root, worker = connect(2, 100.0)
+    for _ in range(50):
+        root.presence.tell()
+    assert worker.presence.attend() == ()
+    with pytest.raises(WorkerLost, match="no progress in SESSION"):
+        worker.receive(SESSION, 0, bytearray(1), 0.01)
+
+
+def test_the_root_names_whom_its_peer_waits_for(connect: Mesh) -> None:
+    """It waits for worker 1 alone, which waits for worker 2, which is stopped."""
+    root, first, _second = connect(3, 0.4)
+
+    def serve() -> None:
+        with pytest.raises(WorkerLost, match="waiting for worker 2") as caught:
+            first.exchange(SYNC_NODE_SLICES, {}, {2: bytearray(1)})
+        first.say_last_words(caught.value)
+        first.close()
+
+    def wait() -> None:
+        words = r"worker 1 at .* reports: no progress in .*waiting for worker 2"
+        with pytest.raises(WorkerLost, match=words) as caught:
+            root.exchange(SYNC_NODE_SLICES, {}, {1: bytearray(1)})
+        assert caught.value.rank == 2
+
+    in_threads([serve, wait])
