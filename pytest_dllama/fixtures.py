@@ -55,7 +55,7 @@ def _measured(config: pytest.Config, key: CellKey) -> Cell:
     asked = lab.config.comparison
     return Cell(
         record,
-        lab.cannot_give,
+        lab.cannot_give(key),
         lab.comparison(key),
         inconclusive_fails=asked is not None and asked.inconclusive == "fail",
     )

@@ -30,7 +30,8 @@ from pytest_dllama.verdict.exit_codes import BISECT_SKIP, bisect_code, exit_code
 # The options that a comparison shares with the suites.
 _SHARED = (
     *("nodes", "models", "steps", "prompt", "nthreads", "buffer-float-type", "sync-mode"),
-    *("temperature", "engine", "dllama-bin", "dllama-args", "request-timeout"),
+    *("collective", "temperature", "engine", "dllama-bin", "dllama-args", "request-timeout"),
+    "inject",
 )
 _DEFAULTS = {"nodes": "2,4"}
 
@@ -158,6 +159,7 @@ def _config(arguments: argparse.Namespace) -> LabConfig:
         nthreads=value["nthreads"],
         buffer_float_type=value["buffer-float-type"],
         sync_mode=value["sync-mode"],
+        collective=value["collective"],
         temperature=value["temperature"],
         seed=12345,
         report_folder=arguments.report,
@@ -167,6 +169,7 @@ def _config(arguments: argparse.Namespace) -> LabConfig:
         engine=value["engine"],
         dllama_bin=value["dllama-bin"],
         dllama_args=value["dllama-args"],
+        inject=value["inject"],
         comparison=comparison_of(
             {
                 "baseline": arguments.baseline,

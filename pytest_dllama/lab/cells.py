@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from pytest_dllama.metrics.catalog import METRICS
+from pytest_dllama.metrics.samples import cannot_be
 from pytest_dllama.record.cell import CellRecord, FaultKind, ThresholdResult, Workload
 from pytest_dllama.record.verdict import CellVerdict, PairStatus
 from pytest_dllama.report.pages.verdict import explained
@@ -73,13 +74,16 @@ class Cell:
     def why_without(self, metric: str) -> str | None:
         """Why the metric cannot exist here; None where it was measured or should have been.
 
-        A lone root has no network and no workers, and an engine may not tell everything.
+        A lone root has no network and no workers, one output token has no TPOT, and an engine may
+        not tell everything.
         """
         known = METRICS.get(metric)
         if self.key.nodes == 1 and known is not None and known.needs_peers:
             return f"{self.key} has no {metric}"
         if metric not in self.record.metrics and metric in self._cannot_give:
             return f"{self.key}: {metric}: {self._cannot_give[metric]}"
+        if metric not in self.record.metrics and (why := cannot_be(self.record.samples)):
+            return f"{self.key}: {metric}: {why[metric]}" if metric in why else None
         return None
 
     def check_metric(self, metric: str, more: Sequence[Threshold] = ()) -> None:

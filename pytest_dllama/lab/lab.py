@@ -21,6 +21,7 @@ from pytest_dllama.hosts.course import counted
 from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab import assembly
 from pytest_dllama.lab.cells import CellKey
+from pytest_dllama.lab.checks import model_needs
 from pytest_dllama.lab.cluster import Cluster, ClusterError, Worker
 from pytest_dllama.lab.progress import announce_compilation
 from pytest_dllama.lab.roofline_probe import RooflineProbe
@@ -185,6 +186,8 @@ class Lab:
     def _measure(self, key: CellKey) -> CellRecord:
         if (why := self._why_skipped(key)) is not None:
             return failed_cell(key.model, key.nodes, why, workload=key.workload, skipped=True)
+        if self._cluster is None:
+            self._look_at_hosts(key)
         own, backend = configured(self.config, key.workload), self._engine(key.workload)
         model = self._model(key.model)
         request = engine_request(self.config, model, key.workload)
@@ -272,6 +275,12 @@ class Lab:
             self._progress.stage(f"{name}: opening the model")
             self._models[name] = open_model(self._specs[name], self.config, self._progress.transfer)
         return self._models[name]
+
+    def _look_at_hosts(self, key: CellKey) -> None:
+        """Before a synthetic model is written: can they hold what will be asked of them?"""
+        largest = max(key.nodes for key in self.keys)
+        needs = model_needs(self.config, self.keys)
+        self._hosts.check(largest, key.nodes, needs, self._progress)
 
     def _provision(self, key: CellKey, own: LabConfig, backend: Backend) -> Cluster:
         """Workers for the largest cell at first; later only what this cell needs is looked at."""
@@ -413,10 +422,9 @@ class Lab:
         write_run(run, self.run_file)
         return run
 
-    @property
-    def cannot_give(self) -> Mapping[str, str]:
-        """Metrics that the engine never tells, with the reason."""
-        return self._backend.cannot_give
+    def cannot_give(self, key: CellKey) -> Mapping[str, str]:
+        """Metrics that the cell's engine never tells, with the reason."""
+        return self._engine(key.workload).cannot_give
 
     @property
     def hosts_known(self) -> list[dict[str, Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pytest_dllama.events.stream import Step
 from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.metrics import definitions
+from pytest_dllama.metrics.parts import parts_of
 from pytest_dllama.record.cell import RankRecord, Sample
 
 
@@ -30,7 +31,27 @@ def sample_of(trace: RequestTrace) -> Sample:
         load_s=trace.ready.load_s if trace.ready else None,
     )
     unknown: dict[str, object] = dict.fromkeys(Sample.model_fields.keys() & set(trace.done.unknown))
-    return sample.model_copy(update=unknown | ({"itl_ms": ()} if "itl_ms" in unknown else {}))
+    if "itl_ms" in unknown:
+        unknown["itl_ms"] = ()
+    known = sample.model_copy(update=unknown)
+    return known.model_copy(update={"parts": parts_of(trace, known.ttft_s, known.tpot_ms)})
+
+
+def cannot_be(samples: Sequence[Sample]) -> dict[str, str]:
+    """Metrics that no request of this work can have, with the reason.
+
+    >>> one = Sample(n_input_tokens=4, n_output_tokens=1, ttft_s=1.0, tpot_ms=None, rct_s=1.0,
+    ...     tokens_per_s=1.0, prefill_tokens=3, prefill_s=1.0, decode_tokens=1, decode_s=0.1)
+    >>> sorted(cannot_be([one]))
+    ['roofline_share', 'tpot_ms']
+    """
+    reasons: dict[str, str] = {}
+    if samples and all(sample.n_output_tokens < 2 for sample in samples):
+        why = "a request of one output token has no time per further token"
+        reasons |= {"tpot_ms": why, "roofline_share": why}
+    if samples and all(sample.n_input_tokens == 1 for sample in samples):
+        reasons["prefill_tokens_per_s"] = "a prompt of one token has no prefill"
+    return reasons
 
 
 def _phase_s(engine_s: float | None, steps: Sequence[Step]) -> float | None:

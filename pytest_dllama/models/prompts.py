@@ -33,11 +33,6 @@ def exact_prompt(tokenizer: Tokenizer, n_tokens: int) -> str:
         text = _cut(tokenizer, _drawn(pieces, n_tokens, attempt), n_tokens) if pieces else None
         if text is None:
             continue
-        if len(text) > MAX_BYTES:
-            raise ConfigError(
-                f"--prompt-tokens {n_tokens}: the text has {len(text)} bytes, and an argument of a "
-                f"command line holds {MAX_BYTES}; use fewer tokens, or --context-depth"
-            )
         if tokenizer.stale_last(text) is None:
             return text
         found.append(text)
@@ -77,6 +72,13 @@ def _cut(tokenizer: Tokenizer, text: str, n_tokens: int) -> str | None:
     How many tokens a beginning has grows with its length, but for a few steps back where a longer
     word merges better: so the length is searched, and its neighbours are looked at.
     """
+    if len(text) > MAX_BYTES:
+        text = text[:MAX_BYTES]
+        if (held := len(tokenizer.encode(text))) < n_tokens:
+            raise ConfigError(
+                f"--prompt-tokens {n_tokens}: an argument of a command line holds {MAX_BYTES} "
+                f"bytes, {held} tokens of such a text; use fewer tokens, or --context-depth"
+            )
     low, high = 1, len(text)
     while low < high:
         middle = (low + high) // 2

@@ -17,18 +17,21 @@ Options = tuple[tuple[str, str], ...]  # of the engine: name and value
 _FIELDS = {
     name: name.replace("-", "_")
     for name in (
-        *("nthreads", "buffer-float-type", "sync-mode", "kv-type", "max-seq-len"),
-        *("temperature", "seed", "steps"),
+        *("nthreads", "buffer-float-type", "sync-mode", "collective", "kv-type"),
+        *("max-seq-len", "temperature", "seed", "steps"),
     )
 }
 
 
 def workloads(config: LabConfig) -> Iterator[Workload]:
-    """All combinations of what is swept; the one empty workload where nothing is."""
+    """All combinations of what is swept; the one empty workload where nothing is.
+
+    Options change last: another one may need workers that start anew, another prompt does not.
+    """
     sizes = (config.prompt_tokens, config.output_tokens, config.context_depth)
     values = [[(name, value) for value in values] for name, values in config.sweep]
-    for prompt, output, depth in product(*(size or (None,) for size in sizes)):
-        for options in product(*values):
+    for options in product(*values):
+        for prompt, output, depth in product(*(size or (None,) for size in sizes)):
             yield Workload(
                 prompt_tokens=prompt,
                 output_tokens=output,

@@ -12,7 +12,8 @@ from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.metrics.catalog import cell_metrics
 from pytest_dllama.metrics.definitions import median_index
 from pytest_dllama.metrics.network import network_record
-from pytest_dllama.metrics.samples import rank_records
+from pytest_dllama.metrics.percentiles import cell_percentiles
+from pytest_dllama.metrics.samples import cannot_be, rank_records
 from pytest_dllama.record.cell import (
     CellRecord,
     Commands,
@@ -66,7 +67,8 @@ def cell_record(
     if (part := share(roofline, figures.get("tpot_ms"))) is not None:
         figures["roofline_share"] = part
     found = faults(traces, output, roofline, samples)
-    judged = [t for t in limits if t.metric in figures or t.metric not in cannot_give]
+    absent = {*cannot_give, *cannot_be(samples)}
+    judged = [t for t in limits if t.metric in figures or t.metric not in absent]
     results = tuple(limit.check(figures.get(limit.metric)) for limit in judged)
     return CellRecord(
         model=model,
@@ -77,6 +79,7 @@ def cell_record(
         commands=commands,
         samples=tuple(samples),
         metrics=figures,
+        percentiles=cell_percentiles(samples),
         ranks=rank_records(median),
         network=network_record(traces, median),
         output=output,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -13,7 +14,9 @@ import pytest
 from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.backends.process_guard import guarded, unguarded
+from pytest_dllama.cli.duet import _config, add_duet
 from pytest_dllama.cli.main import main
+from pytest_dllama.config.baseline import parse_baseline
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import parse_models
 from pytest_dllama.events.stream import Done, Event, RequestStart, Step
@@ -21,6 +24,7 @@ from pytest_dllama.history.priors import NoisePriors
 from pytest_dllama.hosts.base import HostProcess
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.duet import Duet, PairTaken, Rules, Side
+from pytest_dllama.lab.pairs.making import make_sides
 from pytest_dllama.lab.progress import Silent
 from pytest_dllama.models.under_test import open_model
 from pytest_dllama.record.verdict import CellVerdict, PairStatus, VerdictFile, verdict_schema
@@ -198,6 +202,18 @@ def test_both_sides_run_with_workers_of_their_own(tmp_path: Path) -> None:
     assert "looks [2]" in told
     logs = {path.parent.name for path in (tmp_path / "logs").rglob("worker1.stderr.log")}
     assert {"tiny-2.pair1.base", "tiny-2.pair1.new", "tiny-2.pair2.base"} <= logs
+
+
+def test_the_new_side_alone_is_slowed_down_on_purpose(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    add_duet(parser.add_subparsers())
+    line = "duet --baseline self --nodes 1 --inject tpot=10% --report"
+    config = _config(parser.parse_args([*line.split(), str(tmp_path)]))
+    base, new = make_sides(parse_baseline("self"), config, 1, lambda line: None)
+    assert "--inject" not in base.backend.worker_command("h", 1, 1, "stdin")
+    assert "tpot=10%" in new.backend.worker_command("h", 1, 1, "stdin")
+    assert (base.config.inject, new.config.inject) == ("", "tpot=10%")
+    assert new.label == f"{base.label}, slowed down on purpose (tpot=10%)"
 
 
 def test_the_command_writes_a_verdict_that_fits_its_schema(
