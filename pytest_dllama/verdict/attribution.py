@@ -43,7 +43,9 @@ _COARSE = {part: EVAL for part in (*WORK, EMBEDDING, EVAL)} | {
 }
 _LEVEL = 0.05
 _LEAST_SHARE = 0.005  # of a part that is told though it did not surely change
-_EXPLAINS = 0.3  # of a change in waiting: from here on a rank's own work is its cause
+# Of a change in waiting: from here on a rank's own work that surely changed is its cause. Where
+# ranks share cores, who waits gives the core away and gets it back late: waiting grows by more.
+_EXPLAINS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
