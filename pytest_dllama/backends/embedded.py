@@ -13,6 +13,8 @@ from types import MappingProxyType
 from dllama_engine.cli.options import root_flags
 from dllama_engine.errors import EngineError
 from dllama_engine.injection import parse_injection
+from dllama_engine.kernels.image import store
+from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.wire.handshake import probe_worker
 from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.config.values import ConfigError
@@ -46,6 +48,7 @@ class EmbeddedBackend:
     reference: Backend | None = None
     cannot_give: Mapping[str, str] = MappingProxyType({})
     fills_context = True
+    has_f16_cache = True
 
     def __init__(self, swept: Sequence[tuple[str, str]] = (), inject: str = "") -> None:
         self._swept = tuple(swept)
@@ -55,6 +58,10 @@ class EmbeddedBackend:
             except EngineError as error:
                 raise ConfigError(str(error)) from None
         self._inject = ("--inject", inject) if inject else ()
+
+    def must_compile(self) -> bool:
+        """Whether no image of machine code is there for this process's engine."""
+        return store.is_wanted() and store.find(lambda line: None) is None
 
     def worker_command(self, host: str, port: int, nthreads: int, parent: str) -> list[str]:
         """Arguments that start a worker."""
@@ -79,6 +86,7 @@ class EmbeddedBackend:
             *("--temperature", f"{request.temperature:g}", "--seed", str(request.seed)),
             *(("--max-seq-len", str(request.max_seq_len)) if request.max_seq_len else ()),
             *(("--kv-type", request.kv_type) if request.kv_type != "f32" else ()),
+            *(("--collective", request.collective) if request.collective != "mesh" else ()),
             *(("--context-depth", str(request.context_depth)) if request.context_depth else ()),
             *(word for name, value in self._swept for word in (f"--{name}", value)),
             *("--timeout", f"{request.timeout_s:g}"),
@@ -86,6 +94,10 @@ class EmbeddedBackend:
             *self._inject,
             *_machine_flags(parent),
         ]
+
+    def memory_bytes(self, ranks: Sequence[RankMemory]) -> int:
+        """All parts, the program itself among them."""
+        return sum(rank.total_bytes for rank in ranks)
 
     def shown(self, command: Sequence[str], port: int | None = None) -> tuple[str, ...]:
         """The command without the flags that only a program needs, with the real port."""

@@ -84,6 +84,11 @@ def _dllama(options: EngineOptions) -> Backend:
             f"--sync-mode {options.sync_mode} is our own engine's; the real dllama only reduces: "
             "leave it out"
         )
+    if options.collective != "mesh":
+        raise ConfigError(
+            f"--collective {options.collective} is our own engine's; a build of the real dllama "
+            "that has collectives takes them as --dllama-args '--collective NAME'"
+        )
     if options.kv_type != "f32":
         raise ConfigError(
             f"--kv-type {options.kv_type} is our own engine's; the real dllama's cache is f32: "

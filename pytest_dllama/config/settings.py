@@ -22,6 +22,7 @@ from pytest_dllama.config.ini_values import ini_text
 from pytest_dllama.config.sweeps import SEPARATOR, parse_depths, parse_sizes, parse_sweep
 from pytest_dllama.config.values import (
     BUFFER_FLOAT_TYPES,
+    COLLECTIVES,
     DEFAULT_PROMPT,
     KV_TYPES,
     SHIPPED_MODEL,
@@ -151,6 +152,14 @@ SETTINGS: tuple[Setting, ...] = (
         "reduce: partial sums are exchanged, as dllama does; invariant: the same logits on any "
         "node count, bit by bit",
         one_of("--sync-mode", SYNC_MODES),
+    ),
+    Setting(
+        "collective",
+        "NAME",
+        "mesh",
+        "how the embedded engine's nodes exchange: mesh, two-shot, star, ring, doubling, or auto, "
+        "which probes the links and picks (docs/network.md)",
+        one_of("--collective", COLLECTIVES),
     ),
     Setting(
         "max-seq-len",
@@ -313,6 +322,7 @@ class LabConfig:
     sweep: tuple[tuple[str, tuple[str, ...]], ...] = ()  # option -> its values
     max_seq_len: int = 0  # of the KV cache; 0: what a cell's request needs
     kv_type: str = "f32"
+    collective: str = "mesh"
     report_formats: tuple[str, ...] = ("md", "html")
     inject: str = ""
     history_folder: Path | None = None  # None: the user's data folder
@@ -370,6 +380,7 @@ class LabConfig:
             sweep=value["sweep"],
             max_seq_len=value["max-seq-len"],
             kv_type=value["kv-type"],
+            collective=value["collective"],
         )
 
 

@@ -80,6 +80,14 @@ class Plan(_Event):
     decode_payload_bytes: tuple[tuple[int, int, int, int], ...] = ()  # src, dst, bytes, messages
 
 
+class Collective(_Event):
+    """How the nodes exchange, and what `auto` picked."""
+
+    event: Literal["collective"]
+    asked: str
+    picks: tuple[tuple[int, str], ...]  # from so many tokens on: name
+
+
 class Progress(_Event):
     """Connecting or loading goes on."""
 
@@ -268,6 +276,7 @@ class Listening(_Event):
 Event = Annotated[
     Start
     | Plan
+    | Collective
     | Progress
     | Ready
     | RequestStart

@@ -11,10 +11,10 @@ from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError, at_least
 from pytest_dllama.hosts.packages.other_engine import OtherEngine
 from pytest_dllama.lab.checks import engines
-from pytest_dllama.lab.machines import hosts_of_sides, root_is_here
 from pytest_dllama.lab.pairs.builds import build_revision
 from pytest_dllama.lab.pairs.dllama_builds import build_dllama, dllama_source
 from pytest_dllama.lab.pairs.side import Side
+from pytest_dllama.lab.session.machines import hosts_of_sides, root_is_here
 
 Tell = Callable[[str], None]
 
@@ -69,6 +69,7 @@ def with_options(config: LabConfig, baseline: Baseline) -> LabConfig:
         nthreads=at_least("nthreads", 1)(options.get("nthreads", str(config.nthreads))),
         buffer_float_type=options.get("buffer-float-type", config.buffer_float_type),
         sync_mode=options.get("sync-mode", config.sync_mode),
+        collective=options.get("collective", config.collective),
     )
 
 

@@ -89,7 +89,8 @@ def _quiet(view: RunView) -> Sentence:
     judged = [cell for cell in cells if verdict_of(cell) == "PASS"]
     if cells and len(judged) == len(cells):
         return HeadlinePass(len(cells), view.verdict.base_label if view.verdict else None)
-    return HeadlineMeasured(sum(cell.status == "ok" for cell in cells), len(cells))
+    measured = sum(cell.status == "ok" for cell in cells)
+    return HeadlineMeasured(measured, len(cells), len(judged))
 
 
 def compared(view: RunView) -> list[Sentence]:

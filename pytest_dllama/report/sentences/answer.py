@@ -48,10 +48,11 @@ class HeadlinePass(Sentence):
 
 @dataclass(frozen=True, slots=True)
 class HeadlineMeasured(Sentence):
-    """Figures that nobody judged, as of an imported log."""
+    """Figures that were not all judged, as of an imported log."""
 
     cells: int
     total: int
+    judged: int
 
 
 @dataclass(frozen=True, slots=True)

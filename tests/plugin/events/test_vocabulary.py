@@ -29,6 +29,9 @@ EVENTS: tuple[events.Event, ...] = (
         (events.PlannedRank(0, (0, 4), (0, 2), (0, 96), (0, 128), 1000, 200, 30),),
         ((0, 1, 68, 1), (1, 0, 68, 1)),
     ),
+    events.Collective(
+        "auto", ((1, "mesh"), (9, "two-shot")), 41.5, 3.5, 940.0, (1, 32), {"mesh": (45.0, 99.0)}
+    ),
     events.Progress("load", 5, 10, "bytes"),
     events.Ready(1.5, (COUNT,)),
     events.Request("Hello", 2, [1, 5], 8, 0.0, 0.9, 7),
@@ -113,10 +116,10 @@ def test_every_event_of_the_vocabulary_is_among_these() -> None:
 
 
 def test_a_line_begins_with_its_name_and_time_and_parts_are_objects() -> None:
-    line = json.loads(written(EVENTS[3]))
+    line = json.loads(written(EVENTS[4]))
     assert list(line) == ["event", "t_ns", "load_s", "links"]
     assert line["links"] == [dataclasses.asdict(COUNT)]
-    assert "é" in written(EVENTS[6])  # as text, for people who look
+    assert "é" in written(EVENTS[7])  # as text, for people who look
 
 
 def test_events_cannot_change() -> None:
