@@ -31,6 +31,7 @@ class EngineRequest:
     max_seq_len: int = 0  # positions of the KV cache; 0: the model's context
     kv_type: str = "f32"
     context_depth: int = 0  # positions to fill before the clock starts, see FillsContext
+    collective: str = "mesh"
 
 
 class Backend(Protocol):
@@ -111,6 +112,14 @@ class KnowsFaults(Protocol):
         """Why its output cannot be right, by no fault of the cluster; None where it can."""
 
 
+@runtime_checkable
+class Compiles(Protocol):
+    """An engine whose first process on a machine may be busy compiling for a while."""
+
+    def must_compile(self) -> bool:
+        """Whether a process that starts here now would compile first."""
+
+
 class WorkerNotReady(RuntimeError):
     """A worker that does not answer the handshake as one of this cluster."""
 
@@ -123,5 +132,7 @@ class EngineOptions:
     arguments: Sequence[str] = ()  # --dllama-args
     sync_mode: str = "reduce"
     kv_type: str = "f32"
+    collective: str = "mesh"
     swept: Sequence[tuple[str, str]] = ()  # options of its own that --sweep names, by name
+    inject: str = ""  # --inject: how the embedded engine is slowed down on purpose
     runs_here: bool = True  # false: the program is on other hosts, and looked for there

@@ -102,6 +102,9 @@ class Host(Protocol):
 class Progress(Protocol):
     """Where long work tells how far it is."""
 
+    def course(self, what: str, done: float, total: float) -> None:
+        """How far all of the work is, in words ("cell 3 of 6") and in whatever unit."""
+
     def stage(self, text: str) -> None:
         """Something new begins."""
 
@@ -110,6 +113,9 @@ class Progress(Protocol):
 
     def bar(self, done: float, total: float) -> None:
         """How far it is."""
+
+    def transfer(self, done_bytes: float, total_bytes: float) -> None:
+        """How far it is, in bytes."""
 
     def settle(self, text: str) -> None:
         """A line that stays."""

@@ -43,7 +43,9 @@ def engines(config: LabConfig) -> tuple[Backend, Mapping[Options, Backend]]:
             config.dllama_args,
             own.sync_mode,
             kv_type=own.kv_type,
+            collective=own.collective,
             swept=options,
+            inject=config.inject,
             runs_here=config.hosts_file is None,
         )
         if options and options not in swept:

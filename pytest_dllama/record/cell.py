@@ -32,13 +32,16 @@ class RankRecord(Record):
 
 
 class PartTime(Record):
-    """What one kind of work took of a step on one rank, as a mean over the steps of its phase."""
+    """What one kind of work took on one rank: of the time to the first token, or of a later token.
+
+    The parts of rank 0 add up to TTFT and to TPOT.
+    """
 
     phase: Literal["prefill", "decode"]
     part: str  # a kind of span: see PARTS in metrics/parts
     rank: int
     waited_for: int | None = None  # of a waiting exchange: the rank whose message came last
-    ms: float  # a step; of prefill: the whole prefill
+    ms: float  # a decoded token; of prefill: all until the first token was in hand
 
 
 class Workload(Record):
@@ -135,6 +138,7 @@ class ThresholdResult(Record):
     limit: float
     direction: Literal["max", "min"]
     value: float | None
+    n: int | None = None  # repeats behind the value; None: an older run file does not tell
     margin_percent: float | None  # positive: room left
     passed: bool
     source: str  # file and table that set it

@@ -25,7 +25,7 @@ from pytest_dllama.record.cell import (
 from pytest_dllama.validity.faults import faults
 from pytest_dllama.validity.roofline import share
 from pytest_dllama.verdict.judge import judge
-from pytest_dllama.verdict.thresholds import Threshold
+from pytest_dllama.verdict.limits import Threshold
 
 NO_SWEEP = Workload()
 

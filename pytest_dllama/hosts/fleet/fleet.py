@@ -227,7 +227,7 @@ class RemoteHosts:
     def _place(self, host: SshHost, model: Path, progress: Progress) -> None:
         """The model goes to the root's host before anything is measured."""
         progress.stage(f"{model.name} to {host.name}")
-        host.report_upload = progress.bar
+        host.report_upload = progress.transfer
         host.place(model)
 
     def memory_sites(self, nodes: int, nthreads: int) -> Sequence[MemorySite]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dllama.backends.base import EngineOptions
+from pytest_dllama.backends.base import EngineOptions, EngineRequest
 from pytest_dllama.backends.dllama.backend import DllamaBackend
 from pytest_dllama.backends.dllama.log import parse_log
 from pytest_dllama.backends.embedded import EmbeddedBackend
@@ -70,12 +70,27 @@ def test_built_in_engines(stand_in: Path) -> None:
         ("dllama", EngineOptions(), "needs --dllama-bin PATH"),
         ("dllama", EngineOptions(binary="/nowhere/dllama"), "no such program"),
         ("dllama", EngineOptions(binary="sh", sync_mode="invariant"), "leave it out"),
+        ("dllama", EngineOptions(binary="sh", collective="ring"), "as --dllama-args"),
         ("embedded", EngineOptions(binary="sh"), "add --engine dllama"),
+        ("embedded", EngineOptions(inject="tpt=1%"), "--inject 'tpt=1%': .* did you mean 'tpot'?"),
+        ("dllama", EngineOptions(inject="tpot=1%"), "only our own engine can be slowed down"),
     ],
 )
 def test_what_cannot_be(name: str, options: EngineOptions, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         make_backend(name, options)
+
+
+def test_every_process_of_ours_is_slowed_down(tmp_path: Path) -> None:
+    backend = make_backend("embedded", EngineOptions(inject="tpot=10%"))
+    files = tmp_path / "m", tmp_path / "t"
+    request = EngineRequest(*files, "x", 8, 1, "q80", "reduce", 0.0, 1, 60.0)
+    commands = backend.worker_command("h", 1, 1, "stdin"), backend.root_command(request, (), "1")
+    for command in commands:
+        assert command[command.index("--inject") + 1] == "tpot=10%"
+        assert "--inject" in backend.shown(command)
+    plain = make_backend("embedded", EngineOptions())
+    assert "--inject" not in plain.worker_command("h", 1, 1, "stdin")
 
 
 def test_an_installed_engine_is_found(site: Path) -> None:
