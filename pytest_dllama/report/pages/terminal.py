@@ -43,7 +43,7 @@ def summary_lines(run: RunRecord) -> list[str]:
 
 def _row(cell: CellRecord) -> tuple[str, ...]:
     return (
-        cell.model,
+        f"{cell.model}{cell.workload.suffix}",
         str(cell.nodes),
         *(_figure(cell, metric, unit, form) for _, metric, unit, form in _FIGURES),
         cell.output.status if cell.output else "-",
@@ -70,7 +70,7 @@ def _cells(row: tuple[str, ...], widths: Sequence[int]) -> list[str]:
 
 def _reasons(cells: Sequence[CellRecord]) -> list[str]:
     return [
-        f"{cell.model}, {cell.nodes} nodes, {cell.verdict.status}: {reason}"
+        f"{cell.model}{cell.workload.suffix}, {cell.nodes} nodes, {cell.verdict.status}: {reason}"
         for cell in cells
         if cell.verdict
         for reason in cell.verdict.reasons
@@ -158,7 +158,7 @@ def _percentile(found: Percentiles, rank: str) -> str:
 def roofline_lines(cells: Sequence[CellRecord]) -> list[str]:
     """For a terminal: a line for the cells that have a share."""
     known = [
-        f"{cell.model} on {cell.nodes} {number(part.value * 100, 0)}%"
+        f"{cell.model}{cell.workload.suffix} on {cell.nodes} {number(part.value * 100, 0)}%"
         for cell in cells
         if (part := cell.metrics.get("roofline_share"))
     ]
