@@ -76,8 +76,8 @@ def _about_noise(runs: Sequence[RunRecord]) -> str:
         return f"Margins: {SPREADS} standard deviations of the {len(runs)} runs' medians."
     return (
         f"Margins: {SPREADS} standard deviations; that of medians from run to run is taken as "
-        f"{USUAL_SD:.0%} or more, as measured elsewhere. {ENOUGH_RUNS} runs or more would tell your "
-        "own."
+        f"{USUAL_SD:.0%} or more, as measured elsewhere. {ENOUGH_RUNS} runs or more would tell "
+        "your own."
     )
 
 
