@@ -269,6 +269,8 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 
 
 def _what_is_measured(lab: Lab) -> str:
+    from pytest_dllama.hosts.course import counted
+
     lab_config = lab.config
     cells = ", ".join(key.id for key in lab.keys)
     often = lab.how_often
@@ -276,7 +278,7 @@ def _what_is_measured(lab: Lab) -> str:
     work = f"{_listed(given)} output tokens" if given else f"{lab_config.steps} steps"
     prompts = f" after prompts of {_listed(made)} tokens" if made else ""
     return (
-        f"dllama: {len(lab.keys)} cells ({cells}), {often} of "
+        f"dllama: {counted(len(lab.keys), 'cell')} ({cells}), {often} of "
         f"{work}{prompts}, {lab_config.buffer_float_type} buffers, "
         f"sync mode {lab_config.sync_mode}"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -10,17 +11,35 @@ import pytest
 
 from pytest_dllama.backends.base import Backend
 from pytest_dllama.backends.embedded import EmbeddedBackend
+from pytest_dllama.cli.duet import _config, add_duet
 from pytest_dllama.cli.main import main
+from pytest_dllama.config.baseline import parse_baseline
 from pytest_dllama.history.priors import NoisePriors
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.duet import Duet, PairTaken, Rules, Side
-from pytest_dllama.lab.progress import PlainLines
+from pytest_dllama.lab.pairs.making import make_sides
+from pytest_dllama.lab.progress import Silent
 from pytest_dllama.models.under_test import open_model
 from pytest_dllama.record.verdict import CellVerdict, PairStatus, VerdictFile, verdict_schema
 from pytest_dllama.report.pages.verdict import verdict_lines
 from pytest_dllama.stats.looks import Plan
 from pytest_dllama.verdict.exit_codes import bisect_code, exit_code
 from tests.plugin.lab.stated_times import PROGRAM, StatedTimes, config
+
+
+class Told(Silent):
+    """Keeps what a terminal would show."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def course(self, what: str, done: float, total: float) -> None:
+        self.lines.append(what)
+
+    def stage(self, text: str) -> None:
+        self.lines.append(text)
+
+    detail = stage
 
 
 def compare(
@@ -35,14 +54,14 @@ def compare(
     settings = config(tmp_path)
     sides = (Side("base", "before", base, settings), Side("new", "after", new, settings))
     model = open_model(settings.models[0], settings, lambda done, total: None)
-    told: list[str] = []
+    told = Told()
     rules = Rules(Plan(looks), NoisePriors(tmp_path / "history", "test"), 7)
     duet = Duet(
         sides, {"tiny": model}, [CellKey("tiny", nodes)], rules, tmp_path / "logs",
-        PlainLines(told.append), on_pair,
+        told, on_pair,
     )  # fmt: skip
     (cell,) = duet.run()
-    return cell, told
+    return cell, told.lines
 
 
 @pytest.mark.parametrize(
@@ -108,8 +127,22 @@ def test_both_sides_run_with_workers_of_their_own(tmp_path: Path) -> None:
     assert len(cell.sessions) == 4
     assert cell.same_tokens
     assert any("warm-up of both sides" in line for line in told)
+    assert "pairs 1/2  cell 1 of 1" in told
+    assert "looks [2]" in told
     logs = {path.parent.name for path in (tmp_path / "logs").rglob("worker1.stderr.log")}
     assert {"tiny-2.pair1.base", "tiny-2.pair1.new", "tiny-2.pair2.base"} <= logs
+
+
+def test_the_new_side_alone_is_slowed_down_on_purpose(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    add_duet(parser.add_subparsers())
+    line = "duet --baseline self --nodes 1 --inject tpot=10% --report"
+    config = _config(parser.parse_args([*line.split(), str(tmp_path)]))
+    base, new = make_sides(parse_baseline("self"), config, 1, lambda line: None)
+    assert "--inject" not in base.backend.worker_command("h", 1, 1, "stdin")
+    assert "tpot=10%" in new.backend.worker_command("h", 1, 1, "stdin")
+    assert (base.config.inject, new.config.inject) == ("", "tpot=10%")
+    assert new.label == f"{base.label}, slowed down on purpose (tpot=10%)"
 
 
 def test_the_command_writes_a_verdict_that_fits_its_schema(
