@@ -229,6 +229,12 @@ SETTINGS: tuple[Setting, ...] = (
         yes_or_no("--strict-thresholds"),
     ),
     Setting(
+        "inject", "SPEC", "",
+        "for testing suites: slow the engine down on purpose, as in tpot=10%,ttft=20ms; against "
+        "--baseline the new side only (docs/testing.md)",
+        str,
+    ),
+    Setting(
         "history", "DIR", HISTORY_AUTO,
         "folder in which every run is kept, by cluster (docs/history.md); auto: in the user's data "
         "folder; off: nowhere",
@@ -318,6 +324,7 @@ class LabConfig:
     kv_type: str = "f32"
     collective: str = "mesh"
     report_formats: tuple[str, ...] = ("md", "html")
+    inject: str = ""
     history_folder: Path | None = None  # None: the user's data folder
     keeps_history: bool = True
     history_keep: tuple[int, int] = (1000, 730)  # runs, days
@@ -359,6 +366,7 @@ class LabConfig:
             cooldown_c=value["cooldown"],
             keep_workers=value["keep-workers"],
             strict_thresholds=value["strict-thresholds"],
+            inject=value["inject"],
             history_folder=_history(raw["history"]),
             keeps_history=raw["history"].text != HISTORY_OFF,
             history_keep=value["history-keep"],

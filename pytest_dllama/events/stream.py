@@ -163,6 +163,15 @@ class Done(_Event):
     text: str | None = None
 
 
+class PhaseSpans(_Part):
+    """Where a rank's time went in a phase; prefill is all up to the first token."""
+
+    phase: Phase
+    steps: int
+    us: dict[str, float] = Field(default_factory=dict)  # by kind of work
+    waited_us: tuple[tuple[int, float], ...] = ()  # (peer whose message came last, nothing moved)
+
+
 class Rank(_Event):
     """One process's account of the request."""
 
@@ -179,6 +188,7 @@ class Rank(_Event):
     compute_us: float | None = None
     sync_us: float | None = None
     links: tuple[LinkCount, ...] = ()
+    spans: tuple[PhaseSpans, ...] = ()
 
 
 class NetworkLink(_Part):

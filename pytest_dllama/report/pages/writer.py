@@ -6,7 +6,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from markupsafe import Markup
 from markupsafe import escape as html_escape
@@ -41,16 +41,32 @@ from pytest_dllama.report.tables.columns import (
 )
 from pytest_dllama.report.text import korean, markdown, numbers
 
+ONE_LINE = 32  # characters of a cell that a page does not break
 # A sentence is a list item: a mark at its start would open another list inside.
 _LIST_START = re.compile(r"^(\d*)([-+]|(?<=\d)[.)])(?=\s|$)")
 
 
 @dataclass(frozen=True, slots=True)
-class HtmlTable:
-    """Pieces of a table, each with whether its column holds numbers."""
+class HtmlCell:
+    """A cell and its class: a number, a text that stays on one line, or a longer one."""
 
-    header: list[tuple[Markup, bool]]
-    rows: list[list[tuple[Markup, bool]]]
+    html: Markup
+    kind: Literal["number", "short", "long"]
+
+    @classmethod
+    def of(cls, line: str, *, is_number: bool) -> HtmlCell:
+        """From a line of ready Markdown."""
+        if is_number:
+            return cls(as_html(line), "number")
+        return cls(as_html(line), "short" if len(line) <= ONE_LINE else "long")
+
+
+@dataclass(frozen=True, slots=True)
+class HtmlTable:
+    """Pieces of a table."""
+
+    header: list[HtmlCell]
+    rows: list[list[HtmlCell]]
     legends: list[tuple[str, Markup]]
 
 
@@ -69,13 +85,20 @@ class Writer:
         return Markup(_LIST_START.sub(r"\1\\\2", text))
 
     def cells(self, table: Table) -> HtmlTable:
-        """A table as HTML pieces: header and rows with whether they are numbers, and the legend."""
-        numeric = [column.numeric for column in table.columns]
-        header = [as_html(self._header(column)) for column in table.columns]
-        rows = [[as_html(self._cell(cell)) for cell in row] for row in table.rows]
+        """A table as HTML pieces: header and rows with their classes, and the legend."""
+        header = [
+            HtmlCell.of(self._header(column), is_number=column.numeric) for column in table.columns
+        ]
+        rows = [
+            [
+                HtmlCell.of(self._cell(cell), is_number=column.numeric)
+                for cell, column in zip(row, table.columns, strict=True)
+            ]
+            for row in table.rows
+        ]
         return HtmlTable(
-            list(zip(header, numeric, strict=True)),
-            [list(zip(row, numeric, strict=True)) for row in rows],
+            header,
+            rows,
             [(mark, as_html(self.words["marks"][mark])) for mark in table.marks],
         )
 

@@ -45,7 +45,7 @@ class Drawing:
         """Say `text` when `artist` is pointed at."""
         name = f"hint{len(self.hints)}"
         artist.set_gid(name)
-        self.hints[name] = text
+        self.hints[name] = printable(text).replace("\n", " ")
 
     def colour(self, i: int) -> str:
         """Of the i-th series."""

@@ -89,7 +89,8 @@ def _quiet(view: RunView) -> Sentence:
     judged = [cell for cell in cells if verdict_of(cell) == "PASS"]
     if cells and len(judged) == len(cells):
         return HeadlinePass(len(cells), view.verdict.base_label if view.verdict else None)
-    return HeadlineMeasured(sum(cell.status == "ok" for cell in cells), len(cells))
+    measured = sum(cell.status == "ok" for cell in cells)
+    return HeadlineMeasured(measured, len(cells), len(judged))
 
 
 def compared(view: RunView) -> list[Sentence]:
@@ -129,7 +130,10 @@ def _explained(cell: CellVerdict, one: MetricVerdict) -> Iterator[Sentence]:
         share = finite(part.share)
         if share is not None and share >= TELLING:
             grown = finite(part.change)
-            yield EffectSits(cell.id, quantity, part.part, part.rank, share, part.waited_for, grown)
+            yield EffectSits(
+                cell.id, quantity, part.part, part.rank, share, part.waited_for, grown,
+                part.because_part, finite(part.because_change),
+            )  # fmt: skip
     rest = finite(one.attribution.unexplained)
     if rest is not None and rest >= TELLING:
         yield EffectUnexplained(cell.id, rest)

@@ -266,7 +266,7 @@ def efficiency_table(view: RunView) -> Table | None:
 
 def scenario_table(view: RunView) -> Table | None:
     """Each node count and model: how near its best, in how much memory, and what it suits."""
-    found = all_scenarios(view)
+    found = [one for one in all_scenarios(view) if one.suits != "shared"]
     speeds = [one.tokens_per_s for one in found]
     decimals = TOKENS_PER_S.shown_decimals(*speeds)
     rows: tuple[tuple[Entry, ...], ...] = tuple(

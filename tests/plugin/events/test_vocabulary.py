@@ -18,6 +18,7 @@ from pytest_dllama.events import stream
 from pytest_dllama.events.stream import parse_event
 
 COUNT = LinkCount(1, 10, 8, 20, 16, 1, 2, 2.5)
+SPANS = events.PhaseSpans("decode", 3, {"qkv": 12.5, "exchange-wire": 3.25}, ((0, 7.5),))
 DONE = (7, 3, 0.1, 0.2, 0.15, 0.3, "steps", "é\n")
 EVENTS: tuple[events.Event, ...] = (
     events.Start(
@@ -41,7 +42,9 @@ EVENTS: tuple[events.Event, ...] = (
     ),
     events.Done(*DONE),
     events.Scored(*DONE, perplexity=2.0, avg_log_prob=-0.69),
-    events.Rank(1, "worker", "h:1", "pi", 43, 1 << 20, None, 1000, 200, 8.5, 1.5, (COUNT,)),
+    events.Rank(
+        1, "worker", "h:1", "pi", 43, 1 << 20, None, 1000, 200, 8.5, 1.5, (COUNT,), (SPANS,)
+    ),
     events.Network(
         (LinkStats(1, 9, 90, 80, 98, 2.0, 3.0, 1.0, 2.0, 3.0, 3.0, 75.5),),
         (OpStats("SYNC_LOGITS", 9, 98, 2.0, 2.1, 2.5, 2.75, 3.0),),

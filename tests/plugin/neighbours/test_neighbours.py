@@ -92,7 +92,7 @@ def test_an_option_of_testinfra_is_testinfras(env: Environment) -> None:
     options = (*SMALL, "--nodes", "2", "--hosts", "local://", "--collect-only")
     done = env.pytest(*SUITES, *options)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "dllama: 1 cells (llama_q40-2)" in done.stdout
+    assert "dllama: 1 cell (llama_q40-2)" in done.stdout
     assert "dllama: --hosts is another plugin's or conftest's option here" in done.stdout
 
 
