@@ -350,7 +350,6 @@ def _write_results(session: pytest.Session, lab: Lab) -> list[str]:
     from pytest_dllama.history.keeping import keep_run
     from pytest_dllama.history.run_files import VERDICT_FILE
     from pytest_dllama.history.samples_csv import write_samples
-    from pytest_dllama.history.verdict_files import verdict_beside
     from pytest_dllama.report.pages.comment import write_step_summary
     from pytest_dllama.report.pages.reports import write_reports
 
@@ -363,11 +362,9 @@ def _write_results(session: pytest.Session, lab: Lab) -> list[str]:
     writers: list[tuple[str, Callable[[], list[Path]]]] = [
         (
             "report",
-            lambda: write_reports(
-                run, folder, formats=formats, verdict=verdict_beside(run, folder)
-            ),
+            lambda: write_reports(run, folder, formats=formats, verdict=lab.verdict()),
         ),
-        ("summary", lambda: write_step_summary(run, "en", verdict_beside(run, folder))),
+        ("summary", lambda: write_step_summary(run, "en", lab.verdict())),
     ]
     if lab.config.keeps_history:
         writers.append(("history", lambda: [keep_run(run, lab.config)]))

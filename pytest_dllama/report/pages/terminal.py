@@ -27,8 +27,8 @@ _FIGURES = (
     ("worker MiB", "worker_peak_rss_bytes", MEBI, ".0f"),
     ("MB/token", "bytes_per_token", 1e6, ".4f"),
 )
-_HEADER = ("model", "nodes", *(title for title, *_ in _FIGURES), "output", "verdict")
-_LEFT = (0, 9, 10)  # columns of words
+_HEADER = ("cell", *(title for title, *_ in _FIGURES), "output", "verdict")
+_LEFT = (0, 8, 9)  # columns of words
 
 
 def summary_lines(run: RunRecord) -> list[str]:
@@ -41,8 +41,7 @@ def summary_lines(run: RunRecord) -> list[str]:
 
 def _row(cell: CellRecord) -> tuple[str, ...]:
     return (
-        cell.model,
-        str(cell.nodes),
+        cell.id,
         *(_figure(cell, metric, unit, form) for _, metric, unit, form in _FIGURES),
         cell.output.status if cell.output else "-",
         cell.verdict.status if cell.verdict else "-",
@@ -68,7 +67,7 @@ def _cells(row: tuple[str, ...], widths: Sequence[int]) -> list[str]:
 
 def _reasons(cells: Sequence[CellRecord]) -> list[str]:
     return [
-        f"{cell.model}, {cell.nodes} nodes, {cell.verdict.status}: {reason}"
+        f"{cell.id}, {cell.verdict.status}: {reason}"
         for cell in cells
         if cell.verdict
         for reason in cell.verdict.reasons
@@ -136,7 +135,7 @@ def _links_line(pairs: Sequence[PairRecord]) -> list[str]:
 def roofline_lines(cells: Sequence[CellRecord]) -> list[str]:
     """For a terminal: a line for the cells that have a share."""
     known = [
-        f"{cell.model} on {cell.nodes} {number(part.value * 100, 0)}%"
+        f"{cell.id} {number(part.value * 100, 0)}%"
         for cell in cells
         if (part := cell.metrics.get("roofline_share"))
     ]
