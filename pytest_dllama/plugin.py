@@ -7,8 +7,7 @@ header, no heavy import.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Generator
-from pathlib import Path
+from collections.abc import Generator
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["cell", "scaling", "threshold"]
 
 CONFIG_KEY: pytest.StashKey[LabConfig] = pytest.StashKey()
-OUTCOME_KEY: pytest.StashKey[list[str]] = pytest.StashKey()
+OUTCOME_KEY: pytest.StashKey[tuple[str, ...]] = pytest.StashKey()
 COMPARE_KEY: pytest.StashKey[Any] = pytest.StashKey()  # --benchmark-compare, until it can be done
 HANDLERS_KEY: pytest.StashKey[dict[signal.Signals, Any]] = pytest.StashKey()
 # Our short spellings on the command line that another plugin has, with our long ones.
@@ -173,7 +172,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         raise pytest.UsageError(sentence)
     for item in filter(_cells_of, session.items):
         limits_of(item)
-    from pytest_dllama.verdict.thresholds import ThresholdError
+    from pytest_dllama.verdict.limits import ThresholdError
 
     try:
         config.stash[LAB_KEY] = _make_lab(config, keys)
@@ -216,7 +215,7 @@ def _reads(item: pytest.Item, params: dict[str, Any], name: str) -> bool:
 
 
 def _make_lab(config: pytest.Config, keys: list[CellKey]) -> Lab:
-    from pytest_dllama.lab.making import make_lab, thresholds_of
+    from pytest_dllama.lab.session.making import make_lab, thresholds_of
 
     lab_config = config.stash[CONFIG_KEY]
     thresholds, unmatched = thresholds_of(lab_config, _all_keys(config))
@@ -270,6 +269,8 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 
 
 def _what_is_measured(lab: Lab) -> str:
+    from pytest_dllama.hosts.course import counted
+
     lab_config = lab.config
     cells = ", ".join(key.id for key in lab.keys)
     often = lab.how_often
@@ -277,7 +278,7 @@ def _what_is_measured(lab: Lab) -> str:
     work = f"{_listed(given)} output tokens" if given else f"{lab_config.steps} steps"
     prompts = f" after prompts of {_listed(made)} tokens" if made else ""
     return (
-        f"dllama: {len(lab.keys)} cells ({cells}), {often} of "
+        f"dllama: {counted(len(lab.keys), 'cell')} ({cells}), {often} of "
         f"{work}{prompts}, {lab_config.buffer_float_type} buffers, "
         f"sync mode {lab_config.sync_mode}"
     )
@@ -345,38 +346,13 @@ def _end_by_verdict(session: pytest.Session, lab: Lab) -> None:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def _write_results(session: pytest.Session, lab: Lab) -> list[str]:
-    """Paths of what was written; a report that fails never costs the run file."""
-    from pytest_dllama.history.keeping import keep_run
-    from pytest_dllama.history.run_files import VERDICT_FILE
-    from pytest_dllama.history.samples_csv import write_samples
-    from pytest_dllama.report.pages.comment import write_step_summary
-    from pytest_dllama.report.pages.reports import write_reports
+def _write_results(session: pytest.Session, lab: Lab) -> tuple[str, ...]:
+    from pytest_dllama.lab.session.results import write_results
 
-    run = lab.save()  # the pages are rendered from the very run that is in the file
-    lines = [f"run file: {lab.run_file}"]
-    if lab.verdict() is not None:
-        lines.append(f"verdict:  {lab.run_file.parent / VERDICT_FILE}")
-    csv_file = lab.config.csv_file
-    folder, formats = lab.run_file.parent, lab.config.report_formats
-    writers: list[tuple[str, Callable[[], list[Path]]]] = [
-        (
-            "report",
-            lambda: write_reports(run, folder, formats=formats, verdict=lab.verdict()),
-        ),
-        ("summary", lambda: write_step_summary(run, "en", lab.verdict())),
-    ]
-    if lab.config.keeps_history:
-        writers.append(("history", lambda: [keep_run(run, lab.config)]))
-    if csv_file is not None:
-        writers.append(("samples", lambda: [write_samples(run, csv_file)]))
-    for what, write in writers:
-        try:
-            lines += [f"{what + ':':9} {path}" for path in write()]
-        except Exception as error:
-            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-            lines.append(f"{what + ':':9} failed with {type(error).__name__}: {error}")
-    return lines
+    written = write_results(lab)
+    if written.has_failed:
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+    return written.lines
 
 
 @pytest.hookimpl(wrapper=True)
@@ -401,7 +377,7 @@ def _print_results(terminalreporter: pytest.TerminalReporter, config: pytest.Con
     found = config.stash[WARNINGS_KEY]
     warnings = [f"warning: {text}" for text in dict.fromkeys(found)]
     terminalreporter.section("distributed LLM inference")
-    outcome = config.stash.get(OUTCOME_KEY, [])
+    outcome = config.stash.get(OUTCOME_KEY, ())
     verdict = lab.verdict()
     compared = ["", *verdict_lines(verdict), ""] if verdict else []
     for line in [*summary_lines(lab.run_record()), *warnings, *compared, *outcome]:

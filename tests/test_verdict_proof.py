@@ -15,7 +15,7 @@ from types import ModuleType
 import psutil
 import pytest
 
-from benchmarks.verdict_proof import campaign, page, rivals, tables
+from benchmarks.verdict_proof import campaign, injected, page, rivals, tables
 from benchmarks.verdict_proof.blocks import Block, blocks, differences, judge, priors_of
 from benchmarks.verdict_proof.busy import one_busy_core
 from benchmarks.verdict_proof.campaign import Campaign, OtherWork, parse_cell
@@ -31,6 +31,7 @@ from benchmarks.verdict_proof.journal import (
 )
 from benchmarks.verdict_proof.tables import Findings, document
 from pytest_dllama.hosts.controller import probe_environment
+from pytest_dllama.lab.progress import Silent
 from pytest_dllama.record.verdict import SideSession
 from pytest_dllama.stats.looks import Plan
 from pytest_dllama.stats.prior import VariancePrior
@@ -77,7 +78,9 @@ def comparison(fingerprint: str = "here", steps: int = 64) -> Comparison:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("module", [campaign, page, tables], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [campaign, injected, page, tables], ids=lambda module: module.__name__
+)
 def test_doctests(module: ModuleType) -> None:
     results = doctest.testmod(module)
     assert results.attempted >= 1
@@ -167,6 +170,27 @@ def test_the_prior_comes_from_the_calibration_alone(tmp_path: Path) -> None:
     assert "| tiny-2 | 3 | 3 | 3 (29.2 to 100.0 %) |" in text  # all three blocks REGRESSED
 
 
+def test_injected_slowness_stands_beside_what_was_found(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "pairs.jsonl")
+    slowed = Condition(stage="injected", inject="tpot=10%")
+    calibration = Condition(stage=CALIBRATION)
+    for row in (
+        comparison(),
+        *pairs(120, condition=calibration),
+        *pairs(10, 1.1, condition=slowed),
+    ):
+        journal.append(row)
+    heading, table = injected.injected(Findings(journal))
+    assert heading == "### TPOT slowed down by a known share"
+    at_three, to_ten = table.splitlines()[2:]
+    assert at_three.startswith("| tiny-2 | +10 % | +10.0 % | 1.1 % | 3 | 3 | 3 (29.2 to 100.0 %) |")
+    assert to_ten.startswith(
+        "| tiny-2 | +10 % | +10.0 % | 1.1 % | to 10 | 1 | 1 (2.5 to 100.0 %) |"
+    )
+    assert at_three.endswith("| 100 % | 0 % | 0 % | 6 |")
+    assert injected.injected(Findings(Journal(tmp_path / "none.jsonl"))) == []
+
+
 def test_differences_are_of_logarithms() -> None:
     assert differences([pair(1, 1.1)], "tpot_ms").tolist() == pytest.approx([0.0953102])
 
@@ -241,7 +265,7 @@ def test_pairs_of_other_machines_or_requests_do_not_mix(tmp_path: Path) -> None:
     with pytest.raises(
         OtherWork, match=r"has pairs of elsewhere, 16 steps.*another folder with --data"
     ):
-        Campaign(journal, ["tiny-2"], 64, tmp_path, print)
+        Campaign(journal, ["tiny-2"], 64, tmp_path, Silent())
 
 
 def test_a_busy_neighbour_computes_and_goes() -> None:

@@ -15,14 +15,18 @@ from tempfile import TemporaryDirectory
 
 from benchmarks.verdict_proof import page
 from benchmarks.verdict_proof.campaign import Campaign, NoPairs, Wish
+from benchmarks.verdict_proof.injected import LEVELS, condition_of, injected
 from benchmarks.verdict_proof.journal import AA, CALIBRATION, Condition, Journal
 from benchmarks.verdict_proof.rivals import RivalFailed
 from benchmarks.verdict_proof.side_by_side import side_by_side
 from benchmarks.verdict_proof.tables import Findings, document
 from pytest_dllama.config.values import ConfigError
+from pytest_dllama.hosts.base import Progress
+from pytest_dllama.lab.progress import LiveLine, PlainLines
 
-STAGES = ("aa", "busy")
+STAGES = ("aa", "injected", "busy")
 CELLS = "tiny-2,tiny-4,llama-160m-2,llama-160m-4"
+INJECTED_CELLS = "tiny-4,llama-160m-2"
 JOURNAL = "pairs.jsonl"
 
 
@@ -39,8 +43,14 @@ def parser() -> argparse.ArgumentParser:
         "--data", type=Path, default=Path("verdict-proof"), metavar="DIR", help=folder
     )
     found.add_argument("--cells", default=CELLS, help=f"of A/A (default: {CELLS})")
+    found.add_argument(
+        "--injected-cells",
+        default=INJECTED_CELLS,
+        help=f"of injected slowness (default: {INJECTED_CELLS})",
+    )
     for flag, default, text in (
         ("--pairs", 270, "A/A pairs of each cell"),
+        ("--injected", 60, "pairs of a cell and level of injected slowness"),
         ("--busy-pairs", 90, "A/A pairs of each cell beside a busy process"),
         ("--calibration", 60, "pairs of each cell for the prior"),
         ("--steps", 64, "positions of a request"),
@@ -65,6 +75,10 @@ def wishes(options: argparse.Namespace) -> Iterator[Wish]:
         yield Wish(Condition(stage=CALIBRATION), cells, options.calibration)
     if "aa" in stages:
         yield Wish(Condition(stage=AA), cells, options.pairs)
+    if "injected" in stages:
+        slowed = tuple(options.injected_cells.split(","))
+        for level in LEVELS[-1:] if options.quick else LEVELS:
+            yield Wish(condition_of(level), slowed, options.injected)
     if "busy" in stages:
         yield Wish(Condition(stage=AA, is_busy=True), cells, options.busy_pairs)
 
@@ -78,6 +92,7 @@ def main() -> int:
     if options.quick:
         options.cells, options.pairs, options.busy_pairs = "tiny-2", 6, 3
         options.calibration, options.steps = 0, 32
+        options.injected_cells, options.injected = "tiny-2", 3
     with _folder(options) as folder:
         try:
             _prove(options, folder)
@@ -107,18 +122,21 @@ def _prove(options: argparse.Namespace, folder: Path) -> None:
     if not options.tables:
         wanted = list(wishes(options))
         cells = dict.fromkeys(cell for wish in wanted for cell in wish.cells)
-        campaign = Campaign(journal, list(cells), options.steps, folder, _tell)
+        campaign = Campaign(journal, list(cells), options.steps, folder, _progress())
         for wish in wanted:
             campaign.fill(wish)
     findings = Findings(journal)
-    text = document(findings, side_by_side(findings, folder / "rivals"))
+    more = [*injected(findings), *side_by_side(findings, folder / "rivals")]
+    text = document(findings, more)
     print(text)
     if options.write:
         page.write(options.write, text)
 
 
-def _tell(text: str) -> None:
-    print(f"verdict_proof: {text}", file=sys.stderr, flush=True)
+def _progress() -> Progress:
+    if sys.stderr.isatty():
+        return LiveLine(sys.stderr)
+    return PlainLines(lambda line: print(line, file=sys.stderr, flush=True))
 
 
 if __name__ == "__main__":

@@ -34,7 +34,7 @@ from pytest_dllama.record.verdict import PairStatus
 from pytest_dllama.stats.decision import theta_of
 from pytest_dllama.stats.intervals import clopper_pearson
 from pytest_dllama.stats.noise import pair_noise
-from pytest_dllama.verdict.regression import TOLERANCES
+from pytest_dllama.verdict.limits import TOLERANCES
 
 WRONG: Sequence[PairStatus] = ("REGRESSED", "IMPROVED")  # of the same against the same
 NAMES = {"ttft_s": "TTFT", "tpot_ms": "TPOT", "rct_s": "RCT"}
@@ -152,10 +152,11 @@ def _same_rows(findings: Findings) -> Iterator[list[str]]:
                 found = findings.judged(findings.blocks(condition, size, cell))
                 if found:
                     name = f"{cell}, busy" if condition.is_busy else cell
-                    yield [name, _looks(size), *_verdict_cells(found)]
+                    yield [name, looks(size), *_verdict_cells(found)]
 
 
-def _looks(size: int) -> str:
+def looks(size: int) -> str:
+    """The column "pairs": looked at once, or up to so many."""
     return str(size) if size == FIRST else f"to {size}"
 
 
@@ -197,7 +198,7 @@ def _metric_rows(
         found = findings.judged(findings.blocks(condition, size, own[0].cell), (metric,))
         if found:
             yield [
-                *(name, NAMES[metric], sd, lag1, _looks(size)),
+                *(name, NAMES[metric], sd, lag1, looks(size)),
                 percent(count(found, "PASS"), len(found)),
                 f"{100 * expected['PASS']:.0f} %",
                 bounded(count(found, "REGRESSED"), len(found)),

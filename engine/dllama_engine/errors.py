@@ -25,6 +25,10 @@ class InsufficientMemoryError(EngineError):
     """A host has less free memory than its share of the model needs."""
 
 
+class OutputError(EngineError):
+    """What this process writes cannot be written: a full disk, a file that may not grow."""
+
+
 class WireError(EngineError):
     """The link to a peer cannot be used; `rank` is that peer's, where it is known."""
 

@@ -17,7 +17,7 @@ from pytest_dllama.hosts.command import own_command
 from pytest_dllama.record.hosts import HostRecord, PairRecord
 
 if TYPE_CHECKING:
-    from pytest_dllama.hosts.base import MemorySite
+    from pytest_dllama.hosts.base import MemorySite, ModelNeed
 from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess, Progress, tail
 
 
@@ -109,6 +109,11 @@ class LocalHosts:
     def identify(self, nodes: int) -> Sequence[HostRecord | None]:
         """None: the run's environment describes this machine."""
         return ()
+
+    def check(
+        self, nodes: int, needed: int, models: Sequence[ModelNeed], progress: Progress
+    ) -> None:
+        """Nothing: this machine was looked at when the options were."""
 
     def prepare(
         self, nodes: int, needed: int, models: Sequence[Path], progress: Progress

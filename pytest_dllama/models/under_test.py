@@ -44,7 +44,7 @@ def check_model(
     node_counts: Sequence[int],
     config: LabConfig,
     workload: Workload | None = None,
-) -> None:
+) -> RequestSize:
     """Check all that can be known without writing a file or starting a process.
 
     Args:
@@ -52,6 +52,9 @@ def check_model(
         node_counts: of its cells.
         config: with the options of the workload in place.
         workload: of these cells; None: what the options say.
+
+    Returns:
+        How large the request of these cells is.
 
     Raises:
         ConfigError: a missing or broken file, an unknown shape, more nodes than the model allows,
@@ -67,7 +70,7 @@ def check_model(
     except engine_facts.EngineError as error:
         raise ConfigError(f"--models {spec.text}: {error}") from error
     try:
-        request_size(config, workload or Workload(), model_config, tokenizer)
+        return request_size(config, workload or Workload(), model_config, tokenizer)
     except (engine_facts.EngineError, ConfigError) as error:
         raise ConfigError(f"{error} (--models {spec.text})") from error
 

@@ -6,6 +6,7 @@ output, 143 SIGTERM (a worker that is told to stop has done its work: 0).
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -13,7 +14,7 @@ from typing import TextIO
 
 from dllama_engine.cli import options
 from dllama_engine.cli.arguments import PlanArgs, RootArgs, WorkerArgs
-from dllama_engine.errors import EngineError, WireError
+from dllama_engine.errors import EngineError, OutputError, WireError
 from dllama_engine.system import process
 from dllama_engine.telemetry.event_writer import EventWriter
 from dllama_engine.telemetry.events import End, Error
@@ -24,20 +25,31 @@ Show = Callable[[str], None]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code."""
     process.prepare()
-    args = options.parse(argv)
+    try:
+        args = options.parse(argv)
+    except SystemExit as end:  # --help, --version or a usage error
+        return _flushed(sys.stdout, end.code if isinstance(end.code, int) else 0)
     if args.exit_with_parent != -1:
         process.exit_with_parent(args.exit_with_parent)
     human = sys.stderr if args.events == "-" else sys.stdout
     try:
-        code = _run_with_events(args, human)
-        human.flush()
-    except BrokenPipeError:
-        process.leave_quietly()
-        return process.EXIT_BROKEN_PIPE
+        return _flushed(human, _run_with_events(args, human))
     except KeyboardInterrupt:  # outside of any mode
         return process.EXIT_INTERRUPTED
     except process.Terminated:
         return process.EXIT_TERMINATED
+
+
+def _flushed(stream: TextIO, code: int) -> int:
+    """The exit code once all is written, or that of what could not be."""
+    try:
+        stream.flush()
+    except BrokenPipeError:
+        process.leave_quietly(sys.stdout, sys.stderr)
+        return process.EXIT_BROKEN_PIPE
+    except OSError as error:
+        process.leave_quietly(stream)
+        return code or _fail(_cannot_write(stream, error))
     return code
 
 
@@ -48,10 +60,15 @@ def _run_with_events(args: options.Args, human: TextIO) -> int:
     except EngineError as error:
         return _fail(error)
     code = 1
+    if not isinstance(args, PlanArgs) and args.inject.kernel:
+        os.environ["DLLAMA_KERNELS"] = args.inject.kernel  # before any kernel is looked for
     try:
         code = _run_mode(args, events, _printer(human))
+    except BrokenPipeError:
+        process.leave_quietly(sys.stdout, sys.stderr)
+        code = process.EXIT_BROKEN_PIPE
     finally:
-        with suppress(BrokenPipeError):
+        with suppress(BrokenPipeError, OutputError):
             events.emit(End(code))
             events.close()
     return code
@@ -112,12 +129,13 @@ def _worker(args: WorkerArgs, events: EventWriter, show: Show) -> None:
     from dllama_engine.wire.token import cluster_token
 
     def log(line: str) -> None:
-        with suppress(OSError):  # a worker outlives whoever read its log
+        with suppress(BrokenPipeError, OutputError):  # a worker outlives whoever read its log
             show(line + "\n")
 
     worker_options = WorkerOptions(
-        args.host, args.port, args.n_threads, cluster_token(args.token_file), args.idle_timeout_s
-    )
+        args.host, args.port, args.n_threads, cluster_token(args.token_file), args.idle_timeout_s,
+        args.inject,
+    )  # fmt: skip
     Worker(worker_options, events, log).serve()
 
 
@@ -129,18 +147,32 @@ def _plan(args: PlanArgs, show: Show) -> None:
 
 def _printer(stream: TextIO) -> Show:
     def show(text: str) -> None:
-        stream.write(text)
-        stream.flush()
+        try:
+            stream.write(text)
+            stream.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            process.leave_quietly(stream)
+            raise _cannot_write(stream, error) from None
 
     return show
 
 
 def _emit_error(events: EventWriter, error: BaseException, message: str | None = None) -> None:
     rank = error.rank if isinstance(error, WireError) else None
-    with suppress(BrokenPipeError):
+    with suppress(BrokenPipeError, OutputError):
         events.emit(Error(type(error).__name__, message or str(error), rank))
 
 
+def _cannot_write(stream: TextIO, error: OSError) -> OutputError:
+    name = "error" if stream is sys.stderr else "output"
+    return OutputError(f"standard {name} cannot be written ({error.strerror or error})")
+
+
 def _fail(error: EngineError) -> int:
-    print(f"🚨 Critical error: {error}", file=sys.stderr, flush=True)
+    try:
+        print(f"🚨 Critical error: {error}", file=sys.stderr, flush=True)
+    except OSError:  # nowhere to tell it
+        process.leave_quietly(sys.stderr)
     return 1

@@ -31,7 +31,9 @@ def inference(run: RootRun) -> None:
     input_ids = run.tokenizer.encode(prompt)
     run.emit_request(request_ns, prompt, input_ids, args.steps, seed)
     decoder = run.tokenizer.stream_decoder()
-    steps = generate(run.root, input_ids, args.steps, args.batch_size, sampler, decoder, depth)
+    steps = generate(
+        run.root, input_ids, args.steps, args.batch_size, sampler, decoder, depth, args.inject
+    )
     for step in steps:
         tally.add(step)
         run.say(step_line(step))

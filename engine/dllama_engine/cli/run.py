@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import fields
-from pathlib import Path
 
 from dllama_engine.cli import console
 from dllama_engine.cli.arguments import RootArgs
@@ -22,22 +21,25 @@ from dllama_engine.errors import RequestError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.paths import model_path, tokenizer_path
 from dllama_engine.formats.quants import FloatType
+from dllama_engine.formats.vocab import read_vocab
 from dllama_engine.generation.steps import Step, Tally
 from dllama_engine.kernels.cpu import cpu_label
 from dllama_engine.sharding.collective import Collective
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
+from dllama_engine.system.regular_file import read_regular
 from dllama_engine.telemetry import events as vocabulary
 from dllama_engine.telemetry.event_writer import EventWriter
 from dllama_engine.telemetry.events import FinishReason
 from dllama_engine.telemetry.network_stats import network_stats
 from dllama_engine.telemetry.plan import collective_event, plan_event
-from dllama_engine.text.tokenizer import Tokenizer, check_vocab, read_tokenizer
+from dllama_engine.text.tokenizer import Tokenizer, vocab_remark
 from dllama_engine.version import package_version
 from dllama_engine.wire.dialing import format_address
 from dllama_engine.wire.token import cluster_token
 from dllama_engine.wire.trace import LinkTrace
 
 PROGRESS_PERIOD_S = 0.1
+MAX_TEXT_BYTES = 64 << 20  # of a file with a prompt: more than any context holds
 
 
 class RootRun:
@@ -79,8 +81,8 @@ class RootRun:
         text, path = _text(args), model_path(args.model)
         with ExitStack() as opened:
             model = opened.enter_context(ModelFile.open(path))
-            tokenizer = read_tokenizer(tokenizer_path(args.tokenizer, path))
-            check_vocab(model.config, tokenizer.vocab)
+            vocab = read_vocab(tokenizer_path(args.tokenizer, path))
+            tokenizer = Tokenizer(vocab, model.config.vocab_size)
             plan = make_plan(
                 model.config,
                 1 + len(args.workers),
@@ -112,10 +114,14 @@ class RootRun:
             say(line)
         for line in console.model_lines(self.model.config, root.max_seq_len):
             say(line)
+        if remark := vocab_remark(self.model.config, self.tokenizer.vocab):
+            say(f"⚠️  {remark}")
         say(console.required_memory_line(root.memory_needed(0).total_bytes))
         if self.args.workers:
             say(f"⭕ Root expects {len(self.args.workers)} workers")
         say(f"🧠 CPU: {cpu_label()}")
+        if self.args.inject.text:
+            say(f"⚠️  Slowed down on purpose: --inject {self.args.inject.text}")
         root.connect()
         if self.args.workers:
             self._emit_collective()
@@ -246,7 +252,7 @@ def _text(args: RootArgs) -> str:
     if args.file is None:
         return args.prompt or ""
     try:
-        return Path(args.file).read_text("utf-8", errors="surrogateescape")
+        return read_regular(args.file, MAX_TEXT_BYTES).decode("utf-8", "surrogateescape")
     except OSError as error:
         raise RequestError(f"--file {args.file}: {error.strerror or error}") from None
 
@@ -262,6 +268,8 @@ def _options(args: RootArgs) -> RootOptions:
         context_depth=args.context_depth,
         timeout_s=args.timeout_s,
         connect_timeout_s=args.connect_timeout_s,
+        spans=args.spans == "on",
+        inject=args.inject,
         maps_local_weights=args.local_weights == "map",
     )
 

@@ -30,11 +30,14 @@ from dllama_engine.collectives.traffic import step_traffic
 from dllama_engine.errors import InsufficientMemoryError, ModelFileError, WireError, WorkerLost
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
+from dllama_engine.injection import NOTHING, Injection
 from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.system.process_memory import PeakMemory
 from dllama_engine.tables.links import SEND_AT, SEND_BYTES
+from dllama_engine.tables.spans import EMBEDDING
 from dllama_engine.telemetry.events import Rank
+from dllama_engine.telemetry.spans import Spans
 from dllama_engine.telemetry.step_cost import StepCost
 from dllama_engine.transformer.transformer import Transformer
 from dllama_engine.transformer.weights import RankWeights
@@ -67,6 +70,8 @@ class RootOptions:
     context_depth: int = 0  # positions filled before the request, which its figures leave out
     timeout_s: float = 60.0
     connect_timeout_s: float = 5.0
+    spans: bool = True  # whether ranks count where their time goes
+    inject: Injection = NOTHING
     maps_local_weights: bool = True  # workers of this machine read the model's file themselves
 
 
@@ -99,6 +104,7 @@ class Root:
         self._expected: dict[tuple[int, int], int] = {}
         self._totals: LinkTotals | None = None
         self._loaded: LinkTotals | None = None
+        self._spans: Spans | None = None  # once it is loaded, if they are wanted
 
     def session(self, rank: int) -> SessionConfig:
         """What that rank must know; before `connect`, its cores count as its own."""
@@ -114,6 +120,7 @@ class Root:
             timeout_s=options.timeout_s,
             workers=options.workers,
             slots=self._slots.get(rank, CoreSlots(0, options.n_threads, options.n_threads)),
+            spans=options.spans,
             model_file=self.model.identity if rank in self._beside else None,
         )
 
@@ -226,6 +233,12 @@ class Root:
         self._totals = self._loaded = links.totals()
         self.load_links = self._totals.counts(0)
         self.load_s = time.perf_counter() - self._start_s
+        if self.options.spans:
+            self._spans = Spans(self.plan.world_size, links.record_spans, self._record_spans)
+
+    def _record_spans(self, row_at: int) -> None:
+        assert self._transformer is not None
+        self._transformer.record_spans(row_at)
 
     def _send_weights(self) -> RankWeights:
         """Ours packed, the workers' sent; no second copy of the model is ever held."""
@@ -256,6 +269,7 @@ class Root:
             batch_size=options.batch_size,
             kv_type=options.kv_type,
         )
+        self._transformer.slow_down(options.inject.slow_work(0))
 
     def _connected(self) -> Links:
         assert self._links is not None, "connect() comes first"
@@ -272,6 +286,8 @@ class Root:
         assert self._transformer is not None, "load() comes first"
         links, dim = self._connected(), self.plan.config.dim
         start_ns = time.perf_counter_ns()
+        if self._spans is not None:
+            self._spans.begin_step(n_logits)
         size = CONTROL.size + 4 * dim * len(token_ids)
         packet = self._packet[:size]
         CONTROL.pack_into(packet.data, 0, pos, len(token_ids), n_logits)
@@ -282,12 +298,18 @@ class Root:
                 f"{self.model.path}: tensor embedding: the row of one of the tokens "
                 f"{list(token_ids)} holds a value that is not finite; convert the model again"
             )
+        self.count(EMBEDDING, time.perf_counter_ns() - start_ns)
         if links.peers:
             self._control_routes[1:, SEND_BYTES] = size
             links.exchange_routes(SYNC_WITH_ROOT, self._control_routes)
         logits = self._logits.gather(self._transformer.forward(x, pos, n_logits))
         assert logits is not None  # this is rank 0
         return logits, self._account(start_ns, len(token_ids), n_logits)
+
+    def count(self, kind: int, ns: int) -> None:
+        """Count time of the step under way, by `tables.spans`."""
+        if self._spans is not None:
+            self._spans.add(kind, ns)
 
     def _embedding(self) -> Floats:
         """The table (vocab, dim), read row by row from the file."""
@@ -322,6 +344,8 @@ class Root:
         """What was run so far is not of the request: its bytes and times are left out."""
         self._loaded = self._totals
         self._compute_ns = self._sync_ns = 0
+        if self._spans is not None:
+            self._spans.forget()
 
     def request_links(self) -> LinkTotals:
         """What crossed the links since the model was loaded, or its costs were forgotten."""
@@ -355,8 +379,9 @@ class Root:
         self._memory.sample()
         spent_ns = self._compute_ns, self._sync_ns
         own = RankSummary.of_this_process(
-            self.session(0), self._memory, self._weight_bytes, spent_ns, self._totals
-        )
+            self.session(0), self._memory, self._weight_bytes, spent_ns, self._totals,
+            self._spans.told() if self._spans else (),
+        )  # fmt: skip
         goodbye = CONTROL.pack(0, 0, 0)
         if links.peers:
             links.exchange(SYNC_WITH_ROOT, dict.fromkeys(links.peers, goodbye), {})

@@ -21,6 +21,7 @@ from dllama_engine.formats.header import encode_header, read_header
 from dllama_engine.formats.quants import ByteArray, encode_tensor, nonfinite_values, row_bytes
 from dllama_engine.formats.tensors import TensorSpec, specs_at, tensor_bytes
 from dllama_engine.system.atomic_file import atomic_writer
+from dllama_engine.system.regular_file import open_regular
 
 CHECK_CHUNK_BYTES = 8 << 20
 
@@ -69,7 +70,7 @@ class ModelFile:
         """Check header and size, map the file, check its norms; else `ModelFileError`."""
         path = Path(path)
         try:
-            with open(path, "rb") as file:
+            with open_regular(path) as file:
                 identity = FileIdentity.of(path, os.fstat(file.fileno()))
                 size = identity.size
                 config, header_bytes = read_header(file.read(8), file.read, size)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from dllama_engine.errors import TokenizerError
 from dllama_engine.system.atomic_file import atomic_writer
+from dllama_engine.system.regular_file import open_regular
 
 MAGIC = 0x567124
 OLD_MAGIC = 0x567123
@@ -72,7 +73,7 @@ class Vocab:
 def read_vocab(path: str | os.PathLike[str]) -> Vocab:
     """Read and check a `.t` file; `TokenizerError` names the file and what was expected where."""
     try:
-        with open(path, "rb") as file:
+        with open_regular(path) as file:
             _check_magic(file.read(4))
             if os.fstat(file.fileno()).st_size > MAX_FILE_BYTES:
                 raise TokenizerError(f"more than {MAX_FILE_BYTES} bytes: no .t file")

@@ -5,6 +5,7 @@ Must not import numpy or numba: it sets the environment that they read when impo
 
 from __future__ import annotations
 
+import codecs
 import os
 import select
 import signal
@@ -14,6 +15,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 from dllama_engine.version import installed_version
 
@@ -21,6 +23,7 @@ EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_TERMINATED = 128 + signal.SIGTERM
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
 GRACE_S = 10.0  # between asking this process to end and ending it
+_HIDDEN_BYTES = "dllama-hidden-bytes"
 _PASSING = "dllama-py-numba-"  # what begins the names of folders that do not last
 
 
@@ -34,27 +37,44 @@ def prepare() -> None:
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # the kernels have their own threads
     signal.signal(signal.SIGTERM, _on_sigterm)
+    codecs.register_error(_HIDDEN_BYTES, _unhidden)
     if sys.stdout is None or sys.stderr is None:  # started with closed descriptors
         sys.stdout = sys.stdout or open(os.devnull, "w")
         sys.stderr = sys.stderr or open(os.devnull, "w")
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
-            stream.reconfigure(encoding="utf-8", errors="replace")
+            stream.reconfigure(encoding="utf-8", errors=_HIDDEN_BYTES)
+
+
+def _unhidden(error: UnicodeError) -> tuple[bytes, int]:
+    """What an ASCII locale hid in an argument is text again; what is no UTF-8 is U+FFFD."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    hidden = error.object[error.start : error.end].encode("utf-8", "surrogateescape")
+    return hidden.decode("utf-8", "replace").encode(), error.end
 
 
 def kernel_cache_folder() -> Path:
     """Where compiled kernels are kept; a folder that goes with the boot if home is read-only."""
-    base = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    folder = base / "dllama-py" / f"numba-{installed_version('numba')}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if os.access(folder, os.W_OK):
-            return folder
-    except OSError:
-        pass
+    base = user_folder("XDG_CACHE_HOME", ".cache")
+    if base is not None:
+        folder = base / "dllama-py" / f"numba-{installed_version('numba')}"
+        with suppress(OSError):
+            folder.mkdir(parents=True, exist_ok=True)
+            if os.access(folder, os.W_OK):
+                return folder
     import tempfile
 
     return _own_folder(Path(tempfile.gettempdir()) / f"{_PASSING}{os.getuid()}")
+
+
+def user_folder(variable: str, below_home: str) -> Path | None:
+    """A folder of this user's; None for one without a home, as in many containers."""
+    if named := os.environ.get(variable):
+        return Path(named)
+    with suppress(RuntimeError):
+        return Path.home() / below_home
+    return None
 
 
 def is_passing(cache_folder: Path) -> bool:
@@ -84,10 +104,10 @@ def ignore_further_signals() -> None:
         signal.signal(signum, signal.SIG_DFL)
 
 
-def leave_quietly() -> None:
-    """Nobody reads our output any more: let nothing complain when the streams are closed."""
+def leave_quietly(*streams: TextIO) -> None:
+    """These streams' output goes nowhere any more: let nothing complain when they are closed."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    for stream in (sys.stdout, sys.stderr):
+    for stream in streams:
         with suppress(OSError, ValueError):
             os.dup2(nowhere, stream.fileno())
 

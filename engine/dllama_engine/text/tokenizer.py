@@ -18,12 +18,20 @@ from dllama_engine.text.bpe import MergeTable, merge
 
 
 class Tokenizer:
-    """Encodes and decodes with one vocabulary."""
+    """Encodes and decodes with one vocabulary.
 
-    def __init__(self, vocab: Vocab) -> None:
+    Args:
+        vocab: of a tokenizer file.
+        model_size: how many ids the model knows; by default as many as the vocabulary has. Ids
+            beyond either are never encoded, and one without a token prints nothing.
+    """
+
+    def __init__(self, vocab: Vocab, model_size: int | None = None) -> None:
         self.vocab = vocab
-        self._merges = MergeTable(vocab.tokens[: vocab.bos_id], vocab.scores)
-        self._special = _SpecialTokens(vocab)
+        self._model_size = len(vocab.tokens) if model_size is None else model_size
+        regular = vocab.tokens[: min(vocab.bos_id, self._model_size)]
+        self._merges = MergeTable(regular, vocab.scores)
+        self._special = _SpecialTokens(vocab, self._model_size)
 
     def encode(self, text: str | bytes, add_bos: bool | None = None) -> list[int]:
         """Token ids of a text; `add_bos=None` does what the file says.
@@ -32,14 +40,18 @@ class Tokenizer:
         """
         data = _to_bytes(text)
         wants_bos = self.vocab.add_bos if add_bos is None else add_bos
-        ids = [self.vocab.bos_id] if wants_bos else []
-        return merge(ids + self._split(data), self._merges)
+        return merge(self._begin(wants_bos) + self._split(data), self._merges)
 
     def encode_with_lasts(self, text: str | bytes) -> tuple[list[int], list[int]]:
         """Token ids of a text, and the last id of their list as it stood before each merge."""
         lasts: list[int] = []
-        ids = [self.vocab.bos_id] if self.vocab.add_bos else []
+        ids = self._begin(self.vocab.add_bos)
         return merge(ids + self._split(_to_bytes(text)), self._merges, lasts), lasts
+
+    def _begin(self, wants_bos: bool) -> list[int]:
+        """The ids before a text: the model may not know bos."""
+        bos_id = self.vocab.bos_id
+        return [bos_id] if wants_bos and bos_id < self._model_size else []
 
     def decode(self, ids: Iterable[int]) -> bytes:
         """The bytes that the ids print; bos and eos print nothing."""
@@ -47,11 +59,13 @@ class Tokenizer:
 
     def piece(self, token_id: int) -> bytes:
         """The bytes that one id prints."""
-        if not 0 <= token_id < len(self.vocab.tokens):
+        if not 0 <= token_id < max(self._model_size, len(self.vocab.tokens)):
             raise TokenizerError(
                 f"token id {token_id} is outside the vocabulary of {len(self.vocab.tokens)}; "
                 "model and tokenizer do not belong together"
             )
+        if token_id >= len(self.vocab.tokens):
+            return b""
         silent = token_id == self.vocab.bos_id or token_id in self.vocab.eos_ids
         return b"" if silent else self.vocab.tokens[token_id]
 
@@ -88,13 +102,14 @@ class Tokenizer:
 class _SpecialTokens:
     """Finds special tokens that stand literally in a text; of several the lowest id wins."""
 
-    def __init__(self, vocab: Vocab) -> None:
-        special = range(vocab.bos_id, len(vocab.tokens))
+    def __init__(self, vocab: Vocab, model_size: int) -> None:
+        special = range(vocab.bos_id, min(len(vocab.tokens), model_size))
         self._tokens = vocab.tokens
         self._ids = {vocab.tokens[i]: i for i in reversed(special)}
         self._lengths = sorted({len(token) for token in self._ids})
         first_bytes = {re.escape(token[:1]) for token in self._ids}
-        self._may_start = re.compile(b"[" + b"".join(sorted(first_bytes)) + b"]")
+        pattern = b"[" + b"".join(sorted(first_bytes)) + b"]" if first_bytes else b"(?!)"
+        self._may_start = re.compile(pattern)
 
     def find(self, data: bytes) -> Iterator[tuple[int, int, int]]:
         """(start, stop, id) of each one, left to right."""
@@ -136,13 +151,21 @@ def read_tokenizer(path: str | os.PathLike[str]) -> Tokenizer:
     return Tokenizer(read_vocab(path))
 
 
-def check_vocab(config: ModelConfig, vocab: Vocab) -> None:
-    """Refuse a tokenizer whose vocabulary is not the model's."""
-    if config.vocab_size != len(vocab.tokens):
-        raise TokenizerError(
-            f"the tokenizer has {len(vocab.tokens)} tokens but the model's vocab_size is "
-            f"{config.vocab_size}; give the tokenizer that was converted with this model"
-        )
+def vocab_remark(config: ModelConfig, vocab: Vocab) -> str | None:
+    """What to say of a tokenizer whose vocabulary is not the model's; None if it is.
+
+    Models are trained with more ids than their tokenizers have, so as to split well.
+    """
+    found, known = len(vocab.tokens), config.vocab_size
+    if found == known:
+        return None
+    effect = (
+        f"ids from {found} on print nothing"
+        if found < known
+        else f"tokens from {known} on are never used"
+    )
+    bos = f"; the model does not know bos ({vocab.bos_id})" if vocab.bos_id >= known else ""
+    return f"The tokenizer has {found} tokens, the model's vocabulary {known}: {effect}{bos}"
 
 
 def _to_bytes(text: str | bytes) -> bytes:

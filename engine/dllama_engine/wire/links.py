@@ -53,6 +53,7 @@ from dllama_engine.tables.links import (
     SENT,
     SENT_BYTES,
     SENT_MESSAGES,
+    SPANS_AT,
     SPENT_NS,
     STRANGE,
     TO_RECV,
@@ -354,6 +355,10 @@ class Links:
     def spent_ns(self) -> int:
         """Time in operations since the links were made."""
         return int(self.mesh[SPENT_NS])
+
+    def record_spans(self, row_at: int) -> None:
+        """From now on exchanges count their time in that row of `tables.spans`; 0: nowhere."""
+        self.mesh[SPANS_AT] = row_at
 
     def stop_tracing(self) -> None:
         """Record no operations any more, only count."""

@@ -12,6 +12,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from dllama_engine.errors import HandshakeError
+from dllama_engine.system import process
+from dllama_engine.system.regular_file import read_regular
 
 ENVIRONMENT_NAME = "DLLAMA_PY_TOKEN"
 MIN_TOKEN_BYTES = 8
@@ -29,6 +31,11 @@ def cluster_token(token_file: str | os.PathLike[str] | None = None) -> bytes:
     if from_environment := os.environ.get(ENVIRONMENT_NAME):
         return _checked(from_environment.encode(), f"the environment's {ENVIRONMENT_NAME}")
     path = user_token_path()
+    if path is None:
+        raise HandshakeError(
+            "this user has no home folder in which the cluster's token could be kept; "
+            f"give one with --token-file or {ENVIRONMENT_NAME}"
+        )
     if not path.exists():
         _create(path)
     if path.stat().st_mode & 0o077:
@@ -36,10 +43,10 @@ def cluster_token(token_file: str | os.PathLike[str] | None = None) -> bytes:
     return _read(path)
 
 
-def user_token_path() -> Path:
-    """Where this user's own token stands."""
-    config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
-    return Path(config) / "dllama-py" / "token"
+def user_token_path() -> Path | None:
+    """Where this user's own token stands; None for a user without a home."""
+    folder = process.user_folder("XDG_CONFIG_HOME", ".config")
+    return folder and folder / "dllama-py" / "token"
 
 
 def _create(path: Path) -> None:
@@ -64,8 +71,7 @@ def _create(path: Path) -> None:
 
 def _read(path: Path) -> bytes:
     try:
-        with open(path, "rb") as file:
-            data = file.read(MAX_TOKEN_BYTES + 1)
+        data = read_regular(path, MAX_TOKEN_BYTES)
     except OSError as error:
         raise HandshakeError(
             f"{path}: cannot read the cluster's token ({error.strerror or error})"

@@ -17,8 +17,8 @@ from pytest_dllama.lab.pairs.verdict_file import Compared, verdict_file, write_v
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import CellVerdict, VerdictFile
-from pytest_dllama.verdict.regression import TOLERANCES
-from pytest_dllama.verdict.thresholds import Thresholds, explain
+from pytest_dllama.verdict.limits import explain
+from pytest_dllama.verdict.thresholds import Thresholds
 
 
 class ComparingLab(Lab):
@@ -100,7 +100,7 @@ class ComparingLab(Lab):
 
     def _tolerances(self, key: CellKey) -> Mapping[str, float]:
         """Metric -> relative change that is tolerated, of a cell."""
-        return TOLERANCES
+        return self._thresholds.tolerances_of(key.model, key.nodes, key.workload)
 
     def _took(self, since_s: float) -> None:
         self._comparing_s += time.monotonic() - since_s

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_dllama.record.cell import CellRecord
+from pytest_dllama.record.cell import CellRecord, Percentiles
 from pytest_dllama.record.hosts import HostRecord, PairRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.report.rules.hosts import (
@@ -29,6 +29,7 @@ _FIGURES = (
 )
 _HEADER = ("cell", *(title for title, *_ in _FIGURES), "output", "verdict")
 _LEFT = (0, 8, 9)  # columns of words
+_RANKS = ("p50", "p90", "p95", "p99")
 
 
 def summary_lines(run: RunRecord) -> list[str]:
@@ -36,7 +37,8 @@ def summary_lines(run: RunRecord) -> list[str]:
     rows = [_HEADER, *(_row(cell) for cell in run.cells)]
     machines = host_lines(run.hosts, run.pairs)
     roof = roofline_lines(run.cells)
-    return [*_aligned(rows), *machines, *roof, *_reasons(run.cells), *_notes(run)]
+    percentiles = percentile_lines(run.cells)
+    return [*_aligned(rows), *percentiles, *machines, *roof, *_reasons(run.cells), *_notes(run)]
 
 
 def _row(cell: CellRecord) -> tuple[str, ...]:
@@ -130,6 +132,26 @@ def _links_line(pairs: Sequence[PairRecord]) -> list[str]:
         f"ways: round trip {fastest:.3f} to {slowest:.3f} ms ({pair_name(far)}), bandwidth "
         f"{least:.0f} ({pair_name(narrow)}) to {most:.0f} Mbit/s",
     ]
+
+
+def percentile_lines(cells: Sequence[CellRecord]) -> list[str]:
+    """P50 to P99 of each cell's requests, where there are requests enough for one of them."""
+    rows = [
+        (cell.id, name, str(found.n), *(_percentile(found, rank) for rank in _RANKS))
+        for cell in cells
+        for name, found in cell.percentiles.items()
+        if name != "itl_ms" and found.p50 is not None
+    ]
+    if not rows:
+        return []
+    table = [("cell", "of requests", "n", *(rank.upper() for rank in _RANKS)), *rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join(t.ljust(w) for t, w in zip(r, widths, strict=True)).rstrip() for r in table]
+
+
+def _percentile(found: Percentiles, rank: str) -> str:
+    value = getattr(found, rank)
+    return "-" if value is None else f"{value:.4g}"
 
 
 def roofline_lines(cells: Sequence[CellRecord]) -> list[str]:

@@ -400,10 +400,14 @@ def test_an_unreachable_worker_prints_dllamas_line() -> None:
 
 
 def test_model_and_tokenizer_of_different_vocabularies(tmp_path: Path) -> None:
+    """As with the real dllama: a remark, and it runs."""
     model, _ = write_synthetic("dim=64,n_layers=1,n_heads=2,hidden_dim=64,vocab_size=300", tmp_path)
     done = run(*inference_arguments(), "--model", model)
-    assert done.returncode == 1
-    assert "512 tokens but the model's vocab_size is 300" in done.stderr
+    assert done.returncode == 0, done.stderr
+    assert (
+        "⚠️  The tokenizer has 512 tokens, the model's vocabulary 300: tokens from 300 on are never "
+        "used; the model does not know bos (508)\n"
+    ) in done.stdout
 
 
 def test_an_error_is_an_event_too(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from dllama_engine.formats.quants import FloatType, decode_tensor
 from dllama_engine.synthetic.model import DiskSpaceError, write_synthetic
 from dllama_engine.synthetic.shapes import SHAPES, ShapeError, parse_shape
 from dllama_engine.synthetic.vocab import synthetic_vocab
-from dllama_engine.text.tokenizer import Tokenizer, check_vocab, read_tokenizer
+from dllama_engine.text.tokenizer import Tokenizer, read_tokenizer, vocab_remark
 
 TINY = [name for name in SHAPES if name.startswith("tiny-")]
 Usage = namedtuple("Usage", "total used free")
@@ -96,7 +96,7 @@ def test_model_and_tokenizer_belong_together(tmp_path):
     for shape in ("tiny-llama", "tiny-llama,vocab_size=258"):
         model_path, tokenizer_path = write_synthetic(shape, tmp_path)
         with ModelFile.open(model_path) as model:
-            check_vocab(model.config, read_tokenizer(tokenizer_path).vocab)
+            assert vocab_remark(model.config, read_tokenizer(tokenizer_path).vocab) is None
     with pytest.raises(
         ShapeError, match="vocab_size is 257; a synthetic vocabulary needs at least 258"
     ):

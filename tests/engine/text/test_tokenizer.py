@@ -14,7 +14,7 @@ from dllama_engine.formats.vocab import Vocab, encode_vocab, write_tokenizer
 from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.synthetic.vocab import synthetic_vocab
 from dllama_engine.text.bpe import MergeTable, merge
-from dllama_engine.text.tokenizer import Tokenizer, check_vocab, read_tokenizer
+from dllama_engine.text.tokenizer import Tokenizer, read_tokenizer, vocab_remark
 from tests.data import MODELS as GOLDEN
 
 EXPECTED = json.loads((GOLDEN / "expected.json").read_text())
@@ -206,10 +206,32 @@ def test_bos_and_eos_print_nothing_and_other_special_tokens_do():
         golden.stream_decoder().push(-1)
 
 
-def test_model_and_tokenizer_must_have_one_vocabulary():
-    check_vocab(parse_shape("tiny-llama"), golden.vocab)
-    with pytest.raises(TokenizerError, match="has 512 tokens but the model's vocab_size is 32000"):
-        check_vocab(parse_shape("llama-7b"), golden.vocab)
+def test_a_vocabulary_that_is_not_the_models_is_remarked_on():
+    assert vocab_remark(parse_shape("tiny-llama"), golden.vocab) is None
+    shorter = vocab_remark(parse_shape("llama-7b"), golden.vocab)
+    assert shorter == (
+        "The tokenizer has 512 tokens, the model's vocabulary 32000: ids from 512 on print nothing"
+    )
+    longer = vocab_remark(parse_shape("tiny-llama,vocab_size=300"), golden.vocab)
+    assert longer is not None
+    assert longer.endswith("tokens from 300 on are never used; the model does not know bos (508)")
+
+
+def test_an_id_of_the_model_without_a_token_prints_nothing():
+    tokenizer = Tokenizer(golden.vocab, 514)
+    assert tokenizer.decode([97, 512, 513, 98]) == b"ab"
+    stream = tokenizer.stream_decoder()
+    assert [stream.push(token_id) for token_id in (0xC3, 513, 0xA9)] == ["", "", "é"]
+    with pytest.raises(TokenizerError, match="token id 514 is outside the vocabulary of 512"):
+        tokenizer.piece(514)
+
+
+@given(st.text(max_size=40))
+def test_ids_beyond_the_model_are_never_encoded(text):
+    tokenizer = Tokenizer(golden.vocab, 300)
+    ids = tokenizer.encode("<|start|>" + text)
+    assert max(ids) < 300
+    assert tokenizer.decode(ids) == ("<|start|>" + text).encode()
 
 
 SMALL = vocab(["ab", "abc"])

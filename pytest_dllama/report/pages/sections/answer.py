@@ -29,6 +29,7 @@ from pytest_dllama.report.rules.hosts import kind_of, shared_machines, throttled
 from pytest_dllama.report.rules.pictures import finding
 from pytest_dllama.report.sentences.base import Sentence
 from pytest_dllama.report.tables.answer import answer_table, left_out
+from pytest_dllama.report.tables.columns import Code
 from pytest_dllama.report.text.numbers import count
 
 FIRST = ("ab", "tokens-per-s", "token-time")  # the picture of the first screen, the first known
@@ -36,7 +37,10 @@ MOST_TOLD = 3  # of reasons, limits and things to do
 
 
 def title(view: RunView) -> Heading:
-    """The verdict in a line."""
+    """The verdict in a line, and what was made slower on purpose."""
+    if inject := view.run.request.inject:
+        slowed = " — ", Words("text.injected"), ": ", Code(inject)
+        return Heading(1, (answer.headline(view), *slowed))
     return Heading(1, answer.headline(view))
 
 

@@ -46,6 +46,8 @@ def _fields(run: RunRecord) -> Iterator[Piece]:
     yield labelled("tokenizers", *codes([model.tokenizer_file for model in run.models]))
     yield labelled("buffer_type", Code(request.buffer_float_type))
     yield labelled("sync_mode", Code(request.sync_mode))
+    if request.collective not in (None, "mesh"):
+        yield labelled("collective", Code(request.collective))
     yield labelled("prompt", "“", request.prompt, "”")
     yield labelled("steps", count(request.steps))
     yield labelled("threads", count(request.nthreads))
