@@ -78,15 +78,20 @@ def _run_trouble(view: RunView) -> HeadlineTrouble | None:
     """The worst of the run's own verdicts."""
     cells = view.ordered()
     for status in RUN_PRECEDENCE:
-        found = [cell for cell in cells if verdict_of(cell) == status]
+        found = [cell for cell in cells if _status(cell) == status]
         if found:
             return HeadlineTrouble(status, found[0].id, len(found), len(cells))
     return None
 
 
+def _status(cell: CellRecord) -> str:
+    """A cell without figures is an error, whatever was judged of it."""
+    return "ERROR" if cell.status == "failed" else verdict_of(cell)
+
+
 def _quiet(view: RunView) -> Sentence:
     cells = view.ordered()
-    judged = [cell for cell in cells if verdict_of(cell) == "PASS"]
+    judged = [cell for cell in cells if _status(cell) == "PASS"]
     if cells and len(judged) == len(cells):
         return HeadlinePass(len(cells), view.verdict.base_label if view.verdict else None)
     measured = sum(cell.status == "ok" for cell in cells)
@@ -130,7 +135,10 @@ def _explained(cell: CellVerdict, one: MetricVerdict) -> Iterator[Sentence]:
         share = finite(part.share)
         if share is not None and share >= TELLING:
             grown = finite(part.change)
-            yield EffectSits(cell.id, quantity, part.part, part.rank, share, part.waited_for, grown)
+            yield EffectSits(
+                cell.id, quantity, part.part, part.rank, share, part.waited_for, grown,
+                part.because_part, finite(part.because_change),
+            )  # fmt: skip
     rest = finite(one.attribution.unexplained)
     if rest is not None and rest >= TELLING:
         yield EffectUnexplained(cell.id, rest)
