@@ -37,8 +37,11 @@ RC = {
 class Drawing:
     """One picture being drawn: its theme, and what each mark says when it is pointed at."""
 
-    def __init__(self, theme: Theme) -> None:
+    def __init__(self, theme: Theme, chart: Chart) -> None:
+        stacks = [panel for panel in chart.panels if isinstance(panel, Stack)]
+        names = dict.fromkeys(part.name for panel in stacks for part in panel.parts)
         self.theme = theme
+        self.places = {name: i for i, name in enumerate(names)}  # a part looks alike everywhere
         self.hints: dict[str, str] = {}
 
     def hint(self, artist: Any, text: str) -> None:
@@ -54,7 +57,7 @@ class Drawing:
 
 def svg(chart: Chart) -> str:
     """The picture as SVG in light colours, which turns dark where the reader's page is."""
-    drawing = Drawing(LIGHT)
+    drawing = Drawing(LIGHT, chart)
     with _quiet():
         figure = _figure(chart, drawing)
         out = io.StringIO()
@@ -66,7 +69,7 @@ def png(chart: Chart, theme: Theme) -> bytes:
     """The picture as PNG."""
     with _quiet():
         out = io.BytesIO()
-        _figure(chart, Drawing(theme)).savefig(out, format="png", dpi=144)
+        _figure(chart, Drawing(theme, chart)).savefig(out, format="png", dpi=144)
     return out.getvalue()
 
 
@@ -195,7 +198,8 @@ def _dense(axes: Axes, curve: Curve, i: int, drawing: Drawing) -> None:
 def _stack(axes: Axes, panel: Stack, drawing: Drawing) -> None:
     x = range(len(panel.labels))
     below = [0.0] * len(panel.labels)
-    for i, part in enumerate(panel.parts):
+    for part in panel.parts:
+        i = drawing.places[part.name]
         values = [value or 0.0 for value in part.values]
         bars = axes.bar(
             x, values, 0.6, bottom=below, color=drawing.colour(i), label=part.name,

@@ -6,25 +6,23 @@ from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.verdict import CellVerdict, MetricVerdict
 from pytest_dllama.report.figures.charts import finite
 from pytest_dllama.report.figures.quantities import TOKENS_PER_S, TPOT, TTFT
-from pytest_dllama.report.figures.token_time import token_time
 from pytest_dllama.report.figures.view import RunView, counts, name_of, verdict_of
-from pytest_dllama.report.rules.answer import worst_first
+from pytest_dllama.report.rules.answer import OPEN, worst_first
 from pytest_dllama.report.rules.comparison import best_of_models
-from pytest_dllama.report.rules.limits import sync_ms
 from pytest_dllama.report.tables.columns import (
     NOT_COUNTED,
     Column,
     Entry,
-    Nodes,
     Starred,
     Table,
     Word,
     metric_value,
 )
 from pytest_dllama.report.tables.models import output_state
-from pytest_dllama.report.text.numbers import MISSING, number, plain, share
+from pytest_dllama.report.text.numbers import MISSING, count, number, plain, share
 
 MOST_ROWS = 8
+SENSELESS = 4.0  # of a change: more says only that nothing could be found
 
 
 def answer_table(view: RunView, most: int | None = MOST_ROWS) -> Table | None:
@@ -82,7 +80,7 @@ def metrics_table(view: RunView, without: tuple[str, ...] = ()) -> Table | None:
     """Metrics of judged cells but for these statuses, with the noise of a pair and its reach."""
     keys = (
         *("cell", "metric", "base", "new", "against", "tolerated"),
-        *("pairs", "pair_noise", "detectable", "verdict"),
+        *("pairs", "pair_noise", "detectable", "to_decide", "verdict"),
     )
     texts = ("cell", "metric", "against", "verdict")
     rows = tuple(
@@ -105,10 +103,16 @@ def _metric_row(cell: CellVerdict, one: MetricVerdict) -> tuple[Entry, ...]:
         effect(one),
         f"{number(one.tolerance * 100, 0)}%",
         str(one.pairs),
-        share(noise),
-        share(reach),
+        _bounded(noise),
+        _bounded(reach),
+        count(one.pairs_to_decide) if one.status == OPEN else MISSING,
         Word("verdict", one.status),
     )
+
+
+def _bounded(value: float | None) -> str:
+    """A share of one; what is beyond any use is not told to the digit."""
+    return f"> {SENSELESS:.0%}" if value is not None and value > SENSELESS else share(value)
 
 
 def _cells_table(view: RunView, most: int | None) -> Table:
@@ -140,49 +144,3 @@ def _cell_row(cell: CellRecord, best: int | None) -> tuple[Entry, ...]:
         figures.append(text if text == MISSING else text + mark)
     name: Entry = Starred(cell.id) if best == cell.nodes else cell.id
     return (name, *figures, output_state(cell), Word("verdict", verdict_of(cell)))
-
-
-def token_time_table(view: RunView) -> Table | None:
-    """Where a token's time goes: what is computed, what is exchanged, and the largest part."""
-    rows: list[tuple[Entry, ...]] = []
-    for cell in view.ordered():
-        time = token_time(cell)
-        if time is None:
-            continue
-        part, ms = time.largest
-        sync = sync_ms(time)
-        rows.append(
-            (
-                name_of(cell),
-                Nodes(cell.nodes),
-                plain(time.whole_ms, 2),
-                plain(time.whole_ms - sync, 2),
-                plain(sync, 2),
-                share(sync / time.whole_ms),
-                Word("parts", part),
-                share(ms / time.whole_ms),
-            )
-        )
-    keys = ("nodes", "token_ms", "computing_ms", "exchange_ms", "exchange_share")
-    columns = (
-        Column("model", numeric=False),
-        *(Column(key) for key in keys),
-        Column("largest_part", numeric=False),
-        Column("its_share"),
-    )
-    return Table(columns, tuple(rows)) if rows else None
-
-
-def parts_table(view: RunView) -> Table | None:
-    """Every part of a token of every cell, in ms."""
-    rows: list[tuple[Entry, ...]] = []
-    for cell in view.ordered():
-        time = token_time(cell)
-        if time is not None:
-            rows += [
-                (cell.id, Word("parts", part), plain(ms, 3), share(ms / time.whole_ms))
-                for part, ms in time.parts
-            ]
-    keys = ("cell", "part", "part_ms", "its_share")
-    columns = tuple(Column(key, numeric=key in ("part_ms", "its_share")) for key in keys)
-    return Table(columns, tuple(rows)) if len(rows) > 2 * len(view.cells) else None

@@ -66,7 +66,7 @@ def test_the_answer_fits_a_screen(
 def test_a_regression_is_the_headline_and_its_cause_follows() -> None:
     lines = _first_screen(render(SIX, "en", verdict(SIX, "160m-4")))
     assert lines[0] == "# REGRESSED: 160m-4 is 8.3% slower (TPOT)"
-    assert "working tree against main (a1b2c3d): 5 pairs, 5 of 6 cells no slower" in lines[2]
+    assert "working tree against main (a1b2c3d): 5 pairs, 5 of 6 cells surely no slower" in lines[2]
     rows = [line for line in lines if line.startswith("| ")]
     assert "| 160m-4 |      5.42 | +8.3% (+7.0 … +9.6) |        5% |" in rows[1]  # worst first
     (why,) = [line for line in lines if line.startswith("- **Why**")]
@@ -96,7 +96,7 @@ def test_the_same_in_korean() -> None:
         ),
         (
             [cell("a", n, status="failed", verdict=Verdict(status="ERROR")) for n in (2, 4)],
-            "# ERROR: a-2 (and 1 more cell), 2 of 2 cells",
+            "# ERROR: all 2 cells",
         ),
         ([cell("a", 2, [1], verdict=None)], "# 1 of 1 cell measured, 0 judged"),
         ([], "# 0 of 0 cells measured, 0 judged"),
@@ -130,7 +130,8 @@ def test_an_undecided_metric_says_what_would_decide() -> None:
     )
     text = render(record, "en", judged.model_copy(update={"cells": (open_,)}))
     assert text.startswith("# INCONCLUSIVE: a-2, 1 of 1 cell\n")
-    assert "TPOT +4.0% is undecided, for a pair varies by 2.0%; about 7 pairs would decide" in text
+    assert "1 figure of 1 cell undecided: about 7 pairs would decide the first; a quieter" in text
+    assert "| a-2  | tpot_ms | 5.00 ms | 5.20 ms | +4.0% (+2.7 … +5.3) |        5% |" in text
 
 
 def test_without_a_baseline_the_section_says_so_once() -> None:
