@@ -16,6 +16,7 @@ from pytest_dllama.config.settings import SETTINGS
 
 NAME = "bench"
 PACKAGE = "pytest_dllama.suites"
+PASSING_ON = (NAME, "calibrate", "watch", "nightly")  # whose words are mostly another program's
 _HELP = ("-h", "--help")
 _LIST = "of the measurement (--dllama-NAME where another plugin or conftest has --NAME):"
 
@@ -67,9 +68,9 @@ def split_arguments(words: Sequence[str]) -> tuple[list[str], list[str]]:
     >>> split_arguments(["report", "run.json"])
     (['report', 'run.json'], [])
     """
-    if not words or words[0] != NAME or any(word in _HELP for word in words[1:]):
+    if not words or words[0] not in PASSING_ON or any(word in _HELP for word in words[1:]):
         return list(words), []
-    return [NAME], list(words[1:])
+    return [words[0]], list(words[1:])
 
 
 def _bench(arguments: argparse.Namespace) -> NoReturn:

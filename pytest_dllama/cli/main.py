@@ -16,9 +16,14 @@ from pytest_dllama.cli.files.import_log import add_import_log
 from pytest_dllama.cli.files.import_report import add_import_report
 from pytest_dllama.cli.hosts import add_hosts
 from pytest_dllama.cli.kernels import add_kernels
+from pytest_dllama.cli.models import add_models
 from pytest_dllama.cli.past.baseline import add_baseline
+from pytest_dllama.cli.past.calibrate import add_calibrate
 from pytest_dllama.cli.past.compare import add_compare
 from pytest_dllama.cli.past.history import add_history_command
+from pytest_dllama.cli.past.nightly import add_nightly
+from pytest_dllama.cli.past.noise import add_noise
+from pytest_dllama.cli.past.watch import add_watch
 from pytest_dllama.cli.report import add_report
 from pytest_dllama.cli.thresholds import add_thresholds
 from pytest_dllama.exports.base import ExportError
@@ -76,6 +81,10 @@ def _parser() -> argparse.ArgumentParser:
     add_history_command(commands)
     add_compare(commands)
     add_baseline(commands)
+    add_calibrate(commands)
+    add_noise(commands)
+    add_watch(commands)
+    add_nightly(commands)
     add_import_log(commands)
     add_import_report(commands)
     add_import_bench(commands)
@@ -83,5 +92,6 @@ def _parser() -> argparse.ArgumentParser:
     add_hosts(commands)
     add_engine_info(commands)
     add_kernels(commands)
+    add_models(commands)
     add_thresholds(commands)
     return parser

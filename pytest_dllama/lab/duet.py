@@ -27,6 +27,7 @@ from pytest_dllama.record.verdict import CellVerdict
 from pytest_dllama.stats.looks import Plan
 from pytest_dllama.stats.paired import ln_ratios
 from pytest_dllama.stats.prior import VarianceGroup, VariancePrior, groups_of
+from pytest_dllama.verdict.attribution import with_attribution
 from pytest_dllama.verdict.limits import TOLERANCES
 from pytest_dllama.verdict.regression import clock_resolution, judge_metric
 
@@ -183,7 +184,7 @@ class Duet:
                     tolerance=tolerance,
                     resolution=clock_resolution(metric, samples),
                 )
-                found.append(verdict)
+                found.append(with_attribution(verdict, *(cell.samples[name] for name in NAMES)))
         cell.verdicts = tuple(found)
         if not found:
             cell.invalid.append("no metric has a value in both sides")

@@ -32,6 +32,10 @@ class AttributedPart(Record):
     share_lower: float | None = None
     share_upper: float | None = None
     change: float | None = None  # of this part itself: 0.31 is 31 % slower
+    is_sure: bool = False  # it changed: p below 5 %, Holm-adjusted over all parts
+    pairs_to_be_sure: int | None = None  # with 90 % power, of what its change and noise look like
+    because_part: str | None = None  # of the waited-for rank: its own work that changed so
+    because_change: float | None = None
 
 
 class Attribution(Record):

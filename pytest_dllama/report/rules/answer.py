@@ -162,7 +162,10 @@ def _explained(cell: CellVerdict, one: MetricVerdict) -> Iterator[Sentence]:
         share = finite(part.share)
         if share is not None and share >= TELLING:
             grown = finite(part.change)
-            yield EffectSits(cell.id, quantity, part.part, part.rank, share, part.waited_for, grown)
+            yield EffectSits(
+                cell.id, quantity, part.part, part.rank, share, part.waited_for, grown,
+                part.because_part, finite(part.because_change),
+            )  # fmt: skip
     rest = finite(one.attribution.unexplained)
     if rest is not None and rest >= TELLING:
         yield EffectUnexplained(cell.id, rest)

@@ -77,6 +77,8 @@ class EffectSits(Sentence):
     share: float
     waited_for: int | None
     change: float | None  # of the part itself, 0.31 is 31 % slower
+    because_part: str | None = None  # the waited-for rank's own work that changed so
+    because_change: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
