@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_dllama.record.cell import CellRecord
-from pytest_dllama.record.verdict import CellVerdict, MetricVerdict
+from pytest_dllama.record.verdict import PRECEDENCE, CellVerdict, MetricVerdict
 from pytest_dllama.report.figures.charts import finite
 from pytest_dllama.report.figures.quantities import TOKENS_PER_S, TPOT, TTFT
 from pytest_dllama.report.figures.view import RunView, counts, name_of, verdict_of
@@ -22,6 +22,7 @@ from pytest_dllama.report.tables.models import output_state
 from pytest_dllama.report.text.numbers import MISSING, count, number, plain, share
 
 MOST_ROWS = 8
+NAMES = {"ttft_s": "TTFT", "rct_s": "RCT"}  # said where TPOT is not what decides
 SENSELESS = 4.0  # of a change: more says only that nothing could be found
 
 
@@ -39,7 +40,7 @@ def left_out(view: RunView) -> int:
 
 
 def verdict_table(view: RunView, most: int | None = None) -> Table | None:
-    """Change of TPOT with its bounds, what is tolerated, and the status of the other metrics."""
+    """The change that decides with its bounds, what is tolerated, and the other metrics' status."""
     cells = worst_first(view)[:most]
     if not cells:
         return None
@@ -51,15 +52,22 @@ def verdict_table(view: RunView, most: int | None = None) -> Table | None:
 
 def _verdict_row(cell: CellVerdict) -> tuple[Entry, ...]:
     by_name = {one.metric: one for one in cell.metrics}
-    tpot = by_name.get("tpot_ms")
+    tpot, worst = by_name.get("tpot_ms"), _deciding(cell)
+    other = f"{NAMES[worst.metric]} " if worst and worst.metric in NAMES else ""
     return (
         cell.id,
         plain(finite(tpot.new) if tpot else None, 2),
-        effect(tpot),
-        f"{number(tpot.tolerance * 100, 0)}%" if tpot else MISSING,
+        f"{other}{effect(worst)}",
+        f"{number(worst.tolerance * 100, 0)}%" if worst else MISSING,
         *(_status(by_name.get(metric)) for metric in ("ttft_s", "rct_s")),
         Word("verdict", cell.status),
     )
+
+
+def _deciding(cell: CellVerdict) -> MetricVerdict | None:
+    """The metric that gives the cell its status; TPOT where it is one of several."""
+    order = sorted(cell.metrics, key=lambda one: one.metric != "tpot_ms")
+    return min(order, key=lambda one: PRECEDENCE.index(one.status), default=None)
 
 
 def _status(one: MetricVerdict | None) -> Entry:

@@ -56,9 +56,6 @@ def _fields(run: RunRecord) -> Iterator[Piece]:
     yield labelled("repeats", count(request.repeats))
     yield labelled("warmup", count(request.warmup))
     yield labelled("engine", request.engine)
-    if request.kv_type:
-        positions = count(request.max_seq_len) if request.max_seq_len else Words("text.as_needed")
-        yield labelled("kv_cache", Code(request.kv_type), ", ", positions)
     if run.revision:
         dirty = (" ", Words("text.dirty")) if run.revision.is_dirty else ""
         yield labelled(
