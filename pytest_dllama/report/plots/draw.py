@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 COLUMNS = 2  # panels side by side
 MOST_PANELS = 8
 WIDTH_IN, PANEL_IN = 7.4, 2.5
+WIDE = 96  # characters of a title as wide as the picture
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", "--", "-.", ":")
 HATCHES = ("", "//", "..", "\\\\", "xx", "--", "oo", "++", "**", "||")
@@ -101,7 +102,7 @@ def _figure(chart: Chart, drawing: Drawing) -> Figure:
     figure.set_facecolor(drawing.theme.surface)
     for i, panel in enumerate(panels):
         axes = figure.add_subplot(rows, columns, i + 1)
-        _dress(axes, drawing.theme, panel.title)
+        _dress(axes, drawing.theme, _shown(panel.title, WIDE // columns))
         _DRAW[panel.kind](axes, panel, drawing)
         _label(axes, chart, drawing.theme, is_first=i % columns == 0)
     return figure
@@ -113,7 +114,7 @@ def _height(panel: Panel) -> float:
 
 def _dress(axes: Axes, theme: Theme, title: str) -> None:
     axes.set_facecolor(theme.surface)
-    axes.set_title(_shown(title), color=theme.ink, fontsize=10, parse_math=False, loc="left")
+    axes.set_title(title, color=theme.ink, fontsize=10, parse_math=False, loc="left")
     axes.tick_params(colors=theme.muted, length=3)
     axes.grid(True, color=theme.grid, linewidth=0.7)
     axes.set_axisbelow(True)
@@ -128,9 +129,9 @@ def _label(axes: Axes, chart: Chart, theme: Theme, *, is_first: bool) -> None:
         axes.set_ylabel(chart.y_label, color=theme.muted, parse_math=False)
 
 
-def _shown(text: str) -> str:
+def _shown(text: str, most: int = 44) -> str:
     line = printable(text).replace("\n", " ")
-    return line if len(line) <= 44 else f"{line[:43]}…"
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def _legend(axes: Axes, theme: Theme, **where: Any) -> None:
