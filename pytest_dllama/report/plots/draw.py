@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 COLUMNS = 2  # panels side by side
 MOST_PANELS = 8
 WIDTH_IN, PANEL_IN = 7.4, 2.5
-WIDE = 96  # characters of a title as wide as the picture
+WIDE = 72  # characters of a title as wide as the picture
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", "--", "-.", ":")
 HATCHES = ("", "//", "..", "\\\\", "xx", "--", "oo", "++", "**", "||")
