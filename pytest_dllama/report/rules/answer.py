@@ -78,15 +78,20 @@ def _run_trouble(view: RunView) -> HeadlineTrouble | None:
     """The worst of the run's own verdicts."""
     cells = view.ordered()
     for status in RUN_PRECEDENCE:
-        found = [cell for cell in cells if verdict_of(cell) == status]
+        found = [cell for cell in cells if _status(cell) == status]
         if found:
             return HeadlineTrouble(status, found[0].id, len(found), len(cells))
     return None
 
 
+def _status(cell: CellRecord) -> str:
+    """A cell without figures is an error, whatever was judged of it."""
+    return "ERROR" if cell.status == "failed" else verdict_of(cell)
+
+
 def _quiet(view: RunView) -> Sentence:
     cells = view.ordered()
-    judged = [cell for cell in cells if verdict_of(cell) == "PASS"]
+    judged = [cell for cell in cells if _status(cell) == "PASS"]
     if cells and len(judged) == len(cells):
         return HeadlinePass(len(cells), view.verdict.base_label if view.verdict else None)
     measured = sum(cell.status == "ok" for cell in cells)

@@ -10,6 +10,7 @@ from pytest_dllama.report.pages.blocks import (
     Heading,
     Items,
     Listed,
+    Note,
     Piece,
     TableBlock,
     Words,
@@ -86,7 +87,7 @@ def trusted(view: RunView, undrawn: Mapping[str, str]) -> Iterator[Block]:
         *problems(run.hosts),
         *(about_links(view) if run.pairs else []),
     ]
-    notes: list[Piece] = [labelled("note", note) for note in run.notes]
+    notes: list[Piece] = [labelled("note", Note(note)) for note in run.notes]
     yield Items((*said_, *notes, *_undrawn(view, undrawn)))
 
 
