@@ -24,6 +24,7 @@ from pytest_dllama.lab.pairs.side import Name, Side
 from pytest_dllama.lab.runner import (
     RequestFailed,
     RequestRun,
+    check_work,
     engine_request,
     run_request,
 )
