@@ -145,7 +145,7 @@ def same_against_same(findings: Findings) -> str:
 
 
 def _same_rows(findings: Findings) -> Iterator[list[str]]:
-    for condition in findings.conditions(lambda c: c.stage == AA):
+    for condition in findings.conditions(_is_same):
         cells = [*cells_of(findings.journal.pairs(condition)), _EVERY]
         for cell in cells:
             for size in (FIRST, LAST):
@@ -175,7 +175,7 @@ def beside_the_simulation(findings: Findings) -> str:
 
 
 def _simulated_rows(findings: Findings) -> Iterator[list[str]]:
-    for condition in findings.conditions(lambda c: c.stage == AA):
+    for condition in findings.conditions(_is_same):
         pairs = findings.journal.pairs(condition)
         for cell in cells_of(pairs):
             own = [pair for pair in pairs if pair.cell == cell]
@@ -206,10 +206,15 @@ def _metric_rows(
             ]
 
 
-def document(findings: Findings, more: Sequence[str] = ()) -> str:
-    """All of it."""
-    blocks = ["\n".join(where(findings))]
-    if findings.conditions(lambda c: c.stage == AA):
+def _is_same(condition: Condition) -> bool:
+    return condition.stage == AA
+
+
+def document(findings: Findings, first: Sequence[str] = (), more: Sequence[str] = ()) -> str:
+    """All of it: what comes first, the tables of A/A, and what else there is."""
+    blocks = ["\n".join(where(findings)), *first]
+    if findings.conditions(_is_same):
         blocks += ["### The same against the same", same_against_same(findings)]
-        blocks += ["### Each metric beside its simulation", beside_the_simulation(findings)]
+        if any(findings.blocks(condition, LAST) for condition in findings.conditions(_is_same)):
+            blocks += ["### Each metric beside its simulation", beside_the_simulation(findings)]
     return "\n\n".join([*blocks, *more]) + "\n"

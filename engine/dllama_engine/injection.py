@@ -21,12 +21,13 @@ import math
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from dllama_engine.arrays import Table
 from dllama_engine.errors import RequestError
 from dllama_engine.tables.spans import COMPUTE, KINDS, NAMES
+
+if TYPE_CHECKING:
+    from dllama_engine.arrays import Table
 
 _UNITS_NS = {"us": 1e3, "ms": 1e6, "s": 1e9}  # by length: "s" ends the others too
 _LARGEST_SHARE = 100.0  # a hundred times slower: beyond that it is a slip of the pen
@@ -71,6 +72,8 @@ class Injection:
 
     def slow_work(self, rank: int) -> Table | None:
         """Per mille by which a rank's work takes longer, int64 (KINDS,); None: nothing does."""
+        import numpy as np
+
         table = np.zeros(KINDS, np.int64)
         for work in self.slow:
             if work.rank in (None, rank):

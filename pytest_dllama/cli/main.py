@@ -16,6 +16,7 @@ from pytest_dllama.cli.files.import_log import add_import_log
 from pytest_dllama.cli.files.import_report import add_import_report
 from pytest_dllama.cli.hosts import add_hosts
 from pytest_dllama.cli.kernels import add_kernels
+from pytest_dllama.cli.models import add_models
 from pytest_dllama.cli.past.baseline import add_baseline
 from pytest_dllama.cli.past.calibrate import add_calibrate
 from pytest_dllama.cli.past.compare import add_compare
@@ -91,5 +92,6 @@ def _parser() -> argparse.ArgumentParser:
     add_hosts(commands)
     add_engine_info(commands)
     add_kernels(commands)
+    add_models(commands)
     add_thresholds(commands)
     return parser

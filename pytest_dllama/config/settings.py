@@ -34,6 +34,7 @@ from pytest_dllama.config.values import (
     one_of,
     parse_models,
     parse_node_counts,
+    prompt_text,
     some_of,
     text_of,
     two_at_least,
@@ -97,7 +98,7 @@ SETTINGS: tuple[Setting, ...] = (
         "position at which a request ends, prompt included, as dllama counts",
         at_least("--steps", 1),
     ),
-    Setting("prompt", "TEXT", DEFAULT_PROMPT, "text to continue", text_of("--prompt")),
+    Setting("prompt", "TEXT", DEFAULT_PROMPT, "text to continue", prompt_text),
     Setting(
         "prompt-tokens",
         "N,N,..",

@@ -205,3 +205,25 @@ def text_of(option: str) -> Callable[[str], str]:
         return text
 
     return parse
+
+
+def prompt_text(text: str) -> str:
+    r"""A prompt as its bytes say in UTF-8, whatever the locale made of them.
+
+    A locale of ASCII hands every other byte over as a surrogate; what is no UTF-8 stays so, and is
+    handed on byte by byte.
+
+    >>> prompt_text("caf\udcc3\udca9"), prompt_text("caf\udce9") == "caf\udce9"
+    ('café', True)
+    """
+    text = text_of("--prompt")(text)
+    try:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise ConfigError(
+            f"--prompt {text!r} holds half a character (a lone surrogate), which has no bytes; "
+            "leave it out"
+        ) from None
+    if b"\0" in data:
+        raise ConfigError(f"--prompt {text!r} holds a NUL, which no command line can; leave it out")
+    return data.decode("utf-8", "surrogateescape")

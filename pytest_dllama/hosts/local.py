@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
 from pytest_dllama.hosts.agent.memory import FamilyMemory
+from pytest_dllama.hosts.agent.supervisor import as_bytes
 from pytest_dllama.hosts.command import own_command
 from pytest_dllama.record.hosts import HostRecord, PairRecord
 
@@ -65,11 +66,11 @@ class LocalHost:
         with stderr_file.open("wb") as stderr:
             try:
                 popen = subprocess.Popen(
-                    own_command(command, self._environment),
+                    [as_bytes(word) for word in own_command(command, self._environment)],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=stderr,
-                    env={**os.environ, **secrets, "PYTHONUNBUFFERED": "1"},
+                    env={**os.environ, **secrets, "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"},
                     start_new_session=True,
                 )
             except OSError as error:

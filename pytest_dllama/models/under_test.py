@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
-
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError, ModelSpec
 from pytest_dllama.models import engine_facts
+from pytest_dllama.models.kept import cache_folder, note_use
 from pytest_dllama.models.sizes import RequestSize, request_size
 from pytest_dllama.record.cell import Workload
 
@@ -32,11 +31,6 @@ class ModelUnderTest:
         facts = engine_facts.file_config(self.model_file)
         tokenizer = engine_facts.file_tokenizer(self.tokenizer_file)
         return request_size(config, workload, facts, tokenizer)
-
-
-def cache_folder() -> Path:
-    """Where synthetic models are kept between runs."""
-    return Path(platformdirs.user_cache_dir("pytest-dllama")) / "models"
 
 
 def check_model(
@@ -125,6 +119,7 @@ def open_model(
     try:
         if spec.kind == "synthetic":
             files = engine_facts.write_shape(spec.model, cache_folder(), progress)
+            note_use(files[0])
         else:
             files = _files(spec)
         record = engine_facts.model_record(spec.name, engine_facts.file_config(files[0]), *files)

@@ -146,8 +146,8 @@ def test_commands_can_be_run_by_hand(record: RunRecord) -> None:
 
 
 def test_the_summary_and_where_the_results_are(judged: RealRun) -> None:
-    assert re.search(r"llama_q40 +2 +[\d.]+ .* PASS", judged.output)
-    assert re.search(r"llama_q40 +4 +[\d.]+ .* FAIL", judged.output)
+    assert re.search(r"llama_q40-2 +[\d.]+ .* PASS", judged.output)
+    assert re.search(r"llama_q40-4 +[\d.]+ .* FAIL", judged.output)
     assert "run file: " in judged.output
     for name in ("report.ko.md", "report.en.md"):
         assert (judged.report / name).exists()
@@ -345,7 +345,7 @@ def test_ctrl_c_keeps_what_was_measured(cut: RealRun) -> None:
     assert [(cell.model, cell.status) for cell in run.cells] == [("llama_q40", "ok")]
     assert (cut.report / "report.en.md").exists()
     assert "KeyboardInterrupt" in cut.output
-    assert re.search(r"llama_q40 +3 +[\d.]+ .* PASS", cut.output)
+    assert re.search(r"llama_q40-3 +[\d.]+ .* PASS", cut.output)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP], ids=lambda n: n.name)

@@ -27,8 +27,8 @@ _FIGURES = (
     ("worker MiB", "worker_peak_rss_bytes", MEBI, ".0f"),
     ("MB/token", "bytes_per_token", 1e6, ".4f"),
 )
-_HEADER = ("model", "nodes", *(title for title, *_ in _FIGURES), "output", "verdict")
-_LEFT = (0, 9, 10)  # columns of words
+_HEADER = ("cell", *(title for title, *_ in _FIGURES), "output", "verdict")
+_LEFT = (0, 8, 9)  # columns of words
 _RANKS = ("p50", "p90", "p95", "p99")
 
 
@@ -43,8 +43,7 @@ def summary_lines(run: RunRecord) -> list[str]:
 
 def _row(cell: CellRecord) -> tuple[str, ...]:
     return (
-        cell.model,
-        str(cell.nodes),
+        cell.id,
         *(_figure(cell, metric, unit, form) for _, metric, unit, form in _FIGURES),
         cell.output.status if cell.output else "-",
         cell.verdict.status if cell.verdict else "-",
@@ -70,7 +69,7 @@ def _cells(row: tuple[str, ...], widths: Sequence[int]) -> list[str]:
 
 def _reasons(cells: Sequence[CellRecord]) -> list[str]:
     return [
-        f"{cell.model}, {cell.nodes} nodes, {cell.verdict.status}: {reason}"
+        f"{cell.id}, {cell.verdict.status}: {reason}"
         for cell in cells
         if cell.verdict
         for reason in cell.verdict.reasons
@@ -104,7 +103,11 @@ def host_lines(hosts: Sequence[HostRecord], pairs: Sequence[PairRecord]) -> list
 
 
 def _host_line(host: HostRecord) -> str:
-    parts = [kind_of(host), f"{host.cores} cores", f"Linux {host.kernel}"]
+    parts = [
+        kind_of(host),
+        f"{host.cores} core{'s' if host.cores != 1 else ''}",
+        f"Linux {host.kernel}",
+    ]
     if host.governor:
         parts.append(f"governor {host.governor}")
     highest = highest_c(host)
@@ -158,7 +161,7 @@ def _percentile(found: Percentiles, rank: str) -> str:
 def roofline_lines(cells: Sequence[CellRecord]) -> list[str]:
     """For a terminal: a line for the cells that have a share."""
     known = [
-        f"{cell.model} on {cell.nodes} {number(part.value * 100, 0)}%"
+        f"{cell.id} {number(part.value * 100, 0)}%"
         for cell in cells
         if (part := cell.metrics.get("roofline_share"))
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -16,6 +16,7 @@ from pytest_dllama.report.pages.blocks import (
     CodeBlock,
     Listed,
     NodeCount,
+    Note,
     Piece,
     Strong,
     Versus,
@@ -40,6 +41,7 @@ from pytest_dllama.report.tables.columns import (
     with_unit,
 )
 from pytest_dllama.report.text import korean, markdown, numbers
+from pytest_dllama.report.text.told import Told, translated
 
 ONE_LINE = 32  # characters of a cell that a page does not break
 # A sentence is a list item: a mark at its start would open another list inside.
@@ -74,10 +76,14 @@ class Writer:
     """Turns sentences, tables and values into Markdown of one language."""
 
     def __init__(
-        self, words: Mapping[str, Any], macro: Callable[[type[Sentence]], Callable[[Sentence], str]]
+        self,
+        words: Mapping[str, Any],
+        macro: Callable[[type[Sentence]], Callable[[Sentence], str]],
+        told: Sequence[Told] = (),
     ) -> None:
         self.words = words
         self.macro = macro
+        self.known = told
 
     def say(self, sentence: Sentence) -> Markup:
         """A sentence in words: the macro of its kind."""
@@ -153,6 +159,8 @@ class Writer:
                 return Markup(f"**{self.piece(inner)}**")
             case Code(text):
                 return markdown.code(text)
+            case Note(text):
+                return markdown.escape(self.told(text))
             case Listed(pieces):
                 return self._join(str(self.piece(part)) for part in pieces)
             case NodeCount(n):
@@ -212,6 +220,8 @@ class Writer:
             "host_problem": self._host_problem,
             "part": self._part,
             "ready": Markup,
+            "told": self.told,
+            "all_told": lambda texts: [self.told(text) for text in texts],
             "shift": self._shift,
         }
 
@@ -251,6 +261,10 @@ class Writer:
         """How much slower or faster something became, 0.31 being 31 % slower."""
         phrase = "slower" if change > 0 else "faster"
         return Markup(self._phrase(phrase, x=numbers.share(abs(change))))
+
+    def told(self, text: str) -> str:
+        """A sentence of the program in this language, if it is one that has been translated."""
+        return translated(text, self.known) if self.known else text
 
     def _part(self, part: str) -> Markup:
         """A part of a token's time in words; one that nobody knows as it is."""

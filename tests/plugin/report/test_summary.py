@@ -55,14 +55,11 @@ FAILED = CellRecord(
 
 def test_the_table_of_cells() -> None:
     assert summary_lines(_run(GOOD, FAILED, notes=("cores are shared",))) == [
-        "model  nodes  tokens/s  TPOT ms  TTFT s  RCT s  root MiB  worker MiB  MB/token  output"
-        "  verdict",
-        "tiny       2     57.93     1.60   0.009  0.104       155         159    0.0096  tie   "
-        "  PASS",
-        "tiny       4         -        -       -      -         -           -         -  -     "
-        "  ERROR",
-        "tiny, 2 nodes, PASS: a near tie",
-        "tiny, 4 nodes, ERROR: worker 2 is gone",
+        "cell    tokens/s  TPOT ms  TTFT s  RCT s  root MiB  worker MiB  MB/token  output  verdict",
+        "tiny-2     57.93     1.60   0.009  0.104       155         159    0.0096  tie     PASS",
+        "tiny-4         -        -       -      -         -           -         -  -       ERROR",
+        "tiny-2, PASS: a near tie",
+        "tiny-4, ERROR: worker 2 is gone",
         "note: cores are shared",
     ]
 
