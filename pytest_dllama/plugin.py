@@ -275,7 +275,7 @@ def _what_is_measured(lab: Lab) -> str:
     cells = ", ".join(key.id for key in lab.keys)
     often = lab.how_often
     made, given = lab_config.prompt_tokens, lab_config.output_tokens
-    work = f"{_listed(given)} output tokens" if given else f"{lab_config.steps} steps"
+    work = f"{_listed(given)} output tokens" if given else counted(lab_config.steps, "step")
     prompts = f" after prompts of {_listed(made)} tokens" if made else ""
     return (
         f"dllama: {counted(len(lab.keys), 'cell')} ({cells}), {often} of "

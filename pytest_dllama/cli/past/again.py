@@ -39,7 +39,7 @@ class Measuring:
             HistoryError: no run file came of it.
         """
         before = _stamp(report / RUN_FILE)
-        status = self._run([*suites_arguments(), "-q", *self._options(report)], "pytest")
+        status = self._run([*suites_arguments(), "-q", *self._options(report)])
         if _stamp(report / RUN_FILE) == before:
             raise HistoryError(f"the suites ended with {status} and wrote no {report / RUN_FILE}")
         return status, report / RUN_FILE
@@ -52,8 +52,8 @@ class Measuring:
         """
         path = report / VERDICT_FILE
         before = _stamp(path)
-        words = ["duet", "--baseline", baseline, "--pairs", looks, *self._options(report)]
-        status = self._run(words, "pytest_dllama.cli")
+        words = ["--baseline", baseline, "--pairs", looks, *self._options(report)]
+        status = self._run([*suites_arguments(), "-q", *words])
         if _stamp(path) == before:
             raise HistoryError(
                 f"the pairs against {baseline} ended with {status} and left no verdict; their "
@@ -64,9 +64,10 @@ class Measuring:
     def _options(self, report: Path) -> list[str]:
         return [*self.options, "--report", str(report), "--history", str(self.history)]
 
-    def _run(self, words: Sequence[str], module: str) -> int:
+    def _run(self, words: Sequence[str]) -> int:
+        """Pytest as a process of its own, its words on our terminal."""
         sys.stdout.flush()
-        return subprocess.run([sys.executable, "-P", "-m", module, *words]).returncode
+        return subprocess.run([sys.executable, "-P", "-m", "pytest", *words]).returncode
 
 
 def read_verdict(path: Path) -> VerdictFile:

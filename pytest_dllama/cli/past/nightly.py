@@ -15,6 +15,7 @@ from pytest_dllama.cli.past.accepting import decide_on
 from pytest_dllama.cli.past.again import Measuring
 from pytest_dllama.cli.past.calibrate import calibrate
 from pytest_dllama.cli.past.watch import EXIT_REGRESSED, watch
+from pytest_dllama.cli.past.where import history_folder
 from pytest_dllama.history.accepted import latest, objections
 from pytest_dllama.history.calibrations import calibrations
 from pytest_dllama.history.nights import Night
@@ -51,7 +52,7 @@ def add_nightly(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _nightly(arguments: argparse.Namespace) -> int:
     parser = argparse.ArgumentParser(prog="pytest-dllama nightly", add_help=False)
     parser.allow_abbrev = False
-    parser.add_argument("--history", type=Path, default=default_folder())
+    parser.add_argument("--history", type=history_folder, default=default_folder())
     parser.add_argument("--report", type=Path, default=Path("report"))
     parser.add_argument("--pairs")
     parser.add_argument("--calibrate", type=int, default=CALIBRATION_PAIRS)

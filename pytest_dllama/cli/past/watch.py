@@ -147,7 +147,7 @@ def _judged(
     status = worst(judged) if judged else None
     _tell_verdict(found, alarms, report / NAME / VERDICT_FILE)
     if status == "REGRESSED":
-        _offer_bisection(accepted, tonight.found.run, measuring.options)
+        offer_bisection(accepted, tonight.found.run, measuring.options)
     return night.model_copy(
         update={"alarms": alarms, "status": status, "baseline": accepted.baseline}
     )
@@ -196,7 +196,7 @@ def _tell_verdict(found: VerdictFile, alarms: Sequence[SeriesAlarm], path: Path)
     print(f"verdict:  {path}")
 
 
-def _offer_bisection(accepted: Acceptance, run: RunRecord, options: Sequence[str]) -> None:
+def offer_bisection(accepted: Acceptance, run: RunRecord, options: Sequence[str]) -> None:
     """The commands that find the guilty commit, where both ends are commits."""
     good = (accepted.baseline or "").removeprefix("git:")
     if run.revision is None or not (accepted.baseline or "").startswith("git:") or "@" in good:
@@ -205,5 +205,5 @@ def _offer_bisection(accepted: Acceptance, run: RunRecord, options: Sequence[str
     print(
         "the commit that did it is found by\n"
         f"  git bisect start {run.revision.commit[:12]} {good[:12]}\n"
-        f"  git bisect run pytest-dllama duet {words}"
+        f"  git bisect run pytest-dllama bench {words}"
     )

@@ -43,7 +43,9 @@ class PairedLab(ComparingLab):
     ) -> None:
         base, new = sides
         labels = (base.label, new.label)
-        super().__init__(config, keys, thresholds, new.backend, progress, new.hosts, labels)
+        super().__init__(
+            config, keys, thresholds, new.backend, progress, new.hosts, labels, new.swept
+        )
         self._sides = sides
         self._plan = Plan(self._compared_with.looks)
         given = self._compared_with.order_seed
