@@ -137,6 +137,20 @@ def _start(asker: Asker, folder: Path) -> dict[str, Any]:
     return asker.ask("start", folder=str(folder / "run" / "session" / "p"), **spec)
 
 
+def test_a_commands_words_are_bytes_whatever_the_locale(asker, tmp_path) -> None:
+    asker.env["LC_ALL"] = "en_US.ISO-8859-1"  # Python's own way back to UTF-8 is for C alone
+    prompt = "안녕 ".encode() + b"caf\xe9"
+    folder = tmp_path / "run" / "session" / "p"
+    code = "import os, sys; print(os.fsencode(sys.argv[1]).hex(), flush=True)"
+    word = prompt.decode("utf-8", "surrogateescape")
+    command = [sys.executable, "-c", code, word]
+    asker.ask("start", folder=str(folder), command=command, env={}, lease_s=30.0)
+    ends_s = time.monotonic() + 60.0
+    while not (folder / "exit_code").exists() and time.monotonic() < ends_s:
+        time.sleep(0.05)
+    assert bytes.fromhex((folder / "stdout.log").read_text()) == prompt
+
+
 def _clear(asker: Asker, folder: Path, pid: int) -> None:
     assert asker.ask("clear", run_folder=str(folder / "run"))["removed"] == ["session/p"]
     assert not psutil.pid_exists(pid)
