@@ -30,6 +30,7 @@ from pytest_dllama.fixtures import (
     threshold,
     uncaptured,
 )
+from pytest_dllama.report_folder import ReportFolder, ReportFolderError, keep_elsewhere
 
 if TYPE_CHECKING:
     from pytest_dllama.hosts.base import Progress
@@ -45,6 +46,7 @@ COMPARE_KEY: pytest.StashKey[Any] = pytest.StashKey()  # --benchmark-compare, un
 HANDLERS_KEY: pytest.StashKey[dict[signal.Signals, Any]] = pytest.StashKey()
 # Our short spellings on the command line that another plugin has, with our long ones.
 LENT_KEY: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
+FOLDER_KEY: pytest.StashKey[ReportFolder] = pytest.StashKey()  # held while it measures
 PRINTED_KEY: pytest.StashKey[bool] = pytest.StashKey()  # the table of cells, at the end
 OURS = "dllama"
 FIXTURES_MODULE = "pytest_dllama.fixtures"
@@ -176,12 +178,22 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     from pytest_dllama.verdict.thresholds import ThresholdError
 
     try:
+        if not config.option.collectonly:
+            _hold_folder(config)
         config.stash[LAB_KEY] = _make_lab(config, keys)
-    except (ConfigError, ThresholdError) as error:
+    except (ConfigError, ThresholdError, ReportFolderError) as error:
         raise pytest.UsageError(str(error)) from None
     if not config.option.collectonly:
         _install_signal_handlers(config)
         _move_benchmarks(config, config.stash[LAB_KEY])
+
+
+def _hold_folder(config: pytest.Config) -> None:
+    """Results have a place, and no other session's are there: found out before it measures."""
+    folder = ReportFolder(config.stash[CONFIG_KEY].report_folder)
+    folder.hold()
+    config.stash[FOLDER_KEY] = folder
+    config.add_cleanup(folder.release)
 
 
 def _move_benchmarks(config: pytest.Config, lab: Lab) -> None:
@@ -348,16 +360,21 @@ def _end_by_verdict(session: pytest.Session, lab: Lab) -> None:
 def _write_results(session: pytest.Session, lab: Lab) -> list[str]:
     """Paths of what was written; a report that fails never costs the run file."""
     from pytest_dllama.history.keeping import keep_run
-    from pytest_dllama.history.run_files import VERDICT_FILE
+    from pytest_dllama.history.run_files import VERDICT_FILE, run_text
     from pytest_dllama.history.samples_csv import write_samples
     from pytest_dllama.history.verdict_files import verdict_beside
     from pytest_dllama.report.pages.comment import write_step_summary
     from pytest_dllama.report.pages.reports import write_reports
 
     run = lab.save()  # the pages are rendered from the very run that is in the file
-    lines = [f"run file: {lab.run_file}"]
-    if lab.verdict() is not None:
-        lines.append(f"verdict:  {lab.run_file.parent / VERDICT_FILE}")
+    saved = [(lab.run_file, run_text(run))]
+    if (verdict := lab.verdict()) is not None:
+        saved.append((lab.run_file.parent / VERDICT_FILE, verdict.model_dump_json(indent=1) + "\n"))
+    lines = [_saved(session, lab, file, text) for file, text in saved]
+    lines += [
+        f"warning: {who} was refused {lab.run_file.parent}, where this session measures"
+        for who in session.config.stash[FOLDER_KEY].refused()
+    ]
     csv_file = lab.config.csv_file
     folder, formats = lab.run_file.parent, lab.config.report_formats
     writers: list[tuple[str, Callable[[], list[Path]]]] = [
@@ -380,6 +397,18 @@ def _write_results(session: pytest.Session, lab: Lab) -> list[str]:
             session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
             lines.append(f"{what + ':':9} failed with {type(error).__name__}: {error}")
     return lines
+
+
+def _saved(session: pytest.Session, lab: Lab, file: Path, text: str) -> str:
+    """Where a file of results is; one that could not be written there is kept elsewhere."""
+    what = "run file:" if file == lab.run_file else "verdict: "
+    why = lab.unsaved.get(file)
+    if why is None:
+        return f"{what} {file}"
+    session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+    kept = keep_elsewhere(file.name, text)
+    where = f"its content is in {kept}" if kept else "nor anywhere else: only the table is left"
+    return f"{what} {file} cannot be written ({why}); {where}"
 
 
 @pytest.hookimpl(wrapper=True)

@@ -201,6 +201,18 @@ def text_of(option: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if not text.strip():
             raise ConfigError(f"{option} is empty; give at least one word")
-        return text
+        return _visible(text, option)
 
     return parse
+
+
+def _visible(text: str, option: str) -> str:
+    """The text that an ASCII locale hides from Python in single bytes."""
+    data = text.encode("utf-8", "surrogateescape")
+    try:
+        return data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ConfigError(
+            f"{option}: byte {data[error.start]:#04x} at position {error.start} is no UTF-8; "
+            "give the text in UTF-8"
+        ) from None

@@ -154,6 +154,14 @@ class Hosts(Protocol):
         """Leave nothing behind; what could not be cleared away, in sentences."""
 
 
+def unwritable(log: Path, error: OSError) -> str:
+    """Why a process is ended whose log cannot be kept, and what helps."""
+    return (
+        f"the log {log} cannot be written ({error.strerror or error}); make room there, or name "
+        "another --report folder"
+    )
+
+
 def tail(path: Path, n_lines: int = 8) -> str:
     """The last lines of a log file; empty when there is none."""
     try:

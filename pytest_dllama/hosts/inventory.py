@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pytest_dllama.user_files import SETTINGS_BYTES, read_text
+
 DEFAULT_FOLDER = "~/.local/share/pytest-dllama"
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -157,7 +159,7 @@ def load_inventory(file: Path) -> Inventory:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(file, SETTINGS_BYTES))
     except OSError as error:
         raise InventoryError(
             f"--hosts {file}: {error.strerror}; `pytest-dllama hosts init` writes one"

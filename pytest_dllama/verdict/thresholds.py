@@ -29,6 +29,7 @@ from typing import Any, Literal
 
 from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.record.cell import Estimate, ThresholdResult, Workload
+from pytest_dllama.user_files import SETTINGS_BYTES, read_text
 
 Direction = Literal["max", "min"]
 
@@ -131,7 +132,7 @@ def load_thresholds(path: Path) -> Thresholds:
             kind.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(read_text(path, SETTINGS_BYTES))
     except OSError as error:
         raise ThresholdError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:  # nesting and digits have limits too
