@@ -30,6 +30,7 @@ class ReportFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock: int | None = None
+        self._was_there = True
 
     def hold(self) -> None:
         """Make the folder and keep other sessions out of it.
@@ -38,6 +39,7 @@ class ReportFolder:
             ReportFolderError: it cannot be written, or another session holds it.
         """
         try:
+            self._was_there = self.path.exists()
             self.path.mkdir(parents=True, exist_ok=True)
             _try_to_write(self.path)
             self._lock = self._locked()
@@ -84,12 +86,15 @@ class ReportFolder:
         return [] if self._lock is None else _lines(self._lock)[1:]
 
     def release(self) -> None:
-        """Let others have it."""
-        if self._lock is not None:
-            with contextlib.suppress(OSError):
-                (self.path / LOCK_FILE).unlink()
-            os.close(self._lock)
-            self._lock = None
+        """Let others have it; one that was made for nothing goes."""
+        if self._lock is None:
+            return
+        with contextlib.suppress(OSError):
+            (self.path / LOCK_FILE).unlink()
+            if not self._was_there:
+                self.path.rmdir()  # unless something is in it
+        os.close(self._lock)
+        self._lock = None
 
 
 def keep_elsewhere(name: str, text: str) -> Path | None:

@@ -92,6 +92,9 @@ class Host(Protocol):
     def place(self, file: Path) -> Path:
         """A file of this machine as the host's processes find it; sent there if need be."""
 
+    def available_bytes(self) -> int | None:
+        """Memory that it can give now, limits of containers included; None: not known."""
+
     def reaches(self, address: str, port: int, token: str, timeout_s: float) -> bool:
         """Whether a worker answers the handshake when asked from there; False: not known."""
 

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
+from pytest_dllama.hosts.agent import room
 from pytest_dllama.hosts.agent.memory import FamilyMemory
 from pytest_dllama.hosts.command import own_command
 from pytest_dllama.record.hosts import HostRecord, PairRecord
@@ -90,6 +91,10 @@ class LocalHost:
     def place(self, file: Path) -> Path:
         """The file itself."""
         return file
+
+    def available_bytes(self) -> int | None:
+        """Memory that this machine, or the container that this is, can give now."""
+        return room.available_bytes()
 
     def reaches(self, address: str, port: int, token: str, timeout_s: float) -> bool:
         """Not known: whoever asks has tried from this very machine."""

@@ -39,10 +39,19 @@ def test_a_folder_is_held_by_one_session(tmp_path: Path) -> None:
     (refused,) = first.refused()
     assert refused.startswith(f"process {os.getpid()} at ")
     first.release()
+    assert not (tmp_path / "report").exists()
     second.hold()
     assert second.refused() == []
+    (tmp_path / "report" / "run.json").touch()
     second.release()
-    assert list((tmp_path / "report").iterdir()) == []
+    assert [path.name for path in (tmp_path / "report").iterdir()] == ["run.json"]
+
+
+def test_a_folder_that_was_made_for_nothing_goes(tmp_path: Path) -> None:
+    folder = ReportFolder(tmp_path / "report")
+    folder.hold()
+    folder.release()
+    assert not (tmp_path / "report").exists()
 
 
 @pytest.mark.parametrize("folder", ["/proc/report", "/dev/null", "/dev/null/report"])
@@ -74,17 +83,39 @@ def test_a_session_says_so_in_one_line_and_measures_nothing(tmp_path: Path) -> N
     assert "INTERNALERROR" not in run.output
 
 
-def test_of_two_sessions_in_one_folder_one_is_refused_and_both_say_so(tmp_path: Path) -> None:
-    first, second = RealRun(tmp_path), RealRun(tmp_path / "second")
-    second.folder.mkdir()
-    first.start(ONE_CELL)
-    first.wait_until((first.report / LOCK_FILE).exists)
-    second.start([*ONE_CELL, "--report", str(first.report)])
-    assert second.finish() == pytest.ExitCode.USAGE_ERROR
-    assert "another pytest measures into this folder (process " in second.output
-    assert first.finish() == pytest.ExitCode.OK, first.output
-    assert "was refused" in first.output
-    assert len(read_run(first.report / "run.json").cells) == 1
+def test_a_session_is_refused_a_folder_in_which_another_one_measures(tmp_path: Path) -> None:
+    run = RealRun(tmp_path)
+    folder = ReportFolder(run.report)
+    folder.hold()
+    run.start(ONE_CELL)
+    assert run.finish() == pytest.ExitCode.USAGE_ERROR
+    words = f"another pytest measures into this folder (process {os.getpid()} since "
+    assert words in run.output
+    assert "Traceback" not in run.output
+    (refused,) = folder.refused()
+    assert refused.startswith(f"process {run.process.pid} at ")
+    folder.release()
+
+
+_WANTS_THE_FOLDER = """
+from pathlib import Path
+from pytest_dllama.report_folder import ReportFolder, ReportFolderError
+def pytest_runtest_teardown(item):
+    try:
+        ReportFolder(Path("report")).hold()
+    except ReportFolderError:
+        pass
+"""
+
+
+def test_the_session_that_measures_says_who_was_refused(tmp_path: Path) -> None:
+    (tmp_path / "wants_the_folder.py").write_text(_WANTS_THE_FOLDER)
+    run = RealRun(tmp_path)
+    run.start([*ONE_CELL, "-p", "wants_the_folder"])
+    assert run.finish() == pytest.ExitCode.OK, run.output
+    assert f"was refused {run.report}, where this session measures" in run.output
+    assert len(read_run(run.report / "run.json").cells) == 1
+    assert not (run.report / LOCK_FILE).exists()
 
 
 _LOSES_ITS_FOLDER = """
