@@ -6,12 +6,14 @@ NODES  ?= 2,4,8
 MODELS ?= tiny,synthetic:llama-160m
 REPORT ?= report
 BENCH_ARGS ?=
+HISTORY ?= auto
+NIGHTLY_ARGS ?=
 TEST_ARGS  ?=
 TEST_WORKERS ?= 2
 FUZZ_COUNT ?= 100000
 
 .DEFAULT_GOAL := help
-.PHONY: help bench test test-deps lint types fuzz train clean benchmarks test-arm
+.PHONY: help bench nightly test test-deps lint types fuzz train clean benchmarks test-arm
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
@@ -19,6 +21,10 @@ help:  ## This list
 bench: $(VENV)/.installed  ## Measure the shipped models on 2, 4 and 8 local nodes, write report/
 	$(BIN)/pytest suites/ --nodes $(NODES) --models $(MODELS) --report $(REPORT) \
 	  --thresholds suites/thresholds.toml --benchmark-columns=min,median,max $(BENCH_ARGS)
+
+nightly: $(VENV)/.installed  ## A night's work: measure, calibrate once, watch, judge (HISTORY=DIR, NIGHTLY_ARGS=)
+	$(BIN)/pytest-dllama nightly --nodes $(NODES) --models $(MODELS) --report $(REPORT) \
+	  --history $(HISTORY) --thresholds suites/thresholds.toml $(NIGHTLY_ARGS)
 
 test: lint types  ## Lint, types and all tests (TEST_ARGS="-k x"; TEST_WORKERS=0: in one process)
 	$(BIN)/pytest -n $(TEST_WORKERS) --dist loadfile --no-loadscope-reorder $(TEST_ARGS)

@@ -21,14 +21,14 @@ def _command(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "dllama_engine.cli", *arguments, "--exit-with-parent", parent]
 
 
-def one_request(model: Path, n_nodes: int, n_threads: int) -> tuple[float, float]:
+def one_request(model: Path, n_nodes: int, n_threads: int, *more: str) -> tuple[float, float]:
     """On fresh processes: tokens/s, median over the decode steps, and seconds to load."""
     with ExitStack() as stack:
         addresses = [start_worker(stack) for _ in range(n_nodes - 1)]
         command = _command(
             "inference", "--model", str(model), "--tokenizer", str(model.with_suffix(".t")),
             "--prompt", "a", "--steps", str(STEPS), "--nthreads", str(n_threads),
-            "--max-seq-len", "256", "--temperature", "0", "--events", "-",
+            "--max-seq-len", "256", "--temperature", "0", "--events", "-", *more,
         )  # fmt: skip
         if addresses:
             command += ["--workers", *addresses]

@@ -1,7 +1,7 @@
-"""`python -m benchmarks.verdict_simulation`: how often verdicts and alarms are wrong, simulated.
+"""`python -m benchmarks.verdict_simulation`: how often verdicts are wrong, simulated.
 
-Prints the tables of docs/statistics.md as Markdown. Uses the functions that judge real runs, on
-drawn numbers: nothing is measured here. `--calibrate-alarm` finds the limit of the nightly alarm.
+Prints tables of docs/statistics.md as Markdown. Uses the functions that judge real runs, on drawn
+numbers: nothing is measured here.
 """
 
 from __future__ import annotations
@@ -9,13 +9,10 @@ from __future__ import annotations
 import argparse
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
 
-from pytest_dllama.stats import change_point
-from pytest_dllama.stats.change_point import FIRST_ALARM, WINDOW, Noise, alarm_limit, step_scores
 from pytest_dllama.stats.decision import Decision, decisions, theta_of
 from pytest_dllama.stats.errors import Floats
 from pytest_dllama.stats.intervals import clopper_pearson
@@ -25,9 +22,6 @@ from pytest_dllama.stats.prior import VariancePrior
 
 D0 = 8.0
 TOLERANCE = 0.05
-NIGHTS = 80
-QUIET = 0.01  # of series may alarm in NIGHTS
-BATCH = 10_000  # series at once: memory
 SEED = 20260401
 
 Rng = np.random.Generator
@@ -148,122 +142,13 @@ def share_text(count: int, trials: int) -> str:
     return f"{100 * found.value:.2f} % ({100 * found.lower:.2f} to {100 * found.upper:.2f})"
 
 
-@dataclass(frozen=True, slots=True)
-class Nights:
-    """Scores of many series, (series, nights), -inf before the first possible alarm."""
-
-    score: Floats
-    rho: Floats
-
-    def excess(self) -> Floats:
-        """Score less what the limit grants an estimated correlation: alarms compare it with LIMIT.
-
-        (series, nights).
-        """
-        return self.score - change_point.RHO_SLOPE * self.rho
-
-    def alarms(self) -> np.ndarray:
-        """Whether each night alarms, (series, nights)."""
-        return np.asarray(self.score > alarm_limit(self.rho))
-
-
-def draw_series(
-    rng: Rng, series: int, nights: int, rho: float, t_df: float | None = None
-) -> Floats:
-    """Stationary AR(1) of variance 1, (series, nights)."""
-    e = rng.standard_normal((series, nights))
-    if t_df is not None:
-        e = rng.standard_t(t_df, (series, nights)) / math.sqrt(t_df / (t_df - 2))
-    x = np.empty_like(e)
-    x[:, 0] = e[:, 0]
-    for night in range(1, nights):
-        x[:, night] = rho * x[:, night - 1] + math.sqrt(1 - rho * rho) * e[:, night]
-    return x
-
-
-def run_nights(x: Floats, prior: VariancePrior | None) -> Nights:
-    """What `StepDetector` does with each series, for all at once."""
-    score = np.full(x.shape, -np.inf)
-    rho = np.zeros_like(x)
-    noise = Noise.nothing(len(x))
-    for night in range(x.shape[1]):
-        begin = max(night + 1 - WINDOW, 0)
-        if begin:
-            noise.learn(x[:, begin - 1 : night])
-        if night + 1 >= FIRST_ALARM:
-            scores, _, rho[:, night] = step_scores(x[:, begin : night + 1], noise, prior)
-            score[:, night] = scores.max(axis=1)
-    return Nights(score, rho)
-
-
-def quiet_batches(
-    rng: Rng, series: int, rho: float, d0: float | None, t_df: float | None = None
-) -> Iterator[Nights]:
-    """Quiet series, each with its own variance if the detector has a prior."""
-    prior = None if d0 is None else prior_of(1.0, d0)
-    for begin in range(0, series, BATCH):
-        x = draw_series(rng, min(BATCH, series - begin), NIGHTS, rho, t_df)
-        if d0 is not None:
-            x = x * drawn_sd(rng, len(x), 1.0, d0)[:, np.newaxis]
-        yield run_nights(x, prior)
-
-
-PRIORS: Sequence[tuple[str, float | None]] = (("none", None), ("d0 = 8", 8.0), ("d0 = 20", 20.0))
-
-
-def quiet_rows(series: int) -> Iterator[list[str]]:
-    """Alarms of quiet series in 80 nights."""
-    kinds = [(rho, None) for rho in (0.0, 0.15, 0.3, 0.5)] + [(0.0, 5.0)]
-    for rho, t_df in kinds:
-        cells = []
-        for _, d0 in PRIORS:
-            rng = np.random.default_rng([SEED, 4, round(rho * 100), round(d0 or 0)])
-            batches = quiet_batches(rng, series, rho, d0, t_df)
-            count = sum(int(nights.alarms().any(axis=1).sum()) for nights in batches)
-            cells.append(share_text(count, series))
-        yield [f"{rho:g}" + (f", noise t({t_df:g})" if t_df else ""), *cells]
-
-
-def delay_rows(series: int, step_sd: float = 2.5) -> Iterator[list[str]]:
-    """Median nights until the alarm (the step's first night is 1), and steps found in 20 nights."""
-    for rho in (0.0, 0.3):
-        for quiet in (20, 30, 40, 60):
-            cells = []
-            for _, d0 in PRIORS:
-                rng = np.random.default_rng([SEED, 5, quiet, round(rho * 100)])
-                x = draw_series(rng, series, quiet + 20, rho)
-                x[:, quiet:] += step_sd
-                prior = None if d0 is None else prior_of(1.0, d0)
-                alarms = run_nights(x, prior).alarms()[:, quiet:]
-                found = alarms.any(axis=1)
-                delay = np.where(found, alarms.argmax(axis=1) + 1, 99)
-                cells.append(f"{np.median(delay):.0f} ({100 * found.mean():.0f} %)")
-            yield [f"{rho:g}", str(quiet), *cells]
-
-
-def calibrated_limit(series: int) -> float:
-    """The least LIMIT, rounded up to 2 digits, that keeps every kind of quiet series quiet.
-
-    By two standard errors of the simulation, so that the promise holds and not only its estimate.
-    """
-    margin = 2 * math.sqrt(QUIET * (1 - QUIET) / series)
-    quantiles = []
-    for rho in (0.0, 0.15, 0.3):
-        for name, d0 in PRIORS:
-            rng = np.random.default_rng([SEED, 6, round(rho * 100), round(d0 or 0)])
-            tops = [n.excess().max(axis=1) for n in quiet_batches(rng, series, rho, d0)]
-            quantiles.append(float(np.quantile(np.concatenate(tops), 1 - QUIET + margin)))
-            print(f"rho {rho:g}, prior {name}: {quantiles[-1]:.3f}", flush=True)
-    return math.ceil(max(quantiles) * 100) / 100
-
-
 def table(head: Sequence[str], rows: Iterator[list[str]]) -> str:
     """A table for a document."""
     lines = [list(head), ["---"] * len(head), *rows]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def report(cells: int, series: int) -> Iterator[str]:
+def report(cells: int) -> Iterator[str]:
     """The tables, one after the other."""
     head = ["sd of a pair (ln)", "no change: PASS", "no change: REGRESSED", "+10 %: REGRESSED"]
     head.append("+5 %, the limit: REGRESSED")
@@ -276,11 +161,6 @@ def report(cells: int, series: int) -> Iterator[str]:
     yield table(["test", "+10 % found", "+5 %, the limit, called worse"], one_look_rows(cells))
     yield f"### What {Plan().level:g} a look adds up to, at the limit ({4 * cells} cells)"
     yield table(["variance of a pair", "REGRESSED by any look"], level_rows(4 * cells))
-    priors = [f"prior: {name}" for name, _ in PRIORS]
-    yield f"### Quiet series that alarm within {NIGHTS} nights ({series} series a figure)"
-    yield table(["lag-1 correlation", *priors], quiet_rows(series))
-    yield "### A 5 % step at 2 % noise: median nights to the alarm (found within 20 nights)"
-    yield table(["lag-1 correlation", "quiet nights before", *priors], delay_rows(series // 5))
 
 
 def main() -> None:
@@ -289,15 +169,8 @@ def main() -> None:
         prog="python -m benchmarks.verdict_simulation", description=__doc__
     )
     parser.add_argument("--cells", type=int, default=50_000, help="a figure (default: 50000)")
-    parser.add_argument("--series", type=int, default=20_000, help="a figure (default: 20000)")
-    parser.add_argument(
-        "--calibrate-alarm", action="store_true", help="find the limit of the nightly alarm instead"
-    )
     options = parser.parse_args()
-    if options.calibrate_alarm:
-        print(f"LIMIT = {calibrated_limit(options.series)}")
-        return
-    for block in report(options.cells, options.series):
+    for block in report(options.cells):
         print(block, end="\n\n", flush=True)
 
 

@@ -15,7 +15,7 @@ import pytest
 if TYPE_CHECKING:
     from pytest_dllama.lab.cells import Cell, CellKey, Scaling
     from pytest_dllama.lab.lab import Lab
-    from pytest_dllama.verdict.thresholds import Threshold
+    from pytest_dllama.verdict.limits import Threshold
 
 LAB_KEY: pytest.StashKey[Lab] = pytest.StashKey()
 WARNINGS_KEY: pytest.StashKey[list[str]] = pytest.StashKey()  # said at the end of the session
@@ -79,7 +79,8 @@ def scaling(request: pytest.FixtureRequest) -> Scaling:
     name, keys = request.param
     if len(keys) < 2:
         pytest.skip(f"{name} was measured on one node count only; scaling needs two")
-    return Scaling(name, [_measured(request.config, key) for key in keys])
+    limits = request.config.stash[LAB_KEY].scaling_limits(keys[0].model)
+    return Scaling(name, [_measured(request.config, key) for key in keys], limits)
 
 
 @pytest.fixture
@@ -103,7 +104,8 @@ def threshold(cell: Cell, request: pytest.FixtureRequest) -> Callable[[str], Non
 
 def limits_of(node: Any) -> tuple[Threshold, ...]:
     """Limits of the test's own markers, the nearest winning."""
-    from pytest_dllama.verdict.thresholds import ThresholdError, marker_thresholds
+    from pytest_dllama.verdict.limits import ThresholdError
+    from pytest_dllama.verdict.thresholds_file import marker_thresholds
 
     limits: dict[str, Any] = {}
     for mark in reversed(list(node.iter_markers(MARKER))):

@@ -7,8 +7,7 @@ header, no heavy import.
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Generator
-from pathlib import Path
+from collections.abc import Generator
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +29,10 @@ from pytest_dllama.fixtures import (
     threshold,
     uncaptured,
 )
-from pytest_dllama.report_folder import ReportFolder, ReportFolderError, keep_elsewhere
+from pytest_dllama.report_folder import ReportFolder, ReportFolderError
 
 if TYPE_CHECKING:
+    from pytest_dllama.config.baseline import Comparison
     from pytest_dllama.hosts.base import Progress
     from pytest_dllama.lab.cells import CellKey
     from pytest_dllama.lab.lab import Lab
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["cell", "scaling", "threshold"]
 
 CONFIG_KEY: pytest.StashKey[LabConfig] = pytest.StashKey()
-OUTCOME_KEY: pytest.StashKey[list[str]] = pytest.StashKey()
+OUTCOME_KEY: pytest.StashKey[tuple[str, ...]] = pytest.StashKey()
 COMPARE_KEY: pytest.StashKey[Any] = pytest.StashKey()  # --benchmark-compare, until it can be done
 HANDLERS_KEY: pytest.StashKey[dict[signal.Signals, Any]] = pytest.StashKey()
 # Our short spellings on the command line that another plugin has, with our long ones.
@@ -175,7 +175,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         raise pytest.UsageError(sentence)
     for item in filter(_cells_of, session.items):
         limits_of(item)
-    from pytest_dllama.verdict.thresholds import ThresholdError
+    from pytest_dllama.verdict.limits import ThresholdError
 
     try:
         if not config.option.collectonly:
@@ -228,7 +228,7 @@ def _reads(item: pytest.Item, params: dict[str, Any], name: str) -> bool:
 
 
 def _make_lab(config: pytest.Config, keys: list[CellKey]) -> Lab:
-    from pytest_dllama.lab.making import make_lab, thresholds_of
+    from pytest_dllama.lab.session.making import make_lab, thresholds_of
 
     lab_config = config.stash[CONFIG_KEY]
     thresholds, unmatched = thresholds_of(lab_config, _all_keys(config))
@@ -282,14 +282,16 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
 
 
 def _what_is_measured(lab: Lab) -> str:
+    from pytest_dllama.hosts.course import counted
+
     lab_config = lab.config
     cells = ", ".join(key.id for key in lab.keys)
     often = lab.how_often
     made, given = lab_config.prompt_tokens, lab_config.output_tokens
-    work = f"{_listed(given)} output tokens" if given else f"{lab_config.steps} steps"
+    work = f"{_listed(given)} output tokens" if given else counted(lab_config.steps, "step")
     prompts = f" after prompts of {_listed(made)} tokens" if made else ""
     return (
-        f"dllama: {len(lab.keys)} cells ({cells}), {often} of "
+        f"dllama: {counted(len(lab.keys), 'cell')} ({cells}), {often} of "
         f"{work}{prompts}, {lab_config.buffer_float_type} buffers, "
         f"sync mode {lab_config.sync_mode}"
     )
@@ -333,22 +335,20 @@ def pytest_html_results_summary(prefix: list[str], session: pytest.Session) -> N
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Stop the cluster whatever happened, then write the run file and the reports."""
     lab = session.config.stash.get(LAB_KEY, None)
-    if lab is None:
-        return
-    lab.stop()
-    if lab.has_cells:
-        session.config.stash[OUTCOME_KEY] = _write_results(session, lab)
-    _end_by_verdict(session, lab)
+    if lab is not None:
+        lab.stop()
+        if lab.has_cells:
+            session.config.stash[OUTCOME_KEY] = _write_results(session, lab)
+    comparison = session.config.stash[CONFIG_KEY].comparison
+    if comparison is not None and not session.config.option.collectonly:
+        _end_by_verdict(session, comparison, lab)
 
 
-def _end_by_verdict(session: pytest.Session, lab: Lab) -> None:
+def _end_by_verdict(session: pytest.Session, comparison: Comparison, lab: Lab | None) -> None:
     """The exit status of a comparison: a regression that no selected test reads fails too."""
-    comparison = lab.config.comparison
-    if comparison is None:
-        return
     from pytest_dllama.verdict.exit_codes import bisect_code, exit_code
 
-    found = lab.verdict()
+    found = lab.verdict() if lab else None
     if comparison.is_bisect:
         if session.exitstatus != pytest.ExitCode.INTERRUPTED:
             session.exitstatus = bisect_code(found.status if found else None)
@@ -357,58 +357,14 @@ def _end_by_verdict(session: pytest.Session, lab: Lab) -> None:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
-def _write_results(session: pytest.Session, lab: Lab) -> list[str]:
-    """Paths of what was written; a report that fails never costs the run file."""
-    from pytest_dllama.history.keeping import keep_run
-    from pytest_dllama.history.run_files import VERDICT_FILE, run_text
-    from pytest_dllama.history.samples_csv import write_samples
-    from pytest_dllama.history.verdict_files import verdict_beside
-    from pytest_dllama.report.pages.comment import write_step_summary
-    from pytest_dllama.report.pages.reports import write_reports
+def _write_results(session: pytest.Session, lab: Lab) -> tuple[str, ...]:
+    from pytest_dllama.lab.session.results import write_results
 
-    run = lab.save()  # the pages are rendered from the very run that is in the file
-    saved = [(lab.run_file, run_text(run))]
-    if (verdict := lab.verdict()) is not None:
-        saved.append((lab.run_file.parent / VERDICT_FILE, verdict.model_dump_json(indent=1) + "\n"))
-    lines = [_saved(session, lab, file, text) for file, text in saved]
-    lines += [
-        f"warning: {who} was refused {lab.run_file.parent}, where this session measures"
-        for who in session.config.stash[FOLDER_KEY].refused()
-    ]
-    csv_file = lab.config.csv_file
-    folder, formats = lab.run_file.parent, lab.config.report_formats
-    writers: list[tuple[str, Callable[[], list[Path]]]] = [
-        (
-            "report",
-            lambda: write_reports(
-                run, folder, formats=formats, verdict=verdict_beside(run, folder)
-            ),
-        ),
-        ("summary", lambda: write_step_summary(run, "en", verdict_beside(run, folder))),
-    ]
-    if lab.config.keeps_history:
-        writers.append(("history", lambda: [keep_run(run, lab.config)]))
-    if csv_file is not None:
-        writers.append(("samples", lambda: [write_samples(run, csv_file)]))
-    for what, write in writers:
-        try:
-            lines += [f"{what + ':':9} {path}" for path in write()]
-        except Exception as error:
-            session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-            lines.append(f"{what + ':':9} failed with {type(error).__name__}: {error}")
-    return lines
-
-
-def _saved(session: pytest.Session, lab: Lab, file: Path, text: str) -> str:
-    """Where a file of results is; one that could not be written there is kept elsewhere."""
-    what = "run file:" if file == lab.run_file else "verdict: "
-    why = lab.unsaved.get(file)
-    if why is None:
-        return f"{what} {file}"
-    session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-    kept = keep_elsewhere(file.name, text)
-    where = f"its content is in {kept}" if kept else "nor anywhere else: only the table is left"
-    return f"{what} {file} cannot be written ({why}); {where}"
+    written = write_results(lab)
+    if written.has_failed:
+        session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
+    folder = session.config.stash[FOLDER_KEY]
+    return (*written.lines, *map(folder.told_of, folder.refused()))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -433,7 +389,7 @@ def _print_results(terminalreporter: pytest.TerminalReporter, config: pytest.Con
     found = config.stash[WARNINGS_KEY]
     warnings = [f"warning: {text}" for text in dict.fromkeys(found)]
     terminalreporter.section("distributed LLM inference")
-    outcome = config.stash.get(OUTCOME_KEY, [])
+    outcome = config.stash.get(OUTCOME_KEY, ())
     verdict = lab.verdict()
     compared = ["", *verdict_lines(verdict), ""] if verdict else []
     for line in [*summary_lines(lab.run_record()), *warnings, *compared, *outcome]:

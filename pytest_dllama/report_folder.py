@@ -85,6 +85,10 @@ class ReportFolder:
         """Sessions that wanted the folder meanwhile, each in words."""
         return [] if self._lock is None else _lines(self._lock)[1:]
 
+    def told_of(self, who: str) -> str:
+        """A line for this session's reader about one that was refused."""
+        return f"warning: {who} was refused {self.path}, where this session measures"
+
     def release(self) -> None:
         """Let others have it; one that was made for nothing goes."""
         if self._lock is None:

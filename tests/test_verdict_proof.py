@@ -15,7 +15,7 @@ from types import ModuleType
 import psutil
 import pytest
 
-from benchmarks.verdict_proof import campaign, page, rivals, tables
+from benchmarks.verdict_proof import campaign, causes, injected, page, promises, rivals, tables
 from benchmarks.verdict_proof.blocks import Block, blocks, differences, judge, priors_of
 from benchmarks.verdict_proof.busy import one_busy_core
 from benchmarks.verdict_proof.campaign import Campaign, OtherWork, parse_cell
@@ -31,6 +31,8 @@ from benchmarks.verdict_proof.journal import (
 )
 from benchmarks.verdict_proof.tables import Findings, document
 from pytest_dllama.hosts.controller import probe_environment
+from pytest_dllama.lab.progress import Silent
+from pytest_dllama.record.cell import PartTime, Sample
 from pytest_dllama.record.verdict import SideSession
 from pytest_dllama.stats.looks import Plan
 from pytest_dllama.stats.prior import VariancePrior
@@ -77,7 +79,9 @@ def comparison(fingerprint: str = "here", steps: int = 64) -> Comparison:
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("module", [campaign, page, tables], ids=lambda module: module.__name__)
+@pytest.mark.parametrize(
+    "module", [campaign, injected, page, tables], ids=lambda module: module.__name__
+)
 def test_doctests(module: ModuleType) -> None:
     results = doctest.testmod(module)
     assert results.attempted >= 1
@@ -167,6 +171,136 @@ def test_the_prior_comes_from_the_calibration_alone(tmp_path: Path) -> None:
     assert "| tiny-2 | 3 | 3 | 3 (29.2 to 100.0 %) |" in text  # all three blocks REGRESSED
 
 
+def test_injected_slowness_stands_beside_what_was_found(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "pairs.jsonl")
+    slowed = Condition(stage="injected", inject="tpot=10%")
+    calibration = Condition(stage=CALIBRATION)
+    for row in (
+        comparison(),
+        *pairs(120, condition=calibration),
+        *pairs(10, 1.1, condition=slowed),
+    ):
+        journal.append(row)
+    heading, table = injected.injected(Findings(journal))
+    assert heading == "### TPOT slowed down by a known share"
+    at_three, to_ten = table.splitlines()[2:]
+    assert at_three.startswith("| tiny-2 | +10 % | +10.0 % | 1.1 % | 3 | 3 | 3 (29.2 to 100.0 %) |")
+    assert to_ten.startswith(
+        "| tiny-2 | +10 % | +10.0 % | 1.1 % | to 10 | 1 | 1 (2.5 to 100.0 %) |"
+    )
+    assert at_three.endswith("| 100 % | 0 % | 0 % | 6 |")
+    assert injected.injected(Findings(Journal(tmp_path / "none.jsonl"))) == []
+
+
+def slowed_pairs(inject: str, grown: dict[tuple[int, str, int | None], float]) -> list[Pair]:
+    """Three pairs that tell parts of decode; `grown` by (rank, part, waited for), in ms."""
+    parts = {(0, "feed-forward", None): 4.0, (0, "exchange-wait", 1): 2.0, (0, "other", None): 1.0}
+    parts |= {(1, "feed-forward", None): 4.0}
+    condition = Condition(stage="cause", inject=inject)
+    found = []
+    for row in pairs(3, condition=condition):
+        samples = {}
+        for side in ("base", "new"):
+            wobble = 1 + 0.001 * (row.number if side == "base" else -row.number)
+            times = {
+                key: wobble * ms + (grown.get(key, 0.0) if side == "new" else 0.0)
+                for key, ms in parts.items()
+            }
+            tpot_ms = sum(ms for (rank, *_), ms in times.items() if rank == 0)
+            told = tuple(
+                PartTime(phase="decode", rank=rank, part=part, waited_for=peer, ms=ms)
+                for (rank, part, peer), ms in times.items()
+            )
+            samples[side] = Sample(
+                n_input_tokens=4, n_output_tokens=8, ttft_s=0.05, tpot_ms=tpot_ms, rct_s=0.2,
+                tokens_per_s=40.0, prefill_tokens=4, prefill_s=0.05, decode_tokens=8, decode_s=0.1,
+                parts=told,
+            )  # fmt: skip
+        sessions = tuple(
+            s.model_copy(update={"metrics": {**s.metrics, "tpot_ms": samples[s.side].tpot_ms}})
+            for s in row.sessions
+        )
+        found.append(row.model_copy(update={"samples": samples, "sessions": sessions}))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("inject", "grown", "right", "else_named"),
+    [
+        ("feed-forward=40%", {(0, "feed-forward", None): 2.0}, "1 (2.5 to 100.0 %)", "-"),
+        ("feed-forward=40%", {(0, "other", None): 2.0}, "0 (0.0 to 97.5 %)", "other"),
+        (
+            "rank=1:feed-forward=80%",
+            {(1, "feed-forward", None): 2.0, (0, "exchange-wait", 1): 2.0},
+            "1 (2.5 to 100.0 %)",
+            "-",
+        ),
+        (
+            "rank=1:feed-forward=80%",
+            {(0, "exchange-wait", 1): 2.0},  # it waits, and nobody knows why
+            "0 (0.0 to 97.5 %)",
+            "waiting for rank 1",
+        ),
+    ],
+)
+def test_a_cause_is_right_if_its_own_part_is_named_first(
+    inject: str,
+    grown: dict[tuple[int, str, int | None], float],
+    right: str,
+    else_named: str,
+    tmp_path: Path,
+) -> None:
+    journal = Journal(tmp_path / "pairs.jsonl")
+    for row in (comparison(), *slowed_pairs(inject, grown)):
+        journal.append(row)
+    _, table = causes.causes(Findings(Journal(journal.path)))
+    (row_text,) = table.splitlines()[2:]
+    cells = [cell.strip() for cell in row_text.strip("|").split("|")]
+    assert cells[:2] == ["tiny-2", f"`{inject}`"]
+    assert cells[4:] == ["1 (2.5 to 100.0 %)", right, else_named]
+
+
+def test_half_a_percent_is_of_what_the_part_takes_there(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "pairs.jsonl")
+    assert causes.small_condition(journal, "tiny-2") is None
+    for row in slowed_pairs("feed-forward=40%", {}):
+        journal.append(row)
+    small = causes.small_condition(journal, "tiny-2")  # feed-forward is 4 of 7 ms
+    assert small == Condition(stage="small", inject="feed-forward=0.9%")
+    for row in slowed_pairs("feed-forward=40%", {(0, "other", None): 9.0}):
+        samples = {**row.samples, "base": row.samples["new"]}  # takes another share from now on
+        journal.append(row.model_copy(update={"condition": small, "samples": samples}))
+    assert causes.small_condition(journal, "tiny-2") == small  # what was begun goes on
+
+
+def test_promises_are_held_against_what_was_found(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "pairs.jsonl")
+    slowed = Condition(stage="injected", inject="tpot=10%")
+    for row in (
+        comparison(),
+        *pairs(120, condition=Condition(stage=CALIBRATION)),
+        *pairs(9),
+        *pairs(3, 1.2, comparison="c2"),  # one false alarm in four
+        *pairs(3, condition=Condition(stage=AA, is_busy=True)),
+        *pairs(9, 1.1, condition=slowed),
+        *slowed_pairs("feed-forward=40%", {(0, "other", None): 2.0}),
+    ):
+        journal.append(row)
+    heading, table = promises.promises(Findings(journal))
+    assert heading == "### Promises"
+    assert table.splitlines()[2:] == [
+        "| the same against the same: REGRESSED in at most 1 % | 3 "
+        "| 1 (0.6 to 80.6 %) of 4 | **no** |",
+        "| the same against the same beside a busy process: REGRESSED in at most 2 % | 3 "
+        "| 0 (0.0 to 97.5 %) of 1 | yes |",
+        "| tiny-2, TPOT +10 %, sd of a pair 1.1 %: found in at least 85 % | 3 "
+        "| 3 (29.2 to 100.0 %) of 3 | yes |",
+        "| `feed-forward=40%`: feed-forward, decode named in at least 95 % | 3 "
+        "| 0 (0.0 to 97.5 %) of 1 | **no** |",
+    ]
+    assert promises.promises(Findings(Journal(tmp_path / "none.jsonl"))) == []
+
+
 def test_differences_are_of_logarithms() -> None:
     assert differences([pair(1, 1.1)], "tpot_ms").tolist() == pytest.approx([0.0953102])
 
@@ -241,7 +375,7 @@ def test_pairs_of_other_machines_or_requests_do_not_mix(tmp_path: Path) -> None:
     with pytest.raises(
         OtherWork, match=r"has pairs of elsewhere, 16 steps.*another folder with --data"
     ):
-        Campaign(journal, ["tiny-2"], 64, tmp_path, print)
+        Campaign(journal, ["tiny-2"], 64, tmp_path, Silent())
 
 
 def test_a_busy_neighbour_computes_and_goes() -> None:
@@ -313,4 +447,4 @@ def test_a_stage_that_is_none_is_named(tmp_path: Path) -> None:
         check=False,
     )  # fmt: skip
     assert ended.returncode == 2
-    assert "no stage ab: there is aa, busy" in ended.stderr
+    assert "no stage ab: there is aa, injected, causes, busy" in ended.stderr

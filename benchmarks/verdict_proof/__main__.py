@@ -13,16 +13,22 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.verdict_proof import page
+from benchmarks.verdict_proof import causes, page
 from benchmarks.verdict_proof.campaign import Campaign, NoPairs, Wish
+from benchmarks.verdict_proof.injected import LEVELS, condition_of, injected
 from benchmarks.verdict_proof.journal import AA, CALIBRATION, Condition, Journal
+from benchmarks.verdict_proof.promises import promises
 from benchmarks.verdict_proof.rivals import RivalFailed
 from benchmarks.verdict_proof.side_by_side import side_by_side
 from benchmarks.verdict_proof.tables import Findings, document
 from pytest_dllama.config.values import ConfigError
+from pytest_dllama.hosts.base import Progress
+from pytest_dllama.lab.progress import LiveLine, PlainLines
 
-STAGES = ("aa", "busy")
+STAGES = ("aa", "injected", "causes", "busy")
 CELLS = "tiny-2,tiny-4,llama-160m-2,llama-160m-4"
+CAUSES_CELLS = "llama-160m-2"
+INJECTED_CELLS = "tiny-4,llama-160m-2"
 JOURNAL = "pairs.jsonl"
 
 
@@ -39,8 +45,15 @@ def parser() -> argparse.ArgumentParser:
         "--data", type=Path, default=Path("verdict-proof"), metavar="DIR", help=folder
     )
     found.add_argument("--cells", default=CELLS, help=f"of A/A (default: {CELLS})")
+    for flag, cells, text in (
+        ("--injected-cells", INJECTED_CELLS, "of injected slowness"),
+        ("--causes-cells", CAUSES_CELLS, "of injected causes"),
+    ):
+        found.add_argument(flag, default=cells, help=f"{text} (default: {cells})")
     for flag, default, text in (
         ("--pairs", 270, "A/A pairs of each cell"),
+        ("--injected", 60, "pairs of a cell and level of injected slowness"),
+        ("--causes", 60, "pairs of a cell and cause"),
         ("--busy-pairs", 90, "A/A pairs of each cell beside a busy process"),
         ("--calibration", 60, "pairs of each cell for the prior"),
         ("--steps", 64, "positions of a request"),
@@ -57,16 +70,32 @@ def parser() -> argparse.ArgumentParser:
     return found
 
 
-def wishes(options: argparse.Namespace) -> Iterator[Wish]:
-    """What is to be measured, in this order."""
+def wishes(options: argparse.Namespace, journal: Journal) -> Iterator[Wish]:
+    """What is to be measured, in this order; asked for one by one, as each one's pairs are in."""
     stages = options.stages or STAGES
     cells = tuple(options.cells.split(","))
     if options.calibration:
         yield Wish(Condition(stage=CALIBRATION), cells, options.calibration)
     if "aa" in stages:
         yield Wish(Condition(stage=AA), cells, options.pairs)
+    if "injected" in stages:
+        slowed = tuple(options.injected_cells.split(","))
+        for level in LEVELS[-1:] if options.quick else LEVELS:
+            yield Wish(condition_of(level), slowed, options.injected)
+    if "causes" in stages:
+        yield from _causes(options, journal)
     if "busy" in stages:
         yield Wish(Condition(stage=AA, is_busy=True), cells, options.busy_pairs)
+
+
+def _causes(options: argparse.Namespace, journal: Journal) -> Iterator[Wish]:
+    cells = tuple(options.causes_cells.split(","))
+    for cause in causes.CAUSES[:1] if options.quick else causes.CAUSES:
+        yield Wish(causes.condition_of(cause), cells, options.causes)
+    for cell in () if options.quick else cells:
+        small = causes.small_condition(journal, cell)
+        assert small is not None  # the causes before it have told their parts
+        yield Wish(small, (cell,), options.causes * 5 // 3)
 
 
 def main() -> int:
@@ -76,8 +105,10 @@ def main() -> int:
     if unknown:
         parser().error(f"no stage {', '.join(unknown)}: there is {', '.join(STAGES)}")
     if options.quick:
-        options.cells, options.pairs, options.busy_pairs = "tiny-2", 6, 3
+        options.cells, options.pairs, options.busy_pairs = "tiny-2", 3, 3
         options.calibration, options.steps = 0, 32
+        options.injected_cells, options.injected = "tiny-2", 3
+        options.causes_cells, options.causes = "tiny-2", 3
     with _folder(options) as folder:
         try:
             _prove(options, folder)
@@ -105,20 +136,24 @@ def _temporary() -> Iterator[Path]:
 def _prove(options: argparse.Namespace, folder: Path) -> None:
     journal = Journal(folder / JOURNAL)
     if not options.tables:
-        wanted = list(wishes(options))
-        cells = dict.fromkeys(cell for wish in wanted for cell in wish.cells)
-        campaign = Campaign(journal, list(cells), options.steps, folder, _tell)
-        for wish in wanted:
+        given = ",".join((options.cells, options.injected_cells, options.causes_cells))
+        cells = list(dict.fromkeys(given.split(",")))
+        campaign = Campaign(journal, cells, options.steps, folder, _progress())
+        for wish in wishes(options, journal):
             campaign.fill(wish)
     findings = Findings(journal)
-    text = document(findings, side_by_side(findings, folder / "rivals"))
+    more = [*injected(findings), *causes.causes(findings)]
+    more += side_by_side(findings, folder / "rivals")
+    text = document(findings, promises(findings), more)
     print(text)
     if options.write:
         page.write(options.write, text)
 
 
-def _tell(text: str) -> None:
-    print(f"verdict_proof: {text}", file=sys.stderr, flush=True)
+def _progress() -> Progress:
+    if sys.stderr.isatty():
+        return LiveLine(sys.stderr)
+    return PlainLines(lambda line: print(line, file=sys.stderr, flush=True))
 
 
 if __name__ == "__main__":

@@ -22,8 +22,10 @@ from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import DEFAULT_PROMPT, parse_models
 from pytest_dllama.history.priors import NoisePriors
+from pytest_dllama.hosts.base import Progress
 from pytest_dllama.hosts.checkout import revision_at
 from pytest_dllama.hosts.controller import fingerprint, probe_environment
+from pytest_dllama.hosts.course import counted
 from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.duet import Duet, PairTaken, Rules, Side
@@ -78,7 +80,7 @@ class Campaign:
         cells: all cells that will be asked for.
         steps: positions of a request, prompt included.
         folder: of logs and of what the duet keeps.
-        tell: takes a line now and then.
+        progress: where to tell how far it is.
 
     Raises:
         ConfigError: a cell that no model can be split for.
@@ -91,9 +93,9 @@ class Campaign:
         cells: Sequence[str],
         steps: int,
         folder: Path,
-        tell: Callable[[str], None],
+        progress: Progress,
     ) -> None:
-        self._journal, self._folder, self._tell = journal, folder, tell
+        self._journal, self._folder, self._progress = journal, folder, progress
         self._keys = {cell: parse_cell(cell) for cell in cells}
         self._config = _config(list(self._keys.values()), steps, folder)
         for spec in self._config.models:
@@ -101,10 +103,11 @@ class Campaign:
         self._hosts, self._environment = LocalHosts(), probe_environment()
         self._fingerprint = fingerprint(self._environment, self._hosts.kind)
         self._check_same_work()
-        self._models = {
-            spec.name: open_model(spec, self._config, lambda done, total: None)
-            for spec in self._config.models
-        }
+        with progress.running():
+            self._models = {
+                spec.name: open_model(spec, self._config, progress.transfer)
+                for spec in self._config.models
+            }
 
     def _check_same_work(self) -> None:
         now = (self._fingerprint, self._config.steps, self._config.prompt)
@@ -124,11 +127,12 @@ class Campaign:
         """
         in_vain = dict.fromkeys(wish.cells, 0)
         while missing := self._missing(wish):
-            self._tell(f"{wish.condition}: {_listed(missing)} to go")
+            self._progress.settle(f"{wish.condition}: {_listed(missing)} to go")
             before = self._counts(wish)
             # A cell that lacks fewer than the others takes some more than it was asked for.
             pairs = max(min(PAIRS_A_COMPARISON, max(missing.values())), FEWEST)
-            self._compare(wish.condition, list(missing), pairs)
+            with self._progress.running():
+                self._compare(wish, list(missing), pairs)
             after = self._counts(wish)
             for cell in missing:
                 in_vain[cell] = in_vain[cell] + 1 if after[cell] == before[cell] else 0
@@ -147,7 +151,12 @@ class Campaign:
         failures = [row for row in self._journal.failures() if row.cell == cell]
         return "; ".join(failures[-1].reasons) if failures else "no pair"
 
-    def _compare(self, condition: Condition, cells: list[str], pairs: int) -> None:
+    def _tell_course(self, wish: Wish) -> None:
+        done, total = sum(self._counts(wish).values()), wish.pairs * len(wish.cells)
+        self._progress.course(f"{wish.condition}: pairs {done}/{total}", done, total)
+
+    def _compare(self, wish: Wish, cells: list[str], pairs: int) -> None:
+        condition = wish.condition
         row = Comparison(
             id=secrets.token_hex(4),
             created_utc=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
@@ -162,7 +171,7 @@ class Campaign:
         )
         self._journal.append(row)
         logs = self._folder / "logs" / row.id
-        clerk = _Clerk(self._journal, row)
+        clerk = _Clerk(self._journal, row, self._progress, lambda: self._tell_course(wish))
         duet = Duet(
             self._sides(condition),
             self._models,
@@ -193,23 +202,32 @@ class Campaign:
             shutil.rmtree(logs, ignore_errors=True)
 
     def _sides(self, condition: Condition) -> tuple[Side, Side]:
-        engine = EmbeddedBackend()
+        slowed = EmbeddedBackend(inject=condition.inject)
         return (
-            Side("base", "this engine", engine, self._config, self._hosts),
-            Side("new", str(condition), engine, self._config, self._hosts),
+            Side("base", "this engine", EmbeddedBackend(), self._config, self._hosts),
+            Side("new", str(condition), slowed, self._config, self._hosts),
         )
 
 
 class _Clerk(Silent):
     """Writes down a comparison's pairs and how long each took."""
 
-    def __init__(self, journal: Journal, comparison: Comparison) -> None:
+    def __init__(
+        self,
+        journal: Journal,
+        comparison: Comparison,
+        progress: Progress,
+        tell_course: Callable[[], None],
+    ) -> None:
         self._journal, self._comparison = journal, comparison
+        self._progress, self._tell_course = progress, tell_course
         self._since_s = time.monotonic()
+        tell_course()
 
     def stage(self, text: str) -> None:
         """Something begins: the pair's clock with it."""
         self._since_s = time.monotonic()
+        self._progress.stage(text)
 
     def pair_taken(self, taken: PairTaken) -> None:
         """Write the pair down."""
@@ -228,6 +246,7 @@ class _Clerk(Silent):
             )
         )
         self._since_s = now_s
+        self._tell_course()
 
 
 def _work(cluster: str, steps: int, prompt: str) -> str:
@@ -235,7 +254,7 @@ def _work(cluster: str, steps: int, prompt: str) -> str:
 
 
 def _listed(missing: dict[str, int]) -> str:
-    return ", ".join(f"{n} pair{'' if n == 1 else 's'} of {cell}" for cell, n in missing.items())
+    return ", ".join(f"{counted(n, 'pair')} of {cell}" for cell, n in missing.items())
 
 
 def _config(keys: Sequence[CellKey], steps: int, folder: Path) -> LabConfig:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from benchmarks.verdict_proof import rivals
 from benchmarks.verdict_proof.blocks import FIRST, LAST, Block
-from benchmarks.verdict_proof.journal import AA, CALIBRATION, Condition
+from benchmarks.verdict_proof.injected import INJECTED
+from benchmarks.verdict_proof.journal import AA, Condition
 from benchmarks.verdict_proof.tables import Findings
 from benchmarks.verdict_simulation import table
 from pytest_dllama.stats.intervals import clopper_pearson
@@ -20,7 +21,7 @@ OTAVA = "Apache Otava: `analyze -M 0.05`"
 
 def side_by_side(findings: Findings, folder: Path) -> list[str]:
     """A heading and a table: how often each judge calls the new side's TPOT slower."""
-    conditions = findings.conditions(lambda c: c.stage != CALIBRATION and not c.is_busy)
+    conditions = findings.conditions(lambda c: c.stage in (AA, INJECTED) and not c.is_busy)
     conditions += findings.conditions(lambda c: c.stage == AA and c.is_busy)
     columns = [(c, size) for c in conditions for size in (FIRST, LAST) if findings.blocks(c, size)]
     if not columns:

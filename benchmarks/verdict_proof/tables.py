@@ -34,7 +34,7 @@ from pytest_dllama.record.verdict import PairStatus
 from pytest_dllama.stats.decision import theta_of
 from pytest_dllama.stats.intervals import clopper_pearson
 from pytest_dllama.stats.noise import pair_noise
-from pytest_dllama.verdict.regression import TOLERANCES
+from pytest_dllama.verdict.limits import TOLERANCES
 
 WRONG: Sequence[PairStatus] = ("REGRESSED", "IMPROVED")  # of the same against the same
 NAMES = {"ttft_s": "TTFT", "tpot_ms": "TPOT", "rct_s": "RCT"}
@@ -145,17 +145,18 @@ def same_against_same(findings: Findings) -> str:
 
 
 def _same_rows(findings: Findings) -> Iterator[list[str]]:
-    for condition in findings.conditions(lambda c: c.stage == AA):
+    for condition in findings.conditions(_is_same):
         cells = [*cells_of(findings.journal.pairs(condition)), _EVERY]
         for cell in cells:
             for size in (FIRST, LAST):
                 found = findings.judged(findings.blocks(condition, size, cell))
                 if found:
                     name = f"{cell}, busy" if condition.is_busy else cell
-                    yield [name, _looks(size), *_verdict_cells(found)]
+                    yield [name, looks(size), *_verdict_cells(found)]
 
 
-def _looks(size: int) -> str:
+def looks(size: int) -> str:
+    """The column "pairs": looked at once, or up to so many."""
     return str(size) if size == FIRST else f"to {size}"
 
 
@@ -174,7 +175,7 @@ def beside_the_simulation(findings: Findings) -> str:
 
 
 def _simulated_rows(findings: Findings) -> Iterator[list[str]]:
-    for condition in findings.conditions(lambda c: c.stage == AA):
+    for condition in findings.conditions(_is_same):
         pairs = findings.journal.pairs(condition)
         for cell in cells_of(pairs):
             own = [pair for pair in pairs if pair.cell == cell]
@@ -197,7 +198,7 @@ def _metric_rows(
         found = findings.judged(findings.blocks(condition, size, own[0].cell), (metric,))
         if found:
             yield [
-                *(name, NAMES[metric], sd, lag1, _looks(size)),
+                *(name, NAMES[metric], sd, lag1, looks(size)),
                 percent(count(found, "PASS"), len(found)),
                 f"{100 * expected['PASS']:.0f} %",
                 bounded(count(found, "REGRESSED"), len(found)),
@@ -205,10 +206,15 @@ def _metric_rows(
             ]
 
 
-def document(findings: Findings, more: Sequence[str] = ()) -> str:
-    """All of it."""
-    blocks = ["\n".join(where(findings))]
-    if findings.conditions(lambda c: c.stage == AA):
+def _is_same(condition: Condition) -> bool:
+    return condition.stage == AA
+
+
+def document(findings: Findings, first: Sequence[str] = (), more: Sequence[str] = ()) -> str:
+    """All of it: what comes first, the tables of A/A, and what else there is."""
+    blocks = ["\n".join(where(findings)), *first]
+    if findings.conditions(_is_same):
         blocks += ["### The same against the same", same_against_same(findings)]
-        blocks += ["### Each metric beside its simulation", beside_the_simulation(findings)]
+        if any(findings.blocks(condition, LAST) for condition in findings.conditions(_is_same)):
+            blocks += ["### Each metric beside its simulation", beside_the_simulation(findings)]
     return "\n\n".join([*blocks, *more]) + "\n"

@@ -11,7 +11,7 @@ from pytest_dllama.events.stream import Event
 from pytest_dllama.hosts.base import Host, HostProcess
 
 if TYPE_CHECKING:
-    from pytest_dllama.models.engine_facts import ModelConfig
+    from pytest_dllama.models.engine_facts import ModelConfig, RankMemory
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class EngineRequest:
     max_seq_len: int = 0  # positions of the KV cache; 0: the model's context
     kv_type: str = "f32"
     context_depth: int = 0  # positions to fill before the clock starts, see FillsContext
+    collective: str = "mesh"
 
 
 class Backend(Protocol):
@@ -94,11 +95,29 @@ class FillsContext(Protocol):
 
 
 @runtime_checkable
+class TellsMemory(Protocol):
+    """An engine whose need of memory is known before it runs."""
+
+    has_f16_cache: bool
+
+    def memory_bytes(self, ranks: Sequence[RankMemory]) -> int:
+        """What all ranks take together, of the parts of the closed form."""
+
+
+@runtime_checkable
 class KnowsFaults(Protocol):
     """An engine that is known to give wrong output for some requests."""
 
     def output_fault(self, request: EngineRequest) -> str | None:
         """Why its output cannot be right, by no fault of the cluster; None where it can."""
+
+
+@runtime_checkable
+class Compiles(Protocol):
+    """An engine whose first process on a machine may be busy compiling for a while."""
+
+    def must_compile(self) -> bool:
+        """Whether a process that starts here now would compile first."""
 
 
 class WorkerNotReady(RuntimeError):
@@ -113,5 +132,7 @@ class EngineOptions:
     arguments: Sequence[str] = ()  # --dllama-args
     sync_mode: str = "reduce"
     kv_type: str = "f32"
+    collective: str = "mesh"
     swept: Sequence[tuple[str, str]] = ()  # options of its own that --sweep names, by name
+    inject: str = ""  # --inject: how the embedded engine is slowed down on purpose
     runs_here: bool = True  # false: the program is on other hosts, and looked for there

@@ -12,8 +12,12 @@ from types import MappingProxyType
 
 from dllama_engine.cli.options import root_flags
 from dllama_engine.errors import EngineError
+from dllama_engine.injection import parse_injection
+from dllama_engine.kernels.image import store
+from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.wire.handshake import probe_worker
 from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
+from pytest_dllama.config.values import ConfigError
 from pytest_dllama.events.stream import Event, parse_event
 from pytest_dllama.hosts.base import HostProcess
 from pytest_dllama.hosts.command import PROGRAM
@@ -24,7 +28,7 @@ _GIVEN = frozenset(
     (
         *("model", "tokenizer", "prompt", "file", "workers", "timeout", "context-depth"),
         *("token-file", "events", "exit-with-parent", "host", "port", "idle-timeout"),
-        *("nodes", "shape", "json", "chat-template"),
+        *("nodes", "shape", "json", "chat-template", "inject"),
     )
 )
 
@@ -34,21 +38,37 @@ class EmbeddedBackend:
 
     Args:
         swept: further options of its root, as `--sweep` names them.
+        inject: how each of its processes is slowed down on purpose; empty: it is not.
+
+    Raises:
+        ConfigError: `inject` is none that the engine knows.
     """
 
     name = "embedded"
     reference: Backend | None = None
     cannot_give: Mapping[str, str] = MappingProxyType({})
     fills_context = True
+    has_f16_cache = True
 
-    def __init__(self, swept: Sequence[tuple[str, str]] = ()) -> None:
+    def __init__(self, swept: Sequence[tuple[str, str]] = (), inject: str = "") -> None:
         self._swept = tuple(swept)
+        if inject:
+            try:
+                parse_injection(inject)
+            except EngineError as error:
+                raise ConfigError(str(error)) from None
+        self._inject = ("--inject", inject) if inject else ()
+
+    def must_compile(self) -> bool:
+        """Whether no image of machine code is there for this process's engine."""
+        return store.is_wanted() and store.find(lambda line: None) is None
 
     def worker_command(self, host: str, port: int, nthreads: int, parent: str) -> list[str]:
         """Arguments that start a worker."""
         return [
             *(PROGRAM, "worker", "--host", host, "--port", str(port)),
             *("--nthreads", str(nthreads)),
+            *self._inject,
             *_machine_flags(parent),
         ]
 
@@ -66,12 +86,18 @@ class EmbeddedBackend:
             *("--temperature", f"{request.temperature:g}", "--seed", str(request.seed)),
             *(("--max-seq-len", str(request.max_seq_len)) if request.max_seq_len else ()),
             *(("--kv-type", request.kv_type) if request.kv_type != "f32" else ()),
+            *(("--collective", request.collective) if request.collective != "mesh" else ()),
             *(("--context-depth", str(request.context_depth)) if request.context_depth else ()),
             *(word for name, value in self._swept for word in (f"--{name}", value)),
             *("--timeout", f"{request.timeout_s:g}"),
             *(("--workers", *workers) if workers else ()),
+            *self._inject,
             *_machine_flags(parent),
         ]
+
+    def memory_bytes(self, ranks: Sequence[RankMemory]) -> int:
+        """All parts, the program itself among them."""
+        return sum(rank.total_bytes for rank in ranks)
 
     def shown(self, command: Sequence[str], port: int | None = None) -> tuple[str, ...]:
         """The command without the flags that only a program needs, with the real port."""

@@ -28,6 +28,11 @@ def make_backend(name: str, options: EngineOptions) -> Backend:
             f"--engine {name!r} is unknown; choose {', '.join(sorted(makers))}, or install a "
             f"package that adds it (entry point group {GROUP})"
         )
+    if options.inject and name != "embedded":
+        raise ConfigError(
+            f"--inject {options.inject}: only our own engine can be slowed down on purpose, not "
+            f"{name}; leave out --inject or --engine"
+        )
     return makers[name](options)
 
 
@@ -62,7 +67,7 @@ def _embedded(options: EngineOptions) -> Backend:
     for name, value in options.swept:
         if why := why_not_swept(name, value):
             raise ConfigError(f"--sweep {name}={value}: {why}")
-    return EmbeddedBackend(options.swept)
+    return EmbeddedBackend(options.swept, options.inject)
 
 
 def _dllama(options: EngineOptions) -> Backend:
@@ -78,6 +83,11 @@ def _dllama(options: EngineOptions) -> Backend:
         raise ConfigError(
             f"--sync-mode {options.sync_mode} is our own engine's; the real dllama only reduces: "
             "leave it out"
+        )
+    if options.collective != "mesh":
+        raise ConfigError(
+            f"--collective {options.collective} is our own engine's; a build of the real dllama "
+            "that has collectives takes them as --dllama-args '--collective NAME'"
         )
     if options.kv_type != "f32":
         raise ConfigError(

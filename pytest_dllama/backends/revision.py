@@ -26,6 +26,10 @@ class RevisionBackend(EmbeddedBackend):
         super().__init__(swept)
         self._python = str(folder / "bin" / "python")
 
+    def must_compile(self) -> bool:
+        """That revision's kernels are where it keeps them; not known here."""
+        return False
+
     def probe(self, host: str, port: int, token: str, timeout_s: float) -> None:
         """Handshake by that revision's own program: protocols differ between revisions."""
         said = ""

@@ -19,7 +19,7 @@ from pytest_dllama.lab.duet import Duet, Rules
 from pytest_dllama.lab.pairs.checkout import clear_builds, list_builds
 from pytest_dllama.lab.pairs.making import make_sides
 from pytest_dllama.lab.pairs.verdict_file import Compared, verdict_file, write_verdict
-from pytest_dllama.lab.progress import PlainLines
+from pytest_dllama.lab.progress import LiveLine, PlainLines
 from pytest_dllama.models.under_test import check_model, open_model
 from pytest_dllama.record.verdict import VerdictFile
 from pytest_dllama.report.pages.verdict import verdict_lines
@@ -30,7 +30,8 @@ from pytest_dllama.verdict.exit_codes import BISECT_SKIP, bisect_code, exit_code
 # The options that a comparison shares with the suites.
 _SHARED = (
     *("nodes", "models", "steps", "prompt", "nthreads", "buffer-float-type", "sync-mode"),
-    *("temperature", "engine", "dllama-bin", "dllama-args", "request-timeout"),
+    *("collective", "temperature", "engine", "dllama-bin", "dllama-args", "request-timeout"),
+    "inject",
 )
 _DEFAULTS = {"nodes": "2,4"}
 
@@ -115,18 +116,20 @@ def _compare(arguments: argparse.Namespace) -> VerdictFile:
     plan = Plan(comparison.looks)
     for spec in config.models:
         check_model(spec, config.node_counts, config)
-    progress = PlainLines(_tell)
-    sides = make_sides(comparison.baseline, config, max(config.node_counts), progress.stage)
+    progress = LiveLine(sys.stderr) if sys.stderr.isatty() else PlainLines(_tell)
+    sides = make_sides(comparison.baseline, config, max(config.node_counts), progress.settle)
     seed = comparison.order_seed
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     cluster = fingerprint(probe_environment(), sides[1].hosts.kind)
-    models = {spec.name: open_model(spec, config, _silent) for spec in config.models}
+    with progress.running():
+        models = {s.name: open_model(s, config, progress.transfer) for s in config.models}
     keys = [CellKey(name, nodes) for name in models for nodes in config.node_counts]
     arguments.report.mkdir(parents=True, exist_ok=True)
     priors = NoisePriors(arguments.history or default_folder(), cluster)
     logs = arguments.report / "logs" / f"duet-{created:%Y%m%dT%H%M%SZ}"
     duet = Duet(sides, models, keys, Rules(plan, priors, seed), logs, progress)
-    cells = duet.run()
+    with progress.running():
+        cells = duet.run()
     compared = Compared(
         baseline=comparison.baseline.text,
         base_label=sides[0].label,
@@ -156,6 +159,7 @@ def _config(arguments: argparse.Namespace) -> LabConfig:
         nthreads=value["nthreads"],
         buffer_float_type=value["buffer-float-type"],
         sync_mode=value["sync-mode"],
+        collective=value["collective"],
         temperature=value["temperature"],
         seed=12345,
         report_folder=arguments.report,
@@ -165,6 +169,7 @@ def _config(arguments: argparse.Namespace) -> LabConfig:
         engine=value["engine"],
         dllama_bin=value["dllama-bin"],
         dllama_args=value["dllama-args"],
+        inject=value["inject"],
         comparison=comparison_of(
             {
                 "baseline": arguments.baseline,
@@ -180,7 +185,3 @@ def _config(arguments: argparse.Namespace) -> LabConfig:
 
 def _tell(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
-
-
-def _silent(done: int, total: int) -> None:
-    """Nothing."""

@@ -6,8 +6,7 @@ import argparse
 import json
 import shlex
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +22,7 @@ from pytest_dllama.hosts.inventory_file import write_inventory
 from pytest_dllama.hosts.packages.wheelhouse import PLATFORMS, fetch_wheelhouse
 from pytest_dllama.hosts.ssh.host import SshHost
 from pytest_dllama.hosts.ssh.kept_token import forget_token
+from pytest_dllama.lab.progress import Silent
 from pytest_dllama.models.engine_facts import EngineError
 from pytest_dllama.models.under_test import config_of
 
@@ -103,27 +103,19 @@ def _init(arguments: argparse.Namespace) -> int:
     return 0
 
 
-class _Printed:
-    """Stages and findings as lines."""
+class _Printed(Silent):
+    """Stages and findings as lines; a live table shows the rest."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     def stage(self, text: str) -> None:
+        """Print it."""
         self._console.print(text, markup=False, highlight=False)
 
-    settle = stage
-
-    def detail(self, text: str) -> None:
-        """Nothing: the live table shows it."""
-
-    def bar(self, done: float, total: float) -> None:
-        """Nothing."""
-
-    @contextmanager
-    def running(self) -> Iterator[None]:
-        """Nothing to set up."""
-        yield
+    def settle(self, text: str) -> None:
+        """Print it."""
+        self.stage(text)
 
 
 def _check(arguments: argparse.Namespace) -> int:

@@ -12,21 +12,30 @@ from pytest_dllama import __version__
 from pytest_dllama.cli.bench import SuitesMissing, add_bench, split_arguments
 from pytest_dllama.cli.duet import add_duet
 from pytest_dllama.cli.engine_info import add_engine_info
+from pytest_dllama.cli.files.export import add_export
+from pytest_dllama.cli.files.import_bench import add_import_bench
+from pytest_dllama.cli.files.import_log import add_import_log
+from pytest_dllama.cli.files.import_report import add_import_report
 from pytest_dllama.cli.hosts import add_hosts
-from pytest_dllama.cli.import_log import add_import_log
-from pytest_dllama.cli.import_report import add_import_report
 from pytest_dllama.cli.kernels import add_kernels
+from pytest_dllama.cli.models import add_models
 from pytest_dllama.cli.past.baseline import add_baseline
+from pytest_dllama.cli.past.calibrate import add_calibrate
 from pytest_dllama.cli.past.compare import add_compare
 from pytest_dllama.cli.past.history import add_history_command
+from pytest_dllama.cli.past.nightly import add_nightly
+from pytest_dllama.cli.past.noise import add_noise
+from pytest_dllama.cli.past.watch import add_watch
 from pytest_dllama.cli.report import add_report
+from pytest_dllama.cli.thresholds import add_thresholds
+from pytest_dllama.exports.base import ExportError
 from pytest_dllama.forensics.imported_run import ImportLogError
 from pytest_dllama.history.run_files import RunFileError
 from pytest_dllama.history.store import HistoryError
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.inventory import InventoryError
 from pytest_dllama.report.pages.language import ReportError
-from pytest_dllama.verdict.thresholds import ThresholdError
+from pytest_dllama.verdict.limits import ThresholdError
 
 _EXIT_ERROR = 2
 _EXIT_INTERRUPTED = 130
@@ -42,6 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _EXIT_BROKEN_PIPE
     except (
         ReportError,
+        ExportError,
         RunFileError,
         HistoryError,
         ImportLogError,
@@ -102,9 +112,17 @@ def _parser() -> argparse.ArgumentParser:
     add_history_command(commands)
     add_compare(commands)
     add_baseline(commands)
+    add_calibrate(commands)
+    add_noise(commands)
+    add_watch(commands)
+    add_nightly(commands)
     add_import_log(commands)
     add_import_report(commands)
+    add_import_bench(commands)
+    add_export(commands)
     add_hosts(commands)
     add_engine_info(commands)
     add_kernels(commands)
+    add_models(commands)
+    add_thresholds(commands)
     return parser

@@ -22,6 +22,7 @@ from pytest_dllama.config.ini_values import ini_text
 from pytest_dllama.config.sweeps import SEPARATOR, parse_depths, parse_sizes, parse_sweep
 from pytest_dllama.config.values import (
     BUFFER_FLOAT_TYPES,
+    COLLECTIVES,
     DEFAULT_PROMPT,
     KV_TYPES,
     SHIPPED_MODEL,
@@ -33,6 +34,7 @@ from pytest_dllama.config.values import (
     one_of,
     parse_models,
     parse_node_counts,
+    prompt_text,
     some_of,
     text_of,
     two_at_least,
@@ -96,7 +98,7 @@ SETTINGS: tuple[Setting, ...] = (
         "position at which a request ends, prompt included, as dllama counts",
         at_least("--steps", 1),
     ),
-    Setting("prompt", "TEXT", DEFAULT_PROMPT, "text to continue", text_of("--prompt")),
+    Setting("prompt", "TEXT", DEFAULT_PROMPT, "text to continue", prompt_text),
     Setting(
         "prompt-tokens",
         "N,N,..",
@@ -151,6 +153,14 @@ SETTINGS: tuple[Setting, ...] = (
         "reduce: partial sums are exchanged, as dllama does; invariant: the same logits on any "
         "node count, bit by bit",
         one_of("--sync-mode", SYNC_MODES),
+    ),
+    Setting(
+        "collective",
+        "NAME",
+        "mesh",
+        "how the embedded engine's nodes exchange: mesh, two-shot, star, ring, doubling, or auto, "
+        "which probes the links and picks (docs/network.md)",
+        one_of("--collective", COLLECTIVES),
     ),
     Setting(
         "max-seq-len",
@@ -218,6 +228,12 @@ SETTINGS: tuple[Setting, ...] = (
         "strict-thresholds", "", "no",
         "refuse limits of the thresholds file that no cell of the run has, in place of a warning",
         yes_or_no("--strict-thresholds"),
+    ),
+    Setting(
+        "inject", "SPEC", "",
+        "for testing suites: slow the engine down on purpose, as in tpot=10%,ttft=20ms; against "
+        "--baseline the new side only (docs/testing.md)",
+        str,
     ),
     Setting(
         "history", "DIR", HISTORY_AUTO,
@@ -307,7 +323,9 @@ class LabConfig:
     sweep: tuple[tuple[str, tuple[str, ...]], ...] = ()  # option -> its values
     max_seq_len: int = 0  # of the KV cache; 0: what a cell's request needs
     kv_type: str = "f32"
+    collective: str = "mesh"
     report_formats: tuple[str, ...] = ("md", "html")
+    inject: str = ""
     history_folder: Path | None = None  # None: the user's data folder
     keeps_history: bool = True
     history_keep: tuple[int, int] = (1000, 730)  # runs, days
@@ -349,6 +367,7 @@ class LabConfig:
             cooldown_c=value["cooldown"],
             keep_workers=value["keep-workers"],
             strict_thresholds=value["strict-thresholds"],
+            inject=value["inject"],
             history_folder=_history(raw["history"]),
             keeps_history=raw["history"].text != HISTORY_OFF,
             history_keep=value["history-keep"],
@@ -362,6 +381,7 @@ class LabConfig:
             sweep=value["sweep"],
             max_seq_len=value["max-seq-len"],
             kv_type=value["kv-type"],
+            collective=value["collective"],
         )
 
 

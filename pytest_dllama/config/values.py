@@ -10,6 +10,7 @@ from pathlib import Path
 
 BUFFER_FLOAT_TYPES = ("q80", "f32")
 SYNC_MODES = ("reduce", "invariant")
+COLLECTIVES = ("mesh", "two-shot", "star", "ring", "doubling", "auto")
 KV_TYPES = ("f32", "f16")
 SHIPPED_MODEL = "tiny"
 SYNTHETIC_PREFIX = "synthetic:"
@@ -201,18 +202,28 @@ def text_of(option: str) -> Callable[[str], str]:
     def parse(text: str) -> str:
         if not text.strip():
             raise ConfigError(f"{option} is empty; give at least one word")
-        return _visible(text, option)
+        return text
 
     return parse
 
 
-def _visible(text: str, option: str) -> str:
-    """The text that an ASCII locale hides from Python in single bytes."""
-    data = text.encode("utf-8", "surrogateescape")
+def prompt_text(text: str) -> str:
+    r"""A prompt as its bytes say in UTF-8, whatever the locale made of them.
+
+    A locale of ASCII hands every other byte over as a surrogate; what is no UTF-8 stays so, and is
+    handed on byte by byte.
+
+    >>> prompt_text("caf\udcc3\udca9"), prompt_text("caf\udce9") == "caf\udce9"
+    ('café', True)
+    """
+    text = text_of("--prompt")(text)
     try:
-        return data.decode("utf-8")
-    except UnicodeDecodeError as error:
+        data = text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
         raise ConfigError(
-            f"{option}: byte {data[error.start]:#04x} at position {error.start} is no UTF-8; "
-            "give the text in UTF-8"
+            f"--prompt {text!r} holds half a character (a lone surrogate), which has no bytes; "
+            "leave it out"
         ) from None
+    if b"\0" in data:
+        raise ConfigError(f"--prompt {text!r} holds a NUL, which no command line can; leave it out")
+    return data.decode("utf-8", "surrogateescape")

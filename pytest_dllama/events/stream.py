@@ -80,6 +80,14 @@ class Plan(_Event):
     decode_payload_bytes: tuple[tuple[int, int, int, int], ...] = ()  # src, dst, bytes, messages
 
 
+class Collective(_Event):
+    """How the nodes exchange, and what `auto` picked."""
+
+    event: Literal["collective"]
+    asked: str
+    picks: tuple[tuple[int, str], ...]  # from so many tokens on: name
+
+
 class Progress(_Event):
     """Connecting or loading goes on."""
 
@@ -155,6 +163,15 @@ class Done(_Event):
     text: str | None = None
 
 
+class PhaseSpans(_Part):
+    """Where a rank's time went in a phase; prefill is all up to the first token."""
+
+    phase: Phase
+    steps: int
+    us: dict[str, float] = Field(default_factory=dict)  # by kind of work
+    waited_us: tuple[tuple[int, float], ...] = ()  # (peer whose message came last, nothing moved)
+
+
 class Rank(_Event):
     """One process's account of the request."""
 
@@ -171,6 +188,7 @@ class Rank(_Event):
     compute_us: float | None = None
     sync_us: float | None = None
     links: tuple[LinkCount, ...] = ()
+    spans: tuple[PhaseSpans, ...] = ()
 
 
 class NetworkLink(_Part):
@@ -258,6 +276,7 @@ class Listening(_Event):
 Event = Annotated[
     Start
     | Plan
+    | Collective
     | Progress
     | Ready
     | RequestStart

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from pytest_dllama.events.stream import (
+    Collective,
     Done,
     Error,
     Event,
@@ -117,9 +118,21 @@ def build_trace(events: Iterable[Event]) -> RequestTrace:
         ready=ready if isinstance(ready, Ready) else None,
         ranks=tuple(sorted(ranks, key=lambda rank: rank.rank)),
         network=network if isinstance(network, Network) else None,
-        notes=tuple(note.text for note in notes if not note.invalid),
+        notes=(
+            *(note.text for note in notes if not note.invalid),
+            *([said] if (said := _picked(found.get(Collective))) else []),
+        ),
         invalid=tuple(note.text for note in notes if note.invalid),
     )
+
+
+def _picked(event: Event | None) -> str | None:
+    """What the engine chose where that was left to it."""
+    if not isinstance(event, Collective) or event.asked != "auto":
+        return None
+    (_, first), *others = event.picks
+    more = "".join(f", {name} from batches of {tokens} tokens on" for tokens, name in others)
+    return f"--collective auto picked {first}{more}"
 
 
 def _last_phase(found: dict[type, Event], steps: list[Step]) -> str:

@@ -66,6 +66,12 @@ def load_accepted(folder: Path, fingerprint: str, engine: str | None = None) -> 
     return found.run if found else None
 
 
+def accepted_runs(store: RunStore) -> set[str]:
+    """Names of all runs that were ever accepted."""
+    entries = acceptances(store).entries()
+    return {entry.run for entry in entries if entry.kind == "accepted"}
+
+
 def protected(store: RunStore) -> set[str]:
     """Names of runs that retention must leave: everything that was ever decided on."""
     return {entry.run for entry in acceptances(store).entries()}

@@ -8,14 +8,19 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pytest_dllama.history.run_files import write_whole
-from pytest_dllama.record.cell import CellRecord, Sample
+from pytest_dllama.record.cell import TIMES, CellRecord, Percentiles, Sample
 from pytest_dllama.record.run import RunRecord
 
 _LISTS = ("itl_ms",)  # several values in a field, with spaces between
-FIGURES = tuple(name for name in Sample.model_fields if name not in _LISTS)
+_RECORDS = ("parts",)  # of the run file: no plain values
+FIGURES = tuple(name for name in Sample.model_fields if name not in (*_LISTS, *_RECORDS))
+WORKLOAD = ("prompt_tokens", "output_tokens", "context_depth", "options")
+# Of the whole cell, the same in each of its lines; empty where there are too few samples.
+_RANKS = tuple(name for name in Percentiles.model_fields if name != "n")
+PERCENTILES = tuple(f"{name}_{rank}" for name in TIMES for rank in _RANKS)
 COLUMNS = (
-    "created_utc", "engine", "prompt", "steps", "model", "nodes", "repeat", "verdict", "error",
-    *FIGURES, *_LISTS,
+    "created_utc", "engine", "prompt", "steps", "model", "nodes", *WORKLOAD, "cell", "repeat",
+    "verdict", "error", *FIGURES, *PERCENTILES, *_LISTS,
 )  # fmt: skip
 
 
@@ -40,6 +45,10 @@ def _lines(run: RunRecord, cell: CellRecord) -> Iterator[dict[str, object]]:
         "steps": run.request.steps,
         "model": cell.model,
         "nodes": cell.nodes,
+        **{name: getattr(cell.workload, name) for name in WORKLOAD[:-1]},
+        "options": " ".join(f"{name}={value}" for name, value in cell.workload.options),
+        "cell": cell.id,
+        **_percentiles(cell),
         "verdict": cell.verdict.status if cell.verdict else "",
         "error": cell.error or "",
     }
@@ -49,3 +58,11 @@ def _lines(run: RunRecord, cell: CellRecord) -> Iterator[dict[str, object]]:
         figures = {name: getattr(sample, name) for name in FIGURES}
         lists = {name: " ".join(map(str, getattr(sample, name))) for name in _LISTS}
         yield shared | {"repeat": n} | figures | lists
+
+
+def _percentiles(cell: CellRecord) -> dict[str, object]:
+    return {
+        f"{name}_{rank}": getattr(found, rank)
+        for name, found in cell.percentiles.items()
+        for rank in _RANKS
+    }

@@ -7,11 +7,10 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from pytest_dllama.history.run_files import RunFileError
+from pytest_dllama.history.run_files import VERDICT_FILE, RunFileError
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import VERDICT_SCHEMA_VERSION, VerdictFile
 
-VERDICT_FILE = "verdict.json"
 LARGEST_BYTES = 64 * 2**20
 AROUND = timedelta(seconds=60)  # between the clocks of the two files
 

@@ -11,9 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from pytest_dllama.record.hosts import HostRecord, PairRecord
+
+if TYPE_CHECKING:
+    from pytest_dllama.models.engine_facts import ModelConfig
 
 STOP_GRACE_S = 5.0
 _TAIL_BYTES = 4000
@@ -102,6 +105,9 @@ class Host(Protocol):
 class Progress(Protocol):
     """Where long work tells how far it is."""
 
+    def course(self, what: str, done: float, total: float) -> None:
+        """How far all of the work is, in words ("cell 3 of 6") and in whatever unit."""
+
     def stage(self, text: str) -> None:
         """Something new begins."""
 
@@ -111,11 +117,28 @@ class Progress(Protocol):
     def bar(self, done: float, total: float) -> None:
         """How far it is."""
 
+    def transfer(self, done_bytes: float, total_bytes: float) -> None:
+        """How far it is, in bytes."""
+
     def settle(self, text: str) -> None:
         """A line that stays."""
 
     def running(self) -> AbstractContextManager[None]:
         """While the body runs, stages and details may come."""
+
+
+@dataclass(frozen=True, slots=True)
+class ModelNeed:
+    """A model that hosts shall hold, with the largest KV cache of its cells."""
+
+    config: ModelConfig
+    max_seq_len: int  # positions
+    kv_type: str
+
+    @property
+    def cache_weight(self) -> int:
+        """What compares caches of one model."""
+        return self.max_seq_len * (1 if self.kv_type == "f16" else 2)
 
 
 class Hosts(Protocol):
@@ -136,6 +159,15 @@ class Hosts(Protocol):
         """The hosts of `nodes` nodes as they are found; None for one that cannot be reached.
 
         Empty where this machine is all.
+        """
+
+    def check(
+        self, nodes: int, needed: int, models: Sequence[ModelNeed], progress: Progress
+    ) -> None:
+        """Look whether the hosts of `nodes` nodes can hold these models; sends nothing.
+
+        Raises:
+            HostError: one of the first `needed` cannot; each host's result.
         """
 
     def prepare(

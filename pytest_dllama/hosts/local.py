@@ -14,11 +14,12 @@ from typing import IO, TYPE_CHECKING, Literal
 
 from pytest_dllama.hosts.agent import room
 from pytest_dllama.hosts.agent.memory import FamilyMemory
+from pytest_dllama.hosts.agent.supervisor import as_bytes
 from pytest_dllama.hosts.command import own_command
 from pytest_dllama.record.hosts import HostRecord, PairRecord
 
 if TYPE_CHECKING:
-    from pytest_dllama.hosts.base import MemorySite
+    from pytest_dllama.hosts.base import MemorySite, ModelNeed
 from pytest_dllama.hosts.base import (
     STOP_GRACE_S,
     Host,
@@ -74,12 +75,11 @@ class LocalHost:
         with _opened(stderr_file) as stderr:
             try:
                 popen = subprocess.Popen(
-                    # Not by the locale, in which a prompt may have no form.
-                    [word.encode("utf-8", "surrogateescape") for word in words],
+                    [as_bytes(word) for word in words],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=stderr,
-                    env={**os.environ, **secrets, "PYTHONUNBUFFERED": "1"},
+                    env={**os.environ, **secrets, "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"},
                     start_new_session=True,
                 )
             except OSError as error:
@@ -131,6 +131,11 @@ class LocalHosts:
     def identify(self, nodes: int) -> Sequence[HostRecord | None]:
         """None: the run's environment describes this machine."""
         return ()
+
+    def check(
+        self, nodes: int, needed: int, models: Sequence[ModelNeed], progress: Progress
+    ) -> None:
+        """Nothing: this machine was looked at when the options were."""
 
     def prepare(
         self, nodes: int, needed: int, models: Sequence[Path], progress: Progress

@@ -54,6 +54,8 @@ def request_record(
         n_batches=n_batches,
         max_seq_len=config.max_seq_len or None,
         kv_type=config.kv_type,
+        collective=config.collective if config.engine == "embedded" else None,
+        inject=config.inject,
     )
 
 

@@ -12,8 +12,8 @@ from pytest_dllama.record.cell import CellRecord, FaultKind, ThresholdResult, Wo
 from pytest_dllama.record.verdict import CellVerdict, PairStatus
 from pytest_dllama.report.pages.verdict import explained
 from pytest_dllama.validity.output import explain_difference
-from pytest_dllama.verdict.regression import TOLERANCES
-from pytest_dllama.verdict.thresholds import Threshold, explain
+from pytest_dllama.verdict.limits import TOLERANCES, Threshold, explain
+from pytest_dllama.verdict.scaling import ScalingLimit
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +149,17 @@ class Cell:
 
 
 class Scaling:
-    """The cells of one model, by node count."""
+    """The cells of one model, by node count.
 
-    def __init__(self, model: str, cells: Sequence[Cell]) -> None:
+    Attributes:
+        limits: of figures on one node count as multiples of those on another one.
+    """
+
+    def __init__(
+        self, model: str, cells: Sequence[Cell], limits: Sequence[ScalingLimit] = ()
+    ) -> None:
         self.model = model
+        self.limits = tuple(limits)
         self.cells = tuple(sorted(cells, key=lambda cell: cell.key.nodes))
 
     def check_weights_shrink(self) -> None:
@@ -166,6 +173,17 @@ class Scaling:
                     f"{self.model}: the largest rank holds {after} bytes of weights on {more} "
                     f"nodes and {before} on {fewer}; more nodes should need less each"
                 )
+
+    def check_limits(self) -> None:
+        """Fail unless every limit between node counts is kept."""
+        __tracebackhide__ = True
+        missed = []
+        for limit in self.limits:
+            estimates = {c.key.nodes: c.record.metrics.get(limit.metric) for c in self.cells}
+            why = limit.missed({n: found.value for n, found in estimates.items() if found})
+            missed += [f"{self.model}: {why}"] if why else []
+        if missed:
+            raise CheckFailed("\n".join(missed))
 
     def check_same_request(self) -> None:
         """Fail unless every node count did the same work: same prompt, as many output tokens."""

@@ -20,14 +20,16 @@ from pytest_dllama.lab.cluster import ClusterError
 from pytest_dllama.lab.pairs.cell import PairedCell, PairTaken
 from pytest_dllama.lab.pairs.sessions import Sessions
 from pytest_dllama.lab.pairs.side import NAMES, Side
-from pytest_dllama.lab.progress import Silent
+from pytest_dllama.lab.progress import Silent, announce_compilation
 from pytest_dllama.lab.runner import RequestFailed
 from pytest_dllama.models.under_test import ModelUnderTest
 from pytest_dllama.record.verdict import CellVerdict
 from pytest_dllama.stats.looks import Plan
 from pytest_dllama.stats.paired import ln_ratios
 from pytest_dllama.stats.prior import VarianceGroup, VariancePrior, groups_of
-from pytest_dllama.verdict.regression import TOLERANCES, clock_resolution, judge_metric
+from pytest_dllama.verdict.attribution import with_attribution
+from pytest_dllama.verdict.limits import TOLERANCES
+from pytest_dllama.verdict.regression import clock_resolution, judge_metric
 
 __all__ = ["Duet", "PairTaken", "Rules", "Side"]  # what others compare with
 
@@ -78,6 +80,9 @@ class Duet:
 
     def run(self) -> tuple[CellVerdict, ...]:
         """Take pairs until every cell is decided or the plan has no look left."""
+        new = self._sides[1]
+        if new.hosts.kind == "local":
+            announce_compilation(new.backend, self._progress)
         for cell in self.cells:
             self._guarded(cell, self._prepare)
         taken = 0
@@ -115,7 +120,7 @@ class Duet:
         largest = max(cell.key.nodes for cell in self.cells)
         self.sessions.make_ready(largest, cell.key.nodes)
         self._progress.stage(f"{cell.key}: reference output and warm-up of both sides")
-        self._progress.detail("starting (a machine's first run compiles kernels)")
+        self._progress.detail("starting")
         self.sessions.prepare_oracles(cell.key)
         if cell.key.nodes > 1:
             self.sessions.at_once(cell.key, self._sides, "warmup")
@@ -125,10 +130,18 @@ class Duet:
         cells = self._open()
         self._random.shuffle(cells)
         for cell in cells:
-            undecided = f"{len(cells)} cell{'s' if len(cells) > 1 else ''} undecided"
-            self._progress.stage(f"{cell.key}: pair {pair + 1} of {look}, {undecided}")
-            self._progress.detail(_so_far(cell))
+            self._tell_course(cell)
+            self._progress.stage(cell.key.id)
+            self._progress.detail(_so_far(cell, self._rules.plan, look))
             self._guarded(cell, lambda cell: self._pair(cell, pair))
+
+    def _tell_course(self, cell: PairedCell) -> None:
+        """Pairs taken, of those that it will be at most: cells that are decided take no more."""
+        taken = sum(each.pairs for each in self.cells)
+        decided = sum(each.pairs for each in self.cells if each.is_decided)
+        at_most = decided + self._rules.plan.pairs[-1] * len(self._open())
+        number = f"cell {self.cells.index(cell) + 1} of {len(self.cells)}"
+        self._progress.course(f"pairs {taken}/{at_most}  {number}", taken, at_most)
 
     def _order(self, pair: int, cell: PairedCell) -> tuple[Side, Side]:
         """Of the two pairs of a block one is AB and one BA; which comes first is drawn."""
@@ -171,7 +184,7 @@ class Duet:
                     tolerance=tolerance,
                     resolution=clock_resolution(metric, samples),
                 )
-                found.append(verdict)
+                found.append(with_attribution(verdict, *(cell.samples[name] for name in NAMES)))
         cell.verdicts = tuple(found)
         if not found:
             cell.invalid.append("no metric has a value in both sides")
@@ -189,8 +202,10 @@ class Duet:
             self._rules.priors.add(groups)
 
 
-def _so_far(cell: PairedCell) -> str:
-    """What the pairs taken so far say of TPOT; empty before the first look."""
+def _so_far(cell: PairedCell, plan: Plan, look: int) -> str:
+    """What the last look said of TPOT, if there was one, and at which look the cell is."""
     known = {verdict.metric: verdict for verdict in cell.verdicts}
     tpot = known.get("tpot_ms")
-    return f"{tpot.change:+.1%} so far" if tpot and tpot.change is not None else ""
+    change = f"{100 * tpot.change:+.1f} %, " if tpot and tpot.change is not None else ""
+    looks = " ".join(f"[{pairs}]" if pairs == look else str(pairs) for pairs in plan.pairs)
+    return f"{change}looks {looks}"

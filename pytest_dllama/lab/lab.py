@@ -17,10 +17,13 @@ from pytest_dllama.events.stream import Progress as LoadProgress
 from pytest_dllama.history.run_files import RUN_FILE, archive_previous, write_run
 from pytest_dllama.hosts.base import HostError, Hosts, Progress
 from pytest_dllama.hosts.controller import fingerprint, probe_environment
+from pytest_dllama.hosts.course import counted
 from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab import assembly
 from pytest_dllama.lab.cells import CellKey
+from pytest_dllama.lab.checks import model_needs
 from pytest_dllama.lab.cluster import Cluster, ClusterError, Worker
+from pytest_dllama.lab.progress import announce_compilation
 from pytest_dllama.lab.roofline_probe import RooflineProbe
 from pytest_dllama.lab.runner import (
     RequestFailed,
@@ -53,6 +56,7 @@ from pytest_dllama.validity.output import (
 )
 from pytest_dllama.validity.roofline import mean_positions
 from pytest_dllama.verdict.cell import cell_record, failed_cell
+from pytest_dllama.verdict.scaling import ScalingLimit
 from pytest_dllama.verdict.thresholds import Thresholds
 
 LOG_FOLDER = "logs"
@@ -131,10 +135,17 @@ class Lab:
         """The record of a cell, measured on first use; a failed cell has a record too."""
         if key not in self._records:
             with self._progress.running():
+                self._tell_course(0)
                 self._records[key] = self._measure_or_fail(key)
                 self._progress.settle(assembly.in_one_line(self._records[key]))
             self.save()
         return self._records[key]
+
+    def _tell_course(self, runs: int) -> None:
+        """How far the session is, after so many runs of the cell at hand."""
+        before, all_runs = len(self._records), self.config.warmup + self.config.repeats
+        what = f"cell {min(before + 1, len(self.keys))} of {len(self.keys)}"
+        self._progress.course(what, before + runs / all_runs, len(self.keys))
 
     def give_up(self, key: CellKey, why: str) -> CellRecord:
         """Make a cell an ERROR whose measurement was broken off from outside; the rest goes on.
@@ -152,10 +163,14 @@ class Lab:
         """The record of a cell, if it was measured or failed."""
         return self._records.get(key)
 
+    def scaling_limits(self, model: str) -> tuple[ScalingLimit, ...]:
+        """Limits between node counts of a model."""
+        return self._thresholds.scaling_of(model)
+
     @property
     def how_often(self) -> str:
         """How often each cell is measured, in words."""
-        return f"{self.config.repeats} repeats"
+        return counted(self.config.repeats, "repeat")
 
     def comparison(self, key: CellKey) -> CellVerdict | None:
         """How a cell compares with a base's; None where nothing is compared."""
@@ -177,19 +192,22 @@ class Lab:
     def _measure(self, key: CellKey) -> CellRecord:
         if (why := self._why_skipped(key)) is not None:
             return failed_cell(key.model, key.nodes, why, workload=key.workload, skipped=True)
+        if self._cluster is None:
+            self._look_at_hosts(key)
         own, backend = configured(self.config, key.workload), self._engine(key.workload)
         model = self._model(key.model)
         request = engine_request(self.config, model, key.workload)
         cluster = self._provision(key, own, backend)
         has_reference = backend.reference is not None
         oracle = self._oracle(model, key) if key.nodes > 1 or has_reference else None
-        for n in range(1, self.config.warmup + 1):
-            self._run(cluster, model, key, f"warm-up {n}/{self.config.warmup}", f"warmup{n}")
-        repeats = self.config.repeats
-        runs = [
-            self._run(cluster, model, key, f"repeat {n}/{repeats}", f"repeat{n}")
-            for n in range(1, repeats + 1)
-        ]
+        warmup, repeats = self.config.warmup, self.config.repeats
+        for n in range(1, warmup + 1):
+            self._run(cluster, model, key, f"warm-up {n}/{warmup}", f"warmup{n}")
+            self._tell_course(n)
+        runs = []
+        for n in range(1, repeats + 1):
+            runs.append(self._run(cluster, model, key, f"repeat {n}/{repeats}", f"repeat{n}"))
+            self._tell_course(warmup + n)
         if oracle is None:
             self._oracles.setdefault(key, _Oracle(runs[0]))
         output = self._output(runs[0], oracle, request, backend)
@@ -261,8 +279,14 @@ class Lab:
     def _model(self, name: str) -> ModelUnderTest:
         if name not in self._models:
             self._progress.stage(f"{name}: opening the model")
-            self._models[name] = open_model(self._specs[name], self.config, self._progress.bar)
+            self._models[name] = open_model(self._specs[name], self.config, self._progress.transfer)
         return self._models[name]
+
+    def _look_at_hosts(self, key: CellKey) -> None:
+        """Before a synthetic model is written: can they hold what will be asked of them?"""
+        largest = max(key.nodes for key in self.keys)
+        needs = model_needs(self.config, self.keys)
+        self._hosts.check(largest, key.nodes, needs, self._progress)
 
     def _provision(self, key: CellKey, own: LabConfig, backend: Backend) -> Cluster:
         """Workers for the largest cell at first; later only what this cell needs is looked at."""
@@ -270,9 +294,12 @@ class Lab:
             largest = max(key.nodes for key in self.keys)
             models = [self._model(name).model_file for name in self._names()]
             hosts = self._hosts.prepare(largest, key.nodes, models, self._progress)
+            if self._hosts.kind == "local":
+                announce_compilation(backend, self._progress)
             self._cluster = Cluster(hosts, backend, self.logs, own.nthreads, self._hosts.kept_token)
             if largest > 1:
-                self._progress.stage(f"provisioning {largest - 1} workers for {largest} nodes")
+                workers = counted(largest - 1, "worker")
+                self._progress.stage(f"provisioning {workers} for {largest} nodes")
             try:
                 self._cluster.ensure(largest, self._progress.bar)
             except ClusterError:
@@ -318,7 +345,7 @@ class Lab:
         self._progress.stage(f"{key}: {what}")
         if self.config.cooldown_c > 0:
             self._hosts.cool_down(self.config.cooldown_c, self._progress)
-        self._progress.detail("starting (a machine's first run compiles kernels)")
+        self._progress.detail("starting")
         run = run_request(
             cluster,
             engine_request(self.config, model, key.workload),
@@ -333,9 +360,11 @@ class Lab:
     def _on_event(self, event: Event) -> None:
         if isinstance(event, LoadProgress):
             self._progress.detail(f"{event.phase}ing")
-            self._progress.bar(event.done, event.total)
+            tell = self._progress.transfer if event.unit == "bytes" else self._progress.bar
+            tell(event.done, event.total)
         elif isinstance(event, Step):
-            what = f"{event.index + 1} tokens" if event.phase == "decode" else "reading the prompt"
+            is_prompt = event.phase != "decode"
+            what = "reading the prompt" if is_prompt else counted(event.index + 1, "token")
             self._progress.detail(what)
 
     def _output(

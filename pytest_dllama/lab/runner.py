@@ -73,6 +73,7 @@ def engine_request(
         max_seq_len=size.max_seq_len,
         kv_type=own.kv_type,
         context_depth=size.context_depth,
+        collective=own.collective,
     )
 
 

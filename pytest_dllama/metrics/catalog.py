@@ -159,3 +159,17 @@ def cell_metrics(traces: Sequence[RequestTrace], samples: Sequence[Sample]) -> d
         if (of_repeat := metric.of_repeat) is not None
     }
     return {name: value for name, value in estimates.items() if value is not None}
+
+
+def sample_metrics(samples: Sequence[Sample]) -> dict[str, Estimate]:
+    """The metrics of requests of which nothing but their samples is known, as medians over them."""
+    figures = {
+        "ttft_s": [sample.ttft_s for sample in samples],
+        "tpot_ms": [sample.tpot_ms for sample in samples],
+        "rct_s": [sample.rct_s for sample in samples],
+        "tokens_per_s": [sample.tokens_per_s for sample in samples],
+        "prefill_tokens_per_s": [rate_per_s(s.prefill_tokens, s.prefill_s) for s in samples],
+        "decode_tokens_per_s": [rate_per_s(s.decode_tokens, s.decode_s) for s in samples],
+    }
+    found = {name: estimate(values) for name, values in figures.items()}
+    return {name: value for name, value in found.items() if value is not None}

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pytest_dllama.events.stream import Step
 from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.metrics import definitions
+from pytest_dllama.metrics.parts import parts_of
 from pytest_dllama.record.cell import RankRecord, Sample
 
 
@@ -30,7 +31,10 @@ def sample_of(trace: RequestTrace) -> Sample:
         load_s=trace.ready.load_s if trace.ready else None,
     )
     unknown: dict[str, object] = dict.fromkeys(Sample.model_fields.keys() & set(trace.done.unknown))
-    return sample.model_copy(update=unknown | ({"itl_ms": ()} if "itl_ms" in unknown else {}))
+    if "itl_ms" in unknown:
+        unknown["itl_ms"] = ()
+    known = sample.model_copy(update=unknown)
+    return known.model_copy(update={"parts": parts_of(trace, known.ttft_s, known.tpot_ms)})
 
 
 def cannot_be(samples: Sequence[Sample]) -> dict[str, str]:

@@ -11,11 +11,13 @@ from dllama_engine.errors import EngineError as EngineError
 from dllama_engine.formats.config import ModelConfig as ModelConfig
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
+from dllama_engine.sharding.memory import RankMemory as RankMemory
 from dllama_engine.sharding.memory import rank_memory, token_read_bytes
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.synthetic.model import write_synthetic
 from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.synthetic.vocab import synthetic_vocab
+from dllama_engine.system.process_memory import available_bytes as available_bytes
 from dllama_engine.text.tokenizer import Tokenizer as EngineTokenizer
 from dllama_engine.text.tokenizer import read_tokenizer
 from pytest_dllama.record.run import ModelRecord
@@ -24,11 +26,14 @@ from pytest_dllama.record.run import ModelRecord
 __all__ = [
     "EngineError",
     "ModelConfig",
+    "RankMemory",
     "Tokenizer",
+    "available_bytes",
     "check_split",
     "file_config",
     "file_tokenizer",
     "model_record",
+    "rank_memories",
     "shape_config",
     "shape_tokenizer",
     "shard_bytes",
@@ -39,6 +44,7 @@ __all__ = [
     "write_shape",
 ]
 
+BATCH_SIZE = 32  # of the engine, unless --nbatches says otherwise
 MODELS_FOLDER = Path(dllama_engine.__file__).parent / "models"
 
 
@@ -76,6 +82,24 @@ def check_split(config: ModelConfig, nodes: int, buffer_float_type: str, sync_mo
     _plan(config, nodes, buffer_float_type, sync_mode)
 
 
+def rank_memories(
+    config: ModelConfig,
+    nodes: int,
+    buffer_float_type: str,
+    sync_mode: str,
+    max_seq_len: int = 0,
+    kv_type: str = "f32",
+) -> tuple[RankMemory, ...]:
+    """What each rank holds, the root first; `max_seq_len` 0 is the model's context."""
+    plan = _plan(config, nodes, buffer_float_type, sync_mode)
+    positions = min(max_seq_len or config.seq_len, config.seq_len)
+    cache = FloatType.parse(kv_type)
+    return tuple(
+        rank_memory(plan, rank, batch_size=BATCH_SIZE, max_seq_len=positions, kv_type=cache)
+        for rank in range(nodes)
+    )
+
+
 def shard_bytes(
     config: ModelConfig,
     nodes: int,
@@ -84,18 +108,8 @@ def shard_bytes(
     max_seq_len: int = 0,
     kv_type: str = "f32",
 ) -> tuple[int, ...]:
-    """Memory that each rank needs, the root's first; `max_seq_len` 0 is the model's context."""
-    plan = _plan(config, nodes, buffer_float_type, sync_mode)
-    needs = (
-        rank_memory(
-            plan,
-            rank,
-            batch_size=32,
-            max_seq_len=min(max_seq_len or config.seq_len, config.seq_len),
-            kv_type=FloatType.parse(kv_type),
-        )
-        for rank in range(nodes)
-    )
+    """Memory that each rank needs, as `rank_memories` adds it up."""
+    needs = rank_memories(config, nodes, buffer_float_type, sync_mode, max_seq_len, kv_type)
     return tuple(need.total_bytes for need in needs)
 
 

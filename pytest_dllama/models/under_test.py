@@ -7,11 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import platformdirs
-
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError, ModelSpec
 from pytest_dllama.models import engine_facts
+from pytest_dllama.models.kept import cache_folder, note_use
 from pytest_dllama.models.sizes import RequestSize, request_size
 from pytest_dllama.record.cell import Workload
 
@@ -34,17 +33,12 @@ class ModelUnderTest:
         return request_size(config, workload, facts, tokenizer)
 
 
-def cache_folder() -> Path:
-    """Where synthetic models are kept between runs."""
-    return Path(platformdirs.user_cache_dir("pytest-dllama")) / "models"
-
-
 def check_model(
     spec: ModelSpec,
     node_counts: Sequence[int],
     config: LabConfig,
     workload: Workload | None = None,
-) -> None:
+) -> RequestSize:
     """Check all that can be known without writing a file or starting a process.
 
     Args:
@@ -52,6 +46,9 @@ def check_model(
         node_counts: of its cells.
         config: with the options of the workload in place.
         workload: of these cells; None: what the options say.
+
+    Returns:
+        How large the request of these cells is.
 
     Raises:
         ConfigError: a missing or broken file, an unknown shape, more nodes than the model allows,
@@ -67,7 +64,7 @@ def check_model(
     except engine_facts.EngineError as error:
         raise ConfigError(f"--models {spec.text}: {error}") from error
     try:
-        request_size(config, workload or Workload(), model_config, tokenizer)
+        return request_size(config, workload or Workload(), model_config, tokenizer)
     except (engine_facts.EngineError, ConfigError) as error:
         raise ConfigError(f"{error} (--models {spec.text})") from error
 
@@ -122,6 +119,7 @@ def open_model(
     try:
         if spec.kind == "synthetic":
             files = engine_facts.write_shape(spec.model, cache_folder(), progress)
+            note_use(files[0])
         else:
             files = _files(spec)
         record = engine_facts.model_record(spec.name, engine_facts.file_config(files[0]), *files)

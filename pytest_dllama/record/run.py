@@ -61,6 +61,8 @@ class Request(Record):
     n_batches: int | None = None  # tokens of one prefill batch
     max_seq_len: int | None = None  # of the KV cache; None: what each cell's request needs
     kv_type: str | None = None  # of the KV cache; None: a log or an older file does not tell
+    collective: str | None = None  # of the embedded engine, as asked for; None: another engine
+    inject: str = ""  # how the engine was slowed down on purpose
 
 
 class ModelRecord(Record):

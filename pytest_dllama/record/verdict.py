@@ -32,6 +32,10 @@ class AttributedPart(Record):
     share_lower: float | None = None
     share_upper: float | None = None
     change: float | None = None  # of this part itself: 0.31 is 31 % slower
+    is_sure: bool = False  # it changed: p below 5 %, Holm-adjusted over all parts
+    pairs_to_be_sure: int | None = None  # with 90 % power, of what its change and noise look like
+    because_part: str | None = None  # of the waited-for rank: its own work that changed so
+    because_change: float | None = None
 
 
 class Attribution(Record):
@@ -47,6 +51,7 @@ class MetricVerdict(Record):
 
     metric: str
     status: PairStatus
+    is_paired: bool = True  # false: against a stored run; `pairs` are sessions of the smaller side
     tolerance: float
     base: float | None  # median over the sessions of each side, in the metric's unit
     new: float | None
@@ -110,10 +115,11 @@ class VerdictFile(Record):
     new_label: str
     fingerprint: str
     seed: int  # of the order of sides and cells
-    looks: tuple[int, ...]
+    looks: tuple[int, ...]  # none: against a stored run, which is no pair of anything
     level: float  # one-sided, of each look
     prompt: str  # empty, and steps None: the cells' workloads say
     steps: int | None
+    inject: str = ""  # how the new side was slowed down on purpose
     prior_groups: int  # the most that any metric's prior rests on
     status: PairStatus
     holm_p: dict[str, float]  # "model nodes metric" -> Holm-adjusted p_worse; gates nothing

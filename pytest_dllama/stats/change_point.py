@@ -10,26 +10,28 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike
 
-from pytest_dllama.stats.errors import DataError, Floats
+from pytest_dllama.stats.errors import DataError, Floats, finite
 from pytest_dllama.stats.prior import VariancePrior
 
 WINDOW = 30  # nights
 FIRST_ALARM = 11  # the night that may raise the first alarm: ten quiet ones come before
 MIN_BEFORE = 8  # nights of the window before a step
-MIN_AFTER = 3  # nights of it: one or two odd nights are no step
+# One or two odd nights are no step unless they are gross: so much more their score must reach.
+YOUNG_MARGINS = (2.5, 1.5)  # of a step of one night, of two
 LAG = 5  # the latest nights teach nothing about noise: a step may have begun there
 RHO_PRIOR, RHO_WEIGHT = 0.15, 60.0  # lag-1 correlation before any night is seen, and its nights
 RHO_MOST = 0.8
 MAX_PRIOR_DF = 200.0  # more would not change a digit
 LEAST_VARIANCE = 1e-12  # of ln values: no clock tells a millionth, rounding must not alarm
 
-# Made by `python -m benchmarks.verdict_simulation --calibrate-alarm --series 60000`: at most 1 of
+# Made by `python -m benchmarks.alarm_simulation --calibrate --series 60000`: at most 1 of
 # 100 quiet series alarms in 80 nights at lag-1 correlation 0 to 0.3. A score alarms above LIMIT +
 # RHO_SLOPE * estimated rho: too small an estimate inflates the score of a correlated series.
 LIMIT = 3.85
@@ -45,6 +47,18 @@ class Alarm:
     step: float  # its size, in the unit of the values (ln)
     score: float  # in standard deviations of a normal
     limit: float
+
+
+@dataclass(frozen=True, slots=True)
+class CorrelationPrior:
+    """The lag-1 correlation of a cluster's nights, and how many nights it is worth."""
+
+    rho: float | Floats  # of each series, where many are looked at at once: (series,)
+    nights: float
+
+
+# Before any night is seen.
+UNKNOWN_CORRELATION = CorrelationPrior(RHO_PRIOR, RHO_WEIGHT)
 
 
 @dataclass(slots=True)
@@ -76,11 +90,16 @@ class StepDetector:
     """The alarm of one series: feed it one value a night, ln of the night's median.
 
     `prior` is of the variance of nightly values, from other series of the cluster: without it the
-    first weeks are slower. The state is the last 30 values and three numbers.
+    first weeks are slower. `correlation` likewise, from `pooled_correlation`: it is what a young
+    series lacks most. The state is the last 30 values and three numbers.
     """
 
-    def __init__(self, prior: VariancePrior | None = None) -> None:
-        self.prior = prior
+    def __init__(
+        self,
+        prior: VariancePrior | None = None,
+        correlation: CorrelationPrior = UNKNOWN_CORRELATION,
+    ) -> None:
+        self.prior, self.correlation = prior, correlation
         self.night = 0
         self._recent: deque[float] = deque(maxlen=WINDOW)
         self._noise = Noise.nothing(1)
@@ -99,14 +118,15 @@ class StepDetector:
         self.night += 1
         if self.night < FIRST_ALARM:
             return None
-        scores, steps, rho = step_scores(np.array([self._recent]), self._noise, self.prior)
+        window = np.array([self._recent])
+        scores, steps, rho = step_scores(window, self._noise, self.prior, self.correlation)
         best = int(scores[0].argmax())
-        limit = alarm_limit(float(rho[0]))
+        limit = float(alarm_limit(float(rho[0]), self.correlation.nights))
         if scores[0, best] <= limit:
             return None
         return Alarm(
             night=self.night,
-            nights_since=scores.shape[1] - best + MIN_AFTER - 1,
+            nights_since=scores.shape[1] - best,
             step=float(steps[0, best]),
             score=float(scores[0, best]),
             limit=limit,
@@ -146,14 +166,17 @@ class StepDetector:
 
     @classmethod
     def from_state(
-        cls, state: Mapping[str, Any], prior: VariancePrior | None = None
+        cls,
+        state: Mapping[str, Any],
+        prior: VariancePrior | None = None,
+        correlation: CorrelationPrior = UNKNOWN_CORRELATION,
     ) -> StepDetector:
         """Go on where `state` was taken.
 
         Raises:
             DataError: a state that no detector wrote.
         """
-        found = cls(prior)
+        found = cls(prior, correlation)
         try:
             recent = [float(value) for value in state["recent"]]
             found.night = int(state["night"])
@@ -171,27 +194,66 @@ class StepDetector:
         return found
 
 
-def alarm_limit(rho: float | Floats) -> Any:
-    """The score above which a night alarms, for an estimated lag-1 correlation."""
-    return LIMIT + RHO_SLOPE * rho
+def alarm_limit(rho: float | Floats, nights: float = RHO_WEIGHT) -> Any:
+    """The score above which a night alarms, for an estimated lag-1 correlation.
+
+    `nights` is what is known of the correlation beforehand: the slope makes up for estimates that
+    are too small, so the better it is known, the flatter it may be.
+    """
+    return LIMIT + RHO_SLOPE * math.sqrt(RHO_WEIGHT / nights) * rho
 
 
 def step_scores(
-    window: Floats, noise: Noise, prior: VariancePrior | None = None
+    window: Floats,
+    noise: Noise,
+    prior: VariancePrior | None = None,
+    correlation: CorrelationPrior = UNKNOWN_CORRELATION,
 ) -> tuple[Floats, Floats, Floats]:
     """Scores and sizes of every possible step, (series, splits), and rho, (series,).
 
     `window` is (series, nights), the latest night last. Split i begins at night MIN_BEFORE + i of
-    it. The score is the t of generalized least squares, as a normal deviate.
+    it. The score is the t of generalized least squares, as a normal deviate, less YOUNG_MARGINS.
     """
     x = window - window.mean(axis=1, keepdims=True)
     d0, s0_squared = _prior_numbers(prior)
-    rho = _lag1(x, noise, d0, s0_squared)
+    rho = _lag1(x, noise, d0, s0_squared, correlation)
     size, information, squares = _gls(x, rho)
     learnt = ((noise.squares + d0 * s0_squared) * (1 - rho * rho))[:, np.newaxis]
     df = x.shape[1] - 2 + noise.df + d0
     variance = np.maximum((squares + learnt) / df, LEAST_VARIANCE)
-    return _normal_score(size * np.sqrt(information / variance), df), size, rho
+    score = _normal_score(size * np.sqrt(information / variance), df)
+    for nights, margin in enumerate(YOUNG_MARGINS, start=1):
+        score[:, -nights] -= margin
+    return score, size, rho
+
+
+def pooled_correlation(series: Iterable[ArrayLike]) -> CorrelationPrior:
+    """What the nights of a cluster's other series know of the correlation, shrunk to RHO_PRIOR.
+
+    Each series' own level is taken off, and Kendall's bias of it added back. A step in one of them
+    looks like correlation: the alarm is then later, never falser.
+
+    Raises:
+        DataError: a value that is not finite.
+    """
+    nights, products, squares, n_series = 0, 0.0, 0.0, 0
+    for values in series:
+        found = finite(values, "series", at_least=0)
+        if found.size < MIN_BEFORE or np.ptp(found) == 0:
+            continue
+        e = (found - found.mean()) / found.std()
+        products, squares = products + float(e[1:] @ e[:-1]), squares + float(e @ e)
+        nights, n_series = nights + found.size, n_series + 1
+    if nights == 0:
+        return UNKNOWN_CORRELATION
+    return shrunk_correlation(products / squares, nights, n_series)
+
+
+def shrunk_correlation(rho: float | Floats, nights: int, series: int) -> CorrelationPrior:
+    """What is known after so many nights of so many series, of a level of their own each."""
+    unbiased = rho + (1 + 3 * rho) * series / nights
+    both = nights + RHO_WEIGHT
+    return CorrelationPrior((nights * unbiased + RHO_WEIGHT * RHO_PRIOR) / both, both)
 
 
 def _prior_numbers(prior: VariancePrior | None) -> tuple[float, float]:
@@ -200,8 +262,8 @@ def _prior_numbers(prior: VariancePrior | None) -> tuple[float, float]:
     return min(prior.d0, prior.total_df, MAX_PRIOR_DF), prior.s0_squared
 
 
-def _lag1(x: Floats, noise: Noise, d0: float, s0_squared: float) -> Floats:
-    """Lag-1 correlation, (series,), of nights before the latest, shrunk to RHO_PRIOR.
+def _lag1(x: Floats, noise: Noise, d0: float, s0_squared: float, prior: CorrelationPrior) -> Floats:
+    """Lag-1 correlation, (series,), of nights before the latest, shrunk to its prior.
 
     The correlation of few values is too small by (1 + 3 rho) / n (Kendall 1954).
     """
@@ -211,10 +273,10 @@ def _lag1(x: Floats, noise: Noise, d0: float, s0_squared: float) -> Floats:
     squares = (y * y).sum(axis=1) + noise.squares
     products = (y[:, 1:] * y[:, :-1]).sum(axis=1) + noise.products
     variance = (squares + d0 * s0_squared) / (n - 1 + noise.df + d0)
-    known = squares + RHO_WEIGHT * variance
+    known = squares + prior.nights * variance
     known = np.where(known > 0, known, 1.0)  # a series without any noise
-    rho = (products + RHO_WEIGHT * RHO_PRIOR * variance) / known
-    rho = rho + (1 + 3 * rho) / (n + noise.df + RHO_WEIGHT)
+    rho = (products + prior.nights * prior.rho * variance) / known
+    rho = rho + (1 + 3 * rho) / (n + noise.df + prior.nights)
     return np.asarray(np.clip(rho, 0.0, RHO_MOST))
 
 
@@ -225,7 +287,7 @@ def _gls(x: Floats, rho_of_series: Floats) -> tuple[Floats, Floats, Floats]:
     (0, .., 1, q, q, ...), with q = 1 - rho, g^2 = 1 - rho^2. Sums from prefix sums alone.
     """
     nights = x.shape[1]
-    k = np.arange(MIN_BEFORE, nights - MIN_AFTER + 1)  # first night of the step
+    k = np.arange(MIN_BEFORE, nights)  # first night of the step
     after = nights - k
     total = x.sum(axis=1, keepdims=True)
     later = total - np.cumsum(x, axis=1)[:, k]  # nights after the first of the step

@@ -12,6 +12,7 @@ from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.metrics.catalog import cell_metrics
 from pytest_dllama.metrics.definitions import median_index
 from pytest_dllama.metrics.network import network_record
+from pytest_dllama.metrics.percentiles import cell_percentiles
 from pytest_dllama.metrics.samples import cannot_be, rank_records
 from pytest_dllama.record.cell import (
     CellRecord,
@@ -24,7 +25,7 @@ from pytest_dllama.record.cell import (
 from pytest_dllama.validity.faults import faults
 from pytest_dllama.validity.roofline import share
 from pytest_dllama.verdict.judge import judge
-from pytest_dllama.verdict.thresholds import Threshold
+from pytest_dllama.verdict.limits import Threshold
 
 NO_SWEEP = Workload()
 
@@ -78,6 +79,7 @@ def cell_record(
         commands=commands,
         samples=tuple(samples),
         metrics=figures,
+        percentiles=cell_percentiles(samples),
         ranks=rank_records(median),
         network=network_record(traces, median),
         output=output,

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pytest_dllama.metrics.catalog import METRICS
@@ -19,9 +19,8 @@ from pytest_dllama.stats.paired import PairedEffect, ln_ratios, paired_effect
 from pytest_dllama.stats.power import detectable_change, pairs_to_decide
 from pytest_dllama.stats.prior import VariancePrior
 from pytest_dllama.stats.resolution import clock_grid
+from pytest_dllama.verdict.limits import TOLERANCES
 
-# metric -> relative change that is tolerated: what two sessions of a pair are compared by.
-TOLERANCES: Mapping[str, float] = {"ttft_s": 0.15, "tpot_ms": 0.05, "rct_s": 0.05}
 COARSEST_MS = 1.0  # no engine's clock tells less than whole milliseconds
 _PER_TOKEN = ("tpot_ms", "rct_s", "tokens_per_s", "decode_tokens_per_s")
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dllama.hosts.agent.facts import facts
-from pytest_dllama.hosts.base import HostError
+from pytest_dllama.hosts.base import HostError, ModelNeed
 from pytest_dllama.hosts.fleet import fleet
 from pytest_dllama.hosts.fleet.clock import ClockOffset, Exchange, offset_of
 from pytest_dllama.hosts.fleet.link_probe import rounds
@@ -214,6 +214,25 @@ def test_a_machine_that_cannot_hold_all_its_ranks_is_refused_before_anything_is_
     monkeypatch.setattr(engine_facts, "file_config", lambda file: config)
     with pytest.raises(HostError, match=r"pi1: refusal: pi1, pi2 are one machine: .* together"):
         hosts.prepare(2, 2, [Path("model.m")], _Spoken())
+    assert hosts.close() == []
+    for server in servers:
+        assert [path.name for path in (server.folder / "work").iterdir()] == ["agent"]
+
+
+def test_the_cache_of_the_cells_decides_before_a_model_is_written(make_sshd, inventory_of) -> None:
+    """Llama 3.1-8B on two hosts: 131072 positions do not fit, those of a request do."""
+    servers = [make_sshd(), make_sshd()]
+    hosts = fleet.RemoteHosts(inventory_of(servers, provision=True), Wanted())
+    config = dataclasses.replace(engine_facts.shape_config("llama3.1-8b"), n_layers=2)
+    available = facts({"folder": "/"})["available_bytes"]
+    small = sum(engine_facts.shard_bytes(config, 2, "q80", "reduce", 64))
+    assert small < available
+    config = dataclasses.replace(config, seq_len=config.seq_len * (available // small + 1) * 8)
+    hosts.check(2, 2, [ModelNeed(config, 64, "f32")], _Spoken())
+    assert hosts.close() == []
+    hosts = fleet.RemoteHosts(inventory_of(servers, provision=True), Wanted())
+    with pytest.raises(HostError, match=r"pi1: refusal: pi1, pi2 are one machine: .* together"):
+        hosts.check(2, 2, [ModelNeed(config, config.seq_len, "f32")], _Spoken())
     assert hosts.close() == []
     for server in servers:
         assert [path.name for path in (server.folder / "work").iterdir()] == ["agent"]

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from pytest_dllama.cli.main import main
-from pytest_dllama.config.values import ConfigError, text_of
 from pytest_dllama.history.run_files import RunFileError, read_run, run_text, write_whole
 from pytest_dllama.hosts.base import HostError, HostProcess
 from pytest_dllama.hosts.inventory import InventoryError, load_inventory
 from pytest_dllama.hosts.local import LocalHost
 from pytest_dllama.report_folder import LOCK_FILE, ReportFolder, ReportFolderError, keep_elsewhere
-from pytest_dllama.verdict.thresholds import ThresholdError, load_thresholds
+from pytest_dllama.verdict.limits import ThresholdError
+from pytest_dllama.verdict.thresholds_file import load_thresholds
 from tests.data import ROOT, RUNS
 from tests.plugin.real_runs import SMALL_MODEL, RealRun
 
@@ -191,12 +191,6 @@ def test_a_prompt_is_passed_on_whatever_the_locale_is(tmp_path: Path) -> None:
         check=True,
     )
     assert done.stdout == "'\\uc548\\ub155'\n"
-
-
-def test_a_prompt_that_is_no_utf8_is_refused_at_the_start() -> None:
-    assert text_of("--prompt")(os.fsdecode("안녕".encode())) == "안녕"
-    with pytest.raises(ConfigError, match="--prompt: byte 0xe9 at position 3 is no UTF-8"):
-        text_of("--prompt")("caf\udce9")
 
 
 # -- commands -------------------------------------------------------------------------------------

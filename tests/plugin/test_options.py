@@ -109,7 +109,7 @@ def test_ini_keys_and_the_flag_wins(project: pytest.Pytester) -> None:
     )
     result = project.runpytest("--collect-only", "--nodes", "4")
     result.stdout.fnmatch_lines(
-        ["dllama: 1 cells (llama_q40-4), 7 repeats of 64 steps, q80 buffers, sync mode invariant"]
+        ["dllama: 1 cell (llama_q40-4), 7 repeats of 64 steps, q80 buffers, sync mode invariant"]
     )
 
 
@@ -127,14 +127,14 @@ def test_paths_of_ini_keys_start_at_the_ini_file(project: pytest.Pytester, monke
     below = project.mkdir("below")
     monkeypatch.chdir(below)
     result = project.runpytest("--collect-only", "--nodes", "2", "..")
-    result.stdout.fnmatch_lines(["dllama: 1 cells (m-2)*"])
+    result.stdout.fnmatch_lines(["dllama: 1 cell (m-2)*"])
 
 
 def test_only_selected_cells_are_planned(project: pytest.Pytester) -> None:
     result = project.runpytest(
         "--collect-only", "--models", MODEL, "--nodes", "2,4", "-k", "llama_q40-2"
     )
-    result.stdout.fnmatch_lines(["dllama: 1 cells (llama_q40-2)*"])
+    result.stdout.fnmatch_lines(["dllama: 1 cell (llama_q40-2)*"])
 
 
 def test_collecting_starts_nothing(project: pytest.Pytester) -> None:

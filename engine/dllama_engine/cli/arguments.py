@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from dllama_engine.injection import Injection
+
 Address = tuple[str, int]
 
 
@@ -42,6 +44,8 @@ class RootArgs(ProcessArgs):
     timeout_s: float
     connect_timeout_s: float
     token_file: str | None
+    spans: str
+    inject: Injection
     local_weights: str
 
 
@@ -54,6 +58,7 @@ class WorkerArgs(ProcessArgs):
     n_threads: int
     token_file: str | None
     idle_timeout_s: float | None
+    inject: Injection
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

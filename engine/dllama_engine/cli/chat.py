@@ -82,8 +82,9 @@ class Conversation:
         decoder = run.tokenizer.stream_decoder()
         stop_pos = run.root.max_seq_len
         steps = decode(
-            run.root, token_id, self._pos, stop_pos, self._sampler, decoder, eos_ids.__contains__
-        )
+            run.root, token_id, self._pos, stop_pos, self._sampler, decoder, eos_ids.__contains__,
+            run.args.inject,
+        )  # fmt: skip
         for step in steps:
             tally.add(step)
             run.emit_step(step)

@@ -6,6 +6,7 @@ output, 143 SIGTERM (a worker that is told to stop has done its work: 0).
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -59,6 +60,8 @@ def _run_with_events(args: options.Args, human: TextIO) -> int:
     except EngineError as error:
         return _fail(error)
     code = 1
+    if not isinstance(args, PlanArgs) and args.inject.kernel:
+        os.environ["DLLAMA_KERNELS"] = args.inject.kernel  # before any kernel is looked for
     try:
         code = _run_mode(args, events, _printer(human))
     except BrokenPipeError:
@@ -130,8 +133,9 @@ def _worker(args: WorkerArgs, events: EventWriter, show: Show) -> None:
             show(line + "\n")
 
     worker_options = WorkerOptions(
-        args.host, args.port, args.n_threads, cluster_token(args.token_file), args.idle_timeout_s
-    )
+        args.host, args.port, args.n_threads, cluster_token(args.token_file), args.idle_timeout_s,
+        args.inject,
+    )  # fmt: skip
     Worker(worker_options, events, log).serve()
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from functools import partial
 
 from dllama_engine.cli import console
 from dllama_engine.cli.run import RootRun
+from dllama_engine.cli.step_log import PERIOD_NS, StepLog
 from dllama_engine.errors import RequestError
 from dllama_engine.generation.generate import check_request, filling_ids, generate, prefill, score
 from dllama_engine.generation.sampler import Sampler
@@ -31,11 +33,13 @@ def inference(run: RootRun) -> None:
     input_ids = run.tokenizer.encode(prompt)
     run.emit_request(request_ns, prompt, input_ids, args.steps, seed)
     decoder = run.tokenizer.stream_decoder()
-    steps = generate(run.root, input_ids, args.steps, args.batch_size, sampler, decoder, depth)
-    for step in steps:
-        tally.add(step)
-        run.say(step_line(step))
-        run.emit_step(step)
+    steps = generate(
+        run.root, input_ids, args.steps, args.batch_size, sampler, decoder, depth, args.inject
+    )
+    with StepLog(partial(_tell_step, run), 0 if run.is_watched else PERIOD_NS) as log:
+        for step in steps:
+            tally.add(step)
+            log.add(step)
     tally.pieces.append(decoder.flush())
     finish_reason: FinishReason = "steps"
     if depth + args.steps > run.root.max_seq_len:
@@ -45,6 +49,11 @@ def inference(run: RootRun) -> None:
     for line in console.summary_lines(tally, args.batch_size, request_ns):
         run.say(line)
     run.finish(tally)
+
+
+def _tell_step(run: RootRun, step: Step) -> None:
+    run.say(step_line(step))
+    run.emit_step(step)
 
 
 def _fill_context(run: RootRun, depth: int) -> None:

@@ -13,6 +13,8 @@ from typing import NoReturn, TypeVar
 
 from dllama_engine.cli.arguments import Address, PlanArgs, ProcessArgs, RootArgs, WorkerArgs
 from dllama_engine.cli.dialects import pass_over
+from dllama_engine.errors import RequestError
+from dllama_engine.injection import NOTHING, Injection, parse_injection
 from dllama_engine.sharding.collective import Collective
 from dllama_engine.version import package_version
 
@@ -233,6 +235,15 @@ def _add_process(group: argparse._ArgumentGroup) -> None:
         help="write events as JSON lines; with - they own stdout and the text goes to stderr",
     )  # fmt: skip
     group.add_argument(
+        "--spans", choices=("on", "off"), default="on",
+        help="whether all nodes count where their time goes (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--inject", type=_injection, default=NOTHING, metavar="SPEC",
+        help="for testing suites: slow this process down on purpose, as in tpot=10%%,ttft=20ms "
+        "(docs/testing.md; default: do not)",
+    )  # fmt: skip
+    group.add_argument(
         "--exit-with-parent", type=_parent, nargs="?", const=0, default=-1, metavar="PID|stdin",
         help="end when the parent process, PID or standard input ends, so that no orphan stays",
     )  # fmt: skip
@@ -306,6 +317,13 @@ def _number(text: str) -> float:
 def _parent(text: str) -> int | None:
     """A process id, or None for standard input."""
     return None if text == "stdin" else whole(1)(text)
+
+
+def _injection(text: str) -> Injection:
+    try:
+        return parse_injection(text)
+    except RequestError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _only_one(text: str) -> int:

@@ -47,6 +47,7 @@ class RootRun:
 
     Attributes:
         text: the prompt's or the scored file's; empty in a chat.
+        is_watched: whether people see what is printed as it comes.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class RootRun:
         self.args, self.events, self.show = args, events, show
         self.text, self.tokenizer, self.root = text, tokenizer, root
         self.progress = progress
+        self.is_watched = False
         self.model = root.model
 
     @classmethod
@@ -94,6 +96,7 @@ class RootRun:
             observer = Observer(lambda line: show(line + "\n"), progress)
             root = Root(model, plan, _options(args), observer)
             run = cls(args, events, show, text, tokenizer, root, progress)
+            run.is_watched = is_terminal
             opened.pop_all()
         return run
 
@@ -120,6 +123,8 @@ class RootRun:
         if self.args.workers:
             say(f"⭕ Root expects {len(self.args.workers)} workers")
         say(f"🧠 CPU: {cpu_label()}")
+        if self.args.inject.text:
+            say(f"⚠️  Slowed down on purpose: --inject {self.args.inject.text}")
         root.connect()
         if self.args.workers:
             self._emit_collective()
@@ -155,7 +160,7 @@ class RootRun:
     def emit_step(self, step: Step) -> None:
         """One more step for whoever reads the events."""
         if self.events.is_on:
-            self.events.emit(step.event())
+            self.events.emit(step.event(), t_ns=step.end_ns)
 
     def emit_done(
         self,
@@ -266,6 +271,8 @@ def _options(args: RootArgs) -> RootOptions:
         context_depth=args.context_depth,
         timeout_s=args.timeout_s,
         connect_timeout_s=args.connect_timeout_s,
+        spans=args.spans == "on",
+        inject=args.inject,
         maps_local_weights=args.local_weights == "map",
     )
 

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dllama_engine.arrays import Floats
+from dllama_engine.arrays import Floats, Table
 from dllama_engine.cluster.admission import check_memory
 from dllama_engine.cluster.choosing import choose_as_root
 from dllama_engine.cluster.loading import send_weights
 from dllama_engine.cluster.observer import Observer
-from dllama_engine.cluster.placement import CoreSlots, pinned, slots_by_rank
+from dllama_engine.cluster.placement import CoreSlots, is_crowded, pinned, slots_by_rank
 from dllama_engine.cluster.session import CONTROL, Greeting, SessionConfig
 from dllama_engine.cluster.summary import RankSummary
 from dllama_engine.cluster.warmup import warm_up
@@ -30,11 +30,14 @@ from dllama_engine.collectives.traffic import step_traffic
 from dllama_engine.errors import InsufficientMemoryError, ModelFileError, WireError, WorkerLost
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
+from dllama_engine.injection import NOTHING, Injection
 from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.system.process_memory import PeakMemory
-from dllama_engine.tables.links import SEND_AT, SEND_BYTES
+from dllama_engine.tables.links import LINK_WIDTH, SEND_AT, SEND_BYTES
+from dllama_engine.tables.spans import EMBEDDING
 from dllama_engine.telemetry.events import Rank
+from dllama_engine.telemetry.spans import Spans
 from dllama_engine.telemetry.step_cost import StepCost
 from dllama_engine.transformer.transformer import Transformer
 from dllama_engine.transformer.weights import RankWeights
@@ -48,7 +51,7 @@ from dllama_engine.wire.handshake import (
     send_text,
 )
 from dllama_engine.wire.links import Links
-from dllama_engine.wire.trace import LinkCount, LinkTotals
+from dllama_engine.wire.trace import LinkCount, LinkTotals, totals_of
 
 _LOOK_S = 0.5  # at signals, while workers are waited for
 _STATES = ("connected", "loaded")  # of a worker's set-up, in order
@@ -67,6 +70,8 @@ class RootOptions:
     context_depth: int = 0  # positions filled before the request, which its figures leave out
     timeout_s: float = 60.0
     connect_timeout_s: float = 5.0
+    spans: bool = True  # whether ranks count where their time goes
+    inject: Injection = NOTHING
     maps_local_weights: bool = True  # workers of this machine read the model's file themselves
 
 
@@ -97,8 +102,11 @@ class Root:
         self._compute_ns = self._sync_ns = 0
         self._packet = np.zeros(CONTROL.size + 4 * options.batch_size * config.dim, np.uint8)
         self._expected: dict[tuple[int, int], int] = {}
-        self._totals: LinkTotals | None = None
-        self._loaded: LinkTotals | None = None
+        self._counted: Table = np.zeros(
+            (0, LINK_WIDTH), np.int64
+        )  # the links' table, last looked at
+        self._loaded = self._counted  # when the model was loaded
+        self._spans: Spans | None = None  # once it is loaded, if they are wanted
 
     def session(self, rank: int) -> SessionConfig:
         """What that rank must know; before `connect`, its cores count as its own."""
@@ -114,6 +122,7 @@ class Root:
             timeout_s=options.timeout_s,
             workers=options.workers,
             slots=self._slots.get(rank, CoreSlots(0, options.n_threads, options.n_threads)),
+            spans=options.spans,
             model_file=self.model.identity if rank in self._beside else None,
         )
 
@@ -173,6 +182,7 @@ class Root:
 
     def _configure(self, links: Links, slots: dict[int, CoreSlots]) -> None:
         self._slots = slots
+        links.is_crowded = is_crowded(slots[0])
         for rank in links.peers:
             links.send_json(SESSION, rank, self.session(rank).to_json())
         # While the workers connect and do the same.
@@ -223,9 +233,15 @@ class Root:
             raise ModelFileError(f"{self.model.path}: {error}") from None
         self._memory.sample()
         links.take_trace()
-        self._totals = self._loaded = links.totals()
-        self.load_links = self._totals.counts(0)
+        self._counted = self._loaded = links.table.copy()
+        self.load_links = links.totals().counts(0)
         self.load_s = time.perf_counter() - self._start_s
+        if self.options.spans:
+            self._spans = Spans(self.plan.world_size, links.record_spans, self._record_spans)
+
+    def _record_spans(self, row_at: int) -> None:
+        assert self._transformer is not None
+        self._transformer.record_spans(row_at)
 
     def _send_weights(self) -> RankWeights:
         """Ours packed, the workers' sent; no second copy of the model is ever held."""
@@ -256,6 +272,7 @@ class Root:
             batch_size=options.batch_size,
             kv_type=options.kv_type,
         )
+        self._transformer.slow_down(options.inject.slow_work(0))
 
     def _connected(self) -> Links:
         assert self._links is not None, "connect() comes first"
@@ -272,6 +289,8 @@ class Root:
         assert self._transformer is not None, "load() comes first"
         links, dim = self._connected(), self.plan.config.dim
         start_ns = time.perf_counter_ns()
+        if self._spans is not None:
+            self._spans.begin_step(n_logits)
         size = CONTROL.size + 4 * dim * len(token_ids)
         packet = self._packet[:size]
         CONTROL.pack_into(packet.data, 0, pos, len(token_ids), n_logits)
@@ -282,12 +301,18 @@ class Root:
                 f"{self.model.path}: tensor embedding: the row of one of the tokens "
                 f"{list(token_ids)} holds a value that is not finite; convert the model again"
             )
+        self.count(EMBEDDING, time.perf_counter_ns() - start_ns)
         if links.peers:
             self._control_routes[1:, SEND_BYTES] = size
             links.exchange_routes(SYNC_WITH_ROOT, self._control_routes)
         logits = self._logits.gather(self._transformer.forward(x, pos, n_logits))
         assert logits is not None  # this is rank 0
         return logits, self._account(start_ns, len(token_ids), n_logits)
+
+    def count(self, kind: int, ns: int) -> None:
+        """Count time of the step under way, by `tables.spans`."""
+        if self._spans is not None:
+            self._spans.add(kind, ns)
 
     def _embedding(self) -> Floats:
         """The table (vocab, dim), read row by row from the file."""
@@ -296,17 +321,17 @@ class Root:
     def _account(self, start_ns: int, n_tokens: int, n_logits: int) -> StepCost:
         links = self._connected()
         end_ns = time.perf_counter_ns()
-        trace, totals = links.take_trace(), links.totals()
-        assert self._totals is not None
+        trace, counted = links.take_trace(), links.table.copy()
         cost = StepCost(
             start_ns,
             end_ns,
             trace.total_ns,
             trace,
-            totals - self._totals,
+            self._counted,
+            counted,
             self._expected_bytes(n_tokens, n_logits),
         )
-        self._totals = totals
+        self._counted = counted
         self._compute_ns += cost.compute_ns
         self._sync_ns += cost.sync_ns
         return cost
@@ -320,14 +345,14 @@ class Root:
 
     def forget_costs(self) -> None:
         """What was run so far is not of the request: its bytes and times are left out."""
-        self._loaded = self._totals
+        self._loaded = self._counted
         self._compute_ns = self._sync_ns = 0
+        if self._spans is not None:
+            self._spans.forget()
 
     def request_links(self) -> LinkTotals:
         """What crossed the links since the model was loaded, or its costs were forgotten."""
-        assert self._totals is not None
-        assert self._loaded is not None
-        return self._totals - self._loaded
+        return totals_of(self._counted) - totals_of(self._loaded)
 
     def idle_until(self, readable: int) -> None:
         """Wait until a file descriptor can be read, and keep the cluster meanwhile.
@@ -350,13 +375,13 @@ class Root:
         Raises:
             EngineError: a worker that is gone, or that answers with something else.
         """
-        assert self._totals is not None
         links = self._connected()
         self._memory.sample()
         spent_ns = self._compute_ns, self._sync_ns
         own = RankSummary.of_this_process(
-            self.session(0), self._memory, self._weight_bytes, spent_ns, self._totals
-        )
+            self.session(0), self._memory, self._weight_bytes, spent_ns, totals_of(self._counted),
+            self._spans.told() if self._spans else (),
+        )  # fmt: skip
         goodbye = CONTROL.pack(0, 0, 0)
         if links.peers:
             links.exchange(SYNC_WITH_ROOT, dict.fromkeys(links.peers, goodbye), {})

@@ -62,6 +62,7 @@ class SessionConfig:
     timeout_s: float
     workers: tuple[Address, ...]  # of ranks 1, 2, ...; as the root reaches them
     slots: CoreSlots  # its threads among those of its host
+    spans: bool = True  # whether it counts where its time goes
     context_depth: int = 0  # positions filled before the request: their times are nobody's
     model_file: FileIdentity | None = None  # the root's, told to ranks of the same machine
 
@@ -79,6 +80,7 @@ class SessionConfig:
             "workers": [list(address) for address in self.workers],
             "model_file": asdict(self.model_file) if self.model_file else None,
             "slots": asdict(self.slots),
+            "spans": self.spans,
         }
 
     @classmethod
@@ -100,6 +102,7 @@ class SessionConfig:
                 timeout_s=float(data["timeout_s"]),
                 workers=tuple((str(host), int(port)) for host, port in data["workers"]),
                 slots=CoreSlots(**{name: int(n) for name, n in data["slots"].items()}),
+                spans=bool(data["spans"]),
                 model_file=FileIdentity(**file) if (file := data.get("model_file")) else None,
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:

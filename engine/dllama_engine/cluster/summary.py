@@ -28,6 +28,7 @@ class RankSummary:
     compute_us: float
     sync_us: float
     links: tuple[LinkCount, ...]
+    spans: tuple[events.PhaseSpans, ...]
 
     @classmethod
     def of_this_process(
@@ -37,6 +38,7 @@ class RankSummary:
         weight_bytes: int,
         spent_ns: tuple[int, int],
         totals: LinkTotals,
+        spans: tuple[events.PhaseSpans, ...],
     ) -> RankSummary:
         """The account of the calling process.
 
@@ -46,6 +48,7 @@ class RankSummary:
             weight_bytes: of its packed weights.
             spent_ns: on computing and in the links.
             totals: of its links.
+            spans: where its time went.
         """
         compute_ns, sync_ns = spent_ns
         return cls(
@@ -59,6 +62,7 @@ class RankSummary:
             compute_us=compute_ns / 1e3,
             sync_us=sync_ns / 1e3,
             links=totals.counts(config.rank),
+            spans=spans,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -74,8 +78,9 @@ class RankSummary:
         """
         try:
             links = tuple(LinkCount(**link) for link in data["links"])
-            return cls(**(data | {"links": links}))
-        except (KeyError, TypeError) as error:
+            spans = tuple(_spans(phase) for phase in data["spans"])
+            return cls(**(data | {"links": links, "spans": spans}))
+        except (KeyError, TypeError, ValueError) as error:
             raise WireError(f"the summary of {sender} does not fit: {error}") from None
 
     def event(self, role: Literal["root", "worker"], address: str) -> events.Rank:
@@ -93,4 +98,10 @@ class RankSummary:
             compute_us=self.compute_us,
             sync_us=self.sync_us,
             links=self.links,
+            spans=self.spans,
         )
+
+
+def _spans(data: Any) -> events.PhaseSpans:
+    waited_us = tuple((int(peer), float(us)) for peer, us in data["waited_us"])
+    return events.PhaseSpans(**(data | {"waited_us": waited_us}))

@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dllama_engine.cluster.placement import pinned
+from dllama_engine.cluster.placement import is_crowded, pinned
 from dllama_engine.cluster.session import CONTROL, MESH_TIMEOUT_S, Greeting, SessionConfig
 from dllama_engine.cluster.summary import RankSummary
 from dllama_engine.errors import EngineError, InsufficientMemoryError, WireError, WorkerLost
+from dllama_engine.injection import NOTHING, Injection
 from dllama_engine.system.process_memory import PeakMemory
+from dllama_engine.tables.spans import WIRE
 from dllama_engine.telemetry.event_writer import EventWriter
 from dllama_engine.telemetry.events import Listening, SessionEnd, SessionStart
 from dllama_engine.wire.dialing import format_address, reach
@@ -34,6 +36,7 @@ from dllama_engine.wire.trace import LinkTotals
 
 if TYPE_CHECKING:
     from dllama_engine.formats.model_file import ModelFile
+    from dllama_engine.telemetry.spans import Spans
     from dllama_engine.transformer.transformer import Transformer
     from dllama_engine.transformer.weights import RankWeights
 
@@ -50,6 +53,7 @@ class WorkerOptions:
     n_threads: int
     token: bytes
     idle_timeout_s: float | None = None
+    inject: Injection = NOTHING
 
 
 class Worker:
@@ -133,6 +137,7 @@ class WorkerSession:
 
     def _run(self, config: SessionConfig, links: Links) -> None:
         self._connect(config, links)
+        links.is_crowded = is_crowded(config.slots)
         self._log("⭕ Network is initialized")
         _warm_up(config, self._log, links)
         from dllama_engine.cluster.choosing import choose_as_worker
@@ -147,11 +152,12 @@ class WorkerSession:
             self._memory.sample()
             links.send_json(SESSION, 0, {"state": "loaded"})
             links.is_setting_up = False
-            totals = self._serve(config, links)
+            spans = self._spans(config, links)
+            totals = self._serve(config, links, spans)
         self._memory.sample()
         spent_ns = self._compute_ns, self._sync_ns
         summary = RankSummary.of_this_process(
-            config, self._memory, weights.nbytes, spent_ns, totals
+            config, self._memory, weights.nbytes, spent_ns, totals, spans.told() if spans else ()
         )
         links.send_json(SESSION, 0, summary.to_json())
 
@@ -231,7 +237,10 @@ class WorkerSession:
 
         self._log(f"📀 RequiredMemory: {config.memory_needed.total_bytes >> 20} MB")
         self._log(f"🧠 CPU: {cpu_label()}")
-        return Transformer(
+        inject = self._options.inject
+        if inject.text:
+            self._log(f"⚠️  Slowed down on purpose: --inject {inject.text}")
+        transformer = Transformer(
             config.plan,
             config.rank,
             weights,
@@ -241,10 +250,22 @@ class WorkerSession:
             batch_size=config.batch_size,
             kv_type=config.kv_type,
         )
+        transformer.slow_down(inject.slow_work(config.rank))
+        return transformer
 
     # -- service ------------------------------------------------------------------------------
 
-    def _serve(self, config: SessionConfig, links: Links) -> LinkTotals:
+    def _spans(self, config: SessionConfig, links: Links) -> Spans | None:
+        """Where this rank's time goes, from now on."""
+        from dllama_engine.telemetry.spans import Spans
+
+        assert self._transformer is not None
+        if not config.spans:
+            return None
+        counters = links.record_spans, self._transformer.record_spans
+        return Spans(config.plan.world_size, *counters)
+
+    def _serve(self, config: SessionConfig, links: Links, spans: Spans | None) -> LinkTotals:
         """Forward passes as the root asks for them; returns the counters before the goodbye."""
         from dllama_engine.collectives.logits import LogitsGather
 
@@ -254,7 +275,7 @@ class WorkerSession:
         packet = np.empty(config.packet_bytes, np.uint8)
         counters = links.table.copy()
         while True:
-            spent_ns = links.spent_ns
+            spent_ns, idle_ns = links.spent_ns, time.perf_counter_ns()
             size = links.receive(SYNC_WITH_ROOT, 0, packet, config.timeout_s)
             pos, n_tokens, n_logits = CONTROL.unpack_from(packet.data)
             if n_tokens == 0:
@@ -265,6 +286,11 @@ class WorkerSession:
                     f"{size} bytes; that cannot be"
                 )
             start_ns, received_ns = time.perf_counter_ns(), links.spent_ns
+            if spans is not None:
+                goes_on = spans.begin_step(n_logits)
+                spans.add(WIRE, received_ns - spent_ns)
+                if goes_on:  # else it was the user that all waited for
+                    spans.add_wait(0, start_ns - idle_ns - (received_ns - spent_ns))
             x = packet[CONTROL.size : size].view(np.float32).reshape(n_tokens, dim)
             logits.gather(self._transformer.forward(x, pos, n_logits))
             forward_ns = time.perf_counter_ns() - start_ns
@@ -272,6 +298,8 @@ class WorkerSession:
             if pos >= config.context_depth:
                 self._sync_ns += links.spent_ns - spent_ns
                 self._compute_ns += forward_ns - (links.spent_ns - received_ns)
+            elif spans is not None:
+                spans.forget()
 
     # -- ends ---------------------------------------------------------------------------------
 

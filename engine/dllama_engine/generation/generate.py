@@ -18,6 +18,8 @@ from dllama_engine.arrays import Floats
 from dllama_engine.errors import RequestError
 from dllama_engine.generation.sampler import Sampler, Xorshift
 from dllama_engine.generation.steps import Step
+from dllama_engine.injection import NOTHING, Injection
+from dllama_engine.tables.spans import DETOKENIZING, SAMPLING
 from dllama_engine.telemetry.events import Top
 from dllama_engine.telemetry.step_cost import StepCost
 from dllama_engine.text.tokenizer import StreamDecoder
@@ -32,6 +34,9 @@ class Forwarder(Protocol):
 
     def forward(self, token_ids: Sequence[int], pos: int, n_logits: int) -> tuple[Floats, StepCost]:
         """Logits of the last `n_logits` tokens, and what they cost."""
+
+    def count(self, kind: int, ns: int) -> None:
+        """Count time of the step under way, by `tables.spans`."""
 
 
 def check_request(n_input_tokens: int, steps: int, seq_len: int, first_pos: int = 0) -> None:
@@ -71,13 +76,21 @@ def decode(
     sampler: Sampler,
     decoder: StreamDecoder,
     is_end: Callable[[int], bool] = lambda token_id: False,
+    inject: Injection = NOTHING,
 ) -> Iterator[Step]:
     """Generate tokens at `pos`, `pos + 1`, ... up to `stop_pos` or a token that ends it."""
+    now_ns = time.perf_counter_ns()
     for index in range(stop_pos - pos):
         logits, cost = root.forward([token_id], pos + index, 1)
         top = top_two(logits[0])
+        start_ns = time.perf_counter_ns()
         token_id = sampler.sample(logits[0])
+        inject.sampling.wait(start_ns)
+        sampled_ns = time.perf_counter_ns()
         piece = decoder.push(token_id)
+        root.count(SAMPLING, sampled_ns - start_ns)
+        root.count(DETOKENIZING, time.perf_counter_ns() - sampled_ns)
+        inject.wait_for_token(index, now_ns)
         now_ns = time.perf_counter_ns()
         yield Step("decode", index, pos + index, 1, cost, now_ns, token_id, piece, top)
         if is_end(token_id):
@@ -92,12 +105,14 @@ def generate(
     sampler: Sampler,
     decoder: StreamDecoder,
     first_pos: int = 0,
+    inject: Injection = NOTHING,
 ) -> Iterator[Step]:
     """dllama's inference: all steps of one prompt; positions before `first_pos` are filled."""
     n_prefill = len(token_ids) - 1
     yield from prefill(root, token_ids[:n_prefill], first_pos, batch_size)
     stop_pos = min(first_pos + steps, root.max_seq_len)
-    yield from decode(root, token_ids[-1], first_pos + n_prefill, stop_pos, sampler, decoder)
+    first = first_pos + n_prefill
+    yield from decode(root, token_ids[-1], first, stop_pos, sampler, decoder, inject=inject)
 
 
 def filling_ids(n_positions: int, n_regular: int) -> list[int]:

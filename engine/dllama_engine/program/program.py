@@ -16,6 +16,7 @@ from dllama_engine.kernels import entries
 from dllama_engine.kernels.entries import Entry
 from dllama_engine.program.linear import Activations, Linear
 from dllama_engine.tables import operations
+from dllama_engine.tables.spans import COPY
 
 _PIECES_A_CHUNK = 4  # of PIECE columns
 
@@ -61,9 +62,14 @@ class Program:
         self._epsilon_bits = int(np.float32(epsilon).view(np.uint32))
         self._batch_size = batch_size
         self._n_threads = n_threads
+        self._kind = 0
 
     def __len__(self) -> int:
         return len(self._rows)
+
+    def begin(self, kind: int) -> None:
+        """The operations that follow are work of this kind (`tables.spans`)."""
+        self._kind = kind
 
     def table(self) -> npt.NDArray[np.int64]:
         """All operations, int64 (n, WIDTH)."""
@@ -78,23 +84,32 @@ class Program:
         grain: int = 1,
         times: int = 1,
         large: tuple[int, int] = (0, 0),
+        kind: int | None = None,
     ) -> None:
         """One operation with `rows` items and `a_row` more for each row of the batch.
 
         The first large[0] chunks have large[1] items, the others `grain`.
         """
+        kind = self._kind if kind is None else kind
         most = rows + a_row * times * self._batch_size
         grain = max(grain, -(-most // operations.MAX_CHUNKS))
         row = np.zeros(operations.WIDTH, np.int64)
         at = function if isinstance(function, int) else function.address
-        row[: operations.FIRST] = at, rows, a_row, grain, *large, times
+        row[: operations.FIRST] = at, rows, a_row, grain, *large, times, kind
         row[operations.FIRST : operations.FIRST + len(fields)] = fields
         self._rows.append(row)
 
     def _add_pieces(
-        self, function: Entry, n: int, *fields: int, times: int = 1, grain: int = 0
+        self,
+        function: Entry,
+        n: int,
+        *fields: int,
+        times: int = 1,
+        grain: int = 0,
+        kind: int | None = None,
     ) -> None:
-        self._add(function, *fields, a_row=_pieces(n), grain=grain or _PIECES_A_CHUNK, times=times)
+        grain = grain or _PIECES_A_CHUNK
+        self._add(function, *fields, a_row=_pieces(n), grain=grain, times=times, kind=kind)
 
     def norm(self, x: Floats, weight: Floats, out: Floats, into: Activations | None) -> None:
         """Out = the norm of x (batch_size, n), row by row; then cast."""
@@ -176,7 +191,7 @@ class Program:
         """Cast x (batch_size * times, n) into parts (`tables.parts`) of its columns."""
         n = x.shape[1]
         fields = address(x), n, address(parts), len(parts), int(is_q80)
-        self._add_pieces(entries.PACK, n, *fields, times=times)
+        self._add_pieces(entries.PACK, n, *fields, times=times, kind=COPY)
 
     def reduce(
         self, x: Floats, first: int, parts: npt.NDArray[np.int64], out: Floats, is_q80: bool
@@ -184,7 +199,7 @@ class Program:
         """Out (batch_size, n) = the columns of x from `first` on + parts of n columns."""
         n = out.shape[1]
         fields = address(x), x.shape[1], first, address(out), n, address(parts), len(parts)
-        self._add_pieces(entries.REDUCE, n, *fields, int(is_q80))
+        self._add_pieces(entries.REDUCE, n, *fields, int(is_q80), kind=COPY)
 
     def exchange(
         self,
@@ -200,12 +215,13 @@ class Program:
     def add_parts(self, parts: npt.NDArray[np.int64], x: Floats, is_q80: bool) -> None:
         """X += everyone's parts (`tables.parts`) in rank order."""
         n = x.shape[1]
-        self._add_pieces(entries.ADD, n, address(x), n, address(parts), len(parts), int(is_q80))
+        fields = address(x), n, address(parts), len(parts), int(is_q80)
+        self._add_pieces(entries.ADD, n, *fields, kind=COPY)
 
     def place_parts(self, parts: npt.NDArray[np.int64], into: Activations, times: int = 1) -> None:
         """Fill activations from everyone's parts."""
         fields = address(parts), len(parts), *into.fields()
-        self._add_pieces(entries.PLACE, into.n, *fields, times=times)
+        self._add_pieces(entries.PLACE, into.n, *fields, times=times, kind=COPY)
 
     def pause(self) -> None:
         """A place where the leading thread may return to Python for a moment."""

@@ -17,7 +17,10 @@ from dllama_engine.tables.links import DONE
 from dllama_engine.tables.team import (
     CONTROL_WORDS,
     IDLE,
+    MARK,
     OP_SHIFT,
+    SLOW_AT,
+    SPANS_AT,
     STATUS,
     STOPPED,
     TABLE,
@@ -48,6 +51,14 @@ class ThreadTeam:
         self._tables.append(table)
         self._control[TABLE], self._control[TABLE_ROWS] = table.ctypes.data, len(table)
 
+    def record_spans(self, row_at: int) -> None:
+        """From now on time is counted in that row of `tables.spans`; 0: nowhere."""
+        self._control[SPANS_AT] = row_at
+
+    def slow_down(self, per_mille: Table | None) -> None:
+        """Let work take longer on purpose: by kind, int64 (KINDS,), which the caller keeps."""
+        self._control[SLOW_AT] = 0 if per_mille is None else per_mille.ctypes.data
+
     def run(
         self,
         first: int,
@@ -70,6 +81,7 @@ class ThreadTeam:
         """
         if len(self._helpers) < self.n_threads - 1:
             self._start()
+        self._control[MARK] = 0
         while first < last:
             LEAD(self._at, first, last, tokens, pos, row)
             first, status = int(self._control[STOPPED]), int(self._control[STATUS])

@@ -15,7 +15,8 @@ SEND_HEADER, RECV_HEADER = 8, 9  # of the frames under way, in a line of their o
 SENT, TO_SEND, GOT, TO_RECV = range(10, 14)  # bytes of them, header included
 DURATION_NS = 14  # until the peer's frames were through; -1 while they are not
 POLLED_AT = 15  # which of the peers that are waited for it is; NOTHING if none
-LINK_WIDTH = 16
+HEARD_IN = 16  # the sweep over all peers in which its frame began to come; NOTHING before
+LINK_WIDTH = 24  # whole cache lines
 
 # The routes of an exchange, (world_size, ROUTE_WIDTH): where each peer's payloads are and how many
 # bytes an item of the batch takes; NOTHING is no frame at all, 0 an empty one. A payload begins so
@@ -32,7 +33,13 @@ SPENT_NS = 11  # in operations so far
 SCRATCH = 12  # four words: two buffers for a call, or a clock
 CALM, CALM_LENGTH = 16, 17  # exchanges to come in which the core is kept; how many, next time
 FACTOR = 18  # items of the batch
-POLLED = 19  # one word for each peer that is waited for
+SPANS_AT = 19  # the row of `tables.spans` that time is counted in; 0: it is not counted
+WAITED_NS = 20  # of the exchange under way, in which nothing moved
+SWEEPS = 21  # over all peers, in it
+ENDED_NS = 22  # when the last exchange ended
+CROWDED = 23  # whether ranks share cores
+AWAITED = 24  # frames to be received in the exchange under way
+POLLED = 25  # one word for each peer that is waited for
 MESH_WORDS = POLLED
 
 # A record of the trace: what, when, how long, payload bytes; then each peer's duration or NOTHING.

@@ -12,7 +12,8 @@ WIDTH = 24
 FUNCTION, ITEMS, ITEMS_A_ROW, GRAIN = 0, 1, 2, 3
 LARGE, LARGE_ITEMS = 4, 5  # how many larger chunks come first, and their items; the rest are GRAIN
 TIMES = 6  # rows of the arrays that a token has: more than one behind a mixture's router
-FIRST = 7
+KIND = 7  # what its time is counted as (`tables.spans`)
+FIRST = 8
 
 # In place of a function's address: what the leading thread does itself, between two stretches.
 EXCHANGE, PAUSE = 0, 1

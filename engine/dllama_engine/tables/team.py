@@ -7,9 +7,13 @@ from __future__ import annotations
 
 WORD, ENDED, SLEEPERS, STOP = 0, 8, 16, 24
 TABLE, TABLE_ROWS, LAST, TOKENS, POS, ROW = range(32, 38)
+SPANS_AT = 38  # the row of `tables.spans` that time is counted in; 0: it is not counted
+SLOW_AT = 39  # per mille by which each kind of work is slowed down on purpose; 0: none is
 CLOCK = 40  # two words
 STOPPED, STATUS = 42, 43  # where the leading thread stopped, and why
-CONTROL_WORDS = 44
+MARK = 44  # when the last span ended; 0: none has begun
+SPAN_CLOCK = 46  # two words, of whoever ends an operation
+CONTROL_WORDS = 48
 
 IDLE = 0x7FFF  # the operation's number when there is none
 OP_SHIFT = 48  # bits of WORD below the operation's number

@@ -197,6 +197,19 @@ class Scored(Done):
 
 
 @dataclass(frozen=True, slots=True)
+class PhaseSpans:
+    """Where a rank's time went in a phase; prefill is all up to the first token.
+
+    What no span covers is the difference to the phase's duration.
+    """
+
+    phase: Phase
+    steps: int
+    us: dict[str, float]  # by kind of work (`tables.spans.NAMES`)
+    waited_us: tuple[tuple[int, float], ...]  # (peer whose message came last, nothing moved)
+
+
+@dataclass(frozen=True, slots=True)
 class Rank(Event):
     """One process's account of the session."""
 
@@ -214,6 +227,7 @@ class Rank(Event):
     compute_us: float
     sync_us: float
     links: tuple[LinkCount, ...]
+    spans: tuple[PhaseSpans, ...]  # none where they were not counted
 
 
 @dataclass(frozen=True, slots=True)

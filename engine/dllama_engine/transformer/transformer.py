@@ -24,6 +24,13 @@ from dllama_engine.program.program import Mixture, Program
 from dllama_engine.program.threads import ThreadTeam
 from dllama_engine.sharding.buffers import rank_buffers, wire_buffers
 from dllama_engine.sharding.plan import ShardPlan, Span, SyncMode
+from dllama_engine.tables.spans import (
+    ATTENTION,
+    FEED_FORWARD,
+    LOGITS,
+    OUTPUT_PROJECTION,
+    QKV,
+)
 from dllama_engine.transformer.kv_cache import KVCache
 from dllama_engine.transformer.rope import rope_tables
 from dllama_engine.transformer.weights import RankWeights
@@ -130,6 +137,7 @@ class Transformer:
             self._compile_layers(combiner)
             self._layers.append(_Layers(pick.from_tokens, combiner, first, len(program)))
         weight = self._weights.linear("logits")
+        program.begin(LOGITS)
         if weight is not None:
             program.norm(self._x, self._weights.norm("final_norm"), self._normed, self._input)
             program.matmul(weight, self._input, self._logits)
@@ -147,6 +155,7 @@ class Transformer:
     def _compile_attention(self, layer: int) -> None:
         weights, shard, program = self._weights, self.shard, self._program
         config, head_dim = self.config, self.config.head_dim
+        program.begin(QKV)
         qkv_weights = weights.linear("qkv", layer)
         if qkv_weights is not None:
             program.norm(self._x, weights.norm("block_norm_0", layer), self._normed, self._input)
@@ -163,6 +172,7 @@ class Transformer:
                     norm = weights.norm(name, layer)
                     start = span.start * head_dim
                     program.head_norms(self._qkv, norm, head_dim, start, span.size)
+            program.begin(ATTENTION)
             program.attention(
                 self._qkv,
                 self._cache.keys[layer],
@@ -173,6 +183,7 @@ class Transformer:
                 config.rope_type is RopeType.FALCON,
                 self._mixed,
             )
+        program.begin(OUTPUT_PROJECTION)
         weight = weights.linear("wo", layer)
         if self._invariant:
             columns = [rank.heads.scaled(head_dim) for rank in self.plan.ranks]
@@ -185,6 +196,7 @@ class Transformer:
 
     def _compile_feed_forward(self, layer: int) -> None:
         weights, program = self._weights, self._program
+        program.begin(FEED_FORWARD)
         w13, w2 = weights.linear("w13", layer), weights.linear("w2", layer)
         if w13 is not None:
             program.norm(self._x, weights.norm("block_norm_1", layer), self._normed, self._input)
@@ -204,6 +216,7 @@ class Transformer:
     def _compile_mixture(self, layer: int) -> None:
         """Every token's active experts, summed in the order of their numbers."""
         weights, program, mixture = self._weights, self._program, self._mixture
+        program.begin(FEED_FORWARD)
         gate = weights.linear("gate", layer)
         assert gate is not None  # replicated on every rank
         program.norm(self._x, weights.norm("block_norm_1", layer), self._normed, self._input)
@@ -245,6 +258,15 @@ class Transformer:
             self._combiner.all_gather_add(program, part, self._x, rows)
         else:
             self._combiner.all_reduce(program, part, self._x)
+
+    def record_spans(self, row_at: int) -> None:
+        """From now on time is counted in that row of `tables.spans`; 0: nowhere."""
+        self._team.record_spans(row_at)
+
+    def slow_down(self, per_mille: Table | None) -> None:
+        """Let work take longer on purpose, by its kind; the table is kept."""
+        self._slow = per_mille
+        self._team.slow_down(per_mille)
 
     # -- a step -------------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ from pytest_dllama.hosts.base import Host, HostProcess
 from pytest_dllama.models import engine_facts
 
 if TYPE_CHECKING:
-    from pytest_dllama.models.engine_facts import ModelConfig
+    from pytest_dllama.models.engine_facts import ModelConfig, RankMemory
 
 USUAL_PORT = 9999
 _NO_MEMORY = "dllama prints what it will allocate, not what it used; seen from outside only"
@@ -59,6 +59,7 @@ class DllamaBackend:
     """
 
     name = "dllama"
+    has_f16_cache = False
 
     def __init__(
         self,
@@ -110,6 +111,10 @@ class DllamaBackend:
         """
         if why := refused_nodes(config, nodes):
             raise ConfigError(why)
+
+    def memory_bytes(self, ranks: Sequence[RankMemory]) -> int:
+        """At least: its slices are those of the closed form, its program is a few MB."""
+        return sum(rank.total_bytes - rank.runtime_bytes for rank in ranks)
 
     def output_fault(self, request: EngineRequest) -> str | None:
         """The stale first token, where this version has it and the prompt meets it."""

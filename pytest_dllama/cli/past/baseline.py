@@ -4,27 +4,23 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 
+from pytest_dllama.cli.past.accepting import decide_on, night_noise_of, priors_of
 from pytest_dllama.cli.past.tables import Table
 from pytest_dllama.cli.past.where import add_where, store_of
-from pytest_dllama.config.baseline import parse_baseline
-from pytest_dllama.config.values import ConfigError
-from pytest_dllama.history.accepted import Acceptance, Kind, acceptances, latest, objections, stored
-from pytest_dllama.history.nights import runs_of_nights, watched
-from pytest_dllama.history.priors import NoisePriors
+from pytest_dllama.history.accepted import (
+    Kind,
+    acceptances,
+    latest,
+    objections,
+    stored,
+)
 from pytest_dllama.history.run_files import read_run
-from pytest_dllama.history.series import series_of, work_digest
 from pytest_dllama.history.store import HistoryError, RunStore, StoredRun
-from pytest_dllama.lab.pairs.builds import own_checkout
-from pytest_dllama.record.run import RunRecord
 from pytest_dllama.report.text.numbers import decimals_for, percent, plain
 from pytest_dllama.stats.decision import Decision
-from pytest_dllama.stats.prior import VariancePrior
-from pytest_dllama.stats.unpaired import NightNoise
-from pytest_dllama.verdict.past.alarm import WATCHED, level_noise, replay
 from pytest_dllama.verdict.past.creep import Creep, creep
 
 EXIT_CREEP = 1
@@ -70,7 +66,7 @@ def _accept(arguments: argparse.Namespace) -> int:
     anchor = stored(store, "anchor", found.run.request.engine)
     crept: list[Creep] = []
     if anchor is not None and anchor.name != found.name:
-        crept = creep(anchor.run, found.run, _night_noise(store, found.run), _priors(store))
+        crept = creep(anchor.run, found.run, night_noise_of(store, found.run), priors_of(store))
         _tell_creep(anchor, crept)
     worse = [item for item in crept if item.decision is Decision.REGRESSED]
     if worse and not arguments.despite_creep:
@@ -82,16 +78,16 @@ def _accept(arguments: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         return EXIT_CREEP
-    _decide(store, found, "accepted", arguments)
+    decide_on(store, found, "accepted", arguments.spec, arguments.note)
     if anchor is None:
-        _decide(store, found, "anchor", arguments)
+        decide_on(store, found, "anchor", arguments.spec, arguments.note)
         print("it is the anchor too, since there was none")
     return 0
 
 
 def _anchor(arguments: argparse.Namespace) -> int:
     store, found = _taken(arguments)
-    _decide(store, found, "anchor", arguments)
+    decide_on(store, found, "anchor", arguments.spec, arguments.note)
     return 0
 
 
@@ -116,72 +112,6 @@ def _taken(arguments: argparse.Namespace) -> tuple[RunStore, StoredRun]:
             "cell out by -k"
         )
     return store, StoredRun(found.name or store.add(found.run), found.run)
-
-
-def _decide(store: RunStore, found: StoredRun, kind: Kind, arguments: argparse.Namespace) -> None:
-    spec = _spec(found.run, arguments.spec)
-    acceptances(store).add(
-        Acceptance(
-            kind=kind,
-            run=found.name,
-            engine=found.run.request.engine,
-            decided_utc=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
-            baseline=spec,
-            note=arguments.note,
-        )
-    )
-    print(f"{kind}: {found.name} of {store.fingerprint}, again by {spec or '-'}")
-    if spec is None:
-        print(
-            "nothing tells how to run this version again, so it can only be compared with as "
-            "stored, unpaired; --as SPEC says how"
-        )
-    revision = found.run.revision
-    if revision and revision.is_dirty and arguments.spec is None and spec:
-        print(
-            f"warning: the run was measured with changes that {revision.commit[:10]} does not "
-            "have; pairs against it will lack them"
-        )
-
-
-def _spec(run: RunRecord, given: str | None) -> str | None:
-    """How `--baseline` runs the version of this run again; None: it cannot.
-
-    Raises:
-        HistoryError: a SPEC that is none, or one that means this run or the engine of the day.
-    """
-    if given is None:
-        has_checkout = run.request.engine == "embedded" and own_checkout() is not None
-        return f"git:{run.revision.commit}" if run.revision and has_checkout else None
-    try:
-        kind = parse_baseline(given).kind
-    except ConfigError as error:
-        raise HistoryError(str(error).replace("--baseline", "--as", 1)) from None
-    if kind not in ("git", "dllama"):
-        raise HistoryError(
-            f"--as {given}: it must name a version that stays: git:REV, git:PATH@REV, "
-            "dllama:PATH or dllama:CHECKOUT@REV"
-        )
-    return given
-
-
-def _night_noise(store: RunStore, run: RunRecord) -> Mapping[tuple[str, str], NightNoise]:
-    """Of every watched series of this run's work, where enough nights are known."""
-    nights = watched(store)
-    by_run = {night.run: night for night in nights}
-    accepted = {entry.run for entry in acceptances(store).entries() if entry.kind == "accepted"}
-    found = {}
-    for key, points in series_of(runs_of_nights(store, nights), WATCHED).items():
-        works = {work_digest(run, cell.model) for cell in run.cells if cell.id == key.cell}
-        noise = level_noise(replay(key, points, by_run, accepted))
-        if key.work in works and noise is not None:
-            found[key.cell, key.metric] = noise
-    return found
-
-
-def _priors(store: RunStore) -> dict[str, VariancePrior | None]:
-    priors = NoisePriors(store.cluster.parent, store.cluster.name)
-    return {metric: priors.prior(metric) for metric in WATCHED}
 
 
 def _tell_creep(anchor: StoredRun, crept: Sequence[Creep]) -> None:

@@ -19,7 +19,7 @@ from pytest_dllama.record.cell import CellRecord
 def add_history(parser: argparse.ArgumentParser) -> None:
     """Declare `--history` alone, for commands whose run names its cluster."""
     parser.add_argument(
-        "--history", type=_folder, metavar="DIR", default=default_folder(),
+        "--history", type=history_folder, metavar="DIR", default=default_folder(),
         help="the history (default: the one in the user's data folder)",
     )  # fmt: skip
 
@@ -102,5 +102,6 @@ def run_of(text: str, arguments: argparse.Namespace) -> StoredRun:
     return store_of(arguments).find(text)
 
 
-def _folder(text: str) -> Path:
+def history_folder(text: str) -> Path:
+    """Of `--history`, as the suites read it."""
     return default_folder() if text == HISTORY_AUTO else Path(text)

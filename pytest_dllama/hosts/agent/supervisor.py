@@ -63,15 +63,20 @@ def _on_sigterm(number: int, frame: FrameType | None) -> None:
     raise _Told
 
 
+def as_bytes(word: str) -> bytes:
+    """A word of a command in UTF-8, whatever the locale; what came as a byte goes as that byte."""
+    return word.encode("utf-8", "surrogateescape")
+
+
 def _spawn(folder: Path, spec: dict[str, Any]) -> subprocess.Popen[bytes]:
     """The pipe to its standard input ends with this supervisor, and the process with the pipe."""
     with (folder / "stdout.log").open("wb") as out, (folder / "stderr.log").open("wb") as err:
         return subprocess.Popen(
-            spec["command"],
+            [as_bytes(word) for word in spec["command"]],
             stdin=subprocess.PIPE,
             stdout=out,
             stderr=err,
-            env={**os.environ, **spec["env"]},
+            env={**os.environ, "PYTHONUTF8": "1", **spec["env"]},
             cwd=folder,
             start_new_session=True,
         )

@@ -7,7 +7,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pytest_dllama.hosts.base import Host, HostError, MemorySite, Progress
+from pytest_dllama.hosts.base import Host, HostError, MemorySite, ModelNeed, Progress
+from pytest_dllama.hosts.course import counted
 from pytest_dllama.hosts.fleet.link_probe import measure_pairs
 from pytest_dllama.hosts.fleet.preflight import Need
 from pytest_dllama.hosts.fleet.provision import (
@@ -66,6 +67,7 @@ class RemoteHosts:
         self._remarks: list[str] = []
         self._nodes = 0
         self._configs: tuple[ModelConfig, ...] = ()
+        self._models: tuple[ModelNeed, ...] = ()  # with the caches that cells want, if told
 
     def identify(self, nodes: int) -> Sequence[HostRecord | None]:
         """What the hosts of `nodes` nodes are; None for one that cannot be reached."""
@@ -76,6 +78,20 @@ class RemoteHosts:
             host_record(host, rank, self.seen[host.name], None) if host.name in self.seen else None
             for rank, host in self._by_rank()
         ]
+
+    def check(
+        self, nodes: int, needed: int, models: Sequence[ModelNeed], progress: Progress
+    ) -> None:
+        """Connect to the hosts of `nodes` nodes and look at them; nothing is sent yet.
+
+        Raises:
+            HostError: one of the first `needed` is unfit; each host's result.
+        """
+        self.choose(nodes, [need.config for need in models])
+        self._models = tuple(models)
+        board = StepBoard([host.name for host in self.hosts], progress)
+        progress.stage(f"looking at {', '.join(host.name for host in self.hosts)}")
+        self._check(needed, self.look(board.report) | self.preflight(progress))
 
     def prepare(
         self, nodes: int, needed: int, models: Sequence[Path], progress: Progress
@@ -183,11 +199,17 @@ class RemoteHosts:
     def _needs(self) -> dict[str, Need]:
         """The most that each host's rank needs over the models, and all ranks of its machine."""
         wanted = self._wanted
+        models = self._models or tuple(ModelNeed(c, c.seq_len, "f32") for c in self._configs)
         tables = [
             engine_facts.shard_bytes(
-                config, self._nodes, wanted.buffer_float_type, wanted.sync_mode
+                need.config,
+                self._nodes,
+                wanted.buffer_float_type,
+                wanted.sync_mode,
+                need.max_seq_len,
+                need.kv_type,
             )
-            for config in self._configs
+            for need in models
         ]
         if not tables:
             return {}
@@ -206,7 +228,7 @@ class RemoteHosts:
     def _place(self, host: SshHost, model: Path, progress: Progress) -> None:
         """The model goes to the root's host before anything is measured."""
         progress.stage(f"{model.name} to {host.name}")
-        host.report_upload = progress.bar
+        host.report_upload = progress.transfer
         host.place(model)
 
     def memory_sites(self, nodes: int, nthreads: int) -> Sequence[MemorySite]:
@@ -294,4 +316,6 @@ def described(ready: Ready) -> str:
     facts: Mapping[str, Any] = ready.facts
     known = [name for name in ("python", "numpy", "numba") if name in ready.versions]
     versions = "".join(f", {name} {ready.versions[name]}" for name in known)
-    return f"ready, {facts['board'] or facts['machine']}, {facts['cores']} cores{versions}"
+    return (
+        f"ready, {facts['board'] or facts['machine']}, {counted(facts['cores'], 'core')}{versions}"
+    )

@@ -15,11 +15,12 @@ from pytest_dllama.hosts.base import Hosts, Progress
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.lab import Lab
 from pytest_dllama.lab.pairs.verdict_file import Compared, verdict_file, write_verdict
+from pytest_dllama.models.workloads import Options
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import CellVerdict, VerdictFile
-from pytest_dllama.verdict.regression import TOLERANCES
-from pytest_dllama.verdict.thresholds import Thresholds, explain
+from pytest_dllama.verdict.limits import explain
+from pytest_dllama.verdict.thresholds import Thresholds
 
 
 class ComparingLab(Lab):
@@ -33,6 +34,7 @@ class ComparingLab(Lab):
         progress: where to tell how far it is.
         hosts: the new side's machines.
         labels: of base and new, for people.
+        swept: the engine with swept options of its own, by these.
     """
 
     def __init__(
@@ -44,8 +46,9 @@ class ComparingLab(Lab):
         progress: Progress,
         hosts: Hosts,
         labels: tuple[str, str],
+        swept: Mapping[Options, Backend],
     ) -> None:
-        super().__init__(config, keys, thresholds, backend, progress, hosts)
+        super().__init__(config, keys, thresholds, backend, progress, hosts, swept)
         assert config.comparison is not None
         self._compared_with: Comparison = config.comparison
         self._labels = labels
@@ -102,7 +105,7 @@ class ComparingLab(Lab):
 
     def _tolerances(self, key: CellKey) -> Mapping[str, float]:
         """Metric -> relative change that is tolerated, of a cell."""
-        return TOLERANCES
+        return self._thresholds.tolerances_of(key.model, key.nodes, key.workload)
 
     def _took(self, since_s: float) -> None:
         self._comparing_s += time.monotonic() - since_s

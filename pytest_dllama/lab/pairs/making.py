@@ -11,10 +11,10 @@ from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError, at_least
 from pytest_dllama.hosts.packages.other_engine import OtherEngine
 from pytest_dllama.lab.checks import engines
-from pytest_dllama.lab.machines import hosts_of_sides, root_is_here
 from pytest_dllama.lab.pairs.builds import build_revision
 from pytest_dllama.lab.pairs.dllama_builds import build_dllama, dllama_source
 from pytest_dllama.lab.pairs.side import Side
+from pytest_dllama.lab.session.machines import hosts_of_sides, root_is_here
 
 Tell = Callable[[str], None]
 
@@ -31,10 +31,11 @@ def make_sides(baseline: Baseline, config: LabConfig, nodes: int, tell: Tell) ->
     Raises:
         ConfigError: a baseline that does not fit the engine, or cannot be built.
     """
-    own, swept = engines(config)
     label = config.dllama_bin or f"this {config.engine} engine"
-    new = Side("new", label, own, config, swept=swept)
-    found = _base(baseline, config, new, tell)
+    own, swept = engines(config)
+    slowed = f", slowed down on purpose ({config.inject})" if config.inject else ""
+    new = Side("new", label + slowed, own, config, swept=swept)
+    found = _base(baseline, replace(config, inject=""), label, tell)
     on_base, on_new = hosts_of_sides(found.side.config, config, nodes, found.other)
     return replace(found.side, hosts=on_base), replace(new, hosts=on_new)
 
@@ -47,9 +48,10 @@ class _Base:
     other: OtherEngine | None = None
 
 
-def _base(baseline: Baseline, config: LabConfig, new: Side, tell: Tell) -> _Base:
+def _base(baseline: Baseline, config: LabConfig, label: str, tell: Tell) -> _Base:
     if baseline.kind == "self":
-        return _Base(replace(new, name="base"))
+        own, swept = engines(config)
+        return _Base(Side("base", label, own, config, swept=swept))
     if baseline.kind == "option":
         other = with_options(config, baseline)
         own, swept = engines(other)
@@ -67,6 +69,7 @@ def with_options(config: LabConfig, baseline: Baseline) -> LabConfig:
         nthreads=at_least("nthreads", 1)(options.get("nthreads", str(config.nthreads))),
         buffer_float_type=options.get("buffer-float-type", config.buffer_float_type),
         sync_mode=options.get("sync-mode", config.sync_mode),
+        collective=options.get("collective", config.collective),
     )
 
 

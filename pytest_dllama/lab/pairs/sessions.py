@@ -24,6 +24,7 @@ from pytest_dllama.lab.pairs.side import Name, Side
 from pytest_dllama.lab.runner import (
     RequestFailed,
     RequestRun,
+    check_work,
     engine_request,
     run_request,
 )
@@ -157,16 +158,18 @@ class Sessions:
             _side_by_side({n: cluster.stop for n, cluster in clusters.items()})
 
     def _cluster(self, side: Side, key: CellKey, name: str) -> Cluster:
-        folder = self._logs / f"{key.id}.{name}.{side.name}"
         nthreads = configured(side.config, key.workload).nthreads
-        return Cluster(self._hosts[side.name], side.engine(key.workload), folder, nthreads)
+        prefix = f"{key.id}.{name}.{side.name}."  # both sides' hosts and logs may be the same
+        hosts, engine = self._hosts[side.name], side.engine(key.workload)
+        return Cluster(hosts, engine, self._logs, nthreads, prefix=prefix)
 
     def _session(
         self, side: Side, cluster: Cluster, key: CellKey, engine: Backend | None = None
     ) -> Session:
         request = engine_request(side.config, self._models[key.model], key.workload)
         workers = cluster.workers(key.nodes)
-        run = run_request(cluster, request, key.nodes, "root", _ignore, engine)
+        run = run_request(cluster, request, key.nodes, cluster.name_of("root"), _ignore, engine)
+        check_work(run.trace, key.workload)
         return Session(run, workers)
 
     def _oracle(self, side: Side, cluster: Cluster, alone: CellKey) -> Oracle:

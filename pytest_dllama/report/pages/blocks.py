@@ -38,6 +38,13 @@ class Strong:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """A sentence that the run holds in English; a page translates those that it knows."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
 class Listed:
     """Pieces in a row as a sentence names them: `a, b and c`."""
 
@@ -61,7 +68,18 @@ class Versus:
 SECTION = 2  # the level of a section's heading
 
 # A plain string is text as it is; a tuple is its parts one after the other.
-Piece = str | Words | Sentence | Strong | Code | Listed | NodeCount | Versus | tuple["Piece", ...]
+Piece = (
+    str
+    | Words
+    | Sentence
+    | Strong
+    | Note
+    | Code
+    | Listed
+    | NodeCount
+    | Versus
+    | tuple["Piece", ...]
+)
 
 
 def joined(pieces: Sequence[Piece], between: str = ", ") -> tuple[Piece, ...]:

@@ -19,6 +19,7 @@ from pytest_dllama.report.figures import quantities
 from pytest_dllama.report.pages.writer import Writer
 from pytest_dllama.report.sentences.base import Sentence
 from pytest_dllama.report.text import markdown
+from pytest_dllama.report.text.told import Told
 
 LANGUAGES = ("ko", "en")
 LAYOUT = "report.md.j2"
@@ -46,6 +47,16 @@ def load_words(language: str, folder: Path) -> dict[str, Any]:
     """The word list of a language."""
     with (folder / language / "words.toml").open("rb") as file:
         return tomllib.load(file)
+
+
+def load_told(language: str, folder: Path) -> list[Told]:
+    """The program's own sentences in a language; none for the one that it speaks."""
+    path = folder / language / "told.toml"
+    if not path.is_file():
+        return []
+    with path.open("rb") as file:
+        entries = tomllib.load(file)["told"]
+    return [Told.of(entry["of"], entry["text"]) for entry in entries]
 
 
 def environment_of(language: str) -> jinja2.Environment:
@@ -82,7 +93,7 @@ def _environment(language: str, folder: Path) -> jinja2.Environment:
         found: Callable[[Sentence], str] = getattr(module, kind.macro())
         return found
 
-    writer = Writer(words, macro)
+    writer = Writer(words, macro, load_told(language, folder))
     environment.filters.update(writer.filters())
     environment.globals.update(
         language=Markup(language),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_dllama.record.cell import CellRecord
+from pytest_dllama.record.cell import CellRecord, Percentiles
 from pytest_dllama.record.hosts import HostRecord, PairRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.report.rules.hosts import (
@@ -27,8 +27,9 @@ _FIGURES = (
     ("worker MiB", "worker_peak_rss_bytes", MEBI, ".0f"),
     ("MB/token", "bytes_per_token", 1e6, ".4f"),
 )
-_HEADER = ("model", "nodes", *(title for title, *_ in _FIGURES), "output", "verdict")
-_LEFT = (0, 9, 10)  # columns of words
+_HEADER = ("cell", *(title for title, *_ in _FIGURES), "output", "verdict")
+_LEFT = (0, 8, 9)  # columns of words
+_RANKS = ("p50", "p90", "p95", "p99")
 
 
 def summary_lines(run: RunRecord) -> list[str]:
@@ -36,13 +37,13 @@ def summary_lines(run: RunRecord) -> list[str]:
     rows = [_HEADER, *(_row(cell) for cell in run.cells)]
     machines = host_lines(run.hosts, run.pairs)
     roof = roofline_lines(run.cells)
-    return [*_aligned(rows), *machines, *roof, *_reasons(run.cells), *_notes(run)]
+    percentiles = percentile_lines(run.cells)
+    return [*_aligned(rows), *percentiles, *machines, *roof, *_reasons(run.cells), *_notes(run)]
 
 
 def _row(cell: CellRecord) -> tuple[str, ...]:
     return (
-        cell.model,
-        str(cell.nodes),
+        cell.id,
         *(_figure(cell, metric, unit, form) for _, metric, unit, form in _FIGURES),
         cell.output.status if cell.output else "-",
         cell.verdict.status if cell.verdict else "-",
@@ -68,7 +69,7 @@ def _cells(row: tuple[str, ...], widths: Sequence[int]) -> list[str]:
 
 def _reasons(cells: Sequence[CellRecord]) -> list[str]:
     return [
-        f"{cell.model}, {cell.nodes} nodes, {cell.verdict.status}: {reason}"
+        f"{cell.id}, {cell.verdict.status}: {reason}"
         for cell in cells
         if cell.verdict
         for reason in cell.verdict.reasons
@@ -102,7 +103,11 @@ def host_lines(hosts: Sequence[HostRecord], pairs: Sequence[PairRecord]) -> list
 
 
 def _host_line(host: HostRecord) -> str:
-    parts = [kind_of(host), f"{host.cores} cores", f"Linux {host.kernel}"]
+    parts = [
+        kind_of(host),
+        f"{host.cores} core{'s' if host.cores != 1 else ''}",
+        f"Linux {host.kernel}",
+    ]
     if host.governor:
         parts.append(f"governor {host.governor}")
     highest = highest_c(host)
@@ -133,10 +138,30 @@ def _links_line(pairs: Sequence[PairRecord]) -> list[str]:
     ]
 
 
+def percentile_lines(cells: Sequence[CellRecord]) -> list[str]:
+    """P50 to P99 of each cell's requests, where there are requests enough for one of them."""
+    rows = [
+        (cell.id, name, str(found.n), *(_percentile(found, rank) for rank in _RANKS))
+        for cell in cells
+        for name, found in cell.percentiles.items()
+        if name != "itl_ms" and found.p50 is not None
+    ]
+    if not rows:
+        return []
+    table = [("cell", "of requests", "n", *(rank.upper() for rank in _RANKS)), *rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return ["  ".join(t.ljust(w) for t, w in zip(r, widths, strict=True)).rstrip() for r in table]
+
+
+def _percentile(found: Percentiles, rank: str) -> str:
+    value = getattr(found, rank)
+    return "-" if value is None else f"{value:.4g}"
+
+
 def roofline_lines(cells: Sequence[CellRecord]) -> list[str]:
     """For a terminal: a line for the cells that have a share."""
     known = [
-        f"{cell.model} on {cell.nodes} {number(part.value * 100, 0)}%"
+        f"{cell.id} {number(part.value * 100, 0)}%"
         for cell in cells
         if (part := cell.metrics.get("roofline_share"))
     ]

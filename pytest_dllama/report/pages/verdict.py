@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_dllama.record.verdict import PRECEDENCE, CellVerdict, MetricVerdict, VerdictFile
+from pytest_dllama.record.verdict import (
+    PRECEDENCE,
+    AttributedPart,
+    CellVerdict,
+    MetricVerdict,
+    VerdictFile,
+)
 
 NAMES = {"ttft_s": "TTFT", "tpot_ms": "TPOT", "rct_s": "RCT"}
 HEADER = ("cell", "TPOT ms", "against base", "TTFT", "RCT", "pairs", "verdict")
@@ -12,6 +18,7 @@ OTHERS = ("ttft_s", "rct_s")  # of which the table has the status only
 # In the narrow columns; the words stand below the table.
 _SHORT = {"INCONCLUSIVE": "open", "REGRESSED": "WORSE", "IMPROVED": "better", "PASS": "pass"}
 _RIGHT = (1, 5)  # columns of numbers
+LEAST_SHARE, MOST_PARTS = 0.10, 3  # of a change, that are worth a word
 MANY_PAIRS = 50  # more than anybody takes for one answer
 
 
@@ -54,8 +61,9 @@ def effect(verdict: MetricVerdict | None) -> str:
     """
     if verdict is None or verdict.change is None:
         return "-"
-    lower, upper = verdict.lower or 0.0, verdict.upper or 0.0
-    return f"{verdict.change:+.1%} ({lower * 100:+.1f}..{upper * 100:+.1f})"
+    if verdict.lower is None or verdict.upper is None:
+        return f"{verdict.change:+.1%} (no bounds)"
+    return f"{verdict.change:+.1%} ({verdict.lower * 100:+.1f}..{verdict.upper * 100:+.1f})"
 
 
 def _remarks(found: VerdictFile, cells: Sequence[CellVerdict]) -> list[str]:
@@ -69,12 +77,20 @@ def _remarks(found: VerdictFile, cells: Sequence[CellVerdict]) -> list[str]:
                     for verdict in cell.metrics
                     if verdict.status == status
                 ]
+        lines += [
+            f"WHY {cell.id}: {why}" for verdict in cell.metrics if (why := attributed(verdict))
+        ]
         for change in cell.exact_changes:
             lines.append(f"CHANGED {cell.id}: {change.metric} {change.base:g} -> {change.new:g}")
         if cell.same_tokens is False:
             lines.append(f"note {cell.id}: both sides are valid, and their tokens differ")
     lines.append(_how(found))
-    if any(verdict.is_provisional for cell in found.cells for verdict in cell.metrics):
+    if not found.looks:
+        lines.append(
+            "unpaired: a stored run is of another time, so this is weaker than pairs, which "
+            "--baseline git:REV takes"
+        )
+    elif any(verdict.is_provisional for cell in found.cells for verdict in cell.metrics):
         lines.append(
             "provisional: this cluster's noise is not known well enough yet, so each cell's own "
             "pairs had to tell it; pairs of --baseline self add to what is known"
@@ -85,10 +101,50 @@ def _remarks(found: VerdictFile, cells: Sequence[CellVerdict]) -> list[str]:
 def _how(found: VerdictFile) -> str:
     """What was compared and what it cost."""
     looks = ", ".join(map(str, found.looks))
+    if not looks:
+        return (
+            f"{found.base_label} -> {found.new_label}: each bound at {found.level:.0%}; measuring "
+            f"took {found.wall_s:.0f} s"
+        )
     return (
         f"{found.base_label} -> {found.new_label}: looks at {looks} pairs, each bound at "
         f"{found.level:.2%}, order by seed {found.seed}; the verdict took {found.wall_s:.0f} s"
     )
+
+
+def attributed(verdict: MetricVerdict) -> str | None:
+    """Where a change sits, in a sentence; None where nothing is known of it."""
+    found = verdict.attribution
+    parts = found.parts if found else ()
+    told = [part for part in parts if part.share >= LEAST_SHARE][:MOST_PARTS]
+    if not told or verdict.change is None:
+        return None
+    name = NAMES.get(verdict.metric, verdict.metric)
+    sits = "; ".join(f"{part.share:.0%} of it is {_part(part)}" for part in told)
+    return f"{verdict.change:+.1%} {name}: {sits}"
+
+
+def _part(part: AttributedPart) -> str:
+    """A part in words.
+
+    >>> qkv = AttributedPart(phase="decode", part="qkv", rank=0, effect_ms=1, share=1, change=0.3)
+    >>> _part(qkv)
+    'qkv on rank 0 (30% slower)'
+    >>> cause = {"waited_for": 3, "because_part": "qkv", "because_change": 0.2}
+    >>> _part(qkv.model_copy(update=cause))
+    'waiting for rank 3, whose qkv became 20% slower'
+    """
+    if part.waited_for is not None:
+        cause = _faster_or_slower(part.because_change)
+        whose = f", whose {part.because_part} became {cause}" if cause else ""
+        return f"waiting for rank {part.waited_for}{whose}"
+    what = "time that no span covers" if part.part == "other" else part.part
+    change = _faster_or_slower(part.change)
+    return f"{what} on rank {part.rank}{f' ({change})' if change else ''}"
+
+
+def _faster_or_slower(change: float | None) -> str:
+    return "" if change is None else f"{abs(change):.0%} {'slower' if change > 0 else 'faster'}"
 
 
 def explained(verdict: MetricVerdict) -> str:
@@ -99,9 +155,13 @@ def explained(verdict: MetricVerdict) -> str:
     figures = f"{what} {effect(verdict)}, tolerated {verdict.tolerance:.1%}"
     pairs = f"{verdict.pairs} pair{'s' if verdict.pairs > 1 else ''}"
     noise = f"{pairs}, one varies by {verdict.pair_sd or 0:.1%}"
+    if not verdict.is_paired:
+        noise = f"unpaired, {verdict.note}"
     if verdict.status == "REGRESSED":
         return f"{figures}: surely worse, by {verdict.lower or 0:.1%} or more; {noise}"
     if verdict.status != "INCONCLUSIVE":
+        return f"{figures}; {noise}"
+    if not verdict.is_paired:
         return f"{figures}; {noise}"
     if verdict.note:
         return f"{figures}; {noise}; {verdict.note}"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from markupsafe import Markup
 from markupsafe import escape as html_escape
@@ -16,6 +16,7 @@ from pytest_dllama.report.pages.blocks import (
     CodeBlock,
     Listed,
     NodeCount,
+    Note,
     Piece,
     Strong,
     Versus,
@@ -40,17 +41,34 @@ from pytest_dllama.report.tables.columns import (
     with_unit,
 )
 from pytest_dllama.report.text import korean, markdown, numbers
+from pytest_dllama.report.text.told import Told, translated
 
+ONE_LINE = 32  # characters of a cell that a page does not break
 # A sentence is a list item: a mark at its start would open another list inside.
 _LIST_START = re.compile(r"^(\d*)([-+]|(?<=\d)[.)])(?=\s|$)")
 
 
 @dataclass(frozen=True, slots=True)
-class HtmlTable:
-    """Pieces of a table, each with whether its column holds numbers."""
+class HtmlCell:
+    """A cell and its class: a number, a text that stays on one line, or a longer one."""
 
-    header: list[tuple[Markup, bool]]
-    rows: list[list[tuple[Markup, bool]]]
+    html: Markup
+    kind: Literal["number", "short", "long"]
+
+    @classmethod
+    def of(cls, line: str, *, is_number: bool) -> HtmlCell:
+        """From a line of ready Markdown."""
+        if is_number:
+            return cls(as_html(line), "number")
+        return cls(as_html(line), "short" if len(line) <= ONE_LINE else "long")
+
+
+@dataclass(frozen=True, slots=True)
+class HtmlTable:
+    """Pieces of a table."""
+
+    header: list[HtmlCell]
+    rows: list[list[HtmlCell]]
     legends: list[tuple[str, Markup]]
 
 
@@ -58,10 +76,14 @@ class Writer:
     """Turns sentences, tables and values into Markdown of one language."""
 
     def __init__(
-        self, words: Mapping[str, Any], macro: Callable[[type[Sentence]], Callable[[Sentence], str]]
+        self,
+        words: Mapping[str, Any],
+        macro: Callable[[type[Sentence]], Callable[[Sentence], str]],
+        told: Sequence[Told] = (),
     ) -> None:
         self.words = words
         self.macro = macro
+        self.known = told
 
     def say(self, sentence: Sentence) -> Markup:
         """A sentence in words: the macro of its kind."""
@@ -69,13 +91,20 @@ class Writer:
         return Markup(_LIST_START.sub(r"\1\\\2", text))
 
     def cells(self, table: Table) -> HtmlTable:
-        """A table as HTML pieces: header and rows with whether they are numbers, and the legend."""
-        numeric = [column.numeric for column in table.columns]
-        header = [as_html(self._header(column)) for column in table.columns]
-        rows = [[as_html(self._cell(cell)) for cell in row] for row in table.rows]
+        """A table as HTML pieces: header and rows with their classes, and the legend."""
+        header = [
+            HtmlCell.of(self._header(column), is_number=column.numeric) for column in table.columns
+        ]
+        rows = [
+            [
+                HtmlCell.of(self._cell(cell), is_number=column.numeric)
+                for cell, column in zip(row, table.columns, strict=True)
+            ]
+            for row in table.rows
+        ]
         return HtmlTable(
-            list(zip(header, numeric, strict=True)),
-            [list(zip(row, numeric, strict=True)) for row in rows],
+            header,
+            rows,
             [(mark, as_html(self.words["marks"][mark])) for mark in table.marks],
         )
 
@@ -130,6 +159,8 @@ class Writer:
                 return Markup(f"**{self.piece(inner)}**")
             case Code(text):
                 return markdown.code(text)
+            case Note(text):
+                return markdown.escape(self.told(text))
             case Listed(pieces):
                 return self._join(str(self.piece(part)) for part in pieces)
             case NodeCount(n):
@@ -189,6 +220,8 @@ class Writer:
             "host_problem": self._host_problem,
             "part": self._part,
             "ready": Markup,
+            "told": self.told,
+            "all_told": lambda texts: [self.told(text) for text in texts],
             "shift": self._shift,
         }
 
@@ -228,6 +261,10 @@ class Writer:
         """How much slower or faster something became, 0.31 being 31 % slower."""
         phrase = "slower" if change > 0 else "faster"
         return Markup(self._phrase(phrase, x=numbers.share(abs(change))))
+
+    def told(self, text: str) -> str:
+        """A sentence of the program in this language, if it is one that has been translated."""
+        return translated(text, self.known) if self.known else text
 
     def _part(self, part: str) -> Markup:
         """A part of a token's time in words; one that nobody knows as it is."""

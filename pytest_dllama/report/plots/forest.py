@@ -1,4 +1,4 @@
-"""A against B: every effect with its bounds, and what is tolerated of it."""
+"""A against B: effects with their bounds, and what is tolerated of them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MOST_ROWS = 30
 
 
 def effects(view: RunView) -> Chart | None:
-    """Worst cells first; the first rows if there are very many."""
+    """TPOT of every cell and whatever did not pass, worst first; the first rows if very many."""
     if view.verdict is None:
         return None
     cells = sorted(view.verdict.cells, key=lambda cell: PRECEDENCE.index(cell.status))
@@ -25,6 +25,8 @@ def effects(view: RunView) -> Chart | None:
 def _effects(cell: CellVerdict) -> list[Effect]:
     found = []
     for one in cell.metrics:
+        if one.status == "PASS" and one.metric != "tpot_ms":
+            continue
         ends = [finite(value) for value in (one.change, one.lower, one.upper)]
         known = [value * 100 for value in ends if value is not None]
         if len(known) == len(ends):

@@ -58,9 +58,12 @@ DARK = Theme(
 
 
 def dark_rules() -> str:
-    """CSS that exchanges the light colours of a picture for the dark ones."""
+    """CSS that exchanges the light colours of a picture for the dark ones.
+
+    No selector names an ancestor: marks are drawn by `<use>`, whose copies have none.
+    """
     rules = []
     for light, dark in zip(LIGHT.colours(), DARK.colours(), strict=True):
         for what in ("fill", "stroke"):
-            rules.append(f'.plot [style*="{what}: {light}"]{{{what}:{dark}!important}}')
+            rules.append(f'[style*="{what}: {light}"]{{{what}:{dark}!important}}')
     return "".join(rules)

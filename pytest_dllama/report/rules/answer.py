@@ -14,8 +14,8 @@ from pytest_dllama.report.figures.view import RunView, counts, verdict_of
 from pytest_dllama.report.sentences.answer import (
     Compared,
     EffectSits,
-    EffectUndecided,
     EffectUnexplained,
+    ExactChanged,
     GapRange,
     HeadlineFaster,
     HeadlineMeasured,
@@ -23,6 +23,8 @@ from pytest_dllama.report.sentences.answer import (
     HeadlineSlower,
     HeadlineTrouble,
     SlowGap,
+    TokensDiffer,
+    Undecided,
     WidestSpread,
 )
 from pytest_dllama.report.sentences.base import Sentence
@@ -30,6 +32,7 @@ from pytest_dllama.report.sentences.base import Sentence
 QUANTITIES = {quantity.key: quantity for quantity in SPEED}
 RUN_PRECEDENCE = ("ERROR", "INVALID", "FAIL", "SKIPPED")
 TOLD_PARTS = 3
+OPEN = "INCONCLUSIVE"
 TELLING = 0.10  # share of an effect below which a part is not worth a line
 SLOW_GAP = 3.0  # times the median gap
 
@@ -78,18 +81,24 @@ def _run_trouble(view: RunView) -> HeadlineTrouble | None:
     """The worst of the run's own verdicts."""
     cells = view.ordered()
     for status in RUN_PRECEDENCE:
-        found = [cell for cell in cells if verdict_of(cell) == status]
+        found = [cell for cell in cells if _status(cell) == status]
         if found:
             return HeadlineTrouble(status, found[0].id, len(found), len(cells))
     return None
 
 
+def _status(cell: CellRecord) -> str:
+    """A cell without figures is an error, whatever was judged of it."""
+    return "ERROR" if cell.status == "failed" else verdict_of(cell)
+
+
 def _quiet(view: RunView) -> Sentence:
     cells = view.ordered()
-    judged = [cell for cell in cells if verdict_of(cell) == "PASS"]
+    judged = [cell for cell in cells if _status(cell) == "PASS"]
     if cells and len(judged) == len(cells):
         return HeadlinePass(len(cells), view.verdict.base_label if view.verdict else None)
-    return HeadlineMeasured(sum(cell.status == "ok" for cell in cells), len(cells))
+    measured = sum(cell.status == "ok" for cell in cells)
+    return HeadlineMeasured(measured, len(cells), len(judged))
 
 
 def compared(view: RunView) -> list[Sentence]:
@@ -103,12 +112,39 @@ def compared(view: RunView) -> list[Sentence]:
 
 
 def why(view: RunView) -> list[Sentence]:
-    """Where the time of every regressed or improved cell went; what stayed undecided."""
+    """Where the time of every regressed or improved cell went."""
     said: list[Sentence] = []
     for cell in worst_first(view):
         for one in cell.metrics:
             if one.metric in QUANTITIES:
                 said += _explained(cell, one)
+    return said
+
+
+def undecided(view: RunView) -> list[Sentence]:
+    """How many figures stayed open, and what would decide them."""
+    cells = view.verdict.cells if view.verdict else ()
+    left = [(cell.id, one) for cell in cells for one in cell.metrics if one.status == OPEN]
+    if not left:
+        return []
+    needed = [one.pairs_to_decide for _, one in left]
+    known = [pairs for pairs in needed if pairs is not None]
+    most = max(known) if known and len(known) == len(needed) else None
+    n_cells = len({name for name, _ in left})
+    return [Undecided(len(left), n_cells, min(known, default=None), most)]
+
+
+def other_changes(view: RunView) -> list[Sentence]:
+    """Counted figures and tokens that differ from the baseline's."""
+    cells = view.verdict.cells if view.verdict else ()
+    said: list[Sentence] = [
+        ExactChanged(cell.id, one.metric, one.base, one.new)
+        for cell in cells
+        for one in cell.exact_changes
+        if finite(one.base) is not None and finite(one.new) is not None
+    ]
+    if unlike := tuple(cell.id for cell in cells if cell.same_tokens is False):
+        said.append(TokensDiffer(unlike))
     return said
 
 
@@ -119,17 +155,17 @@ def worst_first(view: RunView) -> list[CellVerdict]:
 
 
 def _explained(cell: CellVerdict, one: MetricVerdict) -> Iterator[Sentence]:
-    quantity, change = QUANTITIES[one.metric], finite(one.change)
-    if one.status == "INCONCLUSIVE" and change is not None:
-        sd = (finite(one.pair_sd) or 0.0) * 100
-        yield EffectUndecided(cell.id, quantity, change * 100, sd, one.pairs_to_decide)
+    quantity = QUANTITIES[one.metric]
     if one.attribution is None:
         return
     for part in one.attribution.parts[:TOLD_PARTS]:
         share = finite(part.share)
         if share is not None and share >= TELLING:
             grown = finite(part.change)
-            yield EffectSits(cell.id, quantity, part.part, part.rank, share, part.waited_for, grown)
+            yield EffectSits(
+                cell.id, quantity, part.part, part.rank, share, part.waited_for, grown,
+                part.because_part, finite(part.because_change),
+            )  # fmt: skip
     rest = finite(one.attribution.unexplained)
     if rest is not None and rest >= TELLING:
         yield EffectUnexplained(cell.id, rest)

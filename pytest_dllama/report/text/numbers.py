@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 MISSING = "-"
 KIB = 1024
@@ -151,6 +152,20 @@ def token_shown(piece: str, token_id: int) -> str:
     '“ red” (311)'
     """
     return f"“{piece}” ({token_id})"
+
+
+def moment(text: str) -> str:
+    """A time of a run file to the minute, in UTC; what is no time stays as it is.
+
+    >>> moment("2026-11-25T02:17:09Z"), moment("2024-06-01T09:00:00+09:00"), moment("noon")
+    ('2026-11-25 02:17 UTC', '2024-06-01 00:00 UTC', 'noon')
+    """
+    try:
+        when = datetime.fromisoformat(text)
+        in_utc = when.astimezone(UTC) if when.tzinfo else when
+        return f"{in_utc:%Y-%m-%d %H:%M} UTC"
+    except (ValueError, OverflowError):
+        return text
 
 
 def megahertz(value: float | None) -> str:

@@ -13,7 +13,13 @@ from dataclasses import dataclass
 from pytest_dllama.history.nights import Night, SeriesAlarm
 from pytest_dllama.history.series import Point, SeriesKey
 from pytest_dllama.metrics.catalog import METRICS
-from pytest_dllama.stats.change_point import Alarm, StepDetector
+from pytest_dllama.stats.change_point import (
+    UNKNOWN_CORRELATION,
+    Alarm,
+    CorrelationPrior,
+    StepDetector,
+    pooled_correlation,
+)
 from pytest_dllama.stats.errors import DataError
 from pytest_dllama.stats.prior import VarianceGroup, VariancePrior, fit_prior
 from pytest_dllama.stats.unpaired import NightNoise, night_noise
@@ -23,6 +29,14 @@ WATCHED = ("ttft_s", "tpot_ms", "rct_s")
 GROUP_NIGHTS = 5  # of one variance: short, to keep slow drift out
 # A judgement after which the level is as it should be, whatever made it step.
 CLEARED = ("PASS", "IMPROVED")
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the other series of a cluster know of one's noise."""
+
+    variance: VariancePrior | None = None  # of nights; None: too few are known
+    correlation: CorrelationPrior = UNKNOWN_CORRELATION
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +65,7 @@ def replay(
     points: Sequence[Point],
     nights: Mapping[str, Night],
     accepted: Collection[str],
-    prior: VariancePrior | None = None,
+    known: Known = Known(),
 ) -> Replay:
     """Feed a series to its detector, night by night, as each night saw it.
 
@@ -59,10 +73,12 @@ def replay(
         key: of the series.
         points: its nights, the last one tonight.
         nights: what earlier nights found, by the name of their run.
-        accepted: names of runs that were accepted: a step that began before is the new level.
-        prior: of the variance of nights, from other series of the cluster.
+        accepted: names of runs that were accepted: a step that stood then is the new level.
+        known: what other series of the cluster know of this one's noise.
+
+    Which steps were cleared is what earlier nights wrote down: they are not looked at again.
     """
-    detector = StepDetector(prior)
+    detector = StepDetector(known.variance, known.correlation)
     level: list[float] = []
     alarm = None
     for point in points:
@@ -70,9 +86,8 @@ def replay(
         alarm = detector.update(value)
         level.append(value)
         told = next((a for a in _alarms(nights, point.run) if a.key == key), None)
-        is_cleared = told is not None and told.judged in CLEARED
-        if alarm is not None and (is_cleared or point.run in accepted):
-            since = min(alarm.nights_since, detector.remembered)
+        if told is not None and (told.judged in CLEARED or point.run in accepted):
+            since = min(told.nights_since, detector.remembered)
             detector.accept(since)
             level, alarm = level[len(level) - since :], None
     return Replay(key, alarm, tuple(level), len(points))
@@ -83,24 +98,25 @@ def _alarms(nights: Mapping[str, Night], run: str) -> Sequence[SeriesAlarm]:
     return night.alarms if night else ()
 
 
-def nights_prior(
-    series: Mapping[SeriesKey, Sequence[Point]], key: SeriesKey
-) -> VariancePrior | None:
-    """What the other series of this metric know of the variance of nights; None if too little.
+def known_of(series: Mapping[SeriesKey, Sequence[Point]], key: SeriesKey) -> Known:
+    """What the other series of this metric know of the noise of nights.
 
-    A step in one of them makes one of its groups wide, which the prior takes for variety: it is
-    then worth less, and the alarm is later, never falser.
+    A step in one of them makes one of its groups wide, which the prior takes for variety, and looks
+    like correlation: both are then worth less, and the alarm is later, never falser.
     """
-    groups = [
-        group
+    others = [
+        [worse_up(other, point.value) for point in points]
         for other, points in series.items()
         if other != key and other.metric == key.metric
-        for group in _groups([worse_up(other, point.value) for point in points])
     ]
+    correlation = pooled_correlation(others)
     try:
-        return fit_prior(groups)
+        return Known(
+            fit_prior([group for values in others for group in _groups(values)]), correlation
+        )
     except DataError:  # most groups have no variance at all
-        return None
+        variance = None
+    return Known(variance, correlation)
 
 
 def _groups(values: Sequence[float]) -> list[VarianceGroup]:

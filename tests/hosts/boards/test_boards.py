@@ -92,8 +92,8 @@ def test_the_reports_tell_of_the_hosts(suites: RealRun) -> None:
     korean = (suites.report / "report.ko.md").read_text(encoding="utf-8")
     assert "pi1, pi2, pi3 and pi4 are one machine: its cores and its memory were shared" in english
     assert "pi1, pi2, pi3, pi4는 같은 기기여서" in korean
-    for text, title in ((english, "## Hosts"), (korean, "## 호스트")):
-        hosts = text.partition(title)[2].partition("\n## ")[0]
+    for text, title in ((english, "Hosts"), (korean, "호스트")):
+        hosts = text.partition(f"<summary>{title}</summary>")[2].partition("</details>")[0]
         assert hosts.count("| pi4 ") + hosts.count("pi4 |") >= 3
     assert "ways: round trip" in suites.output
     assert "host pi4: " in suites.output

@@ -49,7 +49,7 @@ def test_a_warm_board_is_waited_for_and_what_happens_to_it_is_told(
     run = RealRun(tmp_path)
     hosts = _hosts_file(server, boards, tmp_path)
     run.start([SUITES, *ONE, "--steps", "64", "--repeats", "3", "--hosts", hosts])
-    run.wait_until(lambda: "tiny on 1 node: repeat 1/3" in run.output)
+    run.wait_until(lambda: "dllama: pi1: ready" in run.output)
     time.sleep(1.0)
     assert not list(run.report.glob("logs/*/*root*"))  # nothing has begun
     board.temperature(55.0)

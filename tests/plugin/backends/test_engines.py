@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dllama.backends.base import EngineOptions
+from pytest_dllama.backends.base import EngineOptions, EngineRequest
 from pytest_dllama.backends.dllama.backend import DllamaBackend
 from pytest_dllama.backends.dllama.log import parse_log
 from pytest_dllama.backends.embedded import EmbeddedBackend
@@ -70,12 +70,27 @@ def test_built_in_engines(stand_in: Path) -> None:
         ("dllama", EngineOptions(), "needs --dllama-bin PATH"),
         ("dllama", EngineOptions(binary="/nowhere/dllama"), "no such program"),
         ("dllama", EngineOptions(binary="sh", sync_mode="invariant"), "leave it out"),
+        ("dllama", EngineOptions(binary="sh", collective="ring"), "as --dllama-args"),
         ("embedded", EngineOptions(binary="sh"), "add --engine dllama"),
+        ("embedded", EngineOptions(inject="tpt=1%"), "--inject 'tpt=1%': .* did you mean 'tpot'?"),
+        ("dllama", EngineOptions(inject="tpot=1%"), "only our own engine can be slowed down"),
     ],
 )
 def test_what_cannot_be(name: str, options: EngineOptions, words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         make_backend(name, options)
+
+
+def test_every_process_of_ours_is_slowed_down(tmp_path: Path) -> None:
+    backend = make_backend("embedded", EngineOptions(inject="tpot=10%"))
+    files = tmp_path / "m", tmp_path / "t"
+    request = EngineRequest(*files, "x", 8, 1, "q80", "reduce", 0.0, 1, 60.0)
+    commands = backend.worker_command("h", 1, 1, "stdin"), backend.root_command(request, (), "1")
+    for command in commands:
+        assert command[command.index("--inject") + 1] == "tpot=10%"
+        assert "--inject" in backend.shown(command)
+    plain = make_backend("embedded", EngineOptions())
+    assert "--inject" not in plain.worker_command("h", 1, 1, "stdin")
 
 
 def test_an_installed_engine_is_found(site: Path) -> None:
@@ -167,6 +182,38 @@ def test_an_engine_that_computes_nothing_is_invalid(
         assert cell.verdict is not None
         assert cell.verdict.status == "INVALID"
         assert "in our own engine's one-node run" in cell.verdict.reasons[0]
+
+
+def test_a_depth_that_an_engine_cannot_fill_is_skipped_with_the_reason(
+    stand_in: Path, pytester: pytest.Pytester
+) -> None:
+    result = suites_on(stand_in, pytester, "--context-depth", "20", "-k", "latency")
+    assert result.ret == pytest.ExitCode.OK
+    assert "6 skipped" in result.stdout.lines[-1]
+    why = "dllama cannot fill a part of the context before a request's clock starts"
+    result.stdout.fnmatch_lines([f"*tiny on 2 nodes (d20): {why}"])
+    cells = read_run(pytester.path / "report" / "run.json").cells
+    assert [(cell.id, cell.status, cell.error) for cell in cells] == [
+        (f"tiny-{nodes}-d20", "skipped", why) for nodes in (1, 2)
+    ]
+    assert (pytester.path / "report" / "report.en.md").exists()
+
+
+def test_swept_options_are_the_programs_own(stand_in: Path, pytester: pytest.Pytester) -> None:
+    result = suites_on(stand_in, pytester, "--sweep", "nonsense=1,2")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: --sweep nonsense=1: this dllama (v0.16.4 or later) has no option --nonsense"]
+    )
+    pytester.path.joinpath("dllama").unlink()
+    result = suites_on(stand_in, pytester, "--sweep", "net-turbo=0,1", "-k", "latency and 2-net")
+    run = read_run(pytester.path / "report" / "run.json")
+    assert [cell.id for cell in run.cells] == ["tiny-2-net-turbo0", "tiny-2-net-turbo1"]
+    for value, cell in enumerate(run.cells):
+        assert cell.commands is not None
+        for command in (cell.commands.root, *cell.commands.workers):
+            assert f"--net-turbo {value}" in " ".join(command)
+        assert "--max-seq-len 48" in " ".join(cell.commands.root)
 
 
 @pytest.mark.parametrize(

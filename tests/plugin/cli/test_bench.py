@@ -49,7 +49,7 @@ def test_all_arguments_go_to_pytest(tmp_path: Path) -> None:
     arguments = ("--nodes", "2", "--models", MODEL, "--collect-only", "-k", "rct or output")
     done = _bench(tmp_path, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "dllama: 1 cells (llama_q40-2)" in done.stdout
+    assert "dllama: 1 cell (llama_q40-2)" in done.stdout
     assert "2/15 tests collected" in done.stdout
 
 

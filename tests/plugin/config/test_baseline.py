@@ -37,9 +37,10 @@ def test_specs(text: str, kind: str, path: str, revision: str) -> None:
 
 
 def test_options() -> None:
-    found = parse_baseline("option:nthreads=2, sync-mode=invariant")
+    found = parse_baseline("option:nthreads=2, sync-mode=invariant, collective=ring")
     assert isinstance(found, Baseline)
-    assert dict(found.options) == {"nthreads": "2", "sync-mode": "invariant"}
+    wanted = {"nthreads": "2", "sync-mode": "invariant", "collective": "ring"}
+    assert dict(found.options) == wanted
 
 
 @pytest.mark.parametrize(
@@ -56,6 +57,7 @@ def test_options() -> None:
         ("option:nthreads=0", "a whole number of at least 1"),
         ("option:nthreads", "a whole number of at least 1"),
         ("option:buffer-float-type=q81", "write q80 or f32"),
+        ("option:collective=tree", "write mesh or two-shot or star or ring or doubling or auto"),
         ("option:colour=red", "there are nthreads, buffer-float-type, sync-mode"),
     ],
 )

@@ -11,7 +11,7 @@ from tests.data import MODELS
 
 A_CELL = "def test_it(cell):\n    pass\n"
 MODEL = f"{MODELS / 'llama_q40.m'}:{MODELS / 'golden.t'}"
-PLANNED = "dllama: 1 cells (llama_q40-2)*"
+PLANNED = "dllama: 1 cell (llama_q40-2)*"
 OWNER = "def pytest_addoption(parser):\n    parser.addoption('--nodes')\n"
 
 

@@ -171,8 +171,8 @@ def test_a_flag_overrules_the_ini_key_that_says_the_same(pytester: pytest.Pytest
     pytester.makeini(f"[pytest]\ndllama_models = {MODEL}\ndllama_steps = 30\n")
     result = pytester.runpytest("--collect-only", "--nodes", "2", "--output-tokens", "8")
     result.stdout.fnmatch_lines(
-        ["dllama: 1 cells (llama_q40-2-tg8), 3 repeats of 8 output tokens,*"]
+        ["dllama: 1 cell (llama_q40-2-tg8), 3 repeats of 8 output tokens,*"]
     )
     pytester.makeini(f"[pytest]\ndllama_models = {MODEL}\ndllama_output_tokens = 8\n")
     result = pytester.runpytest("--collect-only", "--nodes", "2", "--steps", "30")
-    result.stdout.fnmatch_lines(["dllama: 1 cells (llama_q40-2), 3 repeats of 30 steps,*"])
+    result.stdout.fnmatch_lines(["dllama: 1 cell (llama_q40-2), 3 repeats of 30 steps,*"])

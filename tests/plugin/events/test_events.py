@@ -130,6 +130,25 @@ def test_other_events() -> None:
     assert listening.port == 4242
 
 
+@pytest.mark.parametrize(
+    ("asked", "picks", "notes"),
+    [
+        ("ring", [[1, "ring"]], ()),
+        ("auto", [[1, "mesh"]], ("--collective auto picked mesh",)),
+        (
+            "auto",
+            [[1, "mesh"], [9, "two-shot"]],
+            ("--collective auto picked mesh, two-shot from batches of 9 tokens on",),
+        ),
+    ],
+)
+def test_what_auto_picked_is_a_note(
+    asked: str, picks: list[list[object]], notes: tuple[str, ...]
+) -> None:
+    told = {"event": "collective", "asked": asked, "picks": picks, "round_us": 1.0}
+    assert build_trace(_events(START, told, STEP, DONE)).notes == notes
+
+
 def test_notes_are_kept_apart_from_reasons_not_to_believe() -> None:
     notes = [
         {"event": "note", "text": "kB are 1024 bytes"},

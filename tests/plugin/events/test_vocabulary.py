@@ -18,6 +18,7 @@ from pytest_dllama.events import stream
 from pytest_dllama.events.stream import parse_event
 
 COUNT = LinkCount(1, 10, 8, 20, 16, 1, 2, 2.5)
+SPANS = events.PhaseSpans("decode", 3, {"qkv": 12.5, "exchange-wire": 3.25}, ((0, 7.5),))
 DONE = (7, 3, 0.1, 0.2, 0.15, 0.3, "steps", "é\n")
 EVENTS: tuple[events.Event, ...] = (
     events.Start(
@@ -27,6 +28,9 @@ EVENTS: tuple[events.Event, ...] = (
     events.Plan(
         (events.PlannedRank(0, (0, 4), (0, 2), (0, 96), (0, 128), 1000, 200, 30),),
         ((0, 1, 68, 1), (1, 0, 68, 1)),
+    ),
+    events.Collective(
+        "auto", ((1, "mesh"), (9, "two-shot")), 41.5, 3.5, 940.0, (1, 32), {"mesh": (45.0, 99.0)}
     ),
     events.Progress("load", 5, 10, "bytes"),
     events.Ready(1.5, (COUNT,)),
@@ -38,7 +42,9 @@ EVENTS: tuple[events.Event, ...] = (
     ),
     events.Done(*DONE),
     events.Scored(*DONE, perplexity=2.0, avg_log_prob=-0.69),
-    events.Rank(1, "worker", "h:1", "pi", 43, 1 << 20, None, 1000, 200, 8.5, 1.5, (COUNT,)),
+    events.Rank(
+        1, "worker", "h:1", "pi", 43, 1 << 20, None, 1000, 200, 8.5, 1.5, (COUNT,), (SPANS,)
+    ),
     events.Network(
         (LinkStats(1, 9, 90, 80, 98, 2.0, 3.0, 1.0, 2.0, 3.0, 3.0, 75.5),),
         (OpStats("SYNC_LOGITS", 9, 98, 2.0, 2.1, 2.5, 2.75, 3.0),),
@@ -110,10 +116,10 @@ def test_every_event_of_the_vocabulary_is_among_these() -> None:
 
 
 def test_a_line_begins_with_its_name_and_time_and_parts_are_objects() -> None:
-    line = json.loads(written(EVENTS[3]))
+    line = json.loads(written(EVENTS[4]))
     assert list(line) == ["event", "t_ns", "load_s", "links"]
     assert line["links"] == [dataclasses.asdict(COUNT)]
-    assert "é" in written(EVENTS[6])  # as text, for people who look
+    assert "é" in written(EVENTS[7])  # as text, for people who look
 
 
 def test_events_cannot_change() -> None:

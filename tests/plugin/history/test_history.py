@@ -12,7 +12,7 @@ from pytest_dllama.history.run_files import RunFileError, archive_previous, read
 from pytest_dllama.history.samples_csv import write_samples
 from pytest_dllama.hosts import controller
 from pytest_dllama.metrics import catalog
-from pytest_dllama.record.cell import CellRecord, Fault
+from pytest_dllama.record.cell import CellRecord, Fault, Percentiles, Workload
 from pytest_dllama.record.hosts import HostRecord
 from pytest_dllama.record.run import SCHEMA_VERSION, Environment, Request, RunRecord
 from pytest_dllama.verdict.judge import judge
@@ -192,6 +192,25 @@ def test_every_sample_is_a_line(tmp_path) -> None:
         assert line["tpot_ms"] == ("" if sample.tpot_ms is None else str(sample.tpot_ms))
         assert tuple(map(float, line["itl_ms"].split())) == sample.itl_ms
     assert (lines[-1]["model"], lines[-1]["error"], lines[-1]["rct_s"]) == ("m", "gone, really", "")
+    assert "parts" not in lines[0]  # of records: no plain value
+
+
+def test_a_workload_and_its_percentiles_stand_in_each_line(tmp_path) -> None:
+    load = Workload(prompt_tokens=4, context_depth=8, options=(("nthreads", "2"), ("seed", "7")))
+    one = read_run(next(RUNS.glob("*.json"))).cells[0].samples[0]
+    cell = CellRecord(
+        model="m", nodes=2, workload=load, status="ok", samples=(one,) * 2,
+        percentiles={"rct_s": Percentiles(n=50, p50=1.5, p90=2.5)},
+    )  # fmt: skip
+    run = _run().model_copy(update={"cells": (cell,)})
+    with write_samples(run, tmp_path / "samples.csv").open(newline="") as file:
+        lines = list(csv.DictReader(file))
+    assert [line["cell"] for line in lines] == ["m-2-pp4-d8-nthreads2-seed7"] * 2
+    for line in lines:
+        sizes = [line[name] for name in ("prompt_tokens", "output_tokens", "context_depth")]
+        assert (sizes, line["options"]) == (["4", "", "8"], "nthreads=2 seed=7")
+        assert [line[f"rct_s_{p}"] for p in ("p50", "p90", "p95", "p99")] == ["1.5", "2.5", "", ""]
+        assert line["ttft_s_p50"] == ""
 
 
 def test_an_older_run_moves_to_the_history(tmp_path) -> None:

@@ -2,96 +2,44 @@
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from types import MappingProxyType
 
 import pytest
 
-from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
+from pytest_dllama.backends.base import Backend
 from pytest_dllama.backends.embedded import EmbeddedBackend
-from pytest_dllama.backends.process_guard import guarded, unguarded
+from pytest_dllama.cli.duet import _config, add_duet
 from pytest_dllama.cli.main import main
-from pytest_dllama.config.settings import LabConfig
-from pytest_dllama.config.values import parse_models
-from pytest_dllama.events.stream import Done, Event, RequestStart, Step
+from pytest_dllama.config.baseline import parse_baseline
 from pytest_dllama.history.priors import NoisePriors
-from pytest_dllama.hosts.base import HostProcess
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.duet import Duet, PairTaken, Rules, Side
-from pytest_dllama.lab.progress import PlainLines
+from pytest_dllama.lab.pairs.making import make_sides
+from pytest_dllama.lab.progress import Silent
 from pytest_dllama.models.under_test import open_model
 from pytest_dllama.record.verdict import CellVerdict, PairStatus, VerdictFile, verdict_schema
 from pytest_dllama.report.pages.verdict import verdict_lines
 from pytest_dllama.stats.looks import Plan
 from pytest_dllama.verdict.exit_codes import bisect_code, exit_code
-
-# Prints what it says it took: a first token, then eight more.
-PROGRAM = """
-import sys
-factor, text = float(sys.argv[1]), sys.argv[2]
-for i in range(9):
-    print("token", (50.001237 if i == 0 else 10.000731) * factor, text)
-"""
+from tests.plugin.lab.stated_times import PROGRAM, StatedTimes, config
 
 
-class StatedTimes:
-    """An engine of one node whose tokens come after the times that it prints."""
+class Told(Silent):
+    """Keeps what a terminal would show."""
 
-    name = "stated"
-    reference: Backend | None = None
-    cannot_give = MappingProxyType({"root_peak_rss_bytes": "not measured"})
+    def __init__(self) -> None:
+        self.lines: list[str] = []
 
-    def __init__(self, factor: float, text: str = "la", program: str = PROGRAM) -> None:
-        self._arguments = [str(factor), text]
-        self._program = program
+    def course(self, what: str, done: float, total: float) -> None:
+        self.lines.append(what)
 
-    def worker_command(self, host: str, port: int, nthreads: int, parent: str) -> list[str]:
-        raise WorkerNotReady("one node only")
+    def stage(self, text: str) -> None:
+        self.lines.append(text)
 
-    def root_command(
-        self, request: EngineRequest, workers: Sequence[str], parent: str
-    ) -> list[str]:
-        return guarded([sys.executable, "-c", self._program, *self._arguments], parent)
-
-    def shown(self, command: Sequence[str], port: int | None = None) -> tuple[str, ...]:
-        return unguarded(command)
-
-    def parse(self, line: str) -> Event | None:
-        return None
-
-    def events(
-        self, lines: Sequence[str], nodes: int, worker_logs: Sequence[Path] = ()
-    ) -> list[Event]:
-        found: list[Event] = [RequestStart(event="request", n_input_tokens=1)]
-        end_ns = 0
-        for index, line in enumerate(lines):
-            _, ms, text = line.split()
-            start_ns, end_ns = end_ns, end_ns + int(float(ms) * 1e6)
-            found.append(
-                Step(
-                    event="step", phase="decode", index=index, n_tokens=1,
-                    start_ns=start_ns, end_ns=end_ns, piece=text,
-                )
-            )  # fmt: skip
-        return [*found, Done(event="done", n_input_tokens=1, n_output_tokens=len(lines))]
-
-    def probe(self, host: str, port: int, token: str, timeout_s: float) -> None:
-        raise WorkerNotReady("one node only")
-
-    def await_idle(self, process: HostProcess, timeout_s: float) -> None:
-        """Nothing to wait for."""
-
-
-def config(folder: Path) -> LabConfig:
-    return LabConfig(
-        node_counts=(1,), models=parse_models("tiny"), steps=32, prompt="One morning, Mina",
-        repeats=1, warmup=1, nthreads=1, buffer_float_type="q80", sync_mode="reduce",
-        temperature=0.0, seed=1, report_folder=folder, thresholds_file=None,
-        request_timeout_s=60.0, explicit=True,
-    )  # fmt: skip
+    detail = stage
 
 
 def compare(
@@ -106,14 +54,14 @@ def compare(
     settings = config(tmp_path)
     sides = (Side("base", "before", base, settings), Side("new", "after", new, settings))
     model = open_model(settings.models[0], settings, lambda done, total: None)
-    told: list[str] = []
+    told = Told()
     rules = Rules(Plan(looks), NoisePriors(tmp_path / "history", "test"), 7)
     duet = Duet(
         sides, {"tiny": model}, [CellKey("tiny", nodes)], rules, tmp_path / "logs",
-        PlainLines(told.append), on_pair,
+        told, on_pair,
     )  # fmt: skip
     (cell,) = duet.run()
-    return cell, told
+    return cell, told.lines
 
 
 @pytest.mark.parametrize(
@@ -179,8 +127,22 @@ def test_both_sides_run_with_workers_of_their_own(tmp_path: Path) -> None:
     assert len(cell.sessions) == 4
     assert cell.same_tokens
     assert any("warm-up of both sides" in line for line in told)
-    logs = {path.parent.name for path in (tmp_path / "logs").rglob("worker1.stderr.log")}
+    assert "pairs 1/2  cell 1 of 1" in told
+    assert "looks [2]" in told
+    logs = {path.name.partition(".worker1")[0] for path in (tmp_path / "logs").glob("*worker1.*")}
     assert {"tiny-2.pair1.base", "tiny-2.pair1.new", "tiny-2.pair2.base"} <= logs
+
+
+def test_the_new_side_alone_is_slowed_down_on_purpose(tmp_path: Path) -> None:
+    parser = argparse.ArgumentParser()
+    add_duet(parser.add_subparsers())
+    line = "duet --baseline self --nodes 1 --inject tpot=10% --report"
+    config = _config(parser.parse_args([*line.split(), str(tmp_path)]))
+    base, new = make_sides(parse_baseline("self"), config, 1, lambda line: None)
+    assert "--inject" not in base.backend.worker_command("h", 1, 1, "stdin")
+    assert "tpot=10%" in new.backend.worker_command("h", 1, 1, "stdin")
+    assert (base.config.inject, new.config.inject) == ("", "tpot=10%")
+    assert new.label == f"{base.label}, slowed down on purpose (tpot=10%)"
 
 
 def test_the_command_writes_a_verdict_that_fits_its_schema(
@@ -250,11 +212,11 @@ def test_usage_errors_come_before_any_process(
 
 def test_sides_that_ask_the_same_share_one_reference_run(tmp_path: Path) -> None:
     compare(tmp_path, EmbeddedBackend(), EmbeddedBackend(), looks=(2,), nodes=1)
-    oracles = {path.name for path in (tmp_path / "logs").glob("*oracle*")}
+    oracles = {path.name.partition(".root")[0] for path in (tmp_path / "logs").glob("*oracle*")}
     assert oracles == {"tiny-1.oracle.new"}
 
 
 def test_engines_that_differ_have_a_reference_run_each(tmp_path: Path) -> None:
     compare(tmp_path, StatedTimes(1.0), StatedTimes(1.0), looks=(2,))
-    oracles = {path.name for path in (tmp_path / "logs").glob("*oracle*")}
+    oracles = {path.name.partition(".root")[0] for path in (tmp_path / "logs").glob("*oracle*")}
     assert oracles == {"tiny-1.oracle.base", "tiny-1.oracle.new"}

@@ -14,7 +14,8 @@ from pytest_dllama.report.pages import terminal
 from pytest_dllama.report.pages.language import LANGUAGES
 from pytest_dllama.report.pages.markdown import render
 from pytest_dllama.report.tables.columns import metric_value
-from pytest_dllama.verdict.thresholds import ThresholdError, explain, parse_thresholds
+from pytest_dllama.verdict.limits import ThresholdError, explain
+from pytest_dllama.verdict.thresholds_file import parse_thresholds
 from tests.plugin.report.report_runs import cell, run
 from tests.plugin.traces_for_tests import decode_step, trace
 
@@ -44,7 +45,8 @@ def test_a_new_metric_is_measured_limited_and_shown() -> None:
     assert thresholds.of("tiny", 1) == ()  # a lone root has no peers
     (limit,) = thresholds.of("tiny", 2)
     assert explain(limit.check(figures[ADDED.name])) == (
-        "steps_per_repeat = 3 Mbit/s, limit >= 5 Mbit/s, 40.0 % beyond (limits.toml [defaults])"
+        "steps_per_repeat = 3 Mbit/s, limit >= 5 Mbit/s, 40.0 % beyond; a single sample, of "
+        "unknown spread (limits.toml [defaults])"
     )
 
     alone = Cell(CellRecord(model="tiny", nodes=1, status="ok"))

@@ -81,6 +81,8 @@ def test_command_lines_as_a_person_would_type_them() -> None:
         " --seed 7 --max-seq-len 80 --kv-type f16 --context-depth 16 --nbatches 8 --timeout 60"
         in " ".join(EmbeddedBackend([("nbatches", "8")]).root_command(small, [], "77"))
     )
+    ring = backend.root_command(replace(request, collective="ring"), ["10.0.0.2:9998"], "77")
+    assert " --collective ring " in " ".join(ring)
     root = backend.root_command(request, ["10.0.0.2:9998", "10.0.0.3:9998"], "77")
     assert " ".join(backend.shown(root)) == (
         "dllama-py inference --model m.m --tokenizer t.t --prompt hello  you --steps 64 "

@@ -92,7 +92,7 @@ def test_an_option_of_testinfra_is_testinfras(env: Environment) -> None:
     options = (*SMALL, "--nodes", "2", "--hosts", "local://", "--collect-only")
     done = env.pytest(*SUITES, *options)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "dllama: 1 cells (llama_q40-2)" in done.stdout
+    assert "dllama: 1 cell (llama_q40-2)" in done.stdout
     assert "dllama: --hosts is another plugin's or conftest's option here" in done.stdout
 
 
@@ -156,7 +156,7 @@ def test_the_table_is_printed_even_if_pytest_benchmark_fails(env: Environment) -
     done = env.pytest(*NO_TESTINFRA, *SUITES, *SMALL, "--nodes", "2", *options, "-k", "rct")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "ERROR: --benchmark-compare-fail requires valid --benchmark-compare." in done.stderr
-    assert re.search(r"llama_q40 +2 +[\d.]+ .* PASS", done.stdout)
+    assert re.search(r"llama_q40-2 +[\d.]+ .* PASS", done.stdout)
     assert "run file: " in done.stdout
     assert "report.en.md" in done.stdout
 

@@ -8,6 +8,15 @@ from typing import Any
 from pytest_dllama.record.cell import CellRecord, Estimate, OutputRecord, OutputStatus, Verdict
 from pytest_dllama.record.network import NetworkRecord
 from pytest_dllama.record.run import Environment, ModelRecord, Request, RunRecord
+from pytest_dllama.record.verdict import (
+    AttributedPart,
+    Attribution,
+    CellVerdict,
+    MetricVerdict,
+    PairStatus,
+    VerdictFile,
+    worst,
+)
 
 ENVIRONMENT = Environment(
     hostname="box",
@@ -105,3 +114,75 @@ def model(name: str) -> ModelRecord:
         seq_len=64,
         weight_type="q40",
     )
+
+
+def metric_verdict(metric: str = "tpot_ms", percent: float = 0.4, **fields: Any) -> MetricVerdict:
+    """A metric judged from five pairs: REGRESSED beyond the tolerance, else PASS."""
+    change = percent / 100
+    values: dict[str, Any] = {
+        "metric": metric,
+        "status": "REGRESSED" if change > 0.05 else "PASS",
+        "tolerance": 0.05,
+        "base": 5.0,
+        "new": 5.0 * (1 + change),
+        "change": change,
+        "lower": change - 0.013,
+        "upper": change + 0.013,
+        "pairs": 5,
+        "pair_sd": 0.02,
+        "detectable_change": 0.06,
+        "pairs_to_decide": 7,
+        "is_provisional": False,
+        "p_worse": 0.01,
+    }
+    return MetricVerdict(**{**values, **fields})
+
+
+def waiting_for(rank: int) -> Attribution:
+    """Nearly all of a change is waiting for a rank whose feed-forward became slower."""
+    return Attribution(
+        metric="tpot_ms",
+        parts=(
+            AttributedPart(
+                phase="decode", part="exchange-wait", rank=0, waited_for=rank, effect_ms=0.36,
+                share=0.91,
+            ),
+            AttributedPart(
+                phase="decode", part="feed-forward", rank=rank, effect_ms=0.3, share=0.8,
+                change=0.31,
+            ),
+        ),
+    )  # fmt: skip
+
+
+def verdict(record: RunRecord, *regressed: str, **fields: Any) -> VerdictFile:
+    """Every cell of the run judged by TPOT; those named are 8.3 % slower, waiting for rank 3."""
+    cells = []
+    for item in record.cells:
+        slow = item.id in regressed
+        one = metric_verdict(
+            percent=8.3 if slow else 0.4, attribution=waiting_for(3) if slow else None
+        )
+        status: PairStatus = one.status
+        cells.append(
+            CellVerdict(model=item.model, nodes=item.nodes, workload=item.workload, status=status,
+                        metrics=(one,))
+        )  # fmt: skip
+    values: dict[str, Any] = {
+        "created_utc": record.created_utc,
+        "wall_s": 60.0,
+        "baseline": "git:main",
+        "base_label": "main (a1b2c3d)",
+        "new_label": "working tree",
+        "fingerprint": record.fingerprint or "-",
+        "seed": 1,
+        "looks": (3, 5),
+        "level": 0.02,
+        "prompt": "Hello",
+        "steps": 16,
+        "prior_groups": 30,
+        "status": worst([cell.status for cell in cells]),
+        "holm_p": {},
+        "cells": tuple(cells),
+    }
+    return VerdictFile(**{**values, **fields})

@@ -28,6 +28,7 @@ from pytest_dllama.report.pages.blocks import (
 )
 from pytest_dllama.report.pages.document import report
 from pytest_dllama.report.pages.language import LANGUAGES, load_words, templates_folder
+from pytest_dllama.report.pages.markdown import render
 from pytest_dllama.report.pages.writer import Writer
 from pytest_dllama.report.tables.columns import Code
 from tests.data import REPORTS
@@ -137,3 +138,14 @@ def test_no_table_takes_its_introduction_with_it() -> None:
     assert table(None, Paragraph("see:")) == ()
     tables = [block for block in report(ALL).blocks if isinstance(block, TableBlock)]
     assert table(tables[0].table, Paragraph("see:")) == (Paragraph("see:"), tables[0])
+
+
+@pytest.mark.parametrize(("language", "words"), [("en", "slowed down on"), ("ko", "일부러 늦춘")])
+def test_a_run_that_was_slowed_down_on_purpose_says_so_in_its_title(
+    language: str, words: str
+) -> None:
+    record, slow = (run([cell("m", 1, (1.0,))], inject=spec) for spec in ("", "tpot=10%"))
+    title = next(line for line in render(slow, language).splitlines() if line.startswith("# "))
+    assert words in title
+    assert "`tpot=10%`" in title
+    assert words not in render(record, language)

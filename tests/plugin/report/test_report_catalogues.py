@@ -5,22 +5,35 @@ from __future__ import annotations
 import ast
 import fnmatch
 import re
+import tomllib
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
+import pytest_dllama
 from pytest_dllama.hosts.fleet import preflight
 from pytest_dllama.hosts.fleet.clock import ClockOffset
 from pytest_dllama.metrics import catalog
+from pytest_dllama.record.cell import Verdict
 from pytest_dllama.record.hosts import FindingKind
 from pytest_dllama.report import pages
 from pytest_dllama.report.pages.language import LANGUAGES, ReportError, load_words, templates_folder
-from pytest_dllama.report.sentences import comparison, hosts, resources, scaling, status
+from pytest_dllama.report.pages.markdown import render
+from pytest_dllama.report.sentences import (
+    answer,
+    choice,
+    comparison,
+    hosts,
+    resources,
+    scaling,
+    status,
+)
 from pytest_dllama.report.sentences.base import Sentence
+from tests.plugin.report.report_runs import cell, run
 
-HELPERS = {"where"}  # macros used by other macros
-ROOMS = (status, comparison, resources, hosts, scaling)
+HELPERS = {"where", "more"}  # macros used by other macros
+ROOMS = (answer, choice, status, comparison, resources, hosts, scaling)
 
 
 def _keys(words: dict[str, Any], prefix: str = "") -> set[str]:
@@ -50,7 +63,7 @@ def test_every_sentence_has_one_macro(language: str) -> None:
         file = templates_folder() / language / f"sentences/{name}.md.j2"
         macros = re.findall(r"macro (\w+)\(", file.read_text(encoding="utf-8"))
         assert len(macros) == len(set(macros))
-        assert set(macros) - HELPERS == kinds
+        assert set(macros) - HELPERS == kinds, name
         told |= set(macros)
     assert told >= HELPERS
 
@@ -151,6 +164,56 @@ def test_no_heading_or_text_is_left_over() -> None:
 
 # Named in a list of pairs, not in a call.
 EXPLAINED = {"text.output_explained", "text.verdict_explained", "title.scaling", "title.single"}
+
+
+def _sentences_of_the_program() -> set[str]:
+    """Every text of the plugin's source, `{}` where it puts a value."""
+    found = set()
+    for file in Path(str(pytest_dllama.__file__)).parent.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                parts = (v.value if isinstance(v, ast.Constant) else "{}" for v in node.values)
+                found.add("".join(map(str, parts)))
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(node.value)
+    return found
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_is_translated_is_what_the_program_says(language: str) -> None:
+    path = templates_folder() / language / "told.toml"
+    entries = tomllib.loads(path.read_text(encoding="utf-8"))["told"] if path.exists() else []
+    said = _sentences_of_the_program()
+    of = [entry["of"] for entry in entries]
+    assert [text for text in of if re.sub(r"\{\d\}", "{}", text) not in said] == []
+    assert len(of) == len(set(of))
+    for entry in entries:
+        places = [sorted(re.findall(r"\{(\d)\}", entry[key])) for key in ("of", "text")]
+        assert places[0] == places[1], entry["of"]
+    assert language == "en" or len(entries) > 40
+
+
+def test_the_programs_sentences_are_korean_in_the_korean_report() -> None:
+    tie = (
+        "output token 29 is 'nase' where one node gave 'fuhe'; a near tie: margin 0.0511, "
+        "tolerance 0.179 (rms 0.0434 on 27 equal steps)"
+    )
+    broken = "worker 1 on pi1: printed nothing that anybody knows"
+    told = Verdict(status="PASS", reasons=(tie,))
+    cells = [
+        cell("a", 2, [1], verdict=told),
+        cell("a", 4, status="failed", error="the root ended with exit code 3; its last words: Oh"),
+        cell("a", 8, status="failed", error=broken),
+    ]
+    record = run(cells).model_copy(update={"notes": ("a-2: The run stalled, 9 ms at the longest, "
+                                                     "and went on.",)})  # fmt: skip
+    text = render(record, "ko")
+    assert "출력 토큰 29번이 'nase' (1대 실행은 'fuhe'); 동점에 가까움: 로짓 차이 0.0511" in text
+    assert "허용 오차 0.179 (같은 스텝 27개에서 rms 0.0434)" in text
+    assert "실행 실패 - 루트가 종료 코드 3로 끝남; 마지막 출력: Oh" in text
+    assert "pi1의 워커 1: printed nothing that anybody knows" in text  # nothing is lost
+    assert "- 참고: a-2: 실행이 최대 9 ms 멈췄다가 계속됨." in text
+    assert tie in render(record, "en")
 
 
 def test_missing_templates_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:

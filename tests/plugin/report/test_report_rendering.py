@@ -98,7 +98,8 @@ def _blocks(markdown: str) -> list[str]:
 def test_any_run_renders(record: RunRecord) -> None:
     texts = {language: render(record, language) for language in LANGUAGES}
     for text in texts.values():
-        assert not re.search(r"\b(None|nan|inf|undefined)\b", text, re.IGNORECASE)
+        wrong = re.search(r".*\b(None|nan|inf|undefined)\b.*", text, re.IGNORECASE)
+        assert wrong is None, wrong
     assert _blocks(texts["ko"]) == _blocks(texts["en"])
 
 

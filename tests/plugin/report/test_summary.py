@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import io
-
 from pytest_dllama.hosts import controller
-from pytest_dllama.lab.progress import LiveLine, PlainLines
 from pytest_dllama.record.cell import CellRecord, Estimate, OutputRecord, Verdict
 from pytest_dllama.record.run import Request, RunRecord
 from pytest_dllama.report.pages.terminal import summary_lines
@@ -58,51 +55,13 @@ FAILED = CellRecord(
 
 def test_the_table_of_cells() -> None:
     assert summary_lines(_run(GOOD, FAILED, notes=("cores are shared",))) == [
-        "model  nodes  tokens/s  TPOT ms  TTFT s  RCT s  root MiB  worker MiB  MB/token  output"
-        "  verdict",
-        "tiny       2     57.93     1.60   0.009  0.104       155         159    0.0096  tie   "
-        "  PASS",
-        "tiny       4         -        -       -      -         -           -         -  -     "
-        "  ERROR",
-        "tiny, 2 nodes, PASS: a near tie",
-        "tiny, 4 nodes, ERROR: worker 2 is gone",
+        "cell    tokens/s  TPOT ms  TTFT s  RCT s  root MiB  worker MiB  MB/token  output  verdict",
+        "tiny-2     57.93     1.60   0.009  0.104       155         159    0.0096  tie     PASS",
+        "tiny-4         -        -       -      -         -           -         -  -       ERROR",
+        "tiny-2, PASS: a near tie",
+        "tiny-4, ERROR: worker 2 is gone",
         "note: cores are shared",
     ]
-
-
-def test_the_live_line_is_redrawn_and_leaves_nothing() -> None:
-    file = io.StringIO()
-    begun: list[int] = []
-    line = LiveLine(file, lambda: begun.append(1))
-    with line.running():
-        line.stage("tiny on 2 nodes: repeat 1/3")
-        line.detail("12 tokens")
-    text = file.getvalue()
-    assert "tiny on 2 nodes: repeat 1/3" in text
-    assert "12 tokens" in text
-    assert text.rstrip().endswith("\x1b[2K")  # the last thing done is to wipe the line
-    assert begun == [1]
-
-
-def test_the_live_line_keeps_to_one_line() -> None:
-    file = io.StringIO()
-    line = LiveLine(file)
-    with line.running():
-        line.stage("a model with a name that is far too long for any terminal " * 9)
-        line.bar(1, 3)
-    drawn = file.getvalue().split("\x1b[?25h")[0]
-    assert drawn.count("\n") <= 1
-
-
-def test_plain_lines_are_stages_and_results() -> None:
-    lines: list[str] = []
-    plain = PlainLines(lines.append)
-    with plain.running():
-        plain.stage("provisioning")
-        plain.detail("12 tokens")
-        plain.bar(1, 2)
-        plain.settle("tiny on 2 nodes: 57.9 tokens/s")
-    assert lines == ["dllama: provisioning", "dllama: tiny on 2 nodes: 57.9 tokens/s"]
 
 
 def test_shared_cores_are_told_where_nodes_outnumber_them() -> None:

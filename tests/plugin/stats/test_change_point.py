@@ -12,22 +12,29 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg
 
-from benchmarks.verdict_simulation import (
+from benchmarks.alarm_simulation import (
     NIGHTS,
+    ClusterShape,
+    draw_clusters,
     draw_series,
-    drawn_sd,
-    prior_of,
+    known_by_others,
     quiet_batches,
+    run_clusters,
     run_nights,
 )
+from benchmarks.verdict_simulation import drawn_sd, prior_of
 from pytest_dllama.stats.change_point import (
     FIRST_ALARM,
-    MIN_AFTER,
     MIN_BEFORE,
+    RHO_WEIGHT,
+    UNKNOWN_CORRELATION,
     WINDOW,
+    YOUNG_MARGINS,
     Alarm,
+    CorrelationPrior,
     Noise,
     StepDetector,
+    pooled_correlation,
     step_scores,
 )
 from pytest_dllama.stats.errors import DataError
@@ -52,7 +59,7 @@ def test_the_score_is_generalized_least_squares() -> None:
     rho = float(rhos[0])
     covariance = linalg.toeplitz(rho ** np.arange(24)) / (1 - rho**2)
     weight = linalg.inv(covariance)
-    for split, k in enumerate(range(MIN_BEFORE, 24 - MIN_AFTER + 1)):
+    for split, k in enumerate(range(MIN_BEFORE, 24)):
         design = np.column_stack([np.ones(24), np.arange(24) >= k])
         information = design.T @ weight @ design
         coefficients = np.linalg.solve(information, design.T @ weight @ x)
@@ -61,8 +68,9 @@ def test_the_score_is_generalized_least_squares() -> None:
         t = coefficients[1] / math.sqrt(variance * linalg.inv(information)[1, 1])
         z = math.copysign(math.sqrt(22 * math.log1p(t * t / 22)), t) * (8 * 22 + 1) / (8 * 22 + 3)
         assert sizes[0, split] == pytest.approx(coefficients[1])
-        assert scores[0, split] == pytest.approx(z)
-    assert scores.shape == (1, 24 - MIN_AFTER + 1 - MIN_BEFORE)
+        margin = dict(enumerate(YOUNG_MARGINS, 1)).get(24 - k, 0.0)
+        assert scores[0, split] == pytest.approx(z - margin)
+    assert scores.shape == (1, 24 - MIN_BEFORE)
 
 
 def test_one_series_at_a_time_is_many_at_once() -> None:
@@ -116,11 +124,11 @@ def test_series_of_other_variance_than_the_prior_stay_quiet() -> None:
 
 
 def test_an_alarm_says_when_and_how_much() -> None:
-    values = night_values(8, 60, 40) + np.where(np.arange(60) >= 40, 0.1, 0.0)
+    values = night_values(8, 60, 40) + np.where(np.arange(60) >= 40, 0.05, 0.0)
     first = next(alarm for alarm in alarms(StepDetector(), values) if alarm)
     assert first.night == 43  # two odd nights are no step
     assert first.nights_since == 3
-    assert first.step == pytest.approx(0.15, abs=0.04)
+    assert first.step == pytest.approx(0.10, abs=0.04)
     assert first.score > first.limit
 
 
@@ -128,6 +136,54 @@ def test_one_odd_night_does_not_alarm() -> None:
     values = night_values(9, 60)
     values[40] = 4.1  # five standard deviations
     assert not any(alarms(StepDetector(), values))
+
+
+def test_one_gross_night_does() -> None:
+    values = night_values(9, 41)
+    values[40] += 0.3
+    found = alarms(StepDetector(), values)
+    assert not any(found[:-1])
+    assert found[-1] is not None
+    assert found[-1].nights_since == 1
+    assert found[-1].step == pytest.approx(0.3, abs=0.05)
+
+
+def test_nights_of_other_series_tell_the_correlation() -> None:
+    for rho in (0.0, 0.3, 0.6):
+        found = pooled_correlation(draw_series(np.random.default_rng(11), 200, 30, rho))
+        assert found.rho == pytest.approx(rho, abs=0.03)
+        assert found.nights == 200 * 30 + RHO_WEIGHT
+    assert pooled_correlation([]) == UNKNOWN_CORRELATION
+    assert pooled_correlation([[1.0] * 30, [1.0, 2.0]]) == UNKNOWN_CORRELATION
+
+
+def test_neighbours_at_once_are_neighbours_one_by_one() -> None:
+    x = draw_clusters(np.random.default_rng(13), ClusterShape(3, 0.5), 2, 40, 0.3)
+    found = known_by_others(x, 25).rho
+    expected = [
+        pooled_correlation(np.delete(cluster[:, :25], i, axis=0)).rho
+        for cluster in x
+        for i in range(3)
+    ]
+    assert found == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.3])
+def test_series_with_neighbours_stay_quiet_too(rho: float) -> None:
+    x = draw_clusters(np.random.default_rng(14), ClusterShape(6, 0.5), 400, NIGHTS, rho)
+    found = run_clusters(x).any(axis=2)
+    assert clopper_pearson(int(found.sum()), found.size, 0.99).lower <= 0.01
+
+
+def test_a_known_correlation_finds_steps_of_young_series_sooner() -> None:
+    x = draw_series(np.random.default_rng(12), 1500, 34, 0.0)
+    x[:, 30:] += 2.5
+    known = CorrelationPrior(0.04, 300.0)
+    shares = [
+        run_nights(x, None, prior).alarms()[:, 30:].any(axis=1).mean()
+        for prior in (UNKNOWN_CORRELATION, known)
+    ]
+    assert shares[0] < 0.5 < shares[1]
 
 
 def test_no_alarm_before_ten_nights_are_known() -> None:
@@ -139,7 +195,7 @@ def test_no_alarm_before_ten_nights_are_known() -> None:
 def test_the_same_value_every_night_is_quiet_until_it_steps() -> None:
     detector = StepDetector()
     assert not any(alarms(detector, [math.log(0.1)] * 50))
-    found = alarms(detector, [math.log(0.11)] * MIN_AFTER)
+    found = alarms(detector, [math.log(0.11)])
     assert found[-1] is not None
 
 

@@ -9,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_dllama.metrics.catalog import METRICS
-from pytest_dllama.record.cell import Estimate
-from pytest_dllama.verdict import thresholds
-from pytest_dllama.verdict.thresholds import ThresholdError, load_thresholds, parse_thresholds
+from pytest_dllama.record.cell import Estimate, Workload
+from pytest_dllama.verdict import limits, scaling, thresholds, thresholds_file
+from pytest_dllama.verdict.limits import ThresholdError
+from pytest_dllama.verdict.thresholds import Thresholds
+from pytest_dllama.verdict.thresholds_file import load_thresholds, parse_thresholds
 from tests.data import ROOT
 
 FILE = """
@@ -87,7 +89,7 @@ def test_files_beyond_any_parser(tmp_path, content: str) -> None:
 
 
 def test_equal_ends_are_a_limit() -> None:
-    limits = thresholds.marker_thresholds({"tpot_ms": {"min": 5, "max": 5}})
+    limits = thresholds_file.marker_thresholds({"tpot_ms": {"min": 5, "max": 5}})
     assert [limit.limit for limit in limits] == [5, 5]
 
 
@@ -127,7 +129,7 @@ def test_files_that_cannot_be_used(tmp_path) -> None:
 
 
 def test_the_limit_itself_is_kept_and_the_margin_is_in_percent() -> None:
-    (limit,) = thresholds.marker_thresholds({"tpot_ms": 50})
+    (limit,) = thresholds_file.marker_thresholds({"tpot_ms": 50})
     exact = limit.check(Estimate(value=50, minimum=1, maximum=99, n=3))
     assert (exact.passed, exact.margin_percent) == (True, 0)
     missed = limit.check(Estimate(value=60, minimum=1, maximum=99, n=3))
@@ -135,15 +137,15 @@ def test_the_limit_itself_is_kept_and_the_margin_is_in_percent() -> None:
 
 
 def test_a_metric_without_a_value_misses_its_limit() -> None:
-    (limit,) = thresholds.marker_thresholds({"tpot_ms": 50})
+    (limit,) = thresholds_file.marker_thresholds({"tpot_ms": 50})
     result = limit.check(None)
     assert (result.passed, result.value, result.margin_percent) == (False, None, None)
-    assert "was not measured" in thresholds.explain(result)
+    assert "was not measured" in limits.explain(result)
 
 
 @given(st.sampled_from(sorted(METRICS)), st.floats(0.1, 1e6), st.floats(0.1, 1e6))
 def test_margin_and_verdict_agree(metric: str, limit: float, value: float) -> None:
-    (threshold,) = thresholds.marker_thresholds({metric: limit})
+    (threshold,) = thresholds_file.marker_thresholds({metric: limit})
     result = threshold.check(Estimate(value=value, minimum=value, maximum=value, n=1))
     assert result.margin_percent is not None
     assert result.passed == (result.margin_percent >= 0)
@@ -151,7 +153,8 @@ def test_margin_and_verdict_agree(metric: str, limit: float, value: float) -> No
 
 
 def test_doctests() -> None:
-    assert doctest.testmod(thresholds).failed == 0
+    for module in (limits, scaling, thresholds, thresholds_file):
+        assert doctest.testmod(module).failed == 0
 
 
 def test_the_shipped_file_limits_every_metric_of_the_suites() -> None:
@@ -164,3 +167,113 @@ def test_the_shipped_file_limits_every_metric_of_the_suites() -> None:
     }
     assert read
     assert shipped == read
+
+
+PATTERNS = """
+[defaults]
+tpot_ms = { worse = "5%" }
+rct_s = 9
+scaling = ["4 nodes at least 1.2 x 2 nodes"]
+[models."llama-*"]
+tpot_ms = { worse = "3 %", max = "40 ms" }
+rct_s = 5
+[models.llama-160m]
+rct_s = 2
+scaling = "4 nodes at least 1.6 x 2 nodes"
+[models.llama-160m.nodes.4]
+tpot_ms = { worse = "1%" }
+[models.llama-160m.nodes.4.workloads.pp64]
+tokens_per_s = { worse = "10%" }
+"""
+
+
+def _patterns() -> Thresholds:
+    return parse_thresholds(tomllib.loads(PATTERNS), "limits.toml")
+
+
+def test_a_name_comes_before_a_pattern_and_a_pattern_before_the_defaults() -> None:
+    parsed = _patterns()
+
+    def limits(model: str) -> dict[str, float]:
+        return {limit.metric: limit.limit for limit in parsed.of(model, 2)}
+
+    assert limits("tiny") == {"rct_s": 9}
+    assert limits("llama-1b") == {"rct_s": 5, "tpot_ms": 40}
+    assert limits("llama-160m") == {"rct_s": 2, "tpot_ms": 40}
+    assert parsed.unmatched([("tiny", 2), ("tiny", 4)])[0] == (
+        "limits.toml [models.llama-*] limits no cell of this run; it has tiny"
+    )
+
+
+def test_tolerances_by_model_nodes_and_workload() -> None:
+    parsed = _patterns()
+    usual = {"ttft_s": 0.15, "rct_s": 0.05}
+    assert parsed.tolerances_of("tiny", 2) == usual | {"tpot_ms": 0.05}
+    assert parsed.tolerances_of("llama-1b", 2) == usual | {"tpot_ms": 0.03}
+    assert parsed.tolerances_of("llama-160m", 4) == usual | {"tpot_ms": 0.01}
+    swept = parsed.tolerances_of("llama-160m", 4, Workload(prompt_tokens=64, output_tokens=8))
+    assert swept == usual | {"tpot_ms": 0.01, "tokens_per_s": 0.1}
+
+
+def test_two_patterns_that_match_are_an_error() -> None:
+    parsed = parse_thresholds({"models": {"llama-*": {}, "*-160m": {}, "tiny": {}}}, "limits.toml")
+    parsed.check_patterns(["tiny", "llama-1b"])
+    with pytest.raises(
+        ThresholdError, match=r"'\*-160m'\] and .*both match the model 'llama-160m'"
+    ):
+        parsed.check_patterns(["llama-160m"])
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("tpot_ms = { worse = 0.05 }", r'worse = 0.05 is no percentage; write worse = "5%"'),
+        ("tpot_ms = { worse = '5 percent' }", r'is no percentage; write worse = "5%"'),
+        ("tpot_ms = { worst = '5%' }", r"found keys \['worst'\]; did you mean 'worse'\?"),
+        ("bytes_per_token = { worse = '5%' }", "bytes_per_token is exact, every change"),
+        ("roofline_share = { worse = '5%' }", "single sessions have no roofline_share"),
+        ("tpot_s = 3", r"unknown metric 'tpot_s'; did you mean 'tpot_ms'\?"),
+        ("ttft_ms = 3", r"unknown metric 'ttft_ms'; did you mean 'ttft_s'\?"),
+        ("tpot_ms = '0.04 s'", r"'0.04 s': the unit of tpot_ms is ms; did you mean 40 ms\?"),
+        (
+            "worker_peak_rss_bytes = '512 MiB'",
+            r"the unit of worker_peak_rss_bytes is B; did you mean 5.36871e\+08 B\?",
+        ),
+        ("tpot_ms = '40 mss'", "the unit of tpot_ms is ms; write 40"),
+        ("scaling = '4 nodes 1.6 x 2 nodes'", "write 4 nodes at least 1.6 x 2 nodes"),
+        ("scaling = 'tpot: 4 nodes at most 1 x 2 nodes'", "unknown metric 'tpot'"),
+        ("scaling = '4 nodes at least 1.6 x 4 nodes'", "two node counts of 1 or more"),
+    ],
+)
+def test_tolerances_units_and_scaling_say_what_was_meant(line: str, message: str) -> None:
+    with pytest.raises(ThresholdError, match=message):
+        parse_thresholds(tomllib.loads(f"[models.tiny]\n{line}"), "f.toml")
+
+
+def test_a_marker_takes_no_tolerance() -> None:
+    with pytest.raises(ThresholdError, match="`worse` belongs to a thresholds file"):
+        thresholds_file.marker_thresholds({"tpot_ms": {"worse": "5%"}})
+
+
+def test_limits_between_node_counts() -> None:
+    parsed = _patterns()
+    (limit,) = parsed.scaling_of("llama-160m")
+    assert (limit.factor, limit.metric) == (1.6, "tokens_per_s")
+    assert parsed.scaling_of("tiny")[0].factor == 1.2
+    assert limit.missed({2: 10.0, 4: 16.0}) is None
+    assert limit.missed({2: 10.0}) is None
+    assert limit.missed({2: 10.0, 4: 15.0}) == (
+        "tokens_per_s on 4 nodes is 15 1/s, 1.50 x that of 2 nodes (10 1/s); the limit is '4 nodes "
+        "at least 1.6 x 2 nodes' (limits.toml [models.llama-160m])"
+    )
+    idle = parsed.unmatched([("tiny", 2), ("llama-1b", 2)])
+    assert any("'4 nodes at least 1.2 x 2 nodes' compares nothing in this run" in s for s in idle)
+
+
+def test_a_limit_of_a_single_sample_says_so() -> None:
+    (limit,) = thresholds_file.marker_thresholds({"tpot_ms": 50})
+    one = limits.explain(limit.check(Estimate(value=60, minimum=60, maximum=60, n=1)))
+    assert "20.0 % beyond; a single sample, of unknown spread" in one
+    assert "single" not in limits.explain(
+        limit.check(Estimate(value=60, minimum=59, maximum=61, n=3))
+    )

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from pytest_dllama.record.cell import Estimate, Fault, OutputRecord
 from pytest_dllama.verdict.judge import judge
-from pytest_dllama.verdict.thresholds import marker_thresholds
+from pytest_dllama.verdict.thresholds_file import marker_thresholds
 
 (LIMIT,) = marker_thresholds({"tpot_ms": 50})
-MET = LIMIT.check(Estimate(value=40, minimum=40, maximum=40, n=1))
-MISSED = LIMIT.check(Estimate(value=60, minimum=60, maximum=60, n=1))
+MET = LIMIT.check(Estimate(value=40, minimum=40, maximum=40, n=3))
+MISSED = LIMIT.check(Estimate(value=60, minimum=60, maximum=60, n=3))
 TIE = OutputRecord(text="x", token_ids=(1,), status="tie", note="a near tie")
 WIRE = Fault(kind="wire", repeat=1, step=3, text="repeat 1: wire: one byte more")
 SAME = OutputRecord(text="x", token_ids=(1,), status="identical")

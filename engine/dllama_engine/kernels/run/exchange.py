@@ -19,18 +19,22 @@ from dllama_engine.kernels.llvm.clock import now_ns
 from dllama_engine.kernels.ops.compiled import entry
 from dllama_engine.tables.links import (
     AGAIN,
+    AWAITED,
     BUSY_NS,
     BYTES,
     CALM,
     CALM_LENGTH,
+    CROWDED,
     DONE,
     DURATION_NS,
+    ENDED_NS,
     ERRNO,
     FACTOR,
     FD,
     FULL,
     GOT,
     HEADER_BYTES,
+    HEARD_IN,
     KIND,
     LINK_WIDTH,
     LOST,
@@ -62,9 +66,11 @@ from dllama_engine.tables.links import (
     SENT,
     SENT_BYTES,
     SENT_MESSAGES,
+    SPANS_AT,
     SPENT_NS,
     START_NS,
     STRANGE,
+    SWEEPS,
     TO_RECV,
     TO_SEND,
     TRACE_AT,
@@ -72,7 +78,9 @@ from dllama_engine.tables.links import (
     TRACE_USED,
     TROUBLE,
     UNDER_WAY,
+    WAITED_NS,
 )
+from dllama_engine.tables.spans import KINDS, WAITED, WIRE
 
 _YIELDS = 3  # before sleeping: a peer may be waiting for this very core
 _SPIN_NS = 20_000  # at least, before sleeping: about what being woken takes
@@ -159,10 +167,11 @@ def _begin(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> None:
     start_ns = now_ns(mesh.ctypes.data + 8 * SCRATCH)
     mesh[KIND], mesh[START_NS], mesh[MOVED_NS] = kind, start_ns, start_ns
     mesh[UNDER_WAY], mesh[BYTES], mesh[FACTOR] = 1, 0, items
+    mesh[WAITED_NS] = mesh[SWEEPS] = mesh[AWAITED] = 0
     for rank in range(links.shape[0]):
         link = links[rank]
         link[SENT] = link[TO_SEND] = link[GOT] = link[TO_RECV] = 0
-        link[DURATION_NS] = NOTHING
+        link[DURATION_NS] = link[HEARD_IN] = NOTHING
         if rank == mesh[OWN]:
             continue
         if routes[rank, SEND_BYTES] != NOTHING:
@@ -177,6 +186,7 @@ def _begin(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> None:
             size = routes[rank, RECV_BYTES] * items
             link[TO_RECV] = HEADER_BYTES + size
             mesh[BYTES] += size
+            mesh[AWAITED] += 1
 
 
 @njit(nogil=True)
@@ -250,9 +260,12 @@ def _is_ready(link: Any, mesh: Any) -> Any:
 @njit(nogil=True)
 def _finish(links: Any, mesh: Any) -> None:
     """Count the exchange's time and, if there is a trace, write it there."""
-    duration_ns = now_ns(mesh.ctypes.data + 8 * SCRATCH) - mesh[START_NS]
+    mesh[ENDED_NS] = now_ns(mesh.ctypes.data + 8 * SCRATCH)
+    duration_ns = mesh[ENDED_NS] - mesh[START_NS]
     mesh[SPENT_NS] += duration_ns
     mesh[UNDER_WAY] = 0
+    if mesh[SPANS_AT] != 0:
+        _count(links, mesh, duration_ns)
     for rank in range(links.shape[0]):
         link = links[rank]
         if link[TO_SEND] and not link[TO_RECV]:  # only sent to
@@ -260,6 +273,27 @@ def _finish(links: Any, mesh: Any) -> None:
             link[BUSY_NS] += duration_ns
     if mesh[TRACE_ROWS] > 0:
         _record(links, mesh, duration_ns)
+
+
+@njit(nogil=True)
+def _count(links: Any, mesh: Any, duration_ns: int) -> None:
+    """Into the table of spans: waiting for whose frame came last, and the rest.
+
+    Frames that began to come between two sweeps share it: nobody saw which was the last.
+    """
+    world_size, last, n_last = links.shape[0], NOTHING, 0
+    for rank in range(world_size):
+        last = max(last, links[rank, HEARD_IN])
+    for rank in range(world_size):
+        n_last += links[rank, HEARD_IN] == last
+    spans = carray(pointer(mesh[SPANS_AT]), (KINDS + world_size,), np.int64)
+    waited_ns = mesh[WAITED_NS] // n_last if last != NOTHING else np.int64(0)
+    spans[WIRE] += duration_ns
+    if waited_ns > 0:
+        for rank in range(world_size):
+            if links[rank, HEARD_IN] == last:
+                spans[WAITED + rank] += waited_ns
+                spans[WIRE] -= waited_ns
 
 
 @njit(nogil=True)
@@ -318,7 +352,7 @@ def exchange(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> Any:
     # everything there. Who does not stops reading at the first peer that has sent nothing.
     first, reads = True, True
     while True:
-        pending, moved = False, False
+        pending, moved, unheard = False, False, False
         for step in range(1, world_size):  # each rank begins with the next: no two with the same
             rank = (own + step) % world_size
             link = links[rank]
@@ -328,8 +362,12 @@ def exchange(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> Any:
                     if status != DONE:
                         return status
                     moved |= n > 0
+                    if link[GOT] > 0 and link[HEARD_IN] == NOTHING:
+                        link[HEARD_IN] = mesh[SWEEPS]
                     reads = reads and (not first or link[GOT] > 0 or link[TO_RECV] == 0)
                 pending |= _pending(link)
+                unheard |= link[TO_RECV] > 0 and link[GOT] == 0
+        mesh[SWEEPS] += 1
         if not pending:
             _finish(links, mesh)
             return DONE
@@ -338,11 +376,16 @@ def exchange(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> Any:
             mesh[MOVED_NS], still_ns, yields = now, now, 0
             if now - entered_ns > _STAY_NS:
                 return AGAIN
-        yields_now = yields < _YIELDS and mesh[CALM] == 0
-        sleeps = not yields_now and now - still_ns > _SPIN_NS
+        # On a shared core who waits for one peer only sleeps at once: that peer's frame is all that
+        # can come, and each look takes time from whoever sends it.
+        at_once = mesh[CROWDED] != 0 and mesh[AWAITED] <= 1
+        yields_now = yields < _YIELDS and mesh[CALM] == 0 and not at_once
+        sleeps = at_once or (not yields_now and now - still_ns > _SPIN_NS)
         if yields_now:
             yields = yields + 1 if _yield(mesh, now) else _YIELDS
         n_ready = _look(links, mesh, _SLEEP_MS if sleeps else 0)
+        if unheard:  # once everybody's message has begun, what is left is the wire's
+            mesh[WAITED_NS] += now_ns(mesh.ctypes.data + 8 * SCRATCH) - now
         if sleeps and n_ready <= 0:
             return AGAIN
 

@@ -29,26 +29,40 @@ from dllama_engine.kernels.llvm.clock import now_ns
 from dllama_engine.kernels.ops.compiled import call_operation, entry
 from dllama_engine.kernels.ops.table import chunk_items, chunks
 from dllama_engine.kernels.run.exchange import exchange
-from dllama_engine.tables.links import AGAIN, DONE, LINK_WIDTH, MESH_WORDS, ROUTE_WIDTH
+from dllama_engine.tables.links import (
+    AGAIN,
+    DONE,
+    ENDED_NS,
+    LINK_WIDTH,
+    MESH_WORDS,
+    ROUTE_WIDTH,
+    START_NS,
+)
 from dllama_engine.tables.operations import (
     EXCHANGE,
     FIRST,
     FUNCTION,
+    KIND,
     MAX_CHUNKS,
     PAUSE,
     TIMES,
     WIDTH,
 )
+from dllama_engine.tables.spans import COPY, KINDS
 from dllama_engine.tables.team import (
     CLOCK,
     CONTROL_WORDS,
     ENDED,
     IDLE,
     LAST,
+    MARK,
     OP_SHIFT,
     POS,
     ROW,
     SLEEPERS,
+    SLOW_AT,
+    SPAN_CLOCK,
+    SPANS_AT,
     STATUS,
     STOP,
     STOPPED,
@@ -95,6 +109,37 @@ def _run_chunk(op: Any, chunk: int, tokens: int, pos: int, row: int) -> None:
 
 
 @njit(nogil=True)
+def _count(control: Any, kind: int, until_ns: int) -> None:
+    """The time since the last mark was of this kind."""
+    if control[SPANS_AT] != 0:
+        spans = carray(pointer(control[SPANS_AT]), (KINDS,), np.int64)
+        spans[kind] += until_ns - control[MARK]
+    control[MARK] = until_ns
+
+
+@njit(nogil=True)
+def _slowed(control: Any, kind: int, ended_ns: int) -> Any:
+    """Stay for as long as work of this kind is to take on purpose; when that is over."""
+    slow = carray(pointer(control[SLOW_AT]), (KINDS,), np.int64)
+    until_ns = ended_ns + (ended_ns - control[MARK]) * slow[kind] // 1000
+    now = ended_ns
+    while now < until_ns:
+        relax()
+        now = now_ns(control.ctypes.data + 8 * SPAN_CLOCK)
+    return now
+
+
+@njit(nogil=True)
+def _end(control: Any, kind: int) -> None:
+    """An operation has ended, and the next has not begun: one thread at a time is here."""
+    if control[SPANS_AT] != 0 or control[SLOW_AT] != 0:
+        now = now_ns(control.ctypes.data + 8 * SPAN_CLOCK)
+        if control[SLOW_AT] != 0:
+            now = _slowed(control, kind, now)
+        _count(control, kind, now)
+
+
+@njit(nogil=True)
 def _take_chunk(control: Any) -> bool:
     """Take and run one chunk; False if there was none to take."""
     word = load(control, WORD)
@@ -111,6 +156,7 @@ def _take_chunk(control: Any) -> bool:
     _run_chunk(table[op], chunk, tokens, control[POS], control[ROW])
     if add(control, ENDED, 1) + 1 == n:
         store(control, ENDED, 0)
+        _end(control, table[op, KIND])
         _advance(control, table, word)
     return True
 
@@ -135,13 +181,17 @@ def _share_out(control: Any, first: int, last: int) -> None:
 
 
 @njit(nogil=True)
-def _exchange(op: Any, tokens: int) -> Any:
+def _exchange(control: Any, op: Any, tokens: int) -> Any:
     """kind, links, mesh, routes, world_size: frames to and from all peers."""
     world_size = op[FIRST + 4]
     links = carray(pointer(op[FIRST + 1]), (world_size, LINK_WIDTH), np.int64)
     mesh = carray(pointer(op[FIRST + 2]), (MESH_WORDS + world_size,), np.int64)
     routes = carray(pointer(op[FIRST + 3]), (world_size, ROUTE_WIDTH), np.int64)
-    return exchange(links, routes, mesh, op[FIRST], tokens)
+    status = exchange(links, routes, mesh, op[FIRST], tokens)
+    if status == DONE:  # it has counted its own time
+        _count(control, COPY, mesh[START_NS])
+        control[MARK] = mesh[ENDED_NS]
+    return status
 
 
 @njit(nogil=True)
@@ -154,6 +204,8 @@ def _lead(control: Any, first: int, last: int, tokens: int, pos: int, row: int) 
     table = carray(pointer(control[TABLE]), (control[TABLE_ROWS], WIDTH), np.int64)
     clock = control.ctypes.data + 8 * CLOCK
     entered_ns = now_ns(clock)
+    if control[MARK] == 0:  # not where Python only looked for signals
+        control[MARK] = entered_ns
     while first < last:
         stop = first
         while stop < last and table[stop, FUNCTION] > PAUSE:
@@ -162,7 +214,7 @@ def _lead(control: Any, first: int, last: int, tokens: int, pos: int, row: int) 
         first = stop
         if first < last:
             if table[first, FUNCTION] == EXCHANGE:
-                status = _exchange(table[first], tokens)
+                status = _exchange(control, table[first], tokens)
                 if status != DONE:
                     return first, status
             first += 1

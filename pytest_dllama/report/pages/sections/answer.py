@@ -28,15 +28,26 @@ from pytest_dllama.report.rules.comparison import best_nodes
 from pytest_dllama.report.rules.hosts import kind_of, shared_machines, throttled
 from pytest_dllama.report.rules.pictures import finding
 from pytest_dllama.report.sentences.base import Sentence
+from pytest_dllama.report.sentences.scaling import (
+    AvoidNodes,
+    FasterModel,
+    FewerNodes,
+    UseNodes,
+)
 from pytest_dllama.report.tables.answer import answer_table, left_out
-from pytest_dllama.report.text.numbers import count
+from pytest_dllama.report.tables.columns import Code
+from pytest_dllama.report.text.numbers import count, moment
 
 FIRST = ("ab", "tokens-per-s", "token-time")  # the picture of the first screen, the first known
+OF_CHOICE = (UseNodes, FewerNodes, AvoidNodes, FasterModel)  # told by the best count
 MOST_TOLD = 3  # of reasons, limits and things to do
 
 
 def title(view: RunView) -> Heading:
-    """The verdict in a line."""
+    """The verdict in a line, and what was made slower on purpose."""
+    if inject := view.run.request.inject:
+        slowed = " — ", Words("text.injected"), ": ", Code(inject)
+        return Heading(1, (answer.headline(view), *slowed))
     return Heading(1, answer.headline(view))
 
 
@@ -65,7 +76,7 @@ def _identity(view: RunView) -> Iterator[Piece]:
         yield Words(f"host_kind.{run.request.host_kind}")
     compared = answer.compared(view)
     yield compared[0] if compared else Words("text.repeated", n=count(run.request.repeats))
-    yield run.created_utc
+    yield moment(run.created_utc)
 
 
 def _points(view: RunView) -> Iterator[Piece]:
@@ -74,6 +85,7 @@ def _points(view: RunView) -> Iterator[Piece]:
     tops = best_nodes(view, TOKENS_PER_S)
     for key, found in (
         ("why", answer.why(view)),
+        ("open", answer.undecided(view)),
         ("caution", [*status.shared_cores(view), *shared_machines(view.run.hosts)]),
         ("slowed", heated),
         ("best_count", tops),
@@ -88,7 +100,7 @@ def _points(view: RunView) -> Iterator[Piece]:
 def _urgent(view: RunView, told: list[Sentence]) -> list[Sentence]:
     """What to do that is not said by the lines above."""
     found = [said for said in recommendations(view) if said not in told]
-    return found[:1]
+    return [said for said in found if not isinstance(said, OF_CHOICE)][:1]
 
 
 def first_picture(view: RunView) -> str | None:

@@ -11,6 +11,7 @@ from pytest_dllama.report.pages.blocks import (
     CodeBlock,
     Items,
     NodeCount,
+    Note,
     Paragraph,
     TableBlock,
     Words,
@@ -48,4 +49,4 @@ def _texts(cell: CellRecord) -> Iterator[Block]:
     yield Paragraph((Words("labels.cell_text"), ":"))
     yield CodeBlock(output.text)
     if output.note:
-        yield Paragraph(labelled("note", output.note))
+        yield Paragraph(labelled("note", Note(output.note)))

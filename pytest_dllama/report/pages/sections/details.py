@@ -15,6 +15,7 @@ from pytest_dllama.report.pages.blocks import (
     Items,
     Listed,
     NodeCount,
+    Note,
     Paragraph,
     Piece,
     Strong,
@@ -54,7 +55,7 @@ def _cell(view: RunView, cell: CellRecord | None) -> Iterator[Block]:
         yield CodeBlock(cell.error or Words("text.no_error"))
     if cell.verdict:
         yield Paragraph(Strong((Words("columns.verdict"), ": ", cell.verdict.status)))
-        yield Items(cell.verdict.reasons)
+        yield Items(tuple(map(Note, cell.verdict.reasons)))
     if cell.logs:
         yield Paragraph(labelled("logs", *codes(list(cell.logs))))
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
+from pytest_dllama.record.cell import Workload
 from pytest_dllama.record.run import Environment, RunRecord
 from pytest_dllama.report.figures.quantities import SPEED
 from pytest_dllama.report.figures.view import RunView
@@ -22,10 +23,11 @@ from pytest_dllama.report.pages.blocks import (
     table,
 )
 from pytest_dllama.report.rules.hosts import about_hosts, about_links
-from pytest_dllama.report.tables.answer import metrics_table, parts_table
+from pytest_dllama.report.tables.answer import metrics_table
 from pytest_dllama.report.tables.columns import Code
 from pytest_dllama.report.tables.hosts import hosts_table, links_table, state_table
-from pytest_dllama.report.tables.models import models_table, spread_table
+from pytest_dllama.report.tables.models import models_table, percentiles_table, spread_table
+from pytest_dllama.report.tables.token_time import parts_table
 from pytest_dllama.report.text.numbers import MISSING, count, short, size
 
 
@@ -46,16 +48,54 @@ def _fields(run: RunRecord) -> Iterator[Piece]:
     yield labelled("tokenizers", *codes([model.tokenizer_file for model in run.models]))
     yield labelled("buffer_type", Code(request.buffer_float_type))
     yield labelled("sync_mode", Code(request.sync_mode))
-    yield labelled("prompt", "“", request.prompt, "”")
-    yield labelled("steps", count(request.steps))
+    if request.collective not in (None, "mesh"):
+        yield labelled("collective", Code(request.collective))
+    yield from _work(run)
     yield labelled("threads", count(request.nthreads))
     yield labelled("sampling", f"temperature {short(request.temperature)}, seed {seed}")
     yield labelled("repeats", count(request.repeats))
     yield labelled("warmup", count(request.warmup))
     yield labelled("engine", request.engine)
+    if run.revision:
+        dirty = (" ", Words("text.dirty")) if run.revision.is_dirty else ""
+        yield labelled(
+            "revision", Code(run.revision.commit[:12]), f" {run.revision.subject}", dirty
+        )
     yield labelled("host_kind", Words(f"host_kind.{request.host_kind}"))
     yield labelled("machine", *_machine(run.environment))
     yield labelled("versions", _versions(run.environment))
+
+
+def _work(run: RunRecord) -> Iterator[Piece]:
+    """What a request is, where the cells do not differ in it, and how they do where they do."""
+    request, loads = run.request, [cell.workload for cell in run.cells]
+    if request.prompt:
+        yield labelled("prompt", "“", request.prompt, "”")
+    else:
+        yield labelled(
+            "prompt", Words("phrases.made_prompts", sizes=_sizes(loads, "prompt_tokens"))
+        )
+    if any(load.output_tokens for load in loads):
+        yield labelled("output_tokens", _sizes(loads, "output_tokens"))
+    else:
+        yield labelled("steps", count(request.steps))
+    if any(load.context_depth for load in loads):
+        yield labelled("context_depth", _sizes(loads, "context_depth"))
+    swept = dict.fromkeys(option for load in loads for option in load.options)
+    if swept:
+        yield labelled("swept", *codes([f"{name}={value}" for name, value in swept]))
+    caches = sorted({cell.max_seq_len for cell in run.cells if cell.max_seq_len is not None})
+    if request.kv_type is not None and caches:
+        ends = dict.fromkeys((caches[0], caches[-1]))
+        positions = "–".join(map(count, ends))
+        yield labelled(
+            "kv_cache", Code(request.kv_type), Words("phrases.positions", positions=positions)
+        )
+
+
+def _sizes(loads: Sequence[Workload], name: str) -> str:
+    """`16, 512`: what the cells have of one size."""
+    return ", ".join(count(n) for n in dict.fromkeys(getattr(load, name) for load in loads))
 
 
 def codes(texts: list[str]) -> tuple[Piece, ...]:
@@ -115,6 +155,7 @@ def summary(view: RunView) -> Iterator[Block]:
     for model in view.models:
         spread = spread_table(view, model)
         yield from table(spread, heading(3, "headings.model", model=model), said("text.spread"))
+    yield from table(percentiles_table(view), heading(3, "headings.percentiles"))
     yield label("explained")
     explained: list[tuple[str, str]] = [
         (f"quantities.{q.key}.short", f"quantities.{q.key}.explained") for q in SPEED

@@ -10,6 +10,7 @@ from pytest_dllama.report.pages.blocks import (
     Heading,
     Items,
     Listed,
+    Note,
     Piece,
     TableBlock,
     Words,
@@ -24,15 +25,16 @@ from pytest_dllama.report.rules import answer, findings, limits, resources, stat
 from pytest_dllama.report.rules.advice import recommendations
 from pytest_dllama.report.rules.hosts import about_links, problems
 from pytest_dllama.report.sentences.base import Sentence
-from pytest_dllama.report.tables.answer import metrics_table, token_time_table
+from pytest_dllama.report.tables.answer import metrics_table
 from pytest_dllama.report.tables.cells import narrow_table, unlike_table
 from pytest_dllama.report.tables.models import efficiency_table, summary_table
+from pytest_dllama.report.tables.token_time import token_time_table
 
 
 def slower(view: RunView) -> Iterator[Block]:
     """Against the baseline and against fixed limits."""
     yield heading(2, "sections.slower")
-    told: list[Piece] = [*answer.why(view)[MOST_TOLD:]]
+    told: list[Piece] = [*answer.why(view)[MOST_TOLD:], *answer.other_changes(view), *_notes(view)]
     if view.verdict is None:
         told.append(Words("text.no_baseline"))
     told += status.thresholds(view) or [Words("text.no_thresholds")]
@@ -40,6 +42,14 @@ def slower(view: RunView) -> Iterator[Block]:
     yield Items(tuple(told))
     yield from table(narrow_table(view))
     yield from _pictures(view, "ab")
+
+
+def _notes(view: RunView) -> Iterator[Piece]:
+    """Why cells have no verdict, and what limits those that have one."""
+    for cell in answer.worst_first(view):
+        yield from ((cell.id, ": ", Note(reason)) for reason in cell.reasons)
+        notes = dict.fromkeys(one.note for one in cell.metrics if one.note)
+        yield from ((cell.id, ": ", Note(note)) for note in notes)
 
 
 def scales(view: RunView) -> Iterator[Block]:
@@ -86,7 +96,7 @@ def trusted(view: RunView, undrawn: Mapping[str, str]) -> Iterator[Block]:
         *problems(run.hosts),
         *(about_links(view) if run.pairs else []),
     ]
-    notes: list[Piece] = [labelled("note", note) for note in run.notes]
+    notes: list[Piece] = [labelled("note", Note(note)) for note in run.notes]
     yield Items((*said_, *notes, *_undrawn(view, undrawn)))
 
 

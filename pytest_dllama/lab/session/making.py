@@ -9,10 +9,10 @@ from pytest_dllama.hosts.base import Progress
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.checks import check_cells, engines
 from pytest_dllama.lab.lab import Lab
-from pytest_dllama.lab.machines import hosts_of
-from pytest_dllama.lab.pairs.making import make_sides
-from pytest_dllama.lab.pairs.paired_lab import PairedLab
-from pytest_dllama.verdict.thresholds import ThresholdError, Thresholds, load_thresholds
+from pytest_dllama.lab.session.machines import hosts_of
+from pytest_dllama.verdict.limits import ThresholdError
+from pytest_dllama.verdict.thresholds import Thresholds
+from pytest_dllama.verdict.thresholds_file import load_thresholds
 
 
 def make_lab(
@@ -40,6 +40,13 @@ def make_lab(
     nodes = max(key.nodes for key in keys)
     if config.comparison is None or only_collects:
         return Lab(config, keys, thresholds, backend, progress, hosts_of(config, nodes), swept)
+    from pytest_dllama.lab.pairs.making import make_sides  # scipy: only for who compares
+    from pytest_dllama.lab.pairs.paired_lab import PairedLab
+    from pytest_dllama.lab.pairs.stored_lab import Engines, StoredLab
+
+    if config.comparison.baseline.is_stored:
+        own = Engines(backend, swept, hosts_of(config, nodes))
+        return StoredLab(config, keys, thresholds, own, progress)
     with progress.running():
         sides = make_sides(config.comparison.baseline, config, nodes, progress.stage)
     return PairedLab(config, keys, thresholds, progress, sides)
@@ -57,6 +64,7 @@ def thresholds_of(config: LabConfig, keys: Sequence[CellKey]) -> tuple[Threshold
     """
     file = config.thresholds_file
     thresholds = load_thresholds(file) if file else Thresholds()
+    thresholds.check_patterns([spec.name for spec in config.models])
     unmatched = thresholds.unmatched(
         [(key.model, key.nodes) for key in keys],
         list(dict.fromkeys(key.workload for key in keys)),

@@ -1,0 +1,1 @@
+"""Exchanges among local processes: each collective beside a C program with the same frames."""

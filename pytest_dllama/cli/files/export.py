@@ -1,0 +1,73 @@
+"""`pytest-dllama export`: a run file in another tool's format."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from pytest_dllama.exports.base import ExportError
+from pytest_dllama.exports.jsonl import jsonl_lines
+from pytest_dllama.exports.llmd import llmd_reports
+from pytest_dllama.exports.openmetrics import openmetrics_text
+from pytest_dllama.history.run_files import read_run
+from pytest_dllama.history.samples_csv import write_samples
+
+FORMATS = ("jsonl", "csv", "openmetrics", "llmd")
+
+
+def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare the command."""
+    command = commands.add_parser(
+        "export",
+        help="write a run file as JSON lines, CSV, OpenMetrics or llm-d benchmark reports",
+        description="jsonl: a line a request. csv: the same as a table. openmetrics: text for "
+        "Prometheus (an example dashboard for Grafana is in docs/grafana-dashboard.json). llmd: "
+        "the benchmark report 0.2 of llm-d, one YAML file a cell. The last two need: pip install "
+        "'pytest-dllama[exports]'.",
+        epilog="example: pytest-dllama export report/run.json --format openmetrics -o dllama.prom",
+    )
+    command.add_argument("run", type=Path, metavar="RUN.json", help="the run file")
+    command.add_argument("--format", choices=FORMATS, default="jsonl", help="default: %(default)s")
+    command.add_argument(
+        "-o", "--output", type=Path, metavar="FILE",
+        help="where to (a folder for llmd; default: standard output)",
+    )  # fmt: skip
+    command.set_defaults(command=_export)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    run, output = read_run(arguments.run), arguments.output
+    match arguments.format:
+        case "llmd":
+            _write_reports(llmd_reports(run), output)
+        case "csv":
+            if output is None:
+                raise ExportError("csv needs a file: add -o FILE.csv")
+            write_samples(run, output)
+        case "openmetrics":
+            _write(openmetrics_text(run), output)
+        case _:
+            _write("".join(f"{line}\n" for line in jsonl_lines(run)), output)
+    return 0
+
+
+def _write_reports(reports: dict[str, str], folder: Path | None) -> None:
+    if folder is None:
+        sys.stdout.write("---\n".join(reports.values()))
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    for cell, text in reports.items():
+        path = folder / f"{cell.replace('/', '_')}.yaml"
+        _write(text, path)
+        print(path)
+
+
+def _write(text: str, path: Path | None) -> None:
+    """Whole or not at all."""
+    if path is None:
+        sys.stdout.write(text)
+        return
+    temporary = path.with_name(f".{path.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)

@@ -1,0 +1,98 @@
+"""Measuring from within a command: the suites, or pairs against a baseline, as processes."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from pytest_dllama.cli.bench import suites_arguments
+from pytest_dllama.history.run_files import RUN_FILE
+from pytest_dllama.history.store import HistoryError
+from pytest_dllama.record.verdict import VerdictFile
+from pytest_dllama.user_files import RECORD_BYTES, read_text
+
+VERDICT_FILE = "verdict.json"
+USAGE = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Measuring:
+    """How everything of one command is measured.
+
+    Args:
+        options: of the suites: nodes, models, hosts and so on.
+        history: folder of all histories.
+    """
+
+    options: tuple[str, ...]
+    history: Path
+
+    def suites(self, report: Path) -> tuple[int, Path]:
+        """Run the suites; pytest's exit status, and the run file.
+
+        Raises:
+            HistoryError: no run file came of it.
+        """
+        before = _stamp(report / RUN_FILE)
+        status = self._run([*suites_arguments(), "-q", *self._options(report)])
+        if _stamp(report / RUN_FILE) == before:
+            raise HistoryError(f"the suites ended with {status} and wrote no {report / RUN_FILE}")
+        return status, report / RUN_FILE
+
+    def pairs(self, baseline: str, looks: str, report: Path) -> VerdictFile:
+        """Take pairs of a baseline against now.
+
+        Raises:
+            HistoryError: they could not begin, or left no verdict.
+        """
+        path = report / VERDICT_FILE
+        before = _stamp(path)
+        words = ["--baseline", baseline, "--pairs", looks, *self._options(report)]
+        status = self._run([*suites_arguments(), "-q", *words])
+        if _stamp(path) == before:
+            raise HistoryError(
+                f"the pairs against {baseline} ended with {status} and left no verdict; their "
+                "words stand above"
+            )
+        return read_verdict(path)
+
+    def _options(self, report: Path) -> list[str]:
+        return [*self.options, "--report", str(report), "--history", str(self.history)]
+
+    def _run(self, words: Sequence[str]) -> int:
+        """Pytest as a process of its own, its words on our terminal."""
+        sys.stdout.flush()
+        return subprocess.run([sys.executable, "-P", "-m", "pytest", *words]).returncode
+
+
+def read_verdict(path: Path) -> VerdictFile:
+    """Read and check a verdict file.
+
+    Raises:
+        HistoryError: unreadable, no JSON, or a field that does not fit.
+    """
+    try:
+        return VerdictFile.model_validate(json.loads(read_text(path, RECORD_BYTES)))
+    except OSError as error:
+        raise HistoryError(f"{path}: cannot be read ({error.strerror})") from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        where = ".".join(map(str, first["loc"]))
+        raise HistoryError(f"{path}: field {where or 'top level'}: {first['msg']}") from None
+    except (ValueError, RecursionError) as error:
+        raise HistoryError(f"{path}: no verdict file ({error})") from None
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    """Which file it is: another one after each writing."""
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns

@@ -1,0 +1,74 @@
+"""`pytest-dllama calibrate [N] [OPTION ...]`: A/A pairs, kept as what is known of the noise."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from pytest_dllama.cli.past.again import Measuring
+from pytest_dllama.cli.past.noise import noise_lines
+from pytest_dllama.cli.past.where import history_folder
+from pytest_dllama.history.calibrations import calibration_of, calibrations
+from pytest_dllama.history.places import default_folder
+from pytest_dllama.history.store import HistoryError, RunStore
+from pytest_dllama.record.verdict import VerdictFile
+from pytest_dllama.stats.errors import DataError
+
+NAME = "calibrate"
+PAIRS = 20  # six groups a cell: with four cells a prior
+FEWEST = 3
+
+
+def add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare `calibrate`; all but N goes to the comparison."""
+    parser = commands.add_parser(
+        NAME,
+        help="learn this cluster's noise from A/A pairs",
+        description=f"Take N pairs (default {PAIRS}) of the engine against itself in every cell, "
+        "keep how they scatter, and print what 3, 5 and 10 pairs can find and cost. Options are "
+        "those of the suites: --nodes, --models, --hosts and so on. Verdicts on the same "
+        "machines are judged with what was learnt.",
+        usage="pytest-dllama calibrate [N] [--history DIR] [--report DIR] [OPTION ...]",
+    )
+    parser.set_defaults(command=_calibrate)
+
+
+def own_options(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """What a command reads itself; its other words go to what it runs."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--history", type=history_folder, default=default_folder())
+    parser.add_argument("--report", type=Path, default=Path("report"))
+    parser.add_argument("--pairs")
+    return parser.parse_known_args(words)
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    own, options = own_options(arguments.pytest_args)
+    pairs = PAIRS
+    if options and not options[0].startswith("-"):
+        pairs = _pairs(options.pop(0))
+    measuring = Measuring(tuple(options), own.history)
+    store, _ = calibrate(measuring, pairs, own.report)
+    print("\n".join(noise_lines(store, calibrations(store).entries()[-1])))
+    return 0
+
+
+def _pairs(text: str) -> int:
+    if not text.isdecimal() or int(text) < FEWEST:
+        raise HistoryError(f"calibrate {text!r}: write a number of pairs, {FEWEST} or more")
+    return int(text)
+
+
+def calibrate(measuring: Measuring, pairs: int, report: Path) -> tuple[RunStore, VerdictFile]:
+    """Take A/A pairs and keep what they teach; the history that has it now.
+
+    Raises:
+        HistoryError: they could not be taken, or no cell was valid.
+    """
+    found = measuring.pairs("self", str(pairs), report / NAME)
+    store = RunStore(measuring.history, found.fingerprint)
+    try:
+        calibrations(store).add(calibration_of(found, found.new_label))
+    except DataError as error:
+        raise HistoryError(str(error)) from None
+    return store, found

@@ -1,0 +1,209 @@
+"""`pytest-dllama watch RUN.json [OPTION ...]`: tonight's run joins the series; alarms are judged.
+
+An alarm never speaks for itself: pairs of the last accepted version against now are taken at once,
+and it is their verdict that is told.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_dllama.cli.past.again import VERDICT_FILE, Measuring
+from pytest_dllama.cli.past.calibrate import own_options
+from pytest_dllama.history.accepted import Acceptance, accepted_runs, latest
+from pytest_dllama.history.nights import Night, SeriesAlarm, nights_of, runs_of_nights, watched
+from pytest_dllama.history.run_files import read_run, write_whole
+from pytest_dllama.history.series import Point, SeriesKey, series_of
+from pytest_dllama.history.store import HistoryError, RunStore, StoredRun
+from pytest_dllama.record.run import RunRecord
+from pytest_dllama.record.verdict import CellVerdict, MetricVerdict, PairStatus, VerdictFile, worst
+from pytest_dllama.report.pages.verdict import effect
+from pytest_dllama.stats.looks import DECLARED
+from pytest_dllama.verdict.past.alarm import WATCHED, known_of, recorded, replay
+
+NAME = "watch"
+NIGHT_FILE = "night.json"
+EXIT_REGRESSED, EXIT_NO_VERDICT = 1, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Tonight:
+    """What the series say before anything is judged."""
+
+    store: RunStore
+    found: StoredRun
+    series: dict[SeriesKey, tuple[Point, ...]]  # that have a value tonight
+    alarms: tuple[SeriesAlarm, ...]
+
+
+def add_watch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare `watch`; the words behind the run go to the comparison."""
+    parser = commands.add_parser(
+        NAME,
+        help="add tonight's run to its series, and judge what stepped up",
+        description="Add a run to the history as one night, look whether the level of any series "
+        f"({', '.join(WATCHED)} of each cell) stepped up, and if so take pairs of the accepted "
+        "version against now. OPTIONs are those that the run was measured with: the pairs get "
+        "them. Exit codes: 0 quiet, or the pairs found nothing worse; 1 REGRESSED; 2 usage; 3 the "
+        "pairs gave no verdict.",
+        usage="pytest-dllama watch RUN.json [--history DIR] [--report DIR] [--pairs N,N,..] "
+        "[OPTION ...]",
+        epilog="example: pytest-dllama watch report/run.json --nodes 2,4 --models tiny",
+    )
+    parser.set_defaults(command=_watch)
+
+
+def _watch(arguments: argparse.Namespace) -> int:
+    own, options = own_options(arguments.pytest_args)
+    if not options or options[0].startswith("-"):
+        raise HistoryError("watch: the run file is missing: pytest-dllama watch RUN.json")
+    run = read_run(Path(options[0]))
+    night = watch(run, Measuring(tuple(options[1:]), own.history), own.pairs, own.report)
+    return exit_code(night.status)
+
+
+def exit_code(status: PairStatus | None) -> int:
+    """Of the worst verdict of a night's alarms."""
+    if status == "REGRESSED":
+        return EXIT_REGRESSED
+    return EXIT_NO_VERDICT if status in ("ERROR", "INVALID") else 0
+
+
+def watch(run: RunRecord, measuring: Measuring, looks: str | None, report: Path) -> Night:
+    """Keep the night, with every alarm judged; it is written to the report's folder too."""
+    tonight = _tonight(run, measuring.history)
+    tell_series(tonight)
+    night = Night(run=tonight.found.name, created_utc=run.created_utc, alarms=tonight.alarms)
+    if tonight.alarms:
+        night = _judged(tonight, night, measuring, looks, report)
+    nights_of(tonight.store).add(night)
+    write_whole(report / NIGHT_FILE, night.model_dump_json(indent=1) + "\n")
+    return night
+
+
+def _tonight(run: RunRecord, history: Path) -> Tonight:
+    store = RunStore(history, run.fingerprint)
+    found = StoredRun(store.add(run), run)
+    nights = [night for night in watched(store) if night.run != found.name]
+    by_run = {night.run: night for night in nights}
+    every = series_of([*runs_of_nights(store, nights), found], WATCHED)
+    series = {key: points for key, points in every.items() if points[-1].run == found.name}
+    accepted = accepted_runs(store)
+    alarms = []
+    for key, points in series.items():
+        replayed = replay(key, points, by_run, accepted, known_of(every, key))
+        if replayed.alarm is not None:
+            alarms.append(recorded(key, replayed.alarm))
+    return Tonight(store, found, series, tuple(alarms))
+
+
+def tell_series(tonight: Tonight) -> None:
+    """What came in, and what stepped up."""
+    nights = max(map(len, tonight.series.values()), default=0)
+    print(
+        f"watch: night {nights} of {tonight.store.fingerprint}: {len(tonight.series)} series, "
+        f"{len(tonight.alarms)} alarm{'' if len(tonight.alarms) == 1 else 's'}"
+    )
+    have = {key.cell for key in tonight.series}
+    for cell in tonight.found.run.cells:
+        if cell.id not in have:
+            status = cell.verdict.status if cell.verdict else cell.status
+            print(f"watch: {cell.id} has no value tonight: {status}")
+    for alarm in tonight.alarms:
+        since = tonight.series[alarm.key][-alarm.nights_since]
+        print(
+            f"ALARM {alarm.cell} {alarm.metric}: {alarm.step:+.1%} since {since.created_utc[:10]} "
+            f"({alarm.nights_since} night{'' if alarm.nights_since == 1 else 's'}"
+            f"{_commit(since)}), score {alarm.score:.1f} above {alarm.limit:.1f}"
+        )
+
+
+def _commit(point: Point) -> str:
+    return f", first at {point.revision.commit[:10]}" if point.revision else ""
+
+
+def _judged(
+    tonight: Tonight, night: Night, measuring: Measuring, looks: str | None, report: Path
+) -> Night:
+    """The same night with its alarms judged by pairs, or why they could not be."""
+    accepted = latest(tonight.store, "accepted", tonight.found.run.request.engine)
+    why_not = _why_no_pairs(accepted)
+    if accepted is None or accepted.baseline is None:
+        return _unjudged(night, why_not)
+    print(f"watch: pairs of {accepted.baseline} (accepted {accepted.decided_utc[:10]}) against now")
+    try:
+        plan = looks or ",".join(map(str, DECLARED))
+        found = measuring.pairs(accepted.baseline, plan, report / NAME)
+    except HistoryError as error:
+        return _unjudged(night, str(error))
+    alarms = tuple(
+        alarm.model_copy(update={"judged": _status(found, alarm)}) for alarm in night.alarms
+    )
+    judged = [alarm.judged for alarm in alarms if alarm.judged is not None]
+    status = worst(judged) if judged else None
+    _tell_verdict(found, alarms, report / NAME / VERDICT_FILE)
+    if status == "REGRESSED":
+        offer_bisection(accepted, tonight.found.run, measuring.options)
+    return night.model_copy(
+        update={"alarms": alarms, "status": status, "baseline": accepted.baseline}
+    )
+
+
+def _why_no_pairs(accepted: Acceptance | None) -> str:
+    if accepted is None:
+        return "no run is accepted: `pytest-dllama baseline accept RUN` names one that was good"
+    return (
+        f"the accepted run {accepted.run} cannot be run again; accept it once more with --as SPEC "
+        "(`pytest-dllama baseline accept --help`)"
+    )
+
+
+def _unjudged(night: Night, why: str) -> Night:
+    print(f"pytest-dllama: the alarms are not judged: {why}", file=sys.stderr)
+    return night.model_copy(update={"why_not_judged": why})
+
+
+def _status(found: VerdictFile, alarm: SeriesAlarm) -> PairStatus | None:
+    """The verdict on the alarm's metric; of its cell where that has none."""
+    cell = next((cell for cell in found.cells if cell.id == alarm.cell), None)
+    if cell is None:
+        return None
+    verdict = _metric(cell, alarm.metric)
+    is_broken = cell.status in ("ERROR", "INVALID")
+    return verdict.status if verdict is not None and not is_broken else cell.status
+
+
+def _metric(cell: CellVerdict, metric: str) -> MetricVerdict | None:
+    return next((verdict for verdict in cell.metrics if verdict.metric == metric), None)
+
+
+def _tell_verdict(found: VerdictFile, alarms: Sequence[SeriesAlarm], path: Path) -> None:
+    cells = {cell.id: cell for cell in found.cells}
+    for alarm in alarms:
+        cell = cells.get(alarm.cell)
+        verdict = _metric(cell, alarm.metric) if cell else None
+        what = effect(verdict) if verdict else "not compared"
+        print(f"{alarm.judged or 'NOT JUDGED'} {alarm.cell} {alarm.metric}: by pairs {what}")
+        if alarm.judged in ("PASS", "IMPROVED"):
+            print(
+                "  the code is not slower than what was accepted: the machine changed, or it was "
+                "noise; this level is taken as the new one"
+            )
+    print(f"verdict:  {path}")
+
+
+def offer_bisection(accepted: Acceptance, run: RunRecord, options: Sequence[str]) -> None:
+    """The commands that find the guilty commit, where both ends are commits."""
+    good = (accepted.baseline or "").removeprefix("git:")
+    if run.revision is None or not (accepted.baseline or "").startswith("git:") or "@" in good:
+        return
+    words = " ".join(["--bisect", "--baseline", f"git:{good}", *options])
+    print(
+        "the commit that did it is found by\n"
+        f"  git bisect start {run.revision.commit[:12]} {good[:12]}\n"
+        f"  git bisect run pytest-dllama bench {words}"
+    )

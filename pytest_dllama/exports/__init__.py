@@ -1,0 +1,1 @@
+"""A run file in the formats of other tools."""

@@ -1,0 +1,1 @@
+"""How a session begins and ends: from the options to a lab, from a lab to files."""

@@ -1,0 +1,65 @@
+"""Sentences that a run file holds in English, in another language: by their templates.
+
+A template has `{1}`, `{2}` ... where the program put values; a value that is such a sentence itself
+is translated too. What no template fits stays as it was told: nothing is lost.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+DEEPEST = 4  # sentences within sentences
+LONGEST = 4000  # characters: more is output of a program, not a sentence of ours
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One sentence of the program: its pattern, and its words in this language."""
+
+    pattern: re.Pattern[str]
+    text: str
+
+    @classmethod
+    def of(cls, template: str, text: str) -> Told:
+        """From the English template.
+
+        >>> told = Told.of("the root ended with exit code {1}", "종료 코드 {1}")
+        >>> told.pattern.fullmatch("the root ended with exit code 3").group("v1")
+        '3'
+        """
+        parts = re.split(r"\{(\d)\}", template)
+        literal = [re.escape(part) for part in parts[::2]]
+        values = [f"(?P<v{number}>.*?)" for number in parts[1::2]]
+        joined = [piece for pair in zip(literal, [*values, ""], strict=True) for piece in pair]
+        return cls(re.compile("".join(joined), re.DOTALL), text)
+
+
+def translated(text: str, known: Sequence[Told], depth: int = DEEPEST) -> str:
+    """The sentence in the language of `known`, by the first template that fits.
+
+    >>> known = [Told.of("a {1}", "가 {1}"), Told.of("b", "나")]
+    >>> translated("a b", known), translated("a c", known), translated("d", known)
+    ('가 나', '가 c', 'd')
+    >>> translated("tiny-2: b", known)  # a note of one cell
+    'tiny-2: 나'
+    """
+    if depth == 0 or len(text) > LONGEST:
+        return text
+    for told in known:
+        match = told.pattern.fullmatch(text)
+        if match is not None:
+            values = {
+                name.removeprefix("v"): translated(value, known, depth - 1)
+                for name, value in match.groupdict().items()
+            }
+            return _filled(told.text, values)
+    name, colon, rest = text.partition(": ")
+    if colon and " " not in name:
+        return f"{name}: {translated(rest, known, depth - 1)}"
+    return text
+
+
+def _filled(text: str, values: Mapping[str, str]) -> str:
+    return re.sub(r"\{(\d)\}", lambda place: values.get(place.group(1), ""), text)

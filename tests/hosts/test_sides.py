@@ -1,0 +1,47 @@
+"""What a second engine beside the first needs on hosts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from pytest_dllama.config.values import ConfigError
+from pytest_dllama.hosts.fleet.preflight import Need, _memory
+from pytest_dllama.hosts.inventory import Inventory
+from pytest_dllama.lab.session.machines import apart, hosts_of_sides
+from tests.hosts.sshd import Sshd
+from tests.plugin.lab.stated_times import config
+
+
+def test_the_second_engine_has_ports_of_its_own(
+    pis: list[Sshd], inventory_of: Callable[..., Inventory]
+) -> None:
+    fixed = inventory_of(pis[:2], listen_port=9998, binary="/opt/dllama")
+    beside = apart(fixed, needs_ports=False)
+    assert [host.listen_port for host in beside.hosts] == [10098, 10098]
+    assert [host.binary for host in beside.hosts] == [None, None]
+    free = inventory_of(pis[:2])
+    assert [host.listen_port for host in apart(free, needs_ports=False).hosts] == [0, 0]
+    assert [host.listen_port for host in apart(free, needs_ports=True).hosts] == [10099, 10099]
+    high = inventory_of(pis[:1], listen_port=65500)
+    assert apart(high, needs_ports=False).hosts[0].listen_port == 65400
+
+
+def test_kept_workers_are_refused(tmp_path: Path) -> None:
+    kept = replace(config(tmp_path), keep_workers=True)
+    with pytest.raises(ConfigError, match="every pair has fresh workers on both sides"):
+        hosts_of_sides(kept, kept, 2, None)
+
+
+def test_memory_is_checked_for_both() -> None:
+    one = Need(100_000_000, 100_000_000)
+    assert list(_memory(150_000_000, one)) == []
+    both = replace(one, own_bytes=200_000_000, machine_bytes=200_000_000, sides=2)
+    (finding,) = _memory(150_000_000, both)
+    assert finding.text.startswith("its shards of both versions need 200 MB and 150 MB of memory")
+    shared = replace(both, sharing=("pi1", "pi2"))
+    (finding,) = _memory(150_000_000, shared)
+    assert "pi1, pi2 are one machine: their shards of both versions together need" in finding.text

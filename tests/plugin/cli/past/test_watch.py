@@ -1,0 +1,189 @@
+"""Nights: real runs of a program whose times are stated, so that what is found is exact."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_dllama.cli.main import main
+from pytest_dllama.history.nights import Night, SeriesAlarm, nights_of, watched
+from pytest_dllama.history.run_files import write_run
+from pytest_dllama.history.store import RunStore
+from pytest_dllama.record.cell import Verdict
+from tests.plugin.history.night_runs import CLUSTER, cell, night_run
+from tests.plugin.history.stated_dllama import stated_dllama
+
+pytestmark = pytest.mark.long
+
+OPTIONS = [
+    *("--engine", "dllama", "--nodes", "1", "--models", "tiny", "--steps", "20"),
+    *("--repeats", "2", "--warmup", "0", "-k", "test_tpot", "-p", "no:cacheprovider"),
+    *("--report-format", "md"),
+]
+QUIET_NIGHTS = 10
+
+
+def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "pytest_dllama.cli", *words, "--history", "kept"],
+        cwd=folder, capture_output=True, text=True, timeout=600,
+        env={**os.environ, "COLUMNS": "200", "GITHUB_STEP_SUMMARY": str(folder / "summary.md")},
+    )  # fmt: skip
+
+
+def nightly(folder: Path, program: Path) -> subprocess.CompletedProcess[str]:
+    accepted = ("--as", f"dllama:{folder / 'good'}", "--calibrate", "0")
+    return command(folder, "nightly", *OPTIONS, "--dllama-bin", str(program), *accepted)
+
+
+def store_in(folder: Path) -> RunStore:
+    (cluster,) = (folder / "kept").iterdir()
+    return RunStore(folder / "kept", cluster.name)
+
+
+def test_a_quiet_week_and_a_slow_night(tmp_path: Path) -> None:
+    good = stated_dllama(tmp_path, "good", 190)
+    slow = stated_dllama(tmp_path, "slow", 300)
+    for night in range(QUIET_NIGHTS):
+        done = nightly(tmp_path, good)
+        assert done.returncode == 0, done.stdout + done.stderr
+        assert f"watch: night {night + 1} of" in done.stdout
+        assert "3 series, 0 alarms" in done.stdout
+        assert ("it is the anchor" in (tmp_path / "report/night.md").read_text()) == (night == 0)
+    done = nightly(tmp_path, slow)
+    assert done.returncode == 1, done.stdout + done.stderr
+    told = next(line for line in done.stdout.splitlines() if line.startswith("ALARM tiny-1 tpot"))
+    assert "ALARM tiny-1 tpot_ms: +5" in told
+    assert "(1 night)" in told
+    assert f"pairs of dllama:{good} (accepted" in done.stdout
+    assert "REGRESSED tiny-1 tpot_ms: by pairs +57." in done.stdout
+    night = watched(store_in(tmp_path))[-1]
+    assert night.status == "REGRESSED"
+    assert {alarm.metric: alarm.judged for alarm in night.alarms} >= {"tpot_ms": "REGRESSED"}
+    page = (tmp_path / "report/night.md").read_text()
+    assert page.startswith("## Nightly: REGRESSED\n")
+    assert "| tiny-1 | tpot_ms | +5" in page
+    assert (tmp_path / "summary.md").read_text().endswith(page)
+    assert json.loads((tmp_path / "report/watch/verdict.json").read_text())["status"] == "REGRESSED"
+    accept_the_change(tmp_path, slow, night.run)
+
+
+def accept_the_change(folder: Path, slow: Path, run: str) -> None:
+    """Somebody decides that it is well: the next night is quiet, on its new level."""
+    words = ("baseline", "accept", run, "--as", f"dllama:{slow}", "--despite-creep")
+    done = command(folder, *words)
+    assert done.returncode == 0, done.stdout + done.stderr
+    done = nightly(folder, slow)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "3 series, 0 alarms" in done.stdout
+
+
+def seeded(folder: Path, nights: int, tpot_ms: float = 190.0) -> RunStore:
+    """A history of stated nights of one-node cells, as the watch leaves it."""
+    store = RunStore(folder / "kept", CLUSTER)
+    for night in range(nights):
+        run = night_run(night, [cell([tpot_ms + night % 3, tpot_ms], nodes=1)])
+        nights_of(store).add(Night(run=store.add(run), created_utc=run.created_utc))
+    return store
+
+
+def test_a_step_that_pairs_do_not_confirm_is_the_new_level(tmp_path: Path) -> None:
+    """The machine became slower, not the program."""
+    program = stated_dllama(tmp_path, "good", 190)
+    store = seeded(tmp_path, 12)
+    first = store.names()[0]
+    done = command(
+        tmp_path, "baseline", "accept", first, "--as", f"dllama:{program}", "--cluster", CLUSTER
+    )
+    assert done.returncode == 0, done.stderr
+    tonight = night_run(12, [cell([260.0, 261.0], nodes=1)])
+    path = write_run(tonight, tmp_path / "run.json")
+    engine = [*OPTIONS, "--dllama-bin", str(program)]
+    done = command(tmp_path, "watch", str(path), "--pairs", "3", *engine)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "ALARM tiny-1 tpot_ms: +3" in done.stdout
+    assert "first at " + "0" * 9 in done.stdout
+    assert "PASS tiny-1 tpot_ms: by pairs" in done.stdout
+    assert "this level is taken as the new one" in done.stdout
+    for night in range(13, 16):
+        later = night_run(night, [cell([260.0 + night % 2, 261.0], nodes=1)])
+        done = command(tmp_path, "watch", str(write_run(later, path)))
+        assert "0 alarms" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        ((), "no run is accepted: `pytest-dllama baseline accept RUN` names one that was good"),
+        (("--as", "dllama:/nonexistent/dllama"), "the pairs against dllama:/nonexistent/dllama"),
+    ],
+)
+def test_an_alarm_that_cannot_be_judged_is_told_all_the_same(
+    tmp_path: Path, words: tuple[str, ...], why: str
+) -> None:
+    store = seeded(tmp_path, 12)
+    if words:
+        command(tmp_path, "baseline", "accept", store.names()[0], *words, "--cluster", CLUSTER)
+    path = write_run(night_run(12, [cell([400.0], nodes=1)]), tmp_path / "run.json")
+    done = command(tmp_path, "watch", str(path), *OPTIONS, "--dllama-bin", "/nonexistent/dllama")
+    assert done.returncode == 0
+    assert "ALARM tiny-1 tpot_ms: +110" in done.stdout
+    assert f"the alarms are not judged: {why}" in done.stderr
+    night = watched(store)[-1]
+    assert night.status is None
+    assert night.why_not_judged is not None
+
+
+def test_the_same_night_twice_is_one_night(tmp_path: Path) -> None:
+    store = seeded(tmp_path, 3)
+    path = write_run(night_run(3, [cell([190.0], nodes=1)]), tmp_path / "run.json")
+    for _ in range(2):
+        assert "watch: night 4 of cluster" in command(tmp_path, "watch", str(path)).stdout
+    assert len(watched(store)) == 4
+    assert len(store.names()) == 4
+
+
+def test_a_night_without_a_value_is_told(tmp_path: Path) -> None:
+    seeded(tmp_path, 3)
+    wrong = cell([190.0], nodes=1, verdict=Verdict(status="INVALID", reasons=("wire",)))
+    path = write_run(night_run(3, [wrong]), tmp_path / "run.json")
+    done = command(tmp_path, "watch", str(path))
+    assert done.returncode == 0
+    assert "tiny-1 has no value tonight: INVALID" in done.stdout
+
+
+def test_the_guilty_commit_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    from pytest_dllama.cli.past.watch import offer_bisection
+    from pytest_dllama.history.accepted import Acceptance
+
+    accepted = Acceptance(
+        kind="accepted", run="r", engine="embedded", decided_utc="-", baseline=f"git:{'a' * 40}"
+    )
+    offer_bisection(accepted, night_run(5, [cell([1.0])]), ["--nodes", "2,4"])
+    told = capsys.readouterr().out
+    assert f"git bisect start {5:040x}"[:29] in told
+    assert f"git bisect run pytest-dllama bench --bisect --baseline git:{'a' * 40}" in told
+    assert told.rstrip().endswith("--nodes 2,4")
+    offer_bisection(accepted.model_copy(update={"baseline": "dllama:/x"}), night_run(5, []), [])
+    assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("words", [["watch"], ["watch", "--nodes", "2"]])
+def test_a_watch_without_a_run(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(words) == 2
+    assert "the run file is missing" in capsys.readouterr().err
+
+
+def test_an_alarm_in_the_ledger_can_be_read_back(tmp_path: Path) -> None:
+    store = RunStore(tmp_path, CLUSTER)
+    alarm = SeriesAlarm(
+        cell="a|b", metric="tpot_ms", work="w", nights_since=3, step=0.08, score=5.0, limit=4.0
+    )
+    night = Night(run="r", created_utc="2026", alarms=(alarm,))
+    nights_of(store).add(night)
+    assert watched(store) == [night]

@@ -1,0 +1,86 @@
+"""Where a change sits, in words: on the terminal, and in the report's two languages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pytest_dllama.record.verdict import AttributedPart, Attribution, MetricVerdict
+from pytest_dllama.report.figures.quantities import SPEED
+from pytest_dllama.report.pages.language import environment_of
+from pytest_dllama.report.pages.verdict import attributed
+from pytest_dllama.report.sentences.answer import EffectSits
+
+TPOT = next(quantity for quantity in SPEED if quantity.key == "tpot_ms")
+WAIT: dict[str, Any] = {
+    "phase": "decode", "part": "exchange-wait", "rank": 0, "waited_for": 3, "effect_ms": 0.5,
+    "share": 0.92, "change": 0.8, "because_part": "feed-forward", "because_change": 0.31,
+}  # fmt: skip
+
+
+def verdict(*parts: dict[str, Any]) -> MetricVerdict:
+    return MetricVerdict(
+        metric="tpot_ms", status="REGRESSED", tolerance=0.05, base=10.0, new=10.6, change=0.061,
+        lower=0.05, upper=0.07, pairs=3, pair_sd=0.01, detectable_change=None, pairs_to_decide=3,
+        is_provisional=False, p_worse=0.01,
+        attribution=Attribution(
+            metric="tpot_ms", parts=tuple(AttributedPart.model_validate(part) for part in parts)
+        ),
+    )  # fmt: skip
+
+
+def rendered(sentence: EffectSits, language: str) -> str:
+    writer = environment_of(language).globals["writer"]
+    return str(writer.piece(sentence))
+
+
+def test_the_issues_sentence() -> None:
+    assert attributed(verdict(WAIT)) == (
+        "+6.1% TPOT: 92% of it is waiting for rank 3, whose feed-forward became 31% slower"
+    )
+
+
+@pytest.mark.parametrize(
+    ("part", "words"),
+    [
+        (WAIT | {"because_change": -0.3}, "waiting for rank 3, whose feed-forward became 30% fast"),
+        (WAIT | {"because_part": None, "because_change": None}, "92% of it is waiting for rank 3"),
+        (
+            WAIT | {"part": "qkv", "waited_for": None, "change": 0.2},
+            "92% of it is qkv on rank 0 (20% slower)",
+        ),
+        (
+            WAIT | {"part": "other", "waited_for": None, "change": None},
+            "92% of it is time that no span covers on rank 0",
+        ),
+    ],
+)
+def test_other_causes(part: dict[str, Any], words: str) -> None:
+    assert words in (attributed(verdict(part)) or "")
+
+
+def test_small_parts_and_no_parts_are_not_told() -> None:
+    assert attributed(verdict(WAIT, WAIT | {"share": 0.05})) == attributed(verdict(WAIT))
+    assert attributed(verdict(WAIT | {"share": 0.05})) is None
+    assert attributed(verdict().model_copy(update={"attribution": None})) is None
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", "is waiting for rank 3, whose feed-forward became 31.0% slower"),
+        ("ko", "랭크 3을 기다린 시간: 그 랭크의 피드포워드가 31.0% 느려짐"),
+    ],
+)
+def test_the_report_says_it_in_both_languages(language: str, words: str) -> None:
+    said = EffectSits("tiny-4", TPOT, "exchange-wait", 0, 0.92, 3, 0.8, "feed-forward", 0.31)
+    assert words in rendered(said, language)
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [("en", "is q, k, v on rank 0 (itself 20.0% slower)"), ("ko", "랭크 0의 q, k, v")],
+)
+def test_the_roots_own_part_in_both_languages(language: str, words: str) -> None:
+    assert words in rendered(EffectSits("tiny-4", TPOT, "qkv", 0, 0.92, None, 0.2), language)

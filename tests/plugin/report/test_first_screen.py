@@ -1,0 +1,288 @@
+"""The answer first: verdict, cause, best node count, limit and one picture on one screen."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from pytest_dllama.history.run_files import read_run
+from pytest_dllama.record.cell import PartTime, RankRecord, Sample, Verdict, Workload
+from pytest_dllama.record.hosts import PairRecord
+from pytest_dllama.record.run import RunRecord
+from pytest_dllama.record.verdict import VerdictFile
+from pytest_dllama.report.figures.view import RunView
+from pytest_dllama.report.pages.language import LANGUAGES
+from pytest_dllama.report.pages.markdown import render
+from pytest_dllama.report.rules.limits import limit_of
+from pytest_dllama.report.sentences.answer import (
+    LimitCompute,
+    LimitCores,
+    LimitExchange,
+    LimitLatency,
+    LimitMemory,
+    LimitRate,
+    LimitStraggler,
+)
+from tests.data import REPORTS
+from tests.plugin.report.report_runs import cell, estimate, metric_verdict, network, run, verdict
+
+SIX = run(
+    [cell("tiny", n, [speed, speed + 1, speed + 2]) for n, speed in ((2, 90), (4, 160), (8, 120))]
+    + [cell("160m", n, [speed, speed + 1, speed + 2]) for n, speed in ((2, 9), (4, 16), (8, 12))]
+)
+
+
+def _first_screen(markdown: str) -> list[str]:
+    return markdown[: markdown.index("\n## ")].splitlines()
+
+
+def _unfolded(markdown: str) -> list[str]:
+    return re.sub(r"(?ms)^<details>.*?^</details>\n", "", markdown).splitlines()
+
+
+RUNS: list[tuple[RunRecord, VerdictFile | None]] = [
+    (SIX, None),
+    (SIX, verdict(SIX, "160m-4")),
+    (read_run(REPORTS / "two_models.json"), None),
+    (read_run(REPORTS / "three_models.json"), None),
+    (read_run(REPORTS / "ssh_hosts.json"), None),
+]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+@pytest.mark.parametrize(("record", "judged"), RUNS)
+def test_the_answer_fits_a_screen(
+    record: RunRecord, judged: VerdictFile | None, language: str
+) -> None:
+    text = render(record, language, judged)
+    assert len(_first_screen(text)) <= 25
+    assert len(_unfolded(text)) <= 200
+    assert text.count("<details>") == text.count("</details>") >= 8
+    first = "\n".join(_first_screen(text))
+    assert first.count("![") == 1  # one picture
+
+
+def test_a_regression_is_the_headline_and_its_cause_follows() -> None:
+    lines = _first_screen(render(SIX, "en", verdict(SIX, "160m-4")))
+    assert lines[0] == "# REGRESSED: 160m-4 is 8.3% slower (TPOT)"
+    assert "working tree against main (a1b2c3d): 5 pairs, 5 of 6 cells surely no slower" in lines[2]
+    rows = [line for line in lines if line.startswith("| ")]
+    assert "| 160m-4 |      5.42 | +8.3% (+7.0 … +9.6) |        5% |" in rows[1]  # worst first
+    (why,) = [line for line in lines if line.startswith("- **Why**")]
+    assert "160m-4: 91.0% of the change in TPOT is waiting for rank 3" in why
+    assert "feed-forward on rank 3" in why
+    assert "31.0% slower" in why
+    (picture,) = [line for line in lines if line.startswith("![")]
+    assert picture.endswith("](pictures/ab.svg)")
+
+
+def test_the_same_in_korean() -> None:
+    lines = _first_screen(render(SIX, "ko", verdict(SIX, "160m-4")))
+    assert lines[0] == "# 성능 저하: 160m-4의 TPOT가 8.3% 증가"
+    (why,) = [line for line in lines if line.startswith("- **원인**")]
+    assert "160m-4: TPOT 변화의 91.0%가 랭크 3을 기다린 시간" in why
+    assert "| **저하** |" in "\n".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("cells", "headline"),
+    [
+        ([cell("a", 2, [1])], "# PASS: 1 cell"),
+        ([cell("a", 2, [1]), cell("a", 4, [1])], "# PASS: all 2 cells"),
+        (
+            [cell("a", 2, [1]), cell("a", 4, [1], verdict=Verdict(status="FAIL"))],
+            "# FAIL: a-4, 1 of 2 cells",
+        ),
+        (
+            [cell("a", n, status="failed", verdict=Verdict(status="ERROR")) for n in (2, 4)],
+            "# ERROR: all 2 cells",
+        ),
+        ([cell("a", 2, [1], verdict=None)], "# 1 of 1 cell measured, 0 judged"),
+        ([], "# 0 of 0 cells measured, 0 judged"),
+    ],
+)
+def test_without_a_baseline_the_worst_cell_is_the_headline(cells: list, headline: str) -> None:  # type: ignore[type-arg]
+    assert render(run(cells), "en").splitlines()[0] == headline
+
+
+def test_a_wrong_output_outweighs_a_regression() -> None:
+    record = run([cell("a", 2, [1]), cell("a", 4, [1], verdict=Verdict(status="INVALID"))])
+    assert render(record, "en", verdict(record, "a-2")).startswith("# INVALID: a-4, 1 of 2 cells\n")
+
+
+def test_nothing_worse_than_the_baseline_is_said() -> None:
+    text = render(SIX, "en", verdict(SIX))
+    assert text.startswith(
+        "# PASS: all 6 cells, no cell slower than main (a1b2c3d) beyond what is tolerated\n"
+    )
+    assert "Why" not in "\n".join(_first_screen(text))
+
+
+def test_an_undecided_metric_says_what_would_decide() -> None:
+    record = run([cell("a", 2, [1])])
+    judged = verdict(record)
+    open_ = judged.cells[0].model_copy(
+        update={
+            "status": "INCONCLUSIVE",
+            "metrics": (metric_verdict(percent=4.0, status="INCONCLUSIVE"),),
+        }
+    )
+    text = render(record, "en", judged.model_copy(update={"cells": (open_,)}))
+    assert text.startswith("# INCONCLUSIVE: a-2, 1 of 1 cell\n")
+    assert "1 figure of 1 cell undecided: about 7 pairs would decide the first; a quieter" in text
+    assert "| a-2  | tpot_ms | 5.00 ms | 5.20 ms | +4.0% (+2.7 … +5.3) |        5% |" in text
+
+
+def test_the_metric_that_decides_is_the_one_shown() -> None:
+    record = run([cell("a", 2, [1])])
+    judged = verdict(record)
+    late = metric_verdict("ttft_s", 30.0, tolerance=0.15)
+    metrics = (*judged.cells[0].metrics, late)
+    worse = judged.cells[0].model_copy(update={"status": "REGRESSED", "metrics": metrics})
+    text = render(record, "en", judged.model_copy(update={"cells": (worse,)}))
+    assert text.startswith("# REGRESSED: a-2 is 30.0% slower (TTFT)\n")
+    assert "| TTFT +30.0% (+28.7 … +31.3) |       15% | **REGRESSED** |" in text
+
+
+def test_without_a_baseline_the_section_says_so_once() -> None:
+    text = render(SIX, "en")
+    assert text.count("Not compared with another version: --baseline does that") == 1
+
+
+def test_the_best_node_count_bears_a_star() -> None:
+    text = render(SIX, "en")
+    assert "| tiny-4 ★ |" in text
+    assert "| tiny-8   |" in text
+    assert "### 4 nodes ★ (best for tiny and 160m)" in text
+    assert "### 8 nodes\n" in text
+
+
+def test_cells_of_a_sweep_are_told_apart() -> None:
+    loads = [Workload(prompt_tokens=n) for n in (16, 512)]
+    record = run([cell("a", n, [n], workload=load) for load in loads for n in (2, 4)])
+    text = render(record, "en", verdict(record, "a-4-pp512"))
+    assert text.startswith("# REGRESSED: a-4-pp512 is 8.3% slower (TPOT)\n")
+    for name in ("a-2-pp16", "a-4-pp16", "a-2-pp512", "a-4-pp512"):
+        assert f"| {name} " in text
+    assert "### Model a-pp16" in text
+    assert "### Model a-pp512" in text
+
+
+def test_many_cells_are_cut_to_a_screen_and_counted() -> None:
+    record = run([cell(f"m{i}", n, [n]) for i in range(6) for n in (2, 4)])
+    lines = _first_screen(render(record, "en"))
+    assert len(lines) <= 25
+    assert "4 more cells are below." in lines
+    kept = [line for line in lines if line.startswith("| m")]
+    assert sum("★" in line for line in kept) == 6  # the best of each model stay
+
+
+# --- what limits a cell -----------------------------------------------------------------------
+
+
+def _limit(record: RunRecord) -> object:
+    view = RunView.of(record)
+    return limit_of(view, record.cells[0])
+
+
+def _shared(sync: float, tpot_ms: float = 10.0) -> dict[str, object]:
+    return {"tpot_ms": estimate(tpot_ms), "sync_share": estimate(sync)}
+
+
+def _ranks(*compute_s: float) -> tuple[RankRecord, ...]:
+    empty = {name: None for name in RankRecord.model_fields}
+    return tuple(
+        RankRecord(
+            **{
+                **empty,
+                "rank": i,
+                "role": "worker" if i else "root",
+                "address": "-",
+                "hostname": f"pi{i}",
+                "compute_s": seconds,
+            }
+        )
+        for i, seconds in enumerate(compute_s)
+    )
+
+
+def test_threads_beyond_the_cores_limit_first() -> None:
+    found = cell("a", 32, [1], metrics=_shared(0.9))
+    assert _limit(run([found], nthreads=4)) == LimitCores("a-32", 128, 64)
+
+
+def test_memory_limits_near_its_roofline() -> None:
+    from pytest_dllama.record.cell import RooflineRecord
+
+    found = cell(
+        "a",
+        2,
+        [1],
+        metrics={**_shared(0.2), "roofline_share": estimate(0.8)},
+        roofline=RooflineRecord(read_bytes=(1,), limit_ms=8.0),
+    )
+    assert _limit(run([found])) == LimitMemory("a-2", 0.8, 8.0, pytest.approx(10.0))
+
+
+def test_computing_limits_while_it_is_most_of_a_token() -> None:
+    found = cell("a", 2, [1], metrics=_shared(0.3))
+    assert _limit(run([found])) == LimitCompute(
+        "a-2", pytest.approx(0.7), pytest.approx(7.0), pytest.approx(10.0)
+    )
+
+
+def test_a_rank_that_computes_longer_is_the_straggler() -> None:
+    found = cell("a", 4, [1], metrics=_shared(0.6), ranks=_ranks(1.0, 1.0, 1.0, 1.5))
+    assert _limit(run([found])) == LimitStraggler("a-4", 3, "pi3", 1.5, pytest.approx(0.6))
+
+
+def _linked(rtt_ms: float, mbps: float) -> RunRecord:
+    sample = Sample(
+        n_input_tokens=4, n_output_tokens=9, ttft_s=1, tpot_ms=10, rct_s=1, tokens_per_s=9,
+        prefill_tokens=4, prefill_s=1, decode_tokens=9, decode_s=1,
+    )  # fmt: skip
+    found = cell(
+        "a",
+        2,
+        [1],
+        metrics=_shared(0.6),
+        samples=(sample,),
+        network=network(operations=100, bytes_per_token=62_500.0),
+    )
+    pair = PairRecord(source="pi0", target="pi1", rtt_ms=rtt_ms, bandwidth_mbps=mbps)
+    return run([found], host_kind="ssh").model_copy(update={"pairs": (pair,)})
+
+
+def test_a_slow_link_limits_by_its_rate() -> None:
+    # 62 500 bytes are 0.5 Mbit: 5 ms of the 6 ms of exchange at 100 Mbit/s.
+    assert _limit(_linked(0.1, 100)) == LimitRate("a-2", 100, pytest.approx(5.0), pytest.approx(6))
+
+
+def test_a_far_link_limits_by_its_latency() -> None:
+    # 100 operations in 10 steps: ten round trips a token.
+    assert _limit(_linked(0.5, 1000)) == LimitLatency("a-2", 10, 0.5, pytest.approx(6.0))
+
+
+def test_exchange_without_a_known_cause_is_only_that() -> None:
+    assert _limit(_linked(0.1, 1000)) == LimitExchange(
+        "a-2", pytest.approx(0.6), pytest.approx(6.0), pytest.approx(10.0)
+    )
+
+
+def test_a_cell_without_figures_has_no_limit() -> None:
+    assert _limit(run([cell("a", 2, [1])])) is None
+
+
+def test_parts_of_the_engine_come_before_the_sync_share() -> None:
+    parts = tuple(
+        PartTime(phase="decode", part=part, rank=0, ms=ms)
+        for part, ms in (("feed-forward", 3.0), ("exchange-wait", 5.0), ("sampling", 0.5))
+    )
+    sample = _linked(1, 1).cells[0].samples[0].model_copy(update={"parts": parts})
+    record = run([cell("a", 2, [1], metrics=_shared(0.1), samples=(sample,))])
+    assert _limit(record) == LimitExchange(
+        "a-2", pytest.approx(5 / 8.5), pytest.approx(5.0), pytest.approx(8.5)
+    )
+    assert "| exchange: waiting |     58.8% |" in render(record, "en")
+    assert "| 통신: 대기   |" in render(record, "ko")

@@ -1,0 +1,161 @@
+"""The HTML page in a real browser: no network, tables that sort and filter, narrow and dark.
+
+Needs chromium with its driver and the packages of the extra `browser`; skipped without.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pytest_dllama.history.run_files import read_run
+from pytest_dllama.report.pages.reports import write_reports
+from tests.data import REPORTS
+from tests.plugin.report.report_runs import verdict
+
+pytestmark = [
+    pytest.mark.skipif(
+        not (shutil.which("chromium") and shutil.which("chromedriver")),
+        reason="chromium and chromedriver are not installed (Debian: chromium chromium-driver)",
+    ),
+    # The driver's own sockets, closed when Python ends.
+    pytest.mark.filterwarnings("ignore::ResourceWarning"),
+]
+REQUESTED = "return performance.getEntriesByType('resource').map((one) => one.name)"
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page")
+    run = read_run(REPORTS / "three_models.json")
+    worst = run.cells[-1].id
+    _, html = write_reports(run, folder, ["en"], verdict=verdict(run, worst))
+    return html
+
+
+@pytest.fixture(scope="module")
+def browser(page: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    options = webdriver.ChromeOptions()
+    profile = tmp_path_factory.mktemp("profile")
+    for argument in ("headless=new", "no-sandbox", "disable-gpu", f"user-data-dir={profile}"):
+        options.add_argument(f"--{argument}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+    options.binary_location = shutil.which("chromium")
+    service = webdriver.ChromeService(shutil.which("chromedriver"))
+    driver = webdriver.Chrome(options, service)
+    driver.set_script_timeout(60)
+    driver.set_page_load_timeout(60)
+    try:
+        driver.get(page.as_uri())
+        yield driver
+    finally:
+        driver.quit()
+
+
+def _sized(browser: Any, width: int, height: int = 900) -> None:
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+
+
+def _themed(browser: Any, theme: str) -> None:
+    feature = {"name": "prefers-color-scheme", "value": theme}
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
+
+
+def test_it_loads_nothing_and_complains_of_nothing(browser: Any) -> None:
+    assert browser.execute_script(REQUESTED) == []
+    assert [one for one in browser.get_log("browser") if one["level"] == "SEVERE"] == []
+
+
+def _column(browser: Any, table: Any, index: int) -> list[str]:
+    script = "return [...arguments[0].tBodies[0].rows].map((r) => r.cells[arguments[1]].innerText)"
+    return list(browser.execute_script(script, table, index))
+
+
+def test_tables_sort_by_number_and_by_text(browser: Any) -> None:
+    table = browser.find_element("css selector", "table")
+    buttons = table.find_elements("css selector", "th button")
+    tpot = [button.text for button in buttons].index("TPOT (ms)")
+    before = _column(browser, table, tpot)
+    cells = _column(browser, table, 0)
+    buttons[tpot].click()
+    assert _column(browser, table, tpot) == sorted(before, key=float)
+    heading = table.find_elements("css selector", "th")[tpot]
+    assert heading.get_attribute("aria-sort") == "ascending"
+    buttons[tpot].click()
+    assert _column(browser, table, tpot) == sorted(before, key=float, reverse=True)
+    buttons[0].click()
+    assert _column(browser, table, 0) == sorted(cells)
+
+
+def test_long_tables_filter(browser: Any) -> None:
+    browser.execute_script("document.querySelectorAll('details').forEach((d) => { d.open = true })")
+    field = browser.find_elements("css selector", "input.filter")[-1]
+    table = field.find_element("xpath", "following-sibling::div[1]//table")
+    rows = table.find_elements("css selector", "tbody tr")
+    wanted = rows[0].text.split()[0]
+    field.send_keys(wanted)
+    shown = [row for row in rows if row.is_displayed()]
+    assert 0 < len(shown) < len(rows)
+    assert all(wanted.lower() in row.text.lower() for row in shown)
+
+
+@pytest.mark.parametrize("width", [400, 1000])
+def test_the_page_never_scrolls_sideways(browser: Any, width: int) -> None:
+    _sized(browser, width)
+    script = "document.querySelectorAll('details').forEach((d) => { d.open = true }); "
+    script += "return [document.documentElement.scrollWidth, innerWidth]"
+    scrolled, inner = browser.execute_script(script)
+    assert inner == width
+    assert scrolled <= inner
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_everybody_can_read_it(browser: Any, theme: str) -> None:
+    """Contrast, alternative texts, names of fields and the like, by axe-core."""
+    axe = pytest.importorskip("axe_selenium_python", reason="axe-selenium-python is missing")
+    _sized(browser, 1000)
+    _themed(browser, theme)
+    tester = axe.Axe(browser)
+    tester.inject()
+    found = tester.run()
+    assert len(found["passes"]) > 10
+    violations = found["violations"]
+    assert [(one["id"], one["nodes"][0]["html"][:200]) for one in violations] == []
+
+
+def test_a_dark_page_has_dark_pictures(browser: Any) -> None:
+    script = (
+        "return [document.body, document.querySelector('svg path')]"
+        ".map((one, i) => getComputedStyle(one)[i ? 'fill' : 'backgroundColor'])"
+    )
+    colours = {}
+    for theme in ("light", "dark"):
+        _themed(browser, theme)
+        colours[theme] = browser.execute_script(script)
+    assert colours == {"light": ["rgb(255, 255, 255)"] * 2, "dark": ["rgb(13, 17, 23)"] * 2}
+
+
+def test_marks_tell_their_values(browser: Any) -> None:
+    titles = browser.execute_script(
+        "return [...document.querySelectorAll('svg title')].map((one) => one.textContent)"
+    )
+    assert any("REGRESSED" in title for title in titles)
+
+
+def test_paper_shows_what_is_folded(browser: Any) -> None:
+    browser.execute_script(
+        "document.querySelectorAll('details').forEach((d) => { d.open = false })"
+    )
+    _themed(browser, "light")
+    script = "return document.querySelectorAll('details:not([open])').length"
+    assert browser.execute_script(script) > 5
+    browser.execute_script("dispatchEvent(new Event('beforeprint'))")
+    assert browser.execute_script(script) == 0
+    browser.execute_script("dispatchEvent(new Event('afterprint'))")
+    assert browser.execute_script(script) > 5

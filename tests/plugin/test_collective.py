@@ -1,0 +1,35 @@
+"""`--collective` in the suites: from the option to the engine, the record and the page."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_dllama.history.run_files import read_run
+from tests.data import ROOT
+from tests.plugin.real_runs import SMALL_MODEL, RealRun
+
+pytestmark = pytest.mark.long
+
+
+def test_auto_is_passed_on_and_what_it_picked_is_in_the_record(tmp_path: Path) -> None:
+    run = RealRun(tmp_path)
+    run.start(
+        [
+            *(str(ROOT / "suites"), "--models", SMALL_MODEL, "--prompt", "hello"),
+            *("--warmup", "0", "--nodes", "1,3", "--steps", "16", "--repeats", "1"),
+            *("--collective", "auto", "-k", "output or wire"),
+        ]
+    )
+    assert run.finish() == 0, run.output
+    record = read_run(run.report / "run.json")
+    assert record.request.collective == "auto"
+    (cell,) = (cell for cell in record.cells if cell.nodes == 3)
+    assert cell.network is not None
+    assert cell.network.payload_bytes == cell.network.expected_payload_bytes
+    assert cell.commands is not None
+    root = list(cell.commands.root)
+    assert root[root.index("--collective") + 1] == "auto"
+    assert any("--collective auto picked " in note for note in record.notes)
+    assert "- Collective: `auto`\n" in (run.report / "report.en.md").read_text()

@@ -1,0 +1,229 @@
+"""Where a change sits: shares that add up, waiting followed to the rank that caused it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+
+import pytest
+
+from pytest_dllama.record.cell import PartTime, Sample
+from pytest_dllama.record.verdict import AttributedPart, Attribution, MetricVerdict
+from pytest_dllama.verdict.attribution import attribute, with_attribution
+
+# A decoded token of 10 ms on the root of three ranks, and what the others do meanwhile.
+ROOT = {"qkv": 1.0, "attention": 0.5, "feed-forward": 3.0, "exchange-wire": 0.5, "other": 1.0}
+WORKER = {"qkv": 1.0, "attention": 0.5, "feed-forward": 3.0}
+WAITS = {1: 1.5, 2: 2.5}
+TTFT = {"tokenizing": 1.0, "feed-forward": 30.0, "sampling": 1.0, "other": 3.0}
+N_TOKENS = 11
+
+Change = Callable[[dict[tuple[str, str, int, int | None], float]], None]
+
+
+def sample(change: Change | None = None, noise: float = 0.0, seed: int = 0) -> Sample:
+    """One request: parts by (phase, part, rank, waited for) in ms, changed, then noisy."""
+    parts: dict[tuple[str, str, int, int | None], float] = {}
+    for part, ms in ROOT.items():
+        parts["decode", part, 0, None] = ms
+    for rank in (1, 2):
+        parts |= {("decode", part, rank, None): ms for part, ms in WORKER.items()}
+    for peer, ms in WAITS.items():
+        parts["decode", "exchange-wait", 0, peer] = ms
+    for part, ms in TTFT.items():
+        parts["prefill", part, 0, None] = ms
+    if change is not None:
+        change(parts)
+    draw = random.Random(seed)
+    times = [
+        PartTime.model_validate(
+            {
+                "phase": phase, "part": part, "rank": rank, "waited_for": peer,
+                "ms": ms * (1 + draw.gauss(0, noise)),
+            }
+        )
+        for (phase, part, rank, peer), ms in parts.items()
+    ]  # fmt: skip
+    return of_parts(times)
+
+
+def of_parts(times: list[PartTime]) -> Sample:
+    total = {
+        phase: sum(part.ms for part in times if part.rank == 0 and part.phase == phase)
+        for phase in ("prefill", "decode")
+    }
+    rct_ms = total["prefill"] + (N_TOKENS - 1) * total["decode"]
+    return Sample(
+        n_input_tokens=5, n_output_tokens=N_TOKENS, ttft_s=total["prefill"] / 1e3,
+        tpot_ms=total["decode"], rct_s=rct_ms / 1e3, tokens_per_s=N_TOKENS / rct_ms * 1e3,
+        prefill_tokens=4, prefill_s=None, decode_tokens=N_TOKENS, decode_s=None, parts=tuple(times),
+    )  # fmt: skip
+
+
+def attributed(metric: str, change: Change, noise: float = 0.002, pairs: int = 5) -> Attribution:
+    base = [sample(None, noise, 2 * i) for i in range(pairs)]
+    new = [sample(change, noise, 2 * i + 1) for i in range(pairs)]
+    return attribute(metric, base, new)
+
+
+def scaled(part: str, factor: float, rank: int = 0, phase: str = "decode") -> Change:
+    def change(parts: dict[tuple[str, str, int, int | None], float]) -> None:
+        parts[phase, part, rank, None] *= factor
+
+    return change
+
+
+def by_part(found: Attribution) -> Mapping[tuple[str, str], AttributedPart]:
+    return {(part.phase, part.part): part for part in found.parts}
+
+
+def test_a_part_that_grew_alone_carries_the_change() -> None:
+    found = attributed("tpot_ms", scaled("feed-forward", 1.2))
+    first = found.parts[0]
+    assert (first.phase, first.part, first.rank, first.waited_for) == (
+        "decode", "feed-forward", 0, None,
+    )  # fmt: skip
+    assert first.effect_ms == pytest.approx(0.6, rel=0.05)
+    assert first.share == pytest.approx(1.0, abs=0.1)
+    assert first.change == pytest.approx(0.2, abs=0.01)
+    assert first.is_sure
+    assert first.share_lower is not None
+    assert first.share_upper is not None
+    assert first.share_lower < first.share < first.share_upper
+    told = sum(part.share for part in found.parts)
+    assert found.unexplained == pytest.approx(1 - told, abs=1e-6)
+
+
+def test_shares_of_all_parts_are_the_whole() -> None:
+    def change(parts: dict[tuple[str, str, int, int | None], float]) -> None:
+        for part in ROOT:
+            parts["decode", part, 0, None] *= 1.1
+
+    found = attributed("tpot_ms", change, noise=0.0)
+    shares = {part.part: part.share for part in found.parts}
+    assert sum(shares.values()) == pytest.approx(1.0)
+    assert found.unexplained == pytest.approx(0.0, abs=1e-6)
+    assert shares["feed-forward"] == pytest.approx(3.0 / 6.0)
+
+
+def slow_rank(rank: int, factor: float, waits_ms: Mapping[int, float]) -> Change:
+    def change(parts: dict[tuple[str, str, int, int | None], float]) -> None:
+        parts["decode", "feed-forward", rank, None] *= factor
+        for peer, ms in waits_ms.items():
+            parts["decode", "exchange-wait", 0, peer] += ms
+
+    return change
+
+
+def test_waiting_is_followed_to_the_rank_whose_work_became_slower() -> None:
+    found = attributed("tpot_ms", slow_rank(2, 1.31, {2: 0.93}))
+    wait = found.parts[0]
+    assert (wait.part, wait.rank, wait.waited_for) == ("exchange-wait", 0, 2)
+    assert wait.share == pytest.approx(1.0, abs=0.1)
+    assert wait.because_part == "feed-forward"
+    assert wait.because_change == pytest.approx(0.31, abs=0.02)
+
+
+def test_the_slow_rank_is_found_though_nobody_saw_whose_message_was_last() -> None:
+    """Where ranks share cores, the waiting may be counted for another peer."""
+    wait = attributed("tpot_ms", slow_rank(2, 1.31, {1: 0.6, 2: 0.33})).parts[0]
+    assert (wait.waited_for, wait.because_part) == (2, "feed-forward")
+
+
+def test_a_rank_that_became_faster_is_the_cause_of_less_waiting() -> None:
+    found = attributed("tpot_ms", slow_rank(1, 0.7, {1: -0.9}))
+    wait = found.parts[0]
+    assert wait.effect_ms == pytest.approx(-0.9, rel=0.05)
+    assert wait.share > 0.9
+    assert (wait.waited_for, wait.because_part) == (1, "feed-forward")
+    assert wait.because_change == pytest.approx(-0.3, abs=0.02)
+
+
+def test_waiting_that_no_ranks_work_explains_has_a_peer_and_no_cause() -> None:
+    wait = attributed("tpot_ms", slow_rank(1, 1.0, {1: 1.0})).parts[0]
+    assert (wait.part, wait.waited_for) == ("exchange-wait", 1)
+    assert (wait.because_part, wait.because_change) == (None, None)
+
+
+def on_every_rank(waits_ms: Mapping[int, float]) -> Change:
+    def change(parts: dict[tuple[str, str, int, int | None], float]) -> None:
+        for rank in range(3):
+            parts["decode", "qkv", rank, None] *= 1.5
+        for peer, ms in waits_ms.items():
+            parts["decode", "exchange-wait", 0, peer] += ms
+
+    return change
+
+
+def test_work_that_became_slower_on_every_rank_is_the_roots_own() -> None:
+    first = attributed("tpot_ms", on_every_rank({})).parts[0]
+    assert (first.part, first.rank, first.change) == ("qkv", 0, pytest.approx(0.5, abs=0.01))
+
+
+def test_where_ranks_share_cores_all_wait_for_the_slower_work_too() -> None:
+    """Whose turn comes later by more work: the waiting's cause is that work on the other rank."""
+    found = attributed("tpot_ms", on_every_rank({1: 2.0}))
+    wait = found.parts[0]
+    assert (wait.part, wait.because_part) == ("exchange-wait", "qkv")
+    assert wait.because_change == pytest.approx(0.5, abs=0.01)
+    assert by_part(found)["decode", "qkv"].share == pytest.approx(0.2, abs=0.02)
+
+
+def test_ttft_has_the_parts_until_the_first_token() -> None:
+    found = attributed("ttft_s", scaled("tokenizing", 6.0, phase="prefill"))
+    assert (found.parts[0].phase, found.parts[0].part) == ("prefill", "tokenizing")
+    assert found.parts[0].effect_ms == pytest.approx(5.0, rel=0.05)
+    assert {part.phase for part in found.parts} == {"prefill"}
+
+
+def test_rct_counts_a_part_of_decode_once_a_token() -> None:
+    found = attributed("rct_s", scaled("qkv", 1.5))
+    first = found.parts[0]
+    assert (first.phase, first.part) == ("decode", "qkv")
+    assert first.effect_ms == pytest.approx(0.5 * (N_TOKENS - 1), rel=0.05)
+
+
+def test_a_side_without_spans_makes_both_coarse() -> None:
+    def coarse(factor: float) -> list[Sample]:
+        return [
+            of_parts(
+                [
+                    PartTime(phase="decode", part="eval", rank=0, ms=4.5 * factor),
+                    PartTime(phase="decode", part="sync", rank=0, ms=4.5),
+                    PartTime(phase="decode", part="other", rank=0, ms=1.0),
+                ]
+            )
+        ] * 3
+
+    fine = [sample() for _ in range(3)]
+    found = attribute("tpot_ms", coarse(1.0), fine)
+    assert found.parts == () or {part.part for part in found.parts} <= {"eval", "sync", "other"}
+    slower = attribute("tpot_ms", fine, coarse(1.2))
+    assert slower.parts[0].part == "eval"
+    assert slower.parts[0].effect_ms == pytest.approx(0.9)
+
+
+def test_nothing_to_say_without_parts_or_pairs() -> None:
+    bare = [sample().model_copy(update={"parts": ()})] * 3
+    whole = [sample()] * 3
+    assert attribute("tpot_ms", bare, whole) == Attribution(metric="tpot_ms")
+    assert attribute("tpot_ms", whole[:1], whole[:1]).parts == ()
+    assert attribute("root_peak_rss_bytes", whole, whole).parts == ()
+
+
+@pytest.mark.parametrize(
+    ("status", "is_told"),
+    [("REGRESSED", True), ("IMPROVED", True), ("PASS", False), ("INCONCLUSIVE", False)],
+)
+def test_changes_alone_are_attributed(status: str, is_told: bool) -> None:
+    verdict = MetricVerdict.model_validate(
+        {
+            "metric": "tpot_ms", "status": status, "base": 10.0, "new": 11.0, "change": 0.1,
+            "lower": 0.05, "upper": 0.15, "pairs": 3, "pair_sd": 0.01, "tolerance": 0.05,
+            "pairs_to_decide": 3, "is_provisional": False, "p_worse": 0.01,
+            "detectable_change": None,
+        }
+    )  # fmt: skip
+    new = [sample(scaled("qkv", 2.0), 0.001, i) for i in range(3)]
+    found = with_attribution(verdict, [sample()] * 3, new)
+    assert (found.attribution is not None) is is_told
