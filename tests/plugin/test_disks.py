@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ from pytest_dllama.hosts.base import HostError, HostProcess
 from pytest_dllama.hosts.inventory import InventoryError, load_inventory
 from pytest_dllama.hosts.local import LocalHost
 from pytest_dllama.report_folder import LOCK_FILE, ReportFolder, ReportFolderError, keep_elsewhere
+from pytest_dllama.user_files import cache_folder, data_folder
 from pytest_dllama.verdict.limits import ThresholdError
 from pytest_dllama.verdict.thresholds_file import load_thresholds
 from tests.data import ROOT, RUNS
@@ -139,6 +141,29 @@ def test_a_run_file_that_cannot_be_written_costs_neither_table_nor_content(tmp_p
     kept = Path(line.partition("its content is in ")[2])
     assert len(read_run(kept).cells) == 1
     kept.unlink()
+
+
+def test_a_home_that_cannot_be_written_costs_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HOME below /proc, where not even the superuser can make a folder."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", cache)  # that of the tests: nothing is compiled anew
+    monkeypatch.setenv("HOME", "/proc/nobody")
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    run = RealRun(tmp_path)
+    run.start([word for word in ONE_CELL if word not in ("--history", "off")])
+    assert run.finish() == pytest.ExitCode.OK, run.output
+    assert "history:  not kept (" in run.output
+    assert "name a folder with --history DIR, or --history off" in run.output
+
+
+def test_a_user_without_a_home_has_folders_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as without HOME and an entry
+    for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    own = Path(tempfile.gettempdir()) / f"pytest-dllama-{os.getuid()}"
+    assert (data_folder(), cache_folder()) == (own, own)
 
 
 def test_what_has_no_place_anywhere_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
