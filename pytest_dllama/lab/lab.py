@@ -279,7 +279,7 @@ class Lab:
     def _model(self, name: str) -> ModelUnderTest:
         if name not in self._models:
             self._progress.stage(f"{name}: opening the model")
-            self._models[name] = open_model(self._specs[name], self.config, self._progress.transfer)
+            self._models[name] = open_model(self._specs[name], self._progress.transfer)
         return self._models[name]
 
     def _look_at_hosts(self, key: CellKey) -> None:

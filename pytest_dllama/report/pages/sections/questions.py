@@ -25,10 +25,13 @@ from pytest_dllama.report.rules import answer, findings, limits, resources, stat
 from pytest_dllama.report.rules.advice import recommendations
 from pytest_dllama.report.rules.hosts import about_links, problems
 from pytest_dllama.report.sentences.base import Sentence
-from pytest_dllama.report.tables.answer import metrics_table
+from pytest_dllama.report.tables.answer import cells_table, metrics_table
 from pytest_dllama.report.tables.cells import narrow_table, unlike_table
 from pytest_dllama.report.tables.models import efficiency_table, summary_table
 from pytest_dllama.report.tables.token_time import token_time_table
+
+MOST_MODELS = 4  # with a table each, unfolded
+MOST_NOTES = 8  # unfolded
 
 
 def slower(view: RunView) -> Iterator[Block]:
@@ -55,7 +58,10 @@ def _notes(view: RunView) -> Iterator[Piece]:
 def scales(view: RunView) -> Iterator[Block]:
     """Speed and memory by node count, and where more nodes stop helping."""
     yield heading(2, "sections.scales")
-    for model in view.models:
+    many = len(view.models) > MOST_MODELS
+    if many:  # as a sweep gives: a table for all, one for each is among the folded
+        yield from table(cells_table(view))
+    for model in () if many else view.models:
         if len(view.models) > 1:
             yield heading(3, "headings.model", model=model)
         is_last = model == view.models[-1]
@@ -96,7 +102,9 @@ def trusted(view: RunView, undrawn: Mapping[str, str]) -> Iterator[Block]:
         *problems(run.hosts),
         *(about_links(view) if run.pairs else []),
     ]
-    notes: list[Piece] = [labelled("note", Note(note)) for note in run.notes]
+    notes: list[Piece] = [labelled("note", Note(note)) for note in run.notes[:MOST_NOTES]]
+    if (more := len(run.notes) - MOST_NOTES) > 0:
+        notes.append(Words("text.more_notes", n=str(more)))
     yield Items((*said_, *notes, *_undrawn(view, undrawn)))
 
 
