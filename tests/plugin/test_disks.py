@@ -15,7 +15,13 @@ from pytest_dllama.history.run_files import RunFileError, read_run, run_text, wr
 from pytest_dllama.hosts.base import HostError, HostProcess
 from pytest_dllama.hosts.inventory import InventoryError, load_inventory
 from pytest_dllama.hosts.local import LocalHost
-from pytest_dllama.report_folder import LOCK_FILE, ReportFolder, ReportFolderError, keep_elsewhere
+from pytest_dllama.report_folder import (
+    LOCK_FILE,
+    ReportFolder,
+    ReportFolderError,
+    check_file,
+    keep_elsewhere,
+)
 from pytest_dllama.user_files import cache_folder, data_folder
 from pytest_dllama.verdict.limits import ThresholdError
 from pytest_dllama.verdict.thresholds_file import load_thresholds
@@ -47,6 +53,22 @@ def test_a_folder_is_held_by_one_session(tmp_path: Path) -> None:
     (tmp_path / "report" / "run.json").touch()
     second.release()
     assert [path.name for path in (tmp_path / "report").iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [("/proc/samples.csv", ""), ("/dev/null/samples.csv", ""), ("/proc", "Is a directory")],
+)
+def test_a_file_that_cannot_be_written_is_found_at_once(file: str, reason: str) -> None:
+    words = rf"--dllama-csv {file}: cannot be written \({reason}.*\); name another file"
+    with pytest.raises(ReportFolderError, match=words):
+        check_file("--dllama-csv", Path(file))
+
+
+def test_a_file_that_can_be_written_is_not_made_by_looking(tmp_path: Path) -> None:
+    check_file("--dllama-csv", tmp_path / "new" / "samples.csv")
+    assert list((tmp_path / "new").iterdir()) == []
+    check_file("--dllama-csv", Path("/dev/null"))
 
 
 def test_a_folder_that_was_made_for_nothing_goes(tmp_path: Path) -> None:
