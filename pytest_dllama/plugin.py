@@ -29,7 +29,7 @@ from pytest_dllama.fixtures import (
     threshold,
     uncaptured,
 )
-from pytest_dllama.report_folder import ReportFolder, ReportFolderError
+from pytest_dllama.report_folder import ReportFolder, ReportFolderError, check_file
 
 if TYPE_CHECKING:
     from pytest_dllama.config.baseline import Comparison
@@ -190,6 +190,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def _hold_folder(config: pytest.Config) -> None:
     """Results have a place, and no other session's are there: found out before it measures."""
+    if (csv_file := config.stash[CONFIG_KEY].csv_file) is not None:
+        check_file("--dllama-csv", csv_file)
     folder = ReportFolder(config.stash[CONFIG_KEY].report_folder)
     folder.hold()
     config.stash[FOLDER_KEY] = folder
