@@ -42,9 +42,7 @@ def _panel(model: str, times: Times, names: list[str]) -> Stack:
     parts = [
         Series(name, tuple(dict(time.parts).get(name, 0.0) for _, time in times)) for name in names
     ]
-    rest = [
-        time.whole_ms - sum(ms for part, ms in time.parts if part in names) for _, time in times
-    ]
+    rest = [sum(ms for part, ms in time.parts if part not in names) for _, time in times]
     if any(ms > 1e-9 for ms in rest):
         parts.append(Series(OTHER, tuple(max(ms, 0.0) for ms in rest)))
     used = tuple(part for part in parts if any(part.values))
