@@ -17,6 +17,7 @@ from tests.plugin.real_runs import RealRun
 pytestmark = pytest.mark.long
 
 SUITES = str(ROOT / "suites")
+PATIENCE_S = 900.0  # an environment is made here and on every board
 WHO = ("-c", "user.name=t", "-c", "user.email=t@example.org")
 
 
@@ -44,7 +45,7 @@ def compared(boards, other_revision: Path, tmp_path_factory: pytest.TempPathFact
             *("--order-seed", "3", "--history", "history", "-k", "output or rct"),
         ]
     )
-    assert run.finish() == 0, run.output
+    assert run.finish(PATIENCE_S) == 0, run.output
     return run
 
 
