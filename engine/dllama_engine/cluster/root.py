@@ -20,7 +20,7 @@ from dllama_engine.cluster.admission import check_memory
 from dllama_engine.cluster.choosing import choose_as_root
 from dllama_engine.cluster.loading import send_weights
 from dllama_engine.cluster.observer import Observer
-from dllama_engine.cluster.placement import CoreSlots, pinned, slots_by_rank
+from dllama_engine.cluster.placement import CoreSlots, is_crowded, pinned, slots_by_rank
 from dllama_engine.cluster.session import CONTROL, Greeting, SessionConfig
 from dllama_engine.cluster.summary import RankSummary
 from dllama_engine.cluster.warmup import warm_up
@@ -182,6 +182,7 @@ class Root:
 
     def _configure(self, links: Links, slots: dict[int, CoreSlots]) -> None:
         self._slots = slots
+        links.is_crowded = is_crowded(slots[0])
         for rank in links.peers:
             links.send_json(SESSION, rank, self.session(rank).to_json())
         # While the workers connect and do the same.

@@ -25,6 +25,7 @@ from dllama_engine.kernels.entries import EXCHANGE
 from dllama_engine.tables.links import (
     AGAIN,
     BUSY_NS,
+    CROWDED,
     DONE,
     ERRNO,
     FACTOR,
@@ -122,6 +123,15 @@ class Links:
         self._trace = LinkTrace(self._peers)
         if 0 in (rank, self.rank):
             self.presence.add(peer)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether ranks share cores, so that who waits should not keep one busy."""
+        return bool(self.mesh[CROWDED])
+
+    @is_crowded.setter
+    def is_crowded(self, value: bool) -> None:
+        self.mesh[CROWDED] = value
 
     @property
     def peers(self) -> tuple[int, ...]:

@@ -125,7 +125,7 @@ def run_build(command: Sequence[str], revision: Revision, what: str) -> None:
 
 
 def last_words(output: bytes) -> str:
-    """The last line that a program left; make's own, which only says that there was one, is none."""
+    """The last line that a program left; that of make only says that there was one."""
     lines = output.decode("utf-8", "replace").strip().splitlines()
     telling = [line for line in lines if not line.startswith("make")]
     return (telling or lines or ["no reason given"])[-1]

@@ -19,6 +19,7 @@ from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.events.stream import Event
 from pytest_dllama.hosts.base import Host, Progress
 from pytest_dllama.lab.cells import CellKey
+from pytest_dllama.lab.checks import model_needs
 from pytest_dllama.lab.cluster import Cluster, Worker
 from pytest_dllama.lab.pairs.side import Name, Side
 from pytest_dllama.lab.runner import (
@@ -79,14 +80,17 @@ class Sessions:
         self._hosts: dict[Name, Sequence[Host]] = {}
         self._oracles: dict[tuple[Name, str], Oracle] = {}
 
-    def make_ready(self, nodes: int, needed: int) -> None:
-        """The hosts of both sides for clusters of `nodes`, of which `needed` must be there.
+    def make_ready(self, keys: Sequence[CellKey], needed: int) -> None:
+        """The hosts of both sides for the largest of these cells; `needed` must be there.
 
         Raises:
             HostError: one of the first `needed` is not ready.
         """
         files = [model.model_file for model in self._models.values()]
+        nodes = max(key.nodes for key in keys)
         for side in self.sides:
+            needs = model_needs(side.config, keys)
+            side.hosts.check(nodes, needed, needs, self._progress)
             hosts = side.hosts.prepare(nodes, needed, files, self._progress)
             for model in self._models.values():  # not by both sides at once, to the same place
                 hosts[0].place(model.model_file)

@@ -36,7 +36,9 @@ def write_results(lab: Lab) -> Written:
         ),
         ("summary", lambda: write_step_summary(run, "en", verdict)),
     ]
-    if config.keeps_history:
+    if config.inject:
+        lines.append(f"history:  not kept: slowed down on purpose (--inject {config.inject})")
+    elif config.keeps_history:
         writers.append(("history", lambda: [keep_run(run, config)]))
     if (file := config.csv_file) is not None:
         writers.append(("samples", lambda: [write_samples(run, file)]))

@@ -7,7 +7,16 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from pytest_dllama.report.figures.charts import Bars, Chart, Curve, Forest, Lines, Panel, Stack
+from pytest_dllama.report.figures.charts import (
+    MOST_PANELS,
+    Bars,
+    Chart,
+    Curve,
+    Forest,
+    Lines,
+    Panel,
+    Stack,
+)
 from pytest_dllama.report.plots.svg import finished
 from pytest_dllama.report.plots.theme import LIGHT, Theme
 from pytest_dllama.report.text.markdown import printable
@@ -18,7 +27,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = 2  # panels side by side
-MOST_PANELS = 8
 WIDTH_IN, PANEL_IN = 7.4, 2.5
 WIDE = 72  # characters of a title as wide as the picture
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")

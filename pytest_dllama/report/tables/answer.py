@@ -30,7 +30,7 @@ def answer_table(view: RunView, most: int | None = MOST_ROWS) -> Table | None:
     """The verdict's cells, else the run's; at most so many rows."""
     if view.verdict is not None:
         return verdict_table(view, most)
-    return _cells_table(view, most) if view.cells else None
+    return cells_table(view, most)
 
 
 def left_out(view: RunView) -> int:
@@ -123,7 +123,10 @@ def _bounded(value: float | None) -> str:
     return f"> {SENSELESS:.0%}" if value is not None and value > SENSELESS else share(value)
 
 
-def _cells_table(view: RunView, most: int | None) -> Table:
+def cells_table(view: RunView, most: int | None = None) -> Table | None:
+    """Speed, output and verdict of the run's cells, a row each; at most so many rows."""
+    if not view.cells:
+        return None
     texts = ("cell", "output", "verdict")
     keys = ("cell", "tokens_per_s", "tpot_ms", "ttft_s", "output", "verdict")
     units = {"tpot_ms": "ms", "ttft_s": "s"}

@@ -154,6 +154,19 @@ def token_shown(piece: str, token_id: int) -> str:
     return f"“{piece}” ({token_id})"
 
 
+def three_digits(value: float | None) -> str:
+    """A figure inside a sentence: three digits are enough to follow it.
+
+    >>> three_digits(44.575), three_digits(0.3514), three_digits(1234.5), three_digits(None)
+    ('44.6', '0.351', '1,234', '-')
+    """
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if abs(value) < 1:
+        return number(value, decimals_for(value * 0.1, 3))
+    return number(value, max(2 - math.floor(math.log10(abs(value))), 0))
+
+
 def moment(text: str) -> str:
     """A time of a run file to the minute, in UTC; what is no time stays as it is.
 

@@ -209,6 +209,28 @@ def test_a_suspended_worker_is_lost_after_the_timeout(
     assert_free([own_worker])
 
 
+@pytest.mark.parametrize("collective", ["doubling", "ring", "two-shot", "star"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_whoever_is_lost_is_named_though_others_were_waited_for(
+    collective: str,
+    number: signal.Signals,
+    workers: list[Node],
+    own_worker: Node,
+    tmp_path: Path,
+    long_model: list[object],
+) -> None:
+    """In rounds and rings the root may wait for a rank that waits for the lost one itself."""
+    three = [workers[0], own_worker, workers[1]]
+    flags = ("--collective", collective, "--timeout", 2)
+    root = start_long(tmp_path, long_model, three, *flags)
+    own_worker.process.send_signal(number)
+    assert root.wait() == 1
+    (error,) = root.events("error")
+    assert (error["type"], error["rank"]) == ("WorkerLost", 2), error
+    assert f"worker 2 at {own_worker.address}" in error["message"]
+    assert_serves(workers[:2])
+
+
 def test_a_killed_root_frees_the_workers(
     workers: list[Node], tmp_path: Path, long_model: list[object]
 ) -> None:

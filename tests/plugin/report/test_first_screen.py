@@ -286,3 +286,17 @@ def test_parts_of_the_engine_come_before_the_sync_share() -> None:
     )
     assert "| exchange: waiting |     58.8% |" in render(record, "en")
     assert "| 통신: 대기   |" in render(record, "ko")
+
+
+def test_a_large_sweep_stays_readable() -> None:
+    loads = [Workload(prompt_tokens=p, output_tokens=o) for p in (16, 64, 512) for o in (8, 32)]
+    record = run(
+        [cell(m, n, [9 * n], workload=w) for m in ("a", "b") for w in loads for n in (2, 4, 8)]
+    )
+    text = render(record, "en")
+    first = "\n".join(_first_screen(text))
+    assert "a vs b · 6 workloads · 2, 4 and 8 nodes" in first
+    assert "(72.00 tokens/s to 72.00 tokens/s)" in first
+    assert "![Tokens/s by node count (the first 8 of 12): " in first
+    assert len(_unfolded(text)) <= 200
+    assert sum(line.startswith("| b-8-pp512-tg32 ★") for line in _unfolded(text)) >= 1

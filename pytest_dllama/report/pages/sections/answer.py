@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pytest_dllama.report.figures.charts import MOST_PANELS
 from pytest_dllama.report.figures.quantities import TOKENS_PER_S
 from pytest_dllama.report.figures.view import RunView
 from pytest_dllama.report.pages.blocks import (
@@ -66,7 +67,10 @@ def first_screen(view: RunView) -> Iterator[Block]:
 def _identity(view: RunView) -> Iterator[Piece]:
     """Models, node counts, machines, repeats or pairs, when."""
     run = view.run
-    yield Versus(view.models[:MOST_TOLD])
+    names = tuple(dict.fromkeys(cell.model for cell in view.ordered())) or view.models
+    yield Versus(names[:MOST_TOLD])
+    if (n_loads := len({cell.workload for cell in view.ordered()})) > 1:
+        yield Words("text.workloads", n=count(n_loads))
     if view.node_counts:
         yield Words("text.on_nodes", nodes=NodeCount(view.node_counts))
     if run.hosts:
@@ -113,4 +117,8 @@ def picture(view: RunView, name: str) -> Picture:
     """A picture with the words for those who cannot see it."""
     told = finding(view, name)
     words: Piece = Words(f"pictures.{name}")
+    n_panels = len(charts(view)[name].panels)
+    if n_panels > MOST_PANELS:
+        shown, known = count(MOST_PANELS), count(n_panels)
+        words = (words, " (", Words("text.first_panels", shown=shown, known=known), ")")
     return Picture(name, (words, ": ", joined(told, "; ")) if told else words)

@@ -22,11 +22,17 @@ from pytest_dllama.report.pages.blocks import (
     said,
     table,
 )
+from pytest_dllama.report.pages.sections.questions import MOST_MODELS
 from pytest_dllama.report.rules.hosts import about_hosts, about_links
 from pytest_dllama.report.tables.answer import metrics_table
 from pytest_dllama.report.tables.columns import Code
 from pytest_dllama.report.tables.hosts import hosts_table, links_table, state_table
-from pytest_dllama.report.tables.models import models_table, percentiles_table, spread_table
+from pytest_dllama.report.tables.models import (
+    models_table,
+    percentiles_table,
+    spread_table,
+    summary_table,
+)
 from pytest_dllama.report.tables.token_time import parts_table
 from pytest_dllama.report.text.numbers import MISSING, count, short, size
 
@@ -153,6 +159,9 @@ def summary(view: RunView) -> Iterator[Block]:
     yield heading(2, "sections.summary")
     yield said("text.nodes_rule")
     for model in view.models:
+        if len(view.models) > MOST_MODELS:
+            yield heading(3, "headings.model", model=model)
+            yield TableBlock(summary_table(view, model))
         spread = spread_table(view, model)
         yield from table(spread, heading(3, "headings.model", model=model), said("text.spread"))
     yield from table(percentiles_table(view), heading(3, "headings.percentiles"))
