@@ -59,7 +59,7 @@ def test_both_revisions_run_next_to_each_other(boards, compared: RealRun) -> Non
     how = f"up to 2 pairs against {found.base_label} (looks at 2, order by seed 3)"
     assert how in compared.output
     environments = sorted(boards.folder.glob("env-*/ready.json"))
-    assert len(environments) == 2
+    assert len(environments) >= 2  # ours and the base's
     logs = {p.name.partition(".worker1")[0] for p in compared.report.rglob("*worker1.stdout.log")}
     assert {"tiny-2.pair1.base", "tiny-2.pair1.new", "tiny-2.pair2.base"} <= logs
 
