@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from pytest_dllama.config.sweeps import SEPARATOR
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.history.run_files import VERDICT_FILE
 from pytest_dllama.lab.checks import cell_keys
+from pytest_dllama.lab.lab import Lab
 from pytest_dllama.lab.pairs.checkout import clear_builds, list_builds
 from pytest_dllama.lab.progress import LiveLine, PlainLines
 from pytest_dllama.lab.session.making import make_lab, thresholds_of
@@ -83,12 +85,17 @@ def _duet(arguments: argparse.Namespace) -> int:
     is_bisect = bool(arguments.dllama_bisect)
     try:
         config = LabConfig.of_texts(_texts(arguments), Path())
-        found = _compare(config)
+        lab, found = _compare(config)
     except (ConfigError, DataError, ThresholdError) as error:
         print(f"pytest-dllama: {error}", file=sys.stderr)
         return BISECT_SKIP if is_bisect else USAGE
+    except Exception:  # to `git bisect run` Python's own exit status 1 means a bad revision
+        if not is_bisect:
+            raise
+        traceback.print_exc()
+        return BISECT_SKIP
     print("\n".join(verdict_lines(found)))
-    print(f"verdict:  {config.report_folder / VERDICT_FILE}")
+    print("\n".join(_unsaved(lab)) or f"verdict:  {config.report_folder / VERDICT_FILE}")
     assert config.comparison is not None
     if is_bisect:
         return bisect_code(found.status)
@@ -107,7 +114,7 @@ def _texts(arguments: argparse.Namespace) -> dict[str, str]:
     return found
 
 
-def _compare(config: LabConfig) -> VerdictFile:
+def _compare(config: LabConfig) -> tuple[Lab, VerdictFile]:
     keys = cell_keys(config)
     progress = LiveLine(sys.stderr) if sys.stderr.isatty() else PlainLines(_tell)
     thresholds, unmatched = thresholds_of(config, keys)
@@ -122,7 +129,12 @@ def _compare(config: LabConfig) -> VerdictFile:
     found = lab.verdict()
     if found is None:
         raise ConfigError("no cell of these options can be measured by this engine")
-    return found
+    return lab, found
+
+
+def _unsaved(lab: Lab) -> list[str]:
+    """What could not be written, in lines."""
+    return [f"{path} cannot be written ({why})" for path, why in lab.unsaved.items()]
 
 
 def _tell(text: str) -> None:

@@ -306,6 +306,16 @@ def test_a_taken_port_is_an_error_with_a_remedy(workers: list[Node]) -> None:
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize(("host", "warns"), [("0.0.0.0", 1), ("::", 1), ("127.0.0.1", 0)])
+def test_listening_on_every_address_is_warned_of_once(
+    tmp_path: Path, host: str, warns: int
+) -> None:
+    node = start_worker(tmp_path, "open", "--host", host, "--idle-timeout", 0.1)
+    assert node.wait() == 0, node.log
+    assert node.log.count("⚠️  This is every address of this host: all who can reach port ") == warns
+    assert node.log.count("docs/security.md") == warns
+
+
 def test_idle_timeout_ends_a_worker(tmp_path: Path) -> None:
     node = start_worker(tmp_path, "idle", "--idle-timeout", 0.1)
     assert node.wait() == 0
