@@ -91,7 +91,11 @@ class Sessions:
         for side in self.sides:
             needs = model_needs(side.config, keys)
             side.hosts.check(nodes, needed, needs, self._progress)
-            self._hosts[side.name] = side.hosts.prepare(nodes, needed, files, self._progress)
+            hosts = side.hosts.prepare(nodes, needed, files, self._progress)
+            for model in self._models.values():  # not by both sides at once, to the same place
+                hosts[0].place(model.model_file)
+                hosts[0].place(model.tokenizer_file)
+            self._hosts[side.name] = hosts
 
     def pair(self, key: CellKey, order: Sequence[Side], name: str) -> dict[Name, Session]:
         """One measured request a side, in this order, one after the other.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -11,9 +10,9 @@ import pytest
 
 from pytest_dllama.backends.base import Backend
 from pytest_dllama.backends.embedded import EmbeddedBackend
-from pytest_dllama.cli.duet import _config, add_duet
 from pytest_dllama.cli.main import main
 from pytest_dllama.config.baseline import parse_baseline
+from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.history.priors import NoisePriors
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.duet import Duet, PairTaken, Rules, Side
@@ -134,11 +133,9 @@ def test_both_sides_run_with_workers_of_their_own(tmp_path: Path) -> None:
 
 
 def test_the_new_side_alone_is_slowed_down_on_purpose(tmp_path: Path) -> None:
-    parser = argparse.ArgumentParser()
-    add_duet(parser.add_subparsers())
-    line = "duet --baseline self --nodes 1 --inject tpot=10% --report"
-    config = _config(parser.parse_args([*line.split(), str(tmp_path)]))
-    base, new = make_sides(parse_baseline("self"), config, 1, lambda line: None)
+    given = {"baseline": "self", "nodes": "1", "inject": "tpot=10%"}
+    asked = LabConfig.of_texts(given, tmp_path)
+    base, new = make_sides(parse_baseline("self"), asked, 1, lambda line: None)
     assert "--inject" not in base.backend.worker_command("h", 1, 1, "stdin")
     assert "tpot=10%" in new.backend.worker_command("h", 1, 1, "stdin")
     assert (base.config.inject, new.config.inject) == ("", "tpot=10%")
