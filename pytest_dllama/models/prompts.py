@@ -75,8 +75,9 @@ def _cut(tokenizer: Tokenizer, text: str, n_tokens: int) -> str | None:
         text = text[:MAX_ARGUMENT_BYTES]
         if (held := len(tokenizer.encode(text))) < n_tokens:
             raise ConfigError(
-                f"--prompt-tokens {n_tokens}: an argument of a command line holds {MAX_ARGUMENT_BYTES} "
-                f"bytes, {held} tokens of such a text; use fewer tokens, or --context-depth"
+                f"--prompt-tokens {n_tokens}: an argument of a command line holds "
+                f"{MAX_ARGUMENT_BYTES} bytes, {held} tokens of such a text; use fewer tokens, or "
+                "--context-depth"
             )
     low, high = 1, len(text)
     while low < high:
