@@ -29,7 +29,7 @@ from pytest_dllama.fixtures import (
     threshold,
     uncaptured,
 )
-from pytest_dllama.report_folder import ReportFolder, ReportFolderError
+from pytest_dllama.report_folder import ReportFolder, ReportFolderError, check_file
 
 if TYPE_CHECKING:
     from pytest_dllama.config.baseline import Comparison
@@ -167,6 +167,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def _hold_folder(config: pytest.Config) -> None:
     """Results have a place, and no other session's are there: found out before it measures."""
+    if (csv_file := config.stash[CONFIG_KEY].csv_file) is not None:
+        check_file("--dllama-csv", csv_file)
     folder = ReportFolder(config.stash[CONFIG_KEY].report_folder)
     folder.hold()
     config.stash[FOLDER_KEY] = folder
@@ -245,10 +247,12 @@ def _what_is_measured(lab: Lab) -> str:
     made, given = lab_config.prompt_tokens, lab_config.output_tokens
     work = f"{_listed(given)} output tokens" if given else counted(lab_config.steps, "step")
     prompts = f" after prompts of {_listed(made)} tokens" if made else ""
+    collective = lab_config.collective
+    by = "" if collective == "mesh" else f", collective {collective}"
     return (
         f"dllama: {counted(len(lab.keys), 'cell')} ({cells}), {often} of "
         f"{work}{prompts}, {lab_config.buffer_float_type} buffers, "
-        f"sync mode {lab_config.sync_mode}"
+        f"sync mode {lab_config.sync_mode}{by}"
     )
 
 
