@@ -333,7 +333,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def _end_by_verdict(session: pytest.Session, lab: Lab) -> None:
     """The exit status of a comparison: a regression that no selected test reads fails too."""
     comparison = lab.config.comparison
-    if comparison is None:
+    if comparison is None or comparison.is_calibration:
         return
     from pytest_dllama.verdict.exit_codes import bisect_code, exit_code
 

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_dllama.cli.past.accepting import decide_on, night_noise_of, priors_of
-from pytest_dllama.cli.past.tables import Table
 from pytest_dllama.cli.past.where import add_where, store_of
 from pytest_dllama.history.accepted import (
     Kind,
@@ -19,6 +18,7 @@ from pytest_dllama.history.accepted import (
 )
 from pytest_dllama.history.run_files import read_run
 from pytest_dllama.history.store import HistoryError, RunStore, StoredRun
+from pytest_dllama.report.lists.table import Table
 from pytest_dllama.report.text.numbers import decimals_for, percent, plain
 from pytest_dllama.stats.decision import Decision
 from pytest_dllama.verdict.past.creep import Creep, creep

@@ -6,11 +6,11 @@ import argparse
 import dataclasses
 import sys
 
-from pytest_dllama.cli.past.tables import FORMATS, Table
 from pytest_dllama.cli.past.where import add_filters, add_where, run_of, wanted_metrics, wants
 from pytest_dllama.history.store import HistoryError
 from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.record.run import RunRecord
+from pytest_dllama.report.lists.table import FORMATS, Table
 from pytest_dllama.report.text.numbers import decimals_for, percent, plain
 from pytest_dllama.verdict.past.comparison import (
     SIGNIFICANT,

@@ -132,7 +132,7 @@ def test_an_alarm_that_cannot_be_judged_is_told_all_the_same(
     path = write_run(night_run(12, [cell([400.0], nodes=1)]), tmp_path / "run.json")
     done = command(tmp_path, "watch", str(path), *OPTIONS, "--dllama-bin", "/nonexistent/dllama")
     assert done.returncode == 0
-    assert "ALARM tiny-1 tpot_ms: +110" in done.stdout
+    assert "ALARM tiny-1 tpot_ms: +109.9%" in done.stdout
     assert f"the alarms are not judged: {why}" in done.stderr
     night = watched(store)[-1]
     assert night.status is None
