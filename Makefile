@@ -11,12 +11,15 @@ NIGHTLY_ARGS ?=
 TEST_ARGS  ?=
 TEST_WORKERS ?= 2
 FUZZ_COUNT ?= 100000
+PROOF_ARGS ?=
+FAULT_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help bench nightly test test-deps lint types fuzz train clean benchmarks test-arm
+.PHONY: help bench nightly test test-deps lint types fuzz train clean benchmarks test-arm \
+        verdict-proof fault-campaign
 
 help:  ## This list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 18
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
 
 bench: $(VENV)/.installed  ## Measure the shipped models on 2, 4 and 8 local nodes, write report/
 	$(BIN)/pytest suites/ --nodes $(NODES) --models $(MODELS) --report $(REPORT) \
@@ -53,6 +56,12 @@ fuzz: $(VENV)/.installed-dev  ## 100 000 damaged model and tokenizer files: type
 
 benchmarks: $(VENV)/.installed  ## Kernels and steps beside the memory roofline and, if installed, llama.cpp
 	$(BIN)/python -m benchmarks
+
+verdict-proof: $(VENV)/.installed-dev  ## How often verdicts are right; hours, resumable (PROOF_ARGS="--quick")
+	$(BIN)/python -m benchmarks.verdict_proof $(PROOF_ARGS)
+
+fault-campaign: $(VENV)/.installed-dev  ## Kill, stop and cut every rank at every line of a session
+	$(BIN)/python -m tests.engine.faults $(FAULT_ARGS)
 
 test-arm: $(VENV)/.installed-dev  ## The AArch64 kernels under qemu (Debian's qemu-user, arm64 Python)
 	$(BIN)/python -m benchmarks.arm

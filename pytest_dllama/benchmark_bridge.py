@@ -102,7 +102,8 @@ def leave_out_other_work(
         row = rows.get(benchmark.fullname)
         if row is None:
             continue
-        cell = f"{Path(str(path)).stem}: {work['model']} on {work['nodes']} nodes"
+        nodes = f"{work['nodes']} node{'s' if work['nodes'] != 1 else ''}"
+        cell = f"{Path(str(path)).stem}: {work['model']} on {nodes}"
         saved = row.get("params") or {}
         different = [name for name in WORK if saved.get(name, work[name]) != work[name]]
         if different:

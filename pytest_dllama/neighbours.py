@@ -65,7 +65,7 @@ def properties(cells: Sequence[CellRecord]) -> Iterator[tuple[str, object]]:
     With several cells each name begins with its cell: `tiny-2.tpot_ms`.
     """
     for cell in cells:
-        prefix = "" if len(cells) == 1 else f"{cell.model}-{cell.nodes}."
+        prefix = "" if len(cells) == 1 else f"{cell.id}."
         yield f"{prefix}model", cell.model
         yield f"{prefix}nodes", cell.nodes
         yield f"{prefix}verdict", cell.verdict.status if cell.verdict else None
@@ -78,7 +78,7 @@ def html_table(run: RunRecord) -> str:
     metrics = list(dict.fromkeys(name for cell in run.cells for name in cell.metrics))
     header = _row("th", ["model", "nodes", "verdict", *metrics])
     rows = [
-        _row("td", [cell.model, str(cell.nodes), cell.verdict.status if cell.verdict else "-",
+        _row("td", [_name(cell), str(cell.nodes), cell.verdict.status if cell.verdict else "-",
                     *(_figure(cell, name) for name in metrics)])
         for cell in run.cells
     ]  # fmt: skip
@@ -93,3 +93,8 @@ def _row(tag: str, texts: Sequence[str]) -> str:
 def _figure(cell: CellRecord, metric: str) -> str:
     estimate = cell.metrics.get(metric)
     return "-" if estimate is None else f"{estimate.value:.6g}"
+
+
+def _name(cell: CellRecord) -> str:
+    """The model with its workload."""
+    return f"{cell.model}{cell.workload.suffix}"

@@ -31,6 +31,7 @@ from pytest_dllama.fixtures import (
 )
 
 if TYPE_CHECKING:
+    from pytest_dllama.config.baseline import Comparison
     from pytest_dllama.hosts.base import Progress
     from pytest_dllama.lab.cells import CellKey
     from pytest_dllama.lab.lab import Lab
@@ -275,7 +276,7 @@ def _what_is_measured(lab: Lab) -> str:
     cells = ", ".join(key.id for key in lab.keys)
     often = lab.how_often
     made, given = lab_config.prompt_tokens, lab_config.output_tokens
-    work = f"{_listed(given)} output tokens" if given else f"{lab_config.steps} steps"
+    work = f"{_listed(given)} output tokens" if given else counted(lab_config.steps, "step")
     prompts = f" after prompts of {_listed(made)} tokens" if made else ""
     return (
         f"dllama: {counted(len(lab.keys), 'cell')} ({cells}), {often} of "
@@ -322,22 +323,22 @@ def pytest_html_results_summary(prefix: list[str], session: pytest.Session) -> N
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """Stop the cluster whatever happened, then write the run file and the reports."""
     lab = session.config.stash.get(LAB_KEY, None)
-    if lab is None:
-        return
-    lab.stop()
-    if lab.has_cells:
-        session.config.stash[OUTCOME_KEY] = _write_results(session, lab)
-    _end_by_verdict(session, lab)
+    if lab is not None:
+        lab.stop()
+        if lab.has_cells:
+            session.config.stash[OUTCOME_KEY] = _write_results(session, lab)
+    comparison = session.config.stash[CONFIG_KEY].comparison
+    if comparison is not None and not session.config.option.collectonly:
+        _end_by_verdict(session, comparison, lab)
 
 
-def _end_by_verdict(session: pytest.Session, lab: Lab) -> None:
+def _end_by_verdict(session: pytest.Session, comparison: Comparison, lab: Lab | None) -> None:
     """The exit status of a comparison: a regression that no selected test reads fails too."""
-    comparison = lab.config.comparison
-    if comparison is None or comparison.is_calibration:
-        return
+    if comparison.is_calibration:
+        return  # the noise was asked for, not a verdict
     from pytest_dllama.verdict.exit_codes import bisect_code, exit_code
 
-    found = lab.verdict()
+    found = lab.verdict() if lab else None
     if comparison.is_bisect:
         if session.exitstatus != pytest.ExitCode.INTERRUPTED:
             session.exitstatus = bisect_code(found.status if found else None)

@@ -6,6 +6,7 @@ dllama is the stand-in of the plugin's tests: that its lines become rows is test
 from __future__ import annotations
 
 import doctest
+import json
 import os
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import room, table
+from benchmarks import observation, room, table
 from benchmarks.real_dllama import binary_from_environment, run_dllama
 from benchmarks.table import Row, as_markdown
 from dllama_engine.synthetic.model import write_synthetic
@@ -39,6 +40,29 @@ def test_doctests() -> None:
     results = doctest.testmod(table)
     assert results.attempted >= 3
     assert results.failed == 0
+
+
+def test_the_cost_of_spans_is_judged_as_a_change_is(tmp_path: Path) -> None:
+    (cell,) = observation.compare(["tiny"], [1], 16, (2,), tmp_path)
+    assert [verdict.metric for verdict in cell.metrics] == ["tpot_ms"], cell.reasons
+    assert cell.metrics[0].tolerance == observation.ALLOWED == 0.01
+    assert len(cell.sessions) == 4
+    assert cell.same_tokens
+    said = observation.line(cell)
+    assert said.startswith("tiny-1: TPOT ")
+    assert "ms without spans" in said
+    told = {
+        side: bool(read_log(log)["spans"])
+        for log in tmp_path.rglob("*pair*/root.stdout.log")
+        if (side := log.parent.name.rpartition(".")[2]) in ("base", "new")
+    }
+    assert told == {"base": False, "new": True}
+
+
+def read_log(path: Path) -> dict[str, object]:
+    """The root's account of itself."""
+    events = [json.loads(line) for line in path.read_text().splitlines() if line.startswith("{")]
+    return next(event for event in events if event["event"] == "rank")
 
 
 def test_a_row_without_its_yardstick_reaches_nothing() -> None:

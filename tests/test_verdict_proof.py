@@ -15,7 +15,7 @@ from types import ModuleType
 import psutil
 import pytest
 
-from benchmarks.verdict_proof import campaign, causes, injected, page, rivals, tables
+from benchmarks.verdict_proof import campaign, causes, injected, page, promises, rivals, tables
 from benchmarks.verdict_proof.blocks import Block, blocks, differences, judge, priors_of
 from benchmarks.verdict_proof.busy import one_busy_core
 from benchmarks.verdict_proof.campaign import Campaign, OtherWork, parse_cell
@@ -271,6 +271,34 @@ def test_half_a_percent_is_of_what_the_part_takes_there(tmp_path: Path) -> None:
         samples = {**row.samples, "base": row.samples["new"]}  # takes another share from now on
         journal.append(row.model_copy(update={"condition": small, "samples": samples}))
     assert causes.small_condition(journal, "tiny-2") == small  # what was begun goes on
+
+
+def test_promises_are_held_against_what_was_found(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "pairs.jsonl")
+    slowed = Condition(stage="injected", inject="tpot=10%")
+    for row in (
+        comparison(),
+        *pairs(120, condition=Condition(stage=CALIBRATION)),
+        *pairs(9),
+        *pairs(3, 1.2, comparison="c2"),  # one false alarm in four
+        *pairs(3, condition=Condition(stage=AA, is_busy=True)),
+        *pairs(9, 1.1, condition=slowed),
+        *slowed_pairs("feed-forward=40%", {(0, "other", None): 2.0}),
+    ):
+        journal.append(row)
+    heading, table = promises.promises(Findings(journal))
+    assert heading == "### Promises"
+    assert table.splitlines()[2:] == [
+        "| the same against the same: REGRESSED in at most 1 % | 3 "
+        "| 1 (0.6 to 80.6 %) of 4 | **no** |",
+        "| the same against the same beside a busy process: REGRESSED in at most 2 % | 3 "
+        "| 0 (0.0 to 97.5 %) of 1 | yes |",
+        "| tiny-2, TPOT +10 %, sd of a pair 1.1 %: found in at least 85 % | 3 "
+        "| 3 (29.2 to 100.0 %) of 3 | yes |",
+        "| `feed-forward=40%`: feed-forward, decode named in at least 95 % | 3 "
+        "| 0 (0.0 to 97.5 %) of 1 | **no** |",
+    ]
+    assert promises.promises(Findings(Journal(tmp_path / "none.jsonl"))) == []
 
 
 def test_differences_are_of_logarithms() -> None:

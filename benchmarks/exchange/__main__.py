@@ -28,6 +28,7 @@ from benchmarks.table import Row, as_markdown
 from benchmarks.table import as_text as rows_as_text
 from dllama_engine.cluster.placement import CoreSlots
 from dllama_engine.formats.paths import model_path
+from dllama_engine.kernels.image import mapped
 from dllama_engine.sharding.collective import Collective
 from dllama_engine.system.process import prepare
 
@@ -42,6 +43,8 @@ def main() -> None:
     """Parse the options, measure, print."""
     options = _parser().parse_args()
     prepare()
+    if not mapped.use(print):  # else every rank would compile for itself
+        subprocess.run([sys.executable, "-m", "dllama_engine.kernels.compiler.build"], check=True)
     times: Times = (options.exchanges, max(20, options.exchanges // 10))
     notes: list[str] = []
     rows: list[Row] = []

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from benchmarks.exchange.schedule import NO_FRAME, frames
 from dllama_engine.arrays import Table
+from dllama_engine.cluster.placement import CoreSlots, is_crowded
 from dllama_engine.collectives.choice import COLLECTIVES
 from dllama_engine.collectives.combine import Combiner
 from dllama_engine.formats.quants import FloatType
@@ -38,6 +39,7 @@ def main(arguments: list[str]) -> None:
     sockets = {peer: socket.socket(fileno=fd) for peer, fd in enumerate(descriptors) if fd >= 0}
     links = Links(rank, len(descriptors), sockets)
     links.stop_tracing()
+    links.is_crowded = is_crowded(CoreSlots(rank, 1, len(descriptors)))
     run = {"rounds": _rounds, "sums": _sums}[what]
     program, settle, kept = run(Collective(name), links, n_bytes)
     table, team = program.table(), ThreadTeam(1)

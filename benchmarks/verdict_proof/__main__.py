@@ -17,6 +17,7 @@ from benchmarks.verdict_proof import causes, page
 from benchmarks.verdict_proof.campaign import Campaign, NoPairs, Wish
 from benchmarks.verdict_proof.injected import LEVELS, condition_of, injected
 from benchmarks.verdict_proof.journal import AA, CALIBRATION, Condition, Journal
+from benchmarks.verdict_proof.promises import promises
 from benchmarks.verdict_proof.rivals import RivalFailed
 from benchmarks.verdict_proof.side_by_side import side_by_side
 from benchmarks.verdict_proof.tables import Findings, document
@@ -143,7 +144,7 @@ def _prove(options: argparse.Namespace, folder: Path) -> None:
     findings = Findings(journal)
     more = [*injected(findings), *causes.causes(findings)]
     more += side_by_side(findings, folder / "rivals")
-    text = document(findings, more)
+    text = document(findings, promises(findings), more)
     print(text)
     if options.write:
         page.write(options.write, text)

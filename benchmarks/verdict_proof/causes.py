@@ -115,6 +115,13 @@ def causes(findings: Findings) -> list[str]:
     return blocks
 
 
+def named_right(findings: Findings, cause: Cause) -> tuple[int, int]:
+    """Blocks of three pairs in which it was named first, and how many there were."""
+    blocks = findings.blocks(condition_of(cause), FIRST)
+    firsts = [_first_part(block, cause.metric) for block in blocks]
+    return sum(part is not None and cause.is_named_by(part) for part in firsts), len(blocks)
+
+
 def _cause_rows(findings: Findings, cause: Cause) -> Iterator[list[str]]:
     condition = condition_of(cause)
     for cell in cells_of(findings.journal.pairs(condition)):

@@ -174,5 +174,5 @@ def _row(line: bytes, where: str) -> Row | None:
 
 
 def cells_of(pairs: Sequence[Pair]) -> list[str]:
-    """Each cell once, in the order they were first measured."""
-    return list(dict.fromkeys(pair.cell for pair in pairs))
+    """Each cell once, by name."""
+    return sorted({pair.cell for pair in pairs})

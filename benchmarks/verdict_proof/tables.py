@@ -210,9 +210,9 @@ def _is_same(condition: Condition) -> bool:
     return condition.stage == AA
 
 
-def document(findings: Findings, more: Sequence[str] = ()) -> str:
-    """All of it."""
-    blocks = ["\n".join(where(findings))]
+def document(findings: Findings, first: Sequence[str] = (), more: Sequence[str] = ()) -> str:
+    """All of it: what comes first, the tables of A/A, and what else there is."""
+    blocks = ["\n".join(where(findings)), *first]
     if findings.conditions(_is_same):
         blocks += ["### The same against the same", same_against_same(findings)]
         if any(findings.blocks(condition, LAST) for condition in findings.conditions(_is_same)):

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 import textwrap
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NoReturn
 
 import pytest_dllama
 from pytest_dllama.config.settings import SETTINGS
+from pytest_dllama.verdict.exit_codes import BISECT_SKIP, EXIT_WORSE
 
+BISECT_FLAGS = ("--bisect", "--dllama-bisect")
+STOPS_BISECTION = 130  # above 127 git gives up, and the user decides
 NAME = "bench"
 PACKAGE = "pytest_dllama.suites"
 PASSING_ON = (NAME, "calibrate", "watch", "nightly")  # whose words are mostly another program's
@@ -33,8 +36,10 @@ def add_bench(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         description="Measure: run the packaged suites with pytest, in this folder, with its ini "
         "file if there is one. Every argument goes to pytest: the options below, and pytest's own "
         "(-k output, -x, -q, --junitxml FILE). Results: report/ in this folder, unless --report "
-        "says otherwise. The exit status is pytest's.",
-        epilog=f"{_LIST}\n{_options()}\n\nexample: pytest-dllama bench --nodes 2,4 --models tiny",
+        "says otherwise. The exit status is pytest's; with --bisect it is 0, 1 or 125, which `git "
+        "bisect run` takes as good, bad, cannot be tested.",
+        epilog=f"{_LIST}\n{_options()}\n\nexamples: pytest-dllama bench --nodes 2,4 --models tiny\n"
+        "  git bisect run pytest-dllama bench --bisect --baseline git:GOOD --nodes 4",
         usage="pytest-dllama bench [OPTION ...]",
         formatter_class=_Paragraphs,
     )
@@ -73,12 +78,30 @@ def split_arguments(words: Sequence[str]) -> tuple[list[str], list[str]]:
     return [words[0]], list(words[1:])
 
 
-def _bench(arguments: argparse.Namespace) -> NoReturn:
-    """Become pytest: signals, terminal and exit status are its own."""
+def _bench(arguments: argparse.Namespace) -> int:
+    """Become pytest: signals, terminal and exit status are its own; but a bisection maps them."""
     # -P: as the command `pytest` does, and unlike `python -m`, leave this folder out of sys.path.
     command = [sys.executable, "-P", "-m", "pytest", *suites_arguments(), *arguments.pytest_args]
     sys.stdout.flush()
+    if any(word in arguments.pytest_args for word in BISECT_FLAGS):
+        return _bisect_status(command)
     os.execv(sys.executable, command)
+
+
+def _bisect_status(command: Sequence[str]) -> int:
+    """Of `git bisect run`: whatever kept pytest from a verdict makes the revision untestable.
+
+    A revision that does not even collect must not be taken for a bad one.
+    """
+    pytest, status, was_interrupted = subprocess.Popen(command), None, False
+    while status is None:
+        try:
+            status = pytest.wait()
+        except KeyboardInterrupt:  # pytest got it too, and ends in order
+            was_interrupted = True
+    if status < 0 or was_interrupted:
+        return STOPS_BISECTION
+    return status if status in (0, EXIT_WORSE, BISECT_SKIP) else BISECT_SKIP
 
 
 def suites_arguments() -> list[str]:

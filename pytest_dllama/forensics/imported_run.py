@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pytest_dllama.backends.dllama.notes import wire_of
 from pytest_dllama.backends.dllama.run import LoggedRun
+from pytest_dllama.hosts.course import counted
 from pytest_dllama.record.notes import run_notes
 from pytest_dllama.record.run import ModelRecord, Request
 from pytest_dllama.verdict.thresholds import Thresholds
@@ -162,7 +163,8 @@ def notes_of_run(
         "Prompt, steps and thread count are as far as the logs tell; temperature, seed, file names "
         "and weight type are not in them.",
     ]
-    cells = [f"{group[0].model}, {group[0].nodes} nodes" for group in cell_groups(sessions)]
+    groups = cell_groups(sessions)
+    cells = [f"{group[0].model}, {counted(group[0].nodes, 'node')}" for group in groups]
     numbered = sorted({session.model for session in sessions if " #" in session.model})
     if numbered:
         said.append(

@@ -14,6 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pytest_dllama.hosts.course import counted
+
 DEFAULT_FOLDER = "~/.local/share/pytest-dllama"
 Port = Annotated[int, Field(ge=1, le=65535)]
 
@@ -83,8 +85,9 @@ class Inventory(BaseModel):
         if nodes > self.capacity:
             controller = "" if self.has_root else " and the root on this machine"
             raise InventoryError(
-                f"--nodes {nodes}: {self.file} gives {self.capacity} nodes ({len(self.hosts)} "
-                f"hosts{controller}); add hosts or ask for {self.capacity} at most"
+                f"--nodes {nodes}: {self.file} gives {counted(self.capacity, 'node')} "
+                f"({counted(len(self.hosts), 'host')}{controller}); add hosts or ask for "
+                f"{self.capacity} at most"
             )
         return self.hosts[: nodes if self.has_root else nodes - 1]
 

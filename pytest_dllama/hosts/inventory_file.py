@@ -7,6 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from pytest_dllama.hosts.course import counted
 from pytest_dllama.hosts.inventory import InventoryError, load_inventory
 
 _HEAD = """\
@@ -36,7 +37,7 @@ def write_inventory(file: Path, hosts: Sequence[str], key: str | None) -> str:
     text = _HEAD.format(file=file, defaults="\n".join(defaults))
     file.write_text("\n".join([text, *tables]), encoding="utf-8")
     load_inventory(file)
-    return f"{file}: {len(hosts)} hosts; next: pytest-dllama hosts check --hosts {file}"
+    return f"{file}: {counted(len(hosts), 'host')}; next: pytest-dllama hosts check --hosts {file}"
 
 
 def _table(number: int, text: str) -> str:

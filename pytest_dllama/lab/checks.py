@@ -78,13 +78,15 @@ def check_cells(config: LabConfig, keys: Sequence[CellKey], backend: Backend) ->
 def _check_memory(
     spec: ModelSpec, counts: Sequence[int], own: LabConfig, size: RequestSize, engine: TellsMemory
 ) -> None:
-    available = available_bytes()
+    compared = own.comparison is not None and not own.comparison.baseline.is_stored
+    available = available_bytes() // (2 if compared else 1)
+    both = "; with --baseline two engines share the memory, so each has half" if compared else ""
     for nodes in counts:
         holding = Holding(config_of(spec), nodes, own, size)
         try:
             check_fit(holding, engine.memory_bytes, available, may_f16=engine.has_f16_cache)
         except ConfigError as error:
-            raise ConfigError(f"--models {spec.text}: {error}") from None
+            raise ConfigError(f"--models {spec.text}: {error}{both}") from None
 
 
 def model_needs(config: LabConfig, keys: Sequence[CellKey]) -> tuple[ModelNeed, ...]:

@@ -48,6 +48,7 @@ class Cluster:
         logs: folder of the processes' logs.
         nthreads: threads of each worker.
         kept_token: token of workers that stay between sessions; None: none stays.
+        prefix: of its processes' names, where several clusters use the same hosts.
     """
 
     def __init__(
@@ -57,7 +58,9 @@ class Cluster:
         logs: Path,
         nthreads: int,
         kept_token: str | None = None,
+        prefix: str = "",
     ) -> None:
+        self._prefix = prefix
         self.hosts = tuple(hosts)
         self.backend = backend
         self.logs = logs
@@ -83,6 +86,10 @@ class Cluster:
         for worker in self._workers.values():
             self.finish(worker.process)
         self._workers.clear()
+
+    def name_of(self, process: str) -> str:
+        """A process's name among those of all clusters on these hosts."""
+        return f"{self._prefix}{process}"
 
     def workers(self, nodes: int) -> tuple[Worker, ...]:
         """The workers of a cluster of `nodes`, the root being one of them."""
@@ -165,7 +172,7 @@ class Cluster:
         """Each start of a worker has logs of its own."""
         self._starts[rank] = self._starts.get(rank, 0) + 1
         again = f".start{self._starts[rank]}" if self._starts[rank] > 1 else ""
-        return f"worker{rank}{again}"
+        return self.name_of(f"worker{rank}{again}")
 
     def start(
         self, rank: int, command: Sequence[str], name: str, *, keep: bool = False

@@ -117,8 +117,7 @@ class Duet:
 
     def _prepare(self, cell: PairedCell) -> None:
         """Hosts, oracles, and one pair that is not measured: files and kernels get warm."""
-        largest = max(cell.key.nodes for cell in self.cells)
-        self.sessions.make_ready(largest, cell.key.nodes)
+        self.sessions.make_ready([cell.key for cell in self.cells], cell.key.nodes)
         self._progress.stage(f"{cell.key}: reference output and warm-up of both sides")
         self._progress.detail("starting")
         self.sessions.prepare_oracles(cell.key)

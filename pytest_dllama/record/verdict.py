@@ -51,6 +51,7 @@ class MetricVerdict(Record):
 
     metric: str
     status: PairStatus
+    is_paired: bool = True  # false: against a stored run; `pairs` are sessions of the smaller side
     tolerance: float
     base: float | None  # median over the sessions of each side, in the metric's unit
     new: float | None
@@ -114,7 +115,7 @@ class VerdictFile(Record):
     new_label: str
     fingerprint: str
     seed: int  # of the order of sides and cells
-    looks: tuple[int, ...]
+    looks: tuple[int, ...]  # none: against a stored run, which is no pair of anything
     level: float  # one-sided, of each look
     prompt: str  # empty, and steps None: the cells' workloads say
     steps: int | None

@@ -113,3 +113,27 @@ def test_workers_start_anew_only_where_their_options_change(swept: RealRun) -> N
     assert "worker1.stdout.log" in names
     assert len(names) == 3  # for all cells first, then for each number of threads on 2 nodes
     assert swept.leftovers() == []
+
+
+def test_the_table_tells_workloads_apart(swept: RealRun) -> None:
+    table = swept.output.partition("distributed LLM inference")[2]
+    for end in ("pp4-tg1-d0-nthreads1", "pp40-tg6-d40-nthreads1", "pp4-tg6-d0-nthreads2"):
+        for nodes in (1, 2):
+            assert table.count(f"\nllama_q40-{nodes}-{end} ") == 1
+
+
+def test_steps_beyond_the_context_are_told_with_the_number_run(tmp_path) -> None:
+    run = RealRun(tmp_path)
+    run.start(
+        [
+            *(str(ROOT / "suites"), "--models", SMALL_MODEL, "--nodes", "1", "--repeats", "1"),
+            *("--warmup", "0", "--steps", "300", "-k", "rct", "-p", "no:benchmark"),
+        ]
+    )
+    assert run.finish() == 0, run.output
+    note = "--steps 300: the model's context holds 256, so that 256 steps were run"
+    assert f"note: {note}" in run.output
+    record = read_run(run.report / "run.json")
+    assert record.notes == (note,)
+    (sample,) = record.cells[0].samples
+    assert sample.prefill_tokens + sample.n_output_tokens == record.cells[0].max_seq_len == 256

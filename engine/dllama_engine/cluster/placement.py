@@ -48,6 +48,18 @@ class CoreSlots:
         return sorted({available[(self.first + i) % n] for i in range(self.own)})
 
 
+def is_crowded(slots: CoreSlots) -> bool:
+    """Whether the threads of this host's ranks outnumber the cores that this process may use."""
+    return slots.all > len(available_cores())
+
+
+def available_cores() -> list[int]:
+    """Numbers of the cores that this process may use; as many as there are where none has one."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
 def slots_by_rank(infos: Mapping[int, WorkerInfo]) -> dict[int, CoreSlots]:
     """Every rank's place among the ranks of its host, in rank order."""
     threads: dict[str, int] = {}

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dllama_engine.arrays import Floats
+from dllama_engine.arrays import Floats, Table
 from dllama_engine.cluster.admission import check_memory
 from dllama_engine.cluster.choosing import choose_as_root
 from dllama_engine.cluster.loading import send_weights
 from dllama_engine.cluster.observer import Observer
-from dllama_engine.cluster.placement import CoreSlots, pinned, slots_by_rank
+from dllama_engine.cluster.placement import CoreSlots, is_crowded, pinned, slots_by_rank
 from dllama_engine.cluster.session import CONTROL, Greeting, SessionConfig
 from dllama_engine.cluster.summary import RankSummary
 from dllama_engine.cluster.warmup import warm_up
@@ -34,7 +34,7 @@ from dllama_engine.injection import NOTHING, Injection
 from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.system.process_memory import PeakMemory
-from dllama_engine.tables.links import SEND_AT, SEND_BYTES
+from dllama_engine.tables.links import LINK_WIDTH, SEND_AT, SEND_BYTES
 from dllama_engine.tables.spans import EMBEDDING
 from dllama_engine.telemetry.events import Rank
 from dllama_engine.telemetry.spans import Spans
@@ -51,7 +51,7 @@ from dllama_engine.wire.handshake import (
     send_text,
 )
 from dllama_engine.wire.links import Links
-from dllama_engine.wire.trace import LinkCount, LinkTotals
+from dllama_engine.wire.trace import LinkCount, LinkTotals, totals_of
 
 _LOOK_S = 0.5  # at signals, while workers are waited for
 _STATES = ("connected", "loaded")  # of a worker's set-up, in order
@@ -102,8 +102,10 @@ class Root:
         self._compute_ns = self._sync_ns = 0
         self._packet = np.zeros(CONTROL.size + 4 * options.batch_size * config.dim, np.uint8)
         self._expected: dict[tuple[int, int], int] = {}
-        self._totals: LinkTotals | None = None
-        self._loaded: LinkTotals | None = None
+        self._counted: Table = np.zeros(
+            (0, LINK_WIDTH), np.int64
+        )  # the links' table, last looked at
+        self._loaded = self._counted  # when the model was loaded
         self._spans: Spans | None = None  # once it is loaded, if they are wanted
 
     def session(self, rank: int) -> SessionConfig:
@@ -180,6 +182,7 @@ class Root:
 
     def _configure(self, links: Links, slots: dict[int, CoreSlots]) -> None:
         self._slots = slots
+        links.is_crowded = is_crowded(slots[0])
         for rank in links.peers:
             links.send_json(SESSION, rank, self.session(rank).to_json())
         # While the workers connect and do the same.
@@ -230,8 +233,8 @@ class Root:
             raise ModelFileError(f"{self.model.path}: {error}") from None
         self._memory.sample()
         links.take_trace()
-        self._totals = self._loaded = links.totals()
-        self.load_links = self._totals.counts(0)
+        self._counted = self._loaded = links.table.copy()
+        self.load_links = links.totals().counts(0)
         self.load_s = time.perf_counter() - self._start_s
         if self.options.spans:
             self._spans = Spans(self.plan.world_size, links.record_spans, self._record_spans)
@@ -318,17 +321,17 @@ class Root:
     def _account(self, start_ns: int, n_tokens: int, n_logits: int) -> StepCost:
         links = self._connected()
         end_ns = time.perf_counter_ns()
-        trace, totals = links.take_trace(), links.totals()
-        assert self._totals is not None
+        trace, counted = links.take_trace(), links.table.copy()
         cost = StepCost(
             start_ns,
             end_ns,
             trace.total_ns,
             trace,
-            totals - self._totals,
+            self._counted,
+            counted,
             self._expected_bytes(n_tokens, n_logits),
         )
-        self._totals = totals
+        self._counted = counted
         self._compute_ns += cost.compute_ns
         self._sync_ns += cost.sync_ns
         return cost
@@ -342,16 +345,14 @@ class Root:
 
     def forget_costs(self) -> None:
         """What was run so far is not of the request: its bytes and times are left out."""
-        self._loaded = self._totals
+        self._loaded = self._counted
         self._compute_ns = self._sync_ns = 0
         if self._spans is not None:
             self._spans.forget()
 
     def request_links(self) -> LinkTotals:
         """What crossed the links since the model was loaded, or its costs were forgotten."""
-        assert self._totals is not None
-        assert self._loaded is not None
-        return self._totals - self._loaded
+        return totals_of(self._counted) - totals_of(self._loaded)
 
     def idle_until(self, readable: int) -> None:
         """Wait until a file descriptor can be read, and keep the cluster meanwhile.
@@ -374,12 +375,11 @@ class Root:
         Raises:
             EngineError: a worker that is gone, or that answers with something else.
         """
-        assert self._totals is not None
         links = self._connected()
         self._memory.sample()
         spent_ns = self._compute_ns, self._sync_ns
         own = RankSummary.of_this_process(
-            self.session(0), self._memory, self._weight_bytes, spent_ns, self._totals,
+            self.session(0), self._memory, self._weight_bytes, spent_ns, totals_of(self._counted),
             self._spans.told() if self._spans else (),
         )  # fmt: skip
         goodbye = CONTROL.pack(0, 0, 0)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from dllama_engine.cluster.placement import pinned
+from dllama_engine.cluster.placement import is_crowded, pinned
 from dllama_engine.cluster.session import CONTROL, MESH_TIMEOUT_S, Greeting, SessionConfig
 from dllama_engine.cluster.summary import RankSummary
 from dllama_engine.errors import EngineError, InsufficientMemoryError, WireError, WorkerLost
@@ -137,6 +137,7 @@ class WorkerSession:
 
     def _run(self, config: SessionConfig, links: Links) -> None:
         self._connect(config, links)
+        links.is_crowded = is_crowded(config.slots)
         self._log("⭕ Network is initialized")
         _warm_up(config, self._log, links)
         from dllama_engine.cluster.choosing import choose_as_worker

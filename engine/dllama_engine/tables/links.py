@@ -37,7 +37,9 @@ SPANS_AT = 19  # the row of `tables.spans` that time is counted in; 0: it is not
 WAITED_NS = 20  # of the exchange under way, in which nothing moved
 SWEEPS = 21  # over all peers, in it
 ENDED_NS = 22  # when the last exchange ended
-POLLED = 23  # one word for each peer that is waited for
+CROWDED = 23  # whether ranks share cores
+AWAITED = 24  # frames to be received in the exchange under way
+POLLED = 25  # one word for each peer that is waited for
 MESH_WORDS = POLLED
 
 # A record of the trace: what, when, how long, payload bytes; then each peer's duration or NOTHING.

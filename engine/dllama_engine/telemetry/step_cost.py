@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dllama_engine.arrays import Table
 from dllama_engine.tables.links import HEADER_BYTES
-from dllama_engine.wire.trace import LinkTotals, LinkTrace
+from dllama_engine.wire.trace import LinkTotals, LinkTrace, totals_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +17,14 @@ class StepCost:
     end_ns: int
     sync_ns: int
     trace: LinkTrace
-    links: LinkTotals
+    before: Table  # counters of the links (`tables.links`) when it began
+    after: Table
     expected_payload_bytes: int  # of the root's links, by the plan's closed form
+
+    @property
+    def links(self) -> LinkTotals:
+        """What each link moved; worked out when asked for, as that takes longer than to count."""
+        return totals_of(self.after) - totals_of(self.before)
 
     @property
     def compute_ns(self) -> int:
@@ -27,9 +34,11 @@ class StepCost:
     @property
     def sent_bytes(self) -> int:
         """Payload and framing that the root sent."""
-        return sum(self.links.sent_bytes) + HEADER_BYTES * sum(self.links.sent_messages)
+        links = self.links
+        return sum(links.sent_bytes) + HEADER_BYTES * sum(links.sent_messages)
 
     @property
     def recv_bytes(self) -> int:
         """Payload and framing that the root received."""
-        return sum(self.links.recv_bytes) + HEADER_BYTES * sum(self.links.recv_messages)
+        links = self.links
+        return sum(links.recv_bytes) + HEADER_BYTES * sum(links.recv_messages)

@@ -12,7 +12,6 @@ import os
 import select
 import socket
 import time
-from array import array
 from collections.abc import Mapping
 from contextlib import suppress
 from ctypes import memmove, string_at
@@ -26,6 +25,7 @@ from dllama_engine.kernels.entries import EXCHANGE
 from dllama_engine.tables.links import (
     AGAIN,
     BUSY_NS,
+    CROWDED,
     DONE,
     ERRNO,
     FACTOR,
@@ -68,7 +68,7 @@ from dllama_engine.wire import last_words
 from dllama_engine.wire.frames import ALIVE_FRAME, HEADER, KINDS, LAST_WORDS, NAMES, view
 from dllama_engine.wire.peer import Peer, late_peers, lost_peer, strange_frame
 from dllama_engine.wire.presence import Presence
-from dllama_engine.wire.trace import LinkTotals, LinkTrace
+from dllama_engine.wire.trace import LinkTotals, LinkTrace, totals_of
 
 if TYPE_CHECKING:
     from dllama_engine.wire.frames import Buffer
@@ -123,6 +123,15 @@ class Links:
         self._trace = LinkTrace(self._peers)
         if 0 in (rank, self.rank):
             self.presence.add(peer)
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether ranks share cores, so that who waits should not keep one busy."""
+        return bool(self.mesh[CROWDED])
+
+    @is_crowded.setter
+    def is_crowded(self, value: bool) -> None:
+        self.mesh[CROWDED] = value
 
     @property
     def peers(self) -> tuple[int, ...]:
@@ -347,9 +356,7 @@ class Links:
         Args:
             table: a copy of the table of an earlier time; by default what it holds now.
         """
-        table = self.table if table is None else table
-        counters = SENT_BYTES, RECEIVED_BYTES, SENT_MESSAGES, RECEIVED_MESSAGES, BUSY_NS
-        return LinkTotals(*(array("q", table[:, field].tobytes()) for field in counters))
+        return totals_of(self.table if table is None else table)
 
     @property
     def spent_ns(self) -> int:

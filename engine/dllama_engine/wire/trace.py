@@ -11,18 +11,25 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dllama_engine.tables.links import (
+    BUSY_NS,
     HEADER_BYTES,
     NOTHING,
+    RECEIVED_BYTES,
+    RECEIVED_MESSAGES,
     RECORD,
     RECORD_BYTES,
     RECORD_DURATION_NS,
     RECORD_KIND,
     RECORD_START_NS,
+    SENT_BYTES,
+    SENT_MESSAGES,
 )
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+
+    from dllama_engine.arrays import Table
 
 
 class LinkTrace:
@@ -127,6 +134,12 @@ class LinkTotals:
             for peer in range(len(self.sent_bytes))
             if peer != own_rank
         )
+
+
+def totals_of(table: Table) -> LinkTotals:
+    """The counters in a table of links (`tables.links`), int64 (world_size, LINK_WIDTH)."""
+    counters = SENT_BYTES, RECEIVED_BYTES, SENT_MESSAGES, RECEIVED_MESSAGES, BUSY_NS
+    return LinkTotals(*(array("q", table[:, field].tobytes()) for field in counters))
 
 
 def _difference(later: array[int], earlier: array[int]) -> array[int]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_dllama.hosts.base import Host, HostError, MemorySite, ModelNeed, Progress
+from pytest_dllama.hosts.course import counted
 from pytest_dllama.hosts.fleet.link_probe import measure_pairs
 from pytest_dllama.hosts.fleet.preflight import Need
 from pytest_dllama.hosts.fleet.provision import (
@@ -315,4 +316,6 @@ def described(ready: Ready) -> str:
     facts: Mapping[str, Any] = ready.facts
     known = [name for name in ("python", "numpy", "numba") if name in ready.versions]
     versions = "".join(f", {name} {ready.versions[name]}" for name in known)
-    return f"ready, {facts['board'] or facts['machine']}, {facts['cores']} cores{versions}"
+    return (
+        f"ready, {facts['board'] or facts['machine']}, {counted(facts['cores'], 'core')}{versions}"
+    )

@@ -14,6 +14,7 @@ from pytest_dllama.hosts.base import Hosts, Progress
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.lab import Lab
 from pytest_dllama.lab.pairs.verdict_file import Compared, verdict_file, write_verdict
+from pytest_dllama.models.workloads import Options
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import CellVerdict, VerdictFile
@@ -32,6 +33,7 @@ class ComparingLab(Lab):
         progress: where to tell how far it is.
         hosts: the new side's machines.
         labels: of base and new, for people.
+        swept: the engine with swept options of its own, by these.
     """
 
     def __init__(
@@ -43,8 +45,9 @@ class ComparingLab(Lab):
         progress: Progress,
         hosts: Hosts,
         labels: tuple[str, str],
+        swept: Mapping[Options, Backend],
     ) -> None:
-        super().__init__(config, keys, thresholds, backend, progress, hosts)
+        super().__init__(config, keys, thresholds, backend, progress, hosts, swept)
         assert config.comparison is not None
         self._compared_with: Comparison = config.comparison
         self._labels = labels

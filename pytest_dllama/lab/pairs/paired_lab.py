@@ -11,6 +11,7 @@ from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.hosts.base import Progress
 from pytest_dllama.lab import assembly
 from pytest_dllama.lab.cells import CellKey
+from pytest_dllama.lab.checks import model_needs
 from pytest_dllama.lab.duet import Duet, Rules
 from pytest_dllama.lab.pairs.cell import PairedCell
 from pytest_dllama.lab.pairs.comparing import ComparingLab, missed_limits
@@ -43,7 +44,9 @@ class PairedLab(ComparingLab):
     ) -> None:
         base, new = sides
         labels = (base.label, new.label)
-        super().__init__(config, keys, thresholds, new.backend, progress, new.hosts, labels)
+        super().__init__(
+            config, keys, thresholds, new.backend, progress, new.hosts, labels, new.swept
+        )
         self._sides = sides
         self._plan = Plan(self._compared_with.looks)
         given = self._compared_with.order_seed
@@ -73,6 +76,10 @@ class PairedLab(ComparingLab):
     def _compare(self, keys: Sequence[CellKey]) -> None:
         """Take the pairs of these cells; what is broken off from outside leaves none of them."""
         since_s = time.monotonic()
+        counts = [key.nodes for key in keys]
+        for side in self._sides:  # before a synthetic model is written
+            needs = model_needs(side.config, keys)
+            side.hosts.check(max(counts), min(counts), needs, self._progress)
         names = dict.fromkeys(key.model for key in keys)
         models = {name: self._model(name) for name in names}
         rules = Rules(self._plan, self._priors(), self.seed, self._tolerances)

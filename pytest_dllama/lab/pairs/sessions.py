@@ -19,11 +19,13 @@ from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.events.stream import Event
 from pytest_dllama.hosts.base import Host, Progress
 from pytest_dllama.lab.cells import CellKey
+from pytest_dllama.lab.checks import model_needs
 from pytest_dllama.lab.cluster import Cluster, Worker
 from pytest_dllama.lab.pairs.side import Name, Side
 from pytest_dllama.lab.runner import (
     RequestFailed,
     RequestRun,
+    check_work,
     engine_request,
     run_request,
 )
@@ -78,14 +80,17 @@ class Sessions:
         self._hosts: dict[Name, Sequence[Host]] = {}
         self._oracles: dict[tuple[Name, str], Oracle] = {}
 
-    def make_ready(self, nodes: int, needed: int) -> None:
-        """The hosts of both sides for clusters of `nodes`, of which `needed` must be there.
+    def make_ready(self, keys: Sequence[CellKey], needed: int) -> None:
+        """The hosts of both sides for the largest of these cells; `needed` must be there.
 
         Raises:
             HostError: one of the first `needed` is not ready.
         """
         files = [model.model_file for model in self._models.values()]
+        nodes = max(key.nodes for key in keys)
         for side in self.sides:
+            needs = model_needs(side.config, keys)
+            side.hosts.check(nodes, needed, needs, self._progress)
             self._hosts[side.name] = side.hosts.prepare(nodes, needed, files, self._progress)
 
     def pair(self, key: CellKey, order: Sequence[Side], name: str) -> dict[Name, Session]:
@@ -157,16 +162,18 @@ class Sessions:
             _side_by_side({n: cluster.stop for n, cluster in clusters.items()})
 
     def _cluster(self, side: Side, key: CellKey, name: str) -> Cluster:
-        folder = self._logs / f"{key.id}.{name}.{side.name}"
         nthreads = configured(side.config, key.workload).nthreads
-        return Cluster(self._hosts[side.name], side.engine(key.workload), folder, nthreads)
+        prefix = f"{key.id}.{name}.{side.name}."  # both sides' hosts and logs may be the same
+        hosts, engine = self._hosts[side.name], side.engine(key.workload)
+        return Cluster(hosts, engine, self._logs, nthreads, prefix=prefix)
 
     def _session(
         self, side: Side, cluster: Cluster, key: CellKey, engine: Backend | None = None
     ) -> Session:
         request = engine_request(side.config, self._models[key.model], key.workload)
         workers = cluster.workers(key.nodes)
-        run = run_request(cluster, request, key.nodes, "root", _ignore, engine)
+        run = run_request(cluster, request, key.nodes, cluster.name_of("root"), _ignore, engine)
+        check_work(run.trace, key.workload)
         return Session(run, workers)
 
     def _oracle(self, side: Side, cluster: Cluster, alone: CellKey) -> Oracle:

@@ -71,9 +71,20 @@ def inventory_of(config: LabConfig, nodes: int) -> Inventory:
         if config.hosts_only:
             inventory = inventory.only(config.hosts_only)
         inventory.first(nodes)
+        _check_sweep(config, inventory)
     except InventoryError as error:
         raise ConfigError(str(error)) from None
     return inventory
+
+
+def _check_sweep(config: LabConfig, inventory: Inventory) -> None:
+    """A host's own number of threads would stand in place of each swept one."""
+    own = [entry.name for entry in inventory.hosts if entry.nthreads]
+    if own and "nthreads" in dict(config.sweep):
+        raise ConfigError(
+            f"--sweep nthreads: {', '.join(own)} of {inventory.file} set nthreads themselves, "
+            "which wins over the command line; remove it there"
+        )
 
 
 def apart(inventory: Inventory, *, needs_ports: bool) -> Inventory:

@@ -42,7 +42,11 @@ def make_lab(
         return Lab(config, keys, thresholds, backend, progress, hosts_of(config, nodes), swept)
     from pytest_dllama.lab.pairs.making import make_sides  # scipy: only for who compares
     from pytest_dllama.lab.pairs.paired_lab import PairedLab
+    from pytest_dllama.lab.pairs.stored_lab import Engines, StoredLab
 
+    if config.comparison.baseline.is_stored:
+        own = Engines(backend, swept, hosts_of(config, nodes))
+        return StoredLab(config, keys, thresholds, own, progress)
     with progress.running():
         sides = make_sides(config.comparison.baseline, config, nodes, progress.stage)
     return PairedLab(config, keys, thresholds, progress, sides)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_dllama.config.settings import LabConfig
+from pytest_dllama.exports.samples_csv import write_samples
 from pytest_dllama.history.calibrations import calibration_of, calibrations
 from pytest_dllama.history.keeping import history_folder, keep_run
 from pytest_dllama.history.run_files import VERDICT_FILE
-from pytest_dllama.history.samples_csv import write_samples
 from pytest_dllama.history.store import RunStore
 from pytest_dllama.lab.lab import Lab
 from pytest_dllama.record.verdict import VerdictFile

@@ -11,6 +11,8 @@ from typing import ClassVar, Literal
 
 from pytest_dllama.record.cell import Estimate
 
+MOST_PANELS = 8  # of a picture; those of further models are not drawn
+
 
 @dataclass(frozen=True, slots=True)
 class Point:

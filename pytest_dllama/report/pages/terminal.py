@@ -103,7 +103,11 @@ def host_lines(hosts: Sequence[HostRecord], pairs: Sequence[PairRecord]) -> list
 
 
 def _host_line(host: HostRecord) -> str:
-    parts = [kind_of(host), f"{host.cores} cores", f"Linux {host.kernel}"]
+    parts = [
+        kind_of(host),
+        f"{host.cores} core{'s' if host.cores != 1 else ''}",
+        f"Linux {host.kernel}",
+    ]
     if host.governor:
         parts.append(f"governor {host.governor}")
     highest = highest_c(host)

@@ -61,8 +61,9 @@ def effect(verdict: MetricVerdict | None) -> str:
     """
     if verdict is None or verdict.change is None:
         return "-"
-    lower, upper = verdict.lower or 0.0, verdict.upper or 0.0
-    return f"{verdict.change:+.1%} ({lower * 100:+.1f}..{upper * 100:+.1f})"
+    if verdict.lower is None or verdict.upper is None:
+        return f"{verdict.change:+.1%} (no bounds)"
+    return f"{verdict.change:+.1%} ({verdict.lower * 100:+.1f}..{verdict.upper * 100:+.1f})"
 
 
 def _remarks(found: VerdictFile, cells: Sequence[CellVerdict]) -> list[str]:
@@ -84,7 +85,12 @@ def _remarks(found: VerdictFile, cells: Sequence[CellVerdict]) -> list[str]:
         if cell.same_tokens is False:
             lines.append(f"note {cell.id}: both sides are valid, and their tokens differ")
     lines.append(_how(found))
-    if any(verdict.is_provisional for cell in found.cells for verdict in cell.metrics):
+    if not found.looks:
+        lines.append(
+            "unpaired: a stored run is of another time, so this is weaker than pairs, which "
+            "--baseline git:REV takes"
+        )
+    elif any(verdict.is_provisional for cell in found.cells for verdict in cell.metrics):
         lines.append(
             "provisional: this cluster's noise is not known well enough yet, so each cell's own "
             "pairs had to tell it; pairs of --baseline self add to what is known"
@@ -95,6 +101,11 @@ def _remarks(found: VerdictFile, cells: Sequence[CellVerdict]) -> list[str]:
 def _how(found: VerdictFile) -> str:
     """What was compared and what it cost."""
     looks = ", ".join(map(str, found.looks))
+    if not looks:
+        return (
+            f"{found.base_label} -> {found.new_label}: each bound at {found.level:.0%}; measuring "
+            f"took {found.wall_s:.0f} s"
+        )
     return (
         f"{found.base_label} -> {found.new_label}: looks at {looks} pairs, each bound at "
         f"{found.level:.2%}, order by seed {found.seed}; the verdict took {found.wall_s:.0f} s"
@@ -144,9 +155,13 @@ def explained(verdict: MetricVerdict) -> str:
     figures = f"{what} {effect(verdict)}, tolerated {verdict.tolerance:.1%}"
     pairs = f"{verdict.pairs} pair{'s' if verdict.pairs > 1 else ''}"
     noise = f"{pairs}, one varies by {verdict.pair_sd or 0:.1%}"
+    if not verdict.is_paired:
+        noise = f"unpaired, {verdict.note}"
     if verdict.status == "REGRESSED":
         return f"{figures}: surely worse, by {verdict.lower or 0:.1%} or more; {noise}"
     if verdict.status != "INCONCLUSIVE":
+        return f"{figures}; {noise}"
+    if not verdict.is_paired:
         return f"{figures}; {noise}"
     if verdict.note:
         return f"{figures}; {noise}; {verdict.note}"

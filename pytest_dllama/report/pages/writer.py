@@ -215,6 +215,7 @@ class Writer:
             "plain": lambda value, decimals: Markup(numbers.plain(value, decimals)),
             "signed": lambda value, decimals: Markup(numbers.signed(value, decimals)),
             "significant": _significant,
+            "digits": lambda value: Markup(numbers.three_digits(value)),
             "filled": _filled,
             "flags": lambda flags: Markup(self._flags(flags)),
             "host_problem": self._host_problem,

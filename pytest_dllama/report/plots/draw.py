@@ -7,7 +7,16 @@ import warnings
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, cast
 
-from pytest_dllama.report.figures.charts import Bars, Chart, Curve, Forest, Lines, Panel, Stack
+from pytest_dllama.report.figures.charts import (
+    MOST_PANELS,
+    Bars,
+    Chart,
+    Curve,
+    Forest,
+    Lines,
+    Panel,
+    Stack,
+)
 from pytest_dllama.report.plots.svg import finished
 from pytest_dllama.report.plots.theme import LIGHT, Theme
 from pytest_dllama.report.text.markdown import printable
@@ -18,8 +27,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = 2  # panels side by side
-MOST_PANELS = 8
 WIDTH_IN, PANEL_IN = 7.4, 2.5
+WIDE = 72  # characters of a title as wide as the picture
 MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", "--", "-.", ":")
 HATCHES = ("", "//", "..", "\\\\", "xx", "--", "oo", "++", "**", "||")
@@ -37,8 +46,11 @@ RC = {
 class Drawing:
     """One picture being drawn: its theme, and what each mark says when it is pointed at."""
 
-    def __init__(self, theme: Theme) -> None:
+    def __init__(self, theme: Theme, chart: Chart) -> None:
+        stacks = [panel for panel in chart.panels if isinstance(panel, Stack)]
+        names = dict.fromkeys(part.name for panel in stacks for part in panel.parts)
         self.theme = theme
+        self.places = {name: i for i, name in enumerate(names)}  # a part looks alike everywhere
         self.hints: dict[str, str] = {}
 
     def hint(self, artist: Any, text: str) -> None:
@@ -54,7 +66,7 @@ class Drawing:
 
 def svg(chart: Chart) -> str:
     """The picture as SVG in light colours, which turns dark where the reader's page is."""
-    drawing = Drawing(LIGHT)
+    drawing = Drawing(LIGHT, chart)
     with _quiet():
         figure = _figure(chart, drawing)
         out = io.StringIO()
@@ -66,7 +78,7 @@ def png(chart: Chart, theme: Theme) -> bytes:
     """The picture as PNG."""
     with _quiet():
         out = io.BytesIO()
-        _figure(chart, Drawing(theme)).savefig(out, format="png", dpi=144)
+        _figure(chart, Drawing(theme, chart)).savefig(out, format="png", dpi=144)
     return out.getvalue()
 
 
@@ -98,7 +110,7 @@ def _figure(chart: Chart, drawing: Drawing) -> Figure:
     figure.set_facecolor(drawing.theme.surface)
     for i, panel in enumerate(panels):
         axes = figure.add_subplot(rows, columns, i + 1)
-        _dress(axes, drawing.theme, panel.title)
+        _dress(axes, drawing.theme, _shown(panel.title, WIDE // columns))
         _DRAW[panel.kind](axes, panel, drawing)
         _label(axes, chart, drawing.theme, is_first=i % columns == 0)
     return figure
@@ -110,7 +122,7 @@ def _height(panel: Panel) -> float:
 
 def _dress(axes: Axes, theme: Theme, title: str) -> None:
     axes.set_facecolor(theme.surface)
-    axes.set_title(_shown(title), color=theme.ink, fontsize=10, parse_math=False, loc="left")
+    axes.set_title(title, color=theme.ink, fontsize=10, parse_math=False, loc="left")
     axes.tick_params(colors=theme.muted, length=3)
     axes.grid(True, color=theme.grid, linewidth=0.7)
     axes.set_axisbelow(True)
@@ -125,9 +137,9 @@ def _label(axes: Axes, chart: Chart, theme: Theme, *, is_first: bool) -> None:
         axes.set_ylabel(chart.y_label, color=theme.muted, parse_math=False)
 
 
-def _shown(text: str) -> str:
+def _shown(text: str, most: int = 44) -> str:
     line = printable(text).replace("\n", " ")
-    return line if len(line) <= 44 else f"{line[:43]}…"
+    return line if len(line) <= most else f"{line[: most - 1]}…"
 
 
 def _legend(axes: Axes, theme: Theme, **where: Any) -> None:
@@ -195,7 +207,8 @@ def _dense(axes: Axes, curve: Curve, i: int, drawing: Drawing) -> None:
 def _stack(axes: Axes, panel: Stack, drawing: Drawing) -> None:
     x = range(len(panel.labels))
     below = [0.0] * len(panel.labels)
-    for i, part in enumerate(panel.parts):
+    for part in panel.parts:
+        i = drawing.places[part.name]
         values = [value or 0.0 for value in part.values]
         bars = axes.bar(
             x, values, 0.6, bottom=below, color=drawing.colour(i), label=part.name,

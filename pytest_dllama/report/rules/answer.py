@@ -14,8 +14,8 @@ from pytest_dllama.report.figures.view import RunView, counts, verdict_of
 from pytest_dllama.report.sentences.answer import (
     Compared,
     EffectSits,
-    EffectUndecided,
     EffectUnexplained,
+    ExactChanged,
     GapRange,
     HeadlineFaster,
     HeadlineMeasured,
@@ -23,6 +23,8 @@ from pytest_dllama.report.sentences.answer import (
     HeadlineSlower,
     HeadlineTrouble,
     SlowGap,
+    TokensDiffer,
+    Undecided,
     WidestSpread,
 )
 from pytest_dllama.report.sentences.base import Sentence
@@ -30,6 +32,7 @@ from pytest_dllama.report.sentences.base import Sentence
 QUANTITIES = {quantity.key: quantity for quantity in SPEED}
 RUN_PRECEDENCE = ("ERROR", "INVALID", "FAIL", "SKIPPED")
 TOLD_PARTS = 3
+OPEN = "INCONCLUSIVE"
 TELLING = 0.10  # share of an effect below which a part is not worth a line
 SLOW_GAP = 3.0  # times the median gap
 
@@ -109,12 +112,39 @@ def compared(view: RunView) -> list[Sentence]:
 
 
 def why(view: RunView) -> list[Sentence]:
-    """Where the time of every regressed or improved cell went; what stayed undecided."""
+    """Where the time of every regressed or improved cell went."""
     said: list[Sentence] = []
     for cell in worst_first(view):
         for one in cell.metrics:
             if one.metric in QUANTITIES:
                 said += _explained(cell, one)
+    return said
+
+
+def undecided(view: RunView) -> list[Sentence]:
+    """How many figures stayed open, and what would decide them."""
+    cells = view.verdict.cells if view.verdict else ()
+    left = [(cell.id, one) for cell in cells for one in cell.metrics if one.status == OPEN]
+    if not left:
+        return []
+    needed = [one.pairs_to_decide for _, one in left]
+    known = [pairs for pairs in needed if pairs is not None]
+    most = max(known) if known and len(known) == len(needed) else None
+    n_cells = len({name for name, _ in left})
+    return [Undecided(len(left), n_cells, min(known, default=None), most)]
+
+
+def other_changes(view: RunView) -> list[Sentence]:
+    """Counted figures and tokens that differ from the baseline's."""
+    cells = view.verdict.cells if view.verdict else ()
+    said: list[Sentence] = [
+        ExactChanged(cell.id, one.metric, one.base, one.new)
+        for cell in cells
+        for one in cell.exact_changes
+        if finite(one.base) is not None and finite(one.new) is not None
+    ]
+    if unlike := tuple(cell.id for cell in cells if cell.same_tokens is False):
+        said.append(TokensDiffer(unlike))
     return said
 
 
@@ -125,10 +155,7 @@ def worst_first(view: RunView) -> list[CellVerdict]:
 
 
 def _explained(cell: CellVerdict, one: MetricVerdict) -> Iterator[Sentence]:
-    quantity, change = QUANTITIES[one.metric], finite(one.change)
-    if one.status == "INCONCLUSIVE" and change is not None:
-        sd = (finite(one.pair_sd) or 0.0) * 100
-        yield EffectUndecided(cell.id, quantity, change * 100, sd, one.pairs_to_decide)
+    quantity = QUANTITIES[one.metric]
     if one.attribution is None:
         return
     for part in one.attribution.parts[:TOLD_PARTS]:

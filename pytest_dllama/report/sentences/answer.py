@@ -90,14 +90,30 @@ class EffectUnexplained(Sentence):
 
 
 @dataclass(frozen=True, slots=True)
-class EffectUndecided(Sentence):
-    """A metric that the pairs could not decide, and what would."""
+class Undecided(Sentence):
+    """Figures that the pairs could not decide, and how many pairs would."""
+
+    figures: int
+    cells: int
+    fewest: int | None  # pairs that decide the first of them; None: no reasonable number
+    most: int | None  # pairs that decide them all
+
+
+@dataclass(frozen=True, slots=True)
+class ExactChanged(Sentence):
+    """A counted figure that differs from the baseline's."""
 
     cell: str
-    quantity: Quantity
-    percent: float
-    pair_sd: float  # percent
-    pairs: int | None  # that would decide
+    metric: str
+    base: float
+    new: float
+
+
+@dataclass(frozen=True, slots=True)
+class TokensDiffer(Sentence):
+    """Cells whose two sides generate other tokens, both valid."""
+
+    cells: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

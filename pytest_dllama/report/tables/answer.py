@@ -3,35 +3,34 @@
 from __future__ import annotations
 
 from pytest_dllama.record.cell import CellRecord
-from pytest_dllama.record.verdict import CellVerdict, MetricVerdict
+from pytest_dllama.record.verdict import PRECEDENCE, CellVerdict, MetricVerdict
 from pytest_dllama.report.figures.charts import finite
 from pytest_dllama.report.figures.quantities import TOKENS_PER_S, TPOT, TTFT
-from pytest_dllama.report.figures.token_time import token_time
 from pytest_dllama.report.figures.view import RunView, counts, name_of, verdict_of
-from pytest_dllama.report.rules.answer import worst_first
+from pytest_dllama.report.rules.answer import OPEN, worst_first
 from pytest_dllama.report.rules.comparison import best_of_models
-from pytest_dllama.report.rules.limits import sync_ms
 from pytest_dllama.report.tables.columns import (
     NOT_COUNTED,
     Column,
     Entry,
-    Nodes,
     Starred,
     Table,
     Word,
     metric_value,
 )
 from pytest_dllama.report.tables.models import output_state
-from pytest_dllama.report.text.numbers import MISSING, number, plain, share
+from pytest_dllama.report.text.numbers import MISSING, count, number, plain, share
 
 MOST_ROWS = 8
+NAMES = {"ttft_s": "TTFT", "rct_s": "RCT"}  # said where TPOT is not what decides
+SENSELESS = 4.0  # of a change: more says only that nothing could be found
 
 
 def answer_table(view: RunView, most: int | None = MOST_ROWS) -> Table | None:
     """The verdict's cells, else the run's; at most so many rows."""
     if view.verdict is not None:
         return verdict_table(view, most)
-    return _cells_table(view, most) if view.cells else None
+    return cells_table(view, most)
 
 
 def left_out(view: RunView) -> int:
@@ -41,7 +40,7 @@ def left_out(view: RunView) -> int:
 
 
 def verdict_table(view: RunView, most: int | None = None) -> Table | None:
-    """Change of TPOT with its bounds, what is tolerated, and the status of the other metrics."""
+    """The change that decides with its bounds, what is tolerated, and the other metrics' status."""
     cells = worst_first(view)[:most]
     if not cells:
         return None
@@ -53,15 +52,22 @@ def verdict_table(view: RunView, most: int | None = None) -> Table | None:
 
 def _verdict_row(cell: CellVerdict) -> tuple[Entry, ...]:
     by_name = {one.metric: one for one in cell.metrics}
-    tpot = by_name.get("tpot_ms")
+    tpot, worst = by_name.get("tpot_ms"), _deciding(cell)
+    other = f"{NAMES[worst.metric]} " if worst and worst.metric in NAMES else ""
     return (
         cell.id,
         plain(finite(tpot.new) if tpot else None, 2),
-        effect(tpot),
-        f"{number(tpot.tolerance * 100, 0)}%" if tpot else MISSING,
+        f"{other}{effect(worst)}",
+        f"{number(worst.tolerance * 100, 0)}%" if worst else MISSING,
         *(_status(by_name.get(metric)) for metric in ("ttft_s", "rct_s")),
         Word("verdict", cell.status),
     )
+
+
+def _deciding(cell: CellVerdict) -> MetricVerdict | None:
+    """The metric that gives the cell its status; TPOT where it is one of several."""
+    order = sorted(cell.metrics, key=lambda one: one.metric != "tpot_ms")
+    return min(order, key=lambda one: PRECEDENCE.index(one.status), default=None)
 
 
 def _status(one: MetricVerdict | None) -> Entry:
@@ -82,7 +88,7 @@ def metrics_table(view: RunView, without: tuple[str, ...] = ()) -> Table | None:
     """Metrics of judged cells but for these statuses, with the noise of a pair and its reach."""
     keys = (
         *("cell", "metric", "base", "new", "against", "tolerated"),
-        *("pairs", "pair_noise", "detectable", "verdict"),
+        *("pairs", "pair_noise", "detectable", "to_decide", "verdict"),
     )
     texts = ("cell", "metric", "against", "verdict")
     rows = tuple(
@@ -105,13 +111,22 @@ def _metric_row(cell: CellVerdict, one: MetricVerdict) -> tuple[Entry, ...]:
         effect(one),
         f"{number(one.tolerance * 100, 0)}%",
         str(one.pairs),
-        share(noise),
-        share(reach),
+        _bounded(noise),
+        _bounded(reach),
+        count(one.pairs_to_decide) if one.status == OPEN else MISSING,
         Word("verdict", one.status),
     )
 
 
-def _cells_table(view: RunView, most: int | None) -> Table:
+def _bounded(value: float | None) -> str:
+    """A share of one; what is beyond any use is not told to the digit."""
+    return f"> {SENSELESS:.0%}" if value is not None and value > SENSELESS else share(value)
+
+
+def cells_table(view: RunView, most: int | None = None) -> Table | None:
+    """Speed, output and verdict of the run's cells, a row each; at most so many rows."""
+    if not view.cells:
+        return None
     texts = ("cell", "output", "verdict")
     keys = ("cell", "tokens_per_s", "tpot_ms", "ttft_s", "output", "verdict")
     units = {"tpot_ms": "ms", "ttft_s": "s"}
@@ -140,49 +155,3 @@ def _cell_row(cell: CellRecord, best: int | None) -> tuple[Entry, ...]:
         figures.append(text if text == MISSING else text + mark)
     name: Entry = Starred(cell.id) if best == cell.nodes else cell.id
     return (name, *figures, output_state(cell), Word("verdict", verdict_of(cell)))
-
-
-def token_time_table(view: RunView) -> Table | None:
-    """Where a token's time goes: what is computed, what is exchanged, and the largest part."""
-    rows: list[tuple[Entry, ...]] = []
-    for cell in view.ordered():
-        time = token_time(cell)
-        if time is None:
-            continue
-        part, ms = time.largest
-        sync = sync_ms(time)
-        rows.append(
-            (
-                name_of(cell),
-                Nodes(cell.nodes),
-                plain(time.whole_ms, 2),
-                plain(time.whole_ms - sync, 2),
-                plain(sync, 2),
-                share(sync / time.whole_ms),
-                Word("parts", part),
-                share(ms / time.whole_ms),
-            )
-        )
-    keys = ("nodes", "token_ms", "computing_ms", "exchange_ms", "exchange_share")
-    columns = (
-        Column("model", numeric=False),
-        *(Column(key) for key in keys),
-        Column("largest_part", numeric=False),
-        Column("its_share"),
-    )
-    return Table(columns, tuple(rows)) if rows else None
-
-
-def parts_table(view: RunView) -> Table | None:
-    """Every part of a token of every cell, in ms."""
-    rows: list[tuple[Entry, ...]] = []
-    for cell in view.ordered():
-        time = token_time(cell)
-        if time is not None:
-            rows += [
-                (cell.id, Word("parts", part), plain(ms, 3), share(ms / time.whole_ms))
-                for part, ms in time.parts
-            ]
-    keys = ("cell", "part", "part_ms", "its_share")
-    columns = tuple(Column(key, numeric=key in ("part_ms", "its_share")) for key in keys)
-    return Table(columns, tuple(rows)) if len(rows) > 2 * len(view.cells) else None

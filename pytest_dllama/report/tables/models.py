@@ -33,6 +33,7 @@ from pytest_dllama.report.rules.scenarios import all_scenarios
 from pytest_dllama.report.tables.columns import (
     NOT_COUNTED,
     WITHIN_SPREAD,
+    Code,
     Column,
     Entry,
     Nodes,
@@ -41,6 +42,7 @@ from pytest_dllama.report.tables.columns import (
     Table,
     Word,
     in_unit,
+    metric_value,
     shown,
     unit_of,
 )
@@ -152,6 +154,20 @@ def spread_table(view: RunView, model: str) -> Table | None:
             rows.append((Nodes(nodes), str(n), *ranges))
     columns = (Column(q.key, unit=_header_unit(q, q.unit)) for q in SPEED)
     return Table((_NODES, Column("repeats"), *columns), tuple(rows)) if rows else None
+
+
+def percentiles_table(view: RunView) -> Table | None:
+    """Percentiles of single requests and gaps, where there were enough of them for one."""
+    rows: list[tuple[Entry, ...]] = []
+    for cell in view.ordered():
+        for metric, found in cell.percentiles.items():
+            values = (found.p50, found.p90, found.p95, found.p99)
+            if found.p50 is not None:
+                shown_values = (metric_value(metric, value) for value in values)
+                rows.append((cell.id, Code(metric), count(found.n), *shown_values))
+    keys = ("cell", "metric", "repeats", "rank_50", "rank_90", "rank_95", "rank_99")
+    columns = tuple(Column(key, numeric=key not in ("cell", "metric")) for key in keys)
+    return Table(columns, tuple(rows)) if rows else None
 
 
 def _range(value: Estimate | None, decimals: int) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from datetime import UTC, datetime
 
 MISSING = "-"
 KIB = 1024
@@ -151,6 +152,33 @@ def token_shown(piece: str, token_id: int) -> str:
     '“ red” (311)'
     """
     return f"“{piece}” ({token_id})"
+
+
+def three_digits(value: float | None) -> str:
+    """A figure inside a sentence: three digits are enough to follow it.
+
+    >>> three_digits(44.575), three_digits(0.3514), three_digits(1234.5), three_digits(None)
+    ('44.6', '0.351', '1,234', '-')
+    """
+    if value is None or not math.isfinite(value):
+        return MISSING
+    if abs(value) < 1:
+        return number(value, decimals_for(value * 0.1, 3))
+    return number(value, max(2 - math.floor(math.log10(abs(value))), 0))
+
+
+def moment(text: str) -> str:
+    """A time of a run file to the minute, in UTC; what is no time stays as it is.
+
+    >>> moment("2026-11-25T02:17:09Z"), moment("2024-06-01T09:00:00+09:00"), moment("noon")
+    ('2026-11-25 02:17 UTC', '2024-06-01 00:00 UTC', 'noon')
+    """
+    try:
+        when = datetime.fromisoformat(text)
+        in_utc = when.astimezone(UTC) if when.tzinfo else when
+        return f"{in_utc:%Y-%m-%d %H:%M} UTC"
+    except (ValueError, OverflowError):
+        return text
 
 
 def megahertz(value: float | None) -> str:

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import time
-from array import array
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 
 from dllama_engine.cli.step_log import PERIOD_NS, StepLog
 from dllama_engine.generation.steps import Step
+from dllama_engine.tables.links import LINK_WIDTH
 from dllama_engine.telemetry.step_cost import StepCost
-from dllama_engine.wire.trace import LinkTotals, LinkTrace
+from dllama_engine.wire.trace import LinkTrace
 
 
 def step(index: int, end_ns: int) -> Step:
-    none = LinkTotals(*(array("q") for _ in range(5)))
-    cost = StepCost(0, end_ns, 0, LinkTrace(()), none, 0)
+    none = np.zeros((1, LINK_WIDTH), np.int64)
+    cost = StepCost(0, end_ns, 0, LinkTrace(()), none, none, 0)
     return Step("decode", index, index, 1, cost, end_ns)
 
 

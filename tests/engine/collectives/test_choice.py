@@ -13,6 +13,7 @@ from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.wire.frames import SESSION
 from dllama_engine.wire.links import Links
+from tests.data import ROOT
 from tests.engine.ranks import run_ranks
 
 GIGABIT = LinkCosts(round_s=120e-6, message_s=4e-6, byte_s=8.5e-9)
@@ -65,6 +66,24 @@ def test_what_is_picked_by_size(
     assert words(choice.picks) == expected
     assert choice.picks[0].from_tokens == 1
     assert choice.sizes == (1, 32)
+
+
+def test_the_table_of_the_docs_is_the_models() -> None:
+    """80 exchanges of a 13B model on each switch, in milliseconds."""
+    rows = [
+        [cell.strip() for cell in line.strip("| \n").split("|")]
+        for line in (ROOT / "docs/network.md").read_text().splitlines()
+        if line.startswith(("| 1 Gbit", "| 100 Mbit"))
+    ]
+    assert len(rows) >= 7
+    names = ("mesh", "doubling", "two-shot", "ring", "star")
+    for case, *cells in rows:
+        switch, nodes, tokens = case.split(", ")
+        costs = GIGABIT if switch == "1 Gbit" else HUNDRED_MEGABIT
+        sharded = plan(int(nodes), shape="llama-13b")
+        for name, cell in zip(names, cells, strict=True):
+            expected = 80e3 * predicted_s(costs, sharded, Collective(name), int(tokens))
+            assert cell == f"{expected:.1f}", (case, name)
 
 
 def test_the_second_pick_begins_where_it_is_better() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from array import array
 from collections.abc import Sequence
 
 import numpy as np
@@ -16,10 +15,11 @@ from dllama_engine.errors import RequestError
 from dllama_engine.generation.generate import generate
 from dllama_engine.generation.sampler import Sampler
 from dllama_engine.injection import Delay, parse_injection
+from dllama_engine.tables.links import LINK_WIDTH
 from dllama_engine.tables.spans import NAMES
 from dllama_engine.telemetry.step_cost import StepCost
 from dllama_engine.text.tokenizer import StreamDecoder
-from dllama_engine.wire.trace import LinkTotals, LinkTrace
+from dllama_engine.wire.trace import LinkTrace
 
 MS = 1_000_000
 VOCAB = 8
@@ -53,8 +53,8 @@ class Model:
     def forward(self, token_ids: Sequence[int], pos: int, n_logits: int) -> tuple[Floats, StepCost]:
         start_ns = self._clock.ns
         self._clock.ns += 10 * MS
-        none = LinkTotals(*(array("q") for _ in range(5)))
-        cost = StepCost(start_ns, self._clock.ns, 0, LinkTrace(()), none, 0)
+        none = np.zeros((1, LINK_WIDTH), np.int64)
+        cost = StepCost(start_ns, self._clock.ns, 0, LinkTrace(()), none, none, 0)
         return np.zeros((n_logits, VOCAB), np.float32), cost
 
     def count(self, kind: int, ns: int) -> None:

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from functools import partial
 from itertools import combinations
 from typing import Any
 
@@ -19,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dllama_engine.errors import InsufficientMemoryError, WireError, WorkerLost
-from dllama_engine.tables.links import CALM, RECV_SEQUENCE, SEND_SEQUENCE
+from dllama_engine.tables.links import CALM, CALM_LENGTH, RECV_SEQUENCE, SEND_SEQUENCE
 from dllama_engine.wire import frames
 from dllama_engine.wire import links as links_module
 from dllama_engine.wire.frames import SYNC_LOGITS, SYNC_NODE_SLICES, SYNC_WITH_ROOT
@@ -87,6 +88,27 @@ def test_a_rank_that_keeps_its_core_counts_the_exchanges_down(pair: tuple[Links,
         assert got == b"abc"
         if left_over:  # at 0 it yields, and may find that another program has the core
             assert left.mesh[CALM] == left_over
+
+
+@pytest.mark.parametrize(("world_size", "yields"), [(2, False), (3, True)])
+def test_on_shared_cores_a_rank_that_waits_for_one_peer_sleeps_at_once(
+    world_size: int, yields: bool
+) -> None:
+    """Whoever has given its core away knows how that went: there is a length for the next time."""
+    first, *others = mesh(world_size)
+    first.is_crowded = True
+    got = {peer: bytearray(3) for peer in first.peers}
+
+    def late(links: Links) -> None:
+        time.sleep(0.05)
+        links.send(SYNC_NODE_SLICES, 0, b"abc")
+
+    receive = partial(first.exchange, SYNC_NODE_SLICES, {}, got)
+    in_threads([receive, *(partial(late, links) for links in others)])
+    assert set(map(bytes, got.values())) == {b"abc"}
+    assert bool(first.mesh[CALM_LENGTH]) is yields
+    for links in (first, *others):
+        links.close()
 
 
 def all_to_all(links: Links, size: int, rounds: int) -> list[dict[int, bytes]]:

@@ -58,7 +58,7 @@ def test_both_revisions_run_next_to_each_other(boards, compared: RealRun) -> Non
     assert f"2 pairs against {found.base_label} (order by seed 3)" in compared.output
     environments = sorted(boards.folder.glob("env-*/ready.json"))
     assert len(environments) == 2
-    logs = {path.parent.name for path in compared.report.rglob("worker1.stdout.log")}
+    logs = {p.name.partition(".worker1")[0] for p in compared.report.rglob("*worker1.stdout.log")}
     assert {"tiny-2.pair1.base", "tiny-2.pair1.new", "tiny-2.pair2.base"} <= logs
 
 

@@ -36,6 +36,8 @@ def _parse(name: str, text: str):
         ("temperature", "nan", "out of range"),
         ("request-timeout", "0", "give a number greater than 0"),
         ("request-timeout", "soon", "'soon' is no number"),
+        ("report-format", "md,pdf", "--report-format 'pdf' is unknown; choose of md, html"),
+        ("report-format", ",", "--report-format ',' is unknown"),
     ],
 )
 def test_messages(name: str, text: str, message: str) -> None:
@@ -51,6 +53,10 @@ def test_defaults_are_valid(setting) -> None:
 @given(st.lists(st.integers(1, 64), min_size=1, max_size=6, unique=True))
 def test_node_counts_keep_their_order(counts: list[int]) -> None:
     assert parse_node_counts(",".join(map(str, counts))) == tuple(counts)
+
+
+def test_report_formats_are_words_each_once() -> None:
+    assert _parse("report-format", "html, md,html") == ("html", "md")
 
 
 def test_model_specs() -> None:

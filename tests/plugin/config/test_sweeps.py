@@ -176,3 +176,19 @@ def test_a_flag_overrules_the_ini_key_that_says_the_same(pytester: pytest.Pytest
     pytester.makeini(f"[pytest]\ndllama_models = {MODEL}\ndllama_output_tokens = 8\n")
     result = pytester.runpytest("--collect-only", "--nodes", "2", "--steps", "30")
     result.stdout.fnmatch_lines(["dllama: 1 cell (llama_q40-2), 3 repeats of 30 steps,*"])
+
+
+def test_threads_of_the_hosts_file_cannot_be_swept(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(A_CELL)
+    pytester.makefile(
+        ".toml",
+        hosts='[defaults]\nuser = "pi"\n[[host]]\nname = "a"\naddress = "10.0.0.1"\n'
+        '[[host]]\nname = "b"\naddress = "10.0.0.2"\nnthreads = 4\n',
+    )
+    result = pytester.runpytest(
+        *("--models", MODEL, "--nodes", "2", "--hosts", "hosts.toml", "--sweep", "nthreads=1,2")
+    )
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: --sweep nthreads: b of *hosts.toml set nthreads themselves, which wins over the*"]
+    )

@@ -145,14 +145,28 @@ def test_waiting_that_no_ranks_work_explains_has_a_peer_and_no_cause() -> None:
     assert (wait.because_part, wait.because_change) == (None, None)
 
 
-def test_work_that_became_slower_on_every_rank_is_the_roots_own() -> None:
+def on_every_rank(waits_ms: Mapping[int, float]) -> Change:
     def change(parts: dict[tuple[str, str, int, int | None], float]) -> None:
         for rank in range(3):
             parts["decode", "qkv", rank, None] *= 1.5
+        for peer, ms in waits_ms.items():
+            parts["decode", "exchange-wait", 0, peer] += ms
 
-    found = attributed("tpot_ms", change)
-    assert found.parts[0].part == "qkv"
-    assert by_part(found).get(("decode", "exchange-wait"), found.parts[0]).because_part is None
+    return change
+
+
+def test_work_that_became_slower_on_every_rank_is_the_roots_own() -> None:
+    first = attributed("tpot_ms", on_every_rank({})).parts[0]
+    assert (first.part, first.rank, first.change) == ("qkv", 0, pytest.approx(0.5, abs=0.01))
+
+
+def test_where_ranks_share_cores_all_wait_for_the_slower_work_too() -> None:
+    """Whose turn comes later by more work: the waiting's cause is that work on the other rank."""
+    found = attributed("tpot_ms", on_every_rank({1: 2.0}))
+    wait = found.parts[0]
+    assert (wait.part, wait.because_part) == ("exchange-wait", "qkv")
+    assert wait.because_change == pytest.approx(0.5, abs=0.01)
+    assert by_part(found)["decode", "qkv"].share == pytest.approx(0.2, abs=0.02)
 
 
 def test_ttft_has_the_parts_until_the_first_token() -> None:

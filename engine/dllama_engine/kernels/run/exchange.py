@@ -19,10 +19,12 @@ from dllama_engine.kernels.llvm.clock import now_ns
 from dllama_engine.kernels.ops.compiled import entry
 from dllama_engine.tables.links import (
     AGAIN,
+    AWAITED,
     BUSY_NS,
     BYTES,
     CALM,
     CALM_LENGTH,
+    CROWDED,
     DONE,
     DURATION_NS,
     ENDED_NS,
@@ -165,7 +167,7 @@ def _begin(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> None:
     start_ns = now_ns(mesh.ctypes.data + 8 * SCRATCH)
     mesh[KIND], mesh[START_NS], mesh[MOVED_NS] = kind, start_ns, start_ns
     mesh[UNDER_WAY], mesh[BYTES], mesh[FACTOR] = 1, 0, items
-    mesh[WAITED_NS] = mesh[SWEEPS] = 0
+    mesh[WAITED_NS] = mesh[SWEEPS] = mesh[AWAITED] = 0
     for rank in range(links.shape[0]):
         link = links[rank]
         link[SENT] = link[TO_SEND] = link[GOT] = link[TO_RECV] = 0
@@ -184,6 +186,7 @@ def _begin(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> None:
             size = routes[rank, RECV_BYTES] * items
             link[TO_RECV] = HEADER_BYTES + size
             mesh[BYTES] += size
+            mesh[AWAITED] += 1
 
 
 @njit(nogil=True)
@@ -373,8 +376,11 @@ def exchange(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> Any:
             mesh[MOVED_NS], still_ns, yields = now, now, 0
             if now - entered_ns > _STAY_NS:
                 return AGAIN
-        yields_now = yields < _YIELDS and mesh[CALM] == 0
-        sleeps = not yields_now and now - still_ns > _SPIN_NS
+        # On a shared core who waits for one peer only sleeps at once: that peer's frame is all that
+        # can come, and each look takes time from whoever sends it.
+        at_once = mesh[CROWDED] != 0 and mesh[AWAITED] <= 1
+        yields_now = yields < _YIELDS and mesh[CALM] == 0 and not at_once
+        sleeps = at_once or (not yields_now and now - still_ns > _SPIN_NS)
         if yields_now:
             yields = yields + 1 if _yield(mesh, now) else _YIELDS
         n_ready = _look(links, mesh, _SLEEP_MS if sleeps else 0)

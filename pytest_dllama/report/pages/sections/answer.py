@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from pytest_dllama.report.figures.charts import MOST_PANELS
 from pytest_dllama.report.figures.quantities import TOKENS_PER_S
 from pytest_dllama.report.figures.view import RunView
 from pytest_dllama.report.pages.blocks import (
@@ -28,11 +29,18 @@ from pytest_dllama.report.rules.comparison import best_nodes
 from pytest_dllama.report.rules.hosts import kind_of, shared_machines, throttled
 from pytest_dllama.report.rules.pictures import finding
 from pytest_dllama.report.sentences.base import Sentence
+from pytest_dllama.report.sentences.scaling import (
+    AvoidNodes,
+    FasterModel,
+    FewerNodes,
+    UseNodes,
+)
 from pytest_dllama.report.tables.answer import answer_table, left_out
 from pytest_dllama.report.tables.columns import Code
-from pytest_dllama.report.text.numbers import count
+from pytest_dllama.report.text.numbers import count, moment
 
 FIRST = ("ab", "tokens-per-s", "token-time")  # the picture of the first screen, the first known
+OF_CHOICE = (UseNodes, FewerNodes, AvoidNodes, FasterModel)  # told by the best count
 MOST_TOLD = 3  # of reasons, limits and things to do
 
 
@@ -59,7 +67,10 @@ def first_screen(view: RunView) -> Iterator[Block]:
 def _identity(view: RunView) -> Iterator[Piece]:
     """Models, node counts, machines, repeats or pairs, when."""
     run = view.run
-    yield Versus(view.models[:MOST_TOLD])
+    names = tuple(dict.fromkeys(cell.model for cell in view.ordered())) or view.models
+    yield Versus(names[:MOST_TOLD])
+    if (n_loads := len({cell.workload for cell in view.ordered()})) > 1:
+        yield Words("text.workloads", n=count(n_loads))
     if view.node_counts:
         yield Words("text.on_nodes", nodes=NodeCount(view.node_counts))
     if run.hosts:
@@ -69,7 +80,7 @@ def _identity(view: RunView) -> Iterator[Piece]:
         yield Words(f"host_kind.{run.request.host_kind}")
     compared = answer.compared(view)
     yield compared[0] if compared else Words("text.repeated", n=count(run.request.repeats))
-    yield run.created_utc
+    yield moment(run.created_utc)
 
 
 def _points(view: RunView) -> Iterator[Piece]:
@@ -78,6 +89,7 @@ def _points(view: RunView) -> Iterator[Piece]:
     tops = best_nodes(view, TOKENS_PER_S)
     for key, found in (
         ("why", answer.why(view)),
+        ("open", answer.undecided(view)),
         ("caution", [*status.shared_cores(view), *shared_machines(view.run.hosts)]),
         ("slowed", heated),
         ("best_count", tops),
@@ -92,7 +104,7 @@ def _points(view: RunView) -> Iterator[Piece]:
 def _urgent(view: RunView, told: list[Sentence]) -> list[Sentence]:
     """What to do that is not said by the lines above."""
     found = [said for said in recommendations(view) if said not in told]
-    return found[:1]
+    return [said for said in found if not isinstance(said, OF_CHOICE)][:1]
 
 
 def first_picture(view: RunView) -> str | None:
@@ -105,4 +117,8 @@ def picture(view: RunView, name: str) -> Picture:
     """A picture with the words for those who cannot see it."""
     told = finding(view, name)
     words: Piece = Words(f"pictures.{name}")
+    n_panels = len(charts(view)[name].panels)
+    if n_panels > MOST_PANELS:
+        shown, known = count(MOST_PANELS), count(n_panels)
+        words = (words, " (", Words("text.first_panels", shown=shown, known=known), ")")
     return Picture(name, (words, ": ", joined(told, "; ")) if told else words)

@@ -22,11 +22,18 @@ from pytest_dllama.report.pages.blocks import (
     said,
     table,
 )
+from pytest_dllama.report.pages.sections.questions import MOST_MODELS
 from pytest_dllama.report.rules.hosts import about_hosts, about_links
-from pytest_dllama.report.tables.answer import metrics_table, parts_table
+from pytest_dllama.report.tables.answer import metrics_table
 from pytest_dllama.report.tables.columns import Code
 from pytest_dllama.report.tables.hosts import hosts_table, links_table, state_table
-from pytest_dllama.report.tables.models import models_table, spread_table
+from pytest_dllama.report.tables.models import (
+    models_table,
+    percentiles_table,
+    spread_table,
+    summary_table,
+)
+from pytest_dllama.report.tables.token_time import parts_table
 from pytest_dllama.report.text.numbers import MISSING, count, short, size
 
 
@@ -55,6 +62,11 @@ def _fields(run: RunRecord) -> Iterator[Piece]:
     yield labelled("repeats", count(request.repeats))
     yield labelled("warmup", count(request.warmup))
     yield labelled("engine", request.engine)
+    if run.revision:
+        dirty = (" ", Words("text.dirty")) if run.revision.is_dirty else ""
+        yield labelled(
+            "revision", Code(run.revision.commit[:12]), f" {run.revision.subject}", dirty
+        )
     yield labelled("host_kind", Words(f"host_kind.{request.host_kind}"))
     yield labelled("machine", *_machine(run.environment))
     yield labelled("versions", _versions(run.environment))
@@ -147,8 +159,12 @@ def summary(view: RunView) -> Iterator[Block]:
     yield heading(2, "sections.summary")
     yield said("text.nodes_rule")
     for model in view.models:
+        if len(view.models) > MOST_MODELS:
+            yield heading(3, "headings.model", model=model)
+            yield TableBlock(summary_table(view, model))
         spread = spread_table(view, model)
         yield from table(spread, heading(3, "headings.model", model=model), said("text.spread"))
+    yield from table(percentiles_table(view), heading(3, "headings.percentiles"))
     yield label("explained")
     explained: list[tuple[str, str]] = [
         (f"quantities.{q.key}.short", f"quantities.{q.key}.explained") for q in SPEED

@@ -25,15 +25,18 @@ from pytest_dllama.report.rules import answer, findings, limits, resources, stat
 from pytest_dllama.report.rules.advice import recommendations
 from pytest_dllama.report.rules.hosts import about_links, problems
 from pytest_dllama.report.sentences.base import Sentence
-from pytest_dllama.report.tables.answer import metrics_table, token_time_table
+from pytest_dllama.report.tables.answer import cells_table, metrics_table
 from pytest_dllama.report.tables.cells import narrow_table, unlike_table
 from pytest_dllama.report.tables.models import efficiency_table, summary_table
+from pytest_dllama.report.tables.token_time import token_time_table
+
+MOST_MODELS = 4  # with a table each, unfolded
 
 
 def slower(view: RunView) -> Iterator[Block]:
     """Against the baseline and against fixed limits."""
     yield heading(2, "sections.slower")
-    told: list[Piece] = [*answer.why(view)[MOST_TOLD:]]
+    told: list[Piece] = [*answer.why(view)[MOST_TOLD:], *answer.other_changes(view), *_notes(view)]
     if view.verdict is None:
         told.append(Words("text.no_baseline"))
     told += status.thresholds(view) or [Words("text.no_thresholds")]
@@ -43,10 +46,21 @@ def slower(view: RunView) -> Iterator[Block]:
     yield from _pictures(view, "ab")
 
 
+def _notes(view: RunView) -> Iterator[Piece]:
+    """Why cells have no verdict, and what limits those that have one."""
+    for cell in answer.worst_first(view):
+        yield from ((cell.id, ": ", Note(reason)) for reason in cell.reasons)
+        notes = dict.fromkeys(one.note for one in cell.metrics if one.note)
+        yield from ((cell.id, ": ", Note(note)) for note in notes)
+
+
 def scales(view: RunView) -> Iterator[Block]:
     """Speed and memory by node count, and where more nodes stop helping."""
     yield heading(2, "sections.scales")
-    for model in view.models:
+    many = len(view.models) > MOST_MODELS
+    if many:  # as a sweep gives: a table for all, one for each is among the folded
+        yield from table(cells_table(view))
+    for model in () if many else view.models:
         if len(view.models) > 1:
             yield heading(3, "headings.model", model=model)
         is_last = model == view.models[-1]

@@ -1,0 +1,85 @@
+"""What the project promises of its verdicts, and whether the pairs that were taken bear it out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from benchmarks.verdict_proof import causes, injected
+from benchmarks.verdict_proof.blocks import FIRST, LAST, PLAN, differences
+from benchmarks.verdict_proof.journal import AA, Condition, cells_of
+from benchmarks.verdict_proof.tables import Findings, bounded, count, looks
+from benchmarks.verdict_simulation import table
+from pytest_dllama.stats.decision import theta_of
+from pytest_dllama.stats.noise import pair_noise
+from pytest_dllama.verdict.limits import TOLERANCES
+
+FALSE_ALARMS, FALSE_ALARMS_BUSY = 0.01, 0.02
+FOUND, FOUND_CHANGE = 0.85, 0.10
+STEADY_SD = 0.02  # of a pair, ln: from here on three pairs must be enough
+NAMED = 0.95
+
+
+def promises(findings: Findings) -> list[str]:
+    """A heading and a table; nothing where nothing that was promised was measured."""
+    rows = [
+        *_false_alarms(findings, Condition(stage=AA), FALSE_ALARMS),
+        *_false_alarms(findings, Condition(stage=AA, is_busy=True), FALSE_ALARMS_BUSY),
+        *_found(findings),
+        *_named(findings),
+    ]
+    if not rows:
+        return []
+    return ["### Promises", table(["promised", "pairs", "found", "kept"], iter(rows))]
+
+
+def _false_alarms(findings: Findings, condition: Condition, limit: float) -> Iterator[list[str]]:
+    where = " beside a busy process" if condition.is_busy else ""
+    for size in (FIRST, LAST):
+        judged = findings.judged(findings.blocks(condition, size))
+        if judged:
+            wrong = count(judged, "REGRESSED")
+            yield [
+                f"the same against the same{where}: REGRESSED in at most {100 * limit:g} %",
+                looks(size),
+                f"{bounded(wrong, len(judged))} of {len(judged)}",
+                _kept(wrong <= limit * len(judged)),
+            ]
+
+
+def _found(findings: Findings) -> Iterator[list[str]]:
+    """At three pairs where a pair is steady enough for it, else at the end of the plan."""
+    condition, metric = injected.condition_of(FOUND_CHANGE), injected.METRIC
+    pairs = findings.journal.pairs(condition)
+    for cell in cells_of(pairs):
+        d = differences([pair for pair in pairs if pair.cell == cell], metric)
+        if d.size < FIRST:
+            continue
+        theta, prior = theta_of(TOLERANCES[metric]), findings.priors[metric]
+        sd = pair_noise(d, theta, prior, PLAN.level).sd.value
+        size = FIRST if sd <= STEADY_SD else LAST
+        judged = findings.judged(findings.blocks(condition, size, cell), (metric,))
+        if judged:
+            hits = count(judged, "REGRESSED")
+            yield [
+                f"{cell}, TPOT {100 * FOUND_CHANGE:+g} %, sd of a pair {100 * sd:.1f} %: found in "
+                f"at least {100 * FOUND:g} %",
+                looks(size),
+                f"{bounded(hits, len(judged))} of {len(judged)}",
+                _kept(hits >= FOUND * len(judged)),
+            ]
+
+
+def _named(findings: Findings) -> Iterator[list[str]]:
+    for cause in causes.CAUSES:
+        right, trials = causes.named_right(findings, cause)
+        if trials:
+            yield [
+                f"`{cause.inject}`: {cause} named in at least {100 * NAMED:g} %",
+                str(FIRST),
+                f"{bounded(right, trials)} of {trials}",
+                _kept(right >= NAMED * trials),
+            ]
+
+
+def _kept(is_kept: bool) -> str:
+    return "yes" if is_kept else "**no**"

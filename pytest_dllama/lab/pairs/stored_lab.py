@@ -1,0 +1,207 @@
+"""A session against a stored run: measured as ever, each cell compared with the stored one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from pytest_dllama.backends.base import Backend
+from pytest_dllama.config.baseline import Baseline
+from pytest_dllama.config.settings import LabConfig
+from pytest_dllama.config.values import ConfigError
+from pytest_dllama.history.accepted import load_accepted
+from pytest_dllama.history.keeping import history_folder
+from pytest_dllama.history.run_files import RunFileError, read_run
+from pytest_dllama.history.series import WORK, SeriesKey, is_sound, series_of, work_digest, work_of
+from pytest_dllama.history.store import RunStore
+from pytest_dllama.hosts.base import Hosts, Progress
+from pytest_dllama.lab import assembly
+from pytest_dllama.lab.cells import CellKey
+from pytest_dllama.lab.pairs.comparing import ComparingLab, missed_limits
+from pytest_dllama.lab.pairs.verdict_file import Compared
+from pytest_dllama.models.workloads import Options
+from pytest_dllama.record.cell import CellRecord
+from pytest_dllama.record.run import RunRecord
+from pytest_dllama.record.verdict import CellVerdict, MetricVerdict, PairStatus, worst
+from pytest_dllama.verdict.stored import LEVEL, StoredSide, judge_stored
+from pytest_dllama.verdict.thresholds import Thresholds
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """The engine that is measured, and where."""
+
+    backend: Backend
+    swept: Mapping[Options, Backend]
+    hosts: Hosts
+
+
+class StoredLab(ComparingLab):
+    """Figures of now against figures of another time: weaker than pairs, and it says so.
+
+    Args:
+        config: what the user asked for.
+        keys: the cells this session will read.
+        thresholds: limits to judge by, and tolerances.
+        engines: what is measured, and where.
+        progress: where to tell how far it is.
+
+    Raises:
+        ConfigError: no such run, or one of other machines or of another request.
+    """
+
+    def __init__(
+        self,
+        config: LabConfig,
+        keys: Sequence[CellKey],
+        thresholds: Thresholds,
+        engines: Engines,
+        progress: Progress,
+    ) -> None:
+        assert config.comparison is not None
+        baseline = config.comparison.baseline
+        labels = (baseline.text, f"this {config.engine} engine")
+        super().__init__(
+            config,
+            keys,
+            thresholds,
+            engines.backend,
+            progress,
+            engines.hosts,
+            labels,
+            engines.swept,
+        )
+        self._stored = self._load(baseline)
+        self._labels = (f"{baseline.text} of {self._stored.created_utc}", labels[1])
+        self._check(baseline)
+        self._base_cells = {cell.id: cell for cell in self._stored.cells}
+
+    def _load(self, baseline: Baseline) -> RunRecord:
+        if baseline.kind == "run":
+            try:
+                return read_run(Path(baseline.path))
+            except RunFileError as error:
+                raise ConfigError(f"--baseline {baseline.text}: {error}") from None
+        found = load_accepted(history_folder(self.config), self._cluster_id(), self.config.engine)
+        if found is None:
+            raise ConfigError(
+                f"--baseline accepted: no run of the engine {self.config.engine} was accepted on "
+                f"this cluster ({self._cluster_id()}); `pytest-dllama baseline accept` accepts one"
+            )
+        return found
+
+    def _check(self, baseline: Baseline) -> None:
+        """Other machines or another request: nothing could be compared."""
+        mine, theirs = self._cluster_id(), self._stored.fingerprint
+        if mine != theirs:
+            raise ConfigError(
+                f"--baseline {baseline.text}: it was measured on {theirs or 'unknown machines'}, "
+                f"and these are {mine}: figures of other machines are not comparable"
+            )
+        asked = assembly.request_record(self.config, self._backend.name, self._hosts.kind, None)
+        other = [
+            f"{name} is {getattr(self._stored.request, name)!r} there and {getattr(asked, name)!r} "
+            "here"
+            for name in WORK
+            if (name != "seed" or asked.temperature)  # the best token is taken: nothing is drawn
+            and getattr(self._stored.request, name) != getattr(asked, name)
+        ]
+        if other:
+            raise ConfigError(
+                f"--baseline {baseline.text}: it did other work: {'; '.join(other)}; give the same "
+                "options"
+            )
+
+    @property
+    def how_often(self) -> str:
+        """How often each cell is measured, in words."""
+        return f"{super().how_often} against the stored run {self._labels[0]}"
+
+    def _measure(self, key: CellKey) -> CellRecord:
+        since_s = time.monotonic()
+        record = super()._measure(key)
+        if record.status != "skipped":
+            self._verdicts[key] = self._judge(key, record)
+        self._took(since_s)
+        return record
+
+    def _judge(self, key: CellKey, record: CellRecord) -> CellVerdict:
+        base = self._base_cells.get(key.id)
+        metrics: tuple[MetricVerdict, ...] = ()
+        status: PairStatus
+        if record.error is not None:
+            status, reasons = "ERROR", [record.error]
+        elif base is None or (wrong := self._wrong_with(base, record)):
+            has = ", ".join(self._base_cells) or "none"
+            missing = [f"the stored run has no cell {key.id}; it has {has}"]
+            status, reasons = "INVALID", missing if base is None else wrong
+        else:
+            nights, tolerances = self._nights(key), self._tolerances(key)
+            priors = self._priors()
+            known = {m: priors.prior(m) if priors else None for m in tolerances}
+            metrics = judge_stored(StoredSide(base, nights), record, tolerances, known)
+            reasons = missed_limits(record)
+            fixed: list[PairStatus] = ["FAIL"] if reasons else []
+            status = worst([*(verdict.status for verdict in metrics), *fixed])
+            if not metrics:
+                status, reasons = "INVALID", ["no metric has two sessions on both sides"]
+        return CellVerdict(
+            model=key.model,
+            nodes=key.nodes,
+            workload=key.workload,
+            status=status,
+            reasons=tuple(reasons),
+            metrics=metrics,
+            same_tokens=_same_tokens(base, record),
+        )
+
+    def _wrong_with(self, base: CellRecord, new: CellRecord) -> list[str]:
+        """Why the two cells cannot be compared."""
+        for name, cell in (("stored", base), ("new", new)):
+            fault = cell.output is not None and cell.output.status == "engine_fault"
+            if not is_sound(cell):
+                reasons = cell.verdict.reasons if cell.verdict else ()
+                return [f"the {name} cell is not sound: {'; '.join(reasons) or cell.error}"]
+            if fault:
+                return [f"the {name} cell shows a fault of its engine, which is no reference"]
+        theirs, mine = (work_of(run, new.model) for run in (self._stored, self.run_record()))
+        other = [
+            f"{name} is {theirs.get(name)!r} there and {mine.get(name)!r} here"
+            for name in dict.fromkeys([*theirs, *mine])
+            if theirs.get(name) != mine.get(name)
+        ]
+        tokens = {(s.n_input_tokens, s.n_output_tokens) for c in (base, new) for s in c.samples}
+        if len(tokens) > 1:
+            other.append(f"tokens in and out differ: {sorted(tokens, key=str)}")
+        return [f"the stored run did other work: {'; '.join(other)}"] if other else []
+
+    def _nights(self, key: CellKey) -> dict[str, list[float]]:
+        """The medians of the same work in the history, metric by metric."""
+        if not self.config.keeps_history:
+            return {}
+        store = RunStore(history_folder(self.config), self._cluster_id())
+        work = work_digest(self.run_record(), key.model)
+        metrics = tuple(self._tolerances(key))
+        series = series_of(store.runs(), metrics)
+        found = {m: series.get(SeriesKey(key.id, m, work), ()) for m in metrics}
+        return {metric: [point.value for point in points] for metric, points in found.items()}
+
+    def _about(self) -> Compared:
+        return Compared(
+            baseline=self._compared_with.baseline.text,
+            base_label=self._labels[0],
+            new_label=self._labels[1],
+            fingerprint=self._cluster_id(),
+            seed=0,
+            looks=(),
+            level=LEVEL,
+            created=self._started,
+        )
+
+
+def _same_tokens(base: CellRecord | None, new: CellRecord) -> bool | None:
+    if base is None or base.output is None or new.output is None:
+        return None
+    return base.output.token_ids == new.output.token_ids

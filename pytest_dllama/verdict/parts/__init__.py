@@ -1,0 +1,1 @@
+"""Parts of time, pair by pair: what attribution is worked out from."""
