@@ -151,10 +151,14 @@ def comparison_of(values: Mapping[str, Any], base: Path) -> Comparison | None:
     """
     text = values["baseline"].strip()
     if pairs := values.get("calibrate"):
-        if text not in ("", "self") or values["bisect"]:
+        others = {
+            f"--baseline {text}": text not in ("", "self"),
+            "--bisect": values["bisect"],
+            f"--inject {values.get('inject')}": bool(values.get("inject")),
+        }
+        if wrong := [option for option, is_given in others.items() if is_given]:
             raise ConfigError(
-                f"--calibrate {pairs} compares the engine with itself: leave out "
-                f"{'--bisect' if values['bisect'] else f'--baseline {text}'}"
+                f"--calibrate {pairs} compares the engine with itself: leave out {wrong[0]}"
             )
         found, order_seed = parse_baseline("self"), values["order-seed"]
         return Comparison(found, (pairs,), values["inconclusive"], order_seed, False, True)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dllama.cli.main import main
-from pytest_dllama.config.baseline import parse_calibration
+from pytest_dllama.config.baseline import comparison_of, parse_calibration
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.history.calibrations import calibration_of, calibrations
 from pytest_dllama.history.store import RunStore
@@ -56,7 +56,8 @@ def verdict(status: str = "PASS", baseline: str = "self") -> VerdictFile:
     metric = {
         "metric": "tpot_ms", "status": "PASS", "tolerance": 0.05, "pairs": 2, "is_provisional": True
     }  # fmt: skip
-    values = {name: None for name in MetricVerdict.model_fields} | metric
+    fields = MetricVerdict.model_fields.items()
+    values = {name: None for name, field in fields if field.is_required()} | metric
     sessions = [
         SideSession(pair=pair, side=side, is_first=side == "base", metrics={"tpot_ms": value})
         for pair, side, value in (
@@ -89,6 +90,28 @@ def test_only_valid_a_against_a_calibrates() -> None:
         calibration_of(verdict(baseline="git:main"), "embedded")
     with pytest.raises(DataError, match="no cell was calibrated: tiny-2: INVALID: why"):
         calibration_of(verdict("INVALID"), "embedded")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "text"),
+    [
+        ("baseline", "git:main", "--baseline git:main"),
+        ("bisect", True, "--bisect"),
+        ("inject", "tpot=5%", "--inject tpot=5%"),
+    ],
+)
+def test_a_calibration_is_of_the_engine_against_itself(
+    option: str, value: object, text: str
+) -> None:
+    values = {
+        "calibrate": 5, "baseline": "self", "bisect": False, "inject": "", "pairs": (3, 5),
+        "inconclusive": "warn", "order-seed": None,
+    }  # fmt: skip
+    found = comparison_of(values, Path())
+    assert found is not None
+    assert (found.baseline.kind, found.looks, found.is_calibration) == ("self", (5,), True)
+    with pytest.raises(ConfigError, match=f"--calibrate 5 compares .* leave out {text}"):
+        comparison_of({**values, option: value}, Path())
 
 
 @pytest.mark.parametrize("text", ["2", "x", "-3", "1.5"])
