@@ -160,7 +160,7 @@ class ClusterShape:
     shared: float
 
     def __str__(self) -> str:
-        return f"{self.series} series, {self.shared:.0%} shared"
+        return f"{self.series} series, {100 * self.shared:.0f} % shared"
 
 
 SHAPES = (ClusterShape(2, 0.5), ClusterShape(6, 0.0), ClusterShape(6, 0.5))
