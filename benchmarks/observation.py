@@ -47,7 +47,7 @@ def compare(
     config = _config(models, nodes, steps, folder)
     progress = PlainLines(lambda text: print(text, flush=True))
     with progress.running():
-        opened = {s.name: open_model(s, config, progress.transfer) for s in config.models}
+        opened = {s.name: open_model(s, progress.transfer) for s in config.models}
     hosts = LocalHosts()
     sides = (
         Side("base", "spans off", EmbeddedBackend((("spans", "off"),)), config, hosts),

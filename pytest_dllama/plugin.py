@@ -29,6 +29,7 @@ from pytest_dllama.fixtures import (
     threshold,
     uncaptured,
 )
+from pytest_dllama.report_folder import ReportFolder, ReportFolderError
 
 if TYPE_CHECKING:
     from pytest_dllama.config.baseline import Comparison
@@ -45,6 +46,7 @@ COMPARE_KEY: pytest.StashKey[Any] = pytest.StashKey()  # --benchmark-compare, un
 HANDLERS_KEY: pytest.StashKey[dict[signal.Signals, Any]] = pytest.StashKey()
 # Our short spellings on the command line that another plugin has, with our long ones.
 LENT_KEY: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
+FOLDER_KEY: pytest.StashKey[ReportFolder] = pytest.StashKey()  # held while it measures
 PRINTED_KEY: pytest.StashKey[bool] = pytest.StashKey()  # the table of cells, at the end
 OURS = "dllama"
 FIXTURES_MODULE = "pytest_dllama.fixtures"
@@ -176,12 +178,22 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     from pytest_dllama.verdict.limits import ThresholdError
 
     try:
+        if not config.option.collectonly:
+            _hold_folder(config)
         config.stash[LAB_KEY] = _make_lab(config, keys)
-    except (ConfigError, ThresholdError) as error:
+    except (ConfigError, ThresholdError, ReportFolderError) as error:
         raise pytest.UsageError(str(error)) from None
     if not config.option.collectonly:
         _install_signal_handlers(config)
         _move_benchmarks(config, config.stash[LAB_KEY])
+
+
+def _hold_folder(config: pytest.Config) -> None:
+    """Results have a place, and no other session's are there: found out before it measures."""
+    folder = ReportFolder(config.stash[CONFIG_KEY].report_folder)
+    folder.hold()
+    config.stash[FOLDER_KEY] = folder
+    config.add_cleanup(folder.release)
 
 
 def _move_benchmarks(config: pytest.Config, lab: Lab) -> None:
@@ -353,7 +365,8 @@ def _write_results(session: pytest.Session, lab: Lab) -> tuple[str, ...]:
     written = write_results(lab)
     if written.has_failed:
         session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
-    return written.lines
+    folder = session.config.stash[FOLDER_KEY]
+    return (*written.lines, *map(folder.told_of, folder.refused()))
 
 
 @pytest.hookimpl(wrapper=True)

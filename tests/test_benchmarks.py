@@ -8,6 +8,7 @@ from __future__ import annotations
 import doctest
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -15,8 +16,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks import observation, room, table
+from benchmarks.exchange.__main__ import NAMES
+from benchmarks.exchange.schedule import NO_FRAME, frames
 from benchmarks.real_dllama import binary_from_environment, run_dllama
 from benchmarks.table import Row, as_markdown
+from dllama_engine.collectives.base import Traffic
+from dllama_engine.collectives.choice import COLLECTIVES
+from dllama_engine.sharding.collective import Collective
+from dllama_engine.sharding.plan import split_units
 from dllama_engine.synthetic.model import write_synthetic
 from tests.data import LOGS
 from tests.data import ROOT as REPOSITORY
@@ -63,6 +70,46 @@ def read_log(path: Path) -> dict[str, object]:
     """The root's account of itself."""
     events = [json.loads(line) for line in path.read_text().splitlines() if line.startswith("{")]
     return next(event for event in events if event["event"] == "rank")
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("n", [2, 3, 8])
+def test_both_ends_of_a_link_have_the_same_frames_in_the_same_round(name: str, n: int) -> None:
+    """And they are as many, of as many bytes, as the collective's closed form says."""
+    collective, size = COLLECTIVES[Collective(name)], 96
+    rounds = [frames(Collective(name), rank, n, size) for rank in range(n)]
+    chunks = [size if rank == 0 else 0 for rank in range(n)]
+    if name != "star":
+        chunks = [chunk.size for chunk in split_units(size, 4, n)]
+    flow = collective.reduce_flow(size, chunks)
+    for src in range(n):
+        for dst in set(range(n)) - {src}:
+            sent = [found[dst][0] for found in rounds[src] if found[dst][0] != NO_FRAME]
+            received = [found[src][1] for found in rounds[dst] if found[src][1] != NO_FRAME]
+            assert sent == received
+            assert Traffic(len(sent), sum(sent)) == flow.get((src, dst), Traffic(0, 0))
+
+
+def test_exchanges_are_measured_beside_the_c_program(tmp_path: Path) -> None:
+    """Real processes on both sides; how fast they were is not asserted."""
+    path = tmp_path / "table.md"
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "benchmarks.exchange", "--ranks", "3", "--sizes", "4096"),
+            *("--rounds", "1", "--exchanges", "40", "--markdown", str(path)),
+        ],
+        capture_output=True,
+        text=True,
+        cwd=REPOSITORY,
+        timeout=600,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    rows = path.read_text().splitlines()
+    for name in NAMES:
+        (of_frames,) = (row for row in rows if f"frames of 4096 B among 3, {name} |" in row)
+        assert ("| C: " in of_frames) is bool(shutil.which("cc"))
+        assert any(f"sum of 4096 B in f32 on 3, {name} |" in row for row in rows)
 
 
 def test_a_row_without_its_yardstick_reaches_nothing() -> None:

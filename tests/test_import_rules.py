@@ -39,6 +39,7 @@ LAYERS: Mapping[str, Layers] = {
         ("hosts", "report", "verdict", "exports"),
         ("models", "history", "metrics", "validity", "benchmark_bridge", "neighbours"),
         ("config", "record", "events", "stats"),
+        ("report_folder", "user_files"),
     ),
     # Rooms within a room, by the same rule.
     "dllama_engine.kernels": (
@@ -73,7 +74,10 @@ LARGEST_ROOM = 12  # modules, without __init__
 
 # Who may know which library: of the standard library everybody may know everything.
 MAY_KNOW: Mapping[str, tuple[str, ...]] = {
-    "dllama_engine": ("pytest_dllama.backends.embedded", "pytest_dllama.models.engine_facts"),
+    "dllama_engine": (
+        *("pytest_dllama.backends.embedded", "pytest_dllama.models.engine_facts"),
+        "pytest_dllama.user_files",
+    ),
     "fabric": ("pytest_dllama.hosts.ssh.connection",),
     "paramiko": ("pytest_dllama.hosts.ssh",),
     "invoke": ("pytest_dllama.hosts.ssh",),

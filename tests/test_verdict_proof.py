@@ -354,9 +354,11 @@ def test_otava_judges_the_same_sessions(tmp_path: Path) -> None:
 
 def test_figures_go_between_the_markers(tmp_path: Path) -> None:
     path = tmp_path / "proof.md"
-    path.write_text(f"# Proof\n{page.BEGIN}\nold\n{page.END}\nMore.\n")
+    (begin, end), (other, other_end) = page.markers("quiet"), page.markers("loaded")
+    rest = f"\nMore.\n{other}\nkept\n{other_end}\n"
+    path.write_text(f"# Proof\n{begin}\nold\n{end}{rest}")
     page.write(path, "new\n")
-    assert path.read_text() == f"# Proof\n{page.BEGIN}\n\nnew\n\n{page.END}\nMore.\n"
+    assert path.read_text() == f"# Proof\n{begin}\n\nnew\n\n{end}{rest}"
     path.write_text("# Proof\n")
     with pytest.raises(page.NoMarkers, match="no place for the figures: put <!--"):
         page.write(path, "new")

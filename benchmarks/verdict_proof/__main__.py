@@ -67,6 +67,8 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--write", type=Path, metavar="FILE", help="put the tables into this document"
     )
+    section = f"of the document's sections for them (default: {page.DEFAULT})"
+    found.add_argument("--section", default=page.DEFAULT, metavar="NAME", help=section)
     return found
 
 
@@ -147,7 +149,7 @@ def _prove(options: argparse.Namespace, folder: Path) -> None:
     text = document(findings, promises(findings), more)
     print(text)
     if options.write:
-        page.write(options.write, text)
+        page.write(options.write, text, options.section)
 
 
 def _progress() -> Progress:

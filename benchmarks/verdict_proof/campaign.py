@@ -105,8 +105,7 @@ class Campaign:
         self._check_same_work()
         with progress.running():
             self._models = {
-                spec.name: open_model(spec, self._config, progress.transfer)
-                for spec in self._config.models
+                spec.name: open_model(spec, progress.transfer) for spec in self._config.models
             }
 
     def _check_same_work(self) -> None:

@@ -4,38 +4,45 @@ from __future__ import annotations
 
 from pathlib import Path
 
-BEGIN = "<!-- verdict-proof: written by the program, do not edit -->"
-END = "<!-- verdict-proof: end -->"
+DEFAULT = "quiet"  # a section; the program fills one at a time
 
 
 class NoMarkers(ValueError):
     """A document without a place for the figures."""
 
 
-def replaced(text: str, figures: str) -> str:
-    r"""The document with new figures.
+def markers(section: str) -> tuple[str, str]:
+    """What stands before and behind a section's figures."""
+    begin = f"<!-- verdict-proof {section}: written by the program, do not edit -->"
+    return begin, f"<!-- verdict-proof {section}: end -->"
 
-    >>> replaced(f"before {BEGIN} old {END} after", "new") == f"before {BEGIN}\n\nnew\n{END} after"
+
+def replaced(text: str, figures: str, section: str = DEFAULT) -> str:
+    r"""The document with new figures in a section.
+
+    >>> begin, end = markers("quiet")
+    >>> replaced(f"before {begin} old {end} after", "new") == f"before {begin}\n\nnew\n{end} after"
     True
 
     Raises:
         NoMarkers: one of them is missing, or they stand the wrong way round.
     """
-    before, begin, rest = text.partition(BEGIN)
-    _, end, after = rest.partition(END)
+    opening, closing = markers(section)
+    before, begin, rest = text.partition(opening)
+    _, end, after = rest.partition(closing)
     if not begin or not end:
-        raise NoMarkers(f"no place for the figures: put {BEGIN} and {END} where they belong")
-    return f"{before}{BEGIN}\n\n{figures}\n{END}{after}"
+        raise NoMarkers(f"no place for the figures: put {opening} and {closing} where they belong")
+    return f"{before}{begin}\n\n{figures}\n{end}{after}"
 
 
-def write(path: Path, figures: str) -> None:
-    """Replace the figures of a document, whole or not at all.
+def write(path: Path, figures: str, section: str = DEFAULT) -> None:
+    """Replace the figures of a document's section, whole or not at all.
 
     Raises:
         NoMarkers: it has no place for them.
         OSError: it cannot be read or written.
     """
-    text = replaced(path.read_text(encoding="utf-8"), figures)
+    text = replaced(path.read_text(encoding="utf-8"), figures, section)
     temporary = path.with_name(f".{path.name}.tmp")
     temporary.write_text(text, encoding="utf-8")
     temporary.replace(path)

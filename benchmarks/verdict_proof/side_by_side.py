@@ -82,8 +82,9 @@ def _pasts(
     Under the same load: a busy past, or a quiet one.
     """
     pairs = [p for p in findings.journal.pairs() if p.condition.is_busy == condition.is_busy]
+    places = {id(pair): place for place, pair in enumerate(pairs)}
     for block in found:
-        first = pairs.index(block.pairs[0])
+        first = places[id(block.pairs[0])]
         own = [pair for pair in pairs[:first] if pair.cell == block.cell][-rivals.PAST :]
         values = Block(block.cell, tuple(own)).values("base", rivals.METRIC)
         if len(values) == rivals.PAST:

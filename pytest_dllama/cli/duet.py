@@ -122,7 +122,7 @@ def _compare(arguments: argparse.Namespace) -> VerdictFile:
     seed = random.SystemRandom().randrange(10**6) if seed is None else seed
     cluster = fingerprint(probe_environment(), sides[1].hosts.kind)
     with progress.running():
-        models = {s.name: open_model(s, config, progress.transfer) for s in config.models}
+        models = {s.name: open_model(s, progress.transfer) for s in config.models}
     keys = [CellKey(name, nodes) for name in models for nodes in config.node_counts]
     arguments.report.mkdir(parents=True, exist_ok=True)
     priors = NoisePriors(arguments.history or default_folder(), cluster)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import sys
 from collections.abc import Callable, Sequence
 
@@ -37,15 +39,16 @@ from pytest_dllama.verdict.limits import ThresholdError
 
 _EXIT_ERROR = 2
 _EXIT_INTERRUPTED = 130
+_EXIT_BROKEN_PIPE = 141
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
-    words, passed_on = split_arguments(sys.argv[1:] if argv is None else argv)
-    arguments = _parser().parse_args(words, argparse.Namespace(pytest_args=passed_on))
-    command: Callable[[argparse.Namespace], int] = arguments.command
     try:
-        return command(arguments)
+        return _flushed(_run(sys.argv[1:] if argv is None else argv))
+    except BrokenPipeError:
+        _silence()
+        return _EXIT_BROKEN_PIPE
     except (
         ReportError,
         ExportError,
@@ -60,11 +63,39 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"pytest-dllama: {error}", file=sys.stderr)
     except OSError as error:
         reason = error.strerror or str(error)
-        print(f"pytest-dllama: {error.filename or 'file'}: {reason}", file=sys.stderr)
+        if error.filename is None:
+            _silence()  # what it still holds would fail again
+        what = error.filename or "the output cannot be written"
+        print(f"pytest-dllama: {what}: {reason}", file=sys.stderr)
     except KeyboardInterrupt:
         print("pytest-dllama: stopped", file=sys.stderr)
         return _EXIT_INTERRUPTED
     return _EXIT_ERROR
+
+
+def _run(argv: Sequence[str]) -> int:
+    words, passed_on = split_arguments(argv)
+    try:
+        arguments = _parser().parse_args(words, argparse.Namespace(pytest_args=passed_on))
+    except SystemExit:  # --help, --version or a usage error
+        sys.stdout.flush()
+        raise
+    command: Callable[[argparse.Namespace], int] = arguments.command
+    return command(arguments)
+
+
+def _flushed(code: int) -> int:
+    """The exit status once all is written; what cannot be is found here, not at the very end."""
+    sys.stdout.flush()
+    return code
+
+
+def _silence() -> None:
+    """Let nothing complain when standard output is closed."""
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 def _parser() -> argparse.ArgumentParser:

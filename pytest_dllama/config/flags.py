@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_dllama.config.settings import SETTINGS
+from pytest_dllama.user_files import SETTINGS_BYTES, read_text
 
 if TYPE_CHECKING:
     import pytest
@@ -76,7 +77,7 @@ def _translated(word: str, mine: dict[str, str]) -> list[str]:
 def _of_file(word: str, mine: dict[str, str]) -> list[str]:
     """The lines of a file of arguments, if any of them is ours; else the file as it is."""
     try:
-        lines = Path(word.removeprefix(FILE_PREFIX)).read_text(encoding="utf-8").splitlines()
+        lines = read_text(Path(word.removeprefix(FILE_PREFIX)), SETTINGS_BYTES).splitlines()
     except (OSError, UnicodeDecodeError):
         return [word]  # pytest's to complain about
     if not any(line.partition("=")[0] in mine for line in lines):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_dllama.config.values import ConfigError
+from pytest_dllama.user_files import SETTINGS_BYTES, read_text
 
 if TYPE_CHECKING:
     import pytest
@@ -49,7 +50,7 @@ def _native_table(path: Path) -> Mapping[str, Any]:
 
     `[tool.pytest.ini_options]` is none of them: its values come as text.
     """
-    data: Any = tomllib.loads(path.read_text(encoding="utf-8"))
+    data: Any = tomllib.loads(read_text(path, SETTINGS_BYTES))
     table = data.get("tool", {}).get("pytest", {}) if "tool" in data else data.get("pytest", {})
     return table if isinstance(table, Mapping) else {}
 

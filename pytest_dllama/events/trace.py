@@ -131,8 +131,10 @@ def _picked(event: Event | None) -> str | None:
     if not isinstance(event, Collective) or event.asked != "auto":
         return None
     (_, first), *others = event.picks
-    more = "".join(f", {name} from batches of {tokens} tokens on" for tokens, name in others)
-    return f"--collective auto picked {first}{more}"
+    if not others:
+        return f"--collective auto picked {first}"
+    tokens, other = others[-1]
+    return f"--collective auto picked {first}, {other} from batches of {tokens} tokens on"
 
 
 def _last_phase(found: dict[type, Event], steps: list[Step]) -> str:

@@ -84,8 +84,8 @@ def objections(run: RunRecord) -> list[str]:
     """
     if not run.cells:
         return ["the run has no cell"]
-    if run.request.inject:
-        return [f"the run was slowed down on purpose (--inject {run.request.inject})"]
+    if inject := run.request.inject:
+        return [f"the run was slowed down on purpose (--inject {inject})"]
     return [f"{cell.id}: {why}" for cell in run.cells for why in _wrong_with(cell)]
 
 

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 
 from pytest_dllama.history.run_files import write_whole
 from pytest_dllama.record.base import Record
+from pytest_dllama.user_files import RECORD_BYTES, read_text
 
 Entry = TypeVar("Entry", bound=Record)
 
@@ -44,7 +45,7 @@ class Ledger(Generic[Entry]):
         found = []
         for path in sorted(self._folder.glob("*.json")):
             try:
-                found.append(self._kind.model_validate(json.loads(path.read_text("utf-8"))))
+                found.append(self._kind.model_validate(json.loads(read_text(path, RECORD_BYTES))))
             except (OSError, ValueError, ValidationError, RecursionError):
                 continue
         return found

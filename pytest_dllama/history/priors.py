@@ -17,6 +17,7 @@ from pytest_dllama.history.places import cluster_folder
 from pytest_dllama.history.places import default_folder as default_folder
 from pytest_dllama.stats.errors import DataError
 from pytest_dllama.stats.prior import VarianceGroup, VariancePrior, fit_prior
+from pytest_dllama.user_files import RECORD_BYTES, read_text
 
 _SCHEMA = 1
 
@@ -57,7 +58,7 @@ class NoisePriors:
         found = []
         for path in sorted(self._folder.glob("*.json")):
             try:
-                data = json.loads(path.read_text())
+                data = json.loads(read_text(path, RECORD_BYTES))
                 if data["schema_version"] > _SCHEMA:
                     continue
                 rows = data["groups"].get(metric, ())

@@ -17,6 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from pytest_dllama.record.run import SCHEMA_VERSION, RunRecord
+from pytest_dllama.user_files import RECORD_BYTES, read_text
 
 RUN_FILE = "run.json"
 VERDICT_FILE = "verdict.json"  # of a comparison, beside the run of its new side
@@ -30,13 +31,39 @@ class RunFileError(ValueError):
 
 def write_run(run: RunRecord, path: Path) -> Path:
     """Write a run file atomically; readers see the old file or the whole new one."""
-    text = run.model_dump_json(indent=1) + "\n"
+    return write_whole(path, run_text(run))
+
+
+def run_text(run: RunRecord) -> str:
+    """The content of a run file."""
+    try:
+        text = run.model_dump_json(indent=1) + "\n"
+    except ValueError:  # names that are no UTF-8, or that an ASCII locale hides
+        dumped = json.dumps(run.model_dump(mode="python"), indent=1, ensure_ascii=False)
+        text = dumped.encode("utf-8", "surrogateescape").decode("utf-8", "replace") + "\n"
     RunRecord.model_validate_json(text)  # what cannot be read back must not be written
-    return write_whole(path, text)
+    return text
 
 
 def write_whole(path: Path, text: str) -> Path:
-    """Write a text file atomically, with the rights that the umask leaves."""
+    """Write a text file atomically, with the rights that the umask leaves.
+
+    A pipe or a device is written to, never replaced.
+
+    Raises:
+        OSError: it cannot be written; the error names `path`.
+    """
+    try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            path.write_text(text, encoding="utf-8")
+        else:
+            _replace(path, text)
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+    return path
+
+
+def _replace(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     half = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
     handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
@@ -49,7 +76,6 @@ def write_whole(path: Path, text: str) -> Path:
     except BaseException:
         half.unlink(missing_ok=True)
         raise
-    return path
 
 
 def read_run(path: Path) -> RunRecord:
@@ -74,10 +100,10 @@ def read_run(path: Path) -> RunRecord:
 
 
 def _parsed(path: Path) -> Any:
+    if path.exists() and not path.is_file():
+        raise RunFileError(f"{path}: not a regular file; give a run.json")
     try:
-        if path.exists() and not path.is_file():
-            raise RunFileError(f"{path}: not a regular file; give a run.json")
-        text = path.read_text(encoding="utf-8")
+        text = read_text(path, RECORD_BYTES)
         return json.loads(text, parse_int=_whole, parse_float=_finite, parse_constant=_finite)
     except OSError as error:
         raise RunFileError(f"{path}: cannot be read ({error.strerror})") from None

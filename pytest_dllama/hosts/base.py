@@ -95,6 +95,9 @@ class Host(Protocol):
     def place(self, file: Path) -> Path:
         """A file of this machine as the host's processes find it; sent there if need be."""
 
+    def available_bytes(self) -> int | None:
+        """Memory that it can give now, limits of containers included; None: not known."""
+
     def reaches(self, address: str, port: int, token: str, timeout_s: float) -> bool:
         """Whether a worker answers the handshake when asked from there; False: not known."""
 
@@ -184,6 +187,14 @@ class Hosts(Protocol):
 
     def close(self) -> list[str]:
         """Leave nothing behind; what could not be cleared away, in sentences."""
+
+
+def unwritable(log: Path, error: OSError) -> str:
+    """Why a process is ended whose log cannot be kept, and what helps."""
+    return (
+        f"the log {log} cannot be written ({error.strerror or error}); make room there, or name "
+        "another --report folder"
+    )
 
 
 def tail(path: Path, n_lines: int = 8) -> str:

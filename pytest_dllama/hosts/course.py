@@ -25,13 +25,14 @@ class Course:
         self.is_transfer = False
         self._all: tuple[float, float] | None = None
         self._begun = (clock(), 0.0)  # when, and how much was done then
+        self._told_s = clock()
         self._stage_s = clock()
 
     def course(self, what: str, done: float, total: float) -> None:
         """How far all of the work is: in words, and in whatever unit."""
         if self._all is None or done < self._all[0]:  # the first time, or other work
             self._begun = (self._clock(), done)
-        self.what, self._all = what, (done, total)
+        self.what, self._all, self._told_s = what, (done, total), self._clock()
 
     def stage(self, text: str) -> None:
         """Something new begins."""
@@ -58,7 +59,9 @@ class Course:
         done, total = self._all
         if done <= at_first:
             return None
-        return (self._clock() - begun_s) / (done - at_first) * max(total - done, 0.0)
+        one_s = (self._told_s - begun_s) / (done - at_first)
+        since_s = min(self._clock() - self._told_s, one_s)  # of the one that is being done
+        return max(one_s * (total - done) - since_s, 0.0)
 
     def words(self) -> list[str]:
         """What is done, the most important first."""

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pytest_dllama.hosts.course import counted
+from pytest_dllama.user_files import SETTINGS_BYTES, read_text
 
 DEFAULT_FOLDER = "~/.local/share/pytest-dllama"
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -160,7 +161,7 @@ def load_inventory(file: Path) -> Inventory:
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(file, SETTINGS_BYTES))
     except OSError as error:
         raise InventoryError(
             f"--hosts {file}: {error.strerror}; `pytest-dllama hosts init` writes one"

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
+from pytest_dllama.hosts.agent import room
 from pytest_dllama.hosts.agent.memory import FamilyMemory
 from pytest_dllama.hosts.agent.supervisor import as_bytes
 from pytest_dllama.hosts.command import own_command
@@ -19,7 +20,15 @@ from pytest_dllama.record.hosts import HostRecord, PairRecord
 
 if TYPE_CHECKING:
     from pytest_dllama.hosts.base import MemorySite, ModelNeed
-from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess, Progress, tail
+from pytest_dllama.hosts.base import (
+    STOP_GRACE_S,
+    Host,
+    HostError,
+    HostProcess,
+    Progress,
+    tail,
+    unwritable,
+)
 
 
 class LocalHost:
@@ -61,12 +70,12 @@ class LocalHost:
         Raises:
             HostError: the program cannot be started.
         """
-        logs.mkdir(parents=True, exist_ok=True)
         stderr_file = logs / f"{name}.stderr.log"
-        with stderr_file.open("wb") as stderr:
+        words = own_command(command, self._environment)
+        with _opened(stderr_file) as stderr:
             try:
                 popen = subprocess.Popen(
-                    [as_bytes(word) for word in own_command(command, self._environment)],
+                    [as_bytes(word) for word in words],
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=stderr,
@@ -83,9 +92,21 @@ class LocalHost:
         """The file itself."""
         return file
 
+    def available_bytes(self) -> int | None:
+        """Memory that this machine, or the container that this is, can give now."""
+        return room.available_bytes()
+
     def reaches(self, address: str, port: int, token: str, timeout_s: float) -> bool:
         """Not known: whoever asks has tried from this very machine."""
         return False
+
+
+def _opened(log: Path) -> IO[bytes]:
+    try:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        return log.open("wb")
+    except OSError as error:
+        raise HostError(unwritable(log, error)) from None
 
 
 class LocalHosts:
@@ -148,6 +169,7 @@ class LocalProcess:
         self.log_files: tuple[Path, ...] = (stdout_file, stderr_file)
         self._popen = popen
         self._was_told_to_stop = False
+        self._lost: str | None = None  # why its output is
         self._memory = FamilyMemory(popen.pid)
         self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
         self._reader = threading.Thread(
@@ -161,18 +183,29 @@ class LocalProcess:
         return self._popen.pid
 
     def _read(self, stdout: IO[bytes], log_file: Path) -> None:
-        with stdout, log_file.open("wb") as log:
-            for raw in stdout:
-                log.write(raw)
-                log.flush()
-                self._lines.put(raw.decode("utf-8", errors="replace"))
+        """Lines into the log and the queue; without a log nobody could tell what happened."""
+        with stdout:
+            try:
+                self._copy(stdout, log_file)
+            except OSError as error:
+                self._lost = unwritable(log_file, error)
+                self._signal(signal.SIGTERM)
         self._lines.put(None)
+
+    def _copy(self, stdout: IO[bytes], log_file: Path) -> None:
+        with log_file.open("wb", buffering=0) as log:
+            for raw in stdout:
+                left = raw
+                while left:
+                    left = left[log.write(left) :]
+                self._lines.put(raw.decode("utf-8", errors="replace"))
 
     def read_line(self, timeout_s: float) -> str | None:
         """The next line; None at the end of the output.
 
         Raises:
             TimeoutError: no line came within `timeout_s`.
+            HostError: its log cannot be written.
         """
         try:
             line = self._lines.get(timeout=timeout_s)
@@ -180,6 +213,8 @@ class LocalProcess:
             raise TimeoutError(f"{self.name} printed nothing for {timeout_s:g} s") from None
         if line is None:
             self._lines.put(None)  # the end stays the end
+            if self._lost is not None:
+                raise HostError(self._lost)
         return line
 
     def wait(self, timeout_s: float) -> int | None:

@@ -34,11 +34,11 @@ def engines(config: LabConfig) -> tuple[Backend, Mapping[Options, Backend]]:
     Raises:
         ConfigError: no such engine, or an option that it does not have or cannot take.
     """
+    made: dict[EngineOptions, Backend] = {}
     swept: dict[Options, Backend] = {}
-    plain: Backend | None = None
     for workload in workloads(config):
         own, options = configured(config, workload), engine_options(workload)
-        checked = EngineOptions(
+        asked = EngineOptions(
             config.dllama_bin,
             config.dllama_args,
             own.sync_mode,
@@ -48,11 +48,10 @@ def engines(config: LabConfig) -> tuple[Backend, Mapping[Options, Backend]]:
             inject=config.inject,
             runs_here=config.hosts_file is None,
         )
-        if options and options not in swept:
-            swept[options] = make_backend(config.engine, checked)
-        elif not options and plain is None:
-            plain = make_backend(config.engine, checked)
-    return plain or next(iter(swept.values())), swept
+        if asked not in made:  # options of ours are refused here too, where the engine lacks them
+            made[asked] = make_backend(config.engine, asked)
+        swept.setdefault(options, made[asked])
+    return swept.pop((), None) or next(iter(swept.values())), swept
 
 
 def check_cells(config: LabConfig, keys: Sequence[CellKey], backend: Backend) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,6 +114,7 @@ class Lab:
         self._identified: Sequence[HostRecord | None] = ()
         self._cluster: Cluster | None = None
         self._archived = False
+        self.unsaved: dict[Path, str] = {}  # files of results, and why they cannot be written
         self._engine_notes: dict[CellKey, list[str]] = {}
         self._n_batches: int | None = None  # the engine's own choice, known from its events
 
@@ -278,7 +279,7 @@ class Lab:
     def _model(self, name: str) -> ModelUnderTest:
         if name not in self._models:
             self._progress.stage(f"{name}: opening the model")
-            self._models[name] = open_model(self._specs[name], self.config, self._progress.transfer)
+            self._models[name] = open_model(self._specs[name], self._progress.transfer)
         return self._models[name]
 
     def _look_at_hosts(self, key: CellKey) -> None:
@@ -420,12 +421,24 @@ class Lab:
 
     def save(self) -> RunRecord:
         """Write the run file and return it; the first time, an older run moves out of the way."""
+        run = self.run_record()
+        self.write(self.run_file, lambda: self._write_run(run))
+        return run
+
+    def write(self, path: Path, write: Callable[[], object]) -> None:
+        """Write a file of results; one that cannot be costs no cell and no table: see `unsaved`."""
+        try:
+            write()
+        except OSError as error:
+            self.unsaved[path] = error.strerror or str(error)
+        else:
+            self.unsaved.pop(path, None)
+
+    def _write_run(self, run: RunRecord) -> None:
         if not self._archived:
             archive_previous(self.config.report_folder)
             self._archived = True
-        run = self.run_record()
         write_run(run, self.run_file)
-        return run
 
     def cannot_give(self, key: CellKey) -> Mapping[str, str]:
         """Metrics that the cell's engine never tells, with the reason."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from pytest_dllama.models.under_test import ModelUnderTest
 from pytest_dllama.models.workloads import configured
 from pytest_dllama.record.cell import Workload
 
+# An engine that ends by itself has no exit code that means one of these.
+_NEVER_HANDLED = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL)
 GLANCE_S = 0.2  # how often a line is parsed while the request runs
 SILENCE_MARGIN_S = 10.0  # the engine's own deadline comes first: it knows which worker is silent
 
@@ -116,6 +119,7 @@ def run_request(
         process = cluster.start(0, command, name)
     except (HostError, WorkerNotReady) as error:
         raise RequestFailed(str(error), type(error).__name__) from error
+    code: int | None = None
     try:
         timeout_s = request.timeout_s + SILENCE_MARGIN_S
         lines = _read_lines(process, backend, timeout_s, on_event, watch)
@@ -124,13 +128,18 @@ def run_request(
         trace = build_trace(backend.events(lines, nodes, worker_logs))
         trace = watch.fill(trace) if watch else trace
     except TraceError as error:
-        raise _failure(str(error), error.kind, process) from error
+        message = str(error)
+        if error.kind == "TraceError" and (killed := _killed_by(code)):
+            message = f"{_death(killed, host)}; {message}"
+        raise _failure(message, error.kind, process) from error
     except (TimeoutError, EventFormatError, HostError) as error:
         raise _failure(str(error), type(error).__name__, process) from error
     finally:
         cluster.finish(process)
     if code != 0:
-        raise _failure(f"the root ended with exit code {code}", "ExitCode", process)
+        killed = _killed_by(code)
+        ended = _death(killed, host) if killed else f"the root ended with exit code {code}"
+        raise _failure(ended, "ExitCode", process)
     return RequestRun(trace, backend.shown(command), process.log_files)
 
 
@@ -188,6 +197,25 @@ def _read_lines(
 def _show(event: Event | None, on_event: Callable[[Event], None]) -> None:
     if event is not None:
         on_event(event)
+
+
+def _killed_by(code: int | None) -> signal.Signals | None:
+    """The signal that ended a process, as its parent or a shell between them tells it."""
+    if code is None:
+        return None
+    number = -code if code < 0 else code - 128
+    known = number in signal.valid_signals() and (code < 0 or number in _NEVER_HANDLED)
+    return signal.Signals(number) if known else None
+
+
+def _death(killed: signal.Signals, host: Host) -> str:
+    """In words, with what is known of the commonest cause."""
+    free_bytes = host.available_bytes()
+    then = f"{free_bytes / 1e6:.0f} MB" if free_bytes is not None else "an unknown amount"
+    text = f"the root was killed by {killed.name}; {host.name} had {then} of memory available then"
+    if killed is signal.SIGKILL:
+        text += " (a host that runs out of memory kills so: see its kernel's log, dmesg)"
+    return text
 
 
 def _failure(message: str, kind: str, process: HostProcess) -> RequestFailed:

@@ -108,9 +108,7 @@ def _shipped_files(spec: ModelSpec) -> tuple[Path, Path]:
     return files
 
 
-def open_model(
-    spec: ModelSpec, config: LabConfig, progress: Callable[[int, int], None]
-) -> ModelUnderTest:
+def open_model(spec: ModelSpec, progress: Callable[[int, int], None]) -> ModelUnderTest:
     """A model's files, a synthetic one written first if it is not in the cache.
 
     Raises:

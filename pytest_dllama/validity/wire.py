@@ -1,7 +1,8 @@
 """The bytes counted on the sockets against the closed form of the shard plan: equal, or a fault.
 
 The payload counted on the root's sockets in every step must equal the closed form, to the byte, and
-each link's share of a decode step the plan's figure for that link.
+each link's share of a decode step the plan's figure for that link, in bytes and in messages: a
+collective may move another's bytes in other messages.
 """
 
 from __future__ import annotations
@@ -43,17 +44,22 @@ def _link_faults(trace: RequestTrace, step: Step) -> list[tuple[int, str]]:
     """A decode step's links one by one: the sum may be right and a link wrong."""
     if trace.plan is None or not trace.plan.decode_payload_bytes:
         return []
-    planned = {(src, dst): n for src, dst, n, _ in trace.plan.decode_payload_bytes}
+    planned = {(src, dst): of_link for src, dst, *of_link in trace.plan.decode_payload_bytes}
     found = []
     for link in step.links:
-        for way, counted, key in (
-            ("to", link.sent_payload_bytes, (0, link.peer)),
-            ("from", link.recv_payload_bytes, (link.peer, 0)),
+        for way, n_bytes, n_messages, key in (
+            ("to", link.sent_payload_bytes, link.sent_messages, (0, link.peer)),
+            ("from", link.recv_payload_bytes, link.recv_messages, (link.peer, 0)),
         ):
-            if counted != planned.get(key, 0):
-                text = (
-                    f"decode step {step.index} moved {counted} payload bytes {way} rank "
-                    f"{link.peer}, the shard plan says {planned.get(key, 0)}"
+            of_bytes, of_messages = planned.get(key, (0, 0))
+            if n_bytes != of_bytes:
+                found.append(
+                    f"decode step {step.index} moved {n_bytes} payload bytes {way} rank "
+                    f"{link.peer}, the shard plan says {of_bytes}"
                 )
-                found.append((step.index, text))
-    return found
+            if n_messages not in (0, of_messages):  # 0: an engine that counts none
+                found.append(
+                    f"decode step {step.index} moved {n_messages} messages {way} rank "
+                    f"{link.peer}, the shard plan says {of_messages}"
+                )
+    return [(step.index, text) for text in found]

@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_dllama.metrics.catalog import METRICS
+from pytest_dllama.user_files import SETTINGS_BYTES, read_text
 from pytest_dllama.verdict.limits import Direction, Threshold, ThresholdError, Tolerance
 from pytest_dllama.verdict.scaling import ScalingLimit, parse_scaling
 from pytest_dllama.verdict.thresholds import LimitTable, TableKey, Thresholds
@@ -61,7 +62,7 @@ def load_thresholds(path: Path) -> Thresholds:
             wrong kind.
     """
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        data = tomllib.loads(read_text(path, SETTINGS_BYTES))
     except OSError as error:
         raise ThresholdError(f"{path}: cannot be read ({error.strerror})") from None
     except (ValueError, RecursionError) as error:  # nesting and digits have limits too

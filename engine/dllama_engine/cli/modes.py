@@ -21,7 +21,9 @@ def inference(run: RootRun) -> None:
     args, prompt = run.args, run.text
     assert args.steps is not None  # `options.parse` wants them
     depth = args.context_depth
-    check_request(len(run.tokenizer.encode(prompt)), args.steps, run.root.max_seq_len, depth)
+    seq_len, model_seq_len = run.root.max_seq_len, run.model.config.seq_len
+    n_input = len(run.tokenizer.encode(prompt))
+    check_request(n_input, args.steps, seq_len, depth, model_seq_len=model_seq_len)
     run.start()
     if depth:
         _fill_context(run, depth)
@@ -44,7 +46,8 @@ def inference(run: RootRun) -> None:
     finish_reason: FinishReason = "steps"
     if depth + args.steps > run.root.max_seq_len:
         finish_reason = "context"
-        run.say(f"(end of context: {run.root.max_seq_len} tokens, see --max-seq-len)")
+        remedy = ", see --max-seq-len" if seq_len < model_seq_len else ""
+        run.say(f"(end of context: {seq_len} tokens{remedy})")
     run.emit_done(tally, request_ns, len(input_ids), finish_reason)
     for line in console.summary_lines(tally, args.batch_size, request_ns):
         run.say(line)

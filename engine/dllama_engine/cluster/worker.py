@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import ipaddress
 import os
 import socket
 import time
@@ -72,6 +73,12 @@ class Worker:
         options = self._options
         port = self._listener.open()
         self._log(f"Listening on {options.host}:{port}...")
+        if _is_every_address(options.host):
+            self._log(
+                f"⚠️  This is every address of this host: all who can reach port {port} may knock, "
+                "and nothing is encrypted behind the handshake. Name one address of a network that "
+                "you trust with --host, or go through a tunnel (docs/security.md)"
+            )
         self._events.emit(Listening(options.host, port, os.getpid()))
         try:
             while (root := self._listener.next_root(options.idle_timeout_s)) is not None:
@@ -99,6 +106,13 @@ class Worker:
             self._listener.release()
         self._log("⭕ Network is closed")
         self._events.emit(SessionEnd(reason))
+
+
+def _is_every_address(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host or "0.0.0.0").is_unspecified
+    except ValueError:  # a name
+        return False
 
 
 class WorkerSession:

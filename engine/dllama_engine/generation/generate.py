@@ -39,8 +39,22 @@ class Forwarder(Protocol):
         """Count time of the step under way, by `tables.spans`."""
 
 
-def check_request(n_input_tokens: int, steps: int, seq_len: int, first_pos: int = 0) -> None:
-    """Refuse what the context or `--steps` cannot hold; `first_pos` positions are taken already.
+def check_request(
+    n_input_tokens: int,
+    steps: int,
+    seq_len: int,
+    first_pos: int = 0,
+    *,
+    model_seq_len: int | None = None,
+) -> None:
+    """Refuse what the context or `--steps` cannot hold.
+
+    Args:
+        n_input_tokens: of the prompt.
+        steps: of the request.
+        seq_len: positions of the context.
+        first_pos: positions that are taken already.
+        model_seq_len: what the model itself has of them, where that may be more.
 
     Raises:
         RequestError: with the sizes.
@@ -51,13 +65,17 @@ def check_request(n_input_tokens: int, steps: int, seq_len: int, first_pos: int 
         filled = f"--context-depth fills {first_pos} positions and " if first_pos else ""
         raise RequestError(
             f"{filled}the prompt has {n_input_tokens} tokens, the context holds {seq_len}; "
-            "shorten it or raise --max-seq-len up to the model's"
+            f"shorten it{_or_a_longer_context(seq_len, model_seq_len or seq_len)}"
         )
     if n_input_tokens > steps:
         raise RequestError(
             f"the prompt has {n_input_tokens} tokens, more than the {steps} steps asked for; "
             "raise --steps, which counts prompt tokens too"
         )
+
+
+def _or_a_longer_context(seq_len: int, model_seq_len: int) -> str:
+    return f" or raise --max-seq-len, up to {model_seq_len}" if seq_len < model_seq_len else ""
 
 
 def prefill(root: Forwarder, token_ids: Sequence[int], pos: int, batch_size: int) -> Iterator[Step]:

@@ -9,10 +9,11 @@ import sys
 from functools import cache
 from pathlib import Path
 
+from dllama_engine.system.cgroup_memory import left_bytes
+
 _STATUS = Path("/proc/self/status")
 _ROLLUP = Path("/proc/self/smaps_rollup")
 _CLEAR_REFS = Path("/proc/self/clear_refs")
-_CGROUP = Path("/sys/fs/cgroup")
 
 
 class PeakMemory:
@@ -64,7 +65,7 @@ def available_bytes() -> int:
     host_bytes = _field_bytes(Path("/proc/meminfo"), "MemAvailable")
     if host_bytes is None:
         host_bytes = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    limit_bytes = _cgroup_left_bytes()
+    limit_bytes = left_bytes()
     return host_bytes if limit_bytes is None else min(host_bytes, limit_bytes)
 
 
@@ -86,19 +87,6 @@ def _field_bytes(path: Path, name: str) -> int | None:
     except (OSError, ValueError, IndexError):
         pass
     return None
-
-
-def _cgroup_left_bytes() -> int | None:
-    """Room below the container's limit; its page cache can be dropped and counts as room."""
-    try:
-        limit = (_CGROUP / "memory.max").read_text().strip()
-        if limit == "max":
-            return None
-        used_bytes = int((_CGROUP / "memory.current").read_text())
-        stat = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
-        return int(limit) - used_bytes + int(stat.get("inactive_file", 0))
-    except (OSError, ValueError):
-        return None
 
 
 def _rusage_peak_bytes() -> int:

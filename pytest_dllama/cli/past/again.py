@@ -15,6 +15,7 @@ from pytest_dllama.cli.bench import suites_arguments
 from pytest_dllama.history.run_files import RUN_FILE
 from pytest_dllama.history.store import HistoryError
 from pytest_dllama.record.verdict import VerdictFile
+from pytest_dllama.user_files import RECORD_BYTES, read_text
 
 VERDICT_FILE = "verdict.json"
 USAGE = 2
@@ -87,7 +88,7 @@ def read_verdict(path: Path) -> VerdictFile:
         HistoryError: unreadable, no JSON, or a field that does not fit.
     """
     try:
-        return VerdictFile.model_validate(json.loads(path.read_text("utf-8")))
+        return VerdictFile.model_validate(json.loads(read_text(path, RECORD_BYTES)))
     except OSError as error:
         raise HistoryError(f"{path}: cannot be read ({error.strerror})") from None
     except ValidationError as error:

@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from pytest_dllama.hosts.agent.room import available_bytes
+
 ROOT = Path(os.environ.get("PYTEST_DLLAMA_SYSTEM_ROOT", "/"))  # of /sys and the device tree
 CPUS = ROOT / "sys/devices/system/cpu"
 FIRMWARE = ROOT / "sys/devices/platform/soc/soc:firmware/get_throttled"
@@ -37,7 +39,7 @@ def facts(request: dict[str, Any]) -> dict[str, Any]:
         "cpu_features": (_of_every_core("Features") or "").split(),
         "cache_bytes": last_level_cache_bytes(),
         "memory_bytes": memory.get("MemTotal"),
-        "available_bytes": memory.get("MemAvailable"),
+        "available_bytes": available_bytes(),
         "swap_bytes": memory.get("SwapTotal"),
         "swap_used_bytes": memory.get("SwapTotal", 0) - memory.get("SwapFree", 0),
         "disk_free_bytes": shutil.disk_usage(folder).free,

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pytest_dllama.hosts.agent import clock, environment, facts, links, places, processes
+from pytest_dllama.hosts.agent import clock, environment, facts, links, places, processes, room
 from pytest_dllama.hosts.agent.supervisor import supervise
 
 COMMANDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
@@ -18,6 +18,7 @@ COMMANDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
     "clear": processes.clear,
     "facts": facts.facts,
     "sample": facts.sample,
+    "room": room.room,
     "place": places.place,
     "environment": environment.status,
     "make-venv": environment.make_venv,

@@ -130,6 +130,14 @@ class SshHost:
             self._placed[file] = Path(upload_file(self.agent, file, self.report_upload))
         return self._placed[file]
 
+    def available_bytes(self) -> int | None:
+        """Memory that the host can give now; None where it cannot be asked."""
+        try:
+            found = self.agent.ask("room").get("available_bytes")
+        except HostError:
+            return None
+        return found if isinstance(found, int) else None
+
     def reaches(self, address: str, port: int, token: str, timeout_s: float) -> bool:
         """Whether a worker answers the handshake when asked from this host."""
         self.agent.ensure_open()

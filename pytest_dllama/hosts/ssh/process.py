@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any
 
-from pytest_dllama.hosts.base import STOP_GRACE_S, HostError, tail
+from pytest_dllama.hosts.base import STOP_GRACE_S, HostError, tail, unwritable
 from pytest_dllama.hosts.ssh.agent_client import AgentClient
 from pytest_dllama.hosts.ssh.channel import Channel, ConnectionLost
 
@@ -65,7 +65,10 @@ class SshProcess:
     def attach(self) -> None:
         """Begin to follow."""
         for file in self.log_files:
-            file.write_bytes(b"")
+            try:
+                file.write_bytes(b"")
+            except OSError as error:
+                raise HostError(unwritable(file, error)) from None
         self._channel = self._open()
         self._reader.start()
         self._heart.start()
@@ -92,6 +95,11 @@ class SshProcess:
                 reason = "connection lost"
             except HostError as error:
                 reason = str(error)
+            except OSError as error:  # of the log's: what comes over the connection is a HostError
+                self._lost = unwritable(self.log_files[0], error)
+                self._send(b"T\n")
+                self._ended.set()
+                break
             self._channel = None
             until_s = until_s or time.monotonic() + (RECONNECT_S if not self._stopping else 0)
             if not self._ended.wait(0.5) and time.monotonic() > until_s:

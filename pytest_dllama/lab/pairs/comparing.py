@@ -10,6 +10,7 @@ from pytest_dllama.config.baseline import Comparison
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.history.keeping import history_folder
 from pytest_dllama.history.priors import NoisePriors
+from pytest_dllama.history.run_files import VERDICT_FILE
 from pytest_dllama.hosts.base import Hosts, Progress
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.lab import Lab
@@ -70,7 +71,8 @@ class ComparingLab(Lab):
         """Write the run file and the verdict beside it."""
         run = super().save()
         if (found := self.verdict()) is not None:
-            write_verdict(found, self.config.report_folder)
+            folder = self.config.report_folder
+            self.write(folder / VERDICT_FILE, lambda: write_verdict(found, folder))
         return run
 
     def give_up(self, key: CellKey, why: str) -> CellRecord:

@@ -10,13 +10,14 @@ from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.exports.samples_csv import write_samples
 from pytest_dllama.history.calibrations import calibration_of, calibrations
 from pytest_dllama.history.keeping import history_folder, keep_run
-from pytest_dllama.history.run_files import VERDICT_FILE
+from pytest_dllama.history.run_files import VERDICT_FILE, run_text
 from pytest_dllama.history.store import RunStore
 from pytest_dllama.lab.lab import Lab
 from pytest_dllama.record.verdict import VerdictFile
 from pytest_dllama.report.lists.noise import noise_lines
 from pytest_dllama.report.pages.comment import write_step_summary
 from pytest_dllama.report.pages.reports import write_reports
+from pytest_dllama.report_folder import keep_elsewhere
 
 
 def keep_calibration(verdict: VerdictFile, config: LabConfig) -> list[str]:
@@ -43,9 +44,10 @@ def write_results(lab: Lab) -> Written:
     """Write everything; a page that fails never costs the run file."""
     run, verdict = lab.save(), lab.verdict()  # pages are made of the very run that is in the file
     folder, config = lab.run_file.parent, lab.config
-    lines, has_failed = [f"run file: {lab.run_file}"], False
+    lines, has_failed = [_saved(lab, "run file:", lab.run_file, run_text(run))], bool(lab.unsaved)
     if verdict is not None:
-        lines.append(f"verdict:  {folder / VERDICT_FILE}")
+        text = verdict.model_dump_json(indent=1) + "\n"
+        lines.append(_saved(lab, "verdict: ", folder / VERDICT_FILE, text))
     writers: list[tuple[str, Callable[[], Sequence[Path | str]]]] = [
         (
             "report",
@@ -53,7 +55,9 @@ def write_results(lab: Lab) -> Written:
         ),
         ("summary", lambda: write_step_summary(run, "en", verdict)),
     ]
-    if config.keeps_history:
+    if config.inject:
+        lines.append(f"history:  not kept: slowed down on purpose (--inject {config.inject})")
+    elif config.keeps_history:
         writers.append(("history", lambda: [keep_run(run, config)]))
     if verdict is not None and config.comparison and config.comparison.is_calibration:
         writers.append(("noise", lambda: keep_calibration(verdict, config)))
@@ -66,3 +70,13 @@ def write_results(lab: Lab) -> Written:
             has_failed = True
             lines.append(f"{what + ':':9} failed with {type(error).__name__}: {error}")
     return Written(tuple(lines), has_failed)
+
+
+def _saved(lab: Lab, what: str, file: Path, text: str) -> str:
+    """Where a file of results is; one that could not be written there is kept elsewhere."""
+    why = lab.unsaved.get(file)
+    if why is None:
+        return f"{what} {file}"
+    kept = keep_elsewhere(file.name, text)
+    where = f"its content is in {kept}" if kept else "nor anywhere else: only the table is left"
+    return f"{what} {file} cannot be written ({why}); {where}"

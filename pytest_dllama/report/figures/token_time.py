@@ -48,9 +48,9 @@ def _of_parts(cell: CellRecord) -> TokenTime | None:
 
 def _of_shares(cell: CellRecord) -> TokenTime | None:
     tpot, sync = cell.metrics.get("tpot_ms"), cell.metrics.get("sync_share")
-    if tpot is None or sync is None:
+    if tpot is None or (sync is None and cell.nodes != 1):
         return None
-    ms, share = finite(tpot.value), finite(sync.value)
+    ms, share = finite(tpot.value), finite(sync.value) if sync else 0.0  # one node waits for nobody
     if ms is None or share is None or ms <= 0 or not 0 <= share <= 1:
         return None
     return TokenTime(((COMPUTE, ms * (1 - share)), (SYNC, ms * share)))

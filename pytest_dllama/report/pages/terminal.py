@@ -77,7 +77,9 @@ def _reasons(cells: Sequence[CellRecord]) -> list[str]:
 
 
 def _notes(run: RunRecord) -> list[str]:
-    return [f"note: {note}" for note in (*_sharing(run), *run.notes)]
+    inject = run.request.inject
+    slowed = [f"slowed down on purpose (--inject {inject})"] if inject else []
+    return [f"note: {note}" for note in (*slowed, *_sharing(run), *run.notes)]
 
 
 def _sharing(run: RunRecord) -> list[str]:

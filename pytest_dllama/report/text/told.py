@@ -42,8 +42,8 @@ def translated(text: str, known: Sequence[Told], depth: int = DEEPEST) -> str:
     >>> known = [Told.of("a {1}", "가 {1}"), Told.of("b", "나")]
     >>> translated("a b", known), translated("a c", known), translated("d", known)
     ('가 나', '가 c', 'd')
-    >>> translated("tiny-2: b", known)  # a note of one cell
-    'tiny-2: 나'
+    >>> translated("tiny on 2 nodes: b", known)
+    'tiny on 2 nodes: 나'
     """
     if depth == 0 or len(text) > LONGEST:
         return text
@@ -55,10 +55,8 @@ def translated(text: str, known: Sequence[Told], depth: int = DEEPEST) -> str:
                 for name, value in match.groupdict().items()
             }
             return _filled(told.text, values)
-    name, colon, rest = text.partition(": ")
-    if colon and " " not in name:
-        return f"{name}: {translated(rest, known, depth - 1)}"
-    return text
+    name, colon, rest = text.partition(": ")  # a note of one cell or host
+    return f"{name}{colon}{translated(rest, known, depth - 1)}" if colon else text
 
 
 def _filled(text: str, values: Mapping[str, str]) -> str:

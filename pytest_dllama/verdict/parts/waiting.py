@@ -22,6 +22,9 @@ from pytest_dllama.verdict.parts.columns import (
 # Of a change in waiting: from here on a rank's own work that surely changed is its cause. Where
 # ranks share cores, who waits gives the core away and gets it back late: waiting grows by more.
 _EXPLAINS = 0.1
+# ... or from here on where it became much slower itself. Less than that may be an effect of the
+# waiting: whoever sleeps longer comes back to colder caches and a slower clock.
+_HINTS, _MUCH = 0.02, 0.25
 
 
 def cause_of_waiting(
@@ -38,11 +41,12 @@ def cause_of_waiting(
     for (rank,) in before.keys() & after.keys():
         changes = changes_of(before[rank,], after[rank,])
         own[rank] = [direction * change for change in changes]
-    least = _EXPLAINS * abs(mean(waited_ms))
     causes = [
         rank
         for rank, changes in own.items()
-        if rank != str(ROOT) and mean(changes) >= least and paired_effect(changes).lower > 0
+        if rank != str(ROOT)
+        and paired_effect(changes).lower > 0
+        and mean(changes) >= _least(before[rank,], after[rank,]) * abs(mean(waited_ms))
     ]
     if not causes:
         return _most_waited_for(phase, pairs, direction), None
@@ -55,6 +59,12 @@ def cause_of_waiting(
     part = max(grown, key=grown.__getitem__)
     change = growth(before_by.get((cause, part), none), after_by[cause, part])
     return int(cause), (part, change)
+
+
+def _least(base: Sequence[float], new: Sequence[float]) -> float:
+    """The share of a change in waiting that a rank's work must have, to be its cause."""
+    itself = growth(base, new)
+    return _HINTS if itself is not None and abs(itself) >= _MUCH else _EXPLAINS
 
 
 def _key_of_work(phase: str, *, by_part: bool) -> Callable[[PartTime], Key | None]:

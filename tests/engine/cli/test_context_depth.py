@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from dllama_engine.errors import RequestError
+from dllama_engine.generation.generate import check_request
 from tests.engine.processes import Node, inference_arguments, read_events, run, start_worker
 
 Events = list[dict[str, Any]]
@@ -96,3 +98,17 @@ def test_only_inference_fills() -> None:
     done = run(*arguments)
     assert done.returncode == 2
     assert "--context-depth is inference's; perplexity starts with an empty context" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("seq_len", "advice"),
+    [(100, "shorten it or raise --max-seq-len, up to 256"), (256, "shorten it")],
+)
+def test_a_longer_context_is_advised_only_where_the_model_has_one(
+    seq_len: int, advice: str
+) -> None:
+    with pytest.raises(RequestError) as refused:
+        check_request(300, 400, seq_len, model_seq_len=256)
+    assert str(refused.value) == (
+        f"the prompt has 300 tokens, the context holds {seq_len}; {advice}"
+    )

@@ -209,6 +209,28 @@ def test_a_suspended_worker_is_lost_after_the_timeout(
     assert_free([own_worker])
 
 
+@pytest.mark.parametrize("collective", ["doubling", "ring", "two-shot", "star"])
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+def test_whoever_is_lost_is_named_though_others_were_waited_for(
+    collective: str,
+    number: signal.Signals,
+    workers: list[Node],
+    own_worker: Node,
+    tmp_path: Path,
+    long_model: list[object],
+) -> None:
+    """In rounds and rings the root may wait for a rank that waits for the lost one itself."""
+    three = [workers[0], own_worker, workers[1]]
+    flags = ("--collective", collective, "--timeout", 2)
+    root = start_long(tmp_path, long_model, three, *flags)
+    own_worker.process.send_signal(number)
+    assert root.wait() == 1
+    (error,) = root.events("error")
+    assert (error["type"], error["rank"]) == ("WorkerLost", 2), error
+    assert f"worker 2 at {own_worker.address}" in error["message"]
+    assert_serves(workers[:2])
+
+
 def test_a_killed_root_frees_the_workers(
     workers: list[Node], tmp_path: Path, long_model: list[object]
 ) -> None:
@@ -282,6 +304,16 @@ def test_a_taken_port_is_an_error_with_a_remedy(workers: list[Node]) -> None:
     assert f"cannot listen on 127.0.0.1:{workers[0].port} (Address already in use)" in done.stderr
     assert "--port" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(("host", "warns"), [("0.0.0.0", 1), ("::", 1), ("127.0.0.1", 0)])
+def test_listening_on_every_address_is_warned_of_once(
+    tmp_path: Path, host: str, warns: int
+) -> None:
+    node = start_worker(tmp_path, "open", "--host", host, "--idle-timeout", 0.1)
+    assert node.wait() == 0, node.log
+    assert node.log.count("⚠️  This is every address of this host: all who can reach port ") == warns
+    assert node.log.count("docs/security.md") == warns
 
 
 def test_idle_timeout_ends_a_worker(tmp_path: Path) -> None:

@@ -221,6 +221,10 @@ def test_swept_options_are_the_programs_own(stand_in: Path, pytester: pytest.Pyt
     [
         (("--engine", "dllama"), "*--dllama-bin PATH*"),
         (("--engine", "nonsense"), "*'nonsense' is unknown*"),
+        (
+            ("--engine", "dllama", "--dllama-bin", "no/such", "--sweep", "kv-type=f16,f32"),
+            "*--kv-type f16 is our own engine's; the real dllama's cache is f32: leave it out*",
+        ),
         (("--engine", "dllama", "--dllama-args", "'star"), "*cannot be split into words*"),
     ],
 )

@@ -63,9 +63,9 @@ UNREAD = {events.SessionStart, events.SessionEnd}
 
 
 def written(event: events.Event) -> str:
-    line = io.StringIO()
+    line = io.BytesIO()
     EventWriter(line).emit(event, t_ns=5)
-    return line.getvalue()
+    return line.getvalue().decode()
 
 
 def names(model: type[BaseModel]) -> dict[str, str]:

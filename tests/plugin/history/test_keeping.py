@@ -41,6 +41,18 @@ def test_nothing_is_kept_where_that_is_wanted(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("runs"))
 
 
+def test_a_run_that_was_slowed_down_on_purpose_is_not_kept(tmp_path: Path) -> None:
+    out = measure(tmp_path, "--history", "kept", "--inject", "tpot=5%")
+    assert "history:  not kept: slowed down on purpose (--inject tpot=5%)" in out
+    assert not list(tmp_path.rglob("runs"))
+    run = read_run(tmp_path / "report" / "run.json")
+    assert run.request.inject == "tpot=5%"
+    commands = run.cells[0].commands
+    assert commands is not None
+    assert "--inject" in commands.root
+    assert sum(part.ms for part in run.cells[0].samples[0].parts if part.rank == 0) > 0
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

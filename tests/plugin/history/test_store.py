@@ -154,10 +154,9 @@ def test_what_is_wrong_is_no_reference() -> None:
     run = run_of(1)
     assert objections(run) == []
     assert objections(run.model_copy(update={"cells": ()})) == ["the run has no cell"]
-    request = run.request.model_copy(update={"inject": "tpot=10%"})
-    assert objections(run.model_copy(update={"request": request})) == [
-        "the run was slowed down on purpose (--inject tpot=10%)"
-    ]
+    request = run.request.model_copy(update={"inject": "tpot=5%"})
+    slowed = run.model_copy(update={"request": request})
+    assert objections(slowed) == ["the run was slowed down on purpose (--inject tpot=5%)"]
     cell = run.cells[0]
     invalid = cell.model_copy(
         update={"verdict": Verdict(status="INVALID", reasons=("wire: one byte more",))}

@@ -53,7 +53,7 @@ def compare(
 ) -> tuple[CellVerdict, list[str]]:
     settings = config(tmp_path)
     sides = (Side("base", "before", base, settings), Side("new", "after", new, settings))
-    model = open_model(settings.models[0], settings, lambda done, total: None)
+    model = open_model(settings.models[0], lambda done, total: None)
     told = Told()
     rules = Rules(Plan(looks), NoisePriors(tmp_path / "history", "test"), 7)
     duet = Duet(

@@ -175,6 +175,10 @@ def test_time_left_is_what_went_by_so_far() -> None:
     now_s[0] += 10
     told.course("cell 2 of 4", 1.5, 4)
     assert told.left_s() == pytest.approx(40 / 1.5 * 2.5)
+    now_s[0] += 5  # it counts down between one and the next ...
+    assert told.left_s() == pytest.approx(40 / 1.5 * 2.5 - 5)
+    now_s[0] += 500  # ... but one that takes long says nothing of those after it
+    assert told.left_s() == pytest.approx(40 / 1.5 * 1.5)
     told.course("cell 4 of 4", 5, 4)
     assert told.left() == "0 s left"
     told.course("pairs 0/40", 0, 40)  # something else begins: nothing is known of it

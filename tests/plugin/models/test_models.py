@@ -35,17 +35,13 @@ def test_a_synthetic_model_is_written_once_into_the_cache(tmp_path, monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (spec,) = parse_models("synthetic:tiny-llama")
     progress: list[tuple[int, int]] = []
-    model = under_test.open_model(
-        spec, config_of(), lambda done, total: progress.append((done, total))
-    )
+    model = under_test.open_model(spec, lambda done, total: progress.append((done, total)))
     assert model.model_file.parent == tmp_path / "pytest-dllama" / "models"
     assert (model.record.name, model.record.arch, model.record.dim) == ("tiny-llama", "llama", 128)
     assert progress[-1][0] == progress[-1][1] == model.record.size_bytes
     written_ns = model.model_file.stat().st_mtime_ns
     progress.clear()
-    again = under_test.open_model(
-        spec, config_of(), lambda done, total: progress.append((done, total))
-    )
+    again = under_test.open_model(spec, lambda done, total: progress.append((done, total)))
     assert again.model_file.stat().st_mtime_ns == written_ns
     assert progress == []
 
@@ -53,7 +49,7 @@ def test_a_synthetic_model_is_written_once_into_the_cache(tmp_path, monkeypatch)
 def test_the_shipped_model() -> None:
     (spec,) = parse_models("tiny")
     under_test.check_model(spec, (1, 2, 4, 8), config_of())
-    record = under_test.open_model(spec, config_of(), lambda done, total: None).record
+    record = under_test.open_model(spec, lambda done, total: None).record
     assert (record.name, record.weight_type) == ("tiny", "q40")
 
 

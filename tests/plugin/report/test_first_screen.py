@@ -300,3 +300,12 @@ def test_a_large_sweep_stays_readable() -> None:
     assert "![Tokens/s by node count (the first 8 of 12): " in first
     assert len(_unfolded(text)) <= 200
     assert sum(line.startswith("| b-8-pp512-tg32 ★") for line in _unfolded(text)) >= 1
+
+
+def test_notes_beyond_a_few_are_folded_and_none_is_lost() -> None:
+    notes = tuple(f"note {i}" for i in range(12))
+    text = render(SIX.model_copy(update={"notes": notes}), "en")
+    unfolded = "\n".join(_unfolded(text))
+    assert unfolded.count("- Note: note ") == 8
+    assert "- 4 more notes are below, under the setup" in unfolded
+    assert all(f"- {note}\n" in text for note in notes)

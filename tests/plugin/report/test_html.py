@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import cache
 from html.parser import HTMLParser
 
 import pytest
@@ -53,6 +54,11 @@ class Page(HTMLParser):
             self.cells[-1] += data
 
 
+@cache
+def _stored(name: str, language: str = "en") -> str:
+    return _page(read_run(REPORTS / f"{name}.json"), language)
+
+
 def _page(record: RunRecord, language: str = "en", *regressed: str) -> str:
     judged = verdict(record, *regressed) if regressed else None
     drawn, undrawn = drawings(RunView.of(record, judged))
@@ -67,12 +73,12 @@ def test_every_cell_of_every_table_is_in_the_page(name: str, language: str) -> N
     rows = [line for line in lines if not re.fullmatch(r"[|:-]+", line)]
     cells = [cell.strip() for line in rows for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
     plain = [re.sub(r"\\(.)", r"\1", re.sub(r"\*\*|`", "", cell)) for cell in cells]
-    assert [cell.strip() for cell in Page(_page(record, language)).cells] == plain
+    assert [cell.strip() for cell in Page(_stored(name, language)).cells] == plain
 
 
 @pytest.mark.parametrize("name", RUNS)
 def test_the_page_needs_nothing_else(name: str) -> None:
-    page = Page(_page(read_run(REPORTS / f"{name}.json")))
+    page = Page(_stored(name))
     for tag, attributes in page.tags:
         assert tag not in ("link", "img", "iframe", "object", "embed", "base", "form", "a"), tag
         for key, value in attributes.items():
@@ -86,8 +92,7 @@ def test_the_page_needs_nothing_else(name: str) -> None:
 
 
 def test_pictures_are_inline_and_say_what_they_show() -> None:
-    record = read_run(REPORTS / "three_models.json")
-    page = Page(_page(record))
+    page = Page(_stored("three_models"))
     shown = [a for tag, a in page.tags if a.get("role") == "img"]
     assert len(shown) == sum(tag == "svg" for tag, _ in page.tags) > 1
     for attributes in shown:

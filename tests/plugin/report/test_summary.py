@@ -64,6 +64,15 @@ def test_the_table_of_cells() -> None:
     ]
 
 
+def test_a_run_that_was_slowed_down_on_purpose_says_so() -> None:
+    run = _run(GOOD)
+    slowed = run.model_copy(
+        update={"request": run.request.model_copy(update={"inject": "ttft=20ms"})}
+    )
+    told = set(summary_lines(slowed)) - set(summary_lines(run))
+    assert told == {"note: slowed down on purpose (--inject ttft=20ms)"}
+
+
 def test_shared_cores_are_told_where_nodes_outnumber_them() -> None:
     *_, note = summary_lines(_run(GOOD, FAILED, n_cores=2))
     assert note.startswith("note: up to 4 threads shared the 2 cores of one machine: more nodes")

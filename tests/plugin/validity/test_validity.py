@@ -162,6 +162,17 @@ def test_a_wrong_link_is_a_fault_though_the_sum_is_right() -> None:
     assert len(wire_faults(trace([step], plan=plan), 1)) == 2
 
 
+def test_right_bytes_in_other_messages_are_a_fault() -> None:
+    """An engine that counts no messages is not held to them."""
+    plan = Plan(event="plan", decode_payload_bytes=((0, 1, 60, 3), (1, 0, 40, 3)))
+    counted = link(1, 60, 40).model_copy(update={"sent_messages": 3, "recv_messages": 5})
+    step = decode_step(0, 1, 10, links=[counted], expected_payload_bytes=100)
+    (fault,) = wire_faults(trace([step], plan=plan), 1)
+    assert "moved 5 messages from rank 1, the shard plan says 3" in fault.text
+    untold = decode_step(0, 1, 10, links=[link(1, 60, 40)], expected_payload_bytes=100)
+    assert wire_faults(trace([untold], plan=plan), 1) == []
+
+
 def test_many_faults_are_summed_up() -> None:
     steps = [
         decode_step(i, 1, 10, links=[link(1, 6, 4)], expected_payload_bytes=9) for i in range(9)

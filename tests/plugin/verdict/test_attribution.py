@@ -139,6 +139,17 @@ def test_a_rank_that_became_faster_is_the_cause_of_less_waiting() -> None:
     assert wait.because_change == pytest.approx(-0.3, abs=0.02)
 
 
+@pytest.mark.parametrize(
+    ("factor", "because"), [(2.0, "feed-forward"), (1.05, None)], ids=["much", "a little"]
+)
+def test_work_that_explains_little_is_the_cause_if_it_became_much_slower(
+    factor: float, because: str | None
+) -> None:
+    """On a busy machine waiting is many times what was to be waited for."""
+    wait = attributed("tpot_ms", slow_rank(2, factor, {2: 40.0}), noise=0.0001).parts[0]
+    assert (wait.waited_for, wait.because_part) == (2, because)
+
+
 def test_waiting_that_no_ranks_work_explains_has_a_peer_and_no_cause() -> None:
     wait = attributed("tpot_ms", slow_rank(1, 1.0, {1: 1.0})).parts[0]
     assert (wait.part, wait.waited_for) == ("exchange-wait", 1)

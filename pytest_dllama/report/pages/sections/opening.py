@@ -11,6 +11,7 @@ from pytest_dllama.report.figures.view import RunView
 from pytest_dllama.report.pages.blocks import (
     Block,
     Items,
+    Note,
     Piece,
     Strong,
     TableBlock,
@@ -22,7 +23,7 @@ from pytest_dllama.report.pages.blocks import (
     said,
     table,
 )
-from pytest_dllama.report.pages.sections.questions import MOST_MODELS
+from pytest_dllama.report.pages.sections.questions import MOST_MODELS, MOST_NOTES
 from pytest_dllama.report.rules.hosts import about_hosts, about_links
 from pytest_dllama.report.tables.answer import metrics_table
 from pytest_dllama.report.tables.columns import Code
@@ -45,6 +46,9 @@ def setup(view: RunView) -> Iterator[Block]:
     yield Items(tuple(_fields(run)))
     if run.models:
         yield TableBlock(models_table(view))
+    if len(run.notes) > MOST_NOTES:
+        yield label("note")
+        yield Items(tuple(map(Note, run.notes)))
 
 
 def _fields(run: RunRecord) -> Iterator[Piece]:

@@ -31,6 +31,7 @@ from pytest_dllama.report.tables.models import efficiency_table, summary_table
 from pytest_dllama.report.tables.token_time import token_time_table
 
 MOST_MODELS = 4  # with a table each, unfolded
+MOST_NOTES = 8  # unfolded
 
 
 def slower(view: RunView) -> Iterator[Block]:
@@ -101,7 +102,9 @@ def trusted(view: RunView, undrawn: Mapping[str, str]) -> Iterator[Block]:
         *problems(run.hosts),
         *(about_links(view) if run.pairs else []),
     ]
-    notes: list[Piece] = [labelled("note", Note(note)) for note in run.notes]
+    notes: list[Piece] = [labelled("note", Note(note)) for note in run.notes[:MOST_NOTES]]
+    if (more := len(run.notes) - MOST_NOTES) > 0:
+        notes.append(Words("text.more_notes", n=str(more)))
     yield Items((*said_, *notes, *_undrawn(view, undrawn)))
 
 

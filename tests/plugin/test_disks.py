@@ -1,0 +1,268 @@
+"""Results that cannot be written, folders that two sessions want, files that are none."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pytest_dllama.cli.main import main
+from pytest_dllama.history.run_files import RunFileError, read_run, run_text, write_whole
+from pytest_dllama.hosts.base import HostError, HostProcess
+from pytest_dllama.hosts.inventory import InventoryError, load_inventory
+from pytest_dllama.hosts.local import LocalHost
+from pytest_dllama.report_folder import LOCK_FILE, ReportFolder, ReportFolderError, keep_elsewhere
+from pytest_dllama.verdict.limits import ThresholdError
+from pytest_dllama.verdict.thresholds_file import load_thresholds
+from tests.data import ROOT, RUNS
+from tests.plugin.real_runs import SMALL_MODEL, RealRun
+
+SUITES = str(ROOT / "suites")
+ONE_CELL = (SUITES, "--models", SMALL_MODEL, "--nodes", "1", "--steps", "16", "--repeats", "1",
+            "--warmup", "0", "-k", "tpot", "--history", "off")  # fmt: skip
+FULL = Path("/dev/full")
+RUN = sorted(RUNS.glob("*.json"))[-1]
+
+
+# -- the report folder ----------------------------------------------------------------------------
+
+
+def test_a_folder_is_held_by_one_session(tmp_path: Path) -> None:
+    first, second = ReportFolder(tmp_path / "report"), ReportFolder(tmp_path / "report")
+    first.hold()
+    words = rf"--report .*report: another pytest measures into this folder \(process {os.getpid()} "
+    with pytest.raises(ReportFolderError, match=words):
+        second.hold()
+    (refused,) = first.refused()
+    assert refused.startswith(f"process {os.getpid()} at ")
+    first.release()
+    assert not (tmp_path / "report").exists()
+    second.hold()
+    assert second.refused() == []
+    (tmp_path / "report" / "run.json").touch()
+    second.release()
+    assert [path.name for path in (tmp_path / "report").iterdir()] == ["run.json"]
+
+
+def test_a_folder_that_was_made_for_nothing_goes(tmp_path: Path) -> None:
+    folder = ReportFolder(tmp_path / "report")
+    folder.hold()
+    folder.release()
+    assert not (tmp_path / "report").exists()
+
+
+@pytest.mark.parametrize("folder", ["/proc/report", "/dev/null", "/dev/null/report"])
+def test_a_folder_that_cannot_be_written_is_found_at_once(folder: str) -> None:
+    words = rf"--report {folder}: results cannot be written there \(.*\); name a folder that can"
+    with pytest.raises(ReportFolderError, match=words):
+        ReportFolder(Path(folder)).hold()
+
+
+def test_a_folder_on_a_full_disk_is_found_at_once(tmp_path: Path) -> None:
+    """No file may grow: the same calls fail as on a full disk."""
+    code = "import sys; from pytest_dllama.report_folder import *\n"
+    code += "try: ReportFolder(Path(sys.argv[1])).hold()\nexcept ReportFolderError as e: print(e)"
+    done = subprocess.run(
+        ["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", sys.executable, "-c", code, tmp_path / "r"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "results cannot be written there (File too large)" in done.stdout
+
+
+def test_a_session_says_so_in_one_line_and_measures_nothing(tmp_path: Path) -> None:
+    run = RealRun(tmp_path)
+    run.start([*ONE_CELL, "--report", "/proc/report"])
+    assert run.finish() == pytest.ExitCode.USAGE_ERROR
+    assert "ERROR: --report /proc/report: results cannot be written there" in run.output
+    assert "Traceback" not in run.output
+    assert "INTERNALERROR" not in run.output
+
+
+def test_a_session_is_refused_a_folder_in_which_another_one_measures(tmp_path: Path) -> None:
+    run = RealRun(tmp_path)
+    folder = ReportFolder(run.report)
+    folder.hold()
+    run.start(ONE_CELL)
+    assert run.finish() == pytest.ExitCode.USAGE_ERROR
+    words = f"another pytest measures into this folder (process {os.getpid()} since "
+    assert words in run.output
+    assert "Traceback" not in run.output
+    (refused,) = folder.refused()
+    assert refused.startswith(f"process {run.process.pid} at ")
+    folder.release()
+
+
+_WANTS_THE_FOLDER = """
+from pathlib import Path
+from pytest_dllama.report_folder import ReportFolder, ReportFolderError
+def pytest_runtest_teardown(item):
+    try:
+        ReportFolder(Path("report")).hold()
+    except ReportFolderError:
+        pass
+"""
+
+
+def test_the_session_that_measures_says_who_was_refused(tmp_path: Path) -> None:
+    (tmp_path / "wants_the_folder.py").write_text(_WANTS_THE_FOLDER)
+    run = RealRun(tmp_path)
+    run.start([*ONE_CELL, "-p", "wants_the_folder"])
+    assert run.finish() == pytest.ExitCode.OK, run.output
+    assert f"was refused {run.report}, where this session measures" in run.output
+    assert len(read_run(run.report / "run.json").cells) == 1
+    assert not (run.report / LOCK_FILE).exists()
+
+
+_LOSES_ITS_FOLDER = """
+import shutil
+from pathlib import Path
+def pytest_runtest_teardown(item):
+    shutil.rmtree("report")
+    Path("report").write_text("no folder any more")
+"""
+
+
+def test_a_run_file_that_cannot_be_written_costs_neither_table_nor_content(tmp_path: Path) -> None:
+    (tmp_path / "loses_its_folder.py").write_text(_LOSES_ITS_FOLDER)
+    run = RealRun(tmp_path)
+    run.start([*ONE_CELL, "-p", "loses_its_folder"])
+    assert run.finish() == pytest.ExitCode.INTERNAL_ERROR
+    assert "INTERNALERROR" not in run.output
+    assert "llama_q40" in run.output.partition("distributed LLM inference")[2]  # the table
+    line = next(line for line in run.output.splitlines() if line.startswith("run file:"))
+    assert f"{tmp_path}/report/run.json cannot be written (" in line
+    kept = Path(line.partition("its content is in ")[2])
+    assert len(read_run(kept).cells) == 1
+    kept.unlink()
+
+
+def test_what_has_no_place_anywhere_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", "/proc/nowhere")
+    assert keep_elsewhere("run.json", "{}") is None
+
+
+# -- logs -----------------------------------------------------------------------------------------
+
+
+def _read_all(process: HostProcess) -> None:
+    while process.read_line(60.0) is not None:
+        pass
+
+
+def test_a_log_that_cannot_be_written_ends_its_process_at_once(tmp_path: Path) -> None:
+    (tmp_path / "root.stdout.log").symlink_to(FULL)
+    talk = "import itertools\nfor n in itertools.count(): print('line', n, flush=True)"
+    process = LocalHost().start([sys.executable, "-c", talk], "root", tmp_path, {})
+    words = (
+        rf"the log {tmp_path}/root.stdout.log cannot be written \(No space left on device\); make "
+        "room there"
+    )
+    with pytest.raises(HostError, match=words):
+        _read_all(process)
+    assert process.wait(60.0) is not None
+    process.stop()
+
+
+def test_a_log_that_cannot_be_made_starts_no_process(tmp_path: Path) -> None:
+    (tmp_path / "logs").write_text("a file")
+    with pytest.raises(HostError, match=r"the log .*root\.stderr\.log cannot be written"):
+        LocalHost().start([sys.executable, "-c", ""], "root", tmp_path / "logs", {})
+
+
+def test_a_prompt_is_passed_on_whatever_the_locale_is(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pathlib import Path; from pytest_dllama.hosts.local import LocalHost\n"
+        'echo = \'import sys; sys.stdout.buffer.write(sys.argv[1].encode("utf-8", '
+        '"surrogateescape"))\'\n'
+        "p = LocalHost().start([sys.executable, '-c', echo, '\\uc548\\ub155'], 'e', "
+        "Path(sys.argv[1]), {})\n"
+        "print(ascii(p.read_line(60)))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path],
+        env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout == "'\\uc548\\ub155'\n"
+
+
+# -- commands -------------------------------------------------------------------------------------
+
+
+def _report(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "pytest_dllama.cli", "report", RUN, "-o", folder / "out"]
+    return subprocess.run(
+        ["bash", "-c", f"set -o pipefail; {script}", "bash", *command],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_output_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    done = _report('"$@" > /dev/full', tmp_path)
+    assert done.returncode == 2
+    expected = "pytest-dllama: the output cannot be written: No space left on device\n"
+    assert done.stderr == expected
+    done = _report('ulimit -f 1; "$@"', tmp_path / "limited")
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"pytest-dllama: {tmp_path}/limited/out/")
+    assert line.endswith(": File too large")
+
+
+def test_nobody_who_reads_is_no_error(tmp_path: Path) -> None:
+    done = _report('"$@" | true', tmp_path)
+    assert done.returncode == 141
+    assert done.stderr == ""
+
+
+# -- files ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["pipe", "folder", "/dev/zero"])
+def odd_file(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "folder").mkdir()
+    return tmp_path / str(request.param)
+
+
+def test_only_regular_files_are_read(odd_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ThresholdError, match=r"cannot be read \((is a |Is a directory)"):
+        load_thresholds(odd_file)
+    with pytest.raises(InventoryError, match=r"--hosts .*: (is a |Is a directory)"):
+        load_inventory(odd_file)
+    with pytest.raises(RunFileError, match=r": not a regular file; give a run\.json$"):
+        read_run(odd_file)
+    assert main(["import-log", str(odd_file)]) == 2
+    assert "regular file" in capsys.readouterr().err
+
+
+def test_a_file_of_records_is_bounded(tmp_path: Path) -> None:
+    with (tmp_path / "run.json").open("wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(RunFileError, match=rf"has {1 << 40} bytes, at most 256 MiB are read"):
+        read_run(tmp_path / "run.json")
+
+
+def test_a_device_is_written_to_and_never_replaced(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=r"No space left on device: '/dev/full'"):
+        write_whole(FULL, "text")
+    assert FULL.is_char_device()
+    with pytest.raises(IsADirectoryError):
+        write_whole(tmp_path, "text")
+    write_whole(Path("/dev/null"), "text")
+    assert Path("/dev/null").is_char_device()
+
+
+def test_names_that_are_no_utf8_cost_no_run_file() -> None:
+    run = read_run(RUN)
+    odd = run.model_copy(update={"notes": ("a path \udced\udc95\udc9c and \udcff",)})
+    assert "a path 한 and \ufffd" in run_text(odd)
