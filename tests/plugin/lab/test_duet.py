@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -217,3 +221,35 @@ def test_engines_that_differ_have_a_reference_run_each(tmp_path: Path) -> None:
     compare(tmp_path, StatedTimes(1.0), StatedTimes(1.0), looks=(2,))
     oracles = {path.name.partition(".root")[0] for path in (tmp_path / "logs").glob("*oracle*")}
     assert oracles == {"tiny-1.oracle.base", "tiny-1.oracle.new"}
+
+
+def test_a_crash_is_no_bad_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def crash(*arguments: object, **named: object) -> None:
+        raise RuntimeError("a fault of this revision's plugin")
+
+    monkeypatch.setattr("pytest_dllama.cli.duet.make_lab", crash)
+    arguments = ["duet", "--baseline", "self", "--nodes", "1", "--report", str(tmp_path)]
+    assert main([*arguments, "--bisect"]) == 125
+    assert "a fault of this revision's plugin" in capsys.readouterr().err
+    with pytest.raises(RuntimeError, match="a fault of this revision's plugin"):
+        main(arguments)
+
+
+def test_ctrl_c_ends_requests_that_run_side_by_side(tmp_path: Path) -> None:
+    began, ended = tmp_path / "began", tmp_path / "ended"
+    slow = (
+        f"import pathlib, time\npathlib.Path({str(began)!r}).touch()\ntime.sleep(8)\n"
+        f"pathlib.Path({str(ended)!r}).touch()\n"
+    )
+
+    def interrupt() -> None:
+        while not began.exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        compare(tmp_path, StatedTimes(1.0, program=slow), StatedTimes(1.0, program=slow))
+    assert not ended.exists()
