@@ -7,7 +7,7 @@ How flags are declared and spelled is `config.flags`'; what ini files hold, `con
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_dllama.config.baseline import (
     Comparison,
     comparison_of,
+    parse_calibration,
     parse_looks,
     parse_order_seed,
 )
@@ -278,6 +279,12 @@ SETTINGS: tuple[Setting, ...] = (
         "with --baseline: exit with 0, 1 or 125, as `git bisect run` takes them",
         yes_or_no("--bisect"),
     ),
+    Setting(
+        "calibrate", "N", "0",
+        "take N pairs of the engine against itself in every cell, keep what they say about the "
+        "noise, and show what so many pairs can find (docs/history.md)",
+        parse_calibration,
+    ),
     Setting("csv", "FILE", "", "file for every sample of the run, one request a line", str),
     Setting(
         "request-timeout",
@@ -338,7 +345,28 @@ class LabConfig:
         Raises:
             ConfigError: a value that cannot be.
         """
-        raw = {setting.name: _read(config, setting) for setting in SETTINGS}
+        return cls._of({setting.name: _read(config, setting) for setting in SETTINGS})
+
+    @classmethod
+    def of_texts(cls, given: Mapping[str, str], folder: Path) -> LabConfig:
+        """The options as a command line of our own gives them, then defaults.
+
+        Args:
+            given: option name -> text, as a flag of pytest's would have it.
+            folder: where relative paths start.
+
+        Raises:
+            ConfigError: a value that cannot be.
+        """
+        return cls._of(
+            {
+                s.name: _Raw(given.get(s.name, s.default), s.name in given, folder, s.name in given)
+                for s in SETTINGS
+            }
+        )
+
+    @classmethod
+    def _of(cls, raw: dict[str, _Raw]) -> LabConfig:
         value = {s.name: s.parse(raw[s.name].text) for s in SETTINGS if s.name != "models"}
         models, report, thresholds = raw["models"], raw["report"], raw["thresholds"]
         hosts = raw["hosts"]

@@ -68,6 +68,8 @@ def calibration_of(found: VerdictFile, engine: str) -> Calibration:
     """
     if found.baseline != "self":
         raise DataError(f"a calibration is A/A: --baseline self, not {found.baseline}")
+    if found.inject:
+        raise DataError(f"a calibration is A/A: leave out --inject {found.inject}")
     good = [cell for cell in found.cells if cell.status not in ("INVALID", "ERROR")]
     bad = tuple(f"{c.id}: {c.status}: {'; '.join(c.reasons)}" for c in found.cells if c not in good)
     cells = [noise for cell in good if (noise := _noise(cell)).metrics]

@@ -124,9 +124,10 @@ def run_build(command: Sequence[str], revision: Revision, what: str) -> None:
 
 
 def last_words(output: bytes) -> str:
-    """The last line that a program left."""
+    """The last line that a program left; that of make only says that there was one."""
     lines = output.decode("utf-8", "replace").strip().splitlines()
-    return lines[-1] if lines else "no reason given"
+    telling = [line for line in lines if not line.startswith("make")]
+    return (telling or lines or ["no reason given"])[-1]
 
 
 def list_builds() -> list[tuple[str, str, int]]:
