@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_dllama import neighbours
+from pytest_dllama import neighbours, selection
 from pytest_dllama.config import flags
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
@@ -29,7 +29,7 @@ from pytest_dllama.fixtures import (
     threshold,
     uncaptured,
 )
-from pytest_dllama.report_folder import ReportFolder, ReportFolderError
+from pytest_dllama.report_folder import ReportFolder, ReportFolderError, check_file
 
 if TYPE_CHECKING:
     from pytest_dllama.config.baseline import Comparison
@@ -49,7 +49,6 @@ LENT_KEY: pytest.StashKey[list[tuple[str, str]]] = pytest.StashKey()
 FOLDER_KEY: pytest.StashKey[ReportFolder] = pytest.StashKey()  # held while it measures
 PRINTED_KEY: pytest.StashKey[bool] = pytest.StashKey()  # the table of cells, at the end
 OURS = "dllama"
-FIXTURES_MODULE = "pytest_dllama.fixtures"
 DEADLY_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
@@ -115,30 +114,8 @@ def pytest_benchmark_update_machine_info(
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """One test a cell, or one a model."""
-    if _is_ours(metafunc, "cell"):
-        keys = _all_keys(metafunc.config)
-        metafunc.parametrize(
-            "cell", keys, indirect=True, scope="session", ids=[key.id for key in keys]
-        )
-    elif _is_ours(metafunc, "scaling"):
-        keys = _all_keys(metafunc.config)
-        alike = {key.apart_from_nodes: key for key in keys}
-        groups = {name: (name, [k for k in keys if k.apart_from_nodes == name]) for name in alike}
-        metafunc.parametrize(
-            "scaling", list(groups.values()), indirect=True, scope="session", ids=list(groups)
-        )
-
-
-def _is_ours(metafunc: pytest.Metafunc, name: str) -> bool:
-    """Whether a test means our fixture: other projects may well have a `cell` of their own."""
-    if name not in metafunc.fixturenames:
-        return False
-    return _comes_from_us(metafunc._arg2fixturedefs.get(name))
-
-
-def _comes_from_us(definitions: Any) -> bool:
-    """Whether the fixture definition that wins is ours."""
-    return bool(definitions) and definitions[-1].func.__module__ == FIXTURES_MODULE
+    if any(selection.means_ours(metafunc, name) for name in ("cell", "scaling")):
+        selection.parametrize(metafunc, _all_keys(metafunc.config))
 
 
 def _all_keys(config: pytest.Config) -> list[CellKey]:
@@ -151,7 +128,7 @@ def _all_keys(config: pytest.Config) -> list[CellKey]:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests that read cells, before `-m` selects."""
     for item in items:
-        if _cells_of(item):
+        if selection.cells_of(item):
             item.add_marker(OURS)
 
 
@@ -166,14 +143,14 @@ def pytest_testnodedown(node: Any) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_finish(session: pytest.Session) -> None:
     """When any selected test reads a cell: check everything, then get ready to measure."""
-    keys = _keys_of(session.items)
-    if not keys:
+    config, read = session.config, selection.keys_of(session.items)
+    if not read:
         return
-    config = session.config
+    keys = [key for key in _all_keys(config) if key in read]
     sentence = neighbours.refuse_side_by_side(config)
     if sentence is not None:
         raise pytest.UsageError(sentence)
-    for item in filter(_cells_of, session.items):
+    for item in filter(selection.cells_of, session.items):
         limits_of(item)
     from pytest_dllama.verdict.limits import ThresholdError
 
@@ -190,6 +167,8 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
 def _hold_folder(config: pytest.Config) -> None:
     """Results have a place, and no other session's are there: found out before it measures."""
+    if (csv_file := config.stash[CONFIG_KEY].csv_file) is not None:
+        check_file("--dllama-csv", csv_file)
     folder = ReportFolder(config.stash[CONFIG_KEY].report_folder)
     folder.hold()
     config.stash[FOLDER_KEY] = folder
@@ -203,28 +182,6 @@ def _move_benchmarks(config: pytest.Config, lab: Lab) -> None:
         with uncaptured(config):
             deferred = config.stash.get(COMPARE_KEY, None)
             benchmark_bridge.move_storage(config, lab.fingerprint(), deferred)
-
-
-def _keys_of(items: list[pytest.Item]) -> list[CellKey]:
-    """The cells that the selected tests read, in the order of the command line."""
-    found: dict[CellKey, None] = {}
-    for item in items:
-        found |= dict.fromkeys(_cells_of(item))
-    if not found:
-        return []
-    return [key for key in _all_keys(items[0].config) if key in found]
-
-
-def _cells_of(item: pytest.Item) -> list[CellKey]:
-    """The cells that a test reads through our fixtures."""
-    params = getattr(getattr(item, "callspec", None), "params", {})
-    keys: list[CellKey] = [params["cell"]] if _reads(item, params, "cell") else []
-    return [*keys, *params["scaling"][1]] if _reads(item, params, "scaling") else keys
-
-
-def _reads(item: pytest.Item, params: dict[str, Any], name: str) -> bool:
-    info = getattr(item, "_fixtureinfo", None)
-    return name in params and info is not None and _comes_from_us(info.name2fixturedefs.get(name))
 
 
 def _make_lab(config: pytest.Config, keys: list[CellKey]) -> Lab:
@@ -290,10 +247,12 @@ def _what_is_measured(lab: Lab) -> str:
     made, given = lab_config.prompt_tokens, lab_config.output_tokens
     work = f"{_listed(given)} output tokens" if given else counted(lab_config.steps, "step")
     prompts = f" after prompts of {_listed(made)} tokens" if made else ""
+    collective = lab_config.collective
+    by = "" if collective == "mesh" else f", collective {collective}"
     return (
         f"dllama: {counted(len(lab.keys), 'cell')} ({cells}), {often} of "
         f"{work}{prompts}, {lab_config.buffer_float_type} buffers, "
-        f"sync mode {lab_config.sync_mode}"
+        f"sync mode {lab_config.sync_mode}{by}"
     )
 
 
@@ -316,7 +275,7 @@ def _surprises(config: pytest.Config) -> list[str]:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
     """Figures of a test's cells as its properties, for JUnit's XML and the like."""
     lab = item.config.stash.get(LAB_KEY, None)
-    if lab is None or call.when != "setup" or (keys := _cells_of(item)) == []:
+    if lab is None or call.when != "setup" or (keys := selection.cells_of(item)) == []:
         return
     records = [record for key in keys if (record := lab.measured(key))]
     known = {name for name, _ in item.user_properties}

@@ -101,6 +101,24 @@ class ReportFolder:
         self._lock = None
 
 
+def check_file(option: str, path: Path) -> None:
+    """See before anything is measured that a file of results can be written.
+
+    Raises:
+        ReportFolderError: it cannot.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists() and not path.is_file():  # a folder, a device, a pipe that nobody reads
+            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+        else:
+            tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise ReportFolderError(
+            f"{option} {path}: cannot be written ({error.strerror or error}); name another file"
+        ) from None
+
+
 def keep_elsewhere(name: str, text: str) -> Path | None:
     """Write what could not be written where it belongs into a temporary file; None: nowhere."""
     stem, _, suffix = name.rpartition(".")

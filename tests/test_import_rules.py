@@ -33,7 +33,7 @@ LAYERS: Mapping[str, Layers] = {
     ),
     "pytest_dllama": (
         ("plugin",),
-        ("fixtures", "cli"),
+        ("fixtures", "cli", "selection"),
         ("lab", "forensics"),
         ("backends",),
         ("hosts", "report", "verdict", "exports"),
@@ -83,7 +83,7 @@ MAY_KNOW: Mapping[str, tuple[str, ...]] = {
     "invoke": ("pytest_dllama.hosts.ssh",),
     "jinja2": ("pytest_dllama.report.pages",),
     "pytest": (
-        *("pytest_dllama.plugin", "pytest_dllama.fixtures"),
+        *("pytest_dllama.plugin", "pytest_dllama.fixtures", "pytest_dllama.selection"),
         *("pytest_dllama.benchmark_bridge", "pytest_dllama.neighbours"),
         "pytest_dllama.config",
     ),

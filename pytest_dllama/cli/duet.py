@@ -1,38 +1,31 @@
-"""`pytest-dllama duet`: did a change make it slower? A against B, with a verdict."""
+"""`pytest-dllama duet`: did a change make it slower? A against B, and nothing beside."""
 
 from __future__ import annotations
 
 import argparse
-import random
 import sys
-import time
-from datetime import UTC, datetime
+import traceback
+from collections.abc import Iterator
 from pathlib import Path
 
-from pytest_dllama.config.baseline import comparison_of, parse_looks
-from pytest_dllama.config.settings import SETTINGS, LabConfig
-from pytest_dllama.config.values import ConfigError, parse_models
-from pytest_dllama.history.priors import NoisePriors, default_folder
-from pytest_dllama.hosts.controller import fingerprint, probe_environment
-from pytest_dllama.lab.cells import CellKey
-from pytest_dllama.lab.duet import Duet, Rules
+from pytest_dllama.config.settings import SETTINGS, LabConfig, Setting
+from pytest_dllama.config.sweeps import SEPARATOR
+from pytest_dllama.config.values import ConfigError
+from pytest_dllama.history.run_files import VERDICT_FILE
+from pytest_dllama.lab.checks import cell_keys
+from pytest_dllama.lab.lab import Lab
 from pytest_dllama.lab.pairs.checkout import clear_builds, list_builds
-from pytest_dllama.lab.pairs.making import make_sides
-from pytest_dllama.lab.pairs.verdict_file import Compared, verdict_file, write_verdict
 from pytest_dllama.lab.progress import LiveLine, PlainLines
-from pytest_dllama.models.under_test import check_model, open_model
+from pytest_dllama.lab.session.making import make_lab, thresholds_of
 from pytest_dllama.record.verdict import VerdictFile
 from pytest_dllama.report.pages.verdict import verdict_lines
 from pytest_dllama.stats.errors import DataError
-from pytest_dllama.stats.looks import DECLARED, Plan
 from pytest_dllama.verdict.exit_codes import BISECT_SKIP, bisect_code, exit_code
+from pytest_dllama.verdict.limits import ThresholdError
 
-# The options that a comparison shares with the suites.
-_SHARED = (
-    *("nodes", "models", "steps", "prompt", "nthreads", "buffer-float-type", "sync-mode"),
-    *("collective", "temperature", "engine", "dllama-bin", "dllama-args", "request-timeout"),
-    "inject",
-)
+USAGE = 2
+# Of the suites' options those that only tests and pages know; here --seed is the order's.
+_OF_TESTS = ("report-format", "csv", "keep-workers", "seed", "order-seed", "history-keep")
 _DEFAULTS = {"nodes": "2,4"}
 
 
@@ -40,49 +33,42 @@ def add_duet(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     """Declare `duet` and `builds`."""
     duet = commands.add_parser(
         "duet",
-        help="compare two versions of an engine on this machine, and judge",
+        help="compare two versions of an engine, and judge",
         description="Run base and new in adjacent pairs of fresh sessions and judge TTFT, TPOT and "
-        "RCT of every cell. Exit codes: 0 nothing is worse, 1 REGRESSED, 2 usage, 3 INVALID or "
-        "ERROR; with --bisect 0, 1 and 125, as `git bisect run` wants them.",
+        "RCT of every cell; writes the new side's run file and the verdict. Exit codes: 0 nothing "
+        "is worse, 1 REGRESSED or FAIL, 2 usage, 3 INVALID or ERROR; with --bisect 0, 1 and 125, "
+        "as `git bisect run` wants them.",
         epilog="examples: pytest-dllama duet --baseline git:main --nodes 2,4; "
         "git bisect run pytest-dllama duet --bisect --baseline git:v0.1.0 --nodes 4",
     )
-    duet.add_argument(
-        "--baseline",
-        metavar="SPEC",
-        required=True,
-        help="what to compare with: self (A/A), git:REV, git:PATH@REV, dllama:PATH, "
-        "option:NAME=VALUE[,NAME=VALUE]",
-    )
-    for setting in (s for s in SETTINGS if s.name in _SHARED):
+    for setting in _settings():
         default = _DEFAULTS.get(setting.name, setting.default)
         text = f"{setting.help} (default: {default or 'none'})".replace("%", "%%")
-        duet.add_argument(
-            setting.flag, dest=setting.key, metavar=setting.metavar, default=default, help=text
-        )
-    looks = ",".join(map(str, DECLARED))
+        if setting.metavar:
+            duet.add_argument(
+                setting.flag,
+                dest=setting.key,
+                metavar=setting.metavar,
+                action="append" if setting.is_repeatable else "store",
+                required=setting.name == "baseline",
+                help=text,
+            )
+        else:
+            duet.add_argument(
+                setting.flag, dest=setting.key, action="store_const", const="yes", help=text
+            )
     duet.add_argument(
-        "--pairs", metavar="N,N,..", default=looks,
-        help=f"after how many pairs to look; only undecided cells go on (default: {looks})",
+        "--seed", "--order-seed", dest="order_seed", metavar="N",
+        help="of the order of sides and cells (default: drawn, printed)",
     )  # fmt: skip
-    duet.add_argument("--seed", type=int, help="of the order of sides (default: drawn, printed)")
-    duet.add_argument(
-        "--inconclusive", choices=("warn", "fail"), default="warn",
-        help="what an undecided cell is at the end (default: warn)",
-    )  # fmt: skip
-    duet.add_argument(
-        "--report", type=Path, default=Path("report"), metavar="DIR",
-        help="folder of verdict.json and the logs (default: report)",
-    )  # fmt: skip
-    duet.add_argument(
-        "--history", type=Path, metavar="DIR",
-        help="where this cluster's noise is kept (default: the user's data folder)",
-    )  # fmt: skip
-    duet.add_argument("--bisect", action="store_true", help="exit codes for `git bisect run`")
     duet.set_defaults(command=_duet)
     builds = commands.add_parser("builds", help="revisions that were built for comparisons")
     builds.add_argument("what", choices=("list", "clear"))
     builds.set_defaults(command=_builds)
+
+
+def _settings() -> Iterator[Setting]:
+    return (setting for setting in SETTINGS if setting.name not in _OF_TESTS)
 
 
 def _builds(arguments: argparse.Namespace) -> int:
@@ -96,91 +82,59 @@ def _builds(arguments: argparse.Namespace) -> int:
 
 
 def _duet(arguments: argparse.Namespace) -> int:
+    is_bisect = bool(arguments.dllama_bisect)
     try:
-        found = _compare(arguments)
-    except (ConfigError, DataError) as error:
+        config = LabConfig.of_texts(_texts(arguments), Path())
+        lab, found = _compare(config)
+    except (ConfigError, DataError, ThresholdError) as error:
         print(f"pytest-dllama: {error}", file=sys.stderr)
-        return BISECT_SKIP if arguments.bisect else 2
+        return BISECT_SKIP if is_bisect else USAGE
+    except Exception:  # to `git bisect run` Python's own exit status 1 means a bad revision
+        if not is_bisect:
+            raise
+        traceback.print_exc()
+        return BISECT_SKIP
     print("\n".join(verdict_lines(found)))
-    print(f"verdict:  {arguments.report / 'verdict.json'}")
-    if arguments.bisect:
+    print("\n".join(_unsaved(lab)) or f"verdict:  {config.report_folder / VERDICT_FILE}")
+    assert config.comparison is not None
+    if is_bisect:
         return bisect_code(found.status)
-    return exit_code(found.status, arguments.inconclusive)
+    return exit_code(found.status, config.comparison.inconclusive)
 
 
-def _compare(arguments: argparse.Namespace) -> VerdictFile:
-    start_s, created = time.monotonic(), datetime.now(UTC)
-    config = _config(arguments)
-    comparison = config.comparison
-    assert comparison is not None
-    plan = Plan(comparison.looks)
-    for spec in config.models:
-        check_model(spec, config.node_counts, config)
-    progress = LiveLine(sys.stderr) if sys.stderr.isatty() else PlainLines(_tell)
-    sides = make_sides(comparison.baseline, config, max(config.node_counts), progress.settle)
-    seed = comparison.order_seed
-    seed = random.SystemRandom().randrange(10**6) if seed is None else seed
-    cluster = fingerprint(probe_environment(), sides[1].hosts.kind)
-    with progress.running():
-        models = {s.name: open_model(s, progress.transfer) for s in config.models}
-    keys = [CellKey(name, nodes) for name in models for nodes in config.node_counts]
-    arguments.report.mkdir(parents=True, exist_ok=True)
-    priors = NoisePriors(arguments.history or default_folder(), cluster)
-    logs = arguments.report / "logs" / f"duet-{created:%Y%m%dT%H%M%SZ}"
-    duet = Duet(sides, models, keys, Rules(plan, priors, seed), logs, progress)
-    with progress.running():
-        cells = duet.run()
-    compared = Compared(
-        baseline=comparison.baseline.text,
-        base_label=sides[0].label,
-        new_label=sides[1].label,
-        fingerprint=cluster,
-        seed=seed,
-        looks=plan.pairs,
-        level=plan.level,
-        created=created,
-        prior_groups=duet.prior_groups,
-    )
-    found = verdict_file(compared, config, cells, wall_s=time.monotonic() - start_s)
-    write_verdict(found, arguments.report)
+def _texts(arguments: argparse.Namespace) -> dict[str, str]:
+    """What was given, by the options' names."""
+    found = dict(_DEFAULTS)
+    for setting in _settings():
+        value = getattr(arguments, setting.key)
+        if value is not None:
+            found[setting.name] = SEPARATOR.join(value) if isinstance(value, list) else value
+    if arguments.order_seed is not None:
+        found["order-seed"] = arguments.order_seed
     return found
 
 
-def _config(arguments: argparse.Namespace) -> LabConfig:
-    given = {s.name: str(getattr(arguments, s.key)) for s in SETTINGS if s.name in _SHARED}
-    value = {s.name: s.parse(given[s.name]) for s in SETTINGS if s.name in _SHARED}
-    return LabConfig(
-        node_counts=value["nodes"],
-        models=parse_models(given["models"], Path()),
-        steps=value["steps"],
-        prompt=value["prompt"],
-        repeats=1,
-        warmup=1,
-        nthreads=value["nthreads"],
-        buffer_float_type=value["buffer-float-type"],
-        sync_mode=value["sync-mode"],
-        collective=value["collective"],
-        temperature=value["temperature"],
-        seed=12345,
-        report_folder=arguments.report,
-        thresholds_file=None,
-        request_timeout_s=value["request-timeout"],
-        explicit=True,
-        engine=value["engine"],
-        dllama_bin=value["dllama-bin"],
-        dllama_args=value["dllama-args"],
-        inject=value["inject"],
-        comparison=comparison_of(
-            {
-                "baseline": arguments.baseline,
-                "pairs": parse_looks(arguments.pairs),
-                "inconclusive": arguments.inconclusive,
-                "order-seed": arguments.seed,
-                "bisect": arguments.bisect,
-            },
-            Path(),
-        ),
-    )
+def _compare(config: LabConfig) -> tuple[Lab, VerdictFile]:
+    keys = cell_keys(config)
+    progress = LiveLine(sys.stderr) if sys.stderr.isatty() else PlainLines(_tell)
+    thresholds, unmatched = thresholds_of(config, keys)
+    for sentence in unmatched:
+        progress.settle(f"warning: {sentence}")
+    lab = make_lab(config, keys, thresholds, progress)
+    try:
+        for key in keys:
+            lab.cell(key)
+    finally:
+        lab.stop()
+    found = lab.verdict()
+    if found is None:
+        raise ConfigError("no cell of these options can be measured by this engine")
+    return lab, found
+
+
+def _unsaved(lab: Lab) -> list[str]:
+    """What could not be written, in lines."""
+    return [f"{path} cannot be written ({why})" for path, why in lab.unsaved.items()]
 
 
 def _tell(text: str) -> None:

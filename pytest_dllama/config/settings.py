@@ -7,7 +7,7 @@ How flags are declared and spelled is `config.flags`'; what ini files hold, `con
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -345,7 +345,28 @@ class LabConfig:
         Raises:
             ConfigError: a value that cannot be.
         """
-        raw = {setting.name: _read(config, setting) for setting in SETTINGS}
+        return cls._of({setting.name: _read(config, setting) for setting in SETTINGS})
+
+    @classmethod
+    def of_texts(cls, given: Mapping[str, str], folder: Path) -> LabConfig:
+        """The options as a command line of our own gives them, then defaults.
+
+        Args:
+            given: option name -> text, as a flag of pytest's would have it.
+            folder: where relative paths start.
+
+        Raises:
+            ConfigError: a value that cannot be.
+        """
+        return cls._of(
+            {
+                s.name: _Raw(given.get(s.name, s.default), s.name in given, folder, s.name in given)
+                for s in SETTINGS
+            }
+        )
+
+    @classmethod
+    def _of(cls, raw: dict[str, _Raw]) -> LabConfig:
         value = {s.name: s.parse(raw[s.name].text) for s in SETTINGS if s.name != "models"}
         models, report, thresholds = raw["models"], raw["report"], raw["thresholds"]
         hosts = raw["hosts"]

@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import platformdirs
+from pytest_dllama.user_files import data_folder
 
 
 def default_folder() -> Path:
     """Of all histories; it outlives `make clean`."""
-    return Path(platformdirs.user_data_dir("pytest-dllama")) / "history"
+    return data_folder() / "history"
 
 
 def cluster_folder(folder: Path, fingerprint: str) -> Path:

@@ -225,15 +225,16 @@ class Cluster:
     def finish(self, process: HostProcess) -> None:
         """Stop one process, whether it has ended or not."""
         process.stop()
-        self._processes.remove(process)
+        with contextlib.suppress(ValueError):  # the whole cluster is being stopped meanwhile
+            self._processes.remove(process)
 
     def stop(self) -> None:
         """Stop every process that was started, but for kept workers; safe to call twice."""
-        for process in self._processes:
+        for process in self._processes.copy():
             if not process.kept:
                 process.signal_stop()
-        while self._processes:
-            process = self._processes[-1]
+        for process in reversed(self._processes.copy()):
             process.leave() if process.kept else process.stop()
-            self._processes.pop()
+            with contextlib.suppress(ValueError):
+                self._processes.remove(process)
         self._workers.clear()

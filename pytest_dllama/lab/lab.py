@@ -359,7 +359,8 @@ class Lab:
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, LoadProgress):
-            self._progress.detail(f"{event.phase}ing")
+            what = " the context" if event.phase == "fill" else ""
+            self._progress.detail(f"{event.phase}ing{what}")
             tell = self._progress.transfer if event.unit == "bytes" else self._progress.bar
             tell(event.done, event.total)
         elif isinstance(event, Step):

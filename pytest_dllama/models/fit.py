@@ -26,11 +26,13 @@ class Holding:
     nodes: int
     config: LabConfig  # with the options of the cell's workload
     size: RequestSize
+    sides: int = 1  # of a comparison, whose clusters are up at once
 
     def ranks(self, max_seq_len: int, kv_type: str) -> tuple[RankMemory, ...]:
-        """What each rank holds with such a cache."""
+        """What each rank holds with such a cache, of every side."""
         buffers, sync = self.config.buffer_float_type, self.config.sync_mode
-        return rank_memories(self.model, self.nodes, buffers, sync, max_seq_len, kv_type)
+        ranks = rank_memories(self.model, self.nodes, buffers, sync, max_seq_len, kv_type)
+        return ranks * self.sides
 
 
 def check_fit(holding: Holding, total: Total, available_bytes: int, *, may_f16: bool) -> None:
@@ -52,9 +54,11 @@ def check_fit(holding: Holding, total: Total, available_bytes: int, *, may_f16: 
         return
     cache = sum(rank.kv_cache_bytes for rank in ranks)
     weights = sum(rank.weight_bytes for rank in ranks)
-    nodes = f"{holding.nodes} node{'s' if holding.nodes > 1 else ''}"
+    nodes = f"{holding.nodes} node{'s' if holding.nodes > 1 else ''} of it"
+    if holding.sides > 1:
+        nodes = f"{holding.sides} x {nodes} (base and new)"
     raise ConfigError(
-        f"{nodes} of it need {_gb(needed)} of this machine's memory (weights {_gb(weights)}, "
+        f"{nodes} need {_gb(needed)} of this machine's memory (weights {_gb(weights)}, "
         f"{kv_type} KV cache of {positions} positions {_gb(cache)}, buffers and programs "
         f"{_gb(needed - weights - cache)}), and {_gb(available_bytes)} are available; "
         f"{_advice(holding, total, available_bytes, may_f16)}"

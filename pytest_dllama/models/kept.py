@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
+from pytest_dllama import user_files
 
 PREFIX = "synthetic-"  # as the engine names what it writes
 _OWN = (".m", ".t", ".tmp")  # nothing else is ever removed
@@ -28,7 +28,7 @@ class KeptModel:
 
 def cache_folder() -> Path:
     """Where synthetic models are kept between runs."""
-    return Path(platformdirs.user_cache_dir("pytest-dllama")) / "models"
+    return user_files.cache_folder() / "models"
 
 
 def note_use(model_file: Path) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_dllama.metrics.catalog import METRICS
+from pytest_dllama.metrics.definitions import rate_per_s
 from pytest_dllama.record.cell import CellRecord, Sample
 from pytest_dllama.record.run import RunRecord
 
@@ -126,10 +127,18 @@ def _limits(records: Sequence[CellRecord]) -> Iterator[Limit]:
 
 
 def _samples(cell: CellRecord, metric: str) -> list[float]:
-    if metric not in Sample.model_fields:
-        return []
-    found = (getattr(sample, metric) for sample in cell.samples)
+    """One value a repeat."""
+    found = [_of_repeat(sample, metric) for sample in cell.samples]
     return [value for value in found if value]
+
+
+def _of_repeat(sample: Sample, metric: str) -> float | None:
+    if metric == "prefill_tokens_per_s":
+        return rate_per_s(sample.prefill_tokens, sample.prefill_s)
+    if metric == "decode_tokens_per_s":
+        return rate_per_s(sample.decode_tokens, sample.decode_s)
+    value: float | None = getattr(sample, metric)
+    return value
 
 
 def _margin(medians: Sequence[float], samples: Sequence[float]) -> tuple[float, str]:

@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
+from pytest_dllama.hosts.agent.supervisor import as_bytes
 from pytest_dllama.hosts.fleet.preflight import THROTTLED_BITS, decode_throttled
 from pytest_dllama.hosts.packages.agent_archive import agent_archive
 from tests.hosts.board import VARIABLE, Board
@@ -135,6 +136,11 @@ def _start(asker: Asker, folder: Path) -> dict[str, Any]:
     command = [sys.executable, "-c", "import os, time; print(os.environ['KEY']); time.sleep(60)"]
     spec = {"command": command, "env": {"KEY": "hush-hush"}, "lease_s": 30.0}
     return asker.ask("start", folder=str(folder / "run" / "session" / "p"), **spec)
+
+
+def test_a_commands_words_are_utf8_whatever_the_locale() -> None:
+    """A Latin-1 board would else send an engine other bytes than the controller has."""
+    assert as_bytes("안녕 caf\udce9") == "안녕 ".encode() + b"caf\xe9"
 
 
 def _clear(asker: Asker, folder: Path, pid: int) -> None:

@@ -50,11 +50,11 @@ class RealRun:
                 start_new_session=True,
             )
 
-    def finish(self) -> int:
+    def finish(self, patience_s: float = PATIENCE_S) -> int:
         """Wait for pytest's exit code."""
         assert self.process is not None
         try:
-            return self.process.wait(PATIENCE_S)
+            return self.process.wait(patience_s)
         finally:
             self.kill_everything()
 

@@ -24,6 +24,7 @@ def test_auto_is_passed_on_and_what_it_picked_is_in_the_record(tmp_path: Path) -
     )
     assert run.finish() == 0, run.output
     record = read_run(run.report / "run.json")
+    assert "sync mode reduce, collective auto" in run.output
     assert record.request.collective == "auto"
     (cell,) = (cell for cell in record.cells if cell.nodes == 3)
     assert cell.network is not None

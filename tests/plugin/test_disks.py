@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,14 @@ from pytest_dllama.history.run_files import RunFileError, read_run, run_text, wr
 from pytest_dllama.hosts.base import HostError, HostProcess
 from pytest_dllama.hosts.inventory import InventoryError, load_inventory
 from pytest_dllama.hosts.local import LocalHost
-from pytest_dllama.report_folder import LOCK_FILE, ReportFolder, ReportFolderError, keep_elsewhere
+from pytest_dllama.report_folder import (
+    LOCK_FILE,
+    ReportFolder,
+    ReportFolderError,
+    check_file,
+    keep_elsewhere,
+)
+from pytest_dllama.user_files import cache_folder, data_folder
 from pytest_dllama.verdict.limits import ThresholdError
 from pytest_dllama.verdict.thresholds_file import load_thresholds
 from tests.data import ROOT, RUNS
@@ -45,6 +53,22 @@ def test_a_folder_is_held_by_one_session(tmp_path: Path) -> None:
     (tmp_path / "report" / "run.json").touch()
     second.release()
     assert [path.name for path in (tmp_path / "report").iterdir()] == ["run.json"]
+
+
+@pytest.mark.parametrize(
+    ("file", "reason"),
+    [("/proc/samples.csv", ""), ("/dev/null/samples.csv", ""), ("/proc", "Is a directory")],
+)
+def test_a_file_that_cannot_be_written_is_found_at_once(file: str, reason: str) -> None:
+    words = rf"--dllama-csv {file}: cannot be written \({reason}.*\); name another file"
+    with pytest.raises(ReportFolderError, match=words):
+        check_file("--dllama-csv", Path(file))
+
+
+def test_a_file_that_can_be_written_is_not_made_by_looking(tmp_path: Path) -> None:
+    check_file("--dllama-csv", tmp_path / "new" / "samples.csv")
+    assert list((tmp_path / "new").iterdir()) == []
+    check_file("--dllama-csv", Path("/dev/null"))
 
 
 def test_a_folder_that_was_made_for_nothing_goes(tmp_path: Path) -> None:
@@ -139,6 +163,29 @@ def test_a_run_file_that_cannot_be_written_costs_neither_table_nor_content(tmp_p
     kept = Path(line.partition("its content is in ")[2])
     assert len(read_run(kept).cells) == 1
     kept.unlink()
+
+
+def test_a_home_that_cannot_be_written_costs_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HOME below /proc, where not even the superuser can make a folder."""
+    cache = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    monkeypatch.setenv("XDG_CACHE_HOME", cache)  # that of the tests: nothing is compiled anew
+    monkeypatch.setenv("HOME", "/proc/nobody")
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    run = RealRun(tmp_path)
+    run.start([word for word in ONE_CELL if word not in ("--history", "off")])
+    assert run.finish() == pytest.ExitCode.OK, run.output
+    assert "history:  not kept (" in run.output
+    assert "name a folder with --history DIR, or --history off" in run.output
+
+
+def test_a_user_without_a_home_has_folders_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.path.expanduser", lambda path: path)  # as without HOME and an entry
+    for name in ("XDG_DATA_HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    own = Path(tempfile.gettempdir()) / f"pytest-dllama-{os.getuid()}"
+    assert (data_folder(), cache_folder()) == (own, own)
 
 
 def test_what_has_no_place_anywhere_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,13 +9,13 @@ from pathlib import Path
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.pairs.sessions import Session
 from pytest_dllama.lab.pairs.side import NAMES, Name
-from pytest_dllama.metrics.catalog import cell_metrics
+from pytest_dllama.metrics.catalog import METRICS, cell_metrics
 from pytest_dllama.metrics.samples import sample_of
 from pytest_dllama.record.cell import OutputRecord, Sample
 from pytest_dllama.record.verdict import CellVerdict, ExactChange, MetricVerdict, SideSession, worst
 from pytest_dllama.validity.faults import faults
 
-EXACT = ("bytes_per_token",)
+EXACT = tuple(name for name, metric in METRICS.items() if metric.better == "exact")
 
 
 @dataclass(frozen=True, slots=True)

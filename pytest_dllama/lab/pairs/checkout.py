@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import platformdirs
-
 from pytest_dllama.config.values import ConfigError
+from pytest_dllama.user_files import cache_folder
 
 BUILD_TIMEOUT_S = 900.0
 _MARK = "build.json"  # written last: a folder without it is no build
@@ -76,7 +75,7 @@ def export(revision: Revision, folder: Path) -> None:
 
 def builds_folder() -> Path:
     """Where builds are kept between runs."""
-    return Path(platformdirs.user_cache_dir("pytest-dllama")) / "builds"
+    return cache_folder() / "builds"
 
 
 def kept_build(
@@ -125,9 +124,10 @@ def run_build(command: Sequence[str], revision: Revision, what: str) -> None:
 
 
 def last_words(output: bytes) -> str:
-    """The last line that a program left."""
+    """The last line that a program left; that of make only says that there was one."""
     lines = output.decode("utf-8", "replace").strip().splitlines()
-    return lines[-1] if lines else "no reason given"
+    telling = [line for line in lines if not line.startswith("make")]
+    return (telling or lines or ["no reason given"])[-1]
 
 
 def list_builds() -> list[tuple[str, str, int]]:

@@ -58,7 +58,9 @@ class PairedLab(ComparingLab):
     def how_often(self) -> str:
         """How often each cell is measured, in words."""
         looks = ", ".join(map(str, self._plan.pairs))
-        return f"{looks} pairs against {self._labels[0]} (order by seed {self.seed})"
+        most = self._plan.pairs[-1]
+        how = f"looks at {looks}, order by seed {self.seed}"
+        return f"up to {most} pairs against {self._labels[0]} ({how})"
 
     def _measure(self, key: CellKey) -> CellRecord:
         if (why := self._why_skipped(key)) is not None:

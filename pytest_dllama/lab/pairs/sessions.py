@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -91,7 +91,11 @@ class Sessions:
         for side in self.sides:
             needs = model_needs(side.config, keys)
             side.hosts.check(nodes, needed, needs, self._progress)
-            self._hosts[side.name] = side.hosts.prepare(nodes, needed, files, self._progress)
+            hosts = side.hosts.prepare(nodes, needed, files, self._progress)
+            for model in self._models.values():  # not by both sides at once, to the same place
+                hosts[0].place(model.model_file)
+                hosts[0].place(model.tokenizer_file)
+            self._hosts[side.name] = hosts
 
     def pair(self, key: CellKey, order: Sequence[Side], name: str) -> dict[Name, Session]:
         """One measured request a side, in this order, one after the other.
@@ -109,7 +113,8 @@ class Sessions:
                 {
                     side.name: partial(self._session, side, clusters[side.name], key)
                     for side in order
-                }
+                },
+                partial(_stop, clusters),
             )
 
     def prepare_oracles(self, key: CellKey) -> None:
@@ -123,7 +128,8 @@ class Sessions:
         alone = CellKey(key.model, 1, key.workload)
         with self._clusters(alone, who, "oracle") as clusters:
             found = _side_by_side(
-                {s.name: partial(self._oracle, s, clusters[s.name], alone) for s in who}
+                {s.name: partial(self._oracle, s, clusters[s.name], alone) for s in who},
+                partial(_stop, clusters),
             )
         for side in missing:
             self._oracles[side.name, _work(key)] = found[who[-1].name if shared else side.name]
@@ -155,11 +161,12 @@ class Sessions:
         clusters = {side.name: self._cluster(side, key, name) for side in order}
         try:
             _side_by_side(
-                {n: partial(cluster.ensure, key.nodes) for n, cluster in clusters.items()}
+                {n: partial(cluster.ensure, key.nodes) for n, cluster in clusters.items()},
+                partial(_stop, clusters),
             )
             yield clusters
         finally:
-            _side_by_side({n: cluster.stop for n, cluster in clusters.items()})
+            _stop(clusters)
 
     def _cluster(self, side: Side, key: CellKey, name: str) -> Cluster:
         nthreads = configured(side.config, key.workload).nthreads
@@ -205,11 +212,29 @@ def _same_reference(base: Side, new: Side, model: ModelUnderTest, key: CellKey) 
     return same_engine and requests[0] == requests[1]
 
 
-def _side_by_side(work: Mapping[Name, Callable[[], T]]) -> dict[Name, T]:
-    """All at once; every one ends before the first failure is raised."""
-    with ThreadPoolExecutor(len(work)) as pool:
+def _side_by_side(
+    work: Mapping[Name, Callable[[], T]], give_up: Callable[[], None] = lambda: None
+) -> dict[Name, T]:
+    """All at once; every one ends before the first failure is raised.
+
+    Args:
+        work: what to call, by side.
+        give_up: makes all of it end soon, for who breaks it off from outside.
+    """
+    pool = ThreadPoolExecutor(len(work))
+    try:
         futures = {name: pool.submit(call) for name, call in work.items()}
+        wait(futures.values())
+    except BaseException:  # Ctrl-C: nobody waits for requests to end
+        give_up()
+        raise
+    finally:
+        pool.shutdown()
     return {name: future.result() for name, future in futures.items()}
+
+
+def _stop(clusters: Mapping[Name, Cluster]) -> None:
+    _side_by_side({name: cluster.stop for name, cluster in clusters.items()})
 
 
 def _ignore(event: Event) -> None:

@@ -11,7 +11,7 @@ from pytest_dllama.backends.base import Backend
 from pytest_dllama.config.baseline import Baseline
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
-from pytest_dllama.history.accepted import load_accepted
+from pytest_dllama.history.accepted import latest, stored
 from pytest_dllama.history.keeping import history_folder
 from pytest_dllama.history.run_files import RunFileError, read_run
 from pytest_dllama.history.series import WORK, SeriesKey, is_sound, series_of, work_digest, work_of
@@ -84,13 +84,20 @@ class StoredLab(ComparingLab):
                 return read_run(Path(baseline.path))
             except RunFileError as error:
                 raise ConfigError(f"--baseline {baseline.text}: {error}") from None
-        found = load_accepted(history_folder(self.config), self._cluster_id(), self.config.engine)
+        store = RunStore(history_folder(self.config), self._cluster_id())
+        entry = latest(store, "accepted", self.config.engine)
+        found = stored(store, "accepted", self.config.engine)
+        if entry is not None and entry.baseline:
+            self._progress.settle(
+                f"the accepted run can be measured again: --baseline {entry.baseline} takes pairs, "
+                "which are surer"
+            )
         if found is None:
             raise ConfigError(
                 f"--baseline accepted: no run of the engine {self.config.engine} was accepted on "
                 f"this cluster ({self._cluster_id()}); `pytest-dllama baseline accept` accepts one"
             )
-        return found
+        return found.run
 
     def _check(self, baseline: Baseline) -> None:
         """Other machines or another request: nothing could be compared."""

@@ -67,9 +67,19 @@ def write_results(lab: Lab) -> Written:
         try:
             lines += [f"{what + ':':9} {line}" for line in write()]
         except Exception as error:
+            if what == "history" and isinstance(error, OSError) and config.history_folder is None:
+                lines.append(_without_history(error))  # nobody named a place: no fault of the run
+                continue
             has_failed = True
             lines.append(f"{what + ':':9} failed with {type(error).__name__}: {error}")
     return Written(tuple(lines), has_failed)
+
+
+def _without_history(error: OSError) -> str:
+    return (
+        f"history:  not kept ({error.strerror or error}: {error.filename}); name a folder with "
+        "--history DIR, or --history off"
+    )
 
 
 def _saved(lab: Lab, what: str, file: Path, text: str) -> str:

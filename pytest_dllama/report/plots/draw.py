@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from pytest_dllama.report.figures.charts import (
@@ -33,6 +33,7 @@ MARKS = ("o", "s", "^", "D", "v", "P", "X", "*")
 DASHES = ("-", "--", "-.", ":")
 HATCHES = ("", "//", "..", "\\\\", "xx", "--", "oo", "++", "**", "||")
 BAR = 0.36
+FEWEST_BARS = 3  # that a panel has room for
 ROOM = 2.2  # times the largest measured value: more of an axis is cut off
 # Of text, so that browsers set it in their own font; ids are the same for the same picture.
 RC = {
@@ -48,7 +49,8 @@ class Drawing:
 
     def __init__(self, theme: Theme, chart: Chart) -> None:
         stacks = [panel for panel in chart.panels if isinstance(panel, Stack)]
-        names = dict.fromkeys(part.name for panel in stacks for part in panel.parts)
+        longest = sorted(stacks, key=lambda panel: -len(panel.parts))
+        names = dict.fromkeys(part.name for panel in longest for part in panel.parts)
         self.theme = theme
         self.places = {name: i for i, name in enumerate(names)}  # a part looks alike everywhere
         self.hints: dict[str, str] = {}
@@ -217,11 +219,18 @@ def _stack(axes: Axes, panel: Stack, drawing: Drawing) -> None:
         for bar, label, value in zip(bars, panel.labels, values, strict=True):
             drawing.hint(bar, f"{part.name}, {label} nodes: {_figure_of(value)} ms")
         below = [a + b for a, b in zip(below, values, strict=True)]
-    axes.set_xticks(list(x), panel.labels)
-    axes.grid(False, axis="x")
+    _name_bars(axes, panel.labels)
     handles, labels = axes.get_legend_handles_labels()  # top of the bar first
     where = {"loc": "center left", "bbox_to_anchor": (1.0, 0.5)}
     _legend(axes, drawing.theme, handles=handles[::-1], labels=labels[::-1], **where)
+
+
+def _name_bars(axes: Axes, labels: Sequence[str]) -> None:
+    """A label below each bar; few bars are no wider than many."""
+    n, wanted = len(labels), max(len(labels), FEWEST_BARS)
+    axes.set_xticks(range(n), labels)
+    axes.set_xlim((n - 1 - wanted) / 2, (n - 1 + wanted) / 2)
+    axes.grid(False, axis="x")
 
 
 def _bars(axes: Axes, panel: Bars, drawing: Drawing) -> None:
@@ -244,8 +253,7 @@ def _bars(axes: Axes, panel: Bars, drawing: Drawing) -> None:
                 (line,) = axes.plot(ends, [mark] * 2, color=colour, linewidth=2, label=name)
                 drawing.hint(line, f"plan, {group.name}: {_figure_of(mark)}")
                 name = "_"
-    axes.set_xticks(range(len(panel.labels)), panel.labels)
-    axes.grid(False, axis="x")
+    _name_bars(axes, panel.labels)
     axes.set_ylim(0, axes.get_ylim()[1] * 1.25)  # room for the legend
     handles, labels = axes.get_legend_handles_labels()
     order = sorted(range(len(labels)), key=lambda i: labels[i].startswith("plan"))

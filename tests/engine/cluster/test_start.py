@@ -16,7 +16,15 @@ import pytest
 
 from dllama_engine.kernels.sources import installed_digest, text_digest
 from dllama_engine.synthetic.model import write_synthetic
-from tests.engine.processes import Node, command, environment, read_events, start, wait_until
+from tests.engine.processes import (
+    Node,
+    command,
+    environment,
+    inference_arguments,
+    read_events,
+    start,
+    wait_until,
+)
 
 pytestmark = pytest.mark.long
 
@@ -197,6 +205,27 @@ def test_another_cpus_image_is_not_used_and_a_killed_compiler_does_no_harm(
         assert "compiler failed" not in root.log
         assert token_ids(root.events_path) == cold.tokens
     assert len(list(images(cache).glob("*.image"))) == 2
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP, signal.SIGTERM])
+def test_a_worker_that_ends_while_it_compiles_is_named(tmp_path: Path, number: int) -> None:
+    """A root that has its kernels does not wait for those of a worker that is gone."""
+    variables = in_cache(tmp_path / "cache")
+    parent = ("--exit-with-parent", os.getpid())
+    worker = start(tmp_path, "worker", "worker", "--port", 0, *parent, **variables)
+    try:
+        request = inference_arguments([worker], steps=8, timeout=3)
+        root = start(tmp_path, "root", *request)
+        pids = wait_until(lambda: compilers(tmp_path / "cache"), "a compiler")
+        worker.process.send_signal(number)
+        assert root.wait() == 1
+    finally:
+        worker.stop(signal.SIGKILL)
+    (error,) = root.events("error")
+    assert error["rank"] == 1
+    assert f"worker 1 at {worker.address}" in error["message"]
+    assert "Traceback" not in root.log
+    wait_until(lambda: not pids & compilers(tmp_path / "cache"), "the compiler's end")
 
 
 def test_a_full_disk_is_named_with_its_remedy(cold: ColdStart, tmp_path: Path) -> None:

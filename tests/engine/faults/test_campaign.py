@@ -11,6 +11,8 @@ import pytest
 
 from tests.engine.faults.campaign import TIMEOUT_S, Scenario, run_scenario
 
+pytestmark = pytest.mark.long
+
 # A busy machine may take long; a process that waits for something else than the timeout, longer.
 PATIENT_S = TIMEOUT_S + 25
 

@@ -17,6 +17,7 @@ from tests.plugin.real_runs import RealRun
 pytestmark = pytest.mark.long
 
 SUITES = str(ROOT / "suites")
+PATIENCE_S = 900.0  # an environment is made here and on every board
 WHO = ("-c", "user.name=t", "-c", "user.email=t@example.org")
 
 
@@ -44,7 +45,7 @@ def compared(boards, other_revision: Path, tmp_path_factory: pytest.TempPathFact
             *("--order-seed", "3", "--history", "history", "-k", "output or rct"),
         ]
     )
-    assert run.finish() == 0, run.output
+    assert run.finish(PATIENCE_S) == 0, run.output
     return run
 
 
@@ -55,9 +56,10 @@ def test_both_revisions_run_next_to_each_other(boards, compared: RealRun) -> Non
     assert len(cell.sessions) == 4
     assert cell.same_tokens
     assert found.base_label.startswith("HEAD (")
-    assert f"2 pairs against {found.base_label} (order by seed 3)" in compared.output
+    how = f"up to 2 pairs against {found.base_label} (looks at 2, order by seed 3)"
+    assert how in compared.output
     environments = sorted(boards.folder.glob("env-*/ready.json"))
-    assert len(environments) == 2
+    assert len(environments) >= 2  # ours and the base's
     logs = {p.name.partition(".worker1")[0] for p in compared.report.rglob("*worker1.stdout.log")}
     assert {"tiny-2.pair1.base", "tiny-2.pair1.new", "tiny-2.pair2.base"} <= logs
 

@@ -31,7 +31,7 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
         main(["bench", "--nodes", "2", "--help"])
     assert ended.value.code == 0
     text = capsys.readouterr().out
-    assert "example: pytest-dllama bench --nodes 2,4 --models tiny" in " ".join(text.split())
+    assert "examples: pytest-dllama bench --nodes 2,4 --models tiny" in " ".join(text.split())
     for setting in SETTINGS:
         assert f"  {setting.flag} {setting.metavar}".rstrip() in text.splitlines()
 

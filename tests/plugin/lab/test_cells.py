@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from pytest_dllama.lab.cells import Cell, CheckFailed
-from pytest_dllama.record.cell import CellRecord, Fault, OutputRecord, Verdict
+from pytest_dllama.record.cell import CellRecord, Fault, OutputRecord, Sample, Verdict
 from pytest_dllama.verdict.judge import judge
 
 SAME = OutputRecord(text="x", token_ids=(1,), status="identical")
@@ -41,3 +41,23 @@ def test_a_wire_fault_fails_the_check_of_the_wire_with_all_its_lines() -> None:
 def test_repeats_that_disagree_fail_the_check_of_the_output() -> None:
     with pytest.raises(CheckFailed, match="tiny on 2 nodes: output: repeat 2 of 3"):
         _cell(WIRE, REPEATS).check_output()
+
+
+def _alone(n_input: int, n_output: int) -> Cell:
+    sample = Sample(
+        n_input_tokens=n_input, n_output_tokens=n_output, ttft_s=1.0, tpot_ms=None, rct_s=1.0,
+        tokens_per_s=1.0, prefill_tokens=n_input - 1, prefill_s=None, decode_tokens=n_output,
+        decode_s=1.0,
+    )  # fmt: skip
+    return Cell(CellRecord(model="tiny", nodes=1, status="ok", samples=(sample, sample)))
+
+
+def test_work_that_cannot_have_a_metric_says_why() -> None:
+    assert _alone(4, 1).why_without("tpot_ms") == (
+        "tiny on 1 node: tpot_ms: a request of one output token has no time per further token"
+    )
+    assert _alone(1, 4).why_without("prefill_tokens_per_s") == (
+        "tiny on 1 node: prefill_tokens_per_s: a prompt of one token has no prefill"
+    )
+    for cell in (_alone(4, 1), _alone(1, 4)):
+        assert cell.why_without("tokens_per_s") is None  # it should have been measured

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
+import os
+import signal
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,9 +14,9 @@ import pytest
 
 from pytest_dllama.backends.base import Backend
 from pytest_dllama.backends.embedded import EmbeddedBackend
-from pytest_dllama.cli.duet import _config, add_duet
 from pytest_dllama.cli.main import main
 from pytest_dllama.config.baseline import parse_baseline
+from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.history.priors import NoisePriors
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.duet import Duet, PairTaken, Rules, Side
@@ -134,11 +137,9 @@ def test_both_sides_run_with_workers_of_their_own(tmp_path: Path) -> None:
 
 
 def test_the_new_side_alone_is_slowed_down_on_purpose(tmp_path: Path) -> None:
-    parser = argparse.ArgumentParser()
-    add_duet(parser.add_subparsers())
-    line = "duet --baseline self --nodes 1 --inject tpot=10% --report"
-    config = _config(parser.parse_args([*line.split(), str(tmp_path)]))
-    base, new = make_sides(parse_baseline("self"), config, 1, lambda line: None)
+    given = {"baseline": "self", "nodes": "1", "inject": "tpot=10%"}
+    asked = LabConfig.of_texts(given, tmp_path)
+    base, new = make_sides(parse_baseline("self"), asked, 1, lambda line: None)
     assert "--inject" not in base.backend.worker_command("h", 1, 1, "stdin")
     assert "tpot=10%" in new.backend.worker_command("h", 1, 1, "stdin")
     assert (base.config.inject, new.config.inject) == ("", "tpot=10%")
@@ -220,3 +221,35 @@ def test_engines_that_differ_have_a_reference_run_each(tmp_path: Path) -> None:
     compare(tmp_path, StatedTimes(1.0), StatedTimes(1.0), looks=(2,))
     oracles = {path.name.partition(".root")[0] for path in (tmp_path / "logs").glob("*oracle*")}
     assert oracles == {"tiny-1.oracle.base", "tiny-1.oracle.new"}
+
+
+def test_a_crash_is_no_bad_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def crash(*arguments: object, **named: object) -> None:
+        raise RuntimeError("a fault of this revision's plugin")
+
+    monkeypatch.setattr("pytest_dllama.cli.duet.make_lab", crash)
+    arguments = ["duet", "--baseline", "self", "--nodes", "1", "--report", str(tmp_path)]
+    assert main([*arguments, "--bisect"]) == 125
+    assert "a fault of this revision's plugin" in capsys.readouterr().err
+    with pytest.raises(RuntimeError, match="a fault of this revision's plugin"):
+        main(arguments)
+
+
+def test_ctrl_c_ends_requests_that_run_side_by_side(tmp_path: Path) -> None:
+    began, ended = tmp_path / "began", tmp_path / "ended"
+    slow = (
+        f"import pathlib, time\npathlib.Path({str(began)!r}).touch()\ntime.sleep(8)\n"
+        f"pathlib.Path({str(ended)!r}).touch()\n"
+    )
+
+    def interrupt() -> None:
+        while not began.exists():
+            time.sleep(0.05)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt, daemon=True).start()
+    with pytest.raises(KeyboardInterrupt):
+        compare(tmp_path, StatedTimes(1.0, program=slow), StatedTimes(1.0, program=slow))
+    assert not ended.exists()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 
@@ -66,6 +67,13 @@ def test_the_number_of_steps_that_fits_fits() -> None:
 def test_weights_that_do_not_fit() -> None:
     with pytest.raises(ConfigError, match=r"use a smaller model, or machines that hold a part"):
         _check(_holding(), 4 * GB)
+
+
+def test_both_sides_of_a_comparison_are_held_at_once() -> None:
+    holding = _holding()
+    _check(holding, 6 * GB)
+    with pytest.raises(ConfigError, match=r"^2 x 4 nodes of it \(base and new\) need 8\.9 GB of"):
+        _check(dataclasses.replace(holding, sides=2), 6 * GB)
 
 
 @pytest.mark.parametrize("nodes", [1, 4])

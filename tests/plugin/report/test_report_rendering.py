@@ -17,6 +17,7 @@ from pydantic import BaseModel
 from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
+from pytest_dllama.report.pages import comment, html
 from pytest_dllama.report.pages.language import LANGUAGES, ReportError
 from pytest_dllama.report.pages.markdown import render
 from pytest_dllama.report.pages.reports import write_reports
@@ -101,6 +102,20 @@ def test_any_run_renders(record: RunRecord) -> None:
         wrong = re.search(r".*\b(None|nan|inf|undefined)\b.*", text, re.IGNORECASE)
         assert wrong is None, wrong
     assert _blocks(texts["ko"]) == _blocks(texts["en"])
+
+
+@settings(
+    deadline=None,
+    max_examples=10,
+    phases=(Phase.explicit, Phase.reuse, Phase.generate),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+@given(record=_record(RunRecord))
+def test_any_run_is_a_page_and_a_comment(record: RunRecord) -> None:
+    page = html.render(record, "en", None, {}, {})
+    assert page.count("<details>") == page.count("</details>")
+    assert page.count("<script") == 1
+    assert len(comment.render(record, "en")) <= comment.LONGEST
 
 
 @given(

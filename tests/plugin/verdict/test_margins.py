@@ -67,6 +67,10 @@ def test_a_single_sample_says_so() -> None:
     assert "a single sample, of unknown spread" in text
 
 
+def test_repeats_tell_their_spread_of_rates_too() -> None:
+    assert "unknown spread" not in thresholds_text([_run()], ["run.json"])
+
+
 def test_noisy_runs_get_more_room() -> None:
     quiet = thresholds_text([_run(f) for f in (1.0, 1.001, 0.999)], ["a"])
     noisy = thresholds_text([_run(f) for f in (1.0, 1.2, 0.8)], ["a"])
