@@ -16,14 +16,13 @@ import numpy as np
 from benchmarks.verdict_simulation import SEED, Rng, drawn_sd, prior_of, share_text, table
 from pytest_dllama.stats.change_point import (
     FIRST_ALARM,
-    LIMIT,
     MIN_BEFORE,
     RHO_SLOPE,
-    RHO_WEIGHT,
     UNKNOWN_CORRELATION,
     WINDOW,
     CorrelationPrior,
     Noise,
+    alarm_limit,
     shrunk_correlation,
     step_scores,
 )
@@ -55,8 +54,7 @@ class Nights:
 
     def alarms(self) -> Alarms:
         """Whether each night alarms, (series, nights)."""
-        slope = RHO_SLOPE * np.sqrt(RHO_WEIGHT / self.known)
-        return np.asarray(self.score > LIMIT + slope * self.rho)
+        return np.asarray(self.score > alarm_limit(self.rho, self.known))
 
 
 def draw_series(
@@ -162,7 +160,7 @@ class ClusterShape:
     shared: float
 
     def __str__(self) -> str:
-        return f"{self.series} series, {self.shared:.0%} shared"
+        return f"{self.series} series, {100 * self.shared:.0f} % shared"
 
 
 SHAPES = (ClusterShape(2, 0.5), ClusterShape(6, 0.0), ClusterShape(6, 0.5))

@@ -305,6 +305,8 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 def _end_by_verdict(session: pytest.Session, comparison: Comparison, lab: Lab | None) -> None:
     """The exit status of a comparison: a regression that no selected test reads fails too."""
+    if comparison.is_calibration:
+        return  # the noise was asked for, not a verdict
     from pytest_dllama.verdict.exit_codes import bisect_code, exit_code
 
     found = lab.verdict() if lab else None

@@ -63,7 +63,7 @@ LAYERS: Mapping[str, Layers] = {
     ),
     "pytest_dllama.report": (
         ("pages",),
-        ("tables", "plots"),
+        ("tables", "plots", "lists"),
         ("rules",),
         ("sentences",),
         ("figures",),

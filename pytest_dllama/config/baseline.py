@@ -23,6 +23,7 @@ from pytest_dllama.config.values import BUFFER_FLOAT_TYPES, COLLECTIVES, SYNC_MO
 
 Kind = Literal["self", "git", "dllama", "option", "run", "accepted"]
 KINDS: tuple[Kind, ...] = ("self", "git", "dllama", "option", "run", "accepted")
+FEWEST_CALIBRATING = 3  # pairs: fewer make no group of variances
 STORED: tuple[Kind, ...] = ("run", "accepted")  # nothing to run again: unpaired, and weaker
 FORMS = (
     "self, git:REV, git:PATH@REV, dllama:PATH, dllama:CHECKOUT@REV, "
@@ -62,6 +63,7 @@ class Comparison:
     inconclusive: str  # "warn" or "fail"
     order_seed: int | None  # of the order of sides and cells; None: drawn
     is_bisect: bool  # exit codes for `git bisect run`
+    is_calibration: bool = False  # A/A pairs that are kept as what is known of the noise
 
 
 def parse_baseline(text: str) -> Baseline:
@@ -95,6 +97,19 @@ def parse_baseline(text: str) -> Baseline:
     near = difflib.get_close_matches(kind, KINDS, 1, 0.5)
     hint = f"did you mean {near[0]!r}? " if near and near[0] != kind else ""
     raise ConfigError(f"--baseline {text!r}: {hint}write {FORMS}")
+
+
+def parse_calibration(text: str) -> int:
+    """How many A/A pairs a cell is calibrated with; 0: it is not.
+
+    Raises:
+        ConfigError: no whole number, or too few to tell a scatter.
+    """
+    if not text.isdecimal() or 0 < int(text) < FEWEST_CALIBRATING:
+        raise ConfigError(
+            f"--calibrate {text!r}: write a number of pairs, {FEWEST_CALIBRATING} or more"
+        )
+    return int(text)
 
 
 def parse_looks(text: str) -> tuple[int, ...]:
@@ -132,9 +147,21 @@ def comparison_of(values: Mapping[str, Any], base: Path) -> Comparison | None:
         base: the folder from which relative paths in the SPEC start.
 
     Raises:
-        ConfigError: `--bisect` without a baseline.
+        ConfigError: `--bisect` without a baseline, or `--calibrate` with another one than self.
     """
     text = values["baseline"].strip()
+    if pairs := values.get("calibrate"):
+        others = {
+            f"--baseline {text}": text not in ("", "self"),
+            "--bisect": values["bisect"],
+            f"--inject {values.get('inject')}": bool(values.get("inject")),
+        }
+        if wrong := [option for option, is_given in others.items() if is_given]:
+            raise ConfigError(
+                f"--calibrate {pairs} compares the engine with itself: leave out {wrong[0]}"
+            )
+        found, order_seed = parse_baseline("self"), values["order-seed"]
+        return Comparison(found, (pairs,), values["inconclusive"], order_seed, False, True)
     if not text:
         if values["bisect"]:
             raise ConfigError("--bisect needs --baseline SPEC, the revision that was good")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_dllama.config.baseline import (
     Comparison,
     comparison_of,
+    parse_calibration,
     parse_looks,
     parse_order_seed,
 )
@@ -277,6 +278,12 @@ SETTINGS: tuple[Setting, ...] = (
         "bisect", "", "no",
         "with --baseline: exit with 0, 1 or 125, as `git bisect run` takes them",
         yes_or_no("--bisect"),
+    ),
+    Setting(
+        "calibrate", "N", "0",
+        "take N pairs of the engine against itself in every cell, keep what they say about the "
+        "noise, and show what so many pairs can find (docs/history.md)",
+        parse_calibration,
     ),
     Setting("csv", "FILE", "", "file for every sample of the run, one request a line", str),
     Setting(

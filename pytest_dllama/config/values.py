@@ -15,6 +15,7 @@ KV_TYPES = ("f32", "f16")
 SHIPPED_MODEL = "tiny"
 SYNTHETIC_PREFIX = "synthetic:"
 DEFAULT_PROMPT = "One morning, Mina"
+MAX_ARGUMENT_BYTES = 128 * 1024 - 1  # on Linux (MAX_ARG_STRLEN), its end's zero left out
 _FILE_PREFIX = "dllama_model_"  # as dllama's converters name their files
 
 
@@ -226,4 +227,9 @@ def prompt_text(text: str) -> str:
         ) from None
     if b"\0" in data:
         raise ConfigError(f"--prompt {text!r} holds a NUL, which no command line can; leave it out")
+    if len(data) > MAX_ARGUMENT_BYTES:
+        raise ConfigError(
+            f"--prompt has {len(data)} bytes, and an argument of a command line holds "
+            f"{MAX_ARGUMENT_BYTES}; use a shorter one, or --context-depth for a long context"
+        )
     return data.decode("utf-8", "surrogateescape")

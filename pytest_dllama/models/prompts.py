@@ -9,11 +9,10 @@ from __future__ import annotations
 import random
 from functools import lru_cache
 
-from pytest_dllama.config.values import ConfigError
+from pytest_dllama.config.values import MAX_ARGUMENT_BYTES, ConfigError
 from pytest_dllama.models.engine_facts import Tokenizer
 
 SEED = 12345
-MAX_BYTES = 128 * 1024 - 1  # of one argument of a Linux command, its end's zero left out
 _TRIES = 16  # texts that are drawn before giving up
 
 
@@ -72,12 +71,13 @@ def _cut(tokenizer: Tokenizer, text: str, n_tokens: int) -> str | None:
     How many tokens a beginning has grows with its length, but for a few steps back where a longer
     word merges better: so the length is searched, and its neighbours are looked at.
     """
-    if len(text) > MAX_BYTES:
-        text = text[:MAX_BYTES]
+    if len(text) > MAX_ARGUMENT_BYTES:
+        text = text[:MAX_ARGUMENT_BYTES]
         if (held := len(tokenizer.encode(text))) < n_tokens:
             raise ConfigError(
-                f"--prompt-tokens {n_tokens}: an argument of a command line holds {MAX_BYTES} "
-                f"bytes, {held} tokens of such a text; use fewer tokens, or --context-depth"
+                f"--prompt-tokens {n_tokens}: an argument of a command line holds "
+                f"{MAX_ARGUMENT_BYTES} bytes, {held} tokens of such a text; use fewer tokens, or "
+                "--context-depth"
             )
     low, high = 1, len(text)
     while low < high:

@@ -97,6 +97,7 @@ class CellVerdict(Record):
     exact_changes: tuple[ExactChange, ...] = ()
     same_tokens: bool | None = None
     sessions: tuple[SideSession, ...] = ()
+    pairs_s: float | None = None  # what its pairs took, starts included; None: none was taken
 
     @property
     def id(self) -> str:

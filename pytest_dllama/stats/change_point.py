@@ -194,13 +194,13 @@ class StepDetector:
         return found
 
 
-def alarm_limit(rho: float | Floats, nights: float = RHO_WEIGHT) -> Any:
+def alarm_limit(rho: float | Floats, nights: float | Floats = RHO_WEIGHT) -> Any:
     """The score above which a night alarms, for an estimated lag-1 correlation.
 
     `nights` is what is known of the correlation beforehand: the slope makes up for estimates that
-    are too small, so the better it is known, the flatter it may be.
+    are too small, so the better it is known, the flatter it may be (by simulation: a cube root).
     """
-    return LIMIT + RHO_SLOPE * math.sqrt(RHO_WEIGHT / nights) * rho
+    return LIMIT + RHO_SLOPE * np.cbrt(RHO_WEIGHT / np.asarray(nights)) * rho
 
 
 def step_scores(

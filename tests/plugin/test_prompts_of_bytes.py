@@ -74,6 +74,7 @@ def test_a_prompt_is_read_as_its_bytes_say() -> None:
         ("a\ud83d", r"holds half a character \(a lone surrogate\), which has no bytes; leave it"),
         ("a\0b", r"--prompt 'a\\x00b' holds a NUL, which no command line can; leave it out"),
         (" ", "--prompt is empty; give at least one word"),
+        ("é" * 65536, r"--prompt has 131072 bytes, and an argument of a command line holds 131071"),
     ],
 )
 def test_prompts_that_no_process_can_be_given(text: str, message: str) -> None:

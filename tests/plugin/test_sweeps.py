@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from pytest_dllama.history.run_files import read_run
@@ -106,6 +108,22 @@ def test_limits_of_a_workload(swept: RealRun, record: RunRecord) -> None:
         "limits.toml [models.llama_q40.workloads.d40-pp4] limits no cell of this run; it has "
         "pp4-tg1-d0-nthreads1, pp4-tg1-d40-nthreads1, "
     ) in swept.output
+
+
+def test_rows_of_benchmarks_say_what_they_did(swept: RealRun) -> None:
+    rows = json.loads((swept.folder / "rows.json").read_text())["benchmarks"]
+    name = "llama_q40-2-pp4-tg1-d40-nthreads1"
+    (row,) = (row for row in rows if row["name"] == f"test_rct[{name}]")
+    assert row["params"] == {
+        "model": "llama_q40",
+        "nodes": 2,
+        "steps": "1 output tokens",
+        "prompt": "4 tokens",
+        "engine": "embedded",
+        "cell": name,
+        "swept": {"nthreads": "1", "context-depth": "40"},
+    }
+    assert row["group"] == "RCT of llama_q40-pp4-tg1-d40-nthreads1"
 
 
 def test_workers_start_anew_only_where_their_options_change(swept: RealRun) -> None:

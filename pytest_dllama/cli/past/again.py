@@ -51,14 +51,24 @@ class Measuring:
         Raises:
             HistoryError: they could not begin, or left no verdict.
         """
+        words = ["--baseline", baseline, "--pairs", looks]
+        return self._compared(words, report, f"the pairs against {baseline}")
+
+    def calibration(self, pairs: int, report: Path) -> VerdictFile:
+        """Take A/A pairs; the run keeps and prints what they teach.
+
+        Raises:
+            HistoryError: they could not begin, or left no verdict.
+        """
+        return self._compared(["--calibrate", str(pairs)], report, "the A/A pairs")
+
+    def _compared(self, words: Sequence[str], report: Path, what: str) -> VerdictFile:
         path = report / VERDICT_FILE
         before = _stamp(path)
-        words = ["--baseline", baseline, "--pairs", looks, *self._options(report)]
-        status = self._run([*suites_arguments(), "-q", *words])
+        status = self._run([*suites_arguments(), "-q", *words, *self._options(report)])
         if _stamp(path) == before:
             raise HistoryError(
-                f"the pairs against {baseline} ended with {status} and left no verdict; their "
-                "words stand above"
+                f"{what} ended with {status} and left no verdict; their words stand above"
             )
         return read_verdict(path)
 

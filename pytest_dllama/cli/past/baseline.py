@@ -8,8 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_dllama.cli.past.accepting import decide_on, night_noise_of, priors_of
-from pytest_dllama.cli.past.tables import Table
-from pytest_dllama.cli.past.where import add_where, store_of
+from pytest_dllama.cli.past.where import (
+    add_filters,
+    add_where,
+    filtered,
+    store_of,
+    wanted_metrics,
+)
 from pytest_dllama.history.accepted import (
     Kind,
     acceptances,
@@ -19,6 +24,7 @@ from pytest_dllama.history.accepted import (
 )
 from pytest_dllama.history.run_files import read_run
 from pytest_dllama.history.store import HistoryError, RunStore, StoredRun
+from pytest_dllama.report.lists.table import Table
 from pytest_dllama.report.text.numbers import decimals_for, percent, plain
 from pytest_dllama.stats.decision import Decision
 from pytest_dllama.verdict.past.creep import Creep, creep
@@ -55,19 +61,18 @@ def add_baseline(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
                 "--despite-creep", action="store_true",
                 help="accept a run that is surely worse than the anchor by more than is tolerated",
             )  # fmt: skip
+            add_filters(one, "look for creep in")
         one.set_defaults(command=_accept if kind == "accept" else _anchor)
-    show = what.add_parser("show", help="what is accepted, and the anchor")
+    show = what.add_parser("show", help="what is accepted, and how far it is from the anchor")
     add_where(show)
+    add_filters(show, "show")
     show.set_defaults(command=_show)
 
 
 def _accept(arguments: argparse.Namespace) -> int:
     store, found = _taken(arguments)
     anchor = stored(store, "anchor", found.run.request.engine)
-    crept: list[Creep] = []
-    if anchor is not None and anchor.name != found.name:
-        crept = creep(anchor.run, found.run, night_noise_of(store, found.run), priors_of(store))
-        _tell_creep(anchor, crept)
+    crept = _crept(store, anchor, found, arguments)
     worse = [item for item in crept if item.decision is Decision.REGRESSED]
     if worse and not arguments.despite_creep:
         names = ", ".join(f"{item.cell} {item.metric}" for item in worse)
@@ -83,6 +88,19 @@ def _accept(arguments: argparse.Namespace) -> int:
         decide_on(store, found, "anchor", arguments.spec, arguments.note)
         print("it is the anchor too, since there was none")
     return 0
+
+
+def _crept(
+    store: RunStore, anchor: StoredRun | None, found: StoredRun, arguments: argparse.Namespace
+) -> list[Creep]:
+    """How far the run is from the anchor, in what the filters let through; it is shown too."""
+    if anchor is None or anchor.name == found.name:
+        return []
+    run, wanted = filtered(found.run, arguments), wanted_metrics(arguments)
+    every = creep(anchor.run, run, night_noise_of(store, run), priors_of(store))
+    crept = [item for item in every if wanted is None or item.metric in wanted]
+    _tell_creep(anchor, crept)
+    return crept
 
 
 def _anchor(arguments: argparse.Namespace) -> int:
@@ -159,6 +177,9 @@ def _show(arguments: argparse.Namespace) -> int:
     for engine in dict.fromkeys(entry.engine for entry in entries):
         for kind in ("accepted", "anchor"):
             print(_shown(store, kind, engine))
+        found, anchor = (stored(store, kind, engine) for kind in ("accepted", "anchor"))
+        if found is not None:
+            _crept(store, anchor, found, arguments)
     earlier = [entry for entry in entries if entry.kind == "accepted"]
     rows = [
         [entry.decided_utc, entry.run, entry.engine, entry.baseline or "-", entry.note]

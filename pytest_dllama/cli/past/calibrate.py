@@ -6,17 +6,15 @@ import argparse
 from pathlib import Path
 
 from pytest_dllama.cli.past.again import Measuring
-from pytest_dllama.cli.past.noise import noise_lines
 from pytest_dllama.cli.past.where import history_folder
-from pytest_dllama.history.calibrations import calibration_of, calibrations
+from pytest_dllama.config.baseline import parse_calibration
+from pytest_dllama.config.values import ConfigError
 from pytest_dllama.history.places import default_folder
-from pytest_dllama.history.store import HistoryError, RunStore
-from pytest_dllama.record.verdict import VerdictFile
-from pytest_dllama.stats.errors import DataError
+from pytest_dllama.history.store import HistoryError
 
 NAME = "calibrate"
 PAIRS = 20  # six groups a cell: with four cells a prior
-FEWEST = 3
+UNUSABLE = ("INVALID", "ERROR")
 
 
 def add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -47,28 +45,26 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     pairs = PAIRS
     if options and not options[0].startswith("-"):
         pairs = _pairs(options.pop(0))
-    measuring = Measuring(tuple(options), own.history)
-    store, _ = calibrate(measuring, pairs, own.report)
-    print("\n".join(noise_lines(store, calibrations(store).entries()[-1])))
+    calibrate(Measuring(tuple(options), own.history), pairs, own.report)
     return 0
 
 
 def _pairs(text: str) -> int:
-    if not text.isdecimal() or int(text) < FEWEST:
-        raise HistoryError(f"calibrate {text!r}: write a number of pairs, {FEWEST} or more")
-    return int(text)
+    try:
+        if pairs := parse_calibration(text):
+            return pairs
+        raise ConfigError("calibrate 0: that is no pair at all")
+    except ConfigError as error:
+        raise HistoryError(str(error)) from None
 
 
-def calibrate(measuring: Measuring, pairs: int, report: Path) -> tuple[RunStore, VerdictFile]:
-    """Take A/A pairs and keep what they teach; the history that has it now.
+def calibrate(measuring: Measuring, pairs: int, report: Path) -> None:
+    """Take A/A pairs and keep what they teach.
 
     Raises:
         HistoryError: they could not be taken, or no cell was valid.
     """
-    found = measuring.pairs("self", str(pairs), report / NAME)
-    store = RunStore(measuring.history, found.fingerprint)
-    try:
-        calibrations(store).add(calibration_of(found, found.new_label))
-    except DataError as error:
-        raise HistoryError(str(error)) from None
-    return store, found
+    found = measuring.calibration(pairs, report / NAME)
+    wrong = [f"{cell.id}: {cell.status}" for cell in found.cells if cell.status in UNUSABLE]
+    if len(wrong) == len(found.cells):
+        raise HistoryError(f"no cell was calibrated: {', '.join(wrong) or 'there is none'}")

@@ -6,11 +6,10 @@ import argparse
 import dataclasses
 import sys
 
-from pytest_dllama.cli.past.tables import FORMATS, Table
-from pytest_dllama.cli.past.where import add_filters, add_where, run_of, wanted_metrics, wants
+from pytest_dllama.cli.past.where import add_filters, add_where, filtered, run_of, wanted_metrics
 from pytest_dllama.history.store import HistoryError
 from pytest_dllama.metrics.catalog import METRICS
-from pytest_dllama.record.run import RunRecord
+from pytest_dllama.report.lists.table import FORMATS, Table
 from pytest_dllama.report.text.numbers import decimals_for, percent, plain
 from pytest_dllama.verdict.past.comparison import (
     SIGNIFICANT,
@@ -51,7 +50,7 @@ def add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 def _compare(arguments: argparse.Namespace) -> int:
     base, new = (run_of(text, arguments) for text in (arguments.base, arguments.new))
-    first, second = (_filtered(found.run, arguments) for found in (base, new))
+    first, second = (filtered(found.run, arguments) for found in (base, new))
     differing = differing_work(first, second)
     if differing and arguments.fail_on:
         raise HistoryError(
@@ -67,11 +66,6 @@ def _compare(arguments: argparse.Namespace) -> int:
     for row in worse:
         print(f"pytest-dllama: worse: {row.cell} {row.metric} {_delta(row)}", file=sys.stderr)
     return EXIT_WORSE if worse else 0
-
-
-def _filtered(run: RunRecord, arguments: argparse.Namespace) -> RunRecord:
-    cells = tuple(cell for cell in run.cells if wants(arguments, cell))
-    return run.model_copy(update={"cells": cells})
 
 
 def _table(rows: list[Row]) -> Table:

@@ -8,12 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pytest_dllama.cli.past.tables import FORMATS, Table
 from pytest_dllama.cli.past.where import add_filters, add_where, store_of, wanted_metrics, wants
 from pytest_dllama.history.accepted import acceptances
 from pytest_dllama.history.nights import watched
 from pytest_dllama.history.run_files import read_run
 from pytest_dllama.history.store import RunStore, StoredRun
+from pytest_dllama.report.lists.table import FORMATS, Table
 from pytest_dllama.report.text.numbers import decimals_for, plain
 
 SHOWN_METRICS = ("tpot_ms", "ttft_s", "tokens_per_s")  # without --metric

@@ -28,6 +28,7 @@ from pytest_dllama.verdict.past.alarm import WATCHED, known_of, recorded, replay
 NAME = "watch"
 NIGHT_FILE = "night.json"
 EXIT_REGRESSED, EXIT_NO_VERDICT = 1, 3
+AS_STORED = "accepted"  # the SPEC that compares with the accepted run's figures
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,15 +130,16 @@ def _commit(point: Point) -> str:
 def _judged(
     tonight: Tonight, night: Night, measuring: Measuring, looks: str | None, report: Path
 ) -> Night:
-    """The same night with its alarms judged by pairs, or why they could not be."""
+    """The same night with its alarms judged, or why they could not be."""
     accepted = latest(tonight.store, "accepted", tonight.found.run.request.engine)
-    why_not = _why_no_pairs(accepted)
-    if accepted is None or accepted.baseline is None:
-        return _unjudged(night, why_not)
-    print(f"watch: pairs of {accepted.baseline} (accepted {accepted.decided_utc[:10]}) against now")
+    if accepted is None:
+        why = "no run is accepted: `pytest-dllama baseline accept RUN` names one that was good"
+        return _unjudged(night, why)
+    baseline = accepted.baseline or AS_STORED
+    _tell_baseline(accepted)
     try:
         plan = looks or ",".join(map(str, DECLARED))
-        found = measuring.pairs(accepted.baseline, plan, report / NAME)
+        found = measuring.pairs(baseline, plan, report / NAME)
     except HistoryError as error:
         return _unjudged(night, str(error))
     alarms = tuple(
@@ -148,17 +150,18 @@ def _judged(
     _tell_verdict(found, alarms, report / NAME / VERDICT_FILE)
     if status == "REGRESSED":
         offer_bisection(accepted, tonight.found.run, measuring.options)
-    return night.model_copy(
-        update={"alarms": alarms, "status": status, "baseline": accepted.baseline}
-    )
+    return night.model_copy(update={"alarms": alarms, "status": status, "baseline": baseline})
 
 
-def _why_no_pairs(accepted: Acceptance | None) -> str:
-    if accepted is None:
-        return "no run is accepted: `pytest-dllama baseline accept RUN` names one that was good"
-    return (
-        f"the accepted run {accepted.run} cannot be run again; accept it once more with --as SPEC "
-        "(`pytest-dllama baseline accept --help`)"
+def _tell_baseline(accepted: Acceptance) -> None:
+    day = accepted.decided_utc[:10]
+    if accepted.baseline is not None:
+        print(f"watch: pairs of {accepted.baseline} (accepted {day}) against now")
+        return
+    print(
+        f"watch: nothing tells how the version accepted on {day} runs again, so now is compared "
+        "with the stored run, unpaired, which is weaker; `pytest-dllama baseline accept --as SPEC` "
+        "says how"
     )
 
 
@@ -187,7 +190,7 @@ def _tell_verdict(found: VerdictFile, alarms: Sequence[SeriesAlarm], path: Path)
         cell = cells.get(alarm.cell)
         verdict = _metric(cell, alarm.metric) if cell else None
         what = effect(verdict) if verdict else "not compared"
-        print(f"{alarm.judged or 'NOT JUDGED'} {alarm.cell} {alarm.metric}: by pairs {what}")
+        print(f"{alarm.judged or 'NOT JUDGED'} {alarm.cell} {alarm.metric}: {what}")
         if alarm.judged in ("PASS", "IMPROVED"):
             print(
                 "  the code is not slower than what was accepted: the machine changed, or it was "

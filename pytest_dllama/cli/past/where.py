@@ -14,6 +14,7 @@ from pytest_dllama.history.store import HistoryError, RunStore, StoredRun
 from pytest_dllama.hosts.controller import fingerprint, probe_environment
 from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.record.cell import CellRecord
+from pytest_dllama.record.run import RunRecord
 
 
 def add_history(parser: argparse.ArgumentParser) -> None:
@@ -34,13 +35,13 @@ def add_where(parser: argparse.ArgumentParser) -> None:
     )  # fmt: skip
 
 
-def add_filters(parser: argparse.ArgumentParser) -> None:
-    """Declare `--model`, `--nodes` and `--metric`."""
-    parser.add_argument("--model", action="append", metavar="NAME", help="only this model")
-    parser.add_argument("--nodes", metavar="N,N,..", help="only these node counts")
+def add_filters(parser: argparse.ArgumentParser, what: str = "show") -> None:
+    """Declare `--model`, `--nodes` and `--metric`; `what` is done with what they let through."""
+    parser.add_argument("--model", action="append", metavar="NAME", help=f"{what} this model only")
+    parser.add_argument("--nodes", metavar="N,N,..", help=f"{what} these node counts only")
     parser.add_argument(
         "--metric", action="append", metavar="NAME", choices=tuple(METRICS),
-        help=f"only this metric, of {', '.join(METRICS)}",
+        help=f"{what} this metric only, of {', '.join(METRICS)}",
     )  # fmt: skip
 
 
@@ -56,6 +57,16 @@ def wants(arguments: argparse.Namespace, cell: CellRecord) -> bool:
         return not arguments.nodes or cell.nodes in parse_node_counts(arguments.nodes)
     except ConfigError as error:
         raise HistoryError(str(error)) from None
+
+
+def filtered(run: RunRecord, arguments: argparse.Namespace) -> RunRecord:
+    """The run with the cells that the filters let through.
+
+    Raises:
+        HistoryError: node counts that are none.
+    """
+    cells = tuple(cell for cell in run.cells if wants(arguments, cell))
+    return run.model_copy(update={"cells": cells})
 
 
 def wanted_metrics(arguments: argparse.Namespace) -> Collection[str] | None:

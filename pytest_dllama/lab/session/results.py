@@ -2,17 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_dllama.history.keeping import keep_run
+from pytest_dllama.config.settings import LabConfig
+from pytest_dllama.exports.samples_csv import write_samples
+from pytest_dllama.history.calibrations import calibration_of, calibrations
+from pytest_dllama.history.keeping import history_folder, keep_run
 from pytest_dllama.history.run_files import VERDICT_FILE, run_text
-from pytest_dllama.history.samples_csv import write_samples
+from pytest_dllama.history.store import RunStore
 from pytest_dllama.lab.lab import Lab
+from pytest_dllama.record.verdict import VerdictFile
+from pytest_dllama.report.lists.noise import noise_lines
 from pytest_dllama.report.pages.comment import write_step_summary
 from pytest_dllama.report.pages.reports import write_reports
 from pytest_dllama.report_folder import keep_elsewhere
+
+
+def keep_calibration(verdict: VerdictFile, config: LabConfig) -> list[str]:
+    """Keep what A/A pairs teach; the text that shows it.
+
+    Raises:
+        DataError: no valid cell has pairs.
+    """
+    store = RunStore(history_folder(config), verdict.fingerprint)
+    calibration = calibration_of(verdict, config.engine)
+    calibrations(store).add(calibration)
+    return ["\n".join(noise_lines(store, calibration))]
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +48,7 @@ def write_results(lab: Lab) -> Written:
     if verdict is not None:
         text = verdict.model_dump_json(indent=1) + "\n"
         lines.append(_saved(lab, "verdict: ", folder / VERDICT_FILE, text))
-    writers: list[tuple[str, Callable[[], list[Path]]]] = [
+    writers: list[tuple[str, Callable[[], Sequence[Path | str]]]] = [
         (
             "report",
             lambda: write_reports(run, folder, formats=config.report_formats, verdict=verdict),
@@ -42,11 +59,13 @@ def write_results(lab: Lab) -> Written:
         lines.append(f"history:  not kept: slowed down on purpose (--inject {config.inject})")
     elif config.keeps_history:
         writers.append(("history", lambda: [keep_run(run, config)]))
+    if verdict is not None and config.comparison and config.comparison.is_calibration:
+        writers.append(("noise", lambda: keep_calibration(verdict, config)))
     if (file := config.csv_file) is not None:
         writers.append(("samples", lambda: [write_samples(run, file)]))
     for what, write in writers:
         try:
-            lines += [f"{what + ':':9} {path}" for path in write()]
+            lines += [f"{what + ':':9} {line}" for line in write()]
         except Exception as error:
             if what == "history" and isinstance(error, OSError) and config.history_folder is None:
                 lines.append(_without_history(error))  # nobody named a place: no fault of the run

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from pytest_dllama.exports.samples_csv import write_samples
 from pytest_dllama.history import run_files
 from pytest_dllama.history.run_files import RunFileError, archive_previous, read_run, write_run
-from pytest_dllama.history.samples_csv import write_samples
 from pytest_dllama.hosts import controller
 from pytest_dllama.metrics import catalog
 from pytest_dllama.record.cell import CellRecord, Fault, Percentiles, Workload

@@ -178,6 +178,11 @@ def test_accepting_and_the_anchor(folder: Path, capsys: pytest.CaptureFixture[st
     line = next(text for text in out.splitlines() if "tiny-2" in text and "tpot_ms" in text)
     assert line.split()[2:5] == ["10.00", "11.00", "+10.0%"]
     assert line.endswith("unknown: under 10 nights       +5.0%   beyond, unproven")
+    words = ("--nodes", "4", "--metric", "tpot_ms")
+    out = run(capsys, folder, "baseline", "show", *words)[1]
+    assert "+10.0%" in next(line for line in out.splitlines() if "tiny-4" in line)
+    assert "tiny-2" not in out
+    assert "ttft_s" not in out
     out = run(capsys, folder, "baseline", "show")[1]
     assert f"accepted (embedded): {second}, again by dllama:/opt/dllama" in out
     assert f"anchor (embedded): {first}, again by git:" in out
@@ -202,6 +207,7 @@ def test_creep_is_refused_once_nights_prove_it(
     assert "tpot_ms" in next(line for line in out.splitlines() if line.endswith("CREPT"))
     assert "not accepted: tiny-2 tpot_ms" in err
     assert "crept beyond what is tolerated since the anchor" in err
+    assert run(capsys, folder, "baseline", "accept", "--metric", "ttft_s")[0] == 0
     assert run(capsys, folder, "baseline", "accept", "--despite-creep")[0] == 0
     assert run(capsys, folder, "baseline", "anchor")[0] == 0
     assert run(capsys, folder, "baseline", "accept")[0] == 0

@@ -1,0 +1,1 @@
+"""Tables that are not part of a report: for a terminal, or as Markdown, CSV and JSON."""
