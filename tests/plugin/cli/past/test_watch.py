@@ -209,6 +209,9 @@ def test_the_guilty_commit_is_asked_for(capsys: pytest.CaptureFixture[str]) -> N
     assert f"git bisect start {5:040x}"[:29] in told
     assert f"git bisect run pytest-dllama bench --bisect --baseline git:{'a' * 40}" in told
     assert told.rstrip().endswith("--nodes 2,4")
+    same = accepted.model_copy(update={"baseline": f"git:{5:040x}"})
+    offer_bisection(same, night_run(5, []), [])
+    assert capsys.readouterr().out.startswith("both are one commit: what differs is not committed")
     offer_bisection(accepted.model_copy(update={"baseline": "dllama:/x"}), night_run(5, []), [])
     assert capsys.readouterr().out == ""
 
