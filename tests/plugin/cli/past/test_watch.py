@@ -167,12 +167,12 @@ def test_an_alarm_that_cannot_be_judged_is_told_all_the_same(
 def test_a_version_that_cannot_run_again_is_compared_as_stored(tmp_path: Path) -> None:
     """Weaker, and said so; without the noise of nights it stays INCONCLUSIVE."""
     program = stated_dllama(tmp_path, "good", 190)
-    done = nightly(tmp_path, program)
+    done = nightly(tmp_path, program, "--repeats", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     store = store_in(tmp_path)
     earlier_nights(store, 10)
     slow = stated_dllama(tmp_path, "slow", 300)
-    done = nightly(tmp_path, slow)
+    done = nightly(tmp_path, slow, "--repeats", "2")
     assert "compared with the stored run, unpaired, which is weaker" in done.stdout
     night = watched(store)[-1]
     assert night.baseline == "accepted"
