@@ -200,9 +200,12 @@ def _tell_verdict(found: VerdictFile, alarms: Sequence[SeriesAlarm], path: Path)
 
 
 def offer_bisection(accepted: Acceptance, run: RunRecord, options: Sequence[str]) -> None:
-    """The commands that find the guilty commit, where both ends are commits."""
-    good = (accepted.baseline or "").removeprefix("git:")
-    if run.revision is None or not (accepted.baseline or "").startswith("git:") or "@" in good:
+    """The commands that find the guilty commit, where two commits of this checkout are the ends."""
+    kind, _, good = (accepted.baseline or "").partition(":")
+    if run.revision is None or kind != "git" or "@" in good or run.request.inject:
+        return
+    if run.revision.commit.startswith(good):
+        print("both are one commit: what differs is not committed, or how it was built")
         return
     words = " ".join(["--bisect", "--baseline", f"git:{good}", *options])
     print(
