@@ -35,7 +35,7 @@ def clone(tmp_path: Path) -> Path:
 
 def report(folder: Path, text: str) -> Path:
     folder.mkdir(exist_ok=True)
-    for name in ("run.json", "report.en.html", "report.en.md", "night.md"):
+    for name in ("run.json", "report.en.html", "report.en.md", "trend.en.html", "night.md"):
         (folder / name).write_text(text)
     (folder / "logs").mkdir(exist_ok=True)
     (folder / "logs" / "big.log").write_text("log")
@@ -62,6 +62,7 @@ def test_nights_of_two_clusters_share_a_branch(clone: Path, tmp_path: Path) -> N
     page = git(clone, "show", "origin/reports:index.html")
     assert '<a href="hosted/latest/report.en.html">' in page
     assert '<a href="pis/latest/report.en.html">' in page
+    assert '<a href="pis/latest/trend.en.html">' in page
     assert git(clone, "status", "--porcelain") == ""
     assert git(clone, "worktree", "list").count("\n") == 1
 

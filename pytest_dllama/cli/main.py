@@ -25,6 +25,7 @@ from pytest_dllama.cli.past.compare import add_compare
 from pytest_dllama.cli.past.history import add_history_command
 from pytest_dllama.cli.past.nightly import add_nightly
 from pytest_dllama.cli.past.noise import add_noise
+from pytest_dllama.cli.past.trend import add_trend
 from pytest_dllama.cli.past.watch import add_watch
 from pytest_dllama.cli.report import add_report
 from pytest_dllama.cli.thresholds import add_thresholds
@@ -114,6 +115,7 @@ def _parser() -> argparse.ArgumentParser:
     add_baseline(commands)
     add_calibrate(commands)
     add_noise(commands)
+    add_trend(commands)
     add_watch(commands)
     add_nightly(commands)
     add_import_log(commands)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
 from pytest_dllama.history.accepted import acceptances
 from pytest_dllama.history.nights import SeriesAlarm, runs_of_nights, watched
 from pytest_dllama.history.series import Point, SeriesKey, series_of
-from pytest_dllama.history.store import RunStore, StoredRun
+from pytest_dllama.history.store import RunStore
+from pytest_dllama.record.run import RunRecord
 
 ENDS = 3  # points whose median is the beginning, or the end, of a series
 
@@ -32,25 +33,42 @@ class Trend:
     points: tuple[TrendPoint, ...]  # the oldest first
 
     @property
+    def ends(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """The values of the beginning and of the end: ENDS of each, fewer of a short series."""
+        values = tuple(p.point.value for p in self.points)
+        n = max(min(ENDS, len(values) // 2), 1)
+        return values[:n], values[-n:]
+
+    @property
     def change(self) -> float | None:
         """The last points against the first ones: last / first - 1; None where that cannot be."""
-        values = [p.point.value for p in self.points]
-        if len(values) < 2:
-            return None
-        n = min(ENDS, len(values) // 2)
-        first, last = statistics.median(values[:n]), statistics.median(values[-n:])
-        return last / first - 1 if first else None
+        first, last = map(statistics.median, self.ends)
+        return last / first - 1 if first and len(self.points) > 1 else None
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether no value of the end lies among those of the beginning; needs ENDS of each."""
+        first, last = self.ends
+        apart = min(last) > max(first) or max(last) < min(first)
+        return apart and len(last) == ENDS
 
 
-def trends(store: RunStore, metrics: Sequence[str] | None = None) -> list[Trend]:
+def trends(
+    store: RunStore,
+    metrics: Sequence[str] | None = None,
+    most: int = 0,
+    narrowed: Callable[[RunRecord], RunRecord] = lambda run: run,
+) -> list[Trend]:
     """Every series of the watched nights, of all runs where nothing was watched.
 
-    What changed most stands first.
+    What changed most stands first. Of more than `most` nights only the last are taken (0: all);
+    `narrowed` leaves of a run the cells that are wanted.
     """
-    nights = watched(store)
+    nights = watched(store)[-most:]
     alarms = {(night.run, alarm.key): alarm for night in nights for alarm in night.alarms}
     decided = {(entry.kind, entry.run) for entry in acceptances(store).entries()}
-    runs: list[StoredRun] = runs_of_nights(store, nights) or list(store.runs())
+    stored = runs_of_nights(store, nights) or list(store.runs())[-most:]
+    runs = [replace(found, run=narrowed(found.run)) for found in stored]
     found = [
         Trend(
             key,

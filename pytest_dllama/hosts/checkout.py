@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -10,6 +11,8 @@ from pytest_dllama.record.run import Revision
 TIMEOUT_S = 10.0
 _FIELDS = "%H%x00%cI%x00%s"  # commit, its time, its subject
 MAX_SUBJECT = 200  # characters: a subject is a line of a table
+MOST_COMMITS = 100  # of those between two nights
+_HASH = re.compile(r"[0-9a-f]{7,64}")
 
 
 def revision_at(folder: Path) -> Revision | None:
@@ -25,6 +28,17 @@ def revision_at(folder: Path) -> Revision | None:
         subject=subject[:MAX_SUBJECT],
         is_dirty=None if changed is None else bool(changed.strip()),
     )
+
+
+def commits_between(folder: Path, old: str, new: str) -> tuple[str, ...]:
+    """`HASH subject` of each commit that `new` has and `old` lacks, the newest first.
+
+    Nothing where the checkout of `folder` does not know both, or where there is no checkout.
+    """
+    if not all(_HASH.fullmatch(commit) for commit in (old, new)):
+        return ()  # a run file may come from anywhere: no option of git hides in it
+    told = _git(folder, "log", f"--max-count={MOST_COMMITS}", "--format=%h %s", f"{old}..{new}")
+    return tuple(line[:MAX_SUBJECT] for line in (told or "").splitlines())
 
 
 def _git(folder: Path, *arguments: str) -> str | None:

@@ -171,9 +171,14 @@ class Duet:
         return self._known[metric]
 
     def _judge(self, cell: PairedCell) -> None:
+        """Judge what is open: a metric keeps what an earlier look said, as the plan supposes."""
+        decided = {v.metric: v for v in cell.verdicts if v.status != "INCONCLUSIVE"}
         samples = [sample for name in NAMES for sample in cell.samples[name]]
         found = []
         for metric, tolerance in self._rules.tolerances(cell.key).items():
+            if metric in decided:
+                found.append(decided[metric])
+                continue
             base, new = cell.paired(metric)
             if len(base) > 1:
                 verdict = judge_metric(

@@ -14,6 +14,7 @@ from pathlib import Path
 from pytest_dllama.cli.past.accepting import decide_on
 from pytest_dllama.cli.past.again import Measuring
 from pytest_dllama.cli.past.calibrate import calibrate
+from pytest_dllama.cli.past.trend import write_nightly
 from pytest_dllama.cli.past.watch import EXIT_REGRESSED, watch
 from pytest_dllama.cli.past.where import history_folder
 from pytest_dllama.history.accepted import latest, objections
@@ -40,8 +41,9 @@ def add_nightly(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         f"calibrated (--calibrate N pairs, {CALIBRATION_PAIRS} by default, 0: never), watch every "
         "series, and take pairs against the accepted version if one stepped up. The first night "
         "that is sound is accepted, with --as SPEC as `pytest-dllama baseline accept` has it. "
-        f"OPTIONs are those of the suites. Writes {PAGE} and night.json beside the report. Exit "
-        "codes: 0; 1 REGRESSED, and nothing else; 2 nothing could be measured.",
+        f"OPTIONs are those of the suites. Writes {PAGE}, night.json and the trend of the last "
+        "nights beside the report. Exit codes: 0; 1 REGRESSED, and nothing else; 2 "
+        "nothing could be measured.",
         usage="pytest-dllama nightly [--history DIR] [--report DIR] [--calibrate N] "
         "[--pairs N,N,..] [--as SPEC] [OPTION ...]",
         epilog="example: pytest-dllama nightly --nodes 2,4 --models tiny --hosts pis.toml",
@@ -67,6 +69,7 @@ def _nightly(arguments: argparse.Namespace) -> int:
         told += _calibrated(measuring, own.calibrate, own.report)
     told += _accepted_first(store, run, own.spec)
     night = watch(run, measuring, own.pairs, own.report)
+    told += _trend(store, own.report)
     _publish(own.report, list(_page(run, night, told)))
     return EXIT_REGRESSED if night.status == "REGRESSED" else 0
 
@@ -78,6 +81,16 @@ def _calibrated(measuring: Measuring, pairs: int, report: Path) -> list[str]:
     except HistoryError as error:
         return [f"not calibrated: {error}"]
     return [f"this cluster was calibrated with {pairs} A/A pairs a cell"]
+
+
+def _trend(store: RunStore, report: Path) -> list[str]:
+    """Write the page of trends; one that fails costs itself, not the night."""
+    try:
+        for path in write_nightly(store, report):
+            print(f"trend:    {path}")
+    except Exception as error:
+        return [f"no page of trends: {type(error).__name__}: {error}"]
+    return []
 
 
 def _accepted_first(store: RunStore, run: RunRecord, spec: str | None) -> list[str]:

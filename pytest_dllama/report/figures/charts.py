@@ -93,7 +93,27 @@ class Forest:
     effects: tuple[Effect, ...]
 
 
-Panel = Lines | Stack | Bars | Forest
+@dataclass(frozen=True, slots=True)
+class Event:
+    """What happened at a night of a series, in words for who points at it."""
+
+    x: float
+    kind: Literal["commit", "anchor", "accepted", "cleared", "alarm", "regressed"]
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Track:
+    """A value a night, small enough for the cell of a table; x counts the nights from 0."""
+
+    kind: ClassVar[str] = "track"
+    points: tuple[Point, ...]
+    hints: tuple[str, ...]  # one a point
+    events: tuple[Event, ...]
+    nights: int  # of the axis: series that lack some are drawn over the same nights
+
+
+Panel = Lines | Stack | Bars | Forest | Track
 
 
 @dataclass(frozen=True, slots=True)

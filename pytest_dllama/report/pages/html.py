@@ -10,7 +10,7 @@ from markupsafe import Markup
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import VerdictFile
 from pytest_dllama.report.figures.view import RunView
-from pytest_dllama.report.pages.document import report
+from pytest_dllama.report.pages.document import Document, report
 from pytest_dllama.report.pages.language import environment_of, templates_folder
 from pytest_dllama.report.plots.svg import inline
 from pytest_dllama.report.plots.theme import dark_rules
@@ -30,7 +30,15 @@ def render(
     Raises:
         ReportError: a language that there is not.
     """
-    document = report(RunView.of(run, verdict), undrawn)
+    return page(report(RunView.of(run, verdict), undrawn), language, drawn)
+
+
+def page(document: Document, language: str, drawn: Mapping[str, str]) -> str:
+    """Any document as a page.
+
+    Raises:
+        ReportError: a language that there is not.
+    """
     return (
         environment_of(language)
         .get_template(LAYOUT)

@@ -30,6 +30,7 @@ from pytest_dllama.report.tables.columns import (
     Code,
     Column,
     Definition,
+    Drawn,
     Entry,
     Flags,
     Nodes,
@@ -50,10 +51,15 @@ _LIST_START = re.compile(r"^(\d*)([-+]|(?<=\d)[.)])(?=\s|$)")
 
 @dataclass(frozen=True, slots=True)
 class HtmlCell:
-    """A cell and its class: a number, a text that stays on one line, or a longer one."""
+    """A cell and its class: a number, a text that stays on one line, or a longer one.
+
+    Of a small picture `picture` is the name, `alt` what it shows.
+    """
 
     html: Markup
     kind: Literal["number", "short", "long"]
+    picture: str = ""
+    alt: str = ""
 
     @classmethod
     def of(cls, line: str, *, is_number: bool) -> HtmlCell:
@@ -97,7 +103,7 @@ class Writer:
         ]
         rows = [
             [
-                HtmlCell.of(self._cell(cell), is_number=column.numeric)
+                self._html_cell(cell, is_number=column.numeric)
                 for cell, column in zip(row, table.columns, strict=True)
             ]
             for row in table.rows
@@ -107,6 +113,13 @@ class Writer:
             rows,
             [(mark, as_html(self.words["marks"][mark])) for mark in table.marks],
         )
+
+    def _html_cell(self, cell: Entry, *, is_number: bool) -> HtmlCell:
+        if not isinstance(cell, Drawn):
+            return HtmlCell.of(self._cell(cell), is_number=is_number)
+        counts = {"nights": str(cell.nights), "alarms": str(cell.alarms)}
+        alt = self._phrase("drawn_series", first=cell.first, last=cell.last, **counts)
+        return HtmlCell(html_escape(cell.line), "short", cell.name, alt)
 
     def table(self, table: Table, legends: bool = True) -> Markup:
         """A table in Markdown, with a legend for the marks in it."""
@@ -133,6 +146,8 @@ class Writer:
                 return self._phrase("step", start=str(start), end=str(end))
             case Word(group, key):
                 return str(self.words[group].get(key) or markdown.escape(key))
+            case Drawn(line=line):
+                return line
             case Starred(entry):
                 return f"{self._cell(entry)} {BEST}"
             case Code(text):

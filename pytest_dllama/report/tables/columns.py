@@ -88,7 +88,19 @@ class Starred:
     entry: Nodes | str
 
 
-Entry = str | Nodes | NodeStep | Word | Code | Flags | Definition | Starred
+@dataclass(frozen=True, slots=True)
+class Drawn:
+    """A small picture by its name; where there is none, or none can be, its line of text."""
+
+    name: str
+    line: str  # bars of Unicode
+    first: str  # value at the beginning
+    last: str
+    nights: int
+    alarms: int
+
+
+Entry = str | Nodes | NodeStep | Word | Code | Flags | Definition | Starred | Drawn
 
 
 @dataclass(frozen=True, slots=True)

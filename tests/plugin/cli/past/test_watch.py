@@ -93,6 +93,9 @@ def test_quiet_nights_and_a_slow_one(tmp_path: Path) -> None:
     page = (tmp_path / "report/night.md").read_text()
     assert page.startswith("## Nightly: REGRESSED\n")
     assert "| tiny-1 | tpot_ms | +5" in page
+    trend = (tmp_path / "report/trend.en.md").read_text()
+    assert "- tiny-1 `tpot_ms`: +5" in trend
+    assert ", night 1 of it, **REGRESSED**" in trend
     assert (tmp_path / "summary.md").read_text().endswith(page)
     assert json.loads((tmp_path / "report/watch/verdict.json").read_text())["status"] == "REGRESSED"
     accept_the_change(tmp_path, slow, night.run)
