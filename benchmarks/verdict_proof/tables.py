@@ -108,8 +108,8 @@ def where(findings: Findings) -> Iterator[str]:
         yield "Nothing has been measured."
         return
     machines = dict.fromkeys(
-        f"{c.environment.cpu_model}, {c.environment.cpu_count} cores, {c.environment.os}, Python "
-        f"{c.environment.python} (`{c.fingerprint}`)"
+        f"{c.environment.board or c.environment.cpu_model}, {c.environment.cpu_count} cores, "
+        f"Python {c.environment.python}"
         for c in comparisons
     )
     days = sorted({c.created_utc[:10] for c in comparisons})

@@ -33,6 +33,7 @@ class CellNoise(Record):
     nodes: int
     workload: Workload = Workload()
     metrics: tuple[MetricNoise, ...]
+    pair_s: float | None = None  # what a pair takes, starts included; None: not told
 
     @property
     def id(self) -> str:
@@ -50,7 +51,7 @@ class Calibration(Record):
     steps: int | None  # None: workloads of a sweep
     pairs: int
     wall_s: float
-    pair_s: float  # what a pair of one cell takes, the mean over all of them, starts included
+    pair_s: float  # the mean over all cells, what comes before the first pair included
     cells: tuple[CellNoise, ...]
     left_out: tuple[str, ...] = ()  # cells without figures, and why
 
@@ -102,8 +103,13 @@ def _noise(cell: CellVerdict) -> CellNoise:
         for base, new in [_sides(cell, metric)]
         if len(base) > 1
     ]
+    taken = len({session.pair for session in cell.sessions})
     return CellNoise(
-        model=cell.model, nodes=cell.nodes, workload=cell.workload, metrics=tuple(metrics)
+        model=cell.model,
+        nodes=cell.nodes,
+        workload=cell.workload,
+        metrics=tuple(metrics),
+        pair_s=cell.pairs_s / taken if cell.pairs_s and taken else None,
     )
 
 

@@ -38,6 +38,10 @@ class HostProcess(Protocol):
     def pid(self) -> int | None:
         """The process's id on its host, where that is known."""
 
+    @property
+    def lost(self) -> str | None:
+        """Why it was given up from here, if it was: a log without room, a host out of reach."""
+
     def read_line(self, timeout_s: float) -> str | None:
         """The next line of standard output; None at its end; TimeoutError after `timeout_s`."""
 

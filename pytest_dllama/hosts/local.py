@@ -182,6 +182,11 @@ class LocalProcess:
         """The process's id."""
         return self._popen.pid
 
+    @property
+    def lost(self) -> str | None:
+        """Why it was ended: its log cannot be written."""
+        return self._lost
+
     def _read(self, stdout: IO[bytes], log_file: Path) -> None:
         """Lines into the log and the queue; without a log nobody could tell what happened."""
         with stdout:

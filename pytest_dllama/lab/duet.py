@@ -8,6 +8,7 @@ workers start anew, side by side, for every pair; only undecided cells go on to 
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -151,13 +152,14 @@ class Duet:
         return (base, new) if first == "base" else (new, base)
 
     def _pair(self, cell: PairedCell, pair: int) -> None:
-        order = self._order(pair, cell)
+        order, since_s = self._order(pair, cell), time.monotonic()
         sessions = self.sessions.pair(cell.key, order, f"pair{pair + 1}")
         for side in order:
             session = sessions[side.name]
             output = self.sessions.output(side, cell.key, session.run)
             cell.note(side.name, session, output, is_first=side is order[0])
         cell.compare_work()
+        cell.pairs_s += time.monotonic() - since_s
         self._on_pair(cell.latest())
 
     # -- judging -------------------------------------------------------------------------------
@@ -169,9 +171,14 @@ class Duet:
         return self._known[metric]
 
     def _judge(self, cell: PairedCell) -> None:
+        """Judge what is open: a metric keeps what an earlier look said, as the plan supposes."""
+        decided = {v.metric: v for v in cell.verdicts if v.status != "INCONCLUSIVE"}
         samples = [sample for name in NAMES for sample in cell.samples[name]]
         found = []
         for metric, tolerance in self._rules.tolerances(cell.key).items():
+            if metric in decided:
+                found.append(decided[metric])
+                continue
             base, new = cell.paired(metric)
             if len(base) > 1:
                 verdict = judge_metric(

@@ -13,7 +13,7 @@ from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.events.stream import Event, EventFormatError
 from pytest_dllama.events.trace import RequestTrace, TraceError, build_trace
 from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess
-from pytest_dllama.lab.cluster import Cluster
+from pytest_dllama.lab.cluster import Cluster, Worker
 from pytest_dllama.lab.memory_watch import MemoryWatch
 from pytest_dllama.models.under_test import ModelUnderTest
 from pytest_dllama.models.workloads import configured
@@ -131,6 +131,7 @@ def run_request(
         message = str(error)
         if error.kind == "TraceError" and (killed := _killed_by(code)):
             message = f"{_death(killed, host)}; {message}"
+        message = "; ".join([*_given_up(workers), message])
         raise _failure(message, error.kind, process) from error
     except (TimeoutError, EventFormatError, HostError) as error:
         raise _failure(str(error), type(error).__name__, process) from error
@@ -197,6 +198,13 @@ def _read_lines(
 def _show(event: Event | None, on_event: Callable[[Event], None]) -> None:
     if event is not None:
         on_event(event)
+
+
+def _given_up(workers: Sequence[Worker]) -> list[str]:
+    """Why workers were ended from here: what the root says of them is a consequence."""
+    return [
+        f"worker {worker.rank}: {worker.process.lost}" for worker in workers if worker.process.lost
+    ]
 
 
 def _killed_by(code: int | None) -> signal.Signals | None:

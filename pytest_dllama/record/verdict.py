@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pytest_dllama.record.base import Record
 from pytest_dllama.record.cell import Workload
 
-VERDICT_SCHEMA_VERSION = 1
+VERDICT_SCHEMA_VERSION = 2  # 2: attribution, notes, unpaired verdicts, workloads
 
 # Worst first: a cell has the worst of its metrics.
 PairStatus = Literal["ERROR", "INVALID", "REGRESSED", "FAIL", "INCONCLUSIVE", "IMPROVED", "PASS"]
@@ -97,6 +97,7 @@ class CellVerdict(Record):
     exact_changes: tuple[ExactChange, ...] = ()
     same_tokens: bool | None = None
     sessions: tuple[SideSession, ...] = ()
+    pairs_s: float | None = None  # what its pairs took, starts included; None: none was taken
 
     @property
     def id(self) -> str:

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from pytest_dllama.cli.bench import suites_arguments
-from pytest_dllama.history.run_files import RUN_FILE
+from pytest_dllama.history.run_files import RUN_FILE, VERDICT_FILE
 from pytest_dllama.history.store import HistoryError
+from pytest_dllama.history.verdict_files import read_verdict
 from pytest_dllama.record.verdict import VerdictFile
-from pytest_dllama.user_files import RECORD_BYTES, read_text
-
-VERDICT_FILE = "verdict.json"
-USAGE = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,24 +73,6 @@ class Measuring:
         """Pytest as a process of its own, its words on our terminal."""
         sys.stdout.flush()
         return subprocess.run([sys.executable, "-P", "-m", "pytest", *words]).returncode
-
-
-def read_verdict(path: Path) -> VerdictFile:
-    """Read and check a verdict file.
-
-    Raises:
-        HistoryError: unreadable, no JSON, or a field that does not fit.
-    """
-    try:
-        return VerdictFile.model_validate(json.loads(read_text(path, RECORD_BYTES)))
-    except OSError as error:
-        raise HistoryError(f"{path}: cannot be read ({error.strerror})") from None
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise HistoryError(f"{path}: field {where or 'top level'}: {first['msg']}") from None
-    except (ValueError, RecursionError) as error:
-        raise HistoryError(f"{path}: no verdict file ({error})") from None
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

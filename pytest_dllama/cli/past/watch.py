@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_dllama.cli.past.again import VERDICT_FILE, Measuring
+from pytest_dllama.cli.past.again import Measuring
 from pytest_dllama.cli.past.calibrate import own_options
 from pytest_dllama.history.accepted import Acceptance, accepted_runs, latest
 from pytest_dllama.history.nights import Night, SeriesAlarm, nights_of, runs_of_nights, watched
-from pytest_dllama.history.run_files import read_run, write_whole
+from pytest_dllama.history.run_files import VERDICT_FILE, read_run, write_whole
 from pytest_dllama.history.series import Point, SeriesKey, series_of
 from pytest_dllama.history.store import HistoryError, RunStore, StoredRun
 from pytest_dllama.record.run import RunRecord
@@ -200,9 +200,12 @@ def _tell_verdict(found: VerdictFile, alarms: Sequence[SeriesAlarm], path: Path)
 
 
 def offer_bisection(accepted: Acceptance, run: RunRecord, options: Sequence[str]) -> None:
-    """The commands that find the guilty commit, where both ends are commits."""
-    good = (accepted.baseline or "").removeprefix("git:")
-    if run.revision is None or not (accepted.baseline or "").startswith("git:") or "@" in good:
+    """The commands that find the guilty commit, where two commits of this checkout are the ends."""
+    kind, _, good = (accepted.baseline or "").partition(":")
+    if run.revision is None or kind != "git" or "@" in good or run.request.inject:
+        return
+    if run.revision.commit.startswith(good):
+        print("both are one commit: what differs is not committed, or how it was built")
         return
     words = " ".join(["--bisect", "--baseline", f"git:{good}", *options])
     print(

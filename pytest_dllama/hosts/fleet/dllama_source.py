@@ -30,7 +30,8 @@ def make_dllama(host: SshHost, other: OtherEngine) -> str:
     upload_data(agent, "source.tar", other.source, folder)
     done = agent.connection.run(["sh", "-c", _MAKE, "make", folder], b"", MAKE_TIMEOUT_S)
     if done.code != 0:
-        words = (done.err.strip() or done.out.decode("utf-8", "replace").strip()).splitlines()
+        said = (done.err.strip() or done.out.decode("utf-8", "replace").strip()).splitlines()
+        words = [line for line in said if not line.startswith("make")] or said
         raise HostError(
             f"{agent.connection.where}: dllama {other.commit[:10]} does not build there (make "
             f"dllama): {words[-1] if words else 'no reason given'}; install make and a C++ compiler"

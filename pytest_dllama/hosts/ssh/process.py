@@ -57,6 +57,11 @@ class SshProcess:
         """The process's id on its host."""
         return self._pid
 
+    @property
+    def lost(self) -> str | None:
+        """Why it was given up: its host is out of reach, or its log here cannot be written."""
+        return self._lost
+
     def keep(self, lease_s: float, *, taken: bool, samples_bytes: int) -> None:
         """It stays for the next session; one that was taken has samples of earlier ones."""
         self.kept, self.taken, self._lease_s = True, taken, lease_s

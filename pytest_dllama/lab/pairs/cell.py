@@ -41,6 +41,7 @@ class PairedCell:
     verdicts: tuple[MetricVerdict, ...] = ()
     invalid: list[str] = field(default_factory=list)
     error: str | None = None
+    pairs_s: float = 0.0  # what the pairs took, starts included
     log_files: tuple[Path, ...] = ()  # of what broke off
 
     @property
@@ -125,6 +126,7 @@ class PairedCell:
                 "exact_changes": tuple(self._exact_changes()),
                 "same_tokens": self._same_tokens(),
                 "sessions": self.sessions,
+                "pairs_s": self.pairs_s or None,
             }
         )
 

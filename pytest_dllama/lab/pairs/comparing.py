@@ -12,6 +12,7 @@ from pytest_dllama.history.keeping import history_folder
 from pytest_dllama.history.priors import NoisePriors
 from pytest_dllama.history.run_files import VERDICT_FILE
 from pytest_dllama.hosts.base import Hosts, Progress
+from pytest_dllama.hosts.controller import fingerprint
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.lab import Lab
 from pytest_dllama.lab.pairs.verdict_file import Compared, verdict_file, write_verdict
@@ -92,9 +93,15 @@ class ComparingLab(Lab):
         raise NotImplementedError
 
     def _cluster_id(self) -> str:
-        """The fingerprint, asked once: on hosts that takes a connection."""
+        """The fingerprint, asked once: on hosts that takes a connection.
+
+        Without a progress line of its own: it may be asked while one is drawn.
+        """
         if self._fingerprint is None:
-            self._fingerprint = self.fingerprint()
+            if self._hosts.kind == "ssh":
+                self._identified = self._hosts.identify(max(key.nodes for key in self.keys))
+            known = self._environment, self._hosts.kind, self._identified
+            self._fingerprint = fingerprint(*known)
         return self._fingerprint
 
     def _priors(self) -> NoisePriors | None:

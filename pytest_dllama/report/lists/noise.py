@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pytest_dllama.history.calibrations import Calibration, MetricNoise
+from pytest_dllama.history.calibrations import Calibration, CellNoise, MetricNoise
 from pytest_dllama.history.priors import NoisePriors
 from pytest_dllama.history.store import RunStore
 from pytest_dllama.report.lists.table import Table
@@ -58,7 +58,7 @@ def _table(store: RunStore, calibration: Calibration) -> Table:
     head += [f"{n} pairs find" for n in SHOWN_PAIRS] + [f"{n} pairs cost s" for n in SHOWN_PAIRS]
     priors = NoisePriors(store.cluster.parent, store.cluster.name)
     data = [
-        _row(cell.id, metric, calibration, priors)
+        _row(cell, metric, calibration, priors)
         for cell in calibration.cells
         for metric in cell.metrics
     ]
@@ -79,13 +79,14 @@ def _table(store: RunStore, calibration: Calibration) -> Table:
 
 
 def _row(
-    cell: str, metric: MetricNoise, calibration: Calibration, priors: NoisePriors
+    cell: CellNoise, metric: MetricNoise, calibration: Calibration, priors: NoisePriors
 ) -> dict[str, Any]:
     prior = priors.prior(metric.metric)
     theta = theta_of(metric.tolerance)
+    pair_s = calibration.pair_s if cell.pair_s is None else cell.pair_s
     found = pair_noise(metric.differences, theta, prior, Plan().level)
     return {
-        "cell": cell,
+        "cell": cell.id,
         "metric": metric.metric,
         "median": metric.median,
         "pairs": found.pairs,
@@ -95,5 +96,5 @@ def _row(
         "pair_sd_upper": found.sd.upper,
         "lag1": found.lag1,
         **{f"detectable_{n}": change for n, change in found.detectable.items()},
-        **{f"cost_{n}_s": n * calibration.pair_s for n in SHOWN_PAIRS},
+        **{f"cost_{n}_s": n * pair_s for n in SHOWN_PAIRS},
     }

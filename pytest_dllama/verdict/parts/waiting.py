@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 from pytest_dllama.metrics.parts import EXCHANGE_WAIT
 from pytest_dllama.record.cell import PartTime
-from pytest_dllama.stats.paired import paired_effect
+from pytest_dllama.stats.paired import ln_ratios, paired_effect
 from pytest_dllama.verdict.parts.columns import (
     ROOT,
     WORK,
@@ -45,7 +45,7 @@ def cause_of_waiting(
         rank
         for rank, changes in own.items()
         if rank != str(ROOT)
-        and paired_effect(changes).lower > 0
+        and _surely_went(direction, before[rank,], after[rank,])
         and mean(changes) >= _least(before[rank,], after[rank,]) * abs(mean(waited_ms))
     ]
     if not causes:
@@ -59,6 +59,14 @@ def cause_of_waiting(
     part = max(grown, key=grown.__getitem__)
     change = growth(before_by.get((cause, part), none), after_by[cause, part])
     return int(cause), (part, change)
+
+
+def _surely_went(direction: float, base: Sequence[float], new: Sequence[float]) -> bool:
+    """Whether a rank's work surely changed that way: by ratios, for noise multiplies times."""
+    if min(*base, *new) <= 0:
+        return False
+    effect = paired_effect(ln_ratios(base, new))
+    return effect.lower > 0 if direction > 0 else effect.upper < 0
 
 
 def _least(base: Sequence[float], new: Sequence[float]) -> float:

@@ -50,7 +50,7 @@ def test_all_arguments_go_to_pytest(tmp_path: Path) -> None:
     done = _bench(tmp_path, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "dllama: 1 cell (llama_q40-2)" in done.stdout
-    assert "2/15 tests collected" in done.stdout
+    assert "2/16 tests collected" in done.stdout
 
 
 def test_the_exit_status_is_pytests(tmp_path: Path) -> None:

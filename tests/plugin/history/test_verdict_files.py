@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 
 from pytest_dllama.history.run_files import RunFileError
 from pytest_dllama.history.verdict_files import read_verdict, verdict_beside
+from pytest_dllama.record.verdict import verdict_schema
+from pytest_dllama.report.pages.verdict import verdict_lines
+from tests.data import ROOT, VERDICTS
 from tests.plugin.report.report_runs import cell, run, verdict
 
 RUN = run([cell("a", 2, [1])]).model_copy(update={"fingerprint": "f", "wall_s": 100.0})
@@ -68,3 +72,17 @@ def test_a_newer_schema_and_no_file_are_refused(tmp_path: Path) -> None:
         read_verdict(tmp_path)
     with pytest.raises(RunFileError, match="cannot be read"):
         read_verdict(tmp_path / "gone.json")
+
+
+@pytest.mark.parametrize("path", sorted(VERDICTS.glob("*.json")), ids=lambda path: path.stem)
+def test_every_version_is_read_for_ever(path: Path) -> None:
+    found = read_verdict(path)
+    assert f"schema{found.schema_version}" == path.stem
+    assert found.cells[0].metrics[0].is_paired
+    assert verdict_lines(found)
+
+
+def test_the_published_schema_is_the_records() -> None:
+    """Write it anew: json.dumps(verdict_schema(), indent=1)."""
+    published = json.loads((ROOT / "docs/verdict.schema.json").read_text(encoding="utf-8"))
+    assert published == verdict_schema()

@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import signal
+import sys
 from pathlib import Path
 
 import pytest
 
+from pytest_dllama.backends.base import EngineOptions
+from pytest_dllama.backends.registry import make_backend
+from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.local import LocalHost
 from pytest_dllama.lab import runner
+from pytest_dllama.lab.cluster import Cluster, ClusterError, Worker
 from tests.data import ROOT
 from tests.plugin.real_runs import SMALL_MODEL, RealRun
 
@@ -68,3 +73,30 @@ def test_a_root_that_is_killed_is_an_error_that_names_the_signal(tmp_path: Path)
     assert run.finish() == pytest.ExitCode.TESTS_FAILED, run.output
     assert "the root was killed by SIGKILL; localhost had " in run.output
     assert "events end after" in run.output
+
+
+def test_a_worker_whose_log_has_no_room_is_the_cause(tmp_path: Path) -> None:
+    """The root only knows that its worker was told to end."""
+    stdout = tmp_path / "worker1.stdout.log"
+    stdout.symlink_to("/dev/full")
+    process = LocalHost().start([sys.executable, "-c", "print(1)"], "worker1", tmp_path, {})
+    with pytest.raises(HostError):
+        process.read_line(60.0)
+    worker = Worker(1, process, "127.0.0.1", 1, ())
+    (cause,) = runner._given_up([worker])
+    words = f"worker 1: the log {stdout} cannot be written (No space left on device); make room"
+    assert cause.startswith(words)
+    process.stop()
+
+
+def test_a_worker_without_a_log_costs_no_waiting(tmp_path: Path) -> None:
+    (tmp_path / "worker1.stdout.log").symlink_to("/dev/full")
+    backend = make_backend("embedded", EngineOptions())
+    cluster = Cluster([LocalHost(), LocalHost()], backend, tmp_path, 1)
+    try:
+        with pytest.raises(
+            ClusterError, match=r"worker 1 .*the log .* cannot be written \(No space"
+        ):
+            cluster.ensure(2)
+    finally:
+        cluster.stop()

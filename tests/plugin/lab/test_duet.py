@@ -80,6 +80,26 @@ def test_a_stated_change_is_judged(tmp_path: Path, factor: float, status: str) -
     assert cell.same_tokens is not False
 
 
+# Its n-th session: a first token that varies, and gaps that are 30 % longer in the first few.
+CHANGING = """
+import pathlib, sys
+at = pathlib.Path(sys.argv[2])
+n = len(at.read_text()) if at.exists() else 0
+at.write_text("x" * (n + 1))
+for i in range(9):
+    print("token", (50.0 + 20.0 * (-1) ** n) if i == 0 else 13.000731 if n < 4 else 10.000731, "la")
+"""
+
+
+def test_a_metric_keeps_what_an_earlier_look_said(tmp_path: Path) -> None:
+    new = StatedTimes(1.0, str(tmp_path / "sessions"), CHANGING)
+    cell, _ = compare(tmp_path, StatedTimes(1.0), new, looks=(3, 5))
+    found = {verdict.metric: verdict for verdict in cell.metrics}
+    assert (found["tpot_ms"].status, found["tpot_ms"].pairs) == ("REGRESSED", 3)
+    assert (found["ttft_s"].status, found["ttft_s"].pairs) == ("INCONCLUSIVE", 5)
+    assert cell.status == "REGRESSED"
+
+
 def test_pairs_come_in_blocks_of_both_orders(tmp_path: Path) -> None:
     cell, _ = compare(tmp_path, StatedTimes(1.0), StatedTimes(1.0), looks=(6,))
     first = [s.side for s in sorted(cell.sessions, key=lambda s: s.pair) if s.is_first]

@@ -150,6 +150,18 @@ def test_work_that_explains_little_is_the_cause_if_it_became_much_slower(
     assert (wait.waited_for, wait.because_part) == (2, because)
 
 
+def test_work_that_varies_by_ratios_is_sure_by_ratios() -> None:
+    """Three, one and one times twenty: by differences that might be chance."""
+    factors = (73.0, 24.0, 28.0)
+    base = [sample(None, 0.001, i) for i in range(3)]
+    new = [
+        sample(slow_rank(1, factor, {1: 3 * factor}), 0.001, 10 + i)
+        for i, factor in enumerate(factors)
+    ]
+    wait = attribute("tpot_ms", base, new).parts[0]
+    assert (wait.waited_for, wait.because_part) == (1, "feed-forward")
+
+
 def test_waiting_that_no_ranks_work_explains_has_a_peer_and_no_cause() -> None:
     wait = attributed("tpot_ms", slow_rank(1, 1.0, {1: 1.0})).parts[0]
     assert (wait.part, wait.waited_for) == ("exchange-wait", 1)

@@ -49,7 +49,8 @@ def test_pairs_are_kept_and_shown(tmp_path: Path, capsys: pytest.CaptureFixture[
     row = next(r for r in json.loads(capsys.readouterr().out) if r["metric"] == "tpot_ms")
     assert row["pair_sd"] < 0.01
     assert 0.05 < row["detectable_10"] < row["detectable_3"] < 0.1
-    assert row["cost_10_s"] == pytest.approx(10 * kept.pair_s)
+    assert kept.cells[0].pair_s is not None
+    assert row["cost_10_s"] == pytest.approx(10 * kept.cells[0].pair_s)
 
 
 def verdict(status: str = "PASS", baseline: str = "self") -> VerdictFile:
@@ -67,7 +68,7 @@ def verdict(status: str = "PASS", baseline: str = "self") -> VerdictFile:
     ]
     cell = CellVerdict.model_validate(
         {"model": "tiny", "nodes": 2, "status": status, "reasons": ("why",) * (status != "PASS"),
-         "metrics": [values], "sessions": sessions}
+         "metrics": [values], "sessions": sessions, "pairs_s": 24.0}
     )  # fmt: skip
     return VerdictFile.model_validate(
         {"created_utc": "2026-01-01T00:00:00Z", "wall_s": 30.0, "baseline": baseline,
@@ -82,6 +83,7 @@ def test_differences_are_of_whole_pairs_in_their_order() -> None:
     (metric,) = found.cells[0].metrics
     assert metric.differences == pytest.approx((math.log(1.1), math.log(10 / 8)))
     assert found.pair_s == 10.0  # three pairs were begun
+    assert found.cells[0].pair_s == 8.0
     assert found.left_out == ()
 
 

@@ -170,12 +170,12 @@ def test_an_alarm_that_cannot_be_judged_is_told_all_the_same(
 def test_a_version_that_cannot_run_again_is_compared_as_stored(tmp_path: Path) -> None:
     """Weaker, and said so; without the noise of nights it stays INCONCLUSIVE."""
     program = stated_dllama(tmp_path, "good", 190)
-    done = nightly(tmp_path, program)
+    done = nightly(tmp_path, program, "--repeats", "2")
     assert done.returncode == 0, done.stdout + done.stderr
     store = store_in(tmp_path)
     earlier_nights(store, 10)
     slow = stated_dllama(tmp_path, "slow", 300)
-    done = nightly(tmp_path, slow)
+    done = nightly(tmp_path, slow, "--repeats", "2")
     assert "compared with the stored run, unpaired, which is weaker" in done.stdout
     night = watched(store)[-1]
     assert night.baseline == "accepted"
@@ -212,6 +212,9 @@ def test_the_guilty_commit_is_asked_for(capsys: pytest.CaptureFixture[str]) -> N
     assert f"git bisect start {5:040x}"[:29] in told
     assert f"git bisect run pytest-dllama bench --bisect --baseline git:{'a' * 40}" in told
     assert told.rstrip().endswith("--nodes 2,4")
+    same = accepted.model_copy(update={"baseline": f"git:{5:040x}"})
+    offer_bisection(same, night_run(5, []), [])
+    assert capsys.readouterr().out.startswith("both are one commit: what differs is not committed")
     offer_bisection(accepted.model_copy(update={"baseline": "dllama:/x"}), night_run(5, []), [])
     assert capsys.readouterr().out == ""
 
