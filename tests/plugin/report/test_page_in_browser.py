@@ -13,8 +13,13 @@ from typing import Any
 import pytest
 
 from pytest_dllama.history.run_files import read_run
+from pytest_dllama.history.store import RunStore
+from pytest_dllama.history.trend import trends
 from pytest_dllama.report.pages.reports import write_reports
+from pytest_dllama.report.pages.trend import Trends, write_trend
 from tests.data import REPORTS
+from tests.plugin.history.night_runs import CLUSTER, night_run
+from tests.plugin.history.night_runs import cell as night_cell
 from tests.plugin.report.report_runs import verdict
 
 pytestmark = [
@@ -159,3 +164,38 @@ def test_paper_shows_what_is_folded(browser: Any) -> None:
     assert browser.execute_script(script) == 0
     browser.execute_script("dispatchEvent(new Event('afterprint'))")
     assert browser.execute_script(script) > 5
+
+
+@pytest.fixture(scope="module")
+def trend_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trend")
+    store = RunStore(folder / "h", CLUSTER)
+    for night in range(6):
+        cells = [night_cell([10.0 + night // 3]), night_cell([20.0 + night // 3], nodes=4)]
+        store.add(night_run(night, cells))
+    (page,) = write_trend(Trends(CLUSTER, trends(store), {}), folder, ["en"], ["html"])
+    return page
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_the_page_of_trends_is_as_good(browser: Any, trend_page: Path, theme: str) -> None:
+    axe = pytest.importorskip("axe_selenium_python", reason="axe-selenium-python is missing")
+    browser.get(trend_page.as_uri())
+    _themed(browser, theme)
+    assert browser.execute_script(REQUESTED) == []
+    table = browser.find_element("css selector", "table")
+    buttons = table.find_elements("css selector", "th button")
+    change = [button.text for button in buttons].index("Change")
+    most_first = _column(browser, table, change)
+    assert most_first[0] == "10.0%"
+    buttons[change].click()
+    assert _column(browser, table, change) == most_first[::-1]
+    buttons[change].click()
+    assert _column(browser, table, change) == most_first
+    _sized(browser, 400)
+    script = "return [document.documentElement.scrollWidth, innerWidth]"
+    assert browser.execute_script(script) == [400, 400]
+    tester = axe.Axe(browser)
+    tester.inject()
+    violations = tester.run()["violations"]
+    assert [(one["id"], one["nodes"][0]["html"][:200]) for one in violations] == []
