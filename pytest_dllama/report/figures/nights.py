@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from pytest_dllama.history.nights import SeriesAlarm
-from pytest_dllama.history.trend import Trend
+from pytest_dllama.history.trend import Trend, TrendPoint
 from pytest_dllama.record.run import Revision
 
 Decision = Literal["accepted", "anchor", "both"]
@@ -43,8 +43,12 @@ def nights_of(trends: Sequence[Trend]) -> tuple[NightOfAll, ...]:
 
 
 def _nights(trends: Sequence[Trend]) -> Iterator[NightOfAll]:
-    by_run = {(p.point.created_utc, p.point.run): p for trend in trends for p in trend.points}
-    points = [(p, trend) for trend in trends for p in trend.points]
+    by_run: dict[tuple[str, str], TrendPoint] = {}
+    alarms: dict[str, list[SeriesAlarm]] = {}
+    for p in (p for trend in trends for p in trend.points):
+        by_run[p.point.created_utc, p.point.run] = p
+        if p.alarm is not None:
+            alarms.setdefault(p.point.run, []).append(p.alarm)
     before: Revision | None = None
     for (created, run), any_point in sorted(by_run.items(), key=lambda item: item[0]):
         revision = any_point.point.revision
@@ -54,7 +58,7 @@ def _nights(trends: Sequence[Trend]) -> Iterator[NightOfAll]:
             created,
             revision,
             before,
-            tuple(p.alarm for p, _ in points if p.point.run == run and p.alarm is not None),
+            tuple(alarms.get(run, ())),
             _DECISIONS[decisions],
         )
         before = revision or before
