@@ -13,8 +13,6 @@ from pathlib import Path
 
 import platformdirs
 
-from dllama_engine.system.regular_file import read_regular
-
 _NAME = "pytest-dllama"
 SETTINGS_BYTES = 16 << 20  # of a file that people write
 RECORD_BYTES = 256 << 20  # of a file that this program writes
@@ -28,6 +26,8 @@ def read_text(path: Path, limit_bytes: int) -> str:
             `strerror` says so.
         UnicodeDecodeError: it is no UTF-8.
     """
+    from dllama_engine.system.regular_file import read_regular  # none of it in a plain pytest run
+
     return read_regular(path, limit_bytes).decode("utf-8")
 
 

@@ -60,8 +60,8 @@ def test_the_cost_of_spans_is_judged_as_a_change_is(tmp_path: Path) -> None:
     assert "ms without spans" in said
     told = {
         side: bool(read_log(log)["spans"])
-        for log in tmp_path.rglob("*pair*/root.stdout.log")
-        if (side := log.parent.name.rpartition(".")[2]) in ("base", "new")
+        for log in tmp_path.rglob("*.pair*.root.stdout.log")
+        if (side := log.name.split(".")[2]) in ("base", "new")
     }
     assert told == {"base": False, "new": True}
 
