@@ -118,7 +118,7 @@ def test_full_disk(make_sshd, inventory_of, tmp_path) -> None:
     try:
         inventory = inventory_of([make_sshd()], folder=str(disk / "work"), provision=True)
         host = _host(inventory)
-        with pytest.raises(ProvisionError, match=r"environment needs 524 MB .* has \d MB free"):
+        with pytest.raises(ProvisionError, match=r"environment needs 157 MB .* has \d MB free"):
             provision([host], Wanted(), lambda *step: None)
         model = tmp_path / "model.m"
         model.write_bytes(os.urandom(2 << 20))

@@ -41,12 +41,15 @@ def check_memory(needed: Mapping[int, RankMemory], infos: Mapping[int, WorkerInf
 def _remedies(held: Sequence[RankMemory], missing_bytes: int) -> list[str]:
     """What a host's ranks could do without, each of it enough by itself."""
     cache = sum(memory.kv_cache_bytes for memory in held)
+    buffers = sum(memory.buffer_bytes for memory in held)
     remedies = ["add hosts, stop other programs there or take a smaller model"]
     if cache > missing_bytes:
         remedies.append("lower --max-seq-len, and with it the KV cache")
+    elif cache + buffers > missing_bytes:  # of which the tables of positions shrink too
+        remedies.append("lower --max-seq-len, and with it the KV cache and buffers")
     if cache // 2 >= missing_bytes:
         remedies.append("halve the KV cache with --kv-type f16, unless it is f16 already")
-    if sum(memory.buffer_bytes for memory in held) > missing_bytes:
+    if buffers > missing_bytes:
         remedies.append("lower --nbatches, and with it the buffers")
     return remedies
 

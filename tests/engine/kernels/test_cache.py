@@ -13,6 +13,7 @@ import pytest
 import dllama_engine
 from dllama_engine.kernels.cache import sources_digest
 from dllama_engine.kernels.sources import sources
+from dllama_engine.tables.links import LINK_WIDTH as WIDTH
 
 PACKAGE = Path(dllama_engine.__file__).parent
 # A kernel that says which constant it was compiled with.
@@ -66,9 +67,10 @@ def test_a_changed_constant_of_a_table_is_compiled_anew(package: Path) -> None:
     before = compiled_with(package)
     tables = package / "tables/links.py"
     text = tables.read_text()
-    assert "\nLINK_WIDTH = 16\n" in text
-    tables.write_text(text.replace("\nLINK_WIDTH = 16\n", "\nLINK_WIDTH = 24\n"))
-    assert (before, compiled_with(package)) == (16, 24)
+    line = f"\nLINK_WIDTH = {WIDTH} "
+    assert line in text
+    tables.write_text(text.replace(line, f"\nLINK_WIDTH = {WIDTH + 8} "))
+    assert (before, compiled_with(package)) == (WIDTH, WIDTH + 8)
 
 
 def test_every_source_of_compiled_code_is_in_the_digest(package: Path) -> None:

@@ -155,7 +155,7 @@ def test_a_host_that_refuses_the_image_compiles_for_itself(
     board = image_for({"machine": "aarch64", "cpu_features": ["asimd"], "cpu_part": "0xd03"})
     assert board is not None
     assert board.target == "cortex-a53"
-    monkeypatch.setattr(provision_module, "image_for", lambda facts: board)
+    monkeypatch.setattr(provision_module, "image_for", lambda facts, *engine: board)
     shared = {"folder": str(tmp_path / "work"), "python": boards.python, "provision": True}
     inventory = inventory_of(pis[:1], **shared)
     host = SshHost(inventory.hosts[0], inventory)
