@@ -82,13 +82,18 @@ def judge(
 ) -> Judged:
     """Look after the plan's pairs until every metric is decided, as the duet does.
 
-    A block shorter than the plan has the looks that it is long enough for.
+    A metric keeps what the look that decided it said. A block shorter than the plan has the looks
+    that it is long enough for.
     """
     verdicts: tuple[MetricVerdict, ...] = ()
+    decided: dict[str, MetricVerdict] = {}
     used = 0
     for look in (n for n in plan.pairs if n <= len(block.pairs)):
         seen, used = Block(block.cell, block.pairs[:look]), look
-        verdicts = tuple(_verdict(seen, metric, priors, plan) for metric in metrics)
+        verdicts = tuple(
+            decided.get(metric) or _verdict(seen, metric, priors, plan) for metric in metrics
+        )
+        decided |= {v.metric: v for v in verdicts if v.status != "INCONCLUSIVE"}
         if all(verdict.status != "INCONCLUSIVE" for verdict in verdicts):
             break
     return Judged(
