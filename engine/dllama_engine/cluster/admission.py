@@ -45,7 +45,7 @@ def _remedies(held: Sequence[RankMemory], missing_bytes: int) -> list[str]:
     remedies = ["add hosts, stop other programs there or take a smaller model"]
     if cache > missing_bytes:
         remedies.append("lower --max-seq-len, and with it the KV cache")
-    elif cache + buffers > missing_bytes:  # of which the tables of positions shrink too
+    elif buffers <= missing_bytes < cache + buffers:  # tables of positions shrink with it too
         remedies.append("lower --max-seq-len, and with it the KV cache and buffers")
     if cache // 2 >= missing_bytes:
         remedies.append("halve the KV cache with --kv-type f16, unless it is f16 already")
