@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pytest_dllama.history.run_files import write_whole
+
 DEFAULT = "quiet"  # a section; the program fills one at a time
 
 
@@ -43,6 +45,4 @@ def write(path: Path, figures: str, section: str = DEFAULT) -> None:
         OSError: it cannot be read or written.
     """
     text = replaced(path.read_text(encoding="utf-8"), figures, section)
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, text)

@@ -17,9 +17,9 @@ from pytest_dllama.hosts.controller import probe_environment
 from pytest_dllama.metrics import catalog
 from pytest_dllama.record.cell import CellRecord, OutputRecord, Sample
 from pytest_dllama.record.run import Request, RunRecord
+from pytest_dllama.user_files import RECORD_BYTES, read_text
 from pytest_dllama.verdict.judge import judge
 
-LARGEST_BYTES = 256 << 20  # with every gap of thousands of requests
 _UNCHECKED = "output unchecked: the file holds no tokens"
 
 
@@ -28,7 +28,7 @@ def import_bench(paths: Sequence[Path], nodes: int, model: str = "") -> RunRecor
 
     Raises:
         ImportLogError: a file of another form, or the same cell twice.
-        OSError: one cannot be read.
+        OSError: one cannot be read, is no regular file or too large.
     """
     files = [_read(path) for path in paths]
     cells = [_cell(cell, nodes, model) for file in files for cell in file.cells if cell.samples]
@@ -56,14 +56,8 @@ def import_bench(paths: Sequence[Path], nodes: int, model: str = "") -> RunRecor
 
 
 def _read(path: Path) -> BenchFile:
-    if path.exists() and not path.is_file():
-        raise ImportLogError(f"{path}: no regular file; give a result file")
-    with path.open("rb") as file:
-        data = file.read(LARGEST_BYTES + 1)
-    if len(data) > LARGEST_BYTES:
-        raise ImportLogError(f"{path}: more than {LARGEST_BYTES >> 20} MiB")
     try:
-        return parse_bench_file(data.decode("utf-8-sig"))
+        return parse_bench_file(read_text(path, RECORD_BYTES).removeprefix("\ufeff"))
     except UnicodeDecodeError:
         raise ImportLogError(f"{path}: no UTF-8 text") from None
     except BenchFileError as error:

@@ -32,9 +32,9 @@ from pytest_dllama.record.cell import CellRecord, Estimate, OutputRecord, RankRe
 from pytest_dllama.record.network import NetworkRecord, OpStats
 from pytest_dllama.record.notes import run_notes
 from pytest_dllama.record.run import ModelRecord, Request, RunRecord
+from pytest_dllama.user_files import SETTINGS_BYTES, read_text
 from pytest_dllama.verdict.judge import judge
 
-LARGEST_BYTES = 16 << 20
 _MIB = 2**20
 _UNCHECKED = "output unchecked: a report holds no tokens"
 _HIGH_VARIANCE = 2.0  # dllama's rule: P95 > 2 * P50
@@ -46,7 +46,7 @@ def import_report(path: Path) -> RunRecord:
 
     Raises:
         ImportLogError: no text, or no cell in it.
-        OSError: it cannot be read.
+        OSError: it cannot be read, is no regular file or larger than any report.
     """
     report = read_report(_text(path))
     if not report.cells:
@@ -74,14 +74,8 @@ def import_report(path: Path) -> RunRecord:
 
 
 def _text(path: Path) -> str:
-    if path.exists() and not path.is_file():
-        raise ImportLogError(f"{path}: no regular file; give a report as a Markdown file")
-    with path.open("rb") as file:
-        data = file.read(LARGEST_BYTES + 1)
-    if len(data) > LARGEST_BYTES:
-        raise ImportLogError(f"{path}: more than {LARGEST_BYTES >> 20} MiB, which no report has")
     try:
-        return data.decode("utf-8-sig")
+        return read_text(path, SETTINGS_BYTES).removeprefix("\ufeff")
     except UnicodeDecodeError:
         raise ImportLogError(f"{path}: no UTF-8 text; save the report as UTF-8") from None
 

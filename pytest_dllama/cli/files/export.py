@@ -11,7 +11,7 @@ from pytest_dllama.exports.jsonl import jsonl_lines
 from pytest_dllama.exports.llmd import llmd_reports
 from pytest_dllama.exports.openmetrics import openmetrics_text
 from pytest_dllama.exports.samples_csv import write_samples
-from pytest_dllama.history.run_files import read_run
+from pytest_dllama.history.run_files import read_run, write_whole
 
 FORMATS = ("jsonl", "csv", "openmetrics", "llmd")
 
@@ -64,10 +64,7 @@ def _write_reports(reports: dict[str, str], folder: Path | None) -> None:
 
 
 def _write(text: str, path: Path | None) -> None:
-    """Whole or not at all."""
     if path is None:
         sys.stdout.write(text)
-        return
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+    else:
+        write_whole(path, text)

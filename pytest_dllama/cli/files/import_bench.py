@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from pytest_dllama.cli.files.imported import add_output, output_of, positive
 from pytest_dllama.forensics.import_bench import import_bench
 from pytest_dllama.history.run_files import write_run
 
@@ -22,28 +23,18 @@ def add_import_bench(commands: argparse._SubParsersAction[argparse.ArgumentParse
     )
     command.add_argument("files", type=Path, nargs="+", metavar="FILE", help="result files")
     command.add_argument(
-        "--nodes", type=_positive, default=1, metavar="N",
+        "--nodes", type=positive, default=1, metavar="N",
         help="machines that the engine ran on (default: %(default)s)",
     )  # fmt: skip
     command.add_argument(
         "--model-name", default="", metavar="NAME", help="in place of the name in the file"
     )
-    command.add_argument(
-        "-o", "--output", type=Path, default=Path("run.json"), metavar="RUN.json",
-        help="run file to write (default: %(default)s)",
-    )  # fmt: skip
-    command.add_argument(
-        "--force", action="store_true", help="replace the run file if it is there already"
-    )
+    add_output(command)
     command.set_defaults(command=_import_bench)
 
 
 def _import_bench(arguments: argparse.Namespace) -> int:
-    output: Path = arguments.output
-    if output.exists() and not arguments.force:
-        raise FileExistsError(
-            17, "is there already; give another -o, or --force to replace it", str(output)
-        )
+    output = output_of(arguments)
     run = import_bench(arguments.files, arguments.nodes, arguments.model_name)
     write_run(run, output)
     for cell in run.cells:
@@ -53,9 +44,3 @@ def _import_bench(arguments: argparse.Namespace) -> int:
         print(f"note: {note}")
     print(output)
     return 0
-
-
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
-    return int(text)

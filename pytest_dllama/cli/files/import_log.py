@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from pytest_dllama.cli.files.imported import add_output, output_of, positive
 from pytest_dllama.forensics.import_log import import_logs
 from pytest_dllama.forensics.imported_run import ImportLogError, ImportOptions
 from pytest_dllama.history.run_files import write_run
@@ -25,18 +26,11 @@ def add_import_log(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         "pytest-dllama report run.json",
     )
     parser.add_argument("logs", metavar="LOG", type=Path, nargs="+", help="dllama's output")
-    parser.add_argument(
-        "-o",
-        "--output",
-        metavar="RUN.json",
-        type=Path,
-        default=Path("run.json"),
-        help="run file to write (default: run.json)",
-    )
+    add_output(parser)
     parser.add_argument(
         "--nodes",
         metavar="N",
-        type=_positive,
+        type=positive,
         help="node count of the runs, the root counted, where the logs do not tell",
     )
     parser.add_argument(
@@ -46,7 +40,7 @@ def add_import_log(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         help="the model's name in the report (default: made of its figures; logs have no name)",
     )
     parser.add_argument(
-        "--nthreads", metavar="N", type=_positive, help="threads of each node, for the report"
+        "--nthreads", metavar="N", type=positive, help="threads of each node, for the report"
     )
     parser.add_argument(
         "--thresholds",
@@ -67,18 +61,11 @@ def add_import_log(commands: argparse._SubParsersAction[argparse.ArgumentParser]
         help="with --model-file: measured memory bandwidth of each machine, in 10^9 bytes a "
         "second; adds the memory roofline",
     )
-    parser.add_argument(
-        "--force", action="store_true", help="replace the run file if it is there already"
-    )
     parser.set_defaults(command=_import_log)
 
 
 def _import_log(arguments: argparse.Namespace) -> int:
-    output: Path = arguments.output
-    if output.exists() and not arguments.force:
-        raise FileExistsError(
-            17, "is there already; give another -o, or --force to replace it", str(output)
-        )
+    output = output_of(arguments)
     limits, rate = arguments.thresholds, arguments.memory_gb_per_s
     options = ImportOptions(
         nodes=arguments.nodes,
@@ -113,12 +100,6 @@ def _speed(cell: CellRecord) -> str:
         if name in cell.metrics:
             return f"{cell.metrics[name].value:.2f} {words}"
     return "no speed"
-
-
-def _positive(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
-    return int(text)
 
 
 def _rate(text: str) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from pytest_dllama.cli.files.imported import add_output, output_of
 from pytest_dllama.forensics.import_report import import_report
 from pytest_dllama.history.run_files import write_run
 
@@ -21,22 +22,12 @@ def add_import_report(commands: argparse._SubParsersAction[argparse.ArgumentPars
         "report run.json",
     )
     command.add_argument("report", type=Path, metavar="FILE.md", help="the report")
-    command.add_argument(
-        "-o", "--output", type=Path, default=Path("run.json"), metavar="RUN.json",
-        help="run file to write (default: %(default)s)",
-    )  # fmt: skip
-    command.add_argument(
-        "--force", action="store_true", help="replace the run file if it is there already"
-    )
+    add_output(command)
     command.set_defaults(command=_import_report)
 
 
 def _import_report(arguments: argparse.Namespace) -> int:
-    output: Path = arguments.output
-    if output.exists() and not arguments.force:
-        raise FileExistsError(
-            17, "is there already; give another -o, or --force to replace it", str(output)
-        )
+    output = output_of(arguments)
     run = import_report(arguments.report)
     write_run(run, output)
     for cell in run.cells:

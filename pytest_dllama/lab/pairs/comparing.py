@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 from pytest_dllama.backends.base import Backend
@@ -24,7 +25,7 @@ from pytest_dllama.verdict.limits import explain
 from pytest_dllama.verdict.thresholds import Thresholds
 
 
-class ComparingLab(Lab):
+class ComparingLab(Lab, ABC):
     """What every kind of comparison has.
 
     Args:
@@ -88,9 +89,9 @@ class ComparingLab(Lab):
             )
         return super().give_up(key, why)
 
+    @abstractmethod
     def _about(self) -> Compared:
         """What was compared, and how."""
-        raise NotImplementedError
 
     def _cluster_id(self) -> str:
         """The fingerprint, asked once: on hosts that takes a connection.

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -137,3 +139,14 @@ def test_the_example_dashboard_asks_for_metrics_that_are_exported(run: RunRecord
 def test_a_missing_run_file_is_one_line(tmp_path: Path, capsys) -> None:
     assert main(["export", str(tmp_path / "no.json")]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
+
+
+def test_a_device_is_written_to_and_never_replaced(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with subprocess.Popen(["cat", str(pipe)], stdout=subprocess.PIPE, text=True) as reader:
+        assert main(["export", str(RUN), "-o", str(pipe)]) == 0
+        assert reader.stdout is not None
+        first = json.loads(reader.stdout.readline())
+    assert first["record"] == "run"
+    assert pipe.is_fifo()

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pytest_dllama.cli.main import main
-from pytest_dllama.forensics.import_report import LARGEST_BYTES, import_report
+from pytest_dllama.forensics.import_report import import_report
 from pytest_dllama.forensics.imported_run import ImportLogError
 from pytest_dllama.history.run_files import read_run
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
+from pytest_dllama.user_files import SETTINGS_BYTES
 from tests.plugin.forensics.written_report import CELLS, FACTS, as_markdown
 
 
@@ -151,7 +153,6 @@ def test_the_command_writes_a_run_file_and_keeps_an_old_one(report, tmp_path, ca
     [
         (b"# a page\n\n## of something else\n", "no section of measured figures"),
         (b"\xff\xfe\x00", "no UTF-8 text"),
-        (b" " * (LARGEST_BYTES + 1), "more than 16 MiB"),
     ],
 )
 def test_other_files_are_refused_in_words(tmp_path: Path, content: bytes, why: str) -> None:
@@ -161,6 +162,14 @@ def test_other_files_are_refused_in_words(tmp_path: Path, content: bytes, why: s
         import_report(path)
 
 
-def test_a_folder_is_no_report(tmp_path: Path) -> None:
-    with pytest.raises(ImportLogError, match="no regular file"):
-        import_report(tmp_path)
+def test_a_file_beyond_reason_a_folder_and_a_pipe_are_no_reports(tmp_path: Path) -> None:
+    large, pipe = tmp_path / "large.md", tmp_path / "pipe.md"
+    large.write_bytes(b" " * (SETTINGS_BYTES + 1))
+    os.mkfifo(pipe)
+    for path, why in (
+        (large, f"has {SETTINGS_BYTES + 1} bytes, at most 16 MiB are read"),
+        (tmp_path, "Is a directory"),
+        (pipe, r"is a pipe \(FIFO\); give a regular file"),
+    ):
+        with pytest.raises(OSError, match=why):
+            import_report(path)
