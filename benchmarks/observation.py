@@ -13,9 +13,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from benchmarks.suite_defaults import suite_config
 from pytest_dllama.backends.embedded import EmbeddedBackend
-from pytest_dllama.config.settings import LabConfig
-from pytest_dllama.config.values import DEFAULT_PROMPT, parse_models
 from pytest_dllama.history.priors import NoisePriors
 from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab.cells import CellKey
@@ -44,7 +43,7 @@ def compare(
     models: Sequence[str], nodes: Sequence[int], steps: int, looks: Sequence[int], folder: Path
 ) -> tuple[CellVerdict, ...]:
     """The verdict of each model on each node count; logs and noise stay in `folder`."""
-    config = _config(models, nodes, steps, folder)
+    config = suite_config(models, nodes, steps, folder)
     progress = PlainLines(lambda text: print(text, flush=True))
     with progress.running():
         opened = {s.name: open_model(s, progress.transfer) for s in config.models}
@@ -79,27 +78,6 @@ def line(cell: CellVerdict) -> str:
     return (
         f"{cell.id}: TPOT {tpot.base or 0:.3f} ms without spans, {effect(tpot)} with them, "
         f"{tpot.pairs} pairs, one varies by {tpot.pair_sd or 0:.1%}: {said}"
-    )
-
-
-def _config(models: Sequence[str], nodes: Sequence[int], steps: int, folder: Path) -> LabConfig:
-    """The suites' defaults, on these cells."""
-    return LabConfig(
-        node_counts=tuple(nodes),
-        models=parse_models(",".join(models)),
-        steps=steps,
-        prompt=DEFAULT_PROMPT,
-        repeats=1,
-        warmup=1,
-        nthreads=1,
-        buffer_float_type="q80",
-        sync_mode="reduce",
-        temperature=0.0,
-        seed=12345,
-        report_folder=folder,
-        thresholds_file=None,
-        request_timeout_s=300.0,
-        explicit=True,
     )
 
 

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from benchmarks.suite_defaults import suite_config
 from benchmarks.verdict_proof.busy import one_busy_core
 from benchmarks.verdict_proof.journal import Comparison, Condition, Failure, Journal, Pair
 from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.config.settings import LabConfig
-from pytest_dllama.config.values import DEFAULT_PROMPT, parse_models
 from pytest_dllama.history.priors import NoisePriors
 from pytest_dllama.hosts.base import Progress
 from pytest_dllama.hosts.checkout import revision_at
@@ -259,21 +259,5 @@ def _listed(missing: dict[str, int]) -> str:
 def _config(keys: Sequence[CellKey], steps: int, folder: Path) -> LabConfig:
     """The suites' defaults, on these cells."""
     names = list(dict.fromkeys(key.model for key in keys))
-    models = ",".join(name if name == "tiny" else f"synthetic:{name}" for name in names)
-    return LabConfig(
-        node_counts=tuple(sorted({key.nodes for key in keys})),
-        models=parse_models(models),
-        steps=steps,
-        prompt=DEFAULT_PROMPT,
-        repeats=1,
-        warmup=1,
-        nthreads=1,
-        buffer_float_type="q80",
-        sync_mode="reduce",
-        temperature=0.0,
-        seed=12345,
-        report_folder=folder,
-        thresholds_file=None,
-        request_timeout_s=300.0,
-        explicit=True,
-    )
+    models = [name if name == "tiny" else f"synthetic:{name}" for name in names]
+    return suite_config(models, sorted({key.nodes for key in keys}), steps, folder)
