@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -36,8 +37,10 @@ def test_help_explains_every_option(option, request) -> None:
 @pytest.fixture(scope="module")
 def help_text(tmp_path_factory) -> str:
     command = [sys.executable, "-m", "pytest", "--help"]
-    folder = tmp_path_factory.mktemp("help")
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True).stdout
+    folder, wide = tmp_path_factory.mktemp("help"), os.environ | {"COLUMNS": "300"}
+    return subprocess.run(
+        command, cwd=folder, env=wide, capture_output=True, text=True, check=True
+    ).stdout
 
 
 @pytest.mark.parametrize(
