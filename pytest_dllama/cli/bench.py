@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest_dllama
-from pytest_dllama.config.settings import SETTINGS
+from pytest_dllama.config.options import SETTINGS
 from pytest_dllama.verdict.exit_codes import BISECT_SKIP, EXIT_WORSE
 
 BISECT_FLAGS = ("--bisect", "--dllama-bisect")

@@ -8,7 +8,8 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from pytest_dllama.config.settings import SETTINGS, LabConfig, Setting
+from pytest_dllama.config.options import SETTINGS, Setting
+from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.sweeps import SEPARATOR
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.history.run_files import VERDICT_FILE

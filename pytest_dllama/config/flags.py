@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_dllama.config.settings import SETTINGS
+from pytest_dllama.config.options import SETTINGS
 from pytest_dllama.user_files import SETTINGS_BYTES, read_text
 
 if TYPE_CHECKING:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from itertools import product
 from typing import Any
 
-from pytest_dllama.config.settings import SETTINGS, LabConfig
+from pytest_dllama.config.options import SETTINGS
+from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.record.cell import Workload
 

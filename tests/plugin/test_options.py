@@ -12,7 +12,7 @@ import pytest
 
 import pytest_dllama.lab.lab
 import pytest_dllama.models.under_test  # noqa: F401
-from pytest_dllama.config.settings import SETTINGS
+from pytest_dllama.config.options import SETTINGS
 from tests.data import MODELS as GOLDEN
 
 MODEL = f"{GOLDEN / 'llama_q40.m'}:{GOLDEN / 'golden.t'}"

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Collection
 from pathlib import Path
 
-from pytest_dllama.config.settings import HISTORY_AUTO
+from pytest_dllama.config.options import HISTORY_AUTO
 from pytest_dllama.config.values import ConfigError, parse_node_counts
 from pytest_dllama.history.places import cluster_folder, default_folder
 from pytest_dllama.history.run_files import read_run

@@ -11,7 +11,7 @@ import pytest
 
 from pytest_dllama.cli import bench
 from pytest_dllama.cli.main import main
-from pytest_dllama.config.settings import SETTINGS
+from pytest_dllama.config.options import SETTINGS
 from tests.data import MODELS
 
 MODEL = f"{MODELS / 'llama_q40.m'}:{MODELS / 'golden.t'}"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dllama.config.settings import SETTINGS
+from pytest_dllama.config.options import SETTINGS
 from pytest_dllama.config.values import ConfigError, parse_models, parse_node_counts
 
 

@@ -7,7 +7,7 @@ import hypothesis  # noqa: F401
 import pytest
 
 import pytest_dllama.lab.lab  # noqa: F401
-from pytest_dllama.config.settings import SETTINGS
+from pytest_dllama.config.options import SETTINGS
 from pytest_dllama.config.values import ConfigError
 from tests.data import MODELS as GOLDEN
 

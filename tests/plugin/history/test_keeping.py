@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dllama.config.settings import SETTINGS
+from pytest_dllama.config.options import SETTINGS
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.history.run_files import read_run
 from tests.data import ROOT

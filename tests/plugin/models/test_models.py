@@ -7,7 +7,8 @@ import pytest
 
 from pytest_dllama.backends.base import EngineRequest, WorkerNotReady
 from pytest_dllama.backends.embedded import EmbeddedBackend
-from pytest_dllama.config.settings import SETTINGS, LabConfig
+from pytest_dllama.config.options import SETTINGS
+from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError, parse_models
 from pytest_dllama.models import under_test
 
