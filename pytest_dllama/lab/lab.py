@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pytest_dllama.backends.base import Backend, EngineRequest, FillsContext, KnowsFaults
+from pytest_dllama.backends.base import Backend, EngineRequest, FillsContext
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.events.stream import Event, Step
@@ -23,6 +22,7 @@ from pytest_dllama.lab import assembly
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.checks import model_needs
 from pytest_dllama.lab.cluster import Cluster, ClusterError, Worker
+from pytest_dllama.lab.oracle import Oracle, find_oracle, output_against
 from pytest_dllama.lab.progress import announce_compilation
 from pytest_dllama.lab.roofline_probe import RooflineProbe
 from pytest_dllama.lab.runner import (
@@ -48,12 +48,6 @@ from pytest_dllama.record.hosts import HostRecord, MemoryRecord
 from pytest_dllama.record.notes import run_notes
 from pytest_dllama.record.run import ModelRecord, RunRecord
 from pytest_dllama.record.verdict import CellVerdict, VerdictFile
-from pytest_dllama.validity.output import (
-    compare_output,
-    faulty_output,
-    oracle_output,
-    unchecked_output,
-)
 from pytest_dllama.validity.roofline import mean_positions
 from pytest_dllama.verdict.cell import cell_record, failed_cell
 from pytest_dllama.verdict.scaling import ScalingLimit
@@ -61,14 +55,6 @@ from pytest_dllama.verdict.thresholds import Thresholds
 
 LOG_FOLDER = "logs"
 CellError = (ClusterError, RequestFailed, ConfigError, HostError)
-
-
-@dataclass(frozen=True, slots=True)
-class _Oracle:
-    """The one-node run of a model and a workload, or why there is none."""
-
-    run: RequestRun | None
-    why_not: str = ""
 
 
 class Lab:
@@ -109,7 +95,7 @@ class Lab:
         self._revision = assembly.revision_under_test(config)
         self._specs = {spec.name: spec for spec in config.models}
         self._models: dict[str, ModelUnderTest] = {}
-        self._oracles: dict[CellKey, _Oracle] = {}  # by the one-node cell
+        self._oracles: dict[CellKey, Oracle] = {}  # by the one-node cell
         self._records: dict[CellKey, CellRecord] = {}
         self._identified: Sequence[HostRecord | None] = ()
         self._cluster: Cluster | None = None
@@ -209,8 +195,8 @@ class Lab:
             runs.append(self._run(cluster, model, key, f"repeat {n}/{repeats}", f"repeat{n}"))
             self._tell_course(warmup + n)
         if oracle is None:
-            self._oracles.setdefault(key, _Oracle(runs[0]))
-        output = self._output(runs[0], oracle, request, backend)
+            self._oracles.setdefault(key, Oracle(runs[0]))
+        output = output_against(oracle, runs[0], request, backend)
         return self._record(key, runs, cluster.workers(key.nodes), output)
 
     def _why_skipped(self, key: CellKey) -> str | None:
@@ -313,7 +299,7 @@ class Lab:
         """The models of this session's cells."""
         return list(dict.fromkeys(key.model for key in self.keys))
 
-    def _oracle(self, model: ModelUnderTest, key: CellKey) -> _Oracle:
+    def _oracle(self, model: ModelUnderTest, key: CellKey) -> Oracle:
         """The one-node run that outputs are compared with: a measured one, or one run extra."""
         alone = CellKey(key.model, 1, key.workload)
         if alone not in self._oracles:
@@ -321,17 +307,14 @@ class Lab:
             self._oracles[alone] = self._reference_run(self._cluster, model, alone)
         return self._oracles[alone]
 
-    def _reference_run(self, cluster: Cluster, model: ModelUnderTest, key: CellKey) -> _Oracle:
-        """By the engine that has logits, if the measured one names one; else by itself."""
-        what, why_not = "reference output", ""
+    def _reference_run(self, cluster: Cluster, model: ModelUnderTest, key: CellKey) -> Oracle:
         measured = self._engine(key.workload)
-        for engine in filter(None, (measured.reference, measured)):
+
+        def run_by(engine: Backend) -> RequestRun:
             log = "oracle" if engine is measured else f"oracle.{engine.name}"
-            try:
-                return _Oracle(self._run(cluster, model, key, what, log, engine))
-            except RequestFailed as error:
-                why_not = f"the one-node run failed: {error}"
-        return _Oracle(None, why_not)
+            return self._run(cluster, model, key, "reference output", log, engine)
+
+        return find_oracle(measured, run_by)
 
     def _run(
         self,
@@ -367,24 +350,6 @@ class Lab:
             is_prompt = event.phase != "decode"
             what = "reading the prompt" if is_prompt else counted(event.index + 1, "token")
             self._progress.detail(what)
-
-    def _output(
-        self, run: RequestRun, oracle: _Oracle | None, request: EngineRequest, backend: Backend
-    ) -> OutputRecord:
-        if isinstance(backend, KnowsFaults) and (why := backend.output_fault(request)):
-            right = oracle.run.trace if oracle and oracle.run else None
-            return faulty_output(run.trace, why, right)
-        if oracle is None:
-            return oracle_output(run.trace)
-        if oracle.run is None:
-            return unchecked_output(run.trace, f"output unchecked: {oracle.why_not}")
-        return compare_output(
-            oracle.run.trace,
-            run.trace,
-            buffer_float_type=request.buffer_float_type,
-            sync_mode=request.sync_mode,
-            temperature=request.temperature,
-        )
 
     def run_record(self) -> RunRecord:
         """The run so far: cells in the order they were asked for, unmeasured ones left out."""

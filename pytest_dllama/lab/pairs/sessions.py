@@ -14,16 +14,16 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from pytest_dllama.backends.base import Backend, KnowsFaults
+from pytest_dllama.backends.base import Backend
 from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.events.stream import Event
 from pytest_dllama.hosts.base import Host, Progress
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.checks import model_needs
 from pytest_dllama.lab.cluster import Cluster, Worker
+from pytest_dllama.lab.oracle import Oracle, find_oracle, output_against
 from pytest_dllama.lab.pairs.side import Name, Side
 from pytest_dllama.lab.runner import (
-    RequestFailed,
     RequestRun,
     check_work,
     engine_request,
@@ -32,12 +32,6 @@ from pytest_dllama.lab.runner import (
 from pytest_dllama.models.under_test import ModelUnderTest
 from pytest_dllama.models.workloads import configured
 from pytest_dllama.record.cell import OutputRecord
-from pytest_dllama.validity.output import (
-    compare_output,
-    faulty_output,
-    oracle_output,
-    unchecked_output,
-)
 
 T = TypeVar("T")
 
@@ -48,14 +42,6 @@ class Session:
 
     run: RequestRun
     workers: tuple[Worker, ...]  # that served it; they have ended
-
-
-@dataclass(frozen=True, slots=True)
-class Oracle:
-    """The one-node run that a side's outputs are compared with, or why there is none."""
-
-    run: RequestRun | None
-    why_not: str = ""
 
 
 class Sessions:
@@ -139,19 +125,7 @@ class Sessions:
         oracle = self._oracles[side.name, _work(key)]
         backend, config = side.backend, side.config
         request = engine_request(config, self._models[key.model], key.workload)
-        if isinstance(backend, KnowsFaults) and (why := backend.output_fault(request)):
-            return faulty_output(run.trace, why, oracle.run.trace if oracle.run else None)
-        if oracle.run is None:
-            return unchecked_output(run.trace, f"output unchecked: {oracle.why_not}")
-        if key.nodes == 1 and oracle.run.trace.token_ids == run.trace.token_ids:
-            return oracle_output(run.trace)
-        return compare_output(
-            oracle.run.trace,
-            run.trace,
-            buffer_float_type=request.buffer_float_type,
-            sync_mode=request.sync_mode,
-            temperature=request.temperature,
-        )
+        return output_against(oracle, run, request, backend, is_alone=key.nodes == 1)
 
     @contextlib.contextmanager
     def _clusters(
@@ -184,16 +158,11 @@ class Sessions:
         return Session(run, workers)
 
     def _oracle(self, side: Side, cluster: Cluster, alone: CellKey) -> Oracle:
-        """By the engine that has logits, if the side's names one; else by the side itself."""
-        why_not, own = "", side.engine(alone.workload)
-        for engine in filter(None, (own.reference, own)):
-            try:
-                return Oracle(self._session(side, cluster, alone, engine).run)
-            except RequestFailed as error:
-                why_not = f"the one-node run failed: {error}"
-                if own.reference is None:
-                    raise  # the engine itself does not run
-        return Oracle(None, why_not)
+        return find_oracle(
+            side.engine(alone.workload),
+            lambda engine: self._session(side, cluster, alone, engine).run,
+            must_run=True,
+        )
 
 
 def _work(key: CellKey) -> str:
