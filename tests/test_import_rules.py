@@ -24,6 +24,7 @@ LAYERS: Mapping[str, Layers] = {
     "dllama_engine": (
         ("cli", "tools"),
         ("cluster", "generation"),
+        ("loading",),
         ("transformer", "telemetry"),
         ("collectives",),
         ("program", "wire", "sharding", "synthetic", "text"),

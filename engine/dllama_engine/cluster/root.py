@@ -12,13 +12,13 @@ import time
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from dllama_engine.arrays import Floats, Table
 from dllama_engine.cluster.admission import check_memory
 from dllama_engine.cluster.choosing import choose_as_root
-from dllama_engine.cluster.loading import send_weights
 from dllama_engine.cluster.observer import Observer
 from dllama_engine.cluster.placement import CoreSlots, is_crowded, pinned, slots_by_rank
 from dllama_engine.cluster.session import CONTROL, Greeting, SessionConfig
@@ -31,12 +31,16 @@ from dllama_engine.errors import InsufficientMemoryError, ModelFileError, WireEr
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.injection import NOTHING, Injection
+from dllama_engine.loading.mapping import map_weights
+from dllama_engine.loading.streaming import send_weights
+from dllama_engine.loading.supply import Said, Supply
 from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.system.process_memory import PeakMemory
+from dllama_engine.system.sizes import format_bytes
 from dllama_engine.tables.links import LINK_WIDTH, SEND_AT, SEND_BYTES
 from dllama_engine.tables.spans import EMBEDDING
-from dllama_engine.telemetry.events import Rank
+from dllama_engine.telemetry.events import Rank, ShareLoad
 from dllama_engine.telemetry.spans import Spans
 from dllama_engine.telemetry.step_cost import StepCost
 from dllama_engine.transformer.transformer import Transformer
@@ -54,7 +58,7 @@ from dllama_engine.wire.links import Links
 from dllama_engine.wire.trace import LinkCount, LinkTotals, totals_of
 
 _LOOK_S = 0.5  # at signals, while workers are waited for
-_STATES = ("connected", "loaded")  # of a worker's set-up, in order
+_STATES = ("connected", "cached", "loaded")  # of a worker's set-up, in order
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,16 +90,17 @@ class Root:
         self.max_seq_len = min(options.max_seq_len or config.seq_len, config.seq_len)
         self.load_links: tuple[LinkCount, ...] = ()
         self.load_s = 0.0  # from connecting to ready
+        self.shares: tuple[ShareLoad, ...] = ()  # how each worker came to its weights
         self.choice: Choice | None = None  # of the collective, where it is left to the root
         self._start_s = 0.0
         self._observer = observer
         self._links: Links | None = None
         self._transformer: Transformer | None = None
         self._session_id = secrets.token_hex(8)
-        self._reached: dict[str, set[int]] = {state: set() for state in _STATES}
+        # What each worker said when it was as far.
+        self._reached: dict[str, dict[int, dict[str, Any]]] = {state: {} for state in _STATES}
         self._slots: dict[int, CoreSlots] = {}  # by rank, once all are connected
         self._beside: frozenset[int] = frozenset()  # ranks of this machine
-        self._mapping: set[int] = set()  # those of them that read the model's file themselves
         self._pinned = ExitStack()
         self._weight_bytes = 0
         self._memory = PeakMemory()
@@ -210,9 +215,7 @@ class Root:
             due = next((state for state in _STATES if rank not in self._reached[state]), "serving")
             if answer.get("state") != due:
                 raise WireError(f"worker {rank} is {answer.get('state')}, expected {due}", rank)
-            self._reached[due].add(rank)
-            if answer.get("maps"):
-                self._mapping.add(rank)
+            self._reached[due][rank] = answer
 
     def load(self) -> None:
         """Cut and hand out the weights; ready when every rank is.
@@ -247,12 +250,38 @@ class Root:
         """Ours packed, the workers' sent; no second copy of the model is ever held."""
         weights, links = RankWeights(self.plan, 0, self.options.n_threads), self._connected()
 
-        def progress(done: int, total: int) -> None:
-            self._observer.progress("load", done, total, "bytes")
+        def attend() -> None:
             self._hear(links.presence.attend())
 
-        send_weights(self.model, links, weights, progress, mapping=self._mapping)
+        def progress(done: int, total: int) -> None:
+            self._observer.progress("load", done, total, "bytes")
+            attend()
+
+        said = {r: Said.from_json(data, r) for r, data in self._reached["connected"].items()}
+        supply = Supply(self.model, self.plan, said, self.options.n_threads)
+        for rank, answer in supply.answers(attend).items():
+            links.send_json(SESSION, rank, answer)
+        self._reached["cached"] |= {r: {} for r in links.peers if r not in supply.takers}
+        if supply.takers:
+            map_weights(self.model, weights, attend)  # ours while they load theirs
+            supply.give_own()
+            self._await_all("cached")
+            self._hear_kept(supply)
+        before = links.totals().sent_bytes
+        send_weights(self.model, links, weights, progress, supply=supply)
+        supply.finish()
+        sent = links.totals().sent_bytes
+        self.shares = tuple(supply.share(rank, sent[rank] - before[rank]) for rank in links.peers)
         return weights
+
+    def _hear_kept(self, supply: Supply) -> None:
+        expected = sum(supply.layouts[rank].nbytes for rank in supply.takers)
+        done = 0
+        for rank in sorted(supply.takers):
+            kept = supply.hear(rank, self._reached["cached"][rank])
+            self._observer.say(f"💾 Rank {rank}: {format_bytes(kept)} from its cache")
+            done += kept
+            self._observer.progress("cache", done, expected, "bytes")
 
     def _build(self, weights: RankWeights) -> None:
         options = self.options
