@@ -23,6 +23,7 @@ Layers = Sequence[Sequence[str]]
 LAYERS: Mapping[str, Layers] = {
     "dllama_engine": (
         ("cli", "tools"),
+        ("recovery",),
         ("cluster", "generation"),
         ("transformer", "telemetry"),
         ("collectives",),
