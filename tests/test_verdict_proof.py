@@ -80,7 +80,7 @@ def comparison(fingerprint: str = "here", steps: int = 64) -> Comparison:
 
 
 @pytest.mark.parametrize(
-    "module", [campaign, injected, page, tables], ids=lambda module: module.__name__
+    "module", [campaign, causes, injected, page, tables], ids=lambda module: module.__name__
 )
 def test_doctests(module: ModuleType) -> None:
     results = doctest.testmod(module)
@@ -227,8 +227,28 @@ def slowed_pairs(inject: str, grown: dict[tuple[int, str, int | None], float]) -
 @pytest.mark.parametrize(
     ("inject", "grown", "right", "else_named"),
     [
-        ("feed-forward=40%", {(0, "feed-forward", None): 2.0}, "1 (2.5 to 100.0 %)", "-"),
-        ("feed-forward=40%", {(0, "other", None): 2.0}, "0 (0.0 to 97.5 %)", "other"),
+        (
+            "feed-forward=40%",
+            {
+                (0, "feed-forward", None): 2.0,
+                (1, "feed-forward", None): 2.0,
+                (0, "exchange-wait", 1): 9.0,  # and all the more waiting
+            },
+            "1 (2.5 to 100.0 %)",
+            "-",
+        ),
+        (
+            "feed-forward=40%",
+            {(0, "other", None): 2.0},
+            "0 (0.0 to 97.5 %)",
+            "1 other on every rank",
+        ),
+        (
+            "feed-forward=40%",
+            {(0, "feed-forward", None): 2.0},  # on all of them it was
+            "0 (0.0 to 97.5 %)",
+            "1 feed-forward on rank (0,)",
+        ),
         (
             "rank=1:feed-forward=80%",
             {(1, "feed-forward", None): 2.0, (0, "exchange-wait", 1): 2.0},
@@ -239,11 +259,11 @@ def slowed_pairs(inject: str, grown: dict[tuple[int, str, int | None], float]) -
             "rank=1:feed-forward=80%",
             {(0, "exchange-wait", 1): 2.0},  # it waits, and nobody knows why
             "0 (0.0 to 97.5 %)",
-            "waiting for rank 1",
+            "1 waiting for rank 1",
         ),
     ],
 )
-def test_a_cause_is_right_if_its_own_part_is_named_first(
+def test_a_cause_is_right_if_its_work_is_named_on_its_ranks(
     inject: str,
     grown: dict[tuple[int, str, int | None], float],
     right: str,
@@ -262,15 +282,17 @@ def test_a_cause_is_right_if_its_own_part_is_named_first(
 
 def test_half_a_percent_is_of_what_the_part_takes_there(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "pairs.jsonl")
-    assert causes.small_condition(journal, "tiny-2") is None
+    assert causes.small_condition(journal, "tiny-2", "feed-forward") is None
     for row in slowed_pairs("feed-forward=40%", {}):
         journal.append(row)
-    small = causes.small_condition(journal, "tiny-2")  # feed-forward is 4 of 7 ms
+    small = causes.small_condition(journal, "tiny-2", "feed-forward")  # feed-forward is 4 of 7 ms
     assert small == Condition(stage="small", inject="feed-forward=0.9%")
     for row in slowed_pairs("feed-forward=40%", {(0, "other", None): 9.0}):
         samples = {**row.samples, "base": row.samples["new"]}  # takes another share from now on
         journal.append(row.model_copy(update={"condition": small, "samples": samples}))
-    assert causes.small_condition(journal, "tiny-2") == small  # what was begun goes on
+    assert (
+        causes.small_condition(journal, "tiny-2", "feed-forward") == small
+    )  # what was begun goes on
 
 
 def test_promises_are_held_against_what_was_found(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -94,8 +95,8 @@ def _causes(options: argparse.Namespace, journal: Journal) -> Iterator[Wish]:
     cells = tuple(options.causes_cells.split(","))
     for cause in causes.CAUSES[:1] if options.quick else causes.CAUSES:
         yield Wish(causes.condition_of(cause), cells, options.causes)
-    for cell in () if options.quick else cells:
-        small = causes.small_condition(journal, cell)
+    for cell, part in () if options.quick else product(cells, causes.SMALL_PARTS):
+        small = causes.small_condition(journal, cell, part)
         assert small is not None  # the causes before it have told their parts
         yield Wish(small, (cell,), options.causes * 5 // 3)
 
