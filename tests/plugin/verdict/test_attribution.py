@@ -343,19 +343,21 @@ def test_changes_alone_are_attributed(status: str, is_told: bool) -> None:
 
 def test_a_small_change_of_the_whole_is_found_in_its_part() -> None:
     """Half a percent of a token that itself varies by 5 %: in five pairs, and named."""
-    found = of_noisy_whole(grown("attention", 0.10, 0, 1, 2))
-    assert [(work.part, work.ranks, work.is_everywhere) for work in found] == [
-        ("attention", (0, 1, 2), True)
-    ]
-    assert found[0].change == pytest.approx(0.10, abs=0.02)
-    (faster,) = of_noisy_whole(grown("attention", -0.10, 1))
-    assert (faster.part, faster.ranks, faster.is_everywhere) == ("attention", (1,), False)
-    assert faster.change == pytest.approx(-0.10, abs=0.02)
-    assert of_noisy_whole(lambda parts: None) == ()
+    found = [of_noisy_whole(grown("attention", 0.10, 0, 1, 2), seed) for seed in range(20)]
+    firsts = [(works[0].part, works[0].ranks, works[0].is_everywhere) for works in found if works]
+    assert firsts == [("attention", (0, 1, 2), True)] * 20
+    assert found[0][0].change == pytest.approx(0.10, abs=0.02)
+    assert sum(len(works) > 1 for works in found) <= 1
+    faster = [of_noisy_whole(grown("attention", -0.10, 1), seed) for seed in range(20)]
+    alone = [(works[0].part, works[0].ranks) for works in faster if works]
+    assert alone == [("attention", (1,))] * 20
+    assert not faster[0][0].is_everywhere
+    assert faster[0][0].change == pytest.approx(-0.10, abs=0.02)
+    assert sum(bool(of_noisy_whole(lambda parts: None, seed)) for seed in range(20)) <= 1
 
 
-def of_noisy_whole(change: Change) -> tuple[Cause, ...]:
-    draw = random.Random(5)
+def of_noisy_whole(change: Change, seed: int) -> tuple[Cause, ...]:
+    draw = random.Random(seed)
 
     def noisy(parts: dict[tuple[str, str, int, int | None], float]) -> None:
         for key in parts:
