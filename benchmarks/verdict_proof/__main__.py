@@ -15,9 +15,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.verdict_proof import causes, page
-from benchmarks.verdict_proof.campaign import Campaign, NoPairs, Wish
+from benchmarks.verdict_proof.campaign import Campaign, NoPairs, Wish, missing
 from benchmarks.verdict_proof.injected import LEVELS, condition_of, injected
 from benchmarks.verdict_proof.journal import AA, CALIBRATION, Condition, Journal
+from benchmarks.verdict_proof.outlook import to_go
 from benchmarks.verdict_proof.promises import promises
 from benchmarks.verdict_proof.rivals import RivalFailed
 from benchmarks.verdict_proof.side_by_side import side_by_side
@@ -96,8 +97,9 @@ def _causes(options: argparse.Namespace, journal: Journal) -> Iterator[Wish]:
     for cause in causes.CAUSES[:1] if options.quick else causes.CAUSES:
         yield Wish(causes.condition_of(cause), cells, options.causes)
     for cell, part in () if options.quick else product(cells, causes.SMALL_PARTS):
-        small = causes.small_condition(journal, cell, part)
-        assert small is not None  # the causes before it have told their parts
+        known = causes.small_condition(journal, cell, part)
+        # Of a cell that has told no parts yet: as it will be, once the causes before it are in.
+        small = known or Condition(stage=causes.SMALL, inject=f"{part}=?")
         yield Wish(small, (cell,), options.causes * 5 // 3)
 
 
@@ -141,8 +143,12 @@ def _prove(options: argparse.Namespace, folder: Path) -> None:
     if not options.tables:
         given = ",".join((options.cells, options.injected_cells, options.causes_cells))
         cells = list(dict.fromkeys(given.split(",")))
-        campaign = Campaign(journal, cells, options.steps, folder, _progress())
+        progress = _progress()
+        campaign = Campaign(journal, cells, options.steps, folder, progress)
         for wish in wishes(options, journal):
+            left = to_go(wishes(options, journal), journal)
+            if left and missing(wish, journal):
+                progress.settle(left)
             campaign.fill(wish)
     findings = Findings(journal)
     more = [*injected(findings), *causes.causes(findings)]
