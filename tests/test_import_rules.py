@@ -23,6 +23,7 @@ Layers = Sequence[Sequence[str]]
 LAYERS: Mapping[str, Layers] = {
     "dllama_engine": (
         ("cli", "tools"),
+        ("recovery",),
         ("cluster", "generation"),
         ("loading",),
         ("transformer", "telemetry"),
@@ -41,6 +42,7 @@ LAYERS: Mapping[str, Layers] = {
         ("models", "history", "metrics", "validity", "benchmark_bridge", "neighbours"),
         ("config", "record", "events", "stats"),
         ("report_folder", "user_files"),
+        ("errors",),
     ),
     # Rooms within a room, by the same rule.
     "dllama_engine.kernels": (
