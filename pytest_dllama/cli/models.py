@@ -22,7 +22,7 @@ def add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         help="the cache of synthetic models and of workers' weights: what it holds, clearing it",
         description="Models of --models synthetic:SHAPE are written once and kept in the user's "
         "cache folder; workers of this machine keep what another machine's root sent them "
-        "(dllama-py worker --weight-cache). A run that needs something that was removed makes it again.",
+        "(dllama-py worker --weight-cache). A run that needs what was removed makes it again.",
     )
     kinds = models.add_subparsers(title="commands", metavar="COMMAND", required=True)
     show = kinds.add_parser("list", help="names, sizes and last use, the longest unused first")

@@ -192,8 +192,8 @@ def test_loading_sends_what_a_rank_does_not_have_and_no_byte_more() -> None:
     (fault,) = wire_faults(_loaded(100, 30), 1)
     assert fault.kind == "wire"
     assert fault.text == (
-        "repeat 1: wire: loading sent 100 payload bytes to rank 1, the shard plan and what that rank "
-        "has of it (cache) say 30"
+        "repeat 1: wire: loading sent 100 payload bytes to rank 1, the shard plan and what that "
+        "rank has of it (cache) say 30"
     )
 
 
