@@ -23,7 +23,7 @@ Layers = Sequence[Sequence[str]]
 LAYERS: Mapping[str, Layers] = {
     "dllama_engine": (
         ("cli", "tools"),
-        ("cluster", "generation"),
+        ("cluster", "generation", "relay"),
         ("transformer", "telemetry"),
         ("collectives",),
         ("program", "wire", "sharding", "synthetic", "text"),
