@@ -45,6 +45,7 @@ class RootArgs(ProcessArgs):
     connect_timeout_s: float
     token_file: str | None
     spans: str
+    trace: str | None  # a path, "-" for the event stream
     inject: Injection
     local_weights: str
 
