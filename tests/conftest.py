@@ -25,6 +25,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 for _name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
     os.environ.pop(_name, None)
 
+# Nor does it need the plugins that only our own tests use: loading hypothesis takes a second.
+os.environ["PYTEST_ADDOPTS"] = "-p no:hypothesispytest -p no:xdist"
+
 # No run of a test may enter the history of whoever runs the tests.
 if "PYTEST_DLLAMA_TEST_HOME" not in os.environ:
     os.environ["PYTEST_DLLAMA_TEST_HOME"] = tempfile.mkdtemp(prefix="pytest-dllama-history-")

@@ -40,6 +40,7 @@ LAYERS: Mapping[str, Layers] = {
         ("models", "history", "metrics", "validity", "benchmark_bridge", "neighbours"),
         ("config", "record", "events", "stats"),
         ("report_folder", "user_files"),
+        ("errors",),
     ),
     # Rooms within a room, by the same rule.
     "dllama_engine.kernels": (
