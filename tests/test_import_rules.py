@@ -23,7 +23,8 @@ Layers = Sequence[Sequence[str]]
 LAYERS: Mapping[str, Layers] = {
     "dllama_engine": (
         ("cli", "tools"),
-        ("cluster", "generation"),
+        ("recovery",),
+        ("cluster", "generation", "tracing"),
         ("transformer", "telemetry"),
         ("collectives",),
         ("program", "wire", "sharding", "synthetic", "text"),

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
 
+LOOPBACK = "lo"
+
 
 @dataclass(frozen=True, slots=True)
 class Load:
@@ -40,7 +42,7 @@ def loads(run: RunRecord, cell: CellRecord) -> list[Load]:
             for pair in run.pairs
             if names.get(rank.rank) in (pair.source, pair.target) and pair.bandwidth_mbps
         ]
-        nics = [nic for nic in cell.network.nics if nic.rank == rank.rank and nic.name != "lo"]
+        nics = [nic for nic in cell.network.nics if nic.rank == rank.rank and nic.name != LOOPBACK]
         sent, received = (
             (
                 sum(n)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.report.figures.compare import difference, series
-from pytest_dllama.report.figures.links import is_wireless, loads
+from pytest_dllama.report.figures.links import LOOPBACK, is_wireless, loads
 from pytest_dllama.report.figures.quantities import (
     MEMORY,
     ROOT_MEMORY,
@@ -163,6 +163,8 @@ def about_links_of_cells(view: RunView) -> list[Sentence]:
 def _retransmits(view: RunView, cell: CellRecord) -> Iterator[Sentence]:
     for link in cell.network.tcp if cell.network else ():
         share = link.retransmits / link.segments if link.segments else 0.0
+        if link.interface == LOOPBACK:  # loses nothing: these are probes of a busy machine
+            continue
         if share >= RETRANSMITS and link.retransmits >= LEAST_RETRANSMITS:
             wireless = is_wireless(view.run, link.rank, link.interface)
             counts = share, link.retransmits, link.segments

@@ -92,6 +92,11 @@ def test_retransmits_are_told_from_three_of_three_thousand_on(
     assert bool(found) is said
 
 
+def test_loopback_loses_nothing() -> None:
+    view = RunView.of(measured(links=(tcp(80, 1000, interface="lo"),)))
+    assert about_links_of_cells(view) == []
+
+
 def test_the_one_that_retransmits_is_named_with_its_interface() -> None:
     view = RunView.of(measured(links=(tcp(8, 1000), tcp(0, 900, rank=0, peer=2))))
     (found,) = about_links_of_cells(view)

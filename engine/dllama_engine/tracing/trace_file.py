@@ -12,8 +12,8 @@ from dllama_engine.errors import OutputError, RequestError
 from dllama_engine.system.atomic_file import atomic_writer
 from dllama_engine.telemetry.event_writer import EventWriter
 from dllama_engine.telemetry.events import TracePart
-from dllama_engine.telemetry.perfetto import Kept, kept, trace_file
 from dllama_engine.telemetry.timeline import RankTrace
+from dllama_engine.tracing.perfetto import Kept, kept, trace_file
 
 TO_EVENTS = "-"
 _PART_BYTES = 48 << 10  # of base64 in one event: a line that every reader takes

@@ -19,10 +19,10 @@ import pytest
 
 from dllama_engine.errors import WireError
 from dllama_engine.tables.spans import SAMPLING
-from dllama_engine.telemetry.perfetto import COMPUTE, EXCHANGE, FROM_PEER, STEPS, TO_PEER
 from dllama_engine.telemetry.timeline import WORK_ROOM, Timeline, TimelineKeeper
+from dllama_engine.tracing.perfetto import COMPUTE, EXCHANGE, FROM_PEER, STEPS, TO_PEER
 from tests.engine.processes import Node, inference_arguments, read_events, run, start_worker
-from tests.engine.telemetry.trace_format import problems
+from tests.engine.tracing.trace_format import problems
 
 N_STEPS = 24
 
