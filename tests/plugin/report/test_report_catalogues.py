@@ -24,6 +24,7 @@ from pytest_dllama.report.sentences import (
     answer,
     choice,
     comparison,
+    energy,
     hosts,
     resources,
     scaling,
@@ -33,7 +34,7 @@ from pytest_dllama.report.sentences.base import Sentence
 from tests.plugin.report.report_runs import cell, run
 
 HELPERS = {"where", "more"}  # macros used by other macros
-ROOMS = (answer, choice, status, comparison, resources, hosts, scaling)
+ROOMS = (answer, choice, status, comparison, resources, energy, hosts, scaling)
 
 
 def _keys(words: dict[str, Any], prefix: str = "") -> set[str]:
