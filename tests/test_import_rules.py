@@ -23,7 +23,8 @@ Layers = Sequence[Sequence[str]]
 LAYERS: Mapping[str, Layers] = {
     "dllama_engine": (
         ("cli", "tools"),
-        ("cluster", "generation"),
+        ("recovery",),
+        ("cluster", "generation", "relay"),
         ("transformer", "telemetry"),
         ("collectives",),
         ("program", "wire", "sharding", "synthetic", "text"),
@@ -40,6 +41,7 @@ LAYERS: Mapping[str, Layers] = {
         ("models", "history", "metrics", "validity", "benchmark_bridge", "neighbours"),
         ("config", "record", "events", "stats"),
         ("report_folder", "user_files"),
+        ("errors",),
     ),
     # Rooms within a room, by the same rule.
     "dllama_engine.kernels": (

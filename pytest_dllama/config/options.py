@@ -222,7 +222,8 @@ SETTINGS: tuple[Setting, ...] = (
     Setting("report", "DIR", "report", "folder of the run file, the reports and the logs", str),
     Setting(
         "report-format", "md,html", "md,html",
-        "what to write of a report: md, with its pictures beside it; html, one file with all in it",
+        "what to write of a report: md, with its pictures beside it; html, one file with all in "
+        "it; none: the run file only, `pytest-dllama report` makes the rest of it later",
         some_of("--report-format", ("md", "html")),
     ),
     Setting("thresholds", "FILE", "", "TOML file with limits by model and node count", str),

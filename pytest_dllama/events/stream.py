@@ -105,6 +105,26 @@ class Ready(_Event):
     load_s: float | None = None
 
 
+class Lost(_Event):
+    """A rank was lost, and the engine did not give the request up."""
+
+    event: Literal["lost"]
+    rank: int | None = None
+    address: str | None = None
+    type: str = "EngineError"
+    message: str
+    remedy: str
+
+
+class Recovered(_Event):
+    """The engine runs again what was run, on a fresh session."""
+
+    event: Literal["recovered"]
+    world_size: int
+    replayed_steps: int
+    took_s: float
+
+
 class RequestStart(_Event):
     """The clock of the request starts (before tokenizing)."""
 
@@ -279,6 +299,8 @@ Event = Annotated[
     | Collective
     | Progress
     | Ready
+    | Lost
+    | Recovered
     | RequestStart
     | Step
     | Done

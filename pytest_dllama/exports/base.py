@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pytest_dllama.errors import ToldError
 from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.record.cell import CellRecord
 
@@ -17,7 +18,7 @@ _NAMES = {
 _TO_SI = {"ms": ("s", 1e-3), "Mbit/s": ("bit/s", 1e6)}
 
 
-class ExportError(ValueError):
+class ExportError(ToldError, ValueError):
     """An export that cannot be made; the message says what to do."""
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from pytest_dllama.errors import ToldError
 from pytest_dllama.record.hosts import HostRecord, PairRecord
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ STOP_GRACE_S = 5.0
 _TAIL_BYTES = 4000
 
 
-class HostError(RuntimeError):
+class HostError(ToldError, RuntimeError):
     """A command that a host could not start."""
 
 

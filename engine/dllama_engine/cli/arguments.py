@@ -43,6 +43,8 @@ class RootArgs(ProcessArgs):
     n_threads: int
     timeout_s: float
     connect_timeout_s: float
+    retry_lost: int
+    shrink: bool
     token_file: str | None
     spans: str
     inject: Injection

@@ -19,15 +19,15 @@ from dllama_engine.arrays import Floats, Table
 from dllama_engine.cluster.admission import check_memory
 from dllama_engine.cluster.choosing import choose_as_root
 from dllama_engine.cluster.loading import send_weights
-from dllama_engine.cluster.observer import Observer
 from dllama_engine.cluster.placement import CoreSlots, is_crowded, pinned, slots_by_rank
-from dllama_engine.cluster.session import CONTROL, Greeting, SessionConfig
+from dllama_engine.cluster.rendezvous import Rendezvous
+from dllama_engine.cluster.session import CONTROL, SessionConfig
 from dllama_engine.cluster.summary import RankSummary
 from dllama_engine.cluster.warmup import warm_up
 from dllama_engine.collectives.choice import Choice
 from dllama_engine.collectives.logits import LogitsGather
 from dllama_engine.collectives.traffic import step_traffic
-from dllama_engine.errors import InsufficientMemoryError, ModelFileError, WireError, WorkerLost
+from dllama_engine.errors import InsufficientMemoryError, ModelFileError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.injection import NOTHING, Injection
@@ -37,24 +37,19 @@ from dllama_engine.system.process_memory import PeakMemory
 from dllama_engine.tables.links import LINK_WIDTH, SEND_AT, SEND_BYTES
 from dllama_engine.tables.spans import EMBEDDING
 from dllama_engine.telemetry.events import Rank
+from dllama_engine.telemetry.observer import Observer
 from dllama_engine.telemetry.spans import Spans
 from dllama_engine.telemetry.step_cost import StepCost
 from dllama_engine.transformer.transformer import Transformer
 from dllama_engine.transformer.weights import RankWeights
-from dllama_engine.wire.dialing import Address, format_address, reach
+from dllama_engine.wire.dialing import Address
 from dllama_engine.wire.frames import SESSION, SYNC_WITH_ROOT
 from dllama_engine.wire.handshake import (
-    HANDSHAKE_TIMEOUT_S,
-    DialerRole,
     WorkerInfo,
     own_info,
-    send_text,
 )
 from dllama_engine.wire.links import Links
 from dllama_engine.wire.trace import LinkCount, LinkTotals, totals_of
-
-_LOOK_S = 0.5  # at signals, while workers are waited for
-_STATES = ("connected", "loaded")  # of a worker's set-up, in order
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +87,9 @@ class Root:
         self._links: Links | None = None
         self._transformer: Transformer | None = None
         self._session_id = secrets.token_hex(8)
-        self._reached: dict[str, set[int]] = {state: set() for state in _STATES}
+        self._met: Rendezvous | None = None
         self._slots: dict[int, CoreSlots] = {}  # by rank, once all are connected
         self._beside: frozenset[int] = frozenset()  # ranks of this machine
-        self._mapping: set[int] = set()  # those of them that read the model's file themselves
         self._pinned = ExitStack()
         self._weight_bytes = 0
         self._memory = PeakMemory()
@@ -137,17 +131,23 @@ class Root:
         self._start_s = time.perf_counter()
         self._memory.start()
         options = self.options
+        met = self._met = Rendezvous(
+            self.plan.world_size,
+            options.token,
+            self._observer,
+            timeout_s=options.timeout_s,
+            connect_timeout_s=options.connect_timeout_s,
+        )
+        links = self._links = met.links
         infos: dict[int, WorkerInfo] = {0: own_info(options.n_threads)}
-        links = self._links = Links(0, self.plan.world_size, {}, options.timeout_s)
-        links.is_setting_up = True
         try:
             for rank, address in enumerate(options.workers, start=1):
-                infos[rank] = self._connect_one(links, rank, address)
+                infos[rank] = met.reach(rank, address)
             check_memory({rank: self.memory_needed(rank) for rank in infos}, infos)
             if options.maps_local_weights:
                 here = infos[0].boot_id
                 self._beside = frozenset(r for r in links.peers if infos[r].boot_id == here)
-            self._configure(links, slots_by_rank(infos))
+            self._configure(met, slots_by_rank(infos))
         except BaseException as error:
             self.abandon(error)
             links.close()
@@ -155,64 +155,17 @@ class Root:
         if options.workers:
             self._observer.say("⭕ Network is initialized")
 
-    def _connect_one(self, links: Links, rank: int, address: Address) -> WorkerInfo:
-        say, options, name = self._observer.say, self.options, format_address(address)
-        say(f"⭕ Socket[{rank - 1}]: connecting to {name} worker")
-        sock, info = reach(
-            address,
-            DialerRole.ROOT,
-            options.token,
-            rank,
-            patience_s=options.connect_timeout_s,
-            timeout_s=min(HANDSHAKE_TIMEOUT_S, options.timeout_s),
-            tell=say,
-            meanwhile=links.presence.attend,
-        )
-        try:
-            greeting = Greeting(rank, self.plan.world_size, options.timeout_s)
-            send_text(sock, greeting.to_json(), HANDSHAKE_TIMEOUT_S)
-        except OSError as error:
-            sock.close()
-            reason = error.strerror or error
-            raise WorkerLost(f"worker {rank} at {name} is lost ({reason})", rank) from None
-        links.add(rank, sock, name)
-        say(f"⭕ Socket[{rank - 1}]: connected")
-        self._observer.progress("connect", rank, self.plan.world_size - 1, "nodes")
-        return info
-
-    def _configure(self, links: Links, slots: dict[int, CoreSlots]) -> None:
+    def _configure(self, met: Rendezvous, slots: dict[int, CoreSlots]) -> None:
         self._slots = slots
+        links = met.links
         links.is_crowded = is_crowded(slots[0])
         for rank in links.peers:
             links.send_json(SESSION, rank, self.session(rank).to_json())
         # While the workers connect and do the same.
-        warm_up(
-            self.plan,
-            self.options.kv_type,
-            self._observer.say,
-            lambda wake: self._hear(links.presence.attend(_LOOK_S, wake)),
-        )
-        self._await_all("connected")
+        warm_up(self.plan, self.options.kv_type, self._observer.say, met.attend)
+        met.await_all("connected")
         found = choose_as_root(self.plan, links, slots[0], self.options.batch_size)
         self.plan, self.choice = found
-
-    def _await_all(self, state: str) -> None:
-        """Wait until all workers are as far; one that is gone or silent meanwhile ends it."""
-        links = self._connected()
-        while len(self._reached[state]) < len(links.peers):
-            self._hear(links.presence.attend(_LOOK_S))
-
-    def _hear(self, spoken: Sequence[int]) -> None:
-        """Take the message of each rank that has spoken: how far it is."""
-        links = self._connected()
-        for rank in spoken:
-            answer = links.receive_json(SESSION, rank, timeout_s=self.options.timeout_s)
-            due = next((state for state in _STATES if rank not in self._reached[state]), "serving")
-            if answer.get("state") != due:
-                raise WireError(f"worker {rank} is {answer.get('state')}, expected {due}", rank)
-            self._reached[due].add(rank)
-            if answer.get("maps"):
-                self._mapping.add(rank)
 
     def load(self) -> None:
         """Cut and hand out the weights; ready when every rank is.
@@ -220,12 +173,13 @@ class Root:
         Raises:
             EngineError: of whichever node could not.
         """
+        assert self._met is not None, "connect() comes first"
+        links = self._connected()
         try:
-            weights = self._send_weights()
+            weights = self._send_weights(self._met)
             self._pinned.enter_context(pinned(self._slots[0], self._observer.say))
             self._build(weights)
-            links = self._connected()
-            self._await_all("loaded")
+            self._met.await_all("loaded")
             links.is_setting_up = False
         except MemoryError as error:
             raise InsufficientMemoryError(f"the root is out of memory: {error}") from None
@@ -243,15 +197,15 @@ class Root:
         assert self._transformer is not None
         self._transformer.record_spans(row_at)
 
-    def _send_weights(self) -> RankWeights:
+    def _send_weights(self, met: Rendezvous) -> RankWeights:
         """Ours packed, the workers' sent; no second copy of the model is ever held."""
-        weights, links = RankWeights(self.plan, 0, self.options.n_threads), self._connected()
+        weights = RankWeights(self.plan, 0, self.options.n_threads)
 
         def progress(done: int, total: int) -> None:
             self._observer.progress("load", done, total, "bytes")
-            self._hear(links.presence.attend())
+            met.attend(wait_s=0.0)
 
-        send_weights(self.model, links, weights, progress, mapping=self._mapping)
+        send_weights(self.model, met.links, weights, progress, mapping=met.mapping)
         return weights
 
     def _build(self, weights: RankWeights) -> None:

@@ -28,9 +28,11 @@ FILLING_SEED = 12345
 
 
 class Forwarder(Protocol):
-    """The part of `cluster.root.Root` that a request needs."""
+    """The part of a root that a request needs."""
 
-    max_seq_len: int
+    @property
+    def max_seq_len(self) -> int:
+        """Positions of the context."""
 
     def forward(self, token_ids: Sequence[int], pos: int, n_logits: int) -> tuple[Floats, StepCost]:
         """Logits of the last `n_logits` tokens, and what they cost."""

@@ -15,6 +15,7 @@ from dllama_engine.wire.trace import LinkCount
 
 PROTOCOL = 1
 
+Remedy = Literal["replay", "shrink"]
 FinishReason = Literal["steps", "context", "eos"]
 Phase = Literal["prefill", "decode"]
 Top = tuple[tuple[int, float], tuple[int, float]]  # (token id, logit), best first
@@ -130,6 +131,30 @@ class Ready(Event):
 
     load_s: float
     links: tuple[LinkCount, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Lost(Event):
+    """A rank is lost, and the request is not given up: what is tried first."""
+
+    NAME: ClassVar[str] = "lost"
+
+    rank: int | None
+    address: str | None
+    type: str
+    message: str
+    remedy: Remedy
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered(Event):
+    """A fresh session stands where the lost one stood; the step under way is run again."""
+
+    NAME: ClassVar[str] = "recovered"
+
+    world_size: int
+    replayed_steps: int
+    took_s: float
 
 
 # -- a request ------------------------------------------------------------------------------------

@@ -34,6 +34,8 @@ EVENTS: tuple[events.Event, ...] = (
     ),
     events.Progress("load", 5, 10, "bytes"),
     events.Ready(1.5, (COUNT,)),
+    events.Lost(2, "h:2", "WorkerLost", "worker 2 is gone", "replay"),
+    events.Recovered(2, 7, 1.5),
     events.Request("Hello", 2, [1, 5], 8, 0.0, 0.9, 7),
     events.Step("prefill", 0, 0, 6, 1, 5, 3.5, 0.5, None, None, None, {}, (COUNT,), 30),
     events.Step(
@@ -119,7 +121,7 @@ def test_a_line_begins_with_its_name_and_time_and_parts_are_objects() -> None:
     line = json.loads(written(EVENTS[4]))
     assert list(line) == ["event", "t_ns", "load_s", "links"]
     assert line["links"] == [dataclasses.asdict(COUNT)]
-    assert "é" in written(EVENTS[7])  # as text, for people who look
+    assert "é" in written(EVENTS[9])  # as text, for people who look
 
 
 def test_events_cannot_change() -> None:
