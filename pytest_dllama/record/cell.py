@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from pytest_dllama.record.base import Record, Role
+from pytest_dllama.record.energy import EnergyRecord
 from pytest_dllama.record.loading import LoadingRecord
 from pytest_dllama.record.network import NetworkRecord
 
@@ -80,6 +81,9 @@ class Sample(Record):
     decode_s: float | None
     itl_ms: tuple[float, ...] = ()
     load_s: float | None = None
+    start_epoch_s: float | None = None  # when it began, by the controller's clock
+    request_j: float | None = None  # energy of all machines of the cell, start to last token
+    decode_j: float | None = None  # from the first token to the last
     parts: tuple[PartTime, ...] = ()  # none: the engine does not tell
 
 
@@ -186,6 +190,7 @@ class CellRecord(Record):
     nodes: int
     workload: Workload = Workload()
     status: CellStatus
+    retried: str | None = None  # what was lost before it was measured anew
     error: str | None = None  # why a failed or skipped cell has no figures
     max_seq_len: int | None = None  # positions of the KV cache
     commands: Commands | None = None
@@ -197,6 +202,7 @@ class CellRecord(Record):
     loading: LoadingRecord | None = None  # None: the engine does not tell
     output: OutputRecord | None = None
     roofline: RooflineRecord | None = None
+    energy: EnergyRecord | None = None  # None: nobody asked
     thresholds: tuple[ThresholdResult, ...] = ()
     verdict: Verdict | None = None
     logs: tuple[str, ...] = ()  # relative to the run file

@@ -29,6 +29,7 @@ _IMPORTS = frozenset(
         *("abort", "write", "malloc", "free", "memset", "memcpy", "memmove", "expf", "exp"),
         *("readv", "writev", "poll", "__errno_location", "clock_gettime"),
         *("syscall", "usleep", "sched_yield"),
+        *("recvmsg", "sendmsg", "shutdown", "ppoll"),  # of the relay
     )
 )
 
