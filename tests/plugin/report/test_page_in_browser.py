@@ -1,6 +1,6 @@
 """The HTML page in a real browser: no network, tables that sort and filter, narrow and dark.
 
-Needs Chromium or Chrome with its driver (`make test-deps` brings them); on CI they must be there, or
+Needs Chromium or Chrome with its driver (`make test-deps`). On CI they must be there, unless
 PYTEST_DLLAMA_NO_BROWSER=1 says that the machine has none.
 """
 
