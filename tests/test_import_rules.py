@@ -24,7 +24,7 @@ LAYERS: Mapping[str, Layers] = {
     "dllama_engine": (
         ("cli", "tools"),
         ("recovery",),
-        ("cluster", "generation", "relay"),
+        ("cluster", "generation", "relay", "tracing"),
         ("transformer", "telemetry"),
         ("collectives",),
         ("program", "wire", "sharding", "synthetic", "text"),

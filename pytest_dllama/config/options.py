@@ -128,6 +128,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "warmup", "N", "1", "requests a cell runs before it is measured", at_least("--warmup", 0)
     ),
+    Setting(
+        "retry-lost", "N", "1",
+        "so often a cell that lost a rank (killed, silent, unreachable) is measured anew on fresh "
+        "workers, and marked; 0: it is an ERROR at once",
+        at_least("--retry-lost", 0),
+    ),
     Setting("nthreads", "N", "1", "threads of each node's process", at_least("--nthreads", 1)),
     Setting(
         "buffer-float-type",

@@ -53,6 +53,7 @@ class LabConfig:
     hosts_file: Path | None = None
     hosts_only: tuple[str, ...] = ()
     cooldown_c: float = 0.0
+    retry_lost: int = 1
     keep_workers: bool = False
     strict_thresholds: bool = False
     csv_file: Path | None = None
@@ -127,6 +128,7 @@ class LabConfig:
             dllama_bin=_program(raw["dllama-bin"]),
             dllama_args=value["dllama-args"],
             cooldown_c=value["cooldown"],
+            retry_lost=value["retry-lost"],
             keep_workers=value["keep-workers"],
             strict_thresholds=value["strict-thresholds"],
             inject=value["inject"],

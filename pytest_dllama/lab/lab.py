@@ -22,6 +22,7 @@ from pytest_dllama.lab import assembly
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.checks import model_needs
 from pytest_dllama.lab.cluster import Cluster, ClusterError, Worker
+from pytest_dllama.lab.losses import Losses
 from pytest_dllama.lab.oracle import Oracle, find_oracle, output_against
 from pytest_dllama.lab.power.meter_file import MeterError
 from pytest_dllama.lab.power.watch import energy_watch, not_asked
@@ -102,6 +103,7 @@ class Lab:
         self._identified: Sequence[HostRecord | None] = ()
         self._cluster: Cluster | None = None
         self._archived = False
+        self._losses = Losses(config.retry_lost)  # of the cell at hand
         self.unsaved: dict[Path, str] = {}  # files of results, and why they cannot be written
         self._energy = energy_watch(config)
         self._engine_notes: dict[CellKey, list[str]] = {}
@@ -170,13 +172,26 @@ class Lab:
         return None
 
     def _measure_or_fail(self, key: CellKey) -> CellRecord:
-        try:
-            return self._measure(key)
-        except CellError as error:
-            logs = error.log_files if isinstance(error, RequestFailed) else ()
-            names = assembly.relative(logs, self.config.report_folder)
-            why = str(error)
-            return failed_cell(key.model, key.nodes, why, names, workload=key.workload)
+        self._losses = Losses(self.config.retry_lost)
+        while True:
+            try:
+                record = self._measure(key)
+            except CellError as error:
+                if self._losses.allow(error):
+                    self._start_anew(key)
+                    continue
+                logs = error.log_files if isinstance(error, RequestFailed) else ()
+                names = assembly.relative(logs, self.config.report_folder)
+                why = str(error)
+                record = failed_cell(key.model, key.nodes, why, names, workload=key.workload)
+            lost = assembly.relative(self._losses.log_files, self.config.report_folder)
+            return self._losses.marked(record, lost)
+
+    def _start_anew(self, key: CellKey) -> None:
+        """A rank was lost: none of the cluster's processes is trusted any more."""
+        self._progress.settle(f"{key}: lost: {self._losses.reasons[-1]}; measuring it anew")
+        if self._cluster is not None:
+            self._cluster.stop()
 
     def _measure(self, key: CellKey) -> CellRecord:
         if (why := self._why_skipped(key)) is not None:
@@ -344,7 +359,7 @@ class Lab:
             cluster,
             engine_request(self.config, model, key.workload),
             key.nodes,
-            f"{key.id}.{log}.root",
+            f"{key.id}.{self._losses.prefix}{log}.root",
             self._on_event,
             engine,
         )

@@ -21,6 +21,7 @@ from pytest_dllama.record.cell import Workload
 
 # An engine that ends by itself has no exit code that means one of these.
 _NEVER_HANDLED = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL)
+KILLED = "Killed"  # kind of a failure: a signal ended the root
 GLANCE_S = 0.2  # how often a line is parsed while the request runs
 SILENCE_MARGIN_S = 10.0  # the engine's own deadline comes first: it knows which worker is silent
 
@@ -130,10 +131,11 @@ def run_request(
         trace = watch.fill(trace) if watch else trace
     except TraceError as error:
         message = str(error)
-        if error.kind == "TraceError" and (killed := _killed_by(code)):
-            message = f"{_death(killed, host)}; {message}"
+        kind = error.kind
+        if kind == "TraceError" and (killed := _killed_by(code)):
+            message, kind = f"{_death(killed, host)}; {message}", KILLED
         message = "; ".join([*_given_up(workers), message])
-        raise _failure(message, error.kind, process) from error
+        raise _failure(message, kind, process) from error
     except (TimeoutError, EventFormatError, HostError) as error:
         raise _failure(str(error), type(error).__name__, process) from error
     finally:
@@ -141,7 +143,7 @@ def run_request(
     if code != 0:
         killed = _killed_by(code)
         ended = _death(killed, host) if killed else f"the root ended with exit code {code}"
-        raise _failure(ended, "ExitCode", process)
+        raise _failure(ended, KILLED if killed else "ExitCode", process)
     last_token_s = _last_token_s(lines, came_s, backend)
     return RequestRun(trace, backend.shown(command), process.log_files, last_token_s)
 
@@ -244,7 +246,7 @@ def _death(killed: signal.Signals, host: Host) -> str:
 
 def _failure(message: str, kind: str, process: HostProcess) -> RequestFailed:
     """With the process's last words when the engine itself left no error event."""
-    if kind in ("TraceError", "ExitCode", "TimeoutError"):
+    if kind in ("TraceError", "ExitCode", "TimeoutError", KILLED):
         last_words = process.error_tail()
         message = f"{message}; its last words: {last_words}" if last_words else message
     return RequestFailed(message, kind, process.log_files)

@@ -189,6 +189,7 @@ class CellRecord(Record):
     nodes: int
     workload: Workload = Workload()
     status: CellStatus
+    retried: str | None = None  # what was lost before it was measured anew
     error: str | None = None  # why a failed or skipped cell has no figures
     max_seq_len: int | None = None  # positions of the KV cache
     commands: Commands | None = None

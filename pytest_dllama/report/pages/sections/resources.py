@@ -64,6 +64,7 @@ def network(view: RunView) -> Iterator[Block]:
         *resources.traffic(view),
         *resources.sync_shares(view),
         *resources.variance(view),
+        *resources.about_links_of_cells(view),
         *resources.wire(view),
     ]
     if overall:
