@@ -23,7 +23,8 @@ Layers = Sequence[Sequence[str]]
 LAYERS: Mapping[str, Layers] = {
     "dllama_engine": (
         ("cli", "tools"),
-        ("cluster", "generation"),
+        ("recovery",),
+        ("cluster", "generation", "relay", "tracing"),
         ("transformer", "telemetry"),
         ("collectives",),
         ("program", "wire", "sharding", "synthetic", "text"),
@@ -57,7 +58,7 @@ LAYERS: Mapping[str, Layers] = {
         ("fleet",),
         ("ssh", "local"),
         ("packages",),
-        ("memory_probe", "controller", "inventory_file"),
+        ("memory_probe", "power", "controller", "inventory_file"),
         ("inventory", "command"),
         ("base", "terminal", "course"),
         ("agent",),

@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 
 from pytest_dllama.record.base import Record, Role
+from pytest_dllama.record.energy import EnergyRecord
 from pytest_dllama.record.network import NetworkRecord
 
 CellStatus = Literal["ok", "failed", "skipped"]
@@ -79,6 +80,9 @@ class Sample(Record):
     decode_s: float | None
     itl_ms: tuple[float, ...] = ()
     load_s: float | None = None
+    start_epoch_s: float | None = None  # when it began, by the controller's clock
+    request_j: float | None = None  # energy of all machines of the cell, start to last token
+    decode_j: float | None = None  # from the first token to the last
     parts: tuple[PartTime, ...] = ()  # none: the engine does not tell
 
 
@@ -185,6 +189,7 @@ class CellRecord(Record):
     nodes: int
     workload: Workload = Workload()
     status: CellStatus
+    retried: str | None = None  # what was lost before it was measured anew
     error: str | None = None  # why a failed or skipped cell has no figures
     max_seq_len: int | None = None  # positions of the KV cache
     commands: Commands | None = None
@@ -195,6 +200,7 @@ class CellRecord(Record):
     network: NetworkRecord | None = None
     output: OutputRecord | None = None
     roofline: RooflineRecord | None = None
+    energy: EnergyRecord | None = None  # None: nobody asked
     thresholds: tuple[ThresholdResult, ...] = ()
     verdict: Verdict | None = None
     logs: tuple[str, ...] = ()  # relative to the run file
