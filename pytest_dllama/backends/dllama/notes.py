@@ -229,8 +229,8 @@ def _other_notes(run: LoggedRun) -> list[str]:
         said.append(f"The run stalled, {longest} ms at the longest, and went on.")
     if run.foreign:
         said.append(
-            f"{counted(len(run.foreign), 'line')} among the tokens with more words than a token has, "
-            f"such as {run.foreign[0][:80]!r}: if another program printed it, the text is wrong."
+            f"{counted(len(run.foreign), 'line')} among the tokens with more words than a token "
+            f"has, such as {run.foreign[0][:80]!r}: if another program printed it, the text is wrong."
         )
     if run.unread:
         said.append(f"{len(run.unread)} of dllama's lines could not be read: {run.unread[0]!r}")
