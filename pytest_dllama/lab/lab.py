@@ -57,6 +57,7 @@ from pytest_dllama.verdict.scaling import ScalingLimit
 from pytest_dllama.verdict.thresholds import Thresholds
 
 LOG_FOLDER = "logs"
+_PHASES = {"fill": "filling the context", "cache": "weights from the workers' caches"}
 CellError = (ClusterError, RequestFailed, ConfigError, HostError, MeterError)
 
 
@@ -368,8 +369,7 @@ class Lab:
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, LoadProgress):
-            what = " the context" if event.phase == "fill" else ""
-            self._progress.detail(f"{event.phase}ing{what}")
+            self._progress.detail(_PHASES.get(event.phase, f"{event.phase}ing"))
             tell = self._progress.transfer if event.unit == "bytes" else self._progress.bar
             tell(event.done, event.total)
         elif isinstance(event, Step):

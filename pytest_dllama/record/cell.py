@@ -10,6 +10,7 @@ from pydantic import Field
 
 from pytest_dllama.record.base import Record, Role
 from pytest_dllama.record.energy import EnergyRecord
+from pytest_dllama.record.loading import LoadingRecord
 from pytest_dllama.record.network import NetworkRecord
 
 CellStatus = Literal["ok", "failed", "skipped"]
@@ -218,6 +219,7 @@ class CellRecord(Record):
     percentiles: dict[str, Percentiles] = Field(default_factory=dict)  # keys: of TIMES
     ranks: tuple[RankRecord, ...] = ()
     network: NetworkRecord | None = None
+    loading: LoadingRecord | None = None  # None: the engine does not tell
     output: OutputRecord | None = None
     roofline: RooflineRecord | None = None
     energy: EnergyRecord | None = None  # None: nobody asked
