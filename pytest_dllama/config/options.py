@@ -207,6 +207,12 @@ SETTINGS: tuple[Setting, ...] = (
         "`pytest-dllama hosts clean` ends them, and so does keep_s of the hosts file",
         yes_or_no("--keep-workers"),
     ),
+    Setting(
+        "trace-dir", "DIR", "",
+        "run each cell once more after its repeats and write what all nodes did, token by token, "
+        "to CELL.trace.json there, for ui.perfetto.dev (docs/network.md)",
+        str,
+    ),
     Setting("report", "DIR", "report", "folder of the run file, the reports and the logs", str),
     Setting(
         "report-format", "md,html", "md,html",

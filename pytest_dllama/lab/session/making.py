@@ -10,6 +10,7 @@ from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.checks import check_cells, engines
 from pytest_dllama.lab.lab import Lab
 from pytest_dllama.lab.session.machines import hosts_of
+from pytest_dllama.lab.tracing import check_tracing
 from pytest_dllama.verdict.limits import ThresholdError
 from pytest_dllama.verdict.thresholds import Thresholds
 from pytest_dllama.verdict.thresholds_file import load_thresholds
@@ -37,6 +38,7 @@ def make_lab(
     """
     backend, swept = engines(config)
     check_cells(config, keys, backend)
+    check_tracing(config, backend)
     nodes = max(key.nodes for key in keys)
     if config.comparison is None or only_collects:
         return Lab(config, keys, thresholds, backend, progress, hosts_of(config, nodes), swept)
