@@ -58,7 +58,7 @@ LAYERS: Mapping[str, Layers] = {
         ("fleet",),
         ("ssh", "local"),
         ("packages",),
-        ("memory_probe", "controller", "inventory_file"),
+        ("memory_probe", "power", "controller", "inventory_file"),
         ("inventory", "command"),
         ("base", "terminal", "course"),
         ("agent",),

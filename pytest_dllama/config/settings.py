@@ -53,6 +53,7 @@ class LabConfig:
     hosts_file: Path | None = None
     hosts_only: tuple[str, ...] = ()
     cooldown_c: float = 0.0
+    retry_lost: int = 1
     keep_workers: bool = False
     strict_thresholds: bool = False
     csv_file: Path | None = None
@@ -70,6 +71,8 @@ class LabConfig:
     history_keep: tuple[int, int] = (1000, 730)  # runs, days
     trace_folder: Path | None = None  # of a trace a cell; None: nothing is traced
     comparison: Comparison | None = None  # A against B, with --baseline
+    energy: bool = False  # the machines' own meters are read
+    power_file: Path | None = None  # of a meter at the plug
 
     @classmethod
     def from_pytest(cls, config: pytest.Config) -> LabConfig:
@@ -102,7 +105,7 @@ class LabConfig:
     def _of(cls, raw: dict[str, _Raw]) -> LabConfig:
         value = {s.name: s.parse(raw[s.name].text) for s in SETTINGS if s.name != "models"}
         models, report, thresholds = raw["models"], raw["report"], raw["thresholds"]
-        hosts = raw["hosts"]
+        hosts, power = raw["hosts"], raw["power"]
         _give_way(raw, value, "output-tokens", "steps")
         _give_way(raw, value, "prompt-tokens", "prompt")
         return cls(
@@ -126,6 +129,7 @@ class LabConfig:
             dllama_bin=_program(raw["dllama-bin"]),
             dllama_args=value["dllama-args"],
             cooldown_c=value["cooldown"],
+            retry_lost=value["retry-lost"],
             keep_workers=value["keep-workers"],
             strict_thresholds=value["strict-thresholds"],
             inject=value["inject"],
@@ -144,6 +148,8 @@ class LabConfig:
             max_seq_len=value["max-seq-len"],
             kv_type=value["kv-type"],
             collective=value["collective"],
+            energy=value["energy"],
+            power_file=power.base / power.text if power.text else None,
         )
 
 

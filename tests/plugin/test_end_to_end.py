@@ -237,7 +237,7 @@ def test_a_lost_worker_fails_its_cell_and_the_others_go_on(tmp_path) -> None:
         "def test_output(cell):\n    cell.check_output()\n"
         "def test_row(timing_row):\n    timing_row('rct_s')\n"
     )
-    run.start([*SMALL, "--nodes", "4,3", "--steps", "250", "--repeats", "2"])
+    run.start([*SMALL, "--nodes", "4,3", "--steps", "250", "--repeats", "2", "--retry-lost", "0"])
     assert run.finish() == pytest.ExitCode.TESTS_FAILED, run.output
     assert "2 passed, 2 errors" in run.output
     assert run.leftovers() == []
