@@ -36,7 +36,7 @@ from pytest_dllama.lab.runner import (
     engine_request,
     run_request,
 )
-from pytest_dllama.lab.tracing import TraceMissing, joined, trace_file
+from pytest_dllama.lab.session.tracing import TraceMissing, joined, trace_file
 from pytest_dllama.metrics import catalog
 from pytest_dllama.metrics.samples import sample_of
 from pytest_dllama.models import engine_facts
