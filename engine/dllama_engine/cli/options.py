@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import partial
-from typing import NoReturn, TypeVar
+from typing import IO, NoReturn, TypeVar
 
 from dllama_engine.cli.arguments import Address, PlanArgs, ProcessArgs, RootArgs, WorkerArgs
 from dllama_engine.cli.dialects import pass_over
@@ -55,6 +55,15 @@ def parse(argv: Sequence[str] | None = None) -> Args:
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong and where help is, in place of seventy lines of usage."""
+
+    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+        """Help that cannot be written is an error, where argparse passes over it."""
+        stream = file or sys.stderr
+        try:
+            stream.write(message)
+        except OSError:
+            if stream is not sys.stderr:  # there the exit status must do
+                raise
 
     def error(self, message: str) -> NoReturn:
         known = [flag for action in self._actions for flag in action.option_strings]
