@@ -8,7 +8,10 @@ import contextlib
 import io
 import os
 import sys
-from typing import IO
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 _SHOWN = "pytest_dllama.shown"  # our handler of letters that cannot be encoded
 
@@ -52,7 +55,7 @@ def say_error(text: str) -> None:
 class Parser(argparse.ArgumentParser):
     """Help that cannot be written is an error, where argparse passes over it."""
 
-    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
         stream = file or sys.stderr
         try:
             stream.write(message)

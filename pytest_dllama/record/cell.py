@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -84,6 +86,24 @@ class Sample(Record):
     request_j: float | None = None  # energy of all machines of the cell, start to last token
     decode_j: float | None = None  # from the first token to the last
     parts: tuple[PartTime, ...] = ()  # none: the engine does not tell
+
+    @property
+    def steady_tpot_ms(self) -> float | None:
+        """The steady mean of the gaps: a token's time without hiccups; reads lower than TPOT."""
+        return steady_mean(self.itl_ms)
+
+
+def steady_mean(values: Sequence[float]) -> float | None:
+    """Mean of the smaller half; None of nothing.
+
+    Whatever disturbs fewer than half of the values leaves it as it is, so that it varies less than
+    the mean of all of them.
+
+    >>> steady_mean([2.0, 2.2, 90.0, 2.4])
+    2.1
+    """
+    smaller = sorted(values)[: math.ceil(len(values) / 2)]
+    return math.fsum(smaller) / len(smaller) if smaller else None
 
 
 class Estimate(Record):

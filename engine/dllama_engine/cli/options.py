@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import partial
-from typing import IO, NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from dllama_engine.cli.arguments import Address, PlanArgs, ProcessArgs, RootArgs, WorkerArgs
 from dllama_engine.cli.dialects import pass_over
@@ -17,6 +17,9 @@ from dllama_engine.errors import RequestError
 from dllama_engine.injection import NOTHING, Injection, parse_injection
 from dllama_engine.sharding.collective import Collective
 from dllama_engine.version import package_version
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 Args = RootArgs | WorkerArgs | PlanArgs
 T = TypeVar("T", bound=ProcessArgs)
@@ -56,7 +59,7 @@ def parse(argv: Sequence[str] | None = None) -> Args:
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong and where help is, in place of seventy lines of usage."""
 
-    def _print_message(self, message: str, file: IO[str] | None = None) -> None:
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
         """Help that cannot be written is an error, where argparse passes over it."""
         stream = file or sys.stderr
         try:

@@ -230,7 +230,8 @@ def _other_notes(run: LoggedRun) -> list[str]:
     if run.foreign:
         said.append(
             f"{counted(len(run.foreign), 'line')} among the tokens with more words than a token "
-            f"has ({run.foreign[0][:80]!r}): the text is wrong if another program printed them."
+            f"has, such as {run.foreign[0][:80]!r}: if another program printed it, the text is "
+            "wrong."
         )
     if run.unread:
         said.append(f"{len(run.unread)} of dllama's lines could not be read: {run.unread[0]!r}")

@@ -454,7 +454,7 @@ def test_another_programs_line_among_the_tokens_is_told(tmp_path: Path) -> None:
     path.write_text("\n".join(lines), encoding="utf-8")
     run = imported(path)
     assert figures(run) == figures(imported(LOGS / "v0.16.4_tiny_n2.log"))
-    words = "1 line among the tokens with more words than a token has ('[warn] thermal"
+    words = "1 line among the tokens with more words than a token has, such as '[warn] thermal"
     assert any(words in note for note in run.notes)
 
 
