@@ -39,6 +39,7 @@ LAYERS: Mapping[str, Layers] = {
         ("hosts", "report", "verdict", "exports"),
         ("models", "history", "metrics", "validity", "benchmark_bridge", "neighbours"),
         ("config", "record", "events", "stats"),
+        ("emulation",),
         ("report_folder", "user_files"),
     ),
     # Rooms within a room, by the same rule.
@@ -53,7 +54,7 @@ LAYERS: Mapping[str, Layers] = {
         ("cpu", "sources"),
     ),
     "pytest_dllama.hosts": (
-        ("fleet",),
+        ("fleet", "links"),
         ("ssh", "local"),
         ("packages",),
         ("memory_probe", "controller", "inventory_file"),

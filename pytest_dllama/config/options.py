@@ -207,6 +207,20 @@ SETTINGS: tuple[Setting, ...] = (
         "`pytest-dllama hosts clean` ends them, and so does keep_s of the hosts file",
         yes_or_no("--keep-workers"),
     ),
+    Setting(
+        "link",
+        "PRESET|KEY=VALUE,..",
+        "",
+        "put the nodes, processes of this machine, on emulated links: 1gbe, 100mbe, wifi5, wifi4, "
+        "tailscale, or latency=0.2ms,jitter=..,rate=940mbit,loss-stall=..,switch=..,seed=.. "
+        "(docs/network.md)",
+        str,
+    ),
+    Setting(
+        "links", "FILE", "",
+        "TOML file of emulated links by pair of nodes, of ports and the switch (docs/network.md)",
+        str,
+    ),
     Setting("report", "DIR", "report", "folder of the run file, the reports and the logs", str),
     Setting(
         "report-format", "md,html", "md,html",

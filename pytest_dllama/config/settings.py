@@ -16,6 +16,7 @@ from pytest_dllama.config.baseline import (
     comparison_of,
 )
 from pytest_dllama.config.ini_values import ini_text
+from pytest_dllama.config.links import topology_of
 from pytest_dllama.config.options import HISTORY_AUTO, HISTORY_OFF, SETTINGS, Setting
 from pytest_dllama.config.sweeps import SEPARATOR
 from pytest_dllama.config.values import (
@@ -26,6 +27,8 @@ from pytest_dllama.config.values import (
 
 if TYPE_CHECKING:
     import pytest
+
+    from pytest_dllama.emulation.topology import Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +72,7 @@ class LabConfig:
     keeps_history: bool = True
     history_keep: tuple[int, int] = (1000, 730)  # runs, days
     comparison: Comparison | None = None  # A against B, with --baseline
+    topology: Topology | None = None  # emulated, with --link or --links
 
     @classmethod
     def from_pytest(cls, config: pytest.Config) -> LabConfig:
@@ -101,7 +105,7 @@ class LabConfig:
     def _of(cls, raw: dict[str, _Raw]) -> LabConfig:
         value = {s.name: s.parse(raw[s.name].text) for s in SETTINGS if s.name != "models"}
         models, report, thresholds = raw["models"], raw["report"], raw["thresholds"]
-        hosts = raw["hosts"]
+        hosts, links = raw["hosts"], raw["links"]
         _give_way(raw, value, "output-tokens", "steps")
         _give_way(raw, value, "prompt-tokens", "prompt")
         return cls(
@@ -142,6 +146,11 @@ class LabConfig:
             max_seq_len=value["max-seq-len"],
             kv_type=value["kv-type"],
             collective=value["collective"],
+            topology=topology_of(
+                value["link"],
+                links.base / links.text if links.text else None,
+                has_hosts=bool(hosts.text),
+            ),
         )
 
 

@@ -13,6 +13,8 @@ from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.events.stream import Event, EventFormatError
 from pytest_dllama.events.trace import RequestTrace, TraceError, build_trace
 from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess
+from pytest_dllama.hosts.links.network import NOT_WATCHED
+from pytest_dllama.hosts.links.prober import ProbeSamples
 from pytest_dllama.lab.cluster import Cluster, Worker
 from pytest_dllama.lab.memory_watch import MemoryWatch
 from pytest_dllama.models.under_test import ModelUnderTest
@@ -32,6 +34,7 @@ class RequestRun:
     trace: RequestTrace
     command: tuple[str, ...]
     log_files: tuple[Path, ...]
+    links: ProbeSamples | None = None  # of emulated links, beside it
 
 
 class RequestFailed(RuntimeError):
@@ -111,7 +114,11 @@ def run_request(
     """
     backend, host = backend or cluster.backend, cluster.hosts[0]
     workers = cluster.workers(nodes)
+    links = NOT_WATCHED
     try:
+        if cluster.network is not None and workers:
+            links = cluster.network.watched(nodes)
+        links.look(rates=True)
         placed = _placed(request, host)
         command = backend.root_command(placed, [w.address for w in workers], host.parent)
         cluster.await_idle(nodes)
@@ -122,7 +129,8 @@ def run_request(
     code: int | None = None
     try:
         timeout_s = request.timeout_s + SILENCE_MARGIN_S
-        lines = _read_lines(process, backend, timeout_s, on_event, watch)
+        with links.beside():
+            lines = _read_lines(process, backend, timeout_s, on_event, watch)
         code = process.wait(STOP_GRACE_S)
         worker_logs = [worker.process.log_files[0] for worker in workers]
         trace = build_trace(backend.events(lines, nodes, worker_logs))
@@ -131,7 +139,7 @@ def run_request(
         message = str(error)
         if error.kind == "TraceError" and (killed := _killed_by(code)):
             message = f"{_death(killed, host)}; {message}"
-        message = "; ".join([*_given_up(workers), message])
+        message = "; ".join([*links.lost(), *_given_up(workers), message])
         raise _failure(message, error.kind, process) from error
     except (TimeoutError, EventFormatError, HostError) as error:
         raise _failure(str(error), type(error).__name__, process) from error
@@ -141,7 +149,11 @@ def run_request(
         killed = _killed_by(code)
         ended = _death(killed, host) if killed else f"the root ended with exit code {code}"
         raise _failure(ended, "ExitCode", process)
-    return RequestRun(trace, backend.shown(command), process.log_files)
+    try:
+        links.look()
+    except HostError as error:
+        raise RequestFailed(str(error), type(error).__name__, process.log_files) from error
+    return RequestRun(trace, backend.shown(command), process.log_files, links.samples)
 
 
 def _placed(request: EngineRequest, host: Host) -> EngineRequest:

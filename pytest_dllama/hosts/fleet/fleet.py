@@ -45,6 +45,7 @@ class RemoteHosts:
     """
 
     kind: Literal["local", "ssh"] = "ssh"
+    network = ""
 
     def __init__(
         self,

@@ -68,7 +68,10 @@ def kept(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_catalogue_names_all_that_is_compiled_by_address() -> None:
-    rooms = {"ops": (layers, matmul, moe, packing, parts, streaming), "run": (exchange, relay, team)}
+    rooms = {
+        "ops": (layers, matmul, moe, packing, parts, streaming),
+        "run": (exchange, relay, team),
+    }
     defined = {
         f"{room}.{module.__name__.rpartition('.')[2]}.{name}": (value.n_arguments, value.returns)
         for room, modules in rooms.items()
