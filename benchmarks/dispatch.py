@@ -13,13 +13,13 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.table import Row
-from dllama_engine.cluster.observer import Observer
 from dllama_engine.cluster.root import Root, RootOptions
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.kernels.ops.compiled import operation
 from dllama_engine.sharding.plan import make_plan
 from dllama_engine.synthetic.model import write_synthetic
 from dllama_engine.tables.operations import FUNCTION, PAUSE
+from dllama_engine.telemetry.observer import Observer
 
 SHAPE = "llama-160m"
 AT_MOST = 0.05

@@ -11,7 +11,6 @@ import numpy as np
 from benchmarks.nodes import start_worker
 from benchmarks.table import Row
 from dllama_engine.arrays import Bytes
-from dllama_engine.cluster.observer import Observer
 from dllama_engine.cluster.root import Root, RootOptions
 from dllama_engine.formats.config import ModelConfig
 from dllama_engine.formats.model_file import ModelFile, tensor_specs
@@ -19,6 +18,7 @@ from dllama_engine.formats.paths import model_path
 from dllama_engine.formats.tensors import TensorSpec
 from dllama_engine.sharding.plan import make_plan
 from dllama_engine.synthetic.shapes import parse_shape
+from dllama_engine.telemetry.observer import Observer
 from dllama_engine.transformer.weights import RankWeights
 from dllama_engine.wire.token import cluster_token
 

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 LOCK_FILE = ".pytest-dllama.lock"
+STEP_SUMMARY = "GITHUB_STEP_SUMMARY"  # variable: the file that a job's page shows
 NEEDED_BYTES = 1 << 20  # about what a session writes beside its logs
 _LOCK_BYTES = 1 << 16
 _NO_LOCKS = (errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS)  # some network file systems

@@ -39,6 +39,12 @@ settings.load_profile("patient")
 BOARDS = "tests/hosts/boards/"
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """A pytest that a test starts needs no plugins of our own tests: hypothesis takes a second."""
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        os.environ["PYTEST_ADDOPTS"] = "-p no:hypothesispytest -p no:xdist"
+
+
 def _file(nodeid: str) -> str:
     return nodeid.partition("::")[0]
 

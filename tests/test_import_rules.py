@@ -23,7 +23,8 @@ Layers = Sequence[Sequence[str]]
 LAYERS: Mapping[str, Layers] = {
     "dllama_engine": (
         ("cli", "tools"),
-        ("cluster", "generation", "relay"),
+        ("recovery",),
+        ("cluster", "generation", "relay", "tracing"),
         ("transformer", "telemetry"),
         ("collectives",),
         ("program", "wire", "sharding", "synthetic", "text"),
@@ -41,6 +42,7 @@ LAYERS: Mapping[str, Layers] = {
         ("config", "record", "events", "stats"),
         ("emulation",),
         ("report_folder", "user_files"),
+        ("errors",),
     ),
     # Rooms within a room, by the same rule.
     "dllama_engine.kernels": (
@@ -57,7 +59,7 @@ LAYERS: Mapping[str, Layers] = {
         ("fleet", "links"),
         ("ssh", "local"),
         ("packages",),
-        ("memory_probe", "controller", "inventory_file"),
+        ("memory_probe", "power", "controller", "inventory_file"),
         ("inventory", "command"),
         ("base", "terminal", "course"),
         ("agent",),

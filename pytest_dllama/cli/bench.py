@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest_dllama
 from pytest_dllama.config.options import SETTINGS
+from pytest_dllama.errors import ToldError
 from pytest_dllama.verdict.exit_codes import BISECT_SKIP, EXIT_WORSE
 
 BISECT_FLAGS = ("--bisect", "--dllama-bisect")
@@ -24,7 +25,7 @@ _HELP = ("-h", "--help")
 _LIST = "of the measurement (--dllama-NAME where another plugin or conftest has --NAME):"
 
 
-class SuitesMissing(Exception):
+class SuitesMissing(ToldError):
     """No suites in this installation; the message says where they were looked for."""
 
 

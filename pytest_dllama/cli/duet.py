@@ -31,7 +31,7 @@ _DEFAULTS = {"nodes": "2,4"}
 
 
 def add_duet(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare `duet` and `builds`."""
+    """Declare `duet`."""
     duet = commands.add_parser(
         "duet",
         help="compare two versions of an engine, and judge",
@@ -63,6 +63,10 @@ def add_duet(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         help="of the order of sides and cells (default: drawn, printed)",
     )  # fmt: skip
     duet.set_defaults(command=_duet)
+
+
+def add_builds(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare `builds`."""
     builds = commands.add_parser("builds", help="revisions that were built for comparisons")
     builds.add_argument("what", choices=("list", "clear"))
     builds.set_defaults(command=_builds)

@@ -34,7 +34,7 @@ Command = Callable[[argparse.Namespace], int]
 
 
 def add_hosts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
-    """Declare the commands."""
+    """Declare `hosts` and its commands."""
     hosts = commands.add_parser("hosts", help="the machines of a hosts file: init, check, ...")
     kinds = hosts.add_subparsers(title="commands", metavar="COMMAND", required=True)
     init = kinds.add_parser("init", help="write a hosts file; the first host is the root")
@@ -51,7 +51,6 @@ def add_hosts(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
     run.add_argument("words", metavar="COMMAND", nargs="+", help="the command, after --")
     clean = _add(kinds, "clean", "stop leftover processes, remove their folders", _clean)
     clean.add_argument("--all", action="store_true", help="remove the whole working folder too")
-    _add_wheelhouse(commands)
 
 
 def _add(
@@ -73,7 +72,8 @@ def _add(
     return parser
 
 
-def _add_wheelhouse(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+def add_wheelhouse(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    """Declare `wheelhouse`."""
     parser = commands.add_parser(
         "wheelhouse",
         help="fetch wheels for hosts without internet",

@@ -7,36 +7,39 @@ import contextlib
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib import import_module
 
 from pytest_dllama import __version__
-from pytest_dllama.cli.bench import SuitesMissing, add_bench, split_arguments
-from pytest_dllama.cli.duet import add_duet
-from pytest_dllama.cli.engine_info import add_engine_info
-from pytest_dllama.cli.files.export import add_export
-from pytest_dllama.cli.files.import_bench import add_import_bench
-from pytest_dllama.cli.files.import_log import add_import_log
-from pytest_dllama.cli.files.import_report import add_import_report
-from pytest_dllama.cli.hosts import add_hosts
-from pytest_dllama.cli.kernels import add_kernels
-from pytest_dllama.cli.models import add_models
-from pytest_dllama.cli.past.baseline import add_baseline
-from pytest_dllama.cli.past.calibrate import add_calibrate
-from pytest_dllama.cli.past.compare import add_compare
-from pytest_dllama.cli.past.history import add_history_command
-from pytest_dllama.cli.past.nightly import add_nightly
-from pytest_dllama.cli.past.noise import add_noise
-from pytest_dllama.cli.past.trend import add_trend
-from pytest_dllama.cli.past.watch import add_watch
-from pytest_dllama.cli.report import add_report
-from pytest_dllama.cli.thresholds import add_thresholds
-from pytest_dllama.exports.base import ExportError
-from pytest_dllama.forensics.imported_run import ImportLogError
-from pytest_dllama.history.run_files import RunFileError
-from pytest_dllama.history.store import HistoryError
-from pytest_dllama.hosts.base import HostError
-from pytest_dllama.hosts.inventory import InventoryError
-from pytest_dllama.report.pages.language import ReportError
-from pytest_dllama.verdict.limits import ThresholdError
+from pytest_dllama.cli.bench import split_arguments
+from pytest_dllama.errors import ToldError
+
+# Each command, where it is declared: only the one that is called is loaded (scipy and paramiko take
+# seconds on a Pi). `--help` loads all, in this order.
+COMMANDS = {
+    "bench": "bench:add_bench",
+    "report": "report:add_report",
+    "duet": "duet:add_duet",
+    "builds": "duet:add_builds",
+    "history": "past.history:add_history_command",
+    "compare": "past.compare:add_compare",
+    "baseline": "past.baseline:add_baseline",
+    "calibrate": "past.calibrate:add_calibrate",
+    "noise": "past.noise:add_noise",
+    "trend": "past.trend:add_trend",
+    "watch": "past.watch:add_watch",
+    "nightly": "past.nightly:add_nightly",
+    "import-log": "files.import_log:add_import_log",
+    "import-report": "files.import_report:add_import_report",
+    "import-bench": "files.import_bench:add_import_bench",
+    "export": "files.export:add_export",
+    "hosts": "hosts:add_hosts",
+    "wheelhouse": "hosts:add_wheelhouse",
+    "engine-info": "engine_info:add_engine_info",
+    "kernels": "kernels:add_kernels",
+    "models": "models:add_models",
+    "thresholds": "thresholds:add_thresholds",
+}
+_ROOM = "pytest_dllama.cli"
 
 _EXIT_ERROR = 2
 _EXIT_INTERRUPTED = 130
@@ -50,17 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         _silence()
         return _EXIT_BROKEN_PIPE
-    except (
-        ReportError,
-        ExportError,
-        RunFileError,
-        HistoryError,
-        ImportLogError,
-        HostError,
-        InventoryError,
-        ThresholdError,
-        SuitesMissing,
-    ) as error:
+    except ToldError as error:
         print(f"pytest-dllama: {error}", file=sys.stderr)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -77,7 +70,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _run(argv: Sequence[str]) -> int:
     words, passed_on = split_arguments(argv)
     try:
-        arguments = _parser().parse_args(words, argparse.Namespace(pytest_args=passed_on))
+        arguments = _parser(words[0] if words else None).parse_args(
+            words, argparse.Namespace(pytest_args=passed_on)
+        )
     except SystemExit:  # --help, --version or a usage error
         sys.stdout.flush()
         raise
@@ -99,7 +94,8 @@ def _silence() -> None:
         os.close(nowhere)
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser(named: str | None) -> argparse.ArgumentParser:
+    """The command line, with the named command only if there is one of that name."""
     parser = argparse.ArgumentParser(
         prog="pytest-dllama",
         description="Measure distributed LLM inference, and work with the run files that "
@@ -107,24 +103,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"pytest-dllama {__version__}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    add_bench(commands)
-    add_report(commands)
-    add_duet(commands)
-    add_history_command(commands)
-    add_compare(commands)
-    add_baseline(commands)
-    add_calibrate(commands)
-    add_noise(commands)
-    add_trend(commands)
-    add_watch(commands)
-    add_nightly(commands)
-    add_import_log(commands)
-    add_import_report(commands)
-    add_import_bench(commands)
-    add_export(commands)
-    add_hosts(commands)
-    add_engine_info(commands)
-    add_kernels(commands)
-    add_models(commands)
-    add_thresholds(commands)
+    for where in [COMMANDS[named]] if named in COMMANDS else COMMANDS.values():
+        module, _, declare = where.partition(":")
+        getattr(import_module(f"{_ROOM}.{module}"), declare)(commands)
     return parser

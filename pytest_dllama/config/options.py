@@ -128,6 +128,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "warmup", "N", "1", "requests a cell runs before it is measured", at_least("--warmup", 0)
     ),
+    Setting(
+        "retry-lost", "N", "1",
+        "so often a cell that lost a rank (killed, silent, unreachable) is measured anew on fresh "
+        "workers, and marked; 0: it is an ERROR at once",
+        at_least("--retry-lost", 0),
+    ),
     Setting("nthreads", "N", "1", "threads of each node's process", at_least("--nthreads", 1)),
     Setting(
         "buffer-float-type",
@@ -221,10 +227,23 @@ SETTINGS: tuple[Setting, ...] = (
         "TOML file of emulated links by pair of nodes, of ports and the switch (docs/network.md)",
         str,
     ),
+    Setting(
+        "energy", "", "no",
+        "read what each machine takes meanwhile, where it can tell (a Raspberry Pi 5's power chip, "
+        "RAPL of x86), and its idle power before: J/token and tokens/s for each W",
+        yes_or_no("--energy"),
+    ),
+    Setting(
+        "power", "FILE", "",
+        "CSV file of a meter at the plug, with time stamps, which may still grow: energy from it "
+        "(docs/metrics.md)",
+        str,
+    ),
     Setting("report", "DIR", "report", "folder of the run file, the reports and the logs", str),
     Setting(
         "report-format", "md,html", "md,html",
-        "what to write of a report: md, with its pictures beside it; html, one file with all in it",
+        "what to write of a report: md, with its pictures beside it; html, one file with all in "
+        "it; none: the run file only, `pytest-dllama report` makes the rest of it later",
         some_of("--report-format", ("md", "html")),
     ),
     Setting("thresholds", "FILE", "", "TOML file with limits by model and node count", str),

@@ -56,6 +56,7 @@ class LabConfig:
     hosts_file: Path | None = None
     hosts_only: tuple[str, ...] = ()
     cooldown_c: float = 0.0
+    retry_lost: int = 1
     keep_workers: bool = False
     strict_thresholds: bool = False
     csv_file: Path | None = None
@@ -73,6 +74,8 @@ class LabConfig:
     history_keep: tuple[int, int] = (1000, 730)  # runs, days
     comparison: Comparison | None = None  # A against B, with --baseline
     topology: Topology | None = None  # emulated, with --link or --links
+    energy: bool = False  # the machines' own meters are read
+    power_file: Path | None = None  # of a meter at the plug
 
     @classmethod
     def from_pytest(cls, config: pytest.Config) -> LabConfig:
@@ -105,7 +108,7 @@ class LabConfig:
     def _of(cls, raw: dict[str, _Raw]) -> LabConfig:
         value = {s.name: s.parse(raw[s.name].text) for s in SETTINGS if s.name != "models"}
         models, report, thresholds = raw["models"], raw["report"], raw["thresholds"]
-        hosts, links = raw["hosts"], raw["links"]
+        hosts, links, power = raw["hosts"], raw["links"], raw["power"]
         _give_way(raw, value, "output-tokens", "steps")
         _give_way(raw, value, "prompt-tokens", "prompt")
         return cls(
@@ -129,6 +132,7 @@ class LabConfig:
             dllama_bin=_program(raw["dllama-bin"]),
             dllama_args=value["dllama-args"],
             cooldown_c=value["cooldown"],
+            retry_lost=value["retry-lost"],
             keep_workers=value["keep-workers"],
             strict_thresholds=value["strict-thresholds"],
             inject=value["inject"],
@@ -151,6 +155,8 @@ class LabConfig:
                 links.base / links.text if links.text else None,
                 has_hosts=bool(hosts.text),
             ),
+            energy=value["energy"],
+            power_file=power.base / power.text if power.text else None,
         )
 
 

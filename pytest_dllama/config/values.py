@@ -160,14 +160,17 @@ def one_of(option: str, choices: tuple[str, ...]) -> Callable[[str], str]:
 
 
 def some_of(option: str, choices: tuple[str, ...]) -> Callable[[str], tuple[str, ...]]:
-    """A parser of several words, each once, separated by commas."""
+    """A parser of several words, each once, separated by commas; of `none` it makes no word."""
 
     def parse(text: str) -> tuple[str, ...]:
+        if text.strip() == "none":
+            return ()
         words = tuple(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
         unknown = [word for word in words if word not in choices]
         if unknown or not words:
             found = ", ".join(unknown) or text
-            raise ConfigError(f"{option} {found!r} is unknown; choose of {', '.join(choices)}")
+            known = ", ".join((*choices, "none"))
+            raise ConfigError(f"{option} {found!r} is unknown; choose of {known}")
         return words
 
     return parse

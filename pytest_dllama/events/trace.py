@@ -13,6 +13,7 @@ from pytest_dllama.events.stream import (
     Done,
     Error,
     Event,
+    Lost,
     Network,
     Note,
     Plan,
@@ -100,6 +101,8 @@ def build_trace(events: Iterable[Event]) -> RequestTrace:
             ranks.append(event)
         elif isinstance(event, Note):
             notes.append(event)
+        elif isinstance(event, Lost):
+            notes.append(_loss(event))
         else:
             found[type(event)] = event
     request, done = found.get(RequestStart), found.get(Done)
@@ -124,6 +127,12 @@ def build_trace(events: Iterable[Event]) -> RequestTrace:
         ),
         invalid=tuple(note.text for note in notes if note.invalid),
     )
+
+
+def _loss(event: Lost) -> Note:
+    """Times that hold a loss, and the waiting for its end, are nobody's speed."""
+    text = f"a rank was lost and the request was run again: {event.message}"
+    return Note(event="note", text=text, invalid=True)
 
 
 def _picked(event: Event | None) -> str | None:

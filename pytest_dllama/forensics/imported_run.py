@@ -9,6 +9,7 @@ from pathlib import Path
 
 from pytest_dllama.backends.dllama.notes import wire_of
 from pytest_dllama.backends.dllama.run import LoggedRun
+from pytest_dllama.errors import ToldError
 from pytest_dllama.hosts.course import counted
 from pytest_dllama.record.notes import run_notes
 from pytest_dllama.record.run import ModelRecord, Request
@@ -26,7 +27,7 @@ HEADER_KEYS = {  # of a model's record -> as the log has them
 }
 
 
-class ImportLogError(ValueError):
+class ImportLogError(ToldError, ValueError):
     """Logs that give no run; the message says what to do."""
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from pytest_dllama.errors import ToldError
 from pytest_dllama.record.run import SCHEMA_VERSION, RunRecord
 from pytest_dllama.user_files import RECORD_BYTES, read_text
 
@@ -25,7 +26,7 @@ HISTORY_FOLDER = "history"
 MAX_DIGITS = 20  # of a whole number with 64 bits, its sign counted
 
 
-class RunFileError(ValueError):
+class RunFileError(ToldError, ValueError):
     """A run file that cannot be used; the message names the file and the field."""
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from pytest_dllama.errors import ToldError
 from pytest_dllama.history.places import cluster_folder
 from pytest_dllama.history.run_files import RunFileError, read_run, write_whole
 from pytest_dllama.record.run import RunRecord
@@ -21,7 +22,7 @@ STALE_S = 86_400.0  # a half-written file of a process that was killed is swept 
 UNKNOWN = "unknown"  # the cluster of runs without a fingerprint
 
 
-class HistoryError(ValueError):
+class HistoryError(ToldError, ValueError):
     """A history that cannot give what was asked for; the message says what there is."""
 
 

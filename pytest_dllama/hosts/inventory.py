@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pytest_dllama.errors import ToldError
 from pytest_dllama.hosts.course import counted
 from pytest_dllama.user_files import SETTINGS_BYTES, read_text
 
@@ -21,7 +22,7 @@ DEFAULT_FOLDER = "~/.local/share/pytest-dllama"
 Port = Annotated[int, Field(ge=1, le=65535)]
 
 
-class InventoryError(ValueError):
+class InventoryError(ToldError, ValueError):
     """A hosts file that cannot be used: file, table, key, value, limit, remedy."""
 
 

@@ -22,7 +22,10 @@ from pytest_dllama.lab import assembly
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.checks import model_needs
 from pytest_dllama.lab.cluster import Cluster, ClusterError, Worker
+from pytest_dllama.lab.losses import Losses
 from pytest_dllama.lab.oracle import Oracle, find_oracle, output_against
+from pytest_dllama.lab.power.meter_file import MeterError
+from pytest_dllama.lab.power.watch import energy_watch, not_asked
 from pytest_dllama.lab.progress import announce_compilation
 from pytest_dllama.lab.roofline_probe import RooflineProbe
 from pytest_dllama.lab.runner import (
@@ -54,7 +57,7 @@ from pytest_dllama.verdict.scaling import ScalingLimit
 from pytest_dllama.verdict.thresholds import Thresholds
 
 LOG_FOLDER = "logs"
-CellError = (ClusterError, RequestFailed, ConfigError, HostError)
+CellError = (ClusterError, RequestFailed, ConfigError, HostError, MeterError)
 
 
 class Lab:
@@ -100,7 +103,9 @@ class Lab:
         self._identified: Sequence[HostRecord | None] = ()
         self._cluster: Cluster | None = None
         self._archived = False
+        self._losses = Losses(config.retry_lost)  # of the cell at hand
         self.unsaved: dict[Path, str] = {}  # files of results, and why they cannot be written
+        self._energy = energy_watch(config)
         self._engine_notes: dict[CellKey, list[str]] = {}
         self._n_batches: int | None = None  # the engine's own choice, known from its events
 
@@ -169,13 +174,26 @@ class Lab:
         return None
 
     def _measure_or_fail(self, key: CellKey) -> CellRecord:
-        try:
-            return self._measure(key)
-        except CellError as error:
-            logs = error.log_files if isinstance(error, RequestFailed) else ()
-            names = assembly.relative(logs, self.config.report_folder)
-            why = str(error)
-            return failed_cell(key.model, key.nodes, why, names, workload=key.workload)
+        self._losses = Losses(self.config.retry_lost)
+        while True:
+            try:
+                record = self._measure(key)
+            except CellError as error:
+                if self._losses.allow(error):
+                    self._start_anew(key)
+                    continue
+                logs = error.log_files if isinstance(error, RequestFailed) else ()
+                names = assembly.relative(logs, self.config.report_folder)
+                why = str(error)
+                record = failed_cell(key.model, key.nodes, why, names, workload=key.workload)
+            lost = assembly.relative(self._losses.log_files, self.config.report_folder)
+            return self._losses.marked(record, lost)
+
+    def _start_anew(self, key: CellKey) -> None:
+        """A rank was lost: none of the cluster's processes is trusted any more."""
+        self._progress.settle(f"{key}: lost: {self._losses.reasons[-1]}; measuring it anew")
+        if self._cluster is not None:
+            self._cluster.stop()
 
     def _measure(self, key: CellKey) -> CellRecord:
         if (why := self._why_skipped(key)) is not None:
@@ -218,7 +236,7 @@ class Lab:
         output: OutputRecord,
     ) -> CellRecord:
         """The record of a cell whose requests all ended well."""
-        model, backend = self._model(key.model), self._engine(key.workload)
+        model = self._model(key.model)
         request = engine_request(self.config, model, key.workload)
         self._n_batches = runs[0].trace.start.batch_size if runs[0].trace.start else None
         self._engine_notes[key] = [note for run in runs for note in run.trace.notes]
@@ -226,6 +244,10 @@ class Lab:
         if size.note:
             self._engine_notes[key].append(size.note)
         samples = [sample_of(run.trace) for run in runs]
+        energy = None
+        if self._energy is not None:
+            ends_s = [run.last_token_s for run in runs]
+            samples, energy = self._energy.of(key.nodes, ends_s, samples)
         return cell_record(
             key.model,
             key.nodes,
@@ -234,8 +256,9 @@ class Lab:
             output,
             workload=key.workload,
             limits=self._thresholds.of(key.model, key.nodes, key.workload),
-            cannot_give=backend.cannot_give,
+            cannot_give=self.cannot_give(key),
             roofline=self._roofline(model, key, request, samples),
+            energy=energy,
             commands=assembly.commands_of(runs, workers),
             logs=assembly.logs_of(runs, workers, self.config.report_folder),
             max_seq_len=request.max_seq_len,
@@ -283,6 +306,9 @@ class Lab:
             largest = max(key.nodes for key in self.keys)
             models = [self._model(name).model_file for name in self._names()]
             hosts = self._hosts.prepare(largest, key.nodes, models, self._progress)
+            if self._energy is not None:
+                sites, hostname = self._hosts.power_sites(largest), self._environment.hostname
+                self._energy.start(sites, hostname, self._progress)
             if self._hosts.kind == "local":
                 announce_compilation(backend, self._progress)
             self._cluster = Cluster(hosts, backend, self.logs, own.nthreads, self._hosts.kept_token)
@@ -336,7 +362,7 @@ class Lab:
             cluster,
             engine_request(self.config, model, key.workload),
             key.nodes,
-            f"{key.id}.{log}.root",
+            f"{key.id}.{self._losses.prefix}{log}.root",
             self._on_event,
             engine,
         )
@@ -373,6 +399,7 @@ class Lab:
             pairs=self._hosts.pairs,
             memory=self._memory_records(),
             emulation=assembly.emulation_record(self.config.topology, self._cluster),
+            power=self._energy.records if self._energy else (),
             definitions=catalog.all_definitions(),
             notes=(
                 *self._hosts.notes,
@@ -413,8 +440,8 @@ class Lab:
         write_run(run, self.run_file)
 
     def cannot_give(self, key: CellKey) -> Mapping[str, str]:
-        """Metrics that the cell's engine never tells, with the reason."""
-        return self._engine(key.workload).cannot_give
+        """Metrics that the cell's engine never tells or nobody asked for, with the reason."""
+        return {**self._engine(key.workload).cannot_give, **not_asked(self._energy)}
 
     @property
     def hosts_known(self) -> list[dict[str, Any]]:
@@ -431,5 +458,7 @@ class Lab:
         """Stop every process of the session; safe to call twice."""
         if self._cluster is not None:
             self._cluster.stop()
+        if self._energy is not None:
+            self._energy.stop()
         for problem in self._hosts.close():
             self._progress.settle(problem)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.config.settings import LabConfig
-from pytest_dllama.events.stream import Event, EventFormatError
+from pytest_dllama.events.stream import Event, EventFormatError, Step
 from pytest_dllama.events.trace import RequestTrace, TraceError, build_trace
 from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess
 from pytest_dllama.hosts.links.network import NOT_WATCHED
@@ -23,6 +23,7 @@ from pytest_dllama.record.cell import Workload
 
 # An engine that ends by itself has no exit code that means one of these.
 _NEVER_HANDLED = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL)
+KILLED = "Killed"  # kind of a failure: a signal ended the root
 GLANCE_S = 0.2  # how often a line is parsed while the request runs
 SILENCE_MARGIN_S = 10.0  # the engine's own deadline comes first: it knows which worker is silent
 
@@ -34,6 +35,7 @@ class RequestRun:
     trace: RequestTrace
     command: tuple[str, ...]
     log_files: tuple[Path, ...]
+    last_token_s: float | None = None  # when it was read here, seconds since the epoch
     links: ProbeSamples | None = None  # of emulated links, beside it
 
 
@@ -130,17 +132,18 @@ def run_request(
     try:
         timeout_s = request.timeout_s + SILENCE_MARGIN_S
         with links.beside():
-            lines = _read_lines(process, backend, timeout_s, on_event, watch)
+            lines, came_s = _read_lines(process, backend, timeout_s, on_event, watch)
         code = process.wait(STOP_GRACE_S)
         worker_logs = [worker.process.log_files[0] for worker in workers]
         trace = build_trace(backend.events(lines, nodes, worker_logs))
         trace = watch.fill(trace) if watch else trace
     except TraceError as error:
         message = str(error)
-        if error.kind == "TraceError" and (killed := _killed_by(code)):
-            message = f"{_death(killed, host)}; {message}"
+        kind = error.kind
+        if kind == "TraceError" and (killed := _killed_by(code)):
+            message, kind = f"{_death(killed, host)}; {message}", KILLED
         message = "; ".join([*links.lost(), *_given_up(workers), message])
-        raise _failure(message, error.kind, process) from error
+        raise _failure(message, kind, process) from error
     except (TimeoutError, EventFormatError, HostError) as error:
         raise _failure(str(error), type(error).__name__, process) from error
     finally:
@@ -148,12 +151,13 @@ def run_request(
     if code != 0:
         killed = _killed_by(code)
         ended = _death(killed, host) if killed else f"the root ended with exit code {code}"
-        raise _failure(ended, "ExitCode", process)
+        raise _failure(ended, KILLED if killed else "ExitCode", process)
     try:
         links.look()
     except HostError as error:
         raise RequestFailed(str(error), type(error).__name__, process.log_files) from error
-    return RequestRun(trace, backend.shown(command), process.log_files, links.samples)
+    last_token_s = _last_token_s(lines, came_s, backend)
+    return RequestRun(trace, backend.shown(command), process.log_files, last_token_s, links.samples)
 
 
 def _placed(request: EngineRequest, host: Host) -> EngineRequest:
@@ -181,9 +185,13 @@ def _read_lines(
     timeout_s: float,
     on_event: Callable[[Event], None],
     watch: MemoryWatch | None,
-) -> list[str]:
-    """All lines up to the end of the output; the newest is shown a few times a second."""
+) -> tuple[list[str], list[float]]:
+    """All lines up to the end of the output, and when each came, in seconds since the epoch.
+
+    The newest is shown a few times a second.
+    """
     lines: list[str] = []
+    came_s: list[float] = []
     n_seen = 0
     if watch is not None:
         watch.look(process)
@@ -197,14 +205,24 @@ def _read_lines(
                 raise TimeoutError(message) from None
         else:
             if line is None:
-                return lines
+                return lines, came_s
             lines.append(line)
+            came_s.append(time.time())
             last_line_s = time.monotonic()
         if watch is not None:
             watch.look(process)
         if len(lines) > n_seen and time.monotonic() - last_glance_s > GLANCE_S:
             n_seen, last_glance_s = len(lines), time.monotonic()
             _show(backend.parse(lines[-1]), on_event)
+
+
+def _last_token_s(lines: Sequence[str], came_s: Sequence[float], backend: Backend) -> float | None:
+    """When the line of the last token came; an engine prints it as soon as it has it."""
+    for line, at_s in zip(reversed(lines), reversed(came_s), strict=True):
+        event = backend.parse(line)
+        if isinstance(event, Step) and event.phase == "decode" and event.gave_token:
+            return at_s
+    return None
 
 
 def _show(event: Event | None, on_event: Callable[[Event], None]) -> None:
@@ -240,7 +258,7 @@ def _death(killed: signal.Signals, host: Host) -> str:
 
 def _failure(message: str, kind: str, process: HostProcess) -> RequestFailed:
     """With the process's last words when the engine itself left no error event."""
-    if kind in ("TraceError", "ExitCode", "TimeoutError"):
+    if kind in ("TraceError", "ExitCode", "TimeoutError", KILLED):
         last_words = process.error_tail()
         message = f"{message}; its last words: {last_words}" if last_words else message
     return RequestFailed(message, kind, process.log_files)

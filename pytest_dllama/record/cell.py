@@ -8,6 +8,7 @@ from pydantic import Field
 
 from pytest_dllama.record.base import Record, Role
 from pytest_dllama.record.emulation import CellLinks
+from pytest_dllama.record.energy import EnergyRecord
 from pytest_dllama.record.network import NetworkRecord
 
 CellStatus = Literal["ok", "failed", "skipped"]
@@ -80,6 +81,9 @@ class Sample(Record):
     decode_s: float | None
     itl_ms: tuple[float, ...] = ()
     load_s: float | None = None
+    start_epoch_s: float | None = None  # when it began, by the controller's clock
+    request_j: float | None = None  # energy of all machines of the cell, start to last token
+    decode_j: float | None = None  # from the first token to the last
     parts: tuple[PartTime, ...] = ()  # none: the engine does not tell
 
 
@@ -186,6 +190,7 @@ class CellRecord(Record):
     nodes: int
     workload: Workload = Workload()
     status: CellStatus
+    retried: str | None = None  # what was lost before it was measured anew
     error: str | None = None  # why a failed or skipped cell has no figures
     max_seq_len: int | None = None  # positions of the KV cache
     commands: Commands | None = None
@@ -196,6 +201,7 @@ class CellRecord(Record):
     network: NetworkRecord | None = None
     output: OutputRecord | None = None
     roofline: RooflineRecord | None = None
+    energy: EnergyRecord | None = None  # None: nobody asked
     thresholds: tuple[ThresholdResult, ...] = ()
     verdict: Verdict | None = None
     links: CellLinks | None = None  # how well emulated ones were kept; None: none were emulated

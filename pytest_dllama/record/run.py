@@ -13,6 +13,7 @@ from pydantic import Field
 from pytest_dllama.record.base import Record
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.emulation import EmulationRecord
+from pytest_dllama.record.energy import PowerRecord
 from pytest_dllama.record.hosts import HostRecord, MemoryRecord, PairRecord
 
 # 2: verdicts carry typed faults; 3: workloads, parts of time, the revision that was measured
@@ -100,5 +101,6 @@ class RunRecord(Record):
     pairs: tuple[PairRecord, ...] = ()
     memory: tuple[MemoryRecord, ...] = ()
     emulation: EmulationRecord | None = None  # None: links are what they are
+    power: tuple[PowerRecord, ...] = ()  # none: nobody asked for energy
     definitions: dict[str, str]  # metric -> its definition, in English
     notes: tuple[str, ...] = ()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from pytest_dllama.errors import ToldError
 from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.record.cell import Estimate, ThresholdResult
 
@@ -15,7 +16,7 @@ Direction = Literal["max", "min"]
 TOLERANCES: Mapping[str, float] = {"ttft_s": 0.15, "tpot_ms": 0.05, "rct_s": 0.05}
 
 
-class ThresholdError(ValueError):
+class ThresholdError(ToldError, ValueError):
     """A thresholds file that cannot be used; the message names file, table and key."""
 
 

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-from pytest_dllama.hosts.agent.supervisor import as_bytes
+from pytest_dllama.hosts.agent.supervisor import as_bytes, put
 from pytest_dllama.hosts.fleet.preflight import THROTTLED_BITS, decode_throttled
 from pytest_dllama.hosts.packages.agent_archive import agent_archive
 from tests.hosts.board import VARIABLE, Board
@@ -220,3 +221,13 @@ def test_a_real_user_systemd_runs_the_process(asker, board, tmp_path, user_syste
     assert "hush-hush" not in shown
     _clear(asker, tmp_path, answer["pid"])
     assert not (tmp_path / "run").exists()
+
+
+def test_boards_that_share_a_disk_write_one_file_at_the_same_time(tmp_path) -> None:
+    """As two boards do that mark the same kernels as taken: each succeeds, the file is whole."""
+    file, texts = tmp_path / "mark", [letter * 4096 for letter in "abcdefgh"]
+    with ThreadPoolExecutor(len(texts)) as boards:
+        for _ in range(50):
+            assert [*boards.map(lambda text: put(file, text), texts)] == [None] * len(texts)
+    assert file.read_text() in texts
+    assert [path.name for path in tmp_path.iterdir()] == ["mark"]

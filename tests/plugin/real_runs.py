@@ -26,6 +26,7 @@ class RealRun:
     """One pytest process in a folder; all its descendants carry a mark in their environment."""
 
     folder: Path
+    pages: str = "none"  # the report's formats: drawing pictures takes longer than a small cell
     mark: str = field(default_factory=lambda: uuid.uuid4().hex)
     process: subprocess.Popen[bytes] | None = None
 
@@ -41,7 +42,10 @@ class RealRun:
         """Start pytest in a session of its own, as a shell's job would be."""
         with (self.folder / "output.txt").open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+                [
+                    *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider"),
+                    *("--dllama-report-format", self.pages, *arguments),
+                ],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output if stdout is None else stdout,

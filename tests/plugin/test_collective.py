@@ -14,7 +14,7 @@ pytestmark = pytest.mark.long
 
 
 def test_auto_is_passed_on_and_what_it_picked_is_in_the_record(tmp_path: Path) -> None:
-    run = RealRun(tmp_path)
+    run = RealRun(tmp_path, "md")
     run.start(
         [
             *(str(ROOT / "suites"), "--models", SMALL_MODEL, "--prompt", "hello"),

@@ -37,7 +37,7 @@ def _cell(run: RunRecord, nodes: int) -> CellRecord:
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory) -> RealRun:
     """Two cells, of which the one of 4 nodes misses a threshold."""
-    run = RealRun(tmp_path_factory.mktemp("judged"))
+    run = RealRun(tmp_path_factory.mktemp("judged"), "md,html")
     (run.folder / "limits.toml").write_text(LIMITS)
     run.start(
         [
@@ -237,7 +237,7 @@ def test_a_lost_worker_fails_its_cell_and_the_others_go_on(tmp_path) -> None:
         "def test_output(cell):\n    cell.check_output()\n"
         "def test_row(timing_row):\n    timing_row('rct_s')\n"
     )
-    run.start([*SMALL, "--nodes", "4,3", "--steps", "250", "--repeats", "2"])
+    run.start([*SMALL, "--nodes", "4,3", "--steps", "250", "--repeats", "2", "--retry-lost", "0"])
     assert run.finish() == pytest.ExitCode.TESTS_FAILED, run.output
     assert "2 passed, 2 errors" in run.output
     assert run.leftovers() == []
@@ -327,7 +327,7 @@ def _start_slow(run: RealRun, *options: str) -> None:
 @pytest.fixture(scope="module")
 def cut(tmp_path_factory) -> RealRun:
     """Ctrl-C in the second of two models."""
-    run = RealRun(tmp_path_factory.mktemp("cut"))
+    run = RealRun(tmp_path_factory.mktemp("cut"), "md")
     _start_slow(run, "--models", f"{SMALL_MODEL},synthetic:{SLOW_SHAPE}")
     run.wait_until(lambda: run.logged("dim*-3.repeat1.root.stdout.log", '"phase": "decode"'))
     assert run.process is not None

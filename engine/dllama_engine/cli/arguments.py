@@ -43,8 +43,11 @@ class RootArgs(ProcessArgs):
     n_threads: int
     timeout_s: float
     connect_timeout_s: float
+    retry_lost: int
+    shrink: bool
     token_file: str | None
     spans: str
+    trace: str | None  # a path, "-" for the event stream
     inject: Injection
     local_weights: str
 

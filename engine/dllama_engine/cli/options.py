@@ -81,14 +81,33 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error("give --prompt or --file, not both")
     if args.context_depth and args.mode in ("chat", "perplexity"):
         parser.error(f"--context-depth is inference's; {args.mode} starts with an empty context")
+    if args.trace == "-" and args.events is None:
+        parser.error("--trace - goes into the event stream: give --events too")
     if args.model is None and args.mode in ("inference", "chat", "perplexity"):
         parser.error(f"{args.mode} needs --model")
+    if args.mode in ("inference", "chat", "perplexity"):
+        _check_recovery(parser, args)
     twice = [f"{host}:{port}" for host, port in args.workers]
     for address in set(twice):
         if twice.count(address) > 1:
             parser.error(f"--workers names {address} twice; every node is a process of its own")
     if args.mode == "plan" and (args.model is None) == (args.shape is None):
         parser.error("plan needs either --model or --shape")
+
+
+def _check_recovery(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """What is done about lost workers needs some, and may not change the tokens."""
+    asked = [
+        flag for flag, value in (("--retry-lost", args.retry_lost), ("--shrink", args.shrink))
+        if value
+    ]  # fmt: skip
+    if asked and not args.workers:
+        parser.error(f"{asked[0]} is about lost workers; name them with --workers")
+    if args.shrink and args.sync_mode != "invariant":
+        parser.error(
+            f"--shrink needs --sync-mode invariant: with {args.sync_mode} sums, and so tokens, "
+            "depend on the node count"
+        )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -180,6 +199,16 @@ def _add_cluster(group: argparse._ArgumentGroup) -> None:
         help="how long a worker that does not answer yet is tried (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
+        "--retry-lost", type=whole(0), default=0, metavar="N",
+        help="so often a lost worker's return is waited for, up to --timeout, and all that was "
+        "run is run again on a fresh session (default: %(default)s, give up at once)",
+    )  # fmt: skip
+    group.add_argument(
+        "--shrink", action="store_true",
+        help="when a lost worker does not return, go on with those that are left; needs "
+        "--sync-mode invariant, which gives the same tokens on any node count",
+    )  # fmt: skip
+    group.add_argument(
         "--token-file", metavar="FILE",
         help="the cluster's secret (default: $DLLAMA_PY_TOKEN, else a file of this user)",
     )  # fmt: skip
@@ -237,6 +266,11 @@ def _add_process(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--spans", choices=("on", "off"), default="on",
         help="whether all nodes count where their time goes (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--trace", metavar="FILE|-",
+        help="write the last spans of all nodes on one time line, for ui.perfetto.dev "
+        "(docs/network.md); - puts the file into --events",
     )  # fmt: skip
     group.add_argument(
         "--inject", type=_injection, default=NOTHING, metavar="SPEC",

@@ -12,11 +12,11 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import fields
+from functools import partial
 
 from dllama_engine.cli import console
 from dllama_engine.cli.arguments import RootArgs
-from dllama_engine.cluster.observer import Observer
-from dllama_engine.cluster.root import Root, RootOptions
+from dllama_engine.cluster.root import RootOptions
 from dllama_engine.errors import RequestError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.paths import model_path, tokenizer_path
@@ -24,6 +24,7 @@ from dllama_engine.formats.quants import FloatType
 from dllama_engine.formats.vocab import read_vocab
 from dllama_engine.generation.steps import Step, Tally
 from dllama_engine.kernels.cpu import cpu_label
+from dllama_engine.recovery import LastingRoot, Recovery
 from dllama_engine.sharding.collective import Collective
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.system.regular_file import read_regular
@@ -31,8 +32,10 @@ from dllama_engine.telemetry import events as vocabulary
 from dllama_engine.telemetry.event_writer import EventWriter
 from dllama_engine.telemetry.events import FinishReason
 from dllama_engine.telemetry.network_stats import network_stats
+from dllama_engine.telemetry.observer import Observer
 from dllama_engine.telemetry.plan import collective_event, plan_event
 from dllama_engine.text.tokenizer import Tokenizer, vocab_remark
+from dllama_engine.tracing.trace_file import check_target, write_trace
 from dllama_engine.version import package_version
 from dllama_engine.wire.dialing import format_address
 from dllama_engine.wire.token import cluster_token
@@ -57,7 +60,7 @@ class RootRun:
         show: Callable[[str], None],
         text: str,
         tokenizer: Tokenizer,
-        root: Root,
+        root: LastingRoot,
         progress: Callable[[str, int, int, str], None],
     ) -> None:
         self.args, self.events, self.show = args, events, show
@@ -80,21 +83,23 @@ class RootRun:
         Raises:
             EngineError: a file that is not there or damaged, a model that cannot be split so.
         """
+        check_target(args.trace)
         text, path = _text(args), model_path(args.model)
         with ExitStack() as opened:
             model = opened.enter_context(ModelFile.open(path))
             vocab = read_vocab(tokenizer_path(args.tokenizer, path))
             tokenizer = Tokenizer(vocab, model.config.vocab_size)
-            plan = make_plan(
+            plan = partial(
+                make_plan,
                 model.config,
-                1 + len(args.workers),
                 buffer_type=FloatType.parse(args.buffer_float_type),
                 sync_mode=SyncMode(args.sync_mode),
                 collective=Collective.parse(args.collective),
             )
             progress = _Progress(events, show if is_terminal else None)
             observer = Observer(lambda line: show(line + "\n"), progress)
-            root = Root(model, plan, _options(args), observer)
+            recovery = Recovery(args.retry_lost, args.shrink)
+            root = LastingRoot(model, plan, _options(args), recovery, observer, events.emit)
             run = cls(args, events, show, text, tokenizer, root, progress)
             run.is_watched = is_terminal
             opened.pop_all()
@@ -147,7 +152,7 @@ class RootRun:
     ) -> None:
         """The request as it is about to run."""
         request = vocabulary.Request(
-            prompt=prompt.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
+            prompt=_utf8(prompt),
             n_input_tokens=len(input_ids),
             input_ids=input_ids,
             steps=steps,
@@ -196,15 +201,26 @@ class RootRun:
 
     def finish(self, tally: Tally) -> None:
         """Say goodbye to the workers; every rank's summary and the network report."""
-        totals = self.root.request_links()
         for rank in self.root.finish():
             self.events.emit(rank)
-        stats = network_stats(tally.trace, totals)
+        stats = network_stats(self.root.own_trace or tally.trace, self.root.request_links())
         self.events.emit(vocabulary.Network(stats.links, stats.ops))
+        if self.args.trace is not None:
+            self.say(self._write_trace(self.args.trace))
         if stats.links:
             for line in console.network_report(stats):
                 self.say(line)
             self.say("⭕ Network is closed")
+
+    def _write_trace(self, target: str) -> str:
+        """The raw spans of all ranks; a line for people."""
+        about = {
+            "version": package_version(),
+            "model": self.model.path.name,
+            "collective": str(self.plan.collective),
+            "command": _utf8(" ".join(sys.argv)),
+        }
+        return write_trace(target, self.root.traces, about, self.events)
 
     def abandon(self, error: BaseException) -> None:
         """Tell the workers why there will be no goodbye."""
@@ -260,6 +276,11 @@ def _text(args: RootArgs) -> str:
         raise RequestError(f"--file {args.file}: {error.strerror or error}") from None
 
 
+def _utf8(text: str) -> str:
+    """Bytes of arguments that an ASCII locale hid are text again; what is no UTF-8 is U+FFFD."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _options(args: RootArgs) -> RootOptions:
     return RootOptions(
         workers=args.workers,
@@ -272,6 +293,7 @@ def _options(args: RootArgs) -> RootOptions:
         timeout_s=args.timeout_s,
         connect_timeout_s=args.connect_timeout_s,
         spans=args.spans == "on",
+        trace=args.trace is not None,
         inject=args.inject,
         maps_local_weights=args.local_weights == "map",
     )

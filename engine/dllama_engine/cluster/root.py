@@ -19,15 +19,15 @@ from dllama_engine.arrays import Floats, Table
 from dllama_engine.cluster.admission import check_memory
 from dllama_engine.cluster.choosing import choose_as_root
 from dllama_engine.cluster.loading import send_weights
-from dllama_engine.cluster.observer import Observer
 from dllama_engine.cluster.placement import CoreSlots, is_crowded, pinned, slots_by_rank
-from dllama_engine.cluster.session import CONTROL, Greeting, SessionConfig
-from dllama_engine.cluster.summary import RankSummary
+from dllama_engine.cluster.rendezvous import Rendezvous
+from dllama_engine.cluster.session import CONTROL, SessionConfig
+from dllama_engine.cluster.summary import SUMMARY_BYTES, RankSummary
 from dllama_engine.cluster.warmup import warm_up
 from dllama_engine.collectives.choice import Choice
 from dllama_engine.collectives.logits import LogitsGather
 from dllama_engine.collectives.traffic import step_traffic
-from dllama_engine.errors import InsufficientMemoryError, ModelFileError, WireError, WorkerLost
+from dllama_engine.errors import InsufficientMemoryError, ModelFileError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.injection import NOTHING, Injection
@@ -37,24 +37,21 @@ from dllama_engine.system.process_memory import PeakMemory
 from dllama_engine.tables.links import LINK_WIDTH, SEND_AT, SEND_BYTES
 from dllama_engine.tables.spans import EMBEDDING
 from dllama_engine.telemetry.events import Rank
-from dllama_engine.telemetry.spans import Spans
+from dllama_engine.telemetry.observation import Observation
+from dllama_engine.telemetry.observer import Observer
 from dllama_engine.telemetry.step_cost import StepCost
+from dllama_engine.telemetry.timeline import RankTrace, receive_timeline
 from dllama_engine.transformer.transformer import Transformer
 from dllama_engine.transformer.weights import RankWeights
-from dllama_engine.wire.dialing import Address, format_address, reach
+from dllama_engine.wire import clock
+from dllama_engine.wire.dialing import Address
 from dllama_engine.wire.frames import SESSION, SYNC_WITH_ROOT
 from dllama_engine.wire.handshake import (
-    HANDSHAKE_TIMEOUT_S,
-    DialerRole,
     WorkerInfo,
     own_info,
-    send_text,
 )
 from dllama_engine.wire.links import Links
 from dllama_engine.wire.trace import LinkCount, LinkTotals, totals_of
-
-_LOOK_S = 0.5  # at signals, while workers are waited for
-_STATES = ("connected", "loaded")  # of a worker's set-up, in order
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +68,7 @@ class RootOptions:
     timeout_s: float = 60.0
     connect_timeout_s: float = 5.0
     spans: bool = True  # whether ranks count where their time goes
+    trace: bool = False  # whether they keep their last raw spans
     inject: Injection = NOTHING
     maps_local_weights: bool = True  # workers of this machine read the model's file themselves
 
@@ -92,10 +90,9 @@ class Root:
         self._links: Links | None = None
         self._transformer: Transformer | None = None
         self._session_id = secrets.token_hex(8)
-        self._reached: dict[str, set[int]] = {state: set() for state in _STATES}
+        self._met: Rendezvous | None = None
         self._slots: dict[int, CoreSlots] = {}  # by rank, once all are connected
         self._beside: frozenset[int] = frozenset()  # ranks of this machine
-        self._mapping: set[int] = set()  # those of them that read the model's file themselves
         self._pinned = ExitStack()
         self._weight_bytes = 0
         self._memory = PeakMemory()
@@ -106,7 +103,9 @@ class Root:
             (0, LINK_WIDTH), np.int64
         )  # the links' table, last looked at
         self._loaded = self._counted  # when the model was loaded
-        self._spans: Spans | None = None  # once it is loaded, if they are wanted
+        self.traces: list[RankTrace] = []  # raw spans of all ranks, once they said goodbye
+        self._seen: Observation | None = None  # once it is loaded
+        self._clocks: dict[int, clock.Reading] = {}  # of each worker, when it was loaded
 
     def session(self, rank: int) -> SessionConfig:
         """What that rank must know; before `connect`, its cores count as its own."""
@@ -123,6 +122,7 @@ class Root:
             workers=options.workers,
             slots=self._slots.get(rank, CoreSlots(0, options.n_threads, options.n_threads)),
             spans=options.spans,
+            trace=options.trace,
             model_file=self.model.identity if rank in self._beside else None,
         )
 
@@ -137,17 +137,23 @@ class Root:
         self._start_s = time.perf_counter()
         self._memory.start()
         options = self.options
+        met = self._met = Rendezvous(
+            self.plan.world_size,
+            options.token,
+            self._observer,
+            timeout_s=options.timeout_s,
+            connect_timeout_s=options.connect_timeout_s,
+        )
+        links = self._links = met.links
         infos: dict[int, WorkerInfo] = {0: own_info(options.n_threads)}
-        links = self._links = Links(0, self.plan.world_size, {}, options.timeout_s)
-        links.is_setting_up = True
         try:
             for rank, address in enumerate(options.workers, start=1):
-                infos[rank] = self._connect_one(links, rank, address)
+                infos[rank] = met.reach(rank, address)
             check_memory({rank: self.memory_needed(rank) for rank in infos}, infos)
             if options.maps_local_weights:
                 here = infos[0].boot_id
                 self._beside = frozenset(r for r in links.peers if infos[r].boot_id == here)
-            self._configure(links, slots_by_rank(infos))
+            self._configure(met, slots_by_rank(infos))
         except BaseException as error:
             self.abandon(error)
             links.close()
@@ -155,64 +161,17 @@ class Root:
         if options.workers:
             self._observer.say("⭕ Network is initialized")
 
-    def _connect_one(self, links: Links, rank: int, address: Address) -> WorkerInfo:
-        say, options, name = self._observer.say, self.options, format_address(address)
-        say(f"⭕ Socket[{rank - 1}]: connecting to {name} worker")
-        sock, info = reach(
-            address,
-            DialerRole.ROOT,
-            options.token,
-            rank,
-            patience_s=options.connect_timeout_s,
-            timeout_s=min(HANDSHAKE_TIMEOUT_S, options.timeout_s),
-            tell=say,
-            meanwhile=links.presence.attend,
-        )
-        try:
-            greeting = Greeting(rank, self.plan.world_size, options.timeout_s)
-            send_text(sock, greeting.to_json(), HANDSHAKE_TIMEOUT_S)
-        except OSError as error:
-            sock.close()
-            reason = error.strerror or error
-            raise WorkerLost(f"worker {rank} at {name} is lost ({reason})", rank) from None
-        links.add(rank, sock, name)
-        say(f"⭕ Socket[{rank - 1}]: connected")
-        self._observer.progress("connect", rank, self.plan.world_size - 1, "nodes")
-        return info
-
-    def _configure(self, links: Links, slots: dict[int, CoreSlots]) -> None:
+    def _configure(self, met: Rendezvous, slots: dict[int, CoreSlots]) -> None:
         self._slots = slots
+        links = met.links
         links.is_crowded = is_crowded(slots[0])
         for rank in links.peers:
             links.send_json(SESSION, rank, self.session(rank).to_json())
         # While the workers connect and do the same.
-        warm_up(
-            self.plan,
-            self.options.kv_type,
-            self._observer.say,
-            lambda wake: self._hear(links.presence.attend(_LOOK_S, wake)),
-        )
-        self._await_all("connected")
+        warm_up(self.plan, self.options.kv_type, self._observer.say, met.attend)
+        met.await_all("connected")
         found = choose_as_root(self.plan, links, slots[0], self.options.batch_size)
         self.plan, self.choice = found
-
-    def _await_all(self, state: str) -> None:
-        """Wait until all workers are as far; one that is gone or silent meanwhile ends it."""
-        links = self._connected()
-        while len(self._reached[state]) < len(links.peers):
-            self._hear(links.presence.attend(_LOOK_S))
-
-    def _hear(self, spoken: Sequence[int]) -> None:
-        """Take the message of each rank that has spoken: how far it is."""
-        links = self._connected()
-        for rank in spoken:
-            answer = links.receive_json(SESSION, rank, timeout_s=self.options.timeout_s)
-            due = next((state for state in _STATES if rank not in self._reached[state]), "serving")
-            if answer.get("state") != due:
-                raise WireError(f"worker {rank} is {answer.get('state')}, expected {due}", rank)
-            self._reached[due].add(rank)
-            if answer.get("maps"):
-                self._mapping.add(rank)
 
     def load(self) -> None:
         """Cut and hand out the weights; ready when every rank is.
@@ -220,13 +179,16 @@ class Root:
         Raises:
             EngineError: of whichever node could not.
         """
+        assert self._met is not None, "connect() comes first"
+        options, links = self.options, self._connected()
         try:
-            weights = self._send_weights()
+            weights = self._send_weights(self._met)
             self._pinned.enter_context(pinned(self._slots[0], self._observer.say))
             self._build(weights)
-            links = self._connected()
-            self._await_all("loaded")
+            self._met.await_all("loaded")
             links.is_setting_up = False
+            if options.trace:
+                self._clocks = {rank: clock.ask(links, rank) for rank in links.peers}
         except MemoryError as error:
             raise InsufficientMemoryError(f"the root is out of memory: {error}") from None
         except ModelFileError as error:  # of this rank or of a worker: neither knows the file
@@ -236,22 +198,19 @@ class Root:
         self._counted = self._loaded = links.table.copy()
         self.load_links = links.totals().counts(0)
         self.load_s = time.perf_counter() - self._start_s
-        if self.options.spans:
-            self._spans = Spans(self.plan.world_size, links.record_spans, self._record_spans)
-
-    def _record_spans(self, row_at: int) -> None:
         assert self._transformer is not None
-        self._transformer.record_spans(row_at)
+        here = self._transformer.record_spans, self._transformer.keep_spans
+        self._seen = Observation(links, *here, spans=options.spans, raw=options.trace)
 
-    def _send_weights(self) -> RankWeights:
+    def _send_weights(self, met: Rendezvous) -> RankWeights:
         """Ours packed, the workers' sent; no second copy of the model is ever held."""
-        weights, links = RankWeights(self.plan, 0, self.options.n_threads), self._connected()
+        weights = RankWeights(self.plan, 0, self.options.n_threads)
 
         def progress(done: int, total: int) -> None:
             self._observer.progress("load", done, total, "bytes")
-            self._hear(links.presence.attend())
+            met.attend(wait_s=0.0)
 
-        send_weights(self.model, links, weights, progress, mapping=self._mapping)
+        send_weights(self.model, met.links, weights, progress, mapping=met.mapping)
         return weights
 
     def _build(self, weights: RankWeights) -> None:
@@ -287,10 +246,10 @@ class Root:
             Logits float32 (n_logits, vocab), valid until the next call, and what it cost.
         """
         assert self._transformer is not None, "load() comes first"
+        assert self._seen is not None
         links, dim = self._connected(), self.plan.config.dim
         start_ns = time.perf_counter_ns()
-        if self._spans is not None:
-            self._spans.begin_step(n_logits)
+        self._seen.begin_step(n_logits)
         size = CONTROL.size + 4 * dim * len(token_ids)
         packet = self._packet[:size]
         CONTROL.pack_into(packet.data, 0, pos, len(token_ids), n_logits)
@@ -301,18 +260,19 @@ class Root:
                 f"{self.model.path}: tensor embedding: the row of one of the tokens "
                 f"{list(token_ids)} holds a value that is not finite; convert the model again"
             )
-        self.count(EMBEDDING, time.perf_counter_ns() - start_ns)
+        self.count(EMBEDDING, start_ns, time.perf_counter_ns())
         if links.peers:
             self._control_routes[1:, SEND_BYTES] = size
             links.exchange_routes(SYNC_WITH_ROOT, self._control_routes)
         logits = self._logits.gather(self._transformer.forward(x, pos, n_logits))
         assert logits is not None  # this is rank 0
+        self._seen.end_step(start_ns, pos, len(token_ids), n_logits)
         return logits, self._account(start_ns, len(token_ids), n_logits)
 
-    def count(self, kind: int, ns: int) -> None:
+    def count(self, kind: int, start_ns: int, end_ns: int) -> None:
         """Count time of the step under way, by `tables.spans`."""
-        if self._spans is not None:
-            self._spans.add(kind, ns)
+        assert self._seen is not None
+        self._seen.add(kind, start_ns, end_ns)
 
     def _embedding(self) -> Floats:
         """The table (vocab, dim), read row by row from the file."""
@@ -347,8 +307,8 @@ class Root:
         """What was run so far is not of the request: its bytes and times are left out."""
         self._loaded = self._counted
         self._compute_ns = self._sync_ns = 0
-        if self._spans is not None:
-            self._spans.forget()
+        if self._seen is not None:
+            self._seen.forget()
 
     def request_links(self) -> LinkTotals:
         """What crossed the links since the model was loaded, or its costs were forgotten."""
@@ -380,17 +340,31 @@ class Root:
         spent_ns = self._compute_ns, self._sync_ns
         own = RankSummary.of_this_process(
             self.session(0), self._memory, self._weight_bytes, spent_ns, totals_of(self._counted),
-            self._spans.told() if self._spans else (),
+            self._seen,
         )  # fmt: skip
+        if self._seen is not None:
+            self._seen.end()
+            if (timeline := self._seen.timeline) is not None:
+                self.traces.append(RankTrace(0, "local", timeline, clock.SAME))
         goodbye = CONTROL.pack(0, 0, 0)
         if links.peers:
             links.exchange(SYNC_WITH_ROOT, dict.fromkeys(links.peers, goodbye), {})
         ranks = [own.event("root", "local")]
         for rank in links.peers:
-            answer = links.receive_json(SESSION, rank, timeout_s=self.options.timeout_s)
-            summary = RankSummary.from_json(answer, f"worker {rank}")
-            ranks.append(summary.event("worker", links.address(rank)))
+            ranks.append(self._farewell(links, rank))
         return ranks
+
+    def _farewell(self, links: Links, rank: int) -> Rank:
+        """A worker's account and, where they were kept, its raw spans."""
+        sender, timeout_s = f"worker {rank}", self.options.timeout_s
+        last = clock.ask(links, rank) if self.options.trace else None
+        answer = links.receive_json(SESSION, rank, limit_bytes=SUMMARY_BYTES, timeout_s=timeout_s)
+        summary = RankSummary.from_json(answer, sender)
+        if last is not None:
+            timeline = receive_timeline(links, rank, sender, timeout_s)
+            times = clock.Clock(self._clocks[rank], last)
+            self.traces.append(RankTrace(rank, links.address(rank), timeline, times))
+        return summary.event("worker", links.address(rank))
 
     def abandon(self, error: BaseException) -> None:
         """Tell the workers why the session ends before its time."""

@@ -28,14 +28,16 @@ FILLING_SEED = 12345
 
 
 class Forwarder(Protocol):
-    """The part of `cluster.root.Root` that a request needs."""
+    """The part of a root that a request needs."""
 
-    max_seq_len: int
+    @property
+    def max_seq_len(self) -> int:
+        """Positions of the context."""
 
     def forward(self, token_ids: Sequence[int], pos: int, n_logits: int) -> tuple[Floats, StepCost]:
         """Logits of the last `n_logits` tokens, and what they cost."""
 
-    def count(self, kind: int, ns: int) -> None:
+    def count(self, kind: int, start_ns: int, end_ns: int) -> None:
         """Count time of the step under way, by `tables.spans`."""
 
 
@@ -106,8 +108,8 @@ def decode(
         inject.sampling.wait(start_ns)
         sampled_ns = time.perf_counter_ns()
         piece = decoder.push(token_id)
-        root.count(SAMPLING, sampled_ns - start_ns)
-        root.count(DETOKENIZING, time.perf_counter_ns() - sampled_ns)
+        root.count(SAMPLING, start_ns, sampled_ns)
+        root.count(DETOKENIZING, sampled_ns, time.perf_counter_ns())
         inject.wait_for_token(index, now_ns)
         now_ns = time.perf_counter_ns()
         yield Step("decode", index, pos + index, 1, cost, now_ns, token_id, piece, top)

@@ -32,6 +32,7 @@ from dllama_engine.tables.links import (
     FULL,
     GOT,
     HEADER_BYTES,
+    HISTOGRAMS_AT,
     KIND,
     LINK_WIDTH,
     LOST,
@@ -56,6 +57,7 @@ from dllama_engine.tables.links import (
     SPANS_AT,
     SPENT_NS,
     STRANGE,
+    TIMELINE_AT,
     TO_RECV,
     TO_SEND,
     TRACE_AT,
@@ -64,16 +66,16 @@ from dllama_engine.tables.links import (
     TROUBLE,
     UNDER_WAY,
 )
-from dllama_engine.wire import last_words
+from dllama_engine.wire import culprit, last_words
+from dllama_engine.wire.culprit import late_peers
 from dllama_engine.wire.frames import ALIVE_FRAME, HEADER, KINDS, LAST_WORDS, NAMES, view
-from dllama_engine.wire.peer import Peer, late_peers, lost_peer, strange_frame
+from dllama_engine.wire.peer import Peer
 from dllama_engine.wire.presence import Presence
 from dllama_engine.wire.trace import LinkTotals, LinkTrace, totals_of
 
 if TYPE_CHECKING:
     from dllama_engine.wire.frames import Buffer
 
-_REPORTS_S = 1.0
 _TRACE_ROWS = 1024  # operations between two looks of Python at the trace
 _now_ns = time.perf_counter_ns
 
@@ -232,7 +234,7 @@ class Links:
         at, n_read = self._read_at(peer, routes), int(peer.link[GOT]) - HEADER_BYTES
         read = string_at(at, n_read)
         size = int(peer.link[TO_RECV]) - HEADER_BYTES
-        return self._unexpected(peer, read, size, int(self.mesh[KIND]))
+        return culprit.unexpected(peer, read, size, int(self.mesh[KIND]), self.timeout_s)
 
     # -- single frames ------------------------------------------------------------------------
 
@@ -262,7 +264,7 @@ class Links:
         size, got_kind, sequence = HEADER.unpack(source.recv_header)
         link[TO_RECV] = HEADER_BYTES + size
         if (got_kind, sequence) != (kind, link[RECV_SEQUENCE]) or size > limit:
-            raise self._unexpected(source, b"", limit, kind, at_most=True)
+            raise culprit.unexpected(source, b"", limit, kind, self.timeout_s, at_most=True)
         if size:
             self._fill(source, view(buffer).cast("B")[:size], self.timeout_s)
         duration_ns = _now_ns() - start_ns
@@ -327,26 +329,14 @@ class Links:
 
     def _fill(self, peer: Peer, buffer: memoryview, timeout_s: float | None) -> None:
         """Read the whole buffer from one peer."""
-        filled = 0
-        while filled < len(buffer):
-            try:
-                n = peer.sock.recv_into(buffer[filled:])
-            except BlockingIOError:
-                self._wait_readable(peer, timeout_s)
-                continue
-            except OSError as error:
-                raise self._lost(peer, error) from error
-            if n == 0:
-                raise self._lost(peer, None)
-            filled += n
-            peer.link[GOT] += n
-
-    def _wait_readable(self, peer: Peer, timeout_s: float | None) -> None:
-        poll = select.poll()
-        poll.register(peer.sock, select.POLLIN)
-        timeout_ms = None if timeout_s is None or math.isinf(timeout_s) else timeout_s * 1e3
-        if not poll.poll(timeout_ms):
-            raise late_peers([peer], self._op, timeout_s or 0.0)
+        try:
+            peer.read_into(buffer, timeout_s)
+        except TimeoutError:
+            raise late_peers([peer], self._op, timeout_s or 0.0) from None
+        except EOFError:
+            raise self._lost(peer, None) from None
+        except OSError as error:
+            raise self._lost(peer, error) from error
 
     # -- what was counted ---------------------------------------------------------------------
 
@@ -366,6 +356,23 @@ class Links:
     def record_spans(self, row_at: int) -> None:
         """From now on exchanges count their time in that row of `tables.spans`; 0: nowhere."""
         self.mesh[SPANS_AT] = row_at
+
+    def record_times(self, at: int) -> None:
+        """From now on exchanges count their times there (`tables.histograms`); 0: nowhere."""
+        self.mesh[HISTOGRAMS_AT] = at
+
+    def record_exchanges(self, at: int) -> None:
+        """From now on they are kept in that ring (`tables.timeline`); 0: nowhere."""
+        self.mesh[TIMELINE_AT] = at
+
+    def last_received(self, peer: int) -> int:
+        """Number of the newest whole frame of a peer."""
+        return (int(self.table[peer, RECV_SEQUENCE]) - 1) & 0xFFFF
+
+    @property
+    def sockets(self) -> dict[int, socket.socket]:
+        """Every peer's socket, by rank: to be asked, never to be read."""
+        return {rank: peer.sock for rank, peer in self._peers.items()}
 
     def stop_tracing(self) -> None:
         """Record no operations any more, only count."""
@@ -403,67 +410,14 @@ class Links:
             peer.sock.close()
 
     def _lost(self, peer: Peer, error: OSError | None) -> EngineError:
-        """The peer's own last words if it left any, else what became of its socket."""
-        payload = None if peer.got else last_words.find(peer.drain())
-        if payload is not None:
-            return last_words.decode(payload, str(peer), peer.rank)
-        return lost_peer(peer, self._op, error)
-
-    def _stalled(self) -> EngineError:
-        """Nothing moved before the deadline: name the peer that is waited for.
-
-        Whoever waits for the same one says so about now. The root listens to them for a moment: a
-        peer that it waits for may itself be waiting for the one that is gone.
-        """
-        late = [p for p in self._peers.values() if p.unsent_bytes or p.unread_bytes]
-        reports = self._reports() if self.rank == 0 else {}
-        alone = [p for p in late if p.rank not in reports]
-        named = [
-            report
-            for report in reports.values()
-            if isinstance(report, WireError) and report.rank and report.rank not in reports
-        ]
-        if named and named[0].rank not in [p.rank for p in alone]:
-            return named[0]
-        if named:
-            alone = [self._peers[named[0].rank or 0]]
-        elif not alone and reports:
-            return next(iter(reports.values()))
-        return late_peers(alone, NAMES[int(self.mesh[KIND])], self.timeout_s)
-
-    def _reports(self) -> dict[int, EngineError]:
-        """Last words of the peers that leave within a moment, by rank."""
-        reports: dict[int, EngineError] = {}
-        silent = {peer.sock.fileno(): peer for peer in self._peers.values() if not peer.got}
-        until_s = time.monotonic() + min(_REPORTS_S, self.timeout_s)
-        poll = select.poll()
-        for descriptor in silent:
-            poll.register(descriptor, select.POLLIN)
-        while len(silent) > 1 and (left_s := until_s - time.monotonic()) > 0:
-            for descriptor, _ in poll.poll(left_s * 1e3):
-                poll.unregister(descriptor)
-                peer = silent.pop(descriptor)
-                if payload := last_words.find(peer.drain()):
-                    reports[peer.rank] = last_words.decode(payload, str(peer), peer.rank)
-        return reports
-
-    def _unexpected(
-        self, peer: Peer, read: bytes, size: int, kind: int, *, at_most: bool = False
-    ) -> EngineError:
-        """Another frame than the one that is due: last words, or a broken protocol."""
-        got_size, got_kind, _ = HEADER.unpack(peer.recv_header)
-        if got_kind == KINDS[LAST_WORDS] and got_size <= last_words.MAX_BYTES:
-            return self._hear_out(peer, read, got_size)
-        return strange_frame(peer, size, kind, at_most=at_most)
+        return culprit.lost(peer, self._op, error)
 
     def _hear_out(self, peer: Peer, read: bytes, size: int) -> EngineError:
-        """Read the rest of the last words; what comes counts, be it not all."""
-        left = bytearray(max(0, size - len(read)))
-        # In mid-frame: a second loss searches nothing.
-        peer.link[GOT], peer.link[TO_RECV] = HEADER_BYTES + len(read), HEADER_BYTES + size + 1
-        with suppress(WireError):
-            self._fill(peer, view(left), min(1.0, self.timeout_s))
-        return last_words.decode((read + left)[:size], str(peer), peer.rank)
+        return culprit.hear_out(peer, read, size, self.timeout_s)
+
+    def _stalled(self) -> EngineError:
+        op, peers = NAMES[int(self.mesh[KIND])], tuple(self._peers.values())
+        return culprit.stalled(peers, op, self.timeout_s, listens=self.rank == 0)
 
 
 def _place(buffer: Buffer) -> tuple[int, int]:

@@ -1,18 +1,18 @@
-"""One connected socket of a rank: where its two streams of frames stand, and how it can fail."""
+"""One connected socket of a rank: where its two streams of frames stand."""
 
 from __future__ import annotations
 
+import math
+import select
 import socket
-from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from dllama_engine.errors import WireError, WorkerLost
-from dllama_engine.tables.links import FD, GOT, RECV_HEADER, RECV_SEQUENCE, SENT, TO_RECV, TO_SEND
-from dllama_engine.wire.frames import HEADER, NAMES, view
+from dllama_engine.tables.links import FD, GOT, RECV_HEADER, SENT, TO_RECV, TO_SEND
+from dllama_engine.wire.frames import view
 
 _LEFT_UNREAD_BYTES = 1 << 26  # of a dead peer's frames
 
@@ -57,6 +57,33 @@ class Peer:
         """The header being received, or received last; it can be written to."""
         return view(self.link[RECV_HEADER : RECV_HEADER + 1].view(np.uint8))
 
+    def read_into(self, buffer: memoryview, timeout_s: float | None) -> None:
+        """Fill the whole buffer; `timeout_s` may pass without a byte, None: for ever.
+
+        Raises:
+            TimeoutError: it has passed.
+            EOFError: the peer closed.
+            OSError: the connection is gone.
+        """
+        filled = 0
+        while filled < len(buffer):
+            try:
+                n = self.sock.recv_into(buffer[filled:])
+            except BlockingIOError:
+                self._wait_readable(timeout_s)
+                continue
+            if n == 0:
+                raise EOFError
+            filled += n
+            self.link[GOT] += n
+
+    def _wait_readable(self, timeout_s: float | None) -> None:
+        poll = select.poll()
+        poll.register(self.sock, select.POLLIN)
+        timeout_ms = None if timeout_s is None or math.isinf(timeout_s) else timeout_s * 1e3
+        if not poll.poll(timeout_ms):
+            raise TimeoutError
+
     def drain(self) -> bytes:
         """All that a dead peer's socket still holds."""
         data = bytearray()
@@ -68,51 +95,6 @@ class Peer:
     def __str__(self) -> str:
         who = "root (rank 0)" if self.rank == 0 else f"worker {self.rank}"
         return f"{who} at {self.address}"
-
-
-def lost_peer(peer: Peer, op: str, error: OSError | None) -> WorkerLost:
-    """A peer whose connection is gone."""
-    how = "closed the connection" if error is None else f"is lost ({error.strerror or error})"
-    return WorkerLost(
-        f"{peer} {how} during {op or 'the session'}; {peer.unsent_bytes} bytes unsent, "
-        f"{peer.got} received of its frame. Look at that process's log: it may have been "
-        "killed, for instance for want of memory.",
-        peer.rank,
-    )
-
-
-def late_peers(late: Sequence[Peer], op: str, timeout_s: float) -> WorkerLost:
-    """Peers of which nothing moved before the deadline."""
-    what = ", ".join(
-        f"{peer} ({peer.unsent_bytes} bytes unsent, {peer.unread_bytes} to receive)"
-        for peer in late
-    )
-    return WorkerLost(
-        f"no progress in {op} for {timeout_s:g} s, waiting for {what}. "
-        "Is that host overloaded, suspended or unreachable? --timeout sets the deadline.",
-        late[0].rank if late else None,
-    )
-
-
-def silent_peers(silent: Sequence[Peer], timeout_s: float) -> WorkerLost:
-    """Peers that gave no sign of life before the deadline."""
-    return WorkerLost(
-        f"no sign of life from {', '.join(map(str, silent))} for {timeout_s:g} s. "
-        "Is that host overloaded, suspended or unreachable? --timeout sets the deadline.",
-        silent[0].rank,
-    )
-
-
-def strange_frame(peer: Peer, size: int, kind: int, *, at_most: bool) -> WireError:
-    """A frame of another kind, number or length than the one that is due."""
-    got_size, got_kind, got_sequence = HEADER.unpack(peer.recv_header)
-    return WireError(
-        f"{peer} broke the protocol: expected {NAMES[kind]} number {peer.link[RECV_SEQUENCE]} of "
-        f"{'at most ' if at_most else ''}{size} bytes, found "
-        f"{NAMES.get(got_kind, f'unknown kind {got_kind}')} number {got_sequence} of "
-        f"{got_size} bytes. Do all nodes run the same version?",
-        peer.rank,
-    )
 
 
 def _prepare(sock: socket.socket) -> None:

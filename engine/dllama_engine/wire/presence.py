@@ -16,8 +16,9 @@ from collections.abc import Callable, Sequence
 
 from dllama_engine.errors import EngineError
 from dllama_engine.tables.links import HEADER_BYTES
+from dllama_engine.wire.culprit import lost_peer, silent_peers
 from dllama_engine.wire.frames import ALIVE_FRAME, HEADER, KINDS, LAST_WORDS
-from dllama_engine.wire.peer import Peer, lost_peer, silent_peers
+from dllama_engine.wire.peer import Peer
 
 MAX_PERIOD_S = 15.0
 _SIGNS_A_TIMEOUT = 4  # so that one that is late is no death

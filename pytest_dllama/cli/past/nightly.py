@@ -26,6 +26,7 @@ from pytest_dllama.history.store import HistoryError, RunStore, StoredRun
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.report.text.markdown import escape
 from pytest_dllama.report.text.numbers import percent
+from pytest_dllama.report_folder import STEP_SUMMARY
 
 NAME = "nightly"
 PAGE = "night.md"
@@ -141,7 +142,7 @@ def _answer(night: Night) -> str:
 def _publish(report: Path, lines: Sequence[str]) -> None:
     text = "\n".join(lines) + "\n"
     print(f"night:    {write_whole(report / PAGE, text)}")
-    summary = os.environ.get("GITHUB_STEP_SUMMARY")
+    summary = os.environ.get(STEP_SUMMARY)
     if summary:
         with Path(summary).open("a", encoding="utf-8") as file:
             file.write(text)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import resource
+import secrets
 import select
 import signal
 import subprocess
@@ -139,7 +140,11 @@ def start_ticks(pid: int) -> int | None:
 
 
 def put(file: Path, text: str) -> None:
-    """Write a file whole."""
-    partial = file.with_name(f".{file.name}.part")
-    partial.write_text(text)
-    partial.rename(file)
+    """Write a file whole, also where boards that share a disk write it at the same time."""
+    partial = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
+    try:
+        partial.write_text(text)
+        partial.rename(file)
+    except OSError:
+        partial.unlink(missing_ok=True)
+        raise

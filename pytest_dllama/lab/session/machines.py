@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 from pytest_dllama.config.settings import LabConfig
@@ -72,6 +73,15 @@ def _here(config: LabConfig, environment: Path | None = None) -> Hosts:
 def root_is_here(config: LabConfig) -> bool:
     """Whether rank 0 is a process of this machine; raises ConfigError."""
     return config.hosts_file is None or not inventory_of(config, 1).has_root
+
+
+def names_of(config: LabConfig, nodes: int) -> list[str]:
+    """What the machines of a session are called; raises ConfigError."""
+    own = ["this machine", platform.node()]
+    if config.hosts_file is None:
+        return own
+    inventory = inventory_of(config, nodes)
+    return [entry.name for entry in inventory.first(nodes)] + ([] if inventory.has_root else own)
 
 
 def inventory_of(config: LabConfig, nodes: int) -> Inventory:

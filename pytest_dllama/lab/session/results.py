@@ -2,34 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.exports.samples_csv import write_samples
-from pytest_dllama.history.calibrations import calibration_of, calibrations
-from pytest_dllama.history.keeping import history_folder, keep_run
+from pytest_dllama.history.keeping import keep_run
 from pytest_dllama.history.run_files import VERDICT_FILE, run_text
-from pytest_dllama.history.store import RunStore
 from pytest_dllama.lab.lab import Lab
+from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import VerdictFile
-from pytest_dllama.report.lists.noise import noise_lines
-from pytest_dllama.report.pages.comment import write_step_summary
-from pytest_dllama.report.pages.reports import write_reports
-from pytest_dllama.report_folder import keep_elsewhere
-
-
-def keep_calibration(verdict: VerdictFile, config: LabConfig) -> list[str]:
-    """Keep what A/A pairs teach; the text that shows it.
-
-    Raises:
-        DataError: no valid cell has pairs.
-    """
-    store = RunStore(history_folder(config), verdict.fingerprint)
-    calibration = calibration_of(verdict, config.engine)
-    calibrations(store).add(calibration)
-    return ["\n".join(noise_lines(store, calibration))]
+from pytest_dllama.report_folder import STEP_SUMMARY, keep_elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +33,17 @@ def write_results(lab: Lab) -> Written:
     if verdict is not None:
         text = verdict.model_dump_json(indent=1) + "\n"
         lines.append(_saved(lab, "verdict: ", folder / VERDICT_FILE, text))
-    writers: list[tuple[str, Callable[[], Sequence[Path | str]]]] = [
-        (
-            "report",
-            lambda: write_reports(run, folder, formats=config.report_formats, verdict=verdict),
-        ),
-        ("summary", lambda: write_step_summary(run, "en", verdict)),
-    ]
+    writers: list[tuple[str, Callable[[], Sequence[Path | str]]]] = []
+    if formats := config.report_formats:
+        writers.append(("report", lambda: _write_pages(run, folder, formats, verdict)))
+    if os.environ.get(STEP_SUMMARY):
+        writers.append(("summary", lambda: _write_step_summary(run, verdict)))
     if config.inject:
         lines.append(f"history:  not kept: slowed down on purpose (--inject {config.inject})")
     elif config.keeps_history:
         writers.append(("history", lambda: [keep_run(run, config)]))
     if verdict is not None and config.comparison and config.comparison.is_calibration:
-        writers.append(("noise", lambda: keep_calibration(verdict, config)))
+        writers.append(("noise", lambda: _keep_calibration(verdict, config)))
     if (file := config.csv_file) is not None:
         writers.append(("samples", lambda: [write_samples(run, file)]))
     for what, write in writers:
@@ -73,6 +56,29 @@ def write_results(lab: Lab) -> Written:
             has_failed = True
             lines.append(f"{what + ':':9} failed with {type(error).__name__}: {error}")
     return Written(tuple(lines), has_failed)
+
+
+# What needs large libraries (jinja2, matplotlib, scipy: seconds on a Pi) is loaded by need only.
+
+
+def _write_pages(
+    run: RunRecord, folder: Path, formats: Sequence[str], verdict: VerdictFile | None
+) -> list[Path]:
+    from pytest_dllama.report.pages.reports import write_reports
+
+    return write_reports(run, folder, formats=formats, verdict=verdict)
+
+
+def _write_step_summary(run: RunRecord, verdict: VerdictFile | None) -> list[Path]:
+    from pytest_dllama.report.pages.comment import write_step_summary
+
+    return write_step_summary(run, "en", verdict)
+
+
+def _keep_calibration(verdict: VerdictFile, config: LabConfig) -> list[str]:
+    from pytest_dllama.lab.session.calibration import keep_calibration
+
+    return keep_calibration(verdict, config)
 
 
 def _without_history(error: OSError) -> str:

@@ -14,10 +14,10 @@ from pytest_dllama.report.pages.document import Document
 from pytest_dllama.report.pages.language import LAYOUT, environment_of
 from pytest_dllama.report.pages.sections import answer, questions
 from pytest_dllama.report.text import markdown
+from pytest_dllama.report_folder import STEP_SUMMARY
 
 LONGEST = 65_000  # characters; GitHub takes 65 536
 MARK = "<!-- pytest-dllama report -->"  # by which a job finds its own comment again
-SUMMARY = "GITHUB_STEP_SUMMARY"  # variable: the file that a job's page shows
 
 
 def render(run: RunRecord, language: str, verdict: VerdictFile | None = None) -> str:
@@ -49,7 +49,7 @@ def write_step_summary(
     variables: Mapping[str, str] = os.environ,
 ) -> list[Path]:
     """Append the comment to the job's page where there is one; the file, or nothing."""
-    name = variables.get(SUMMARY)
+    name = variables.get(STEP_SUMMARY)
     if not name:
         return []
     with Path(name).open("a", encoding="utf-8") as file:

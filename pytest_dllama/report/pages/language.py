@@ -15,6 +15,7 @@ from typing import Any
 import jinja2
 from markupsafe import Markup
 
+from pytest_dllama.errors import ToldError
 from pytest_dllama.report.figures import quantities
 from pytest_dllama.report.pages.writer import Writer
 from pytest_dllama.report.sentences.base import Sentence
@@ -25,7 +26,7 @@ LANGUAGES = ("ko", "en")
 LAYOUT = "report.md.j2"
 
 
-class ReportError(Exception):
+class ReportError(ToldError):
     """The report cannot be written; the message says why and what to do."""
 
 

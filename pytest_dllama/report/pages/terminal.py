@@ -48,7 +48,7 @@ def summary_lines(run: RunRecord) -> list[str]:
 
 def _row(cell: CellRecord) -> tuple[str, ...]:
     return (
-        cell.id,
+        f"{cell.id} ↻" if cell.retried else cell.id,
         *(_figure(cell, metric, unit, form) for _, metric, unit, form in _FIGURES),
         cell.output.status if cell.output else "-",
         cell.verdict.status if cell.verdict else "-",
@@ -73,7 +73,8 @@ def _cells(row: tuple[str, ...], widths: Sequence[int]) -> list[str]:
 
 
 def _reasons(cells: Sequence[CellRecord]) -> list[str]:
-    return [
+    retried = [f"{cell.id}, measured anew ↻: {cell.retried}" for cell in cells if cell.retried]
+    return retried + [
         f"{cell.id}, {cell.verdict.status}: {reason}"
         for cell in cells
         if cell.verdict

@@ -8,6 +8,7 @@ from pytest_dllama.report.sentences.base import Sentence
 from pytest_dllama.report.sentences.status import (
     CellExcluded,
     CellFailed,
+    CellRetried,
     Coverage,
     OutputCounts,
     RepeatRule,
@@ -52,6 +53,8 @@ def troubles(view: RunView) -> list[Sentence]:
     """Cells without figures and cells whose figures do not count."""
     said: list[Sentence] = []
     for cell in view.ordered():
+        if cell.retried is not None:
+            said.append(CellRetried(name_of(cell), cell.nodes, cell.retried))
         if cell.status != "ok":
             error = (cell.error or "").strip().split("\n")[0]
             said.append(CellFailed(name_of(cell), cell.nodes, cell.status == "skipped", error))

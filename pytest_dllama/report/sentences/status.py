@@ -46,6 +46,15 @@ class CellFailed(Sentence):
 
 
 @dataclass(frozen=True, slots=True)
+class CellRetried(Sentence):
+    """A cell that was measured anew after a rank was lost."""
+
+    model: str
+    nodes: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class CellExcluded(Sentence):
     """A measured cell whose speed does not count."""
 

@@ -11,6 +11,7 @@ from pytest_dllama.report.rules.answer import OPEN, worst_first
 from pytest_dllama.report.rules.comparison import best_of_models
 from pytest_dllama.report.tables.columns import (
     NOT_COUNTED,
+    RETRIED,
     Column,
     Entry,
     Starred,
@@ -147,6 +148,7 @@ def _first(view: RunView, tops: dict[str, int], most: int | None) -> list[CellRe
 
 def _cell_row(cell: CellRecord, best: int | None) -> tuple[Entry, ...]:
     mark = "" if counts(cell) or cell.status != "ok" else f" {NOT_COUNTED}"
+    mark += f" {RETRIED}" if cell.retried else ""
     figures = []
     for quantity in (TOKENS_PER_S, TPOT, TTFT):
         found = quantity.of(cell)

@@ -23,6 +23,7 @@ from pytest_dllama.report.text.numbers import (
 
 NOT_COUNTED = "†"  # measured, but the output is wrong or the cell invalid
 WITHIN_SPREAD = "≈"  # the ranges of the repeats overlap
+RETRIED = "↻"  # measured anew after a rank was lost
 BEST = "★"  # the node count to choose for this model
 
 
@@ -114,7 +115,7 @@ class Table:
     def marks(self) -> tuple[str, ...]:
         """Marks that need a legend."""
         text = "".join(cell for row in self.rows for cell in row[1:] if isinstance(cell, str))
-        marks = [mark for mark in (NOT_COUNTED, WITHIN_SPREAD) if f" {mark}" in text]
+        marks = [mark for mark in (NOT_COUNTED, RETRIED, WITHIN_SPREAD) if f" {mark}" in text]
         is_best = any(isinstance(cell, Starred) for row in self.rows for cell in row)
         return (*marks, *([BEST] if is_best else []))
 

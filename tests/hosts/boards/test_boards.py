@@ -28,7 +28,7 @@ SMALL = ("--models", "tiny", "--steps", "24", "--warmup", "0", "--repeats", "1")
 
 @pytest.fixture(scope="module")
 def suites(boards, tmp_path_factory) -> RealRun:
-    run = RealRun(tmp_path_factory.mktemp("suites"))
+    run = RealRun(tmp_path_factory.mktemp("suites"), "md")
     run.start([SUITES, *SMALL, "--nodes", "2,4", "--hosts", str(boards.file)])
     assert run.finish() == 0, run.output
     return run

@@ -46,7 +46,7 @@ def test_a_warm_board_is_waited_for_and_what_happens_to_it_is_told(
     boards, board: Board, server: Sshd, tmp_path
 ) -> None:
     board.temperature(72.0)
-    run = RealRun(tmp_path)
+    run = RealRun(tmp_path, "md")
     hosts = _hosts_file(server, boards, tmp_path)
     run.start([SUITES, *ONE, "--steps", "64", "--repeats", "3", "--hosts", hosts])
     run.wait_until(lambda: "dllama: pi1: ready" in run.output)
@@ -82,7 +82,7 @@ def test_a_board_that_stays_warm_is_measured_after_the_deadline_with_a_note(
     boards, board: Board, server: Sshd, tmp_path
 ) -> None:
     board.temperature(71.6)
-    run = RealRun(tmp_path)
+    run = RealRun(tmp_path, "md")
     hosts = _hosts_file(server, boards, tmp_path, "cooling_s = 2.0")
     start_s = time.monotonic()
     run.start([SUITES, *ONE, "--steps", "8", "--hosts", hosts])

@@ -31,7 +31,7 @@ _quick = Root.forward
 
 
 def _slow(self, *arguments, **named):
-    _time.sleep(0.3)
+    _time.sleep(0.06)
     return _quick(self, *arguments, **named)
 
 
@@ -94,7 +94,7 @@ def test_the_slow_commit_is_found(history: tuple[Repository, list[str]], tmp_pat
         *("git", "bisect", "run", sys.executable, "-P", "-m", "pytest_dllama.cli", "bench"),
         *("--bisect", "--baseline", f"git:.@{commits[0]}", "--nodes", "1", "--models", "tiny"),
         *("--steps", "24", "--pairs", "3,6,10", "--thresholds", str(tmp_path / "limits.toml")),
-        *("--report", str(tmp_path / "report"), "--history", "off", "--report-format", "md"),
+        *("--report", str(tmp_path / "report"), "--history", "off", "--report-format", "none"),
         *("-p", "no:cacheprovider", "-p", "no:benchmark", "-k", "tpot"),
     ]
     repository.git("bisect", "start", commits[-1], commits[0])

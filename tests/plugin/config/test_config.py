@@ -57,6 +57,7 @@ def test_node_counts_keep_their_order(counts: list[int]) -> None:
 
 def test_report_formats_are_words_each_once() -> None:
     assert _parse("report-format", "html, md,html") == ("html", "md")
+    assert _parse("report-format", "none") == ()
 
 
 def test_model_specs() -> None:

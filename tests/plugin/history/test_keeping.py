@@ -14,7 +14,10 @@ from pytest_dllama.history.run_files import read_run
 from tests.data import ROOT
 from tests.plugin.real_runs import SMALL_MODEL
 
-OPTIONS = ["--nodes", "1", "--repeats", "1", "--steps", "16", "--models", SMALL_MODEL]
+OPTIONS = [
+    *("--nodes", "1", "--repeats", "1", "--steps", "16", "--models", SMALL_MODEL),
+    *("--report-format", "none"),
+]
 
 
 def measure(folder: Path, *options: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_dllama.backends.base import EngineOptions
 from pytest_dllama.backends.registry import make_backend
+from pytest_dllama.history.run_files import read_run
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.local import LocalHost
 from pytest_dllama.lab import runner
@@ -63,16 +64,24 @@ threading.Thread(target=kill, daemon=True).start()
 """
 
 
-def test_a_root_that_is_killed_is_an_error_that_names_the_signal(tmp_path: Path) -> None:
+def test_a_cell_whose_root_is_killed_is_measured_anew_and_marked(tmp_path: Path) -> None:
     (tmp_path / "kills_the_root.py").write_text(_KILLS_THE_ROOT)
     run = RealRun(tmp_path)
     run.start([
         str(ROOT / "suites"), "--models", SMALL_MODEL, "--nodes", "1", "--steps", "16", "-k",
         "tpot", "--history", "off", "--warmup", "0", "-p", "kills_the_root",
     ])  # fmt: skip
-    assert run.finish() == pytest.ExitCode.TESTS_FAILED, run.output
-    assert "the root was killed by SIGKILL; localhost had " in run.output
-    assert "events end after" in run.output
+    assert run.finish() == pytest.ExitCode.OK, run.output
+    (cell,) = read_run(run.report / "run.json").cells
+    assert cell.status == "ok"
+    assert cell.retried is not None
+    assert "the root was killed by SIGKILL; localhost had " in cell.retried
+    assert "events end after" in cell.retried
+    assert f"{cell.id}, measured anew ↻: {cell.retried}" in run.output
+    first, second = (log for log in cell.logs if "repeat1.root.stdout" in log)
+    assert second.replace("retry1.", "") == first
+    assert (run.report / first).exists()
+    assert (run.report / second).stat().st_size > 0
 
 
 def test_a_worker_whose_log_has_no_room_is_the_cause(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ NEIGHBOURS = (
 SMALL = (
     *("--dllama-models", f"{MODELS / 'llama_q40.m'}:{MODELS / 'golden.t'}"),
     *("--dllama-prompt", "hello", "--dllama-warmup", "0", "--dllama-repeats", "1"),
-    *("--dllama-steps", "24"),
+    *("--dllama-steps", "24", "--dllama-report-format", "none"),
 )
 UNREACHABLE = ("NewConnectionError", "ConnectTimeoutError", "Name or service not known")
 PATIENCE_S = 300
@@ -46,7 +46,7 @@ class Environment:
             capture_output=True,
             text=True,
             timeout=PATIENCE_S,
-            env={**os.environ, "COLUMNS": "200"},
+            env={**os.environ, "COLUMNS": "200", "PYTEST_ADDOPTS": ""},  # every plugin loads
         )
 
     def pytest(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:

@@ -152,7 +152,7 @@ def test_timing_tests_run_without_rows(
 
 def test_the_table_is_printed_even_if_pytest_benchmark_fails(env: Environment) -> None:
     """Nothing is saved yet that the run could be compared with."""
-    options = ("--benchmark-compare", "--benchmark-compare-fail=min:1%")
+    options = ("--benchmark-compare", "--benchmark-compare-fail=min:1%", "--report-format", "md")
     done = env.pytest(*NO_TESTINFRA, *SUITES, *SMALL, "--nodes", "2", *options, "-k", "rct")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert "ERROR: --benchmark-compare-fail requires valid --benchmark-compare." in done.stderr

@@ -10,6 +10,7 @@ from pytest_dllama.cli.main import main
 from pytest_dllama.history.run_files import write_run
 from pytest_dllama.report.pages import comment
 from pytest_dllama.report.pages.language import LANGUAGES
+from pytest_dllama.report_folder import STEP_SUMMARY
 from tests.data import REPORTS
 from tests.plugin.report.report_runs import cell, run, verdict
 
@@ -54,7 +55,7 @@ def test_even_a_name_without_end_is_cut() -> None:
 def test_the_command_prints_the_comment(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delenv(comment.SUMMARY, raising=False)
+    monkeypatch.delenv(STEP_SUMMARY, raising=False)
     path = str(REPORTS / "one_model.json")
     assert main(["report", path, "--format", "pr-comment"]) == 0
     printed = capsys.readouterr().out
@@ -68,7 +69,7 @@ def test_the_command_prints_the_comment(
 def test_a_jobs_page_gets_it_appended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = tmp_path / "summary.md"
     page.write_text("before\n", encoding="utf-8")
-    monkeypatch.setenv(comment.SUMMARY, str(page))
+    monkeypatch.setenv(STEP_SUMMARY, str(page))
     run_file = write_run(SMALL, tmp_path / "run.json")
     assert main(["report", str(run_file), "--format", "md", "--lang", "ko"]) == 0
     text = page.read_text(encoding="utf-8")

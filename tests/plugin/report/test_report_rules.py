@@ -21,7 +21,9 @@ from pytest_dllama.report.figures.cell_detail import percentiles
 from pytest_dllama.report.figures.compare import Spread, best, difference
 from pytest_dllama.report.figures.quantities import SYNC_SHARE, TOKENS_PER_S, TOTAL_BYTES
 from pytest_dllama.report.figures.view import RunView
+from pytest_dllama.report.pages.language import LANGUAGES
 from pytest_dllama.report.pages.markdown import render
+from pytest_dllama.report.pages.terminal import summary_lines
 from pytest_dllama.report.rules.advice import recommendations
 from pytest_dllama.report.rules.comparison import at_node_count, comparison, conclusion, steps
 from pytest_dllama.report.rules.findings import knees
@@ -424,3 +426,18 @@ def test_worker_count_of_the_command_is_checked() -> None:
     commands = Commands(root=("dllama-py", "inference", "--workers", "a:1", "b:2"))
     text = render(run([cell("a", 2, [1], commands=commands)]), "ko")
     assert "명령의 워커는 2개이지만 2대 구성의 워커는 1개여야 함" in text
+
+
+def test_a_cell_that_was_measured_anew_is_marked_and_told_in_both_languages() -> None:
+    one, two = cell("a", 2, [10]), cell("a", 4, [20])
+    record = run([one, two.model_copy(update={"retried": "worker 1 is lost"})])
+    pages = [render(record, language) for language in LANGUAGES]
+    for page in pages:
+        assert page.count("worker 1 is lost") >= 1
+        assert re.search(r"\b20[.0]* ↻", page)
+        assert not re.search(r"\b10[.0]* ↻", page)
+    assert any("it was measured anew on fresh workers - worker 1" in page for page in pages)
+    assert any("새 워커에서 다시 측정함 - worker 1" in page for page in pages)
+    lines = summary_lines(record)
+    assert any(line.startswith("a-4 ↻ ") for line in lines)
+    assert "a-4, measured anew ↻: worker 1 is lost" in lines

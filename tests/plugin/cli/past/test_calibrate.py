@@ -21,7 +21,7 @@ from tests.plugin.history.stated_dllama import stated_dllama
 
 OPTIONS = [
     *("--engine", "dllama", "--nodes", "1", "--models", "tiny", "--steps", "20"),
-    *("-k", "test_tpot", "-p", "no:cacheprovider", "--report-format", "md"),
+    *("-k", "test_tpot", "-p", "no:cacheprovider", "--report-format", "none"),
 ]
 
 

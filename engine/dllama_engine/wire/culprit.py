@@ -1,0 +1,130 @@
+"""Who is to blame when a link fails: what the peer said when it left, else what its socket says."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+from dllama_engine.errors import EngineError, WireError, WorkerLost
+from dllama_engine.tables.links import GOT, HEADER_BYTES, RECV_SEQUENCE, TO_RECV
+from dllama_engine.wire import last_words
+from dllama_engine.wire.frames import HEADER, KINDS, LAST_WORDS, NAMES
+from dllama_engine.wire.peer import Peer
+
+_REPORTS_S = 1.0
+
+
+def lost(peer: Peer, op: str, error: OSError | None) -> EngineError:
+    """The peer's own last words if it left any, else what became of its socket."""
+    payload = None if peer.got else last_words.find(peer.drain())
+    if payload is not None:
+        return last_words.decode(payload, str(peer), peer.rank)
+    return lost_peer(peer, op, error)
+
+
+def stalled(peers: Sequence[Peer], op: str, timeout_s: float, *, listens: bool) -> EngineError:
+    """Nothing moved before the deadline: name the peer that is waited for.
+
+    Whoever waits for the same one says so about now. The root `listens` to them for a moment: a
+    peer that it waits for may itself be waiting for the one that is gone.
+    """
+    by_rank = {peer.rank: peer for peer in peers}
+    late = [peer for peer in peers if peer.unsent_bytes or peer.unread_bytes]
+    reports = _reports(peers, timeout_s) if listens else {}
+    alone = [peer for peer in late if peer.rank not in reports]
+    named = [
+        report
+        for report in reports.values()
+        if isinstance(report, WireError) and report.rank and report.rank not in reports
+    ]
+    if named and named[0].rank not in [peer.rank for peer in alone]:
+        return named[0]
+    if named:
+        alone = [by_rank[named[0].rank or 0]]
+    elif not alone and reports:
+        return next(iter(reports.values()))
+    return late_peers(alone, op, timeout_s)
+
+
+def _reports(peers: Sequence[Peer], timeout_s: float) -> dict[int, EngineError]:
+    """Last words of the peers that leave within a moment, by rank."""
+    reports: dict[int, EngineError] = {}
+    silent = {peer.sock.fileno(): peer for peer in peers if not peer.got}
+    until_s = time.monotonic() + min(_REPORTS_S, timeout_s)
+    poll = select.poll()
+    for descriptor in silent:
+        poll.register(descriptor, select.POLLIN)
+    while len(silent) > 1 and (left_s := until_s - time.monotonic()) > 0:
+        for descriptor, _ in poll.poll(left_s * 1e3):
+            poll.unregister(descriptor)
+            peer = silent.pop(descriptor)
+            if payload := last_words.find(peer.drain()):
+                reports[peer.rank] = last_words.decode(payload, str(peer), peer.rank)
+    return reports
+
+
+def unexpected(
+    peer: Peer, read: bytes, size: int, kind: int, timeout_s: float, *, at_most: bool = False
+) -> EngineError:
+    """Another frame than the one that is due: last words, or a broken protocol."""
+    got_size, got_kind, _ = HEADER.unpack(peer.recv_header)
+    if got_kind == KINDS[LAST_WORDS] and got_size <= last_words.MAX_BYTES:
+        return hear_out(peer, read, got_size, timeout_s)
+    return strange_frame(peer, size, kind, at_most=at_most)
+
+
+def hear_out(peer: Peer, read: bytes, size: int, timeout_s: float) -> EngineError:
+    """Read the rest of the last words; what comes counts, be it not all."""
+    left = bytearray(max(0, size - len(read)))
+    # In mid-frame: a second loss searches nothing.
+    peer.link[GOT], peer.link[TO_RECV] = HEADER_BYTES + len(read), HEADER_BYTES + size + 1
+    with suppress(OSError, EOFError):
+        peer.read_into(memoryview(left), min(1.0, timeout_s))
+    return last_words.decode((read + left)[:size], str(peer), peer.rank)
+
+
+def lost_peer(peer: Peer, op: str, error: OSError | None) -> WorkerLost:
+    """A peer whose connection is gone."""
+    how = "closed the connection" if error is None else f"is lost ({error.strerror or error})"
+    return WorkerLost(
+        f"{peer} {how} during {op or 'the session'}; {peer.unsent_bytes} bytes unsent, "
+        f"{peer.got} received of its frame. Look at that process's log: it may have been "
+        "killed, for instance for want of memory.",
+        peer.rank,
+    )
+
+
+def late_peers(late: Sequence[Peer], op: str, timeout_s: float) -> WorkerLost:
+    """Peers of which nothing moved before the deadline."""
+    what = ", ".join(
+        f"{peer} ({peer.unsent_bytes} bytes unsent, {peer.unread_bytes} to receive)"
+        for peer in late
+    )
+    return WorkerLost(
+        f"no progress in {op} for {timeout_s:g} s, waiting for {what}. "
+        "Is that host overloaded, suspended or unreachable? --timeout sets the deadline.",
+        late[0].rank if late else None,
+    )
+
+
+def silent_peers(silent: Sequence[Peer], timeout_s: float) -> WorkerLost:
+    """Peers that gave no sign of life before the deadline."""
+    return WorkerLost(
+        f"no sign of life from {', '.join(map(str, silent))} for {timeout_s:g} s. "
+        "Is that host overloaded, suspended or unreachable? --timeout sets the deadline.",
+        silent[0].rank,
+    )
+
+
+def strange_frame(peer: Peer, size: int, kind: int, *, at_most: bool) -> WireError:
+    """A frame of another kind, number or length than the one that is due."""
+    got_size, got_kind, got_sequence = HEADER.unpack(peer.recv_header)
+    return WireError(
+        f"{peer} broke the protocol: expected {NAMES[kind]} number {peer.link[RECV_SEQUENCE]} of "
+        f"{'at most ' if at_most else ''}{size} bytes, found "
+        f"{NAMES.get(got_kind, f'unknown kind {got_kind}')} number {got_sequence} of "
+        f"{got_size} bytes. Do all nodes run the same version?",
+        peer.rank,
+    )
