@@ -23,7 +23,7 @@ LATENCY_MS = 5
 
 
 def test_tokens_take_what_the_links_do_and_everything_says_so(tmp_path: Path) -> None:
-    run = RealRun(tmp_path)
+    run = RealRun(tmp_path, pages="md")
     file = tmp_path / "links.toml"
     file.write_text(
         f'link = "latency={LATENCY_MS}ms,rate=90mbit"\n[links]\n"1>2" = "latency=6ms"\n'

@@ -12,7 +12,7 @@ import statistics
 import struct
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from pytest_dllama.emulation.topology import Topology, Way
@@ -148,30 +148,42 @@ class Prober:
         return stamp_ns - sent_ns
 
     def _rate_bps(self, way: Way, expected_bps: float) -> float:
-        """Bits a second behind the first fifth; of a link with losses the median of three parts.
-
-        What comes at first has the jitter of one draw, what comes later the latest of many.
-        """
+        """Bits a second that a way carries, see `rate_of`."""
         sender, receiver = self._ends[way]
         jitter_s = self._topology.way(*way).jitter_ns / 1e9
         seconds = max(_RATE_S, _JITTERS * jitter_s)
         n_bytes = max(1 << 16, min(_MOST_BYTES, int(expected_bps * seconds / 8)))
         thread = threading.Thread(target=_send, args=(sender, n_bytes), daemon=True)
         thread.start()
-        arrived: list[tuple[int, int]] = []  # bytes so far, when
+        arrived: list[tuple[int, int]] = []
         got = 0
         while got < n_bytes:
             n, stamp_ns = _receive(receiver, n_bytes - got)
             got += n
             arrived.append((got, stamp_ns))
         thread.join()
-        bounds = [n_bytes * fifth // 5 for fifth in (1, 2, 3, 4)] + [n_bytes]
-        marks = [next(mark for mark in arrived if mark[0] >= bound) for bound in bounds]
-        parts = [(marks[0], marks[4])]
-        if self._topology.way(*way).loss:
-            parts = [(marks[0], marks[2]), (marks[1], marks[3]), (marks[2], marks[4])]
-        rates = [8e9 * (b[0] - a[0]) / (b[1] - a[1]) for a, b in parts if b[1] > a[1]]
-        return statistics.median(rates) if rates else 0.0
+        return rate_of(arrived)
+
+
+def rate_of(arrived: Sequence[tuple[int, int]]) -> float:
+    """Bits a second from what had arrived when: the median slope over half of the stream.
+
+    The first fifth is left out: what comes at first has the jitter of one draw, what comes later
+    the latest of many. A median of slopes (Theil and Sen) does not mind single late arrivals, a
+    lost packet's or those of a relay that had to wait for the processor; those are the delays' to
+    tell.
+
+    Args:
+        arrived: bytes so far, and when in ns, in order.
+    """
+    steady = [mark for mark in arrived if mark[0] >= arrived[-1][0] // 5]
+    half = len(steady) // 2
+    slopes = [
+        8e9 * (later[0] - earlier[0]) / (later[1] - earlier[1])
+        for earlier, later in zip(steady, steady[half:], strict=False)
+        if later[1] > earlier[1]
+    ]
+    return statistics.median(slopes) if slopes else 0.0
 
 
 def _send(sender: socket.socket, n_bytes: int) -> None:

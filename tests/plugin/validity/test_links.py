@@ -6,7 +6,7 @@ import pytest
 
 from pytest_dllama.emulation.topology import uniform
 from pytest_dllama.hosts.links.accuracy import cell_links, set_us
-from pytest_dllama.hosts.links.prober import ProbeSamples
+from pytest_dllama.hosts.links.prober import ProbeSamples, rate_of
 from pytest_dllama.validity.links import link_faults
 
 LINK = uniform("latency=0.2ms,rate=100mbit")  # 64 bytes take 5.12 us
@@ -69,3 +69,16 @@ def test_few_probes_during_requests_say_nothing() -> None:
     assert link_faults(found) == []
     assert cell_links(LINK, 2, []) is None
     assert link_faults(None) == []
+
+
+def test_a_rate_does_not_mind_what_comes_late() -> None:
+    """16 KiB each 1.394 ms are 94 Mbit/s; four of them waited for the processor."""
+    marks = [(16384 * i, round(1_394_383 * i)) for i in range(1, 41)]
+    assert rate_of(marks) == pytest.approx(94e6, rel=1e-4)
+    late = [
+        (n, max(ns, marks[13][1])) if 9 <= i < 13 else (n, ns) for i, (n, ns) in enumerate(marks)
+    ]
+    assert late != marks
+    assert rate_of(late) == pytest.approx(94e6, rel=1e-4)
+    assert rate_of([(n, 2 * ns) for n, ns in marks]) == pytest.approx(47e6, rel=1e-4)
+    assert rate_of([(65536, 5)]) == 0.0
