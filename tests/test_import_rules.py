@@ -41,6 +41,7 @@ LAYERS: Mapping[str, Layers] = {
         ("hosts", "report", "verdict", "exports"),
         ("models", "history", "metrics", "validity", "benchmark_bridge", "neighbours"),
         ("config", "record", "events", "stats"),
+        ("emulation",),
         ("report_folder", "user_files"),
         ("errors",),
     ),
@@ -56,7 +57,7 @@ LAYERS: Mapping[str, Layers] = {
         ("cpu", "sources"),
     ),
     "pytest_dllama.hosts": (
-        ("fleet",),
+        ("fleet", "links"),
         ("ssh", "local"),
         ("packages",),
         ("memory_probe", "power", "controller", "inventory_file"),

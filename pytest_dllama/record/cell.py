@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
 
 from pytest_dllama.record.base import Record, Role
+from pytest_dllama.record.emulation import CellLinks
 from pytest_dllama.record.energy import EnergyRecord
 from pytest_dllama.record.loading import LoadingRecord
 from pytest_dllama.record.network import NetworkRecord
@@ -14,8 +17,8 @@ from pytest_dllama.record.network import NetworkRecord
 CellStatus = Literal["ok", "failed", "skipped"]
 OutputStatus = Literal["oracle", "identical", "tie", "different", "unchecked", "engine_fault"]
 # Another output than the oracle's; other bytes than the plan's; faster than memory; repeats that
-# disagree; the engine's own word.
-FaultKind = Literal["output", "wire", "roofline", "repeats", "engine"]
+# disagree; the engine's own word; an emulated link that was not kept.
+FaultKind = Literal["output", "wire", "roofline", "repeats", "engine", "link"]
 
 
 class RankRecord(Record):
@@ -85,6 +88,24 @@ class Sample(Record):
     request_j: float | None = None  # energy of all machines of the cell, start to last token
     decode_j: float | None = None  # from the first token to the last
     parts: tuple[PartTime, ...] = ()  # none: the engine does not tell
+
+    @property
+    def steady_tpot_ms(self) -> float | None:
+        """The steady mean of the gaps: a token's time without hiccups; reads lower than TPOT."""
+        return steady_mean(self.itl_ms)
+
+
+def steady_mean(values: Sequence[float]) -> float | None:
+    """Mean of the smaller half; None of nothing.
+
+    Whatever disturbs fewer than half of the values leaves it as it is, so that it varies less than
+    the mean of all of them.
+
+    >>> steady_mean([2.0, 2.2, 90.0, 2.4])
+    2.1
+    """
+    smaller = sorted(values)[: math.ceil(len(values) / 2)]
+    return math.fsum(smaller) / len(smaller) if smaller else None
 
 
 class Estimate(Record):
@@ -205,6 +226,7 @@ class CellRecord(Record):
     energy: EnergyRecord | None = None  # None: nobody asked
     thresholds: tuple[ThresholdResult, ...] = ()
     verdict: Verdict | None = None
+    links: CellLinks | None = None  # how well emulated ones were kept; None: none were emulated
     logs: tuple[str, ...] = ()  # relative to the run file
 
     @property

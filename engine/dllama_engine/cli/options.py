@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import partial
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from dllama_engine.cli.arguments import Address, PlanArgs, ProcessArgs, RootArgs, WorkerArgs
 from dllama_engine.cli.dialects import pass_over
@@ -19,6 +19,9 @@ from dllama_engine.injection import NOTHING, Injection, parse_injection
 from dllama_engine.loading.settings import CACHE_VARIABLE, CacheSettings, parse_cache
 from dllama_engine.sharding.collective import Collective
 from dllama_engine.version import package_version
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 Args = RootArgs | WorkerArgs | PlanArgs
 T = TypeVar("T", bound=ProcessArgs)
@@ -57,6 +60,15 @@ def parse(argv: Sequence[str] | None = None) -> Args:
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong and where help is, in place of seventy lines of usage."""
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        """Help that cannot be written is an error, where argparse passes over it."""
+        stream = file or sys.stderr
+        try:
+            stream.write(message)
+        except OSError:
+            if stream is not sys.stderr:  # there the exit status must do
+                raise
 
     def error(self, message: str) -> NoReturn:
         known = [flag for action in self._actions for flag in action.option_strings]

@@ -106,6 +106,9 @@ class Root:
         self._loaded = self._counted  # when the model was loaded
         self.traces: list[RankTrace] = []  # raw spans of all ranks, once they said goodbye
         self._seen: Observation | None = None  # once it is loaded
+        # (tokens, logits) of passes before any request: a batch of a prompt, a generated token.
+        batch = min(2, options.batch_size, self.max_seq_len)
+        self._rehearsal = ((batch, 0), (1, 1))
         self._clocks: dict[int, clock.Reading] = {}  # of each worker, when it was loaded
 
     def session(self, rank: int) -> SessionConfig:
@@ -119,6 +122,7 @@ class Root:
             max_seq_len=self.max_seq_len,
             kv_type=options.kv_type,
             context_depth=options.context_depth,
+            rehearsals=len(self._rehearsal),
             timeout_s=options.timeout_s,
             workers=options.workers,
             slots=self._slots.get(rank, CoreSlots(0, options.n_threads, options.n_threads)),
@@ -204,6 +208,16 @@ class Root:
         assert self._transformer is not None
         here = self._transformer.record_spans, self._transformer.keep_spans
         self._seen = Observation(links, *here, spans=options.spans, raw=options.trace)
+        self._rehearse()
+
+    def _rehearse(self) -> None:
+        """Run a little of each phase: no request is the first to touch memory, sockets and code.
+
+        What it leaves in the cache is written over before it is read.
+        """
+        for n_tokens, n_logits in self._rehearsal:
+            self.forward([0] * n_tokens, 0, n_logits)
+        self.forget_costs()
 
     def _build(self, weights: RankWeights) -> None:
         options = self.options

@@ -322,6 +322,7 @@ class WorkerSession:
         logits = LogitsGather(links, config.rank, vocab)
         packet = np.empty(config.packet_bytes, np.uint8)
         counters = links.table.copy()
+        rehearsals = config.rehearsals  # still to come
         while True:
             spent_ns, idle_ns = links.spent_ns, time.perf_counter_ns()
             size = links.receive(SYNC_WITH_ROOT, 0, packet, config.timeout_s)
@@ -342,11 +343,12 @@ class WorkerSession:
             forward_ns = time.perf_counter_ns() - start_ns
             seen.end_step(start_ns, pos, n_tokens, n_logits)
             counters = links.table.copy()
-            if pos >= config.context_depth:
+            if pos < config.context_depth or rehearsals > 0:
+                rehearsals -= 1
+                seen.forget()
+            else:
                 self._sync_ns += links.spent_ns - spent_ns
                 self._compute_ns += forward_ns - (links.spent_ns - received_ns)
-            else:
-                seen.forget()
 
     # -- ends ---------------------------------------------------------------------------------
 
