@@ -25,6 +25,7 @@ LAYERS: Mapping[str, Layers] = {
         ("cli", "tools"),
         ("recovery",),
         ("cluster", "generation", "relay", "tracing"),
+        ("loading",),
         ("transformer", "telemetry"),
         ("collectives",),
         ("program", "wire", "sharding", "synthetic", "text"),

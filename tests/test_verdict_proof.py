@@ -196,9 +196,11 @@ def test_injected_slowness_stands_beside_what_was_found(tmp_path: Path) -> None:
     heading, table = injected.injected(Findings(journal))
     assert heading == "### TPOT slowed down by a known share"
     at_three, to_ten = table.splitlines()[2:]
-    assert at_three.startswith("| tiny-2 | +10 % | +10.0 % | 1.1 % | 3 | 3 | 3 (29.2 to 100.0 %) |")
+    assert at_three.startswith(
+        "| tiny-2 | +10 % | TPOT | +10.0 % | 1.1 % | 3 | 3 | 3 (29.2 to 100.0 %) |"
+    )
     assert to_ten.startswith(
-        "| tiny-2 | +10 % | +10.0 % | 1.1 % | to 10 | 1 | 1 (2.5 to 100.0 %) |"
+        "| tiny-2 | +10 % | TPOT | +10.0 % | 1.1 % | to 10 | 1 | 1 (2.5 to 100.0 %) |"
     )
     assert at_three.endswith("| 100 % | 0 % | 0 % | 6 |")
     assert injected.injected(Findings(Journal(tmp_path / "none.jsonl"))) == []
@@ -491,7 +493,10 @@ def test_a_killed_proof_goes_on_where_it_was(tmp_path: Path) -> None:
     assert len(found.pairs(SAME)) >= 5
     assert len(found.comparisons()) == 2
     assert found.failures() == []
-    assert "Without a prior (plain paired t, provisional): TTFT, TPOT, RCT." in ended.stdout
+    assert (
+        "Without a prior (plain paired t, provisional): TTFT, TPOT, steady TPOT, RCT."
+        in ended.stdout
+    )
     assert "| tiny-2 | 3 | " in ended.stdout
     assert "| pytest-benchmark: `--benchmark-compare-fail=mean:5%` |" in ended.stdout
     assert not (tmp_path / "logs" / found.comparisons()[1].id).exists()

@@ -214,6 +214,12 @@ SETTINGS: tuple[Setting, ...] = (
         yes_or_no("--keep-workers"),
     ),
     Setting(
+        "trace-dir", "DIR", "",
+        "run each cell once more after its repeats and write what all nodes did, token by token, "
+        "to CELL.trace.json there, for ui.perfetto.dev (docs/network.md)",
+        str,
+    ),
+    Setting(
         "link",
         "PRESET|KEY=VALUE,..",
         "",

@@ -72,6 +72,7 @@ class LabConfig:
     history_folder: Path | None = None  # None: the user's data folder
     keeps_history: bool = True
     history_keep: tuple[int, int] = (1000, 730)  # runs, days
+    trace_folder: Path | None = None  # of a trace a cell; None: nothing is traced
     comparison: Comparison | None = None  # A against B, with --baseline
     topology: Topology | None = None  # emulated, with --link or --links
     energy: bool = False  # the machines' own meters are read
@@ -140,6 +141,7 @@ class LabConfig:
             keeps_history=raw["history"].text != HISTORY_OFF,
             history_keep=value["history-keep"],
             comparison=comparison_of(value, raw["baseline"].base),
+            trace_folder=_folder(raw["trace-dir"]),
             csv_file=raw["csv"].base / raw["csv"].text if raw["csv"].text else None,
             hosts_file=hosts.base / hosts.text if hosts.text else None,
             hosts_only=tuple(n.strip() for n in value["hosts-only"].split(",") if n.strip()),
@@ -188,6 +190,10 @@ _SAME = {"output-tokens": "where a request ends", "prompt-tokens": "what the pro
 def _program(raw: _Raw) -> str:
     """A relative path from where it was written; a bare name is for PATH to find."""
     return str(raw.base / raw.text) if "/" in raw.text else raw.text
+
+
+def _folder(raw: _Raw) -> Path | None:
+    return raw.base / raw.text if raw.text else None
 
 
 def _history(raw: _Raw) -> Path | None:

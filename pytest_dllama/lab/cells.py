@@ -12,7 +12,7 @@ from pytest_dllama.record.cell import CellRecord, FaultKind, ThresholdResult, Wo
 from pytest_dllama.record.verdict import CellVerdict, PairStatus
 from pytest_dllama.report.pages.verdict import explained
 from pytest_dllama.validity.output import explain_difference
-from pytest_dllama.verdict.limits import TOLERANCES, Threshold, explain
+from pytest_dllama.verdict.limits import FOR_ANOTHER, TOLERANCES, Threshold, explain
 from pytest_dllama.verdict.scaling import ScalingLimit
 
 
@@ -121,14 +121,13 @@ class Cell:
         found = self.comparison
         if found is None:
             return []
-        verdict = next((item for item in found.metrics if item.metric == metric), None)
+        verdicts = [v for v in found.metrics if metric in (v.metric, FOR_ANOTHER.get(v.metric))]
         if found.status in ("ERROR", "INVALID"):
-            if verdict is None and metric not in TOLERANCES:
+            if not verdicts and metric not in TOLERANCES:
                 return []  # a metric that nobody compares
             return [f"{self.key}: {found.status} against the base: {'; '.join(found.reasons)}"]
-        if verdict is None or verdict.status not in self._failing:
-            return []
-        return [f"{self.key}: {verdict.status}: {explained(verdict)}"]
+        failing = [verdict for verdict in verdicts if verdict.status in self._failing]
+        return [f"{self.key}: {verdict.status}: {explained(verdict)}" for verdict in failing]
 
     def check_output(self) -> None:
         """Fail unless the output is the one-node run's, or parts from it at a near tie."""

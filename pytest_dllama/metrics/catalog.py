@@ -56,6 +56,14 @@ METRICS: dict[str, Metric] = {
             of_repeat=lambda trace, sample: sample.tpot_ms,
         ),
         Metric(
+            "steady_tpot_ms",
+            "ms",
+            "lower",
+            "mean of the faster half of the gaps between tokens, for comparisons: what disturbs "
+            "fewer than half of the tokens does not move it; lower than TPOT, ms",
+            of_repeat=lambda trace, sample: sample.steady_tpot_ms,
+        ),
+        Metric(
             "rct_s",
             "s",
             "lower",
@@ -194,6 +202,7 @@ def sample_metrics(samples: Sequence[Sample]) -> dict[str, Estimate]:
     figures = {
         "ttft_s": [sample.ttft_s for sample in samples],
         "tpot_ms": [sample.tpot_ms for sample in samples],
+        "steady_tpot_ms": [sample.steady_tpot_ms for sample in samples],
         "rct_s": [sample.rct_s for sample in samples],
         "tokens_per_s": [sample.tokens_per_s for sample in samples],
         "prefill_tokens_per_s": [rate_per_s(s.prefill_tokens, s.prefill_s) for s in samples],

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.metrics.catalog import cell_metrics
 from pytest_dllama.metrics.definitions import median_index
+from pytest_dllama.metrics.loading import loading_record
 from pytest_dllama.metrics.network import network_record
 from pytest_dllama.metrics.percentiles import cell_percentiles
 from pytest_dllama.metrics.samples import cannot_be, rank_records
@@ -88,6 +89,7 @@ def cell_record(
         percentiles=cell_percentiles(samples),
         ranks=rank_records(median),
         network=network_record(traces, median),
+        loading=loading_record(median),
         output=output,
         thresholds=results,
         roofline=roofline,

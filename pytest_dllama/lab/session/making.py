@@ -13,6 +13,7 @@ from pytest_dllama.lab.checks import check_cells, engines
 from pytest_dllama.lab.lab import Lab
 from pytest_dllama.lab.power.watch import check_energy
 from pytest_dllama.lab.session.machines import hosts_of, names_of
+from pytest_dllama.lab.session.tracing import check_tracing
 from pytest_dllama.verdict.limits import ThresholdError
 from pytest_dllama.verdict.thresholds import Thresholds
 from pytest_dllama.verdict.thresholds_file import load_thresholds
@@ -40,6 +41,7 @@ def make_lab(
     """
     backend, swept = engines(config)
     check_cells(config, keys, backend)
+    check_tracing(config, backend)
     nodes = max(key.nodes for key in keys)
     if config.energy or config.power_file is not None:
         check_energy(config, names_of(config, nodes))

@@ -13,7 +13,12 @@ from pytest_dllama.record.verdict import (
     VerdictFile,
 )
 
-NAMES = {"ttft_s": "TTFT", "tpot_ms": "TPOT", "rct_s": "RCT"}
+NAMES = {
+    "ttft_s": "TTFT",
+    "tpot_ms": "TPOT",
+    "steady_tpot_ms": "steady TPOT",
+    "rct_s": "RCT",
+}
 HEADER = ("cell", "TPOT ms", "against base", "TTFT", "RCT", "pairs", "verdict")
 OTHERS = ("ttft_s", "rct_s")  # of which the table has the status only
 # In the narrow columns; the words stand below the table.

@@ -150,7 +150,7 @@ def _slowest_link(network: NetworkRecord, cell: CellRecord) -> Piece:
     peer = network.slowest_peer
     address = next((rank.address for rank in cell.ranks if rank.rank == peer), "")
     latency = next((link.avg_ms for link in network.links if link.peer == peer), None)
-    shown: Piece = (f"{peer} ", Code(address)) if address else str(peer)
+    shown: Piece = str(peer) if address in ("", MISSING) else (f"{peer} ", Code(address))
     if latency is None and len(network.links) < 2 and cell.nodes == 2:
         latency = network.avg_ms  # a single link: the average over all is its own
     if latency is None:
