@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from benchmarks import observation, room, table, trace_picture
+from benchmarks import observation, room, table, trace_picture, warm_start
 from benchmarks.exchange.__main__ import NAMES
 from benchmarks.exchange.schedule import NO_FRAME, frames
 from benchmarks.real_dllama import binary_from_environment, run_dllama
@@ -50,6 +50,13 @@ def test_doctests() -> None:
     results = doctest.testmod(table)
     assert results.attempted >= 3
     assert results.failed == 0
+
+
+def test_a_warm_start_is_timed_beside_a_cold_one(tmp_path: Path) -> None:
+    model, _ = write_synthetic(SHAPE, tmp_path)
+    rows = warm_start.measure(model, SHAPE, 2, 1, tmp_path)
+    assert [row.what.rpartition(", ")[2] for row in rows] == ["cold", "warm", "mapped"]
+    assert [len(row.samples) for row in rows] == [1, 1, 1]
 
 
 def test_the_cost_of_spans_is_judged_as_a_change_is(tmp_path: Path) -> None:

@@ -220,6 +220,20 @@ SETTINGS: tuple[Setting, ...] = (
         str,
     ),
     Setting(
+        "link",
+        "PRESET|KEY=VALUE,..",
+        "",
+        "put the nodes, processes of this machine, on emulated links: 1gbe, 100mbe, wifi5, wifi4, "
+        "tailscale, or latency=0.2ms,jitter=..,rate=940mbit,loss-stall=..,switch=..,seed=.. "
+        "(docs/network.md)",
+        str,
+    ),
+    Setting(
+        "links", "FILE", "",
+        "TOML file of emulated links by pair of nodes, of ports and the switch (docs/network.md)",
+        str,
+    ),
+    Setting(
         "energy", "", "no",
         "read what each machine takes meanwhile, where it can tell (a Raspberry Pi 5's power chip, "
         "RAPL of x86), and its idle power before: J/token and tokens/s for each W",

@@ -16,6 +16,7 @@ from pytest_dllama.config.baseline import (
     comparison_of,
 )
 from pytest_dllama.config.ini_values import ini_text
+from pytest_dllama.config.links import topology_of
 from pytest_dllama.config.options import HISTORY_AUTO, HISTORY_OFF, SETTINGS, Setting
 from pytest_dllama.config.sweeps import SEPARATOR
 from pytest_dllama.config.values import (
@@ -26,6 +27,8 @@ from pytest_dllama.config.values import (
 
 if TYPE_CHECKING:
     import pytest
+
+    from pytest_dllama.emulation.topology import Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +74,7 @@ class LabConfig:
     history_keep: tuple[int, int] = (1000, 730)  # runs, days
     trace_folder: Path | None = None  # of a trace a cell; None: nothing is traced
     comparison: Comparison | None = None  # A against B, with --baseline
+    topology: Topology | None = None  # emulated, with --link or --links
     energy: bool = False  # the machines' own meters are read
     power_file: Path | None = None  # of a meter at the plug
 
@@ -105,7 +109,7 @@ class LabConfig:
     def _of(cls, raw: dict[str, _Raw]) -> LabConfig:
         value = {s.name: s.parse(raw[s.name].text) for s in SETTINGS if s.name != "models"}
         models, report, thresholds = raw["models"], raw["report"], raw["thresholds"]
-        hosts, power = raw["hosts"], raw["power"]
+        hosts, links, power = raw["hosts"], raw["links"], raw["power"]
         _give_way(raw, value, "output-tokens", "steps")
         _give_way(raw, value, "prompt-tokens", "prompt")
         return cls(
@@ -148,6 +152,11 @@ class LabConfig:
             max_seq_len=value["max-seq-len"],
             kv_type=value["kv-type"],
             collective=value["collective"],
+            topology=topology_of(
+                value["link"],
+                links.base / links.text if links.text else None,
+                has_hosts=bool(hosts.text),
+            ),
             energy=value["energy"],
             power_file=power.base / power.text if power.text else None,
         )

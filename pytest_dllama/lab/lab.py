@@ -59,6 +59,7 @@ from pytest_dllama.verdict.scaling import ScalingLimit
 from pytest_dllama.verdict.thresholds import Thresholds
 
 LOG_FOLDER = "logs"
+_PHASES = {"fill": "filling the context", "cache": "weights from the workers' caches"}
 CellError = (ClusterError, RequestFailed, ConfigError, HostError, MeterError)
 
 
@@ -122,7 +123,9 @@ class Lab:
             with self._progress.running():
                 self._progress.stage("looking at the hosts")
                 self._identified = self._hosts.identify(max(key.nodes for key in self.keys))
-        return fingerprint(self._environment, self._hosts.kind, self._identified)
+        return fingerprint(
+            self._environment, self._hosts.kind, self._identified, self._hosts.network
+        )
 
     def cell(self, key: CellKey) -> CellRecord:
         """The record of a cell, measured on first use; a failed cell has a record too."""
@@ -274,6 +277,7 @@ class Lab:
             commands=assembly.commands_of(runs, workers),
             logs=assembly.logs_of(runs, workers, self.config.report_folder),
             max_seq_len=request.max_seq_len,
+            links=assembly.links_of(self.config.topology, key.nodes, runs),
         )
 
     def _engine(self, workload: Workload) -> Backend:
@@ -384,8 +388,7 @@ class Lab:
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, LoadProgress):
-            what = " the context" if event.phase == "fill" else ""
-            self._progress.detail(f"{event.phase}ing{what}")
+            self._progress.detail(_PHASES.get(event.phase, f"{event.phase}ing"))
             tell = self._progress.transfer if event.unit == "bytes" else self._progress.bar
             tell(event.done, event.total)
         elif isinstance(event, Step):
@@ -405,10 +408,13 @@ class Lab:
             ),
             models=self._model_records(),
             cells=tuple(self._records[key] for key in self.keys if key in self._records),
-            fingerprint=fingerprint(self._environment, self._hosts.kind, self._hosts.records()),
+            fingerprint=fingerprint(
+                self._environment, self._hosts.kind, self._hosts.records(), self._hosts.network
+            ),
             hosts=self._hosts.records(),
             pairs=self._hosts.pairs,
             memory=self._memory_records(),
+            emulation=assembly.emulation_record(self.config.topology, self._cluster),
             power=self._energy.records if self._energy else (),
             definitions=catalog.all_definitions(),
             notes=(

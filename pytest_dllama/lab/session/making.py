@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from pytest_dllama.config.settings import LabConfig
+from pytest_dllama.emulation.certified import too_crowded
 from pytest_dllama.hosts.base import Progress
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.checks import check_cells, engines
@@ -55,6 +57,13 @@ def make_lab(
     with progress.running():
         sides = make_sides(config.comparison.baseline, config, nodes, progress.stage)
     return PairedLab(config, keys, thresholds, progress, sides)
+
+
+def warnings_of(config: LabConfig, keys: Sequence[CellKey]) -> tuple[str, ...]:
+    """What may make cells INVALID that is known beforehand."""
+    cores = len(os.sched_getaffinity(0))
+    crowded = too_crowded(config.topology, max(key.nodes for key in keys), cores)
+    return (crowded,) if crowded else ()
 
 
 def thresholds_of(config: LabConfig, keys: Sequence[CellKey]) -> tuple[Thresholds, tuple[str, ...]]:
