@@ -76,6 +76,11 @@ class Topology:
         return json.dumps({**found, "nodes": ports, "links": links})
 
     @property
+    def told(self) -> str:
+        """As asked for, and all of it in words; once where those are the same."""
+        return self.text if self.text == self.in_words else f"{self.text}: {self.in_words}"
+
+    @property
     def in_words(self) -> str:
         """All of it in one line, the same for the same network; part of the fingerprint."""
         parts = [self.link.in_words]
