@@ -231,7 +231,14 @@ TELLING = (
     *("backends.dllama.traffic", "events.trace", "forensics.import_bench", "forensics.import_log"),
     *("forensics.import_report", "forensics.imported_run", "forensics.imported_roofline"),
     *("hosts.agent.power", "metrics.energy", "metrics.samples", "validity.faults"),
-    *("validity.output", "validity.roofline", "validity.text", "validity.wire", "verdict.limits"),
+    *(
+        "validity.links",
+        "validity.output",
+        "validity.roofline",
+        "validity.text",
+        "validity.wire",
+        "verdict.limits",
+    ),
     *("verdict.cell", "verdict.judge", "verdict.regression", "verdict.stored"),
 )
 # Parts of sentences that are composed, beside what a command says before there is a run file.
