@@ -15,7 +15,7 @@ PROOF_ARGS ?=
 FAULT_ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help bench nightly test test-deps lint types fuzz train clean benchmarks test-arm \
+.PHONY: help bench nightly test test-deps lint types fuzz train clean benchmarks test-arm wheel \
         verdict-proof fault-campaign
 
 help:  ## This list
@@ -57,6 +57,11 @@ test-deps:  ## What tests need of Debian: an SSH server, ip, systemd-run, a brow
 
 fuzz: $(VENV)/.installed-dev  ## 100 000 damaged model and tokenizer files: typed errors only
 	$(BIN)/python -W error -m tests.fuzz --mutations $(FUZZ_COUNT)
+
+wheel: $(VENV)/.installed-dev  ## A wheel in dist/ that carries kernels for common CPUs: who installs it compiles none
+	rm -rf dist
+	$(BIN)/python -m build --wheel --outdir dist .
+	$(BIN)/pytest-dllama kernels build --into-wheel dist/*.whl
 
 benchmarks: $(VENV)/.installed  ## Kernels and steps beside the memory roofline and, if installed, llama.cpp
 	$(BIN)/python -m benchmarks
