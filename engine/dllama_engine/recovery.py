@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from dllama_engine.arrays import Floats
 from dllama_engine.cluster.root import Root, RootOptions
 from dllama_engine.collectives.choice import Choice
-from dllama_engine.errors import HandshakeError, WireError, WorkerLost
+from dllama_engine.errors import EngineError, HandshakeError, WireError, WorkerLost
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.sharding.plan import ShardPlan
@@ -149,6 +149,10 @@ class LastingRoot:
             self._trace.extend(cost.trace)
         return logits, cost
 
+    def explain(self, error: EngineError) -> EngineError:
+        """As `Root.explain`."""
+        return self._root.explain(error)
+
     def count(self, kind: int, ns: int) -> None:
         """As `Root.count`."""
         self._root.count(kind, ns)
@@ -240,7 +244,7 @@ class LastingRoot:
         if is_retry:
             self._retries_left -= 1
             wanted = workers
-        elif self.recovery.shrinks and error.rank is not None:
+        elif self.recovery.shrinks and error.rank:  # without one nobody is left out
             wanted = tuple(w for rank, w in enumerate(workers, start=1) if rank != error.rank)
         else:
             raise error

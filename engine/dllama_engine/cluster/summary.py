@@ -80,7 +80,7 @@ class RankSummary:
             links = tuple(LinkCount(**link) for link in data["links"])
             spans = tuple(_spans(phase) for phase in data["spans"])
             return cls(**(data | {"links": links, "spans": spans}))
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise WireError(f"the summary of {sender} does not fit: {error}") from None
 
     def event(self, role: Literal["root", "worker"], address: str) -> events.Rank:
