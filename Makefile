@@ -43,14 +43,18 @@ types: $(VENV)/.installed-dev  ## mypy --strict
 
 TEST_PROGRAMS = sshd ssh-keygen ssh-copy-id ip systemd-run
 TEST_PACKAGES = openssh-server openssh-client iproute2 systemd
-test-deps:  ## What the tests of hosts need of Debian: an SSH server, ip, systemd-run (root or sudo)
-	@PATH="$$PATH:/usr/sbin:/sbin"; missing=; \
+BROWSER_PACKAGES = chromium chromium-driver
+test-deps:  ## What tests need of Debian: an SSH server, ip, systemd-run, a browser (root or sudo)
+	@PATH="$$PATH:/usr/sbin:/sbin"; missing=; packages=; \
 	for program in $(TEST_PROGRAMS); do command -v $$program >/dev/null || missing="$$missing $$program"; done; \
+	[ -z "$$missing" ] || packages="$(TEST_PACKAGES)"; \
+	[ "$$PYTEST_DLLAMA_NO_BROWSER" = 1 ] || command -v chromedriver >/dev/null || \
+	  { missing="$$missing chromedriver"; packages="$$packages $(BROWSER_PACKAGES)"; }; \
 	[ -z "$$missing" ] && exit 0; \
 	if [ "$$(id -u)" = 0 ]; then as_root=; else as_root="sudo -n"; fi; \
-	echo "Installing $(TEST_PACKAGES), for$$missing"; \
+	echo "Installing $$packages, for$$missing"; \
 	$$as_root apt-get update -qq && $$as_root env DEBIAN_FRONTEND=noninteractive \
-	  apt-get install -y -qq --no-install-recommends $(TEST_PACKAGES) >/dev/null
+	  apt-get install -y -qq --no-install-recommends $$packages >/dev/null
 
 fuzz: $(VENV)/.installed-dev  ## 100 000 damaged files, and so many conversations of nodes: typed errors only
 	$(BIN)/python -W error -m tests.fuzz --mutations $(FUZZ_COUNT)

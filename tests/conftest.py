@@ -25,9 +25,6 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 for _name in ("PYTEST_XDIST_WORKER", "PYTEST_XDIST_WORKER_COUNT", "PYTEST_XDIST_TESTRUNUID"):
     os.environ.pop(_name, None)
 
-# Nor does it need the plugins that only our own tests use: loading hypothesis takes a second.
-os.environ["PYTEST_ADDOPTS"] = "-p no:hypothesispytest -p no:xdist"
-
 # No run of a test may enter the history of whoever runs the tests.
 if "PYTEST_DLLAMA_TEST_HOME" not in os.environ:
     os.environ["PYTEST_DLLAMA_TEST_HOME"] = tempfile.mkdtemp(prefix="pytest-dllama-history-")
@@ -40,6 +37,12 @@ settings.load_profile("patient")
 
 # Its tests share the fixture `boards`, which takes half a minute, and so run in one process.
 BOARDS = "tests/hosts/boards/"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """A pytest that a test starts needs no plugins of our own tests: hypothesis takes a second."""
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        os.environ["PYTEST_ADDOPTS"] = "-p no:hypothesispytest -p no:xdist"
 
 
 def _file(nodeid: str) -> str:

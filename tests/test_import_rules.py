@@ -24,7 +24,7 @@ LAYERS: Mapping[str, Layers] = {
     "dllama_engine": (
         ("cli", "tools"),
         ("recovery",),
-        ("cluster", "generation"),
+        ("cluster", "generation", "relay", "tracing"),
         ("transformer", "telemetry"),
         ("collectives",),
         ("program", "wire", "sharding", "synthetic", "text"),
@@ -58,7 +58,7 @@ LAYERS: Mapping[str, Layers] = {
         ("fleet",),
         ("ssh", "local"),
         ("packages",),
-        ("memory_probe", "controller", "inventory_file"),
+        ("memory_probe", "power", "controller", "inventory_file"),
         ("inventory", "command"),
         ("base", "terminal", "course"),
         ("agent",),

@@ -15,10 +15,20 @@ from types import ModuleType
 import psutil
 import pytest
 
-from benchmarks.verdict_proof import campaign, causes, injected, page, promises, rivals, tables
+from benchmarks.verdict_proof import (
+    campaign,
+    causes,
+    injected,
+    outlook,
+    page,
+    promises,
+    rivals,
+    tables,
+)
+from benchmarks.verdict_proof.__main__ import parser, wishes
 from benchmarks.verdict_proof.blocks import Block, blocks, differences, judge, priors_of
 from benchmarks.verdict_proof.busy import one_busy_core
-from benchmarks.verdict_proof.campaign import Campaign, OtherWork, parse_cell
+from benchmarks.verdict_proof.campaign import Campaign, OtherWork, Wish, parse_cell
 from benchmarks.verdict_proof.expected import simulated
 from benchmarks.verdict_proof.journal import (
     AA,
@@ -80,7 +90,9 @@ def comparison(fingerprint: str = "here", steps: int = 64) -> Comparison:
 
 
 @pytest.mark.parametrize(
-    "module", [campaign, injected, page, tables], ids=lambda module: module.__name__
+    "module",
+    [campaign, causes, injected, outlook, page, tables],
+    ids=lambda module: module.__name__,
 )
 def test_doctests(module: ModuleType) -> None:
     results = doctest.testmod(module)
@@ -184,9 +196,11 @@ def test_injected_slowness_stands_beside_what_was_found(tmp_path: Path) -> None:
     heading, table = injected.injected(Findings(journal))
     assert heading == "### TPOT slowed down by a known share"
     at_three, to_ten = table.splitlines()[2:]
-    assert at_three.startswith("| tiny-2 | +10 % | +10.0 % | 1.1 % | 3 | 3 | 3 (29.2 to 100.0 %) |")
+    assert at_three.startswith(
+        "| tiny-2 | +10 % | TPOT | +10.0 % | 1.1 % | 3 | 3 | 3 (29.2 to 100.0 %) |"
+    )
     assert to_ten.startswith(
-        "| tiny-2 | +10 % | +10.0 % | 1.1 % | to 10 | 1 | 1 (2.5 to 100.0 %) |"
+        "| tiny-2 | +10 % | TPOT | +10.0 % | 1.1 % | to 10 | 1 | 1 (2.5 to 100.0 %) |"
     )
     assert at_three.endswith("| 100 % | 0 % | 0 % | 6 |")
     assert injected.injected(Findings(Journal(tmp_path / "none.jsonl"))) == []
@@ -227,8 +241,28 @@ def slowed_pairs(inject: str, grown: dict[tuple[int, str, int | None], float]) -
 @pytest.mark.parametrize(
     ("inject", "grown", "right", "else_named"),
     [
-        ("feed-forward=40%", {(0, "feed-forward", None): 2.0}, "1 (2.5 to 100.0 %)", "-"),
-        ("feed-forward=40%", {(0, "other", None): 2.0}, "0 (0.0 to 97.5 %)", "other"),
+        (
+            "feed-forward=40%",
+            {
+                (0, "feed-forward", None): 2.0,
+                (1, "feed-forward", None): 2.0,
+                (0, "exchange-wait", 1): 9.0,  # and all the more waiting
+            },
+            "1 (2.5 to 100.0 %)",
+            "-",
+        ),
+        (
+            "feed-forward=40%",
+            {(0, "other", None): 2.0},
+            "0 (0.0 to 97.5 %)",
+            "1 other on every rank",
+        ),
+        (
+            "feed-forward=40%",
+            {(0, "feed-forward", None): 2.0},  # on all of them it was
+            "0 (0.0 to 97.5 %)",
+            "1 feed-forward on rank (0,)",
+        ),
         (
             "rank=1:feed-forward=80%",
             {(1, "feed-forward", None): 2.0, (0, "exchange-wait", 1): 2.0},
@@ -239,11 +273,11 @@ def slowed_pairs(inject: str, grown: dict[tuple[int, str, int | None], float]) -
             "rank=1:feed-forward=80%",
             {(0, "exchange-wait", 1): 2.0},  # it waits, and nobody knows why
             "0 (0.0 to 97.5 %)",
-            "waiting for rank 1",
+            "1 waiting for rank 1",
         ),
     ],
 )
-def test_a_cause_is_right_if_its_own_part_is_named_first(
+def test_a_cause_is_right_if_its_work_is_named_on_its_ranks(
     inject: str,
     grown: dict[tuple[int, str, int | None], float],
     right: str,
@@ -262,15 +296,17 @@ def test_a_cause_is_right_if_its_own_part_is_named_first(
 
 def test_half_a_percent_is_of_what_the_part_takes_there(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "pairs.jsonl")
-    assert causes.small_condition(journal, "tiny-2") is None
+    assert causes.small_condition(journal, "tiny-2", "feed-forward") is None
     for row in slowed_pairs("feed-forward=40%", {}):
         journal.append(row)
-    small = causes.small_condition(journal, "tiny-2")  # feed-forward is 4 of 7 ms
+    small = causes.small_condition(journal, "tiny-2", "feed-forward")  # feed-forward is 4 of 7 ms
     assert small == Condition(stage="small", inject="feed-forward=0.9%")
     for row in slowed_pairs("feed-forward=40%", {(0, "other", None): 9.0}):
         samples = {**row.samples, "base": row.samples["new"]}  # takes another share from now on
         journal.append(row.model_copy(update={"condition": small, "samples": samples}))
-    assert causes.small_condition(journal, "tiny-2") == small  # what was begun goes on
+    assert (
+        causes.small_condition(journal, "tiny-2", "feed-forward") == small
+    )  # what was begun goes on
 
 
 def test_promises_are_held_against_what_was_found(tmp_path: Path) -> None:
@@ -380,6 +416,28 @@ def test_pairs_of_other_machines_or_requests_do_not_mix(tmp_path: Path) -> None:
         Campaign(journal, ["tiny-2"], 64, tmp_path, Silent())
 
 
+def test_what_is_to_go_is_told_by_what_pairs_took(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "pairs.jsonl")
+    for row in pairs(3):  # 2 s each
+        journal.append(row)
+    busy = Condition(stage=AA, is_busy=True)
+    asked = [Wish(SAME, ("tiny-2",), 93), Wish(busy, ("tiny-2",), 10)]
+    assert outlook.to_go(asked, journal) == "about 4 min to go: A/A 3 min, A/A, busy 40 s"
+    assert outlook.to_go([Wish(SAME, ("tiny-2",), 3)], journal) == ""
+    assert outlook.pair_s(journal, "tiny-4", is_busy=False) == outlook.GUESS_S
+
+
+def test_every_stage_is_planned_before_anything_is_measured(tmp_path: Path) -> None:
+    options = parser().parse_args([])
+    plan = list(wishes(options, Journal(tmp_path / "pairs.jsonl")))
+    stages = [wish.condition.stage for wish in plan]
+    assert list(dict.fromkeys(stages)) == ["calibration", "A/A", "injected", "cause", "small"]
+    assert plan[-1].condition.is_busy
+    assert {causes.part_of(w.condition) for w in plan if w.condition.stage == "small"} == {
+        "output-projection", "feed-forward",
+    }  # fmt: skip
+
+
 def test_a_busy_neighbour_computes_and_goes() -> None:
     before = {child.pid for child in psutil.Process().children(recursive=True)}
     with one_busy_core():
@@ -435,7 +493,10 @@ def test_a_killed_proof_goes_on_where_it_was(tmp_path: Path) -> None:
     assert len(found.pairs(SAME)) >= 5
     assert len(found.comparisons()) == 2
     assert found.failures() == []
-    assert "Without a prior (plain paired t, provisional): TTFT, TPOT, RCT." in ended.stdout
+    assert (
+        "Without a prior (plain paired t, provisional): TTFT, TPOT, steady TPOT, RCT."
+        in ended.stdout
+    )
     assert "| tiny-2 | 3 | " in ended.stdout
     assert "| pytest-benchmark: `--benchmark-compare-fail=mean:5%` |" in ended.stdout
     assert not (tmp_path / "logs" / found.comparisons()[1].id).exists()

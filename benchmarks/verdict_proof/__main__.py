@@ -10,13 +10,15 @@ import argparse
 import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks.verdict_proof import causes, page
-from benchmarks.verdict_proof.campaign import Campaign, NoPairs, Wish
+from benchmarks.verdict_proof.campaign import Campaign, NoPairs, Wish, missing
 from benchmarks.verdict_proof.injected import LEVELS, condition_of, injected
 from benchmarks.verdict_proof.journal import AA, CALIBRATION, Condition, Journal
+from benchmarks.verdict_proof.outlook import to_go
 from benchmarks.verdict_proof.promises import promises
 from benchmarks.verdict_proof.rivals import RivalFailed
 from benchmarks.verdict_proof.side_by_side import side_by_side
@@ -94,9 +96,10 @@ def _causes(options: argparse.Namespace, journal: Journal) -> Iterator[Wish]:
     cells = tuple(options.causes_cells.split(","))
     for cause in causes.CAUSES[:1] if options.quick else causes.CAUSES:
         yield Wish(causes.condition_of(cause), cells, options.causes)
-    for cell in () if options.quick else cells:
-        small = causes.small_condition(journal, cell)
-        assert small is not None  # the causes before it have told their parts
+    for cell, part in () if options.quick else product(cells, causes.SMALL_PARTS):
+        known = causes.small_condition(journal, cell, part)
+        # Of a cell that has told no parts yet: as it will be, once the causes before it are in.
+        small = known or Condition(stage=causes.SMALL, inject=f"{part}=?")
         yield Wish(small, (cell,), options.causes * 5 // 3)
 
 
@@ -140,8 +143,12 @@ def _prove(options: argparse.Namespace, folder: Path) -> None:
     if not options.tables:
         given = ",".join((options.cells, options.injected_cells, options.causes_cells))
         cells = list(dict.fromkeys(given.split(",")))
-        campaign = Campaign(journal, cells, options.steps, folder, _progress())
+        progress = _progress()
+        campaign = Campaign(journal, cells, options.steps, folder, progress)
         for wish in wishes(options, journal):
+            left = to_go(wishes(options, journal), journal)
+            if left and missing(wish, journal):
+                progress.settle(left)
             campaign.fill(wish)
     findings = Findings(journal)
     more = [*injected(findings), *causes.causes(findings)]

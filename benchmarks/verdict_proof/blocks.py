@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from itertools import groupby
 
 from benchmarks.verdict_proof.journal import Pair
+from pytest_dllama.lab.pairs.side import Name
 from pytest_dllama.record.verdict import MetricVerdict, PairStatus, worst
 from pytest_dllama.stats.errors import Floats
 from pytest_dllama.stats.looks import Plan
@@ -34,7 +35,7 @@ class Block:
         first = self.pairs[0]
         return f"{first.comparison}-{self.cell}-{first.number}"
 
-    def values(self, side: str, metric: str) -> list[float]:
+    def values(self, side: Name, metric: str) -> list[float]:
         """One value a pair, in the metric's unit; empty if a session lacks it."""
         found = [pair.metrics(side).get(metric) for pair in self.pairs]
         return [value for value in found if value is not None] if None not in found else []
@@ -83,8 +84,9 @@ def judge(
     """Look after the plan's pairs until every metric is decided, as the duet does.
 
     A metric keeps what the look that decided it said. A block shorter than the plan has the looks
-    that it is long enough for.
+    that it is long enough for. A metric that the sessions do not tell is not judged.
     """
+    metrics = [metric for metric in metrics if block.values("base", metric)]
     verdicts: tuple[MetricVerdict, ...] = ()
     decided: dict[str, MetricVerdict] = {}
     used = 0
@@ -126,6 +128,7 @@ def priors_of(calibration: Sequence[Pair]) -> dict[str, VariancePrior | None]:
     """Each metric's prior from pairs that are judged nowhere; None where they are too few."""
     priors = {}
     for metric in JUDGED:
-        groups = [groups_of(differences(run, metric)) for run in _runs(calibration)]
+        told = [run for run in _runs(calibration) if Block("", tuple(run)).values("base", metric)]
+        groups = [groups_of(differences(run, metric)) for run in told]
         priors[metric] = fit_prior(*groups)
     return priors

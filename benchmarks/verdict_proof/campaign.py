@@ -56,6 +56,18 @@ class Wish:
     pairs: int  # of each cell
 
 
+def counts(wish: Wish, journal: Journal) -> dict[str, int]:
+    """Pairs that there are of each cell of a wish."""
+    found = [pair.cell for pair in journal.pairs(wish.condition)]
+    return {cell: found.count(cell) for cell in wish.cells}
+
+
+def missing(wish: Wish, journal: Journal) -> dict[str, int]:
+    """Pairs that a wish lacks, of the cells that lack any."""
+    there = counts(wish, journal)
+    return {cell: wish.pairs - n for cell, n in there.items() if n < wish.pairs}
+
+
 def parse_cell(text: str) -> CellKey:
     """`tiny-2`: a model on so many nodes.
 
@@ -125,33 +137,25 @@ class Campaign:
             NoPairs: a cell failed again and again; the journal has the reasons.
         """
         in_vain = dict.fromkeys(wish.cells, 0)
-        while missing := self._missing(wish):
-            self._progress.settle(f"{wish.condition}: {_listed(missing)} to go")
-            before = self._counts(wish)
+        while lacking := missing(wish, self._journal):
+            self._progress.settle(f"{wish.condition}: {_listed(lacking)} to go")
+            before = counts(wish, self._journal)
             # A cell that lacks fewer than the others takes some more than it was asked for.
-            pairs = max(min(PAIRS_A_COMPARISON, max(missing.values())), FEWEST)
+            pairs = max(min(PAIRS_A_COMPARISON, max(lacking.values())), FEWEST)
             with self._progress.running():
-                self._compare(wish, list(missing), pairs)
-            after = self._counts(wish)
-            for cell in missing:
+                self._compare(wish, list(lacking), pairs)
+            after = counts(wish, self._journal)
+            for cell in lacking:
                 in_vain[cell] = in_vain[cell] + 1 if after[cell] == before[cell] else 0
                 if in_vain[cell] >= GIVE_UP_AFTER:
                     raise NoPairs(f"{cell}, {wish.condition}: {self._last_words(cell)}")
-
-    def _counts(self, wish: Wish) -> dict[str, int]:
-        found = [pair.cell for pair in self._journal.pairs(wish.condition)]
-        return {cell: found.count(cell) for cell in wish.cells}
-
-    def _missing(self, wish: Wish) -> dict[str, int]:
-        counts = self._counts(wish)
-        return {cell: wish.pairs - n for cell, n in counts.items() if n < wish.pairs}
 
     def _last_words(self, cell: str) -> str:
         failures = [row for row in self._journal.failures() if row.cell == cell]
         return "; ".join(failures[-1].reasons) if failures else "no pair"
 
     def _tell_course(self, wish: Wish) -> None:
-        done, total = sum(self._counts(wish).values()), wish.pairs * len(wish.cells)
+        done, total = sum(counts(wish, self._journal).values()), wish.pairs * len(wish.cells)
         self._progress.course(f"{wish.condition}: pairs {done}/{total}", done, total)
 
     def _compare(self, wish: Wish, cells: list[str], pairs: int) -> None:

@@ -12,7 +12,6 @@ from benchmarks.verdict_proof.tables import Findings, bounded, count
 from benchmarks.verdict_simulation import table
 from pytest_dllama.lab.pairs.side import NAMES
 from pytest_dllama.metrics.parts import (
-    EXCHANGE_WAIT,
     FEED_FORWARD,
     LOGITS,
     OTHER,
@@ -21,12 +20,15 @@ from pytest_dllama.metrics.parts import (
     SAMPLING,
 )
 from pytest_dllama.record.cell import Sample
-from pytest_dllama.record.verdict import AttributedPart
+from pytest_dllama.record.verdict import Attribution
 from pytest_dllama.verdict.attribution import attribute
+from pytest_dllama.verdict.parts.cause import WorkChange, work_changes
+from pytest_dllama.verdict.parts.columns import pair_of
 
 CAUSE, SMALL = "cause", "small"  # the stages
 SMALL_CHANGE = 0.005  # of TPOT, in one part
 SMALL_PAIRS = 5
+SMALL_PARTS = (OUTPUT_PROJECTION, FEED_FORWARD)  # a small part of the step, and the largest
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,27 +39,26 @@ class Cause:
     part: str
     phase: str = "decode"
     metric: str = "tpot_ms"
-    rank: int = 0  # another one is named by what the root waits for
+    rank: int | None = None  # of several that do such work; None: all that do
 
-    def is_named_by(self, found: AttributedPart) -> bool:
-        """Whether the part with the largest share is this one."""
-        if found.phase != self.phase:
+    def is_named_by(self, found: Attribution) -> bool:
+        """Whether this work is named as the cause, and on these ranks."""
+        named = found.cause
+        if named is None or (named.phase, named.part) != (self.phase, self.part):
             return False
-        if self.rank:
-            names = found.part, found.waited_for, found.because_part
-            return names == (EXCHANGE_WAIT, self.rank, self.part)
-        return (found.part, found.rank) == (self.part, 0)
+        return named.is_everywhere if self.rank is None else named.ranks == (self.rank,)
 
     def __str__(self) -> str:
-        where = f"waiting for rank {self.rank}: {self.part}" if self.rank else self.part
+        where = self.part if self.rank is None else f"{self.part} on rank {self.rank}"
         return f"{where}, {self.phase}"
 
 
+# Each by about 10 % of TPOT or more, so that its sign is no matter of chance.
 CAUSES = (
     Cause("feed-forward=40%", FEED_FORWARD),
     Cause("qkv=150%", QKV),
-    Cause("output-projection=200%", OUTPUT_PROJECTION),
-    Cause("logits=80%", LOGITS),
+    Cause("output-projection=400%", OUTPUT_PROJECTION),
+    Cause("logits=150%", LOGITS),
     Cause("sampling=1ms", SAMPLING),
     Cause("rank=1:feed-forward=80%", FEED_FORWARD, rank=1),
     Cause("ttft=40ms", OTHER, phase="prefill", metric="ttft_s"),
@@ -69,31 +70,41 @@ def condition_of(cause: Cause) -> Condition:
     return Condition(stage=CAUSE, inject=cause.inject)
 
 
-def small_condition(journal: Journal, cell: str) -> Condition | None:
-    """Feed-forward slowed down so that TPOT grows by half a percent.
+def small_condition(journal: Journal, cell: str, part: str) -> Condition | None:
+    """That part slowed down on every rank so that TPOT grows by half a percent.
 
     By the share of that part in what was measured of the cell; once measured it stays the same.
     None: no session of the cell told its parts.
     """
     for condition in journal.conditions():
-        if condition.stage == SMALL and cell in cells_of(journal.pairs(condition)):
+        is_it = condition.stage == SMALL and part_of(condition) == part
+        if is_it and cell in cells_of(journal.pairs(condition)):
             return condition
-    shares = [share for pair in journal.pairs() if (share := _share(pair, cell)) is not None]
+    shares = [share for pair in journal.pairs() if (share := _share(pair, cell, part)) is not None]
     if not shares:
         return None
     percent = 100 * SMALL_CHANGE / statistics.median(shares)
-    return Condition(stage=SMALL, inject=f"{FEED_FORWARD}={percent:.1f}%")
+    return Condition(stage=SMALL, inject=f"{part}={percent:.1f}%")
 
 
-def _share(pair: Pair, cell: str) -> float | None:
+def part_of(condition: Condition) -> str:
+    """The part that a small change sits in.
+
+    >>> part_of(Condition(stage=SMALL, inject="qkv=5.3%"))
+    'qkv'
+    """
+    return condition.inject.partition("=")[0]
+
+
+def _share(pair: Pair, cell: str, part: str) -> float | None:
     """Of TPOT, on the root, without an injection."""
     sample = pair.samples.get("base")
     if pair.cell != cell or sample is None or not sample.tpot_ms:
         return None
     own_ms = [
-        part.ms
-        for part in sample.parts
-        if (part.phase, part.part, part.rank) == ("decode", FEED_FORWARD, 0)
+        time.ms
+        for time in sample.parts
+        if (time.phase, time.part, time.rank) == ("decode", part, 0)
     ]
     return sum(own_ms) / sample.tpot_ms if own_ms else None
 
@@ -116,10 +127,9 @@ def causes(findings: Findings) -> list[str]:
 
 
 def named_right(findings: Findings, cause: Cause) -> tuple[int, int]:
-    """Blocks of three pairs in which it was named first, and how many there were."""
+    """Blocks of three pairs in which it was named, and how many there were."""
     blocks = findings.blocks(condition_of(cause), FIRST)
-    firsts = [_first_part(block, cause.metric) for block in blocks]
-    return sum(part is not None and cause.is_named_by(part) for part in firsts), len(blocks)
+    return sum(cause.is_named_by(_attributed(b, cause.metric)) for b in blocks), len(blocks)
 
 
 def _cause_rows(findings: Findings, cause: Cause) -> Iterator[list[str]]:
@@ -128,22 +138,20 @@ def _cause_rows(findings: Findings, cause: Cause) -> Iterator[list[str]]:
         blocks = findings.blocks(condition, FIRST, cell)
         if not blocks:
             continue
-        firsts = [_first_part(block, cause.metric) for block in blocks]
-        right = sum(part is not None and cause.is_named_by(part) for part in firsts)
-        wrong = [part for part in firsts if part is None or not cause.is_named_by(part)]
-        others = ", ".join(dict.fromkeys(map(_name, wrong)))
+        found = [_attributed(block, cause.metric) for block in blocks]
+        wrong = [_name(each) for each in found if not cause.is_named_by(each)]
+        others = ", ".join(f"{wrong.count(name)} {name}" for name in dict.fromkeys(wrong))
         judged = findings.judged(blocks, (cause.metric,))
         yield [
             *(cell, f"`{cause.inject}`", str(cause), str(len(blocks))),
             bounded(count(judged, "REGRESSED"), len(blocks)),
-            bounded(right, len(blocks)),
+            bounded(len(blocks) - len(wrong), len(blocks)),
             others or "-",
         ]
 
 
-def _first_part(block: Block, metric: str) -> AttributedPart | None:
-    found = attribute(metric, *_samples(block)).parts
-    return found[0] if found else None
+def _attributed(block: Block, metric: str) -> Attribution:
+    return attribute(metric, *_samples(block))
 
 
 def _samples(block: Block) -> tuple[list[Sample], list[Sample]]:
@@ -151,32 +159,38 @@ def _samples(block: Block) -> tuple[list[Sample], list[Sample]]:
     return base, new
 
 
-def _name(part: AttributedPart | None) -> str:
-    if part is None:
+def _name(found: Attribution) -> str:
+    """What was named, in the fewest words."""
+    if found.cause is not None:
+        on = "every rank" if found.cause.is_everywhere else f"rank {found.cause.ranks}"
+        return f"{found.cause.part} on {on}"
+    if not found.parts:
         return "nothing"
-    if part.waited_for is None:
-        return part.part
-    because = f" ({part.because_part})" if part.because_part else ""
-    return f"waiting for rank {part.waited_for}{because}"
+    part = found.parts[0]
+    return part.part if part.waited_for is None else f"waiting for rank {part.waited_for}"
 
 
 def _small_rows(findings: Findings, condition: Condition) -> Iterator[list[str]]:
+    part = part_of(condition)
     for cell in cells_of(findings.journal.pairs(condition)):
         blocks = findings.blocks(condition, SMALL_PAIRS, cell)
         if not blocks:
             continue
-        parts = [_part(block) for block in blocks]
-        needed = [part.pairs_to_be_sure for part in parts if part is not None]
-        named = sum(part is not None and part.is_sure and part.effect_ms > 0 for part in parts)
+        found = [_work(block, part) for block in blocks]
+        needed = [each.pairs_to_be_sure for each in found if each is not None]
+        named = sum(each is not None and each.is_sure and each.change.change > 0 for each in found)
         yield [
             *(cell, f"`{condition.inject}`", f"+{100 * SMALL_CHANGE:g} %", str(len(blocks))),
             *(bounded(named, len(blocks)), _median(needed)),
         ]
 
 
-def _part(block: Block) -> AttributedPart | None:
-    found = attribute("tpot_ms", *_samples(block)).parts
-    return next((part for part in found if part.part == FEED_FORWARD), None)
+def _work(block: Block, part: str) -> WorkChange | None:
+    """How sure it is that this part of decode changed, among all of them."""
+    sides = zip(*_samples(block), strict=True)
+    told = [pair for base, new in sides if (pair := pair_of("tpot_ms", base, new))]
+    found = work_changes(told) if len(told) > 1 else []
+    return next((each for each in found if each.change.part == part), None)
 
 
 def _median(needed: Sequence[int | None]) -> str:

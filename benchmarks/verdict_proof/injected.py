@@ -7,10 +7,10 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from benchmarks.verdict_proof.blocks import FIRST, LAST, PLAN, differences
+from benchmarks.verdict_proof.blocks import FIRST, LAST, PLAN, Block, differences
 from benchmarks.verdict_proof.expected import simulated
 from benchmarks.verdict_proof.journal import Condition, Pair, cells_of
-from benchmarks.verdict_proof.tables import Findings, bounded, count, looks, percent
+from benchmarks.verdict_proof.tables import NAMES, Findings, bounded, count, looks, percent
 from benchmarks.verdict_simulation import table
 from pytest_dllama.record.verdict import PairStatus
 from pytest_dllama.stats.decision import theta_of
@@ -18,7 +18,7 @@ from pytest_dllama.stats.noise import pair_noise
 from pytest_dllama.verdict.limits import TOLERANCES
 
 INJECTED = "injected"  # the stage
-METRIC = "tpot_ms"
+METRICS = ("tpot_ms", "steady_tpot_ms")  # what is slowed down
 LEVELS = (0.02, 0.05, 0.10, 0.15)
 OTHERS: Sequence[PairStatus] = ("INCONCLUSIVE", "PASS")
 
@@ -38,33 +38,36 @@ def injected(findings: Findings) -> list[str]:
     levels = [level for level in LEVELS if condition_of(level) in known]
     if not levels:
         return []
-    head = ["cell", "injected", "measured", "sd of a pair (ln)", "pairs", "verdicts", "REGRESSED"]
+    head = ["cell", "injected", "metric", "measured", "sd of a pair (ln)", "pairs", "verdicts"]
+    head += ["REGRESSED"]
     head += ["simulated", *OTHERS, "s a verdict"]
     rows = (row for level in levels for row in _rows(findings, level))
     return ["### TPOT slowed down by a known share", table(head, rows)]
 
 
 def _rows(findings: Findings, level: float) -> Iterator[list[str]]:
-    condition = condition_of(level)
-    pairs = findings.journal.pairs(condition)
+    pairs = findings.journal.pairs(condition_of(level))
     for cell in cells_of(pairs):
         own = [pair for pair in pairs if pair.cell == cell]
-        if len(own) >= FIRST:
-            yield from _cell_rows(findings, level, own)
+        for metric in METRICS:
+            if len(own) >= FIRST and Block(cell, tuple(own)).values("base", metric):
+                yield from _metric_rows(findings, level, own, metric)
 
 
-def _cell_rows(findings: Findings, level: float, own: Sequence[Pair]) -> Iterator[list[str]]:
-    prior, tolerance = findings.priors[METRIC], TOLERANCES[METRIC]
-    d = differences(own, METRIC)
+def _metric_rows(
+    findings: Findings, level: float, own: Sequence[Pair], metric: str
+) -> Iterator[list[str]]:
+    prior, tolerance = findings.priors[metric], TOLERANCES[metric]
+    d = differences(own, metric)
     sd = pair_noise(d, theta_of(tolerance), prior, PLAN.level).sd.value
     curve = simulated(sd, level, tolerance, prior, PLAN)
     change, cell = float(np.expm1(d.mean())), own[0].cell
     for size, expected in ((FIRST, curve.first), (LAST, curve.last)):
-        found = findings.judged(findings.blocks(condition_of(level), size, cell), (METRIC,))
+        found = findings.judged(findings.blocks(condition_of(level), size, cell), (metric,))
         if found:
             yield [
-                *(cell, f"+{100 * level:g} %", f"{100 * change:+.1f} %", f"{100 * sd:.1f} %"),
-                *(looks(size), str(len(found))),
+                *(cell, f"+{100 * level:g} %", NAMES[metric]),
+                *(f"{100 * change:+.1f} %", f"{100 * sd:.1f} %", looks(size), str(len(found))),
                 bounded(count(found, "REGRESSED"), len(found)),
                 f"{100 * expected['REGRESSED']:.0f} %",
                 *(percent(count(found, status), len(found)) for status in OTHERS),

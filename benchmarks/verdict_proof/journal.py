@@ -68,9 +68,12 @@ class Pair(Record):
     wall_s: float
     load: float  # the machine's load average of the last minute
 
-    def metrics(self, side: str) -> Mapping[str, float | None]:
-        """What one side measured."""
-        return next(session.metrics for session in self.sessions if session.side == side)
+    def metrics(self, side: Name) -> Mapping[str, float | None]:
+        """What one side measured; of sessions before there was steady TPOT, by their gaps."""
+        found = next(session.metrics for session in self.sessions if session.side == side)
+        sample = self.samples.get(side)
+        known = {} if sample is None else {"steady_tpot_ms": sample.steady_tpot_ms}
+        return known | found
 
 
 class Failure(Record):

@@ -37,7 +37,12 @@ from pytest_dllama.stats.noise import pair_noise
 from pytest_dllama.verdict.limits import TOLERANCES
 
 WRONG: Sequence[PairStatus] = ("REGRESSED", "IMPROVED")  # of the same against the same
-NAMES = {"ttft_s": "TTFT", "tpot_ms": "TPOT", "rct_s": "RCT"}
+NAMES = {
+    "ttft_s": "TTFT",
+    "tpot_ms": "TPOT",
+    "steady_tpot_ms": "steady TPOT",
+    "rct_s": "RCT",
+}
 _EVERY = "all"
 
 
@@ -187,7 +192,7 @@ def _simulated_rows(findings: Findings) -> Iterator[list[str]]:
 def _metric_rows(
     findings: Findings, condition: Condition, name: str, own: Sequence[Pair], metric: str
 ) -> Iterator[list[str]]:
-    if len(own) < LAST:
+    if len(own) < LAST or not Block("", tuple(own)).values("base", metric):
         return
     prior = findings.priors[metric]
     noise = pair_noise(differences(own, metric), theta_of(TOLERANCES[metric]), prior, PLAN.level)

@@ -23,6 +23,7 @@ from dllama_engine.telemetry.events import Event, Lost, Rank, Recovered, Remedy
 from dllama_engine.telemetry.observer import Observer
 from dllama_engine.telemetry.plan import plan_event
 from dllama_engine.telemetry.step_cost import StepCost
+from dllama_engine.telemetry.timeline import RankTrace
 from dllama_engine.wire.dialing import Address, format_address
 from dllama_engine.wire.handshake import probe_worker
 from dllama_engine.wire.trace import LinkCount, LinkTotals, LinkTrace
@@ -109,6 +110,11 @@ class LastingRoot:
         """Operations of the present session if others were lost before it, whose links are gone."""
         return self._trace
 
+    @property
+    def traces(self) -> list[RankTrace]:
+        """Raw spans of the present session's ranks, once they said goodbye."""
+        return self._root.traces
+
     def memory_needed(self, rank: int) -> RankMemory:
         """What a rank must hold, by the plan."""
         return self._root.memory_needed(rank)
@@ -153,9 +159,9 @@ class LastingRoot:
         """As `Root.explain`."""
         return self._root.explain(error)
 
-    def count(self, kind: int, ns: int) -> None:
+    def count(self, kind: int, start_ns: int, end_ns: int) -> None:
         """As `Root.count`."""
-        self._root.count(kind, ns)
+        self._root.count(kind, start_ns, end_ns)
 
     def forget_costs(self) -> None:
         """As `Root.forget_costs`."""

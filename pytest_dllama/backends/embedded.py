@@ -28,7 +28,7 @@ _GIVEN = frozenset(
     (
         *("model", "tokenizer", "prompt", "file", "workers", "timeout", "context-depth"),
         *("token-file", "events", "exit-with-parent", "host", "port", "idle-timeout"),
-        *("nodes", "shape", "json", "chat-template", "inject"),
+        *("nodes", "shape", "json", "chat-template", "inject", "trace"),
     )
 )
 

@@ -213,6 +213,18 @@ SETTINGS: tuple[Setting, ...] = (
         "`pytest-dllama hosts clean` ends them, and so does keep_s of the hosts file",
         yes_or_no("--keep-workers"),
     ),
+    Setting(
+        "energy", "", "no",
+        "read what each machine takes meanwhile, where it can tell (a Raspberry Pi 5's power chip, "
+        "RAPL of x86), and its idle power before: J/token and tokens/s for each W",
+        yes_or_no("--energy"),
+    ),
+    Setting(
+        "power", "FILE", "",
+        "CSV file of a meter at the plug, with time stamps, which may still grow: energy from it "
+        "(docs/metrics.md)",
+        str,
+    ),
     Setting("report", "DIR", "report", "folder of the run file, the reports and the logs", str),
     Setting(
         "report-format", "md,html", "md,html",

@@ -70,6 +70,8 @@ class LabConfig:
     keeps_history: bool = True
     history_keep: tuple[int, int] = (1000, 730)  # runs, days
     comparison: Comparison | None = None  # A against B, with --baseline
+    energy: bool = False  # the machines' own meters are read
+    power_file: Path | None = None  # of a meter at the plug
 
     @classmethod
     def from_pytest(cls, config: pytest.Config) -> LabConfig:
@@ -102,7 +104,7 @@ class LabConfig:
     def _of(cls, raw: dict[str, _Raw]) -> LabConfig:
         value = {s.name: s.parse(raw[s.name].text) for s in SETTINGS if s.name != "models"}
         models, report, thresholds = raw["models"], raw["report"], raw["thresholds"]
-        hosts = raw["hosts"]
+        hosts, power = raw["hosts"], raw["power"]
         _give_way(raw, value, "output-tokens", "steps")
         _give_way(raw, value, "prompt-tokens", "prompt")
         return cls(
@@ -144,6 +146,8 @@ class LabConfig:
             max_seq_len=value["max-seq-len"],
             kv_type=value["kv-type"],
             collective=value["collective"],
+            energy=value["energy"],
+            power_file=power.base / power.text if power.text else None,
         )
 
 

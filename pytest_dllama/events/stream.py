@@ -192,6 +192,48 @@ class PhaseSpans(_Part):
     waited_us: tuple[tuple[int, float], ...] = ()  # (peer whose message came last, nothing moved)
 
 
+class Times(_Part):
+    """A histogram of times: (ns, how many), the largest and the sum exactly."""
+
+    n: int
+    sum_us: float
+    max_us: float
+    counts: tuple[tuple[int, int], ...] = ()
+
+
+class LinkTimes(_Part):
+    """All exchanges of the request in which a frame of a peer was due."""
+
+    peer: int
+    duration: Times
+    waiting: Times
+
+
+class TcpCount(_Part):
+    """What the kernel told of one socket: round trips at the end, counters of the request."""
+
+    peer: int
+    interface: str | None = None
+    rtt_us: int
+    rttvar_us: int
+    min_rtt_us: int
+    retransmits: int
+    segments: int
+    delivery_mbps: float
+
+
+class NicCount(_Part):
+    """What an interface moved during the request."""
+
+    name: str
+    sent_bytes: int
+    recv_bytes: int
+    sent_errors: int
+    recv_errors: int
+    own_sent_bytes: int
+    own_recv_bytes: int
+
+
 class Rank(_Event):
     """One process's account of the request."""
 
@@ -209,6 +251,9 @@ class Rank(_Event):
     sync_us: float | None = None
     links: tuple[LinkCount, ...] = ()
     spans: tuple[PhaseSpans, ...] = ()
+    times: tuple[LinkTimes, ...] = ()
+    tcp: tuple[TcpCount, ...] = ()
+    nics: tuple[NicCount, ...] = ()
 
 
 class NetworkLink(_Part):
@@ -260,6 +305,15 @@ class Network(_Event):
     total: NetworkTotal | None = None
 
 
+class TracePart(_Event):
+    """A piece of a trace file for Perfetto: base64 of its zlib stream."""
+
+    event: Literal["trace_part"]
+    index: int
+    parts: int
+    data: str
+
+
 class Note(_Event):
     """What a reader must know of the figures; an invalid one forbids to believe them."""
 
@@ -306,6 +360,7 @@ Event = Annotated[
     | Done
     | Rank
     | Network
+    | TracePart
     | Note
     | Error
     | End

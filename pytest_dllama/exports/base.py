@@ -9,6 +9,12 @@ from pytest_dllama.errors import ToldError
 from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.record.cell import CellRecord
 
+# Names that are not the catalogue's without its unit.
+_NAMES = {
+    "j_per_token": "token_energy",
+    "request_j": "request_energy",
+    "tokens_per_s_per_w": "tokens_per_joule",
+}
 _TO_SI = {"ms": ("s", 1e-3), "Mbit/s": ("bit/s", 1e6)}
 
 
@@ -21,7 +27,7 @@ class SiMetric:
     """A metric of a cell in SI units."""
 
     name: str  # without its unit
-    unit: str  # s, 1/s, B, bit/s; "-" for a share
+    unit: str  # s, 1/s, B, bit/s, J, 1/J; "-" for a share
     value: float  # the median
     definition: str  # without the unit that the catalogue ends it with
 
@@ -38,4 +44,4 @@ def si_metrics(cell: CellRecord) -> Iterator[SiMetric]:
             if not name.endswith("per_s"):
                 stem = stem.removesuffix(suffix)
         definition = metric.definition.removesuffix(f", {metric.unit}")
-        yield SiMetric(stem, unit, estimate.value * factor, definition)
+        yield SiMetric(_NAMES.get(name, stem), unit, estimate.value * factor, definition)

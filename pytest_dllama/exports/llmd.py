@@ -48,8 +48,21 @@ def _report(run: RunRecord, cell: CellRecord) -> dict[str, Any]:
             "description": f"{cell.id}, verdict {cell.verdict.status if cell.verdict else '-'}",
         },
         "scenario": {"stack": [_engine(run, cell)], "load": _load(run, cell)},
-        "results": {"request_performance": {"aggregate": _aggregate(cell.samples)}},
+        "results": {
+            "request_performance": {"aggregate": _aggregate(cell.samples)},
+            **_observability(cell),
+        },
     }
+
+
+def _observability(cell: CellRecord) -> dict[str, Any]:
+    """Mean power of each request, all machines together; nothing where it is not known."""
+    watts = [s.request_j / s.rct_s if s.request_j and s.rct_s else None for s in cell.samples]
+    power = _statistics(watts, "Watts")
+    if power is None:
+        return {}
+    component = {"component_label": cell.id, "aggregate": {"power_consumption": power}}
+    return {"observability": {"components": [component]}}
 
 
 def _engine(run: RunRecord, cell: CellRecord) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from pytest_dllama.exports.base import ExportError, SiMetric, si_metrics
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
 
-_UNITS = {"s": "seconds", "B": "bytes", "bit/s": "bits_per_second", "-": "ratio"}
+_UNITS = {"s": "seconds", "B": "bytes", "bit/s": "bits_per_second", "J": "joules", "-": "ratio"}
 _LABELS = ("model", "nodes", "workload", "engine", "cluster")
 VERDICTS = ("PASS", "FAIL", "INVALID", "ERROR")
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pytest_dllama.backends.dllama.backend import CANNOT_GIVE
 from pytest_dllama.backends.dllama.events import run_events
-from pytest_dllama.backends.dllama.log import parse_log
+from pytest_dllama.backends.dllama.log import parse_lines
 from pytest_dllama.backends.dllama.run import LoggedRun
 from pytest_dllama.events.trace import RequestTrace, TraceError, build_trace
 from pytest_dllama.forensics.imported_roofline import imported_roofline
@@ -28,7 +28,8 @@ from pytest_dllama.forensics.imported_run import (
     request_of,
     told_apart,
 )
-from pytest_dllama.forensics.log_text import LogTextError, read_log
+from pytest_dllama.forensics.logs.archives import LogTextError
+from pytest_dllama.forensics.logs.log_text import read_log
 from pytest_dllama.hosts.controller import probe_environment
 from pytest_dllama.metrics import catalog
 from pytest_dllama.metrics.samples import sample_of
@@ -83,11 +84,13 @@ def _read(paths: Sequence[Path]) -> _Logs:
         except LogTextError as error:
             raise ImportLogError(str(error)) from error
         logs.notes += log.notes
-        for run in parse_log(log.text):
-            if run.is_worker:
-                logs.workers.append(run)
-            else:
-                logs.roots.append((run, path))
+        for source in log.sources:
+            for run in parse_lines(source.lines):
+                run.damage = run.damage or source.damage
+                if run.is_worker:
+                    logs.workers.append(run)
+                else:
+                    logs.roots.append((run, path))
     return logs
 
 

@@ -181,7 +181,8 @@ def _network(cell: ReportedCell) -> NetworkRecord | None:
         return None
     p50, p95, p99 = cell.percentiles_ms or (None, None, None)
     varies = p50 is not None and p95 is not None and p95 > _HIGH_VARIANCE * p50
-    slowest = figures.get("slowest_socket")
+    socket = figures.get("slowest_socket")
+    slowest = None if socket is None else int(socket) + 1  # the root's socket 0 leads to rank 1
     return NetworkRecord(
         operations=int(figures["operations"]),
         total_bytes=round(figures["total_mb"] * _MIB),
@@ -197,8 +198,8 @@ def _network(cell: ReportedCell) -> NetworkRecord | None:
         p95_ms=p95,
         p99_ms=p99,
         bandwidth_mbps=figures.get("bandwidth_mbps"),
-        slowest_peer=None if slowest is None else int(slowest),
-        high_variance_peers=(int(slowest),) if varies and slowest is not None else (),
+        slowest_peer=slowest,
+        high_variance_peers=(slowest,) if varies and slowest is not None else (),
         ops=tuple(
             OpStats(
                 op=item.name,

@@ -59,10 +59,11 @@ def model_name(run: LoggedRun, options: ImportOptions) -> str:
     if options.model_name:
         return options.model_name
     header = run.header
-    if "Dim" not in header or "nLayers" not in header:
+    figures = [header.get("Dim", ""), header.get("nLayers", "")]
+    if not all(re.fullmatch(r"[0-9]{1,9}", figure) for figure in figures):
         return DEFAULT_MODEL_NAME
     arch = header.get("Arch", DEFAULT_MODEL_NAME).lower().replace(" ", "-")
-    return f"{arch}-dim{header['Dim']}-layers{header['nLayers']}"
+    return f"{arch}-dim{figures[0]}-layers{figures[1]}"
 
 
 def told_apart(sessions: Sequence[Session]) -> list[Session]:

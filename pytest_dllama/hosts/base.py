@@ -7,7 +7,7 @@ line, text lines come out, and everything the process says is kept in log files.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -187,6 +187,9 @@ class Hosts(Protocol):
     def memory_sites(self, nodes: int, nthreads: int) -> Sequence[MemorySite]:
         """The machines of `nodes` nodes of `nthreads` threads, unless a host has its own number."""
 
+    def power_sites(self, nodes: int) -> Sequence[PowerSite]:
+        """The machines of `nodes` nodes whose power may be known, each once."""
+
     def cool_down(self, limit_c: float, progress: Progress) -> None:
         """Wait until all are as cool as that, or do not get any cooler."""
 
@@ -229,3 +232,21 @@ class MemorySite:
     cores: int
     cache_bytes: int | None
     probe: Callable[[Sequence[int]], MemoryRates]  # of so many threads; raises HostError
+
+
+@dataclass(frozen=True, slots=True)
+class PowerFeed:
+    """Lines of an agent that reads its machine's meter."""
+
+    lines: Iterator[bytes]  # they end with the agent
+    close: Callable[[], None]
+
+
+@dataclass(frozen=True, slots=True)
+class PowerSite:
+    """A machine whose power may be known, with the ranks that it runs."""
+
+    hosts: tuple[str, ...]
+    ranks: tuple[int, ...]
+    open: Callable[[], PowerFeed]  # raises HostError
+    clock_offset_s: float = 0.0  # its clock minus the controller's

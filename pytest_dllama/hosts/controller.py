@@ -6,6 +6,7 @@ import hashlib
 import platform
 import re
 from collections.abc import Sequence
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -65,6 +66,7 @@ def _key_of(host: HostRecord) -> str:
     return f"{host.rank}|{what}|{host.machine}|{host.bits}|{host.cores}|{gib}|{host.kernel}"
 
 
+@cache
 def _os_name() -> str:
     try:
         name = platform.freedesktop_os_release().get("PRETTY_NAME", platform.system())
@@ -90,6 +92,7 @@ def _board() -> str | None:
     return model.strip("\0 \n") or None
 
 
+@cache  # a look at every installed distribution; they do not change under a running process
 def _version(package: str) -> str:
     try:
         return version(package)

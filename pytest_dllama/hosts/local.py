@@ -19,7 +19,7 @@ from pytest_dllama.hosts.command import own_command
 from pytest_dllama.record.hosts import HostRecord, PairRecord
 
 if TYPE_CHECKING:
-    from pytest_dllama.hosts.base import MemorySite, ModelNeed
+    from pytest_dllama.hosts.base import MemorySite, ModelNeed, PowerSite
 from pytest_dllama.hosts.base import (
     STOP_GRACE_S,
     Host,
@@ -148,6 +148,12 @@ class LocalHosts:
         from pytest_dllama.hosts.memory_probe import local_memory
 
         return [local_memory(tuple(range(nodes)), nthreads)]
+
+    def power_sites(self, nodes: int) -> Sequence[PowerSite]:
+        """This one, once for all its ranks."""
+        from pytest_dllama.hosts.power import local_power
+
+        return [local_power(tuple(range(nodes)))]
 
     def cool_down(self, limit_c: float, progress: Progress) -> None:
         """Nothing: the option is for hosts of a file."""

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from pytest_dllama.metrics.catalog import METRICS
+from pytest_dllama.metrics.catalog import ENERGY, METRICS
 from pytest_dllama.metrics.samples import cannot_be
 from pytest_dllama.record.cell import CellRecord, FaultKind, ThresholdResult, Workload
 from pytest_dllama.record.verdict import CellVerdict, PairStatus
 from pytest_dllama.report.pages.verdict import explained
 from pytest_dllama.validity.output import explain_difference
-from pytest_dllama.verdict.limits import TOLERANCES, Threshold, explain
+from pytest_dllama.verdict.limits import FOR_ANOTHER, TOLERANCES, Threshold, explain
 from pytest_dllama.verdict.scaling import ScalingLimit
 
 
@@ -82,9 +82,21 @@ class Cell:
             return f"{self.key} has no {metric}"
         if metric not in self.record.metrics and metric in self._cannot_give:
             return f"{self.key}: {metric}: {self._cannot_give[metric]}"
+        if (reason := self._why_no_energy(metric)) is not None:
+            return f"{self.key}: {metric}: {reason}"
         if metric not in self.record.metrics and (why := cannot_be(self.record.samples)):
             return f"{self.key}: {metric}: {why[metric]}" if metric in why else None
         return None
+
+    def _why_no_energy(self, metric: str) -> str | None:
+        """Why a machine could not tell its power; None where a limit wants it all the same."""
+        energy = self.record.energy
+        if metric not in ENERGY or energy is None or metric in self.record.metrics:
+            return None
+        if any(result.metric == metric for result in self.record.thresholds):
+            return None
+        reasons = (f"{', '.join(m.hosts)}: {m.why_not}" for m in energy.machines if m.why_not)
+        return next(reasons, None)
 
     def check_metric(self, metric: str, more: Sequence[Threshold] = ()) -> None:
         """Fail unless the metric was measured and keeps every limit set for it.
@@ -109,14 +121,13 @@ class Cell:
         found = self.comparison
         if found is None:
             return []
-        verdict = next((item for item in found.metrics if item.metric == metric), None)
+        verdicts = [v for v in found.metrics if metric in (v.metric, FOR_ANOTHER.get(v.metric))]
         if found.status in ("ERROR", "INVALID"):
-            if verdict is None and metric not in TOLERANCES:
+            if not verdicts and metric not in TOLERANCES:
                 return []  # a metric that nobody compares
             return [f"{self.key}: {found.status} against the base: {'; '.join(found.reasons)}"]
-        if verdict is None or verdict.status not in self._failing:
-            return []
-        return [f"{self.key}: {verdict.status}: {explained(verdict)}"]
+        failing = [verdict for verdict in verdicts if verdict.status in self._failing]
+        return [f"{self.key}: {verdict.status}: {explained(verdict)}" for verdict in failing]
 
     def check_output(self) -> None:
         """Fail unless the output is the one-node run's, or parts from it at a near tie."""

@@ -24,6 +24,8 @@ from pytest_dllama.lab.checks import model_needs
 from pytest_dllama.lab.cluster import Cluster, ClusterError, Worker
 from pytest_dllama.lab.losses import Losses
 from pytest_dllama.lab.oracle import Oracle, find_oracle, output_against
+from pytest_dllama.lab.power.meter_file import MeterError
+from pytest_dllama.lab.power.watch import energy_watch, not_asked
 from pytest_dllama.lab.progress import announce_compilation
 from pytest_dllama.lab.roofline_probe import RooflineProbe
 from pytest_dllama.lab.runner import (
@@ -55,7 +57,7 @@ from pytest_dllama.verdict.scaling import ScalingLimit
 from pytest_dllama.verdict.thresholds import Thresholds
 
 LOG_FOLDER = "logs"
-CellError = (ClusterError, RequestFailed, ConfigError, HostError)
+CellError = (ClusterError, RequestFailed, ConfigError, HostError, MeterError)
 
 
 class Lab:
@@ -103,6 +105,7 @@ class Lab:
         self._archived = False
         self._losses = Losses(config.retry_lost)  # of the cell at hand
         self.unsaved: dict[Path, str] = {}  # files of results, and why they cannot be written
+        self._energy = energy_watch(config)
         self._engine_notes: dict[CellKey, list[str]] = {}
         self._n_batches: int | None = None  # the engine's own choice, known from its events
 
@@ -231,7 +234,7 @@ class Lab:
         output: OutputRecord,
     ) -> CellRecord:
         """The record of a cell whose requests all ended well."""
-        model, backend = self._model(key.model), self._engine(key.workload)
+        model = self._model(key.model)
         request = engine_request(self.config, model, key.workload)
         self._n_batches = runs[0].trace.start.batch_size if runs[0].trace.start else None
         self._engine_notes[key] = [note for run in runs for note in run.trace.notes]
@@ -239,6 +242,10 @@ class Lab:
         if size.note:
             self._engine_notes[key].append(size.note)
         samples = [sample_of(run.trace) for run in runs]
+        energy = None
+        if self._energy is not None:
+            ends_s = [run.last_token_s for run in runs]
+            samples, energy = self._energy.of(key.nodes, ends_s, samples)
         return cell_record(
             key.model,
             key.nodes,
@@ -247,8 +254,9 @@ class Lab:
             output,
             workload=key.workload,
             limits=self._thresholds.of(key.model, key.nodes, key.workload),
-            cannot_give=backend.cannot_give,
+            cannot_give=self.cannot_give(key),
             roofline=self._roofline(model, key, request, samples),
+            energy=energy,
             commands=assembly.commands_of(runs, workers),
             logs=assembly.logs_of(runs, workers, self.config.report_folder),
             max_seq_len=request.max_seq_len,
@@ -295,6 +303,9 @@ class Lab:
             largest = max(key.nodes for key in self.keys)
             models = [self._model(name).model_file for name in self._names()]
             hosts = self._hosts.prepare(largest, key.nodes, models, self._progress)
+            if self._energy is not None:
+                sites, hostname = self._hosts.power_sites(largest), self._environment.hostname
+                self._energy.start(sites, hostname, self._progress)
             if self._hosts.kind == "local":
                 announce_compilation(backend, self._progress)
             self._cluster = Cluster(hosts, backend, self.logs, own.nthreads, self._hosts.kept_token)
@@ -382,6 +393,7 @@ class Lab:
             hosts=self._hosts.records(),
             pairs=self._hosts.pairs,
             memory=self._memory_records(),
+            power=self._energy.records if self._energy else (),
             definitions=catalog.all_definitions(),
             notes=(
                 *self._hosts.notes,
@@ -422,8 +434,8 @@ class Lab:
         write_run(run, self.run_file)
 
     def cannot_give(self, key: CellKey) -> Mapping[str, str]:
-        """Metrics that the cell's engine never tells, with the reason."""
-        return self._engine(key.workload).cannot_give
+        """Metrics that the cell's engine never tells or nobody asked for, with the reason."""
+        return {**self._engine(key.workload).cannot_give, **not_asked(self._energy)}
 
     @property
     def hosts_known(self) -> list[dict[str, Any]]:
@@ -440,5 +452,7 @@ class Lab:
         """Stop every process of the session; safe to call twice."""
         if self._cluster is not None:
             self._cluster.stop()
+        if self._energy is not None:
+            self._energy.stop()
         for problem in self._hosts.close():
             self._progress.settle(problem)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.config.settings import LabConfig
-from pytest_dllama.events.stream import Event, EventFormatError
+from pytest_dllama.events.stream import Event, EventFormatError, Step
 from pytest_dllama.events.trace import RequestTrace, TraceError, build_trace
 from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess
 from pytest_dllama.lab.cluster import Cluster, Worker
@@ -33,6 +33,7 @@ class RequestRun:
     trace: RequestTrace
     command: tuple[str, ...]
     log_files: tuple[Path, ...]
+    last_token_s: float | None = None  # when it was read here, seconds since the epoch
 
 
 class RequestFailed(RuntimeError):
@@ -123,7 +124,7 @@ def run_request(
     code: int | None = None
     try:
         timeout_s = request.timeout_s + SILENCE_MARGIN_S
-        lines = _read_lines(process, backend, timeout_s, on_event, watch)
+        lines, came_s = _read_lines(process, backend, timeout_s, on_event, watch)
         code = process.wait(STOP_GRACE_S)
         worker_logs = [worker.process.log_files[0] for worker in workers]
         trace = build_trace(backend.events(lines, nodes, worker_logs))
@@ -143,7 +144,8 @@ def run_request(
         killed = _killed_by(code)
         ended = _death(killed, host) if killed else f"the root ended with exit code {code}"
         raise _failure(ended, KILLED if killed else "ExitCode", process)
-    return RequestRun(trace, backend.shown(command), process.log_files)
+    last_token_s = _last_token_s(lines, came_s, backend)
+    return RequestRun(trace, backend.shown(command), process.log_files, last_token_s)
 
 
 def _placed(request: EngineRequest, host: Host) -> EngineRequest:
@@ -171,9 +173,13 @@ def _read_lines(
     timeout_s: float,
     on_event: Callable[[Event], None],
     watch: MemoryWatch | None,
-) -> list[str]:
-    """All lines up to the end of the output; the newest is shown a few times a second."""
+) -> tuple[list[str], list[float]]:
+    """All lines up to the end of the output, and when each came, in seconds since the epoch.
+
+    The newest is shown a few times a second.
+    """
     lines: list[str] = []
+    came_s: list[float] = []
     n_seen = 0
     if watch is not None:
         watch.look(process)
@@ -187,14 +193,24 @@ def _read_lines(
                 raise TimeoutError(message) from None
         else:
             if line is None:
-                return lines
+                return lines, came_s
             lines.append(line)
+            came_s.append(time.time())
             last_line_s = time.monotonic()
         if watch is not None:
             watch.look(process)
         if len(lines) > n_seen and time.monotonic() - last_glance_s > GLANCE_S:
             n_seen, last_glance_s = len(lines), time.monotonic()
             _show(backend.parse(lines[-1]), on_event)
+
+
+def _last_token_s(lines: Sequence[str], came_s: Sequence[float], backend: Backend) -> float | None:
+    """When the line of the last token came; an engine prints it as soon as it has it."""
+    for line, at_s in zip(reversed(lines), reversed(came_s), strict=True):
+        event = backend.parse(line)
+        if isinstance(event, Step) and event.phase == "decode" and event.gave_token:
+            return at_s
+    return None
 
 
 def _show(event: Event | None, on_event: Callable[[Event], None]) -> None:

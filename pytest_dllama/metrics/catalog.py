@@ -12,6 +12,7 @@ from typing import Literal
 from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.metrics import network
 from pytest_dllama.metrics.definitions import estimate, rate_per_s
+from pytest_dllama.metrics.energy import per_token_j, tokens_per_joule
 from pytest_dllama.metrics.samples import peak_rss_bytes
 from pytest_dllama.record.cell import Estimate, Sample
 
@@ -23,7 +24,7 @@ class Metric:
     """One figure of a cell; every key of CellRecord.metrics is the name of one."""
 
     name: str
-    unit: str  # "s", "ms", "1/s", "B", "Mbit/s"; "-" for a share of 1
+    unit: str  # "s", "ms", "1/s", "B", "Mbit/s", "J", "1/J"; "-" for a share of 1
     better: Literal["lower", "higher", "exact"]
     definition: str
     needs_peers: bool = False  # of the wire or of workers: a lone root has none
@@ -53,6 +54,14 @@ METRICS: dict[str, Metric] = {
             "time per output token: (RCT - TTFT) / (output tokens - 1), the first token left "
             "out, ms",
             of_repeat=lambda trace, sample: sample.tpot_ms,
+        ),
+        Metric(
+            "steady_tpot_ms",
+            "ms",
+            "lower",
+            "mean of the faster half of the gaps between tokens, for comparisons: what disturbs "
+            "fewer than half of the tokens does not move it; lower than TPOT, ms",
+            of_repeat=lambda trace, sample: sample.steady_tpot_ms,
         ),
         Metric(
             "rct_s",
@@ -136,8 +145,35 @@ METRICS: dict[str, Metric] = {
             "share of the memory roofline: time to read once what a token must read, at the "
             "measured memory bandwidth of the slowest machine / TPOT",
         ),
+        Metric(
+            "j_per_token",
+            "J",
+            "lower",
+            "energy of all machines of the cell from the first token to the last / (output "
+            "tokens - 1), J",
+            of_repeat=lambda trace, sample: per_token_j(sample.decode_j, sample.n_output_tokens),
+        ),
+        Metric(
+            "request_j",
+            "J",
+            "lower",
+            "energy of all machines of the cell from the request's start to the last token, J",
+            of_repeat=lambda trace, sample: sample.request_j,
+        ),
+        Metric(
+            "tokens_per_s_per_w",
+            "1/J",
+            "higher",
+            "tokens/s for each W of the request's mean power, which is output tokens / energy of "
+            "the request, 1/J",
+            of_repeat=lambda trace, sample: tokens_per_joule(
+                sample.n_output_tokens, sample.request_j
+            ),
+        ),
     )
 }
+
+ENERGY = ("j_per_token", "request_j", "tokens_per_s_per_w")  # only where somebody asks
 
 # Of single gaps: many figures a repeat, shown as percentiles, without a limit of their own.
 DISTRIBUTIONS: dict[str, str] = {
@@ -166,6 +202,7 @@ def sample_metrics(samples: Sequence[Sample]) -> dict[str, Estimate]:
     figures = {
         "ttft_s": [sample.ttft_s for sample in samples],
         "tpot_ms": [sample.tpot_ms for sample in samples],
+        "steady_tpot_ms": [sample.steady_tpot_ms for sample in samples],
         "rct_s": [sample.rct_s for sample in samples],
         "tokens_per_s": [sample.tokens_per_s for sample in samples],
         "prefill_tokens_per_s": [rate_per_s(s.prefill_tokens, s.prefill_s) for s in samples],

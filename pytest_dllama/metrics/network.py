@@ -12,6 +12,7 @@ from typing import Any
 from pytest_dllama.events.stream import NetworkLink, Step
 from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.metrics import definitions
+from pytest_dllama.metrics.links import link_times, nic_traffic, tcp_links
 from pytest_dllama.record.network import LinkStats, NetworkRecord, OpStats
 
 HIGH_VARIANCE_RATIO = 2.0  # dllama's rule: P95 > 2 * P50
@@ -61,6 +62,9 @@ def network_record(traces: Sequence[RequestTrace], median: RequestTrace) -> Netw
         high_variance_peers=tuple(link.peer for link in links if _varies(link)),
         links=links,
         ops=_op_stats(traces),
+        times=link_times(traces),
+        tcp=tcp_links(traces),
+        nics=nic_traffic(traces),
     )
 
 

@@ -43,12 +43,12 @@ def cannot_be(samples: Sequence[Sample]) -> dict[str, str]:
     >>> one = Sample(n_input_tokens=4, n_output_tokens=1, ttft_s=1.0, tpot_ms=None, rct_s=1.0,
     ...     tokens_per_s=1.0, prefill_tokens=3, prefill_s=1.0, decode_tokens=1, decode_s=0.1)
     >>> sorted(cannot_be([one]))
-    ['roofline_share', 'tpot_ms']
+    ['roofline_share', 'steady_tpot_ms', 'tpot_ms']
     """
     reasons: dict[str, str] = {}
     if samples and all(sample.n_output_tokens < 2 for sample in samples):
         why = "a request of one output token has no time per further token"
-        reasons |= {"tpot_ms": why, "roofline_share": why}
+        reasons |= {"tpot_ms": why, "steady_tpot_ms": why, "roofline_share": why}
     if samples and all(sample.n_input_tokens == 1 for sample in samples):
         reasons["prefill_tokens_per_s"] = "a prompt of one token has no prefill"
     return reasons

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
 
 from pytest_dllama.record.base import Record, Role
+from pytest_dllama.record.energy import EnergyRecord
 from pytest_dllama.record.network import NetworkRecord
 
 CellStatus = Literal["ok", "failed", "skipped"]
@@ -79,7 +82,28 @@ class Sample(Record):
     decode_s: float | None
     itl_ms: tuple[float, ...] = ()
     load_s: float | None = None
+    start_epoch_s: float | None = None  # when it began, by the controller's clock
+    request_j: float | None = None  # energy of all machines of the cell, start to last token
+    decode_j: float | None = None  # from the first token to the last
     parts: tuple[PartTime, ...] = ()  # none: the engine does not tell
+
+    @property
+    def steady_tpot_ms(self) -> float | None:
+        """The steady mean of the gaps: a token's time without hiccups; reads lower than TPOT."""
+        return steady_mean(self.itl_ms)
+
+
+def steady_mean(values: Sequence[float]) -> float | None:
+    """Mean of the smaller half; None of nothing.
+
+    Whatever disturbs fewer than half of the values leaves it as it is, so that it varies less than
+    the mean of all of them.
+
+    >>> steady_mean([2.0, 2.2, 90.0, 2.4])
+    2.1
+    """
+    smaller = sorted(values)[: math.ceil(len(values) / 2)]
+    return math.fsum(smaller) / len(smaller) if smaller else None
 
 
 class Estimate(Record):
@@ -196,6 +220,7 @@ class CellRecord(Record):
     network: NetworkRecord | None = None
     output: OutputRecord | None = None
     roofline: RooflineRecord | None = None
+    energy: EnergyRecord | None = None  # None: nobody asked
     thresholds: tuple[ThresholdResult, ...] = ()
     verdict: Verdict | None = None
     logs: tuple[str, ...] = ()  # relative to the run file

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pytest_dllama.record.base import Record
+from pytest_dllama.record.links import LinkTimes, NicTraffic, TcpLink
 
 
 class OpStats(Record):
@@ -55,3 +56,6 @@ class NetworkRecord(Record):
     high_variance_peers: tuple[int, ...] = ()  # P95 > 2 * P50
     links: tuple[LinkStats, ...] = ()
     ops: tuple[OpStats, ...] = ()
+    times: tuple[LinkTimes, ...] = ()  # of every link of every rank; none: the engine tells none
+    tcp: tuple[TcpLink, ...] = ()  # nor the kernel
+    nics: tuple[NicTraffic, ...] = ()

@@ -12,6 +12,7 @@ from pydantic import Field
 
 from pytest_dllama.record.base import Record
 from pytest_dllama.record.cell import CellRecord
+from pytest_dllama.record.energy import PowerRecord
 from pytest_dllama.record.hosts import HostRecord, MemoryRecord, PairRecord
 
 # 2: verdicts carry typed faults; 3: workloads, parts of time, the revision that was measured
@@ -98,5 +99,6 @@ class RunRecord(Record):
     hosts: tuple[HostRecord, ...] = ()  # in rank order; none where all nodes are processes here
     pairs: tuple[PairRecord, ...] = ()
     memory: tuple[MemoryRecord, ...] = ()
+    power: tuple[PowerRecord, ...] = ()  # none: nobody asked for energy
     definitions: dict[str, str]  # metric -> its definition, in English
     notes: tuple[str, ...] = ()

@@ -38,10 +38,22 @@ class AttributedPart(Record):
     because_change: float | None = None
 
 
+class Cause(Record):
+    """The work that a metric's change comes from; that others wait for it is its consequence."""
+
+    phase: Literal["prefill", "decode"]
+    part: str  # as in PartTime
+    ranks: tuple[int, ...]  # on which it changed
+    is_everywhere: bool  # on every rank that does such work
+    change: float  # of this work itself: 0.31 is 31 % slower
+    effect_ms: float  # on one of these ranks, as of AttributedPart
+
+
 class Attribution(Record):
-    """Where a metric's change sits, the largest share first."""
+    """Where a metric's change sits: the cause's own part first, then the largest share."""
 
     metric: str
+    cause: Cause | None = None  # None: no work surely changed enough to be it
     parts: tuple[AttributedPart, ...] = ()
     unexplained: float | None = None  # share that no part carries
 
@@ -65,6 +77,8 @@ class MetricVerdict(Record):
     is_provisional: bool  # no calibrated prior: the plain paired t
     p_worse: float | None  # one-sided p of "no worse than tolerated"
     attribution: Attribution | None = None  # of REGRESSED and IMPROVED
+    # Of the others: kinds of work that surely changed (1 %, Holm), too little for the metric.
+    changed_work: tuple[Cause, ...] = ()
     note: str | None = None  # what limits this verdict
 
 

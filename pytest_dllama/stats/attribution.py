@@ -9,7 +9,7 @@ far from zero, and there Fieller's interval says so by having no end.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -137,6 +137,38 @@ def fieller(part: ArrayLike, whole: ArrayLike, level: float = 0.05) -> Interval:
         return Interval(share, -math.inf, math.inf)
     root = math.sqrt(max(b * b - a * c, 0.0))  # rounding alone makes it negative
     return Interval(share, float((b - root) / a), float((b + root) / a))
+
+
+def changed_together(changes: Mapping[str, ArrayLike]) -> tuple[tuple[str, ...], Floats]:
+    """Which of several series changed by one and the same amount, the others not at all.
+
+    Of all such divisions the one with the least absolute deviations, so that a single hiccup
+    decides nothing. Only changes above 0 are looked for: turn the sign for the others.
+
+    Args:
+        changes: of each series, shape (pairs,).
+
+    Returns:
+        Names of those that changed, the most changed first, and their mean, shape (pairs,).
+
+    Raises:
+        DataError: no series, lengths that differ.
+    """
+    rows = {name: finite(row, name, at_least=1) for name, row in changes.items()}
+    _whole(rows)  # the lengths
+    order = sorted(rows, key=lambda name: -float(np.median(rows[name])))
+    costs = []
+    for n in range(1, len(order) + 1):
+        changed = np.concatenate([rows[name] for name in order[:n]])
+        rest = sum(float(np.abs(rows[name]).sum()) for name in order[n:])
+        costs.append(float(np.abs(changed - np.median(changed)).sum()) + rest)
+    found = tuple(order[: 1 + costs.index(min(costs))])
+    return found, mean_of([rows[name] for name in found])
+
+
+def mean_of(rows: Sequence[Floats]) -> Floats:
+    """The mean of at least one series, each of shape (pairs,), pair by pair."""
+    return np.asarray(np.mean(rows, axis=0), dtype=np.float64)
 
 
 def _table(parts: Mapping[str, ArrayLike], names: list[str], side: str) -> Floats:

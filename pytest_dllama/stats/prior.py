@@ -82,8 +82,12 @@ def missing_groups(groups: Iterable[VarianceGroup]) -> int:
     return max(MIN_GROUPS - len(list(groups)), 0)
 
 
-def fit_prior(*sources: Iterable[VarianceGroup]) -> VariancePrior | None:
+def fit_prior(
+    *sources: Iterable[VarianceGroup], at_least: int = MIN_GROUPS
+) -> VariancePrior | None:
     """The prior of all groups together; None under 20 of them: `missing_groups` says how many.
+
+    `at_least` is another number than 20, for groups that are no history but parts of one whole.
 
     New groups need the old ones beside them: a fit cannot be merged, its groups can.
 
@@ -91,7 +95,7 @@ def fit_prior(*sources: Iterable[VarianceGroup]) -> VariancePrior | None:
         DataError: more than half of the groups have no variance at all.
     """
     groups = [group for source in sources for group in source]
-    if missing_groups(groups):
+    if len(groups) < at_least:
         return None
     df = np.array([group.df for group in groups], dtype=np.float64)  # (groups,)
     variance = np.array([group.variance for group in groups])  # (groups,)

@@ -22,6 +22,7 @@ from pytest_dllama.record.cell import (
     Sample,
     Workload,
 )
+from pytest_dllama.record.energy import EnergyRecord
 from pytest_dllama.validity.faults import faults
 from pytest_dllama.validity.roofline import share
 from pytest_dllama.verdict.judge import judge
@@ -41,6 +42,7 @@ def cell_record(
     limits: Sequence[Threshold] = (),
     cannot_give: Collection[str] = (),
     roofline: RooflineRecord | None = None,
+    energy: EnergyRecord | None = None,
     commands: Commands | None = None,
     logs: Sequence[str] = (),
     max_seq_len: int | None = None,
@@ -58,6 +60,7 @@ def cell_record(
         cannot_give: metrics that the engine never tells: without a value their limits are passed
             by, where any other metric without a value misses its limit.
         roofline: how fast memory alone would let it decode, where that is known.
+        energy: what its machines took, where somebody asked.
         commands: that run the cell by hand.
         logs: names relative to the run file.
         max_seq_len: positions of the KV cache, where that is known.
@@ -85,6 +88,7 @@ def cell_record(
         output=output,
         thresholds=results,
         roofline=roofline,
+        energy=energy,
         verdict=judge(faults=found, output=output, thresholds=results),
         logs=tuple(logs),
     )

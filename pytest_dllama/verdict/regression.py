@@ -22,7 +22,7 @@ from pytest_dllama.stats.resolution import clock_grid
 from pytest_dllama.verdict.limits import TOLERANCES
 
 COARSEST_MS = 1.0  # no engine's clock tells less than whole milliseconds
-_PER_TOKEN = ("tpot_ms", "rct_s", "tokens_per_s", "decode_tokens_per_s")
+_PER_TOKEN = ("tpot_ms", "steady_tpot_ms", "rct_s", "tokens_per_s", "decode_tokens_per_s")
 
 
 @dataclass(frozen=True, slots=True)

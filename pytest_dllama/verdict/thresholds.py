@@ -14,7 +14,14 @@ from itertools import combinations
 
 from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.record.cell import Workload
-from pytest_dllama.verdict.limits import TOLERANCES, Direction, Threshold, ThresholdError, Tolerance
+from pytest_dllama.verdict.limits import (
+    FOR_ANOTHER,
+    TOLERANCES,
+    Direction,
+    Threshold,
+    ThresholdError,
+    Tolerance,
+)
 from pytest_dllama.verdict.scaling import ScalingLimit
 
 TableKey = tuple[str | None, int | None, str]  # model or pattern, nodes, workload; None, "": of all
@@ -56,9 +63,11 @@ class Thresholds:
         self, model: str, nodes: int, workload: Workload = NO_SWEEP
     ) -> dict[str, float]:
         """Metric -> relative change for the worse that is tolerated in one cell."""
-        found = dict(TOLERANCES)
+        given: dict[str, float] = {}
         for table in self._tables_of(model, nodes, workload):
-            found |= {metric: item.worse for metric, item in table.tolerances.items()}
+            given |= {metric: item.worse for metric, item in table.tolerances.items()}
+        theirs = {name: given[other] for name, other in FOR_ANOTHER.items() if other in given}
+        found = {**TOLERANCES, **theirs, **given}
         return {m: worse for m, worse in found.items() if nodes > 1 or not METRICS[m].needs_peers}
 
     def scaling_of(self, model: str) -> tuple[ScalingLimit, ...]:

@@ -47,6 +47,7 @@ class RootArgs(ProcessArgs):
     shrink: bool
     token_file: str | None
     spans: str
+    trace: str | None  # a path, "-" for the event stream
     inject: Injection
     local_weights: str
 

@@ -81,6 +81,8 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error("give --prompt or --file, not both")
     if args.context_depth and args.mode in ("chat", "perplexity"):
         parser.error(f"--context-depth is inference's; {args.mode} starts with an empty context")
+    if args.trace == "-" and args.events is None:
+        parser.error("--trace - goes into the event stream: give --events too")
     if args.model is None and args.mode in ("inference", "chat", "perplexity"):
         parser.error(f"{args.mode} needs --model")
     if args.mode in ("inference", "chat", "perplexity"):
@@ -264,6 +266,11 @@ def _add_process(group: argparse._ArgumentGroup) -> None:
     group.add_argument(
         "--spans", choices=("on", "off"), default="on",
         help="whether all nodes count where their time goes (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--trace", metavar="FILE|-",
+        help="write the last spans of all nodes on one time line, for ui.perfetto.dev "
+        "(docs/network.md); - puts the file into --events",
     )  # fmt: skip
     group.add_argument(
         "--inject", type=_injection, default=NOTHING, metavar="SPEC",

@@ -35,6 +35,7 @@ from dllama_engine.telemetry.network_stats import network_stats
 from dllama_engine.telemetry.observer import Observer
 from dllama_engine.telemetry.plan import collective_event, plan_event
 from dllama_engine.text.tokenizer import Tokenizer, vocab_remark
+from dllama_engine.tracing.trace_file import check_target, write_trace
 from dllama_engine.version import package_version
 from dllama_engine.wire.dialing import format_address
 from dllama_engine.wire.token import cluster_token
@@ -82,6 +83,7 @@ class RootRun:
         Raises:
             EngineError: a file that is not there or damaged, a model that cannot be split so.
         """
+        check_target(args.trace)
         text, path = _text(args), model_path(args.model)
         with ExitStack() as opened:
             model = opened.enter_context(ModelFile.open(path))
@@ -150,7 +152,7 @@ class RootRun:
     ) -> None:
         """The request as it is about to run."""
         request = vocabulary.Request(
-            prompt=prompt.encode("utf-8", "surrogateescape").decode("utf-8", "replace"),
+            prompt=_utf8(prompt),
             n_input_tokens=len(input_ids),
             input_ids=input_ids,
             steps=steps,
@@ -203,10 +205,22 @@ class RootRun:
             self.events.emit(rank)
         stats = network_stats(self.root.own_trace or tally.trace, self.root.request_links())
         self.events.emit(vocabulary.Network(stats.links, stats.ops))
+        if self.args.trace is not None:
+            self.say(self._write_trace(self.args.trace))
         if stats.links:
             for line in console.network_report(stats):
                 self.say(line)
             self.say("⭕ Network is closed")
+
+    def _write_trace(self, target: str) -> str:
+        """The raw spans of all ranks; a line for people."""
+        about = {
+            "version": package_version(),
+            "model": self.model.path.name,
+            "collective": str(self.plan.collective),
+            "command": _utf8(" ".join(sys.argv)),
+        }
+        return write_trace(target, self.root.traces, about, self.events)
 
     def abandon(self, error: BaseException) -> None:
         """Tell the workers why there will be no goodbye."""
@@ -262,6 +276,11 @@ def _text(args: RootArgs) -> str:
         raise RequestError(f"--file {args.file}: {error.strerror or error}") from None
 
 
+def _utf8(text: str) -> str:
+    """Bytes of arguments that an ASCII locale hid are text again; what is no UTF-8 is U+FFFD."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
 def _options(args: RootArgs) -> RootOptions:
     return RootOptions(
         workers=args.workers,
@@ -274,6 +293,7 @@ def _options(args: RootArgs) -> RootOptions:
         timeout_s=args.timeout_s,
         connect_timeout_s=args.connect_timeout_s,
         spans=args.spans == "on",
+        trace=args.trace is not None,
         inject=args.inject,
         maps_local_weights=args.local_weights == "map",
     )

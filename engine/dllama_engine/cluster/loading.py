@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from dllama_engine.arrays import Bytes
-from dllama_engine.errors import EngineError
+from dllama_engine.errors import EngineError, ModelFileError
 from dllama_engine.formats.model_file import FileIdentity, ModelFile, tensor_specs
 from dllama_engine.formats.quants import row_bytes
 from dllama_engine.formats.tensors import TensorSpec
@@ -165,5 +165,8 @@ def receive_weights(links: Links, weights: RankWeights) -> None:
                 buffer = np.empty(size, np.uint8)
             raw = buffer[:size].reshape(span.size, -1)
             links.exchange(LOAD, {}, {0: raw})
-            weights.add(spec, raw, span.start)
+            try:
+                weights.add(spec, raw, span.start)
+            except ModelFileError as error:  # the root has read the same: was it sent the same?
+                raise links.explain(error, LOAD) from None
     weights.finish()

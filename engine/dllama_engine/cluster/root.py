@@ -22,7 +22,7 @@ from dllama_engine.cluster.loading import send_weights
 from dllama_engine.cluster.placement import CoreSlots, is_crowded, pinned, slots_by_rank
 from dllama_engine.cluster.rendezvous import Rendezvous
 from dllama_engine.cluster.session import CONTROL, SessionConfig
-from dllama_engine.cluster.summary import RankSummary
+from dllama_engine.cluster.summary import SUMMARY_BYTES, RankSummary
 from dllama_engine.cluster.warmup import warm_up
 from dllama_engine.collectives.choice import Choice
 from dllama_engine.collectives.logits import LogitsGather
@@ -37,11 +37,13 @@ from dllama_engine.system.process_memory import PeakMemory
 from dllama_engine.tables.links import LINK_WIDTH, SEND_AT, SEND_BYTES
 from dllama_engine.tables.spans import EMBEDDING
 from dllama_engine.telemetry.events import Rank
+from dllama_engine.telemetry.observation import Observation
 from dllama_engine.telemetry.observer import Observer
-from dllama_engine.telemetry.spans import Spans
 from dllama_engine.telemetry.step_cost import StepCost
+from dllama_engine.telemetry.timeline import RankTrace, receive_timeline
 from dllama_engine.transformer.transformer import Transformer
 from dllama_engine.transformer.weights import RankWeights
+from dllama_engine.wire import clock
 from dllama_engine.wire.dialing import Address
 from dllama_engine.wire.frames import SESSION, SYNC_WITH_ROOT
 from dllama_engine.wire.handshake import (
@@ -66,6 +68,7 @@ class RootOptions:
     timeout_s: float = 60.0
     connect_timeout_s: float = 5.0
     spans: bool = True  # whether ranks count where their time goes
+    trace: bool = False  # whether they keep their last raw spans
     inject: Injection = NOTHING
     maps_local_weights: bool = True  # workers of this machine read the model's file themselves
 
@@ -100,7 +103,9 @@ class Root:
             (0, LINK_WIDTH), np.int64
         )  # the links' table, last looked at
         self._loaded = self._counted  # when the model was loaded
-        self._spans: Spans | None = None  # once it is loaded, if they are wanted
+        self.traces: list[RankTrace] = []  # raw spans of all ranks, once they said goodbye
+        self._seen: Observation | None = None  # once it is loaded
+        self._clocks: dict[int, clock.Reading] = {}  # of each worker, when it was loaded
 
     def session(self, rank: int) -> SessionConfig:
         """What that rank must know; before `connect`, its cores count as its own."""
@@ -117,6 +122,7 @@ class Root:
             workers=options.workers,
             slots=self._slots.get(rank, CoreSlots(0, options.n_threads, options.n_threads)),
             spans=options.spans,
+            trace=options.trace,
             model_file=self.model.identity if rank in self._beside else None,
         )
 
@@ -174,13 +180,15 @@ class Root:
             EngineError: of whichever node could not.
         """
         assert self._met is not None, "connect() comes first"
-        links = self._connected()
+        options, links = self.options, self._connected()
         try:
             weights = self._send_weights(self._met)
             self._pinned.enter_context(pinned(self._slots[0], self._observer.say))
             self._build(weights)
             self._met.await_all("loaded")
             links.is_setting_up = False
+            if options.trace:
+                self._clocks = {rank: clock.ask(links, rank) for rank in links.peers}
         except MemoryError as error:
             raise InsufficientMemoryError(f"the root is out of memory: {error}") from None
         except ModelFileError as error:  # of this rank or of a worker: neither knows the file
@@ -190,12 +198,9 @@ class Root:
         self._counted = self._loaded = links.table.copy()
         self.load_links = links.totals().counts(0)
         self.load_s = time.perf_counter() - self._start_s
-        if self.options.spans:
-            self._spans = Spans(self.plan.world_size, links.record_spans, self._record_spans)
-
-    def _record_spans(self, row_at: int) -> None:
         assert self._transformer is not None
-        self._transformer.record_spans(row_at)
+        here = self._transformer.record_spans, self._transformer.keep_spans
+        self._seen = Observation(links, *here, spans=options.spans, raw=options.trace)
 
     def _send_weights(self, met: Rendezvous) -> RankWeights:
         """Ours packed, the workers' sent; no second copy of the model is ever held."""
@@ -241,10 +246,10 @@ class Root:
             Logits float32 (n_logits, vocab), valid until the next call, and what it cost.
         """
         assert self._transformer is not None, "load() comes first"
+        assert self._seen is not None
         links, dim = self._connected(), self.plan.config.dim
         start_ns = time.perf_counter_ns()
-        if self._spans is not None:
-            self._spans.begin_step(n_logits)
+        self._seen.begin_step(n_logits)
         size = CONTROL.size + 4 * dim * len(token_ids)
         packet = self._packet[:size]
         CONTROL.pack_into(packet.data, 0, pos, len(token_ids), n_logits)
@@ -255,22 +260,23 @@ class Root:
                 f"{self.model.path}: tensor embedding: the row of one of the tokens "
                 f"{list(token_ids)} holds a value that is not finite; convert the model again"
             )
-        self.count(EMBEDDING, time.perf_counter_ns() - start_ns)
+        self.count(EMBEDDING, start_ns, time.perf_counter_ns())
         if links.peers:
             self._control_routes[1:, SEND_BYTES] = size
             links.exchange_routes(SYNC_WITH_ROOT, self._control_routes)
         logits = self._logits.gather(self._transformer.forward(x, pos, n_logits))
         assert logits is not None  # this is rank 0
+        self._seen.end_step(start_ns, pos, len(token_ids), n_logits)
         return logits, self._account(start_ns, len(token_ids), n_logits)
 
     def explain(self, error: EngineError) -> EngineError:
         """Of logits that cannot be: the worker whose bytes explain them, or the error itself."""
         return self._connected().explain(error)
 
-    def count(self, kind: int, ns: int) -> None:
+    def count(self, kind: int, start_ns: int, end_ns: int) -> None:
         """Count time of the step under way, by `tables.spans`."""
-        if self._spans is not None:
-            self._spans.add(kind, ns)
+        assert self._seen is not None
+        self._seen.add(kind, start_ns, end_ns)
 
     def _embedding(self) -> Floats:
         """The table (vocab, dim), read row by row from the file."""
@@ -305,8 +311,8 @@ class Root:
         """What was run so far is not of the request: its bytes and times are left out."""
         self._loaded = self._counted
         self._compute_ns = self._sync_ns = 0
-        if self._spans is not None:
-            self._spans.forget()
+        if self._seen is not None:
+            self._seen.forget()
 
     def request_links(self) -> LinkTotals:
         """What crossed the links since the model was loaded, or its costs were forgotten."""
@@ -338,17 +344,31 @@ class Root:
         spent_ns = self._compute_ns, self._sync_ns
         own = RankSummary.of_this_process(
             self.session(0), self._memory, self._weight_bytes, spent_ns, totals_of(self._counted),
-            self._spans.told() if self._spans else (),
+            self._seen,
         )  # fmt: skip
+        if self._seen is not None:
+            self._seen.end()
+            if (timeline := self._seen.timeline) is not None:
+                self.traces.append(RankTrace(0, "local", timeline, clock.SAME))
         goodbye = CONTROL.pack(0, 0, 0)
         if links.peers:
             links.exchange(SYNC_WITH_ROOT, dict.fromkeys(links.peers, goodbye), {})
         ranks = [own.event("root", "local")]
         for rank in links.peers:
-            answer = links.receive_json(SESSION, rank, timeout_s=self.options.timeout_s)
-            summary = RankSummary.from_json(answer, f"worker {rank}")
-            ranks.append(summary.event("worker", links.address(rank)))
+            ranks.append(self._farewell(links, rank))
         return ranks
+
+    def _farewell(self, links: Links, rank: int) -> Rank:
+        """A worker's account and, where they were kept, its raw spans."""
+        sender, timeout_s = f"worker {rank}", self.options.timeout_s
+        last = clock.ask(links, rank) if self.options.trace else None
+        answer = links.receive_json(SESSION, rank, limit_bytes=SUMMARY_BYTES, timeout_s=timeout_s)
+        summary = RankSummary.from_json(answer, sender)
+        if last is not None:
+            timeline = receive_timeline(links, rank, sender, timeout_s)
+            times = clock.Clock(self._clocks[rank], last)
+            self.traces.append(RankTrace(rank, links.address(rank), timeline, times))
+        return summary.event("worker", links.address(rank))
 
     def abandon(self, error: BaseException) -> None:
         """Tell the workers why the session ends before its time."""

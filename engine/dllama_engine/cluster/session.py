@@ -63,6 +63,7 @@ class SessionConfig:
     workers: tuple[Address, ...]  # of ranks 1, 2, ...; as the root reaches them
     slots: CoreSlots  # its threads among those of its host
     spans: bool = True  # whether it counts where its time goes
+    trace: bool = False  # whether it keeps its last raw spans
     context_depth: int = 0  # positions filled before the request: their times are nobody's
     model_file: FileIdentity | None = None  # the root's, told to ranks of the same machine
 
@@ -81,6 +82,7 @@ class SessionConfig:
             "model_file": asdict(self.model_file) if self.model_file else None,
             "slots": asdict(self.slots),
             "spans": self.spans,
+            "trace": self.trace,
         }
 
     @classmethod
@@ -103,6 +105,7 @@ class SessionConfig:
                 workers=tuple((str(host), int(port)) for host, port in data["workers"]),
                 slots=CoreSlots(**{name: int(n) for name, n in data["slots"].items()}),
                 spans=bool(data["spans"]),
+                trace=bool(data.get("trace", False)),
                 model_file=FileIdentity(**file) if (file := data.get("model_file")) else None,
             )
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:

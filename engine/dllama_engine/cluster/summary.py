@@ -11,7 +11,10 @@ from dllama_engine.cluster.session import SessionConfig
 from dllama_engine.errors import WireError
 from dllama_engine.system.process_memory import PeakMemory
 from dllama_engine.telemetry import events
+from dllama_engine.telemetry.observation import Observation
 from dllama_engine.wire.trace import LinkCount, LinkTotals
+
+SUMMARY_BYTES = 8 << 20  # at most: the histograms grow with the number of links
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,9 @@ class RankSummary:
     sync_us: float
     links: tuple[LinkCount, ...]
     spans: tuple[events.PhaseSpans, ...]
+    times: tuple[events.LinkTimes, ...] = ()
+    tcp: tuple[events.TcpCount, ...] = ()
+    nics: tuple[events.NicCount, ...] = ()
 
     @classmethod
     def of_this_process(
@@ -38,7 +44,7 @@ class RankSummary:
         weight_bytes: int,
         spent_ns: tuple[int, int],
         totals: LinkTotals,
-        spans: tuple[events.PhaseSpans, ...],
+        seen: Observation | None,
     ) -> RankSummary:
         """The account of the calling process.
 
@@ -48,9 +54,10 @@ class RankSummary:
             weight_bytes: of its packed weights.
             spent_ns: on computing and in the links.
             totals: of its links.
-            spans: where its time went.
+            seen: what it observed; None: nothing.
         """
         compute_ns, sync_ns = spent_ns
+        tcp, nics = seen.told_by_kernel() if seen is not None else ((), ())
         return cls(
             rank=config.rank,
             hostname=socket.gethostname(),
@@ -62,7 +69,10 @@ class RankSummary:
             compute_us=compute_ns / 1e3,
             sync_us=sync_ns / 1e3,
             links=totals.counts(config.rank),
-            spans=spans,
+            spans=seen.told_spans() if seen is not None else (),
+            times=seen.told_times() if seen is not None else (),
+            tcp=tcp,
+            nics=nics,
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -79,7 +89,11 @@ class RankSummary:
         try:
             links = tuple(LinkCount(**link) for link in data["links"])
             spans = tuple(_spans(phase) for phase in data["spans"])
-            return cls(**(data | {"links": links, "spans": spans}))
+            times = tuple(_link_times(link) for link in data.get("times", ()))
+            tcp = tuple(events.TcpCount(**link) for link in data.get("tcp", ()))
+            nics = tuple(events.NicCount(**nic) for nic in data.get("nics", ()))
+            parts = {"links": links, "spans": spans, "times": times, "tcp": tcp, "nics": nics}
+            return cls(**(data | parts))
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise WireError(f"the summary of {sender} does not fit: {error}") from None
 
@@ -99,9 +113,23 @@ class RankSummary:
             sync_us=self.sync_us,
             links=self.links,
             spans=self.spans,
+            times=self.times,
+            tcp=self.tcp,
+            nics=self.nics,
         )
 
 
 def _spans(data: Any) -> events.PhaseSpans:
     waited_us = tuple((int(peer), float(us)) for peer, us in data["waited_us"])
     return events.PhaseSpans(**(data | {"waited_us": waited_us}))
+
+
+def _link_times(data: Any) -> events.LinkTimes:
+    return events.LinkTimes(
+        int(data["peer"]), *(_times(data[measure]) for measure in ("duration", "waiting"))
+    )
+
+
+def _times(data: Any) -> events.Times:
+    counts = tuple((int(ns), int(n)) for ns, n in data["counts"])
+    return events.Times(**(data | {"counts": counts}))

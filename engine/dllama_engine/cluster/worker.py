@@ -20,9 +20,9 @@ from dllama_engine.cluster.summary import RankSummary
 from dllama_engine.errors import EngineError, InsufficientMemoryError, WireError, WorkerLost
 from dllama_engine.injection import NOTHING, Injection
 from dllama_engine.system.process_memory import PeakMemory
-from dllama_engine.tables.spans import WIRE
 from dllama_engine.telemetry.event_writer import EventWriter
 from dllama_engine.telemetry.events import Listening, SessionEnd, SessionStart
+from dllama_engine.wire import clock
 from dllama_engine.wire.dialing import format_address, reach
 from dllama_engine.wire.frames import SESSION, SYNC_WITH_ROOT
 from dllama_engine.wire.handshake import (
@@ -37,7 +37,7 @@ from dllama_engine.wire.trace import LinkTotals
 
 if TYPE_CHECKING:
     from dllama_engine.formats.model_file import ModelFile
-    from dllama_engine.telemetry.spans import Spans
+    from dllama_engine.telemetry.observation import Observation
     from dllama_engine.transformer.transformer import Transformer
     from dllama_engine.transformer.weights import RankWeights
 
@@ -166,14 +166,21 @@ class WorkerSession:
             self._memory.sample()
             links.send_json(SESSION, 0, {"state": "loaded"})
             links.is_setting_up = False
-            spans = self._spans(config, links)
-            totals = self._serve(config, links, spans)
+            seen = self._observe(config, links)
+            totals = self._serve(config, links, seen)
+        seen.end()
         self._memory.sample()
         spent_ns = self._compute_ns, self._sync_ns
         summary = RankSummary.of_this_process(
-            config, self._memory, weights.nbytes, spent_ns, totals, spans.told() if spans else ()
+            config, self._memory, weights.nbytes, spent_ns, totals, seen
         )
+        if config.trace:
+            clock.answer(links)
         links.send_json(SESSION, 0, summary.to_json())
+        if (timeline := seen.timeline) is not None:
+            from dllama_engine.telemetry.timeline import send_timeline
+
+            send_timeline(links, timeline)
 
     # -- set-up -------------------------------------------------------------------------------
 
@@ -269,17 +276,17 @@ class WorkerSession:
 
     # -- service ------------------------------------------------------------------------------
 
-    def _spans(self, config: SessionConfig, links: Links) -> Spans | None:
+    def _observe(self, config: SessionConfig, links: Links) -> Observation:
         """Where this rank's time goes, from now on."""
-        from dllama_engine.telemetry.spans import Spans
+        from dllama_engine.telemetry.observation import Observation
 
         assert self._transformer is not None
-        if not config.spans:
-            return None
-        counters = links.record_spans, self._transformer.record_spans
-        return Spans(config.plan.world_size, *counters)
+        if config.trace:
+            clock.answer(links)
+        here = self._transformer.record_spans, self._transformer.keep_spans
+        return Observation(links, *here, spans=config.spans, raw=config.trace)
 
-    def _serve(self, config: SessionConfig, links: Links, spans: Spans | None) -> LinkTotals:
+    def _serve(self, config: SessionConfig, links: Links, seen: Observation) -> LinkTotals:
         """Forward passes as the root asks for them; returns the counters before the goodbye."""
         from dllama_engine.collectives.logits import LogitsGather
 
@@ -300,20 +307,19 @@ class WorkerSession:
                     f"{size} bytes; that cannot be"
                 )
             start_ns, received_ns = time.perf_counter_ns(), links.spent_ns
-            if spans is not None:
-                goes_on = spans.begin_step(n_logits)
-                spans.add(WIRE, received_ns - spent_ns)
-                if goes_on:  # else it was the user that all waited for
-                    spans.add_wait(0, start_ns - idle_ns - (received_ns - spent_ns))
+            goes_on = seen.begin_step(n_logits)  # else it was the user that all waited for
+            moving_ns = received_ns - spent_ns
+            seen.add_receipt(SYNC_WITH_ROOT, 0, idle_ns, start_ns, moving_ns, waited=goes_on)
             x = packet[CONTROL.size : size].view(np.float32).reshape(n_tokens, dim)
             logits.gather(self._transformer.forward(x, pos, n_logits))
             forward_ns = time.perf_counter_ns() - start_ns
+            seen.end_step(start_ns, pos, n_tokens, n_logits)
             counters = links.table.copy()
             if pos >= config.context_depth:
                 self._sync_ns += links.spent_ns - spent_ns
                 self._compute_ns += forward_ns - (links.spent_ns - received_ns)
-            elif spans is not None:
-                spans.forget()
+            else:
+                seen.forget()
 
     # -- ends ---------------------------------------------------------------------------------
 

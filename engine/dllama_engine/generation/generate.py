@@ -37,7 +37,7 @@ class Forwarder(Protocol):
     def forward(self, token_ids: Sequence[int], pos: int, n_logits: int) -> tuple[Floats, StepCost]:
         """Logits of the last `n_logits` tokens, and what they cost."""
 
-    def count(self, kind: int, ns: int) -> None:
+    def count(self, kind: int, start_ns: int, end_ns: int) -> None:
         """Count time of the step under way, by `tables.spans`."""
 
     def explain(self, error: EngineError) -> EngineError:
@@ -114,8 +114,8 @@ def decode(
         inject.sampling.wait(start_ns)
         sampled_ns = time.perf_counter_ns()
         piece = decoder.push(token_id)
-        root.count(SAMPLING, sampled_ns - start_ns)
-        root.count(DETOKENIZING, time.perf_counter_ns() - sampled_ns)
+        root.count(SAMPLING, start_ns, sampled_ns)
+        root.count(DETOKENIZING, sampled_ns, time.perf_counter_ns())
         inject.wait_for_token(index, now_ns)
         now_ns = time.perf_counter_ns()
         yield Step("decode", index, pos + index, 1, cost, now_ns, token_id, piece, top)

@@ -25,6 +25,7 @@ from dllama_engine.tables.team import (
     STOPPED,
     TABLE,
     TABLE_ROWS,
+    TIMELINE_AT,
     WORD,
 )
 
@@ -54,6 +55,10 @@ class ThreadTeam:
     def record_spans(self, row_at: int) -> None:
         """From now on time is counted in that row of `tables.spans`; 0: nowhere."""
         self._control[SPANS_AT] = row_at
+
+    def keep_spans(self, ring_at: int) -> None:
+        """From now on raw spans are kept in that ring (`tables.timeline`); 0: nowhere."""
+        self._control[TIMELINE_AT] = ring_at
 
     def slow_down(self, per_mille: Table | None) -> None:
         """Let work take longer on purpose: by kind, int64 (KINDS,), which the caller keeps."""

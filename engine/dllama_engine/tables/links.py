@@ -16,6 +16,10 @@ SENT, TO_SEND, GOT, TO_RECV = range(10, 14)  # bytes of them, header included
 DURATION_NS = 14  # until the peer's frames were through; -1 while they are not
 POLLED_AT = 15  # which of the peers that are waited for it is; NOTHING if none
 HEARD_IN = 16  # the sweep over all peers in which its frame began to come; NOTHING before
+SENT_AT_NS, HEARD_AT_NS = (
+    17,
+    18,
+)  # kept for raw spans: the frame was taken; the peer's began to come
 LINK_WIDTH = 24  # whole cache lines
 
 # The routes of an exchange, (world_size, ROUTE_WIDTH): where each peer's payloads are and how many
@@ -39,7 +43,9 @@ SWEEPS = 21  # over all peers, in it
 ENDED_NS = 22  # when the last exchange ended
 CROWDED = 23  # whether ranks share cores
 AWAITED = 24  # frames to be received in the exchange under way
-POLLED = 25  # one word for each peer that is waited for
+HISTOGRAMS_AT = 25  # of `tables.histograms`; 0: there are none
+TIMELINE_AT = 26  # the ring of exchanges (`tables.timeline`); 0: none is kept
+POLLED = 27  # one word for each peer that is waited for
 MESH_WORDS = POLLED
 
 # A record of the trace: what, when, how long, payload bytes; then each peer's duration or NOTHING.

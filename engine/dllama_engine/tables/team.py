@@ -12,6 +12,7 @@ SLOW_AT = 39  # per mille by which each kind of work is slowed down on purpose; 
 CLOCK = 40  # two words
 STOPPED, STATUS = 42, 43  # where the leading thread stopped, and why
 MARK = 44  # when the last span ended; 0: none has begun
+TIMELINE_AT = 45  # the ring of work (`tables.timeline`); 0: none is kept
 SPAN_CLOCK = 46  # two words, of whoever ends an operation
 CONTROL_WORDS = 48
 

@@ -10,7 +10,16 @@ from collections.abc import Callable
 import numpy as np
 
 from dllama_engine.arrays import Table
-from dllama_engine.tables.spans import DECODE, KINDS, NAMES, PHASES, PREFILL, WAITED, span_words
+from dllama_engine.tables.spans import (
+    DECODE,
+    KINDS,
+    NAMES,
+    PHASES,
+    PREFILL,
+    WAITED,
+    WIRE,
+    span_words,
+)
 from dllama_engine.telemetry.events import Phase, PhaseSpans
 
 _PHASE_NAMES: tuple[Phase, Phase] = ("prefill", "decode")  # in the order of the table's rows
@@ -61,6 +70,12 @@ class Spans:
     def add(self, kind: int, ns: int) -> None:
         """Time that Python spent on the step under way, by `tables.spans`."""
         self._own[self._phase][kind] += ns
+
+    def add_receipt(self, peer: int, ns: int, moving_ns: int, *, waited: bool) -> None:
+        """A frame of a peer's that Python received in `ns`: it moved for `moving_ns` of them."""
+        self.add(WIRE, moving_ns)
+        if waited:
+            self.add_wait(peer, ns - moving_ns)
 
     def add_wait(self, peer: int, ns: int) -> None:
         """Time in which there was nothing to do until that peer's message."""

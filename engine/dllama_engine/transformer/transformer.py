@@ -263,6 +263,10 @@ class Transformer:
         """From now on time is counted in that row of `tables.spans`; 0: nowhere."""
         self._team.record_spans(row_at)
 
+    def keep_spans(self, ring_at: int) -> None:
+        """From now on raw spans are kept in that ring of `tables.timeline`; 0: nowhere."""
+        self._team.keep_spans(ring_at)
+
     def slow_down(self, per_mille: Table | None) -> None:
         """Let work take longer on purpose, by its kind; the table is kept."""
         self._slow = per_mille

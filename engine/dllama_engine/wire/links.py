@@ -32,6 +32,7 @@ from dllama_engine.tables.links import (
     FULL,
     GOT,
     HEADER_BYTES,
+    HISTOGRAMS_AT,
     KIND,
     LINK_WIDTH,
     LOST,
@@ -56,6 +57,7 @@ from dllama_engine.tables.links import (
     SPANS_AT,
     SPENT_NS,
     STRANGE,
+    TIMELINE_AT,
     TO_RECV,
     TO_SEND,
     TRACE_AT,
@@ -357,6 +359,23 @@ class Links:
     def record_spans(self, row_at: int) -> None:
         """From now on exchanges count their time in that row of `tables.spans`; 0: nowhere."""
         self.mesh[SPANS_AT] = row_at
+
+    def record_times(self, at: int) -> None:
+        """From now on exchanges count their times there (`tables.histograms`); 0: nowhere."""
+        self.mesh[HISTOGRAMS_AT] = at
+
+    def record_exchanges(self, at: int) -> None:
+        """From now on they are kept in that ring (`tables.timeline`); 0: nowhere."""
+        self.mesh[TIMELINE_AT] = at
+
+    def last_received(self, peer: int) -> int:
+        """Number of the newest whole frame of a peer."""
+        return (int(self.table[peer, RECV_SEQUENCE]) - 1) & 0xFFFF
+
+    @property
+    def sockets(self) -> dict[int, socket.socket]:
+        """Every peer's socket, by rank: to be asked, never to be read."""
+        return {rank: peer.sock for rank, peer in self._peers.items()}
 
     def stop_tracing(self) -> None:
         """Record no operations any more, only count."""

@@ -201,6 +201,7 @@ class DllamaBackend:
                     n_tokens=1,
                     start_ns=0,
                     end_ns=0,
+                    piece=found.word("piece") if found.kind == "pred" else None,
                 )
         return None
 

@@ -42,8 +42,8 @@ def failure_of(run: LoggedRun, workers: Sequence[LoggedRun] = ()) -> Failure | N
             "a log of dllama's chat or API server, which prints no times: give the output of "
             "`dllama inference`; the conversation is not stored",
         )
-    lost = _lost(run)
-    if lost is not None:
+    lost = run.damage or _lost(run)
+    if lost:
         return Failure("LogDamaged", lost)
     if totals(run) is None:
         return _ends_early(run, workers)

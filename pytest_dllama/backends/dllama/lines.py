@@ -97,6 +97,21 @@ _COMPILED = {
     kind: re.compile(pattern.replace("NUM", _NUMBER).replace(r"\d+", r"\d{1,18}"), re.DOTALL)
     for kind, pattern in _PATTERNS.items()
 }
+
+
+def _first_letters(pattern: str) -> str:
+    """What a line of this pattern can begin with; empty: anything."""
+    if pattern.startswith("["):
+        return pattern[1 : pattern.index("]")]
+    return pattern[0] if pattern[0] not in "( \\" else ""
+
+
+# A log may have a million lines: by their first letter, which kinds they can be ("": any other).
+_BEGINS = {kind: _first_letters(pattern) for kind, pattern in _PATTERNS.items()}
+_KINDS = {
+    letter: [k for k, begins in _BEGINS.items() if not begins or (letter and letter in begins)]
+    for letter in {"", *"".join(_BEGINS.values())}
+}
 # The marks that stand at the start of a line that dllama printed by itself.
 _MARKS = tuple("🔷🔶💡📄📀🧠💿📡🔀📊⭕🚁📦🔍📈🐌⚠⏳🚨⏩🕒")
 _WITH_PIECE = ("pred", "pred_wall", "pass")  # a piece's blanks are text
@@ -149,11 +164,9 @@ def read_line(text: str) -> Line | None:
     >>> read_line("🔶 Pred    5 ms Sync   33 ms | Sent   200 kB Recv   197 kB | ef").word("piece")
     'ef'
     """
-    for kind, pattern in _COMPILED.items():
-        if kind in _WITH_PIECE:
-            match = pattern.fullmatch(text)
-        else:
-            match = pattern.fullmatch(text.rstrip())
+    bare = text.rstrip()
+    for kind in _KINDS.get(text[:1], _KINDS[""]):
+        match = _COMPILED[kind].fullmatch(text if kind in _WITH_PIECE else bare)
         if match is not None:
             return Line(
                 kind.removesuffix("_wall"),

@@ -6,6 +6,7 @@ dllama's own marks included; so a line counts as dllama's only where dllama prin
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 
 from pytest_dllama.backends.dllama.lines import Line, clean, looks_like_dllama, read_line
@@ -39,6 +40,10 @@ _TITLE_FOLLOWED_BY = {
     "Timing": "timing",
     "Results": "result",
 }
+_MOST_WORDS = 3  # of one token: what more words have was printed by another program
+_CLOSING = re.compile(
+    r"\s*(?:nBatches|prefillChunks|nTokens|tokens/s|prefillMs|ttftMs|decodeMs|totalMs|Avg [a-z]+)\b"
+)
 _STALL_KINDS = {"net_stall", "net_timeout", "exec_stall"}
 _AFTER_PROMPT = {
     "died",
@@ -124,11 +129,16 @@ class LogParser:
                 self._run.prompt_lines.append(text)
         elif self._place == "steps":
             self._continue_piece(text)
+        elif self._place == "blocks" and _CLOSING.match(text):
+            self._run.damage = self._run.damage or f"a closing line cannot be read: {text[:80]!r}"
         if looks_like_dllama(text):
             self._run.unread.append(text)
 
     def _continue_piece(self, text: str) -> None:
+        """A token with a line end in it goes on; no token holds many words, which is noted."""
         decode = self._run.decode
+        if len(text.split()) > _MOST_WORDS:
+            self._run.foreign.append(text)
         if decode and not text.startswith(("🔶", "🔷")):
             decode[-1].piece += "\n" + text
 
@@ -197,6 +207,8 @@ class LogParser:
             self._take_block_line(line)
 
     def _take_step(self, line: Line) -> None:
+        if self._place == "blocks" and not self._run.damage:
+            self._run.damage = "lines of forward passes stand behind the closing lines"
         self._place = "steps"
         has_parts = "sync_ms" in line.values
         self._run.steps.append(

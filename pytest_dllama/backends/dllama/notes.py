@@ -14,6 +14,7 @@ from pytest_dllama.backends.dllama.traffic import (
     find_threads,
     pass_traffic,
 )
+from pytest_dllama.hosts.course import counted
 
 _CANDIDATES = {
     "upstream": (Collective.ALL_TO_ALL,),
@@ -226,6 +227,12 @@ def _other_notes(run: LoggedRun) -> list[str]:
     if run.stalls:
         longest = max(stall.stalled_ms for stall in run.stalls)
         said.append(f"The run stalled, {longest} ms at the longest, and went on.")
+    if run.foreign:
+        said.append(
+            f"{counted(len(run.foreign), 'line')} among the tokens with more words than a token "
+            f"has, such as {run.foreign[0][:80]!r}: if another program printed it, the text is "
+            "wrong."
+        )
     if run.unread:
         said.append(f"{len(run.unread)} of dllama's lines could not be read: {run.unread[0]!r}")
     return said

@@ -151,6 +151,8 @@ class LoggedRun:
     errors: list[str] = field(default_factory=list)
     monitor: MonitorTable | None = None
     warnings: list[str] = field(default_factory=list)
+    damage: str = ""  # why the order of its lines is not to be trusted
+    foreign: list[str] = field(default_factory=list)  # lines among the tokens that no token has
     unread: list[str] = field(default_factory=list)  # start like dllama's lines, but broken
 
     @property

@@ -27,7 +27,7 @@ def facts(request: dict[str, Any]) -> dict[str, Any]:
     folder = _existing(Path(request["folder"]))
     return {
         "hostname": platform.node(),
-        "boot_id": _read("/proc/sys/kernel/random/boot_id"),
+        "boot_id": boot_id(),
         "board": (_read(ROOT / "proc/device-tree/model") or "").strip("\0 ") or None,
         "kernel": platform.release(),
         "machine": platform.machine(),
@@ -49,6 +49,11 @@ def facts(request: dict[str, Any]) -> dict[str, Any]:
         "links": _links(),
         **sample({}),
     }
+
+
+def boot_id() -> str | None:
+    """What names this machine until its next boot, whatever its names are."""
+    return _read("/proc/sys/kernel/random/boot_id")
 
 
 def sample(request: dict[str, Any]) -> dict[str, Any]:

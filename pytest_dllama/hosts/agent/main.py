@@ -9,7 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from pytest_dllama.hosts.agent import clock, environment, facts, links, places, processes, room
+from pytest_dllama.hosts.agent import (
+    clock,
+    environment,
+    facts,
+    links,
+    places,
+    power,
+    processes,
+    room,
+)
 from pytest_dllama.hosts.agent.supervisor import supervise
 
 COMMANDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
@@ -39,6 +48,8 @@ def main(argv: list[str]) -> None:
             os._exit(0)  # its thread still reads standard input, and an ordered end waits for it
         elif command == "clock":
             clock.serve()
+        elif command == "power":
+            power.serve()
         elif command == "serve-links":
             links.serve(arguments[0])
         else:

@@ -7,7 +7,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pytest_dllama.hosts.base import Host, HostError, MemorySite, ModelNeed, Progress
+from pytest_dllama.hosts.agent.facts import boot_id
+from pytest_dllama.hosts.base import (
+    Host,
+    HostError,
+    MemorySite,
+    ModelNeed,
+    PowerSite,
+    Progress,
+)
 from pytest_dllama.hosts.course import counted
 from pytest_dllama.hosts.fleet.link_probe import measure_pairs
 from pytest_dllama.hosts.fleet.preflight import Need
@@ -23,6 +31,7 @@ from pytest_dllama.hosts.fleet.records import host_record, versions_of, watched
 from pytest_dllama.hosts.inventory import Inventory
 from pytest_dllama.hosts.local import LocalHost
 from pytest_dllama.hosts.memory_probe import local_memory
+from pytest_dllama.hosts.power import local_power
 from pytest_dllama.hosts.ssh.host import SshHost
 from pytest_dllama.models import engine_facts
 from pytest_dllama.record.hosts import HostRecord, PairRecord
@@ -245,6 +254,21 @@ class RemoteHosts:
             if on_it:
                 sites.append(MemorySite(names, on_it, threads, cores, cache_bytes, probe))
         return sites
+
+    def power_sites(self, nodes: int) -> Sequence[PowerSite]:
+        """Each machine once, with all its ranks; this one too if the root runs here."""
+        ranks = {host.name: rank for rank, host in self._by_rank()}
+        hosts = {host.name: host for host in self.hosts}
+        here = [] if self._inventory.has_root else [0]
+        sites: list[PowerSite] = []
+        for names in self._machines():
+            on_it = tuple(ranks[name] for name in names if ranks[name] < nodes)
+            if here and self.seen[names[0]].facts["boot_id"] == boot_id():
+                here += on_it
+            elif on_it:
+                offset_s = self.seen[names[0]].clock.offset_s
+                sites.append(PowerSite(names, on_it, hosts[names[0]].read_power, offset_s))
+        return [local_power(tuple(here)), *sites] if here else sites
 
     def cool_down(self, limit_c: float, progress: Progress) -> None:
         """Wait until all are as cool as that; a host that stays warmer is told and measured."""

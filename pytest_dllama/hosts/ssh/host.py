@@ -10,11 +10,12 @@ from __future__ import annotations
 import hashlib
 import json
 import secrets as random
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from pytest_dllama.hosts.base import HostError, MemoryRates
+from pytest_dllama.hosts.base import HostError, MemoryRates, PowerFeed
 from pytest_dllama.hosts.command import PROGRAM
 from pytest_dllama.hosts.inventory import HostEntry, Inventory
 from pytest_dllama.hosts.memory_probe import memory_probe, probed
@@ -167,6 +168,16 @@ class SshHost:
         command += [self.engine_python, "-P", "-m", *memory_probe(cache_bytes, thread_counts)]
         done = self.agent.connection.run(command)
         return probed(done.code, done.out.decode("utf-8", "replace"), done.err)
+
+    def read_power(self) -> PowerFeed:
+        """Lines of the agent that reads the meter there, until they are closed.
+
+        Raises:
+            HostError: it cannot be asked.
+        """
+        self.agent.ensure_open()
+        channel = self.agent.connection.channel(shlex.join(self.agent.command("power")))
+        return PowerFeed(channel.lines(), channel.close)
 
     def leftovers(self) -> list[dict[str, Any]]:
         """Processes of ours that are still there, of whichever session."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import platform
+
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.hosts.base import Hosts
@@ -61,6 +63,15 @@ def hosts_of_sides(
 def root_is_here(config: LabConfig) -> bool:
     """Whether rank 0 is a process of this machine; raises ConfigError."""
     return config.hosts_file is None or not inventory_of(config, 1).has_root
+
+
+def names_of(config: LabConfig, nodes: int) -> list[str]:
+    """What the machines of a session are called; raises ConfigError."""
+    own = ["this machine", platform.node()]
+    if config.hosts_file is None:
+        return own
+    inventory = inventory_of(config, nodes)
+    return [entry.name for entry in inventory.first(nodes)] + ([] if inventory.has_root else own)
 
 
 def inventory_of(config: LabConfig, nodes: int) -> Inventory:

@@ -9,7 +9,8 @@ from pytest_dllama.hosts.base import Progress
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.checks import check_cells, engines
 from pytest_dllama.lab.lab import Lab
-from pytest_dllama.lab.session.machines import hosts_of
+from pytest_dllama.lab.power.watch import check_energy
+from pytest_dllama.lab.session.machines import hosts_of, names_of
 from pytest_dllama.verdict.limits import ThresholdError
 from pytest_dllama.verdict.thresholds import Thresholds
 from pytest_dllama.verdict.thresholds_file import load_thresholds
@@ -38,6 +39,8 @@ def make_lab(
     backend, swept = engines(config)
     check_cells(config, keys, backend)
     nodes = max(key.nodes for key in keys)
+    if config.energy or config.power_file is not None:
+        check_energy(config, names_of(config, nodes))
     if config.comparison is None or only_collects:
         return Lab(config, keys, thresholds, backend, progress, hosts_of(config, nodes), swept)
     from pytest_dllama.lab.pairs.making import make_sides  # scipy: only for who compares

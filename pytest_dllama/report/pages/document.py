@@ -31,6 +31,7 @@ APPENDIX: tuple[Callable[[RunView], Iterable[Block]], ...] = (
     opening.verdicts,
     comparison.models,
     resources.memory,
+    resources.energy,
     resources.network,
     comparison.node_counts,
     comparison.scaling,

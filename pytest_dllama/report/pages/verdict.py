@@ -7,12 +7,18 @@ from collections.abc import Sequence
 from pytest_dllama.record.verdict import (
     PRECEDENCE,
     AttributedPart,
+    Cause,
     CellVerdict,
     MetricVerdict,
     VerdictFile,
 )
 
-NAMES = {"ttft_s": "TTFT", "tpot_ms": "TPOT", "rct_s": "RCT"}
+NAMES = {
+    "ttft_s": "TTFT",
+    "tpot_ms": "TPOT",
+    "steady_tpot_ms": "steady TPOT",
+    "rct_s": "RCT",
+}
 HEADER = ("cell", "TPOT ms", "against base", "TTFT", "RCT", "pairs", "verdict")
 OTHERS = ("ttft_s", "rct_s")  # of which the table has the status only
 # In the narrow columns; the words stand below the table.
@@ -80,6 +86,11 @@ def _remarks(found: VerdictFile, cells: Sequence[CellVerdict]) -> list[str]:
         lines += [
             f"WHY {cell.id}: {why}" for verdict in cell.metrics if (why := attributed(verdict))
         ]
+        lines += [
+            f"WORK {cell.id}: {_cause(work)}, {_of_metric(work, verdict)}"
+            for verdict in cell.metrics
+            for work in verdict.changed_work
+        ]
         for change in cell.exact_changes:
             lines.append(f"CHANGED {cell.id}: {change.metric} {change.base:g} -> {change.new:g}")
         if cell.same_tokens is False:
@@ -121,7 +132,36 @@ def attributed(verdict: MetricVerdict) -> str | None:
         return None
     name = NAMES.get(verdict.metric, verdict.metric)
     sits = "; ".join(f"{part.share:.0%} of it is {_part(part)}" for part in told)
-    return f"{verdict.change:+.1%} {name}: {sits}"
+    cause = found.cause if found else None
+    # Of one rank's work the parts themselves say it.
+    lead = f"{_cause(cause)}: " if cause and len(cause.ranks) > 1 else ""
+    return f"{verdict.change:+.1%} {name}: {lead}{sits}"
+
+
+def _of_metric(work: Cause, verdict: MetricVerdict) -> str:
+    """What a change of work is of a metric that passed or is open."""
+    name = NAMES.get(verdict.metric, verdict.metric)
+    whole_ms = (verdict.base or 0) * (1e3 if verdict.metric.endswith("_s") else 1)
+    share = f"about {work.effect_ms / whole_ms:+.1%} {name}" if whole_ms else name
+    return f"surely: {share}, which itself is {verdict.status}"
+
+
+def _cause(cause: Cause) -> str:
+    """Work that changed, in words.
+
+    >>> slow = {"phase": "decode", "part": "qkv", "ranks": (1, 3), "change": 0.4, "effect_ms": 1}
+    >>> _cause(Cause(**slow, is_everywhere=False))
+    'qkv on ranks 1 and 3 became 40% slower'
+    >>> _cause(Cause(**slow, is_everywhere=True))
+    'qkv on every rank became 40% slower'
+    >>> _cause(Cause(**(slow | {"ranks": (2,)}), is_everywhere=False))
+    'qkv on rank 2 became 40% slower'
+    """
+    *first, last = map(str, cause.ranks)
+    where = f"ranks {', '.join(first)} and {last}" if first else f"rank {last}"
+    if first and cause.is_everywhere:
+        where = "every rank"
+    return f"{_what(cause.part)} on {where} became {_faster_or_slower(cause.change)}"
 
 
 def _part(part: AttributedPart) -> str:
@@ -138,9 +178,12 @@ def _part(part: AttributedPart) -> str:
         cause = _faster_or_slower(part.because_change)
         whose = f", whose {part.because_part} became {cause}" if cause else ""
         return f"waiting for rank {part.waited_for}{whose}"
-    what = "time that no span covers" if part.part == "other" else part.part
     change = _faster_or_slower(part.change)
-    return f"{what} on rank {part.rank}{f' ({change})' if change else ''}"
+    return f"{_what(part.part)} on rank {part.rank}{f' ({change})' if change else ''}"
+
+
+def _what(part: str) -> str:
+    return "time that no span covers" if part == "other" else part
 
 
 def _faster_or_slower(change: float | None) -> str:

@@ -6,7 +6,12 @@ from pytest_dllama.record.verdict import PRECEDENCE, CellVerdict
 from pytest_dllama.report.figures.charts import Chart, Effect, Forest, finite
 from pytest_dllama.report.figures.view import RunView
 
-NAMES = {"ttft_s": "TTFT", "tpot_ms": "TPOT", "rct_s": "RCT"}
+NAMES = {
+    "ttft_s": "TTFT",
+    "tpot_ms": "TPOT",
+    "steady_tpot_ms": "steady TPOT",
+    "rct_s": "RCT",
+}
 MOST_ROWS = 30
 
 

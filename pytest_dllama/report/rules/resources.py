@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.report.figures.compare import difference, series
+from pytest_dllama.report.figures.links import LOOPBACK, is_wireless, loads
 from pytest_dllama.report.figures.quantities import (
     MEMORY,
     ROOT_MEMORY,
@@ -14,6 +17,11 @@ from pytest_dllama.report.figures.quantities import (
 )
 from pytest_dllama.report.figures.view import RunView, name_of
 from pytest_dllama.report.sentences.base import Sentence
+from pytest_dllama.report.sentences.links import (
+    InterfaceErrors,
+    LinkRetransmits,
+    LinkSaturated,
+)
 from pytest_dllama.report.sentences.resources import (
     MemoryChange,
     MemoryRatio,
@@ -25,6 +33,13 @@ from pytest_dllama.report.sentences.resources import (
     WireMismatch,
 )
 
+# A switched Ethernet loses no segment, and each that must be sent again holds all ranks up for
+# Linux's least timeout of 200 ms: at 0.1 % that is about every second token of a 13B model on 8
+# nodes (560 messages). Three, as a single one may be no more than a probe of a quiet connection.
+RETRANSMITS, LEAST_RETRANSMITS = 0.001, 3
+# From where more than two thirds of an exchange are its bytes: halving the latency would no longer
+# give what a faster link, or a collective of fewer bytes, does.
+SATURATED = 0.7
 VARIANCE_FACTOR = 2  # P95 above this many P50 is high variance
 
 
@@ -134,3 +149,40 @@ def variance(view: RunView) -> list[VarianceSeen]:
         return []
     cell, p50_ms, p95_ms = max(seen, key=lambda item: item[2])
     return [VarianceSeen(len(seen), len(judged), name_of(cell), cell.nodes, p50_ms, p95_ms)]
+
+
+def about_links_of_cells(view: RunView) -> list[Sentence]:
+    """What the kernels of the ranks, and the measured rates, say of the links of each cell."""
+    said: list[Sentence] = []
+    for cell in view.ordered():
+        if cell.network is not None:
+            said += [*_retransmits(view, cell), *_saturated(view, cell), *_errors(cell)]
+    return said
+
+
+def _retransmits(view: RunView, cell: CellRecord) -> Iterator[Sentence]:
+    for link in cell.network.tcp if cell.network else ():
+        share = link.retransmits / link.segments if link.segments else 0.0
+        if link.interface == LOOPBACK:  # loses nothing: these are probes of a busy machine
+            continue
+        if share >= RETRANSMITS and link.retransmits >= LEAST_RETRANSMITS:
+            wireless = is_wireless(view.run, link.rank, link.interface)
+            counts = share, link.retransmits, link.segments
+            yield LinkRetransmits(cell.id, link.rank, link.peer, link.interface, wireless, *counts)
+
+
+def _saturated(view: RunView, cell: CellRecord) -> Iterator[Sentence]:
+    """Only the rank whose links are fullest: the others wait for it."""
+    fullest = max(loads(view.run, cell), key=lambda load: load.share, default=None)
+    if fullest is not None and fullest.share >= SATURATED:
+        load = fullest
+        yield LinkSaturated(
+            *(cell.id, load.rank, load.moved_bytes, load.mbps),
+            *(load.bytes_s, load.exchange_s, load.share),
+        )
+
+
+def _errors(cell: CellRecord) -> Iterator[Sentence]:
+    for nic in cell.network.nics if cell.network else ():
+        if packets := nic.sent_errors + nic.recv_errors:
+            yield InterfaceErrors(cell.id, nic.rank, nic.name, packets)

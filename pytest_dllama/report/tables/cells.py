@@ -169,6 +169,33 @@ def links_table(cell: CellRecord) -> Table | None:
     return Table(columns, rows) if rows else None
 
 
+def link_times_table(cell: CellRecord) -> Table | None:
+    """Every link as the rank that awaits something on it lived it, and what its kernel tells."""
+    network = cell.network
+    if network is None or not network.times:
+        return None
+    tcp = {(link.rank, link.peer): link for link in network.tcp}
+    rows = []
+    for link in network.times:
+        kernel = tcp.get((link.rank, link.peer))
+        times = link.p50_ms, link.p99_ms, link.max_ms, link.waited_p50_ms, link.waited_p99_ms
+        rows.append(
+            (
+                *(str(link.rank), str(link.peer), count(link.n)),
+                *(plain(value, 3) for value in times),
+                plain(link.waited_s, 2),
+                plain(kernel.rtt_ms if kernel else None, 3),
+                count(kernel.retransmits if kernel else None),
+                plain(kernel.delivery_mbps if kernel else None, 0),
+            )
+        )
+    keys = (
+        *("rank", "peer", "operations", "p50", "p99", "maximum", "waited_p50", "waited_p99"),
+        *("waited_in_all", "tcp_rtt", "sent_again", "tcp_rate"),
+    )
+    return Table(tuple(Column(key) for key in keys), tuple(rows))
+
+
 def definitions_table(run: RunRecord) -> Table | None:
     """The run's own definitions, with unit and better side where the metric is known."""
     keys = ("metric", "unit", "better", "definition")

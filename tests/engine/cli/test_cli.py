@@ -51,7 +51,7 @@ KEYS = {
 RANK_KEYS = {
     "event", "t_ns", "rank", "role", "address", "hostname", "pid", "peak_rss_bytes",
     "peak_pss_bytes", "weight_bytes", "kv_cache_bytes", "compute_us", "sync_us", "links",
-    "spans",
+    "spans", "times", "tcp", "nics",
 }  # fmt: skip
 
 Events = list[dict[str, Any]]

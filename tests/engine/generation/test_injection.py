@@ -57,8 +57,8 @@ class Model:
         cost = StepCost(start_ns, self._clock.ns, 0, LinkTrace(()), none, none, 0)
         return np.zeros((n_logits, VOCAB), np.float32), cost
 
-    def count(self, kind: int, ns: int) -> None:
-        self.spans_ns[kind] = self.spans_ns.get(kind, 0) + ns
+    def count(self, kind: int, start_ns: int, end_ns: int) -> None:
+        self.spans_ns[kind] = self.spans_ns.get(kind, 0) + end_ns - start_ns
 
 
 class Silent(StreamDecoder):

@@ -99,8 +99,11 @@ def test_requests_one_after_the_other_on_workers_that_listen_anew(
 
 
 def test_one_node_needs_no_worker(clusters: Callable[..., Cluster]) -> None:
-    trace = run(clusters(nodes=1), nodes=1).trace
+    done = run(clusters(nodes=1), nodes=1)
+    trace = done.trace
     assert (len(trace.tokens), trace.token_ids, trace.notes[0]) == (43, (), BUILD)
+    assert done.last_token_s is not None  # energy needs to know when the request was
+    assert 0 <= time.time() - done.last_token_s < START_S
 
 
 def test_commands_are_shown_as_typed(clusters: Callable[..., Cluster], binary: str) -> None:

@@ -22,7 +22,9 @@ def test_kernels_for_a_board_are_a_file_here(
     monkeypatch.chdir(tmp_path)
     assert main(["kernels", "build", "--target", "cortex-a53"]) == 0
     header, _ = decode((tmp_path / "kernels-cortex-a53.image").read_bytes())
-    assert (header.target, header.machine) == ("cortex-a53", "aarch64")
+    assert (header.target, header.machine, header.cpu) == ("cortex-a53", "aarch64", "")
+    assert header.variant == "neon"
+    assert "fp-armv8" in header.features
     assert "kernels-cortex-a53.image: " in capfd.readouterr().out
 
 

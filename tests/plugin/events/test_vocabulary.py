@@ -19,6 +19,9 @@ from pytest_dllama.events.stream import parse_event
 
 COUNT = LinkCount(1, 10, 8, 20, 16, 1, 2, 2.5)
 SPANS = events.PhaseSpans("decode", 3, {"qkv": 12.5, "exchange-wire": 3.25}, ((0, 7.5),))
+TIMES = events.Times(3, 4.5, 2.25, ((1000, 2), (2250, 1)))
+TCP = events.TcpCount(0, "eth0", 210, 40, 150, 3, 900, 870.5)
+NIC = events.NicCount("eth0", 900, 800, 0, 2, 700, 600)
 DONE = (7, 3, 0.1, 0.2, 0.15, 0.3, "steps", "é\n")
 EVENTS: tuple[events.Event, ...] = (
     events.Start(
@@ -45,8 +48,10 @@ EVENTS: tuple[events.Event, ...] = (
     events.Done(*DONE),
     events.Scored(*DONE, perplexity=2.0, avg_log_prob=-0.69),
     events.Rank(
-        1, "worker", "h:1", "pi", 43, 1 << 20, None, 1000, 200, 8.5, 1.5, (COUNT,), (SPANS,)
+        1, "worker", "h:1", "pi", 43, 1 << 20, None, 1000, 200, 8.5, 1.5, (COUNT,), (SPANS,),
+        (events.LinkTimes(0, TIMES, TIMES),), (TCP,), (NIC,),
     ),
+    events.TracePart(0, 2, "eJw="),
     events.Network(
         (LinkStats(1, 9, 90, 80, 98, 2.0, 3.0, 1.0, 2.0, 3.0, 3.0, 75.5),),
         (OpStats("SYNC_LOGITS", 9, 98, 2.0, 2.1, 2.5, 2.75, 3.0),),
@@ -89,6 +94,8 @@ def compare(read: BaseModel, told: dict[str, Any], where: str) -> None:
         if isinstance(value, tuple) and value and isinstance(value[0], BaseModel):
             for part, told_part in zip(value, expected, strict=True):
                 compare(part, told_part, f"{where}.{told_as}")
+        elif isinstance(value, BaseModel):
+            compare(value, expected, f"{where}.{told_as}")
         else:
             assert json.loads(json.dumps(value)) == expected, f"{where}.{told_as}"
 

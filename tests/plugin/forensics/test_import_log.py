@@ -369,7 +369,7 @@ def no_silent_zero(cell: CellRecord) -> None:
         assert cell.network.total_bytes > 0
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(text=damaged_logs)
 def test_damage_is_no_crash_and_no_silent_zero(
     tmp_path_factory: pytest.TempPathFactory, text: str

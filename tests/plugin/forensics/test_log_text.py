@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import bz2
 import codecs
 import gzip
+import io
+import itertools
+import json
+import lzma
 import os
+import quopri
+import re
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +20,8 @@ import pytest
 
 from pytest_dllama.forensics.import_log import ImportLogError, import_logs
 from pytest_dllama.forensics.imported_run import ImportOptions
-from pytest_dllama.forensics.log_text import LogTextError, read_log
+from pytest_dllama.forensics.logs.archives import LogTextError
+from pytest_dllama.forensics.logs.log_text import read_log
 from pytest_dllama.record.run import RunRecord
 from tests.data import LOGS
 
@@ -59,6 +68,51 @@ def wrapped(columns: int) -> Callable[[str], bytes]:
     return change
 
 
+def around_each(before: str, after: str, lines_end: str = "\n") -> Callable[[str], bytes]:
+    return lambda text: lines_end.join(
+        f"{before}{line}{after}" for line in text.rstrip("\n").split("\n")
+    ).encode()
+
+
+def padded(columns: int) -> Callable[[str], bytes]:
+    return lambda text: "\n".join(line.ljust(columns) for line in text.split("\n")).encode()
+
+
+def zipped(text: str) -> bytes:
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("logs/root.log", text)
+    return file.getvalue()
+
+
+def records(key: str, **more: str) -> Callable[[str], bytes]:
+    def change(text: str) -> bytes:
+        lines = text.rstrip("\n").split("\n")
+        return "".join(json.dumps({key: f"{x}\n", **more}) + "\n" for x in lines).encode()
+
+    return change
+
+
+def journal(text: str) -> bytes:
+    """`journalctl -o json`: what is not plain ASCII is a list of bytes."""
+    lines = text.rstrip("\n").split("\n")
+    said = [line if line.isascii() else list(line.encode()) for line in lines]
+    return "\n".join(
+        json.dumps({"__REALTIME_TIMESTAMP": str(1764075600_000000 + i), "MESSAGE": line})
+        for i, line in enumerate(said)
+    ).encode()
+
+
+def with_signs_as(change: Callable[[str], str]) -> Callable[[str], bytes]:
+    """What a console without dllama's signs leaves of them."""
+    return lambda text: "".join(c if c.isascii() else change(c) for c in text).encode()
+
+
+def newest_first(change: Callable[[str], bytes]) -> Callable[[str], bytes]:
+    return lambda text: b"\n".join(reversed(change(text).rstrip(b"\n").split(b"\n")))
+
+
+LOST = "lines without dllama's signs at their start"
 SHAPES: dict[str, tuple[Callable[[str], bytes], str]] = {
     "utf-16": (lambda t: codecs.BOM_UTF16_LE + t.encode("utf-16-le"), "UTF-16, decoded"),
     "utf-16 be": (lambda t: codecs.BOM_UTF16_BE + t.encode("utf-16-be"), "UTF-16, decoded"),
@@ -84,6 +138,57 @@ SHAPES: dict[str, tuple[Callable[[str], bytes], str]] = {
     "windows": (lambda t: t.replace("\n", "\r\n").encode(), ""),
     "blanks at ends": (lambda t: t.replace("\n", "    \n").encode(), "4 blanks at the end"),
     "wrapped": (wrapped(52), "wrapped at 52 columns, joined"),
+    "wrapped behind the bytes": (wrapped(60), "wrapped at 60 columns, joined"),
+    "cp1251": (misread("cp1251"), "read as cp1251, undone"),
+    "cp1250": (misread("cp1250"), "undone"),
+    "mac": (misread("mac_roman"), "read as mac_roman, undone"),
+    "misread twice": (lambda t: misread("cp1252")(misread("cp1252")(t)[3:].decode()), "undone"),
+    "code page without the letters": (
+        lambda t: t.encode().decode("cp949", "replace").encode(),
+        LOST,
+    ),
+    "question marks": (with_signs_as(lambda c: "?"), LOST),
+    "signs dropped": (with_signs_as(lambda c: ""), LOST),
+    "octal": (with_signs_as(lambda c: "".join(f"\\{b:03o}" for b in c.encode())), LOST),
+    "signs by name": (
+        lambda t: t.replace("🔶", ":large_orange_diamond:").replace("🔷️", ":diamond:").encode(),
+        LOST,
+    ),
+    "bzip2": (lambda t: bz2.compress(t.encode()), "bzip2, unpacked"),
+    "xz": (lambda t: lzma.compress(t.encode()), "xz, unpacked"),
+    "zip": (zipped, "zip, unpacked"),
+    "gzip twice": (lambda t: gzip.compress(gzip.compress(t.encode())), "gzip, unpacked"),
+    "container's records": (records("log", stream="stdout"), "JSON records, their 'log' taken"),
+    "shipped records": (
+        records("message", timestamp="2026-11-25T13:00:00Z", host="pi4"),
+        "JSON records, their 'message' taken",
+    ),
+    "journal's records": (journal, "JSON records, their 'MESSAGE' taken"),
+    "a document": (lambda t: json.dumps({"rc": 0, "out": [{"stdout": t}]}).encode(), "JSON, its"),
+    "lines of a document": (
+        lambda t: json.dumps({"stdout_lines": t.rstrip("\n").split("\n")}, indent=2).encode(),
+        "JSON, its texts taken",
+    ),
+    "mail": (lambda t: quopri.encodestring(t.encode()), "quoted-printable (a mail), decoded"),
+    "quotes": (around_each('    "', '",'), """'",' at the end of each line"""),
+    "table": (around_each("| ", " |"), "'|' at the end of each line"),
+    "zero bytes": (around_each("", "\0"), "at the end of each line"),
+    "colours without their escape": (around_each("[32m", "[0m"), "'[0m' at the end of each line"),
+    "carriage returns alone": (around_each("", "", "\r"), ""),
+    "line separators": (around_each("", "", "\u2028"), ""),
+    "doubled carriage returns": (around_each("", "", "\r\r\n"), ""),
+    "filled up": (padded(100), "blanks up to column 100"),
+    "no-break blanks": (lambda t: t.replace("  ", "\u00a0 ").encode(), "lines with blanks, signs"),
+    "no plain blank": (lambda t: t.replace(" ", "\u00a0").encode(), "lines with blanks, signs"),
+    "tabs": (lambda t: t.replace("    ", "\t").encode(), "lines with blanks, signs"),
+    "coloured signs": (lambda t: t.replace("💡", "💡\ufe0f").encode(), "lines with blanks, signs"),
+    "decimal commas": (lambda t: re.sub(r"(?<=\d)\.(?=\d\d )", ",", t).encode(), "decimal commas"),
+    "thousands": (lambda t: t.replace("1417.43", "1,417.43").encode(), "decimal commas"),
+    "newest first": (newest_first(str.encode), "the newest line first, turned round"),
+    "journal's newest first": (
+        newest_first(before_each(lambda i: f"Nov 25 13:00:{i % 60:02} pi4 dllama[4711]: ")),
+        "before each line, taken away",
+    ),
 }
 
 
@@ -97,7 +202,7 @@ def test_each_shape_gives_the_figures_and_text_of_the_log(shape: str, tmp_path: 
     assert run.request.prompt == "One morning, Mina"
     assert run.cells[0].output == whole.cells[0].output
     if words:
-        assert words in run.notes[0]
+        assert words in "\n".join(run.notes)
         assert run.notes[0].startswith("root.log: ")
     else:
         assert run.notes == whole.notes
@@ -246,7 +351,7 @@ def test_only_whole_regular_files_are_read(tmp_path: Path) -> None:
 def test_a_file_that_unpacks_to_too_much_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pytest_dllama.forensics.log_text.MAX_LOG_BYTES", 1000)
+    monkeypatch.setattr("pytest_dllama.forensics.logs.archives.MAX_LOG_BYTES", 1000)
     path = tmp_path / "root.log.gz"
     path.write_bytes(gzip.compress(b"a" * 1001))
     with pytest.raises(LogTextError, match="unpacked, more than"):
@@ -287,3 +392,121 @@ def test_last_words_are_told(text: str, words: str, tmp_path: Path) -> None:
     assert words in str(cell.error)
     with pytest.raises(ImportLogError, match="it says"):
         imported(path)
+
+
+ROOT = LOG.rstrip("\n").split("\n")
+
+
+def test_programs_in_one_log_are_told_apart(tmp_path: Path) -> None:
+    worker = (LOGS / "fork_inference_n4.worker1.log").read_text(encoding="utf-8").split("\n")
+    other = LOG.replace("One morning, Mina", "Another prompt").rstrip("\n").split("\n")
+    path = tmp_path / "compose.log"
+    rows = []
+    for lines in itertools.zip_longest(ROOT, other, worker[:40]):
+        rows += [f"pi-{i}  | {line}" for i, line in enumerate(lines) if line is not None]
+    rows.insert(0, "pi-idle  | Listening on 0.0.0.0:9999...")
+    path.write_text("\n".join(rows), encoding="utf-8")
+    run = imported(path)
+    whole = figures(imported(LOGS / "v0.16.4_tiny_n2.log"))
+    assert [cell.status for cell in run.cells] == ["ok", "ok"]
+    for cell in run.cells:
+        assert {name: estimate.value for name, estimate in cell.metrics.items()} == whole
+        assert cell.output is not None
+        assert cell.output.text == " walked to the park with her red ball. It had rained"
+    assert run.request.prompt == "One morning, Mina | Another prompt"
+    assert any("lines of 4 programs, told apart by it" in note for note in run.notes)
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        lambda i: f"2026-11-25T13:00:{i:02}.123456789Z stdout F ",
+        lambda i: f"Nov 25 13:00:{i:02} pi4 dllama[4711]: ",
+        lambda i: f"[{i + 0.25:12.6f}] ",
+        lambda i: f"{1764075600 + i}.5 ",
+        lambda i: f"{i // 60:02}:00:{i:02} ",
+    ],
+)
+def test_neighbours_that_changed_places_are_told_by_the_collectors_times(
+    stamp: Callable[[int], str], tmp_path: Path
+) -> None:
+    path = tmp_path / "root.log"
+    rows = before_each(stamp)(LOG).decode().rstrip("\n").split("\n")
+    first = next(i for i, row in enumerate(rows) if "🔶" in row)
+    rows[first], rows[first + 1] = rows[first + 1], rows[first]
+    path.write_text("\n".join(rows), encoding="utf-8")
+    (cell,) = imported(path).cells
+    assert "the collector's times run backwards by 1 s at '🔶 Pred" in str(cell.error)
+    assert "sort them by their time, then import anew" in str(cell.error)
+
+
+def test_a_clock_without_a_date_may_pass_midnight(tmp_path: Path) -> None:
+    path = tmp_path / "root.log"
+    clock = before_each(lambda i: "23:59:59 " if i < 30 else f"00:00:{i:02} ")
+    path.write_bytes(clock(LOG))
+    assert figures(imported(path)) == figures(imported(LOGS / "v0.16.4_tiny_n2.log"))
+
+
+def test_another_programs_line_among_the_tokens_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "root.log"
+    at = next(i for i, line in enumerate(ROOT) if line.endswith(" park"))
+    lines = [*ROOT[:at], "[warn] thermal throttling of core 3", *ROOT[at:]]
+    path.write_text("\n".join(lines), encoding="utf-8")
+    run = imported(path)
+    assert figures(run) == figures(imported(LOGS / "v0.16.4_tiny_n2.log"))
+    words = "1 line among the tokens with more words than a token has, such as '[warn] thermal"
+    assert any(words in note for note in run.notes)
+
+
+def test_a_closing_line_that_cannot_be_read_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "root.log"
+    text = (LOGS / "fork_inference_n2.log").read_text(encoding="utf-8")
+    found = re.search(r"ttftMs: ([\d.]+)", text)
+    assert found
+    path.write_text(text.replace(found.group(), f"{found.group()} (garbled)"), encoding="utf-8")
+    (cell,) = imported(path).cells
+    assert "a closing line cannot be read: '" in str(cell.error)
+    assert "ttftMs" in str(cell.error)
+
+
+def test_blanks_that_an_editor_ran_together_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "root.log"
+    path.write_text(re.sub(" +", " ", LOG), encoding="utf-8")
+    run = imported(path)
+    assert figures(run) == figures(imported(LOGS / "v0.16.4_tiny_n2.log"))
+    assert run.notes[0] == (
+        "root.log: blanks were run together by an editor: those of the text are lost"
+    )
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        (b"\x28\xb5\x2f\xfd rest", "a zstd archive; unpack it"),
+        (b"\x89PNG\r\n\x1a\n", "a picture; give the log as text"),
+        (b"root.log" + b"\0" * 249 + b"ustar", "a tar archive; unpack it"),
+        (b"BZh91AY&SY broken", "a broken bzip2 file"),
+        (b"PK\x03\x04 broken", "a broken zip file"),
+        (lzma.compress(b"log" * 500)[:60], "a broken xz file"),
+    ],
+)
+def test_files_that_are_no_text_are_named(data: bytes, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "root.log"
+    path.write_bytes(data)
+    with pytest.raises(ImportLogError, match=words):
+        imported(path)
+
+
+def test_an_archive_of_several_files_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "logs.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for name in ("root.log", "worker.log"):
+            archive.writestr(name, LOG)
+    with pytest.raises(ImportLogError, match="zip with 2 files, not one; unpack it"):
+        imported(path)
+
+
+def test_a_models_absurd_size_is_no_name(tmp_path: Path) -> None:
+    path = tmp_path / "root.log"
+    path.write_text(LOG.replace("💡 Dim: 256", f"💡 Dim: {'9' * 4000}"), encoding="utf-8")
+    assert imported(path).cells[0].model == "model"

@@ -27,6 +27,7 @@ from pytest_dllama.record.verdict import CellVerdict, PairStatus, VerdictFile, v
 from pytest_dllama.report.pages.verdict import verdict_lines
 from pytest_dllama.stats.looks import Plan
 from pytest_dllama.verdict.exit_codes import bisect_code, exit_code
+from pytest_dllama.verdict.limits import TOLERANCES
 from tests.plugin.lab.stated_times import PROGRAM, StatedTimes, config
 
 
@@ -76,7 +77,7 @@ def test_a_stated_change_is_judged(tmp_path: Path, factor: float, status: str) -
     for verdict in cell.metrics:
         assert verdict.change == pytest.approx(factor - 1, abs=1e-5)
         assert verdict.pairs == 3  # decided at the first look: no more pairs are taken
-    assert {verdict.metric for verdict in cell.metrics} == {"ttft_s", "tpot_ms", "rct_s"}
+    assert {verdict.metric for verdict in cell.metrics} == set(TOLERANCES)
     assert cell.same_tokens is not False
 
 

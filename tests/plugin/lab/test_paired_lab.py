@@ -85,9 +85,10 @@ def test_a_fixed_limit_is_told_beside_the_regression(tmp_path: Path) -> None:
     cell = _cell(_lab(tmp_path, StatedTimes(1.0), StatedTimes(1.3), limits))
     with pytest.raises(CheckFailed) as caught:
         cell.check_metric("tpot_ms")
-    first, second = str(caught.value).splitlines()
-    assert "REGRESSED" in first
-    assert "limit <= 12 ms" in second
+    first, steady, limit = str(caught.value).splitlines()
+    assert "REGRESSED: TPOT +30.0%" in first
+    assert "REGRESSED: steady TPOT +30.0%" in steady  # the same time, of the faster tokens
+    assert "limit <= 12 ms" in limit
     assert cell.comparison is not None
     assert cell.comparison.status == "REGRESSED"
     assert "limit <= 12 ms" in cell.comparison.reasons[0]

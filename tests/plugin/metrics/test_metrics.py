@@ -147,3 +147,16 @@ def test_no_estimate_without_values() -> None:
     assert definitions.share(1, 0) is None
     assert definitions.bandwidth_mbps(100, 0) is None
     assert not math.isnan(definitions.share(0, 1) or 0.0)
+
+
+def test_steady_tpot_is_of_the_faster_half_of_the_gaps() -> None:
+    def of(*gaps_ms: float) -> float | None:
+        times_ns = [0, *(round(1e6 * sum(gaps_ms[: i + 1])) for i in range(len(gaps_ms)))]
+        steps = [decode_step(i, i, at) for i, at in enumerate(t + REQUEST_NS for t in times_ns)]
+        return sample_of(trace(steps)).steady_tpot_ms
+
+    assert of(2.0, 2.2, 2.4, 2.6) == pytest.approx(2.1)
+    assert of(2.0, 2.2, 90.0, 700.0) == pytest.approx(2.1)  # hiccups do not move it
+    assert of(2.2, 2.42, 2.64, 2.86) == pytest.approx(1.1 * 2.1)  # what slows every token does
+    assert of(5.0) == 5.0
+    assert of() is None

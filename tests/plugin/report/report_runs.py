@@ -65,7 +65,8 @@ def network(**fields: Any) -> NetworkRecord:
     """A network record in which only the given figures are known."""
     values: dict[str, Any] = {name: None for name in NetworkRecord.model_fields}
     values |= {"operations": 1000, "total_bytes": 0, "high_variance_peers": ()}
-    return NetworkRecord(**{**values, "links": (), "ops": (), **fields})
+    none = dict.fromkeys(("links", "ops", "times", "tcp", "nics"), ())
+    return NetworkRecord(**{**values, **none, **fields})
 
 
 def run(cells: Sequence[CellRecord], node_counts: Sequence[int] = (), **request: Any) -> RunRecord:

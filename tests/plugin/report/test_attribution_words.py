@@ -6,10 +6,17 @@ from typing import Any
 
 import pytest
 
-from pytest_dllama.record.verdict import AttributedPart, Attribution, MetricVerdict
+from pytest_dllama.record.verdict import (
+    AttributedPart,
+    Attribution,
+    Cause,
+    CellVerdict,
+    MetricVerdict,
+    VerdictFile,
+)
 from pytest_dllama.report.figures.quantities import SPEED
 from pytest_dllama.report.pages.language import environment_of
-from pytest_dllama.report.pages.verdict import attributed
+from pytest_dllama.report.pages.verdict import attributed, verdict_lines
 from pytest_dllama.report.sentences.answer import EffectSits
 
 TPOT = next(quantity for quantity in SPEED if quantity.key == "tpot_ms")
@@ -41,6 +48,22 @@ def test_the_issues_sentence() -> None:
     )
 
 
+def test_work_of_several_ranks_is_said_before_what_it_causes() -> None:
+    own = {"part": "feed-forward", "waited_for": None, "share": 0.2, "change": 0.4}
+    found = verdict(WAIT | own, WAIT | {"share": 0.7})
+    assert found.attribution is not None
+    cause = Cause(
+        phase="decode", part="feed-forward", ranks=(0, 1, 3), is_everywhere=False, change=0.4,
+        effect_ms=0.1,
+    )  # fmt: skip
+    told = found.attribution.model_copy(update={"cause": cause})
+    assert attributed(found.model_copy(update={"attribution": told})) == (
+        "+6.1% TPOT: feed-forward on ranks 0, 1 and 3 became 40% slower: 20% of it is feed-forward "
+        "on rank 0 (40% slower); 70% of it is waiting for rank 3, whose feed-forward became 31% "
+        "slower"
+    )
+
+
 @pytest.mark.parametrize(
     ("part", "words"),
     [
@@ -58,6 +81,30 @@ def test_the_issues_sentence() -> None:
 )
 def test_other_causes(part: dict[str, Any], words: str) -> None:
     assert words in (attributed(verdict(part)) or "")
+
+
+def test_work_that_changed_though_its_metric_did_not_is_told() -> None:
+    work = Cause(
+        phase="decode", part="attention", ranks=(0, 1), is_everywhere=True, change=0.1,
+        effect_ms=0.05,
+    )  # fmt: skip
+    passed = verdict().model_copy(
+        update={"status": "PASS", "attribution": None, "changed_work": (work,)}
+    )
+    cell = CellVerdict(model="tiny", nodes=2, status="PASS", metrics=(passed,))
+    lines = verdict_lines(verdict_file(cell))
+    assert (
+        "WORK tiny-2: attention on every rank became 10% slower, surely: about +0.5% TPOT, which "
+        "itself is PASS"
+    ) in lines
+
+
+def verdict_file(cell: CellVerdict) -> VerdictFile:
+    return VerdictFile(
+        created_utc="2026-04-01T00:00:00Z", wall_s=40.0, baseline="self", base_label="a",
+        new_label="b", fingerprint="f", seed=1, looks=(3,), level=0.05, prompt="p", steps=64,
+        prior_groups=20, status=cell.status, holm_p={}, cells=(cell,),
+    )  # fmt: skip
 
 
 def test_small_parts_and_no_parts_are_not_told() -> None:

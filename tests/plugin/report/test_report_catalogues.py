@@ -24,7 +24,9 @@ from pytest_dllama.report.sentences import (
     answer,
     choice,
     comparison,
+    energy,
     hosts,
+    links,
     resources,
     scaling,
     status,
@@ -33,7 +35,7 @@ from pytest_dllama.report.sentences.base import Sentence
 from tests.plugin.report.report_runs import cell, run
 
 HELPERS = {"where", "more"}  # macros used by other macros
-ROOMS = (answer, choice, status, comparison, resources, hosts, scaling)
+ROOMS = (answer, choice, status, comparison, resources, energy, hosts, links, scaling)
 
 
 def _keys(words: dict[str, Any], prefix: str = "") -> set[str]:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from pytest_dllama.stats.attribution import REST, attribute, fieller, rank
+from pytest_dllama.stats.attribution import REST, attribute, changed_together, fieller, rank
 from pytest_dllama.stats.errors import DataError
 from pytest_dllama.stats.intervals import clopper_pearson
 from pytest_dllama.stats.prior import VariancePrior
@@ -150,3 +150,14 @@ def test_bad_numbers_are_named() -> None:
         attribute({"a": [1.0, 2.0]}, {"a": [1.0, 2.0]}, ([1, 2, 3], [1, 2, 3]))
     with pytest.raises(DataError, match="parts with no pairs"):
         rank({})
+
+
+def test_what_changed_together_is_told_from_what_did_not() -> None:
+    up, same = [0.31, 0.29, 0.90], [0.02, -0.03, 0.40]  # a hiccup each in the last pair
+    assert changed_together({"a": same, "b": up})[0] == ("b",)
+    names, mean = changed_together({"a": up, "b": [0.3, 0.3, 0.3], "c": same})
+    assert set(names) == {"a", "b"}
+    assert mean == pytest.approx([0.305, 0.295, 0.6])
+    assert set(changed_together({"a": up, "b": up})[0]) == {"a", "b"}
+    with pytest.raises(DataError, match="the same number"):
+        changed_together({"a": up, "b": [0.1]})

@@ -29,6 +29,7 @@ _IMPORTS = frozenset(
         *("abort", "write", "malloc", "free", "memset", "memcpy", "memmove", "expf", "exp"),
         *("readv", "writev", "poll", "__errno_location", "clock_gettime"),
         *("syscall", "usleep", "sched_yield"),
+        *("recvmsg", "sendmsg", "shutdown", "ppoll"),  # of the relay
     )
 )
 
@@ -69,14 +70,14 @@ def main(argv: list[str]) -> int:
     if options.if_missing and (kept := _kept(options.output or store.path(name))):
         print(kept)
         return 0
+    place = options.output or store.path(name)
     try:
+        store.check_room(place)
         data = image(targets.native() if name == targets.NATIVE else targets.NAMED[name])
+        store.keep(data, place)
     except EngineError as error:
         print(error, file=sys.stderr)
         return 1
-    place = options.output or store.path(name)
-    try:
-        store.keep(data, place)
     except OSError as error:
         print(
             f"compiled kernels cannot be kept in {place.parent} ({error.strerror or error}); "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
@@ -19,6 +20,7 @@ from dllama_engine.version import package_version
 
 _KEPT = 12  # images, of other states of the sources or other variants
 _LARGEST = 1 << 26
+_ROOM = 2 << 20  # more than an image takes
 
 
 @cache
@@ -101,6 +103,17 @@ def _check(header: Header) -> None:
     lacks = set(header.features) - cpu_features() if not header.cpu else set()
     if lacks:
         raise ImageRefused(f"this CPU lacks {', '.join(sorted(lacks))}")
+
+
+def check_room(at: Path) -> None:
+    """Find out whether an image could be kept there, before minutes of compiling.
+
+    Raises:
+        OSError: of the file system.
+    """
+    at.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with tempfile.TemporaryFile(dir=at.parent) as file:
+        os.posix_fallocate(file.fileno(), 0, _ROOM)
 
 
 def keep(data: bytes, at: Path) -> None:

@@ -17,6 +17,7 @@ from numba import carray, njit, types  # type: ignore[attr-defined]
 from dllama_engine.kernels.llvm.atomics import pointer, yield_core
 from dllama_engine.kernels.llvm.clock import now_ns
 from dllama_engine.kernels.ops.compiled import entry
+from dllama_engine.kernels.run.observe import keep_exchange
 from dllama_engine.tables.links import (
     AGAIN,
     AWAITED,
@@ -34,6 +35,7 @@ from dllama_engine.tables.links import (
     FULL,
     GOT,
     HEADER_BYTES,
+    HEARD_AT_NS,
     HEARD_IN,
     KIND,
     LINK_WIDTH,
@@ -64,13 +66,14 @@ from dllama_engine.tables.links import (
     SEND_OFFSET,
     SEND_SEQUENCE,
     SENT,
+    SENT_AT_NS,
     SENT_BYTES,
     SENT_MESSAGES,
-    SPANS_AT,
     SPENT_NS,
     START_NS,
     STRANGE,
     SWEEPS,
+    TIMELINE_AT,
     TO_RECV,
     TO_SEND,
     TRACE_AT,
@@ -80,7 +83,6 @@ from dllama_engine.tables.links import (
     UNDER_WAY,
     WAITED_NS,
 )
-from dllama_engine.tables.spans import KINDS, WAITED, WIRE
 
 _YIELDS = 3  # before sleeping: a peer may be waiting for this very core
 _SPIN_NS = 20_000  # at least, before sleeping: about what being woken takes
@@ -172,6 +174,7 @@ def _begin(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> None:
         link = links[rank]
         link[SENT] = link[TO_SEND] = link[GOT] = link[TO_RECV] = 0
         link[DURATION_NS] = link[HEARD_IN] = NOTHING
+        link[SENT_AT_NS] = link[HEARD_AT_NS] = 0
         if rank == mesh[OWN]:
             continue
         if routes[rank, SEND_BYTES] != NOTHING:
@@ -197,6 +200,17 @@ def _received(link: Any, mesh: Any) -> None:
     link[RECEIVED_MESSAGES] += 1
     link[DURATION_NS] = now_ns(mesh.ctypes.data + 8 * SCRATCH) - mesh[START_NS]
     link[BUSY_NS] += link[DURATION_NS]
+
+
+@njit(nogil=True)
+def _stamp(link: Any, mesh: Any) -> None:
+    """For raw spans: when a frame was handed over, and when the peer's began to come."""
+    now = now_ns(mesh.ctypes.data + 8 * SCRATCH)
+    if link[SENT_AT_NS] == 0 and link[SENT] == link[TO_SEND]:
+        link[SENT_AT_NS] = now
+    if link[HEARD_AT_NS] == 0 and link[GOT] > 0:
+        whole = link[DURATION_NS] != NOTHING
+        link[HEARD_AT_NS] = mesh[START_NS] + link[DURATION_NS] if whole else now
 
 
 @njit(nogil=True)
@@ -259,41 +273,19 @@ def _is_ready(link: Any, mesh: Any) -> Any:
 
 @njit(nogil=True)
 def _finish(links: Any, mesh: Any) -> None:
-    """Count the exchange's time and, if there is a trace, write it there."""
+    """Count the exchange's time and write it wherever it is kept."""
     mesh[ENDED_NS] = now_ns(mesh.ctypes.data + 8 * SCRATCH)
     duration_ns = mesh[ENDED_NS] - mesh[START_NS]
     mesh[SPENT_NS] += duration_ns
     mesh[UNDER_WAY] = 0
-    if mesh[SPANS_AT] != 0:
-        _count(links, mesh, duration_ns)
     for rank in range(links.shape[0]):
         link = links[rank]
         if link[TO_SEND] and not link[TO_RECV]:  # only sent to
             link[DURATION_NS] = duration_ns
             link[BUSY_NS] += duration_ns
+    keep_exchange(links, mesh)
     if mesh[TRACE_ROWS] > 0:
         _record(links, mesh, duration_ns)
-
-
-@njit(nogil=True)
-def _count(links: Any, mesh: Any, duration_ns: int) -> None:
-    """Into the table of spans: waiting for whose frame came last, and the rest.
-
-    Frames that began to come between two sweeps share it: nobody saw which was the last.
-    """
-    world_size, last, n_last = links.shape[0], NOTHING, 0
-    for rank in range(world_size):
-        last = max(last, links[rank, HEARD_IN])
-    for rank in range(world_size):
-        n_last += links[rank, HEARD_IN] == last
-    spans = carray(pointer(mesh[SPANS_AT]), (KINDS + world_size,), np.int64)
-    waited_ns = mesh[WAITED_NS] // n_last if last != NOTHING else np.int64(0)
-    spans[WIRE] += duration_ns
-    if waited_ns > 0:
-        for rank in range(world_size):
-            if links[rank, HEARD_IN] == last:
-                spans[WAITED + rank] += waited_ns
-                spans[WIRE] -= waited_ns
 
 
 @njit(nogil=True)
@@ -364,6 +356,8 @@ def exchange(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> Any:
                     moved |= n > 0
                     if link[GOT] > 0 and link[HEARD_IN] == NOTHING:
                         link[HEARD_IN] = mesh[SWEEPS]
+                    if mesh[TIMELINE_AT] != 0:
+                        _stamp(link, mesh)
                     reads = reads and (not first or link[GOT] > 0 or link[TO_RECV] == 0)
                 pending |= _pending(link)
                 unheard |= link[TO_RECV] > 0 and link[GOT] == 0

@@ -29,6 +29,7 @@ from dllama_engine.kernels.llvm.clock import now_ns
 from dllama_engine.kernels.ops.compiled import call_operation, entry
 from dllama_engine.kernels.ops.table import chunk_items, chunks
 from dllama_engine.kernels.run.exchange import exchange
+from dllama_engine.kernels.run.observe import keep_span
 from dllama_engine.tables.links import (
     AGAIN,
     DONE,
@@ -68,6 +69,7 @@ from dllama_engine.tables.team import (
     STOPPED,
     TABLE,
     TABLE_ROWS,
+    TIMELINE_AT,
     TOKENS,
     WORD,
 )
@@ -114,6 +116,8 @@ def _count(control: Any, kind: int, until_ns: int) -> None:
     if control[SPANS_AT] != 0:
         spans = carray(pointer(control[SPANS_AT]), (KINDS,), np.int64)
         spans[kind] += until_ns - control[MARK]
+    if control[TIMELINE_AT] != 0 and until_ns > control[MARK]:
+        keep_span(control[TIMELINE_AT], kind, control[MARK], until_ns)
     control[MARK] = until_ns
 
 
@@ -132,7 +136,7 @@ def _slowed(control: Any, kind: int, ended_ns: int) -> Any:
 @njit(nogil=True)
 def _end(control: Any, kind: int) -> None:
     """An operation has ended, and the next has not begun: one thread at a time is here."""
-    if control[SPANS_AT] != 0 or control[SLOW_AT] != 0:
+    if control[SPANS_AT] != 0 or control[SLOW_AT] != 0 or control[TIMELINE_AT] != 0:
         now = now_ns(control.ctypes.data + 8 * SPAN_CLOCK)
         if control[SLOW_AT] != 0:
             now = _slowed(control, kind, now)

@@ -30,7 +30,7 @@ from pytest_dllama.report.pages.blocks import (
 from pytest_dllama.report.pages.sections.comparison import estimate
 from pytest_dllama.report.pages.sections.opening import codes
 from pytest_dllama.report.rules.resources import is_scattered
-from pytest_dllama.report.tables.cells import links_table, ranks_table
+from pytest_dllama.report.tables.cells import link_times_table, links_table, ranks_table
 from pytest_dllama.report.tables.columns import Code
 from pytest_dllama.report.text.numbers import MISSING, count, plain, share, size
 
@@ -122,6 +122,7 @@ def _network(cell: CellRecord, network: NetworkRecord) -> Iterator[Block]:
     yield label("bottleneck")
     yield Items(tuple(_bottlenecks(cell, network)))
     yield from table(links_table(cell))
+    yield from table(link_times_table(cell), label("links"), said("text.link_times"))
     if network.ops:
         yield label("op_analysis")
         yield Items(tuple(_operations(network)))
@@ -149,7 +150,7 @@ def _slowest_link(network: NetworkRecord, cell: CellRecord) -> Piece:
     peer = network.slowest_peer
     address = next((rank.address for rank in cell.ranks if rank.rank == peer), "")
     latency = next((link.avg_ms for link in network.links if link.peer == peer), None)
-    shown: Piece = (f"{peer} ", Code(address)) if address else str(peer)
+    shown: Piece = str(peer) if address in ("", MISSING) else (f"{peer} ", Code(address))
     if latency is None and len(network.links) < 2 and cell.nodes == 2:
         latency = network.avg_ms  # a single link: the average over all is its own
     if latency is None:

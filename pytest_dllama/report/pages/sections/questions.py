@@ -101,6 +101,7 @@ def trusted(view: RunView, undrawn: Mapping[str, str]) -> Iterator[Block]:
         *answer.slow_gaps(view),
         *problems(run.hosts),
         *(about_links(view) if run.pairs else []),
+        *resources.about_links_of_cells(view),
     ]
     notes: list[Piece] = [labelled("note", Note(note)) for note in run.notes[:MOST_NOTES]]
     if (more := len(run.notes) - MOST_NOTES) > 0:

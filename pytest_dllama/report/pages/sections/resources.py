@@ -1,4 +1,4 @@
-"""Memory and network of all models."""
+"""Memory, energy and network of all models."""
 
 from __future__ import annotations
 
@@ -6,10 +6,20 @@ from collections.abc import Iterator
 
 from pytest_dllama.report.figures.quantities import NETWORK
 from pytest_dllama.report.figures.view import RunView
-from pytest_dllama.report.pages.blocks import Block, Items, TableBlock, analysis, heading, said
+from pytest_dllama.report.pages.blocks import (
+    Block,
+    Items,
+    TableBlock,
+    analysis,
+    heading,
+    said,
+    table,
+)
 from pytest_dllama.report.pages.sections.comparison import compared
 from pytest_dllama.report.rules import resources
+from pytest_dllama.report.rules.energy import about_energy
 from pytest_dllama.report.rules.roofline import about_roofline
+from pytest_dllama.report.tables.energy import energy_table, machines_table
 from pytest_dllama.report.tables.models import is_known, memory_table, network_table
 from pytest_dllama.report.tables.roofline import roofline_table
 
@@ -27,6 +37,18 @@ def memory(view: RunView) -> Iterator[Block]:
         yield Items(tuple(about_roofline(view)))
 
 
+def energy(view: RunView) -> Iterator[Block]:
+    """What tokens and requests cost; nothing where nobody asked."""
+    if not view.run.power:
+        return
+    yield heading(2, "sections.energy")
+    if (cells := energy_table(view)) is not None:
+        yield said("text.energy")
+        yield TableBlock(cells)
+        yield from table(machines_table(view))
+    yield Items(tuple(about_energy(view)))
+
+
 def network(view: RunView) -> Iterator[Block]:
     """Traffic and latency of each model, then of all together."""
     yield heading(2, "sections.network")
@@ -42,6 +64,7 @@ def network(view: RunView) -> Iterator[Block]:
         *resources.traffic(view),
         *resources.sync_shares(view),
         *resources.variance(view),
+        *resources.about_links_of_cells(view),
         *resources.wire(view),
     ]
     if overall:

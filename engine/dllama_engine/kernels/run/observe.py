@@ -1,0 +1,184 @@
+"""What compiled code keeps of time as it passes: sums, histograms, and the last raw spans.
+
+Each is a table at an address; where the address is 0 nothing of it is kept. Of an exchange all is
+counted at its end; the clock is read meanwhile only for raw spans.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import carray, njit  # type: ignore[attr-defined]
+
+from dllama_engine.kernels.llvm.atomics import pointer
+from dllama_engine.tables.histograms import (
+    BUCKETS,
+    DURATION,
+    FIRST_BUCKET,
+    HISTOGRAM_WORDS,
+    MAX_NS,
+    MEASURES,
+    OCTAVE_BITS,
+    PER_OCTAVE,
+    SUM_NS,
+    WAITING,
+)
+from dllama_engine.tables.links import (
+    DURATION_NS,
+    ENDED_NS,
+    HEADER_BYTES,
+    HEARD_AT_NS,
+    HEARD_IN,
+    HISTOGRAMS_AT,
+    KIND,
+    NOTHING,
+    RECV_SEQUENCE,
+    SEND_SEQUENCE,
+    SENT_AT_NS,
+    SPANS_AT,
+    START_NS,
+    TIMELINE_AT,
+    TO_RECV,
+    TO_SEND,
+    WAITED_NS,
+)
+from dllama_engine.tables.spans import KINDS, WAITED, WIRE
+from dllama_engine.tables.timeline import (
+    END_NS,
+    FRAME_KIND,
+    NOTHING_MOVED_NS,
+    PEER_WORDS,
+    PEERS,
+    RECV_NUMBER,
+    RECV_PAYLOAD,
+    ROOM,
+    SEND_NUMBER,
+    SEND_PAYLOAD,
+    SENT_NS,
+    SPAN_END_NS,
+    SPAN_KIND,
+    SPAN_START_NS,
+    SPAN_WIDTH,
+    WAS_LAST,
+    WHOLE_NS,
+    WRITTEN,
+)
+from dllama_engine.tables.timeline import HEARD_NS as FIRST_HEARD_NS
+from dllama_engine.tables.timeline import START_NS as BEGUN_NS
+
+
+@njit(nogil=True)
+def bucket_of(ns: int) -> Any:
+    """Which bucket of a histogram a time belongs to."""
+    octave, sub = np.int64(0), np.int64(ns)
+    while sub >= 2 * PER_OCTAVE:
+        sub >>= 1
+        octave += 1
+    return min((octave << OCTAVE_BITS) + sub, BUCKETS - 1)
+
+
+@njit(nogil=True)
+def add_time(histogram: Any, ns: int) -> None:
+    """One more time; `histogram` is int64 (HISTOGRAM_WORDS,)."""
+    histogram[SUM_NS] += ns
+    histogram[MAX_NS] = max(histogram[MAX_NS], ns)
+    histogram[FIRST_BUCKET + bucket_of(ns)] += 1
+
+
+@njit(nogil=True)
+def _last_heard(links: Any) -> Any:
+    """In which sweep the last frame began to come, and of how many peers."""
+    last, n_last = NOTHING, 0
+    for rank in range(links.shape[0]):
+        last = max(last, links[rank, HEARD_IN])
+    for rank in range(links.shape[0]):
+        n_last += links[rank, HEARD_IN] == last
+    return last, n_last
+
+
+@njit(nogil=True)
+def keep_exchange(links: Any, mesh: Any) -> None:
+    """An exchange has ended: into every table that is kept.
+
+    Frames that began to come between two sweeps share the waiting: nobody saw which was the last.
+    """
+    last, n_last = _last_heard(links)
+    waited_ns: Any = mesh[WAITED_NS] // n_last if last != NOTHING else np.int64(0)
+    if mesh[SPANS_AT] != 0:
+        _count_spans(links, mesh, last, waited_ns)
+    if mesh[HISTOGRAMS_AT] != 0:
+        _count_times(links, mesh, last, waited_ns)
+    if mesh[TIMELINE_AT] != 0:
+        _keep_raw(links, mesh, last)
+
+
+@njit(nogil=True)
+def _count_spans(links: Any, mesh: Any, last: int, waited_ns: int) -> None:
+    """Waiting for whose frame came last, and the rest."""
+    world_size = links.shape[0]
+    spans = carray(pointer(mesh[SPANS_AT]), (KINDS + world_size,), np.int64)
+    spans[WIRE] += mesh[ENDED_NS] - mesh[START_NS]
+    if waited_ns > 0:
+        for rank in range(world_size):
+            if links[rank, HEARD_IN] == last:
+                spans[WAITED + rank] += waited_ns
+                spans[WIRE] -= waited_ns
+
+
+@njit(nogil=True)
+def _count_times(links: Any, mesh: Any, last: int, waited_ns: int) -> None:
+    """Of every link on which a frame was due."""
+    world_size = links.shape[0]
+    shape = (world_size, MEASURES, HISTOGRAM_WORDS)
+    histograms = carray(pointer(mesh[HISTOGRAMS_AT]), shape, np.int64)
+    for rank in range(world_size):
+        if links[rank, TO_RECV] > 0:
+            add_time(histograms[rank, DURATION], links[rank, DURATION_NS])
+            waited: Any = waited_ns if links[rank, HEARD_IN] == last else np.int64(0)
+            add_time(histograms[rank, WAITING], waited)
+
+
+@njit(nogil=True)
+def _row_at(ring_at: int, width: int) -> Any:
+    """The next row of a ring; the oldest is overwritten."""
+    head = carray(pointer(ring_at), (2,), np.int64)
+    row = 1 + head[WRITTEN] % head[ROOM]
+    head[WRITTEN] += 1
+    return carray(pointer(ring_at + 8 * width * row), (width,), np.int64)
+
+
+@njit(nogil=True)
+def _keep_raw(links: Any, mesh: Any, last: int) -> None:
+    world_size, start_ns = links.shape[0], mesh[START_NS]
+    row = _row_at(mesh[TIMELINE_AT], PEERS + PEER_WORDS * world_size)
+    row[FRAME_KIND], row[BEGUN_NS], row[END_NS] = mesh[KIND], start_ns, mesh[ENDED_NS]
+    row[NOTHING_MOVED_NS] = mesh[WAITED_NS]
+    for rank in range(world_size):
+        link, at = links[rank], PEERS + PEER_WORDS * rank
+        row[at + SEND_NUMBER] = row[at + RECV_NUMBER] = NOTHING
+        row[at + WAS_LAST] = 0
+        if link[TO_SEND] > 0:
+            row[at + SEND_NUMBER] = (link[SEND_SEQUENCE] - 1) & 0xFFFF
+            row[at + SEND_PAYLOAD] = link[TO_SEND] - HEADER_BYTES
+            row[at + SENT_NS] = link[SENT_AT_NS]
+        if link[TO_RECV] > 0:
+            row[at + RECV_NUMBER] = (link[RECV_SEQUENCE] - 1) & 0xFFFF
+            row[at + RECV_PAYLOAD] = link[TO_RECV] - HEADER_BYTES
+            row[at + FIRST_HEARD_NS] = link[HEARD_AT_NS]
+            row[at + WHOLE_NS] = start_ns + link[DURATION_NS]
+            row[at + WAS_LAST] = link[HEARD_IN] == last
+
+
+@njit(nogil=True)
+def keep_span(ring_at: int, kind: int, start_ns: int, end_ns: int) -> None:
+    """Work of a kind has ended: a row more, or the row before becomes longer."""
+    head = carray(pointer(ring_at), (2,), np.int64)
+    if head[WRITTEN] > 0:
+        at = 1 + (head[WRITTEN] - 1) % head[ROOM]
+        before = carray(pointer(ring_at + 8 * SPAN_WIDTH * at), (SPAN_WIDTH,), np.int64)
+        if before[SPAN_KIND] == kind and before[SPAN_END_NS] == start_ns:
+            before[SPAN_END_NS] = end_ns
+            return
+    row = _row_at(ring_at, SPAN_WIDTH)
+    row[SPAN_KIND], row[SPAN_START_NS], row[SPAN_END_NS] = kind, start_ns, end_ns

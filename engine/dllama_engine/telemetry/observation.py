@@ -1,0 +1,109 @@
+"""All that a rank keeps of a request beside its output: root and workers observe alike.
+
+Compiled code writes to the tables that this owns; nothing of it is told before the request's end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+from dllama_engine.telemetry.events import LinkTimes, NicCount, PhaseSpans, TcpCount
+from dllama_engine.telemetry.histograms import LinkHistograms
+from dllama_engine.telemetry.kernel_counters import KernelCounters
+from dllama_engine.telemetry.spans import Spans
+from dllama_engine.telemetry.timeline import Timeline, TimelineKeeper
+from dllama_engine.wire.links import Links
+
+_now_ns = time.perf_counter_ns
+
+
+class Observation:
+    """A rank's spans, histograms, kernel counters and, for `--trace`, raw spans.
+
+    Args:
+        links: of the rank; they stay connected until all is told.
+        count_work: tells compiled code where to sum up work; 0: nowhere.
+        keep_work: tells it where to keep raw spans of work; 0: nowhere.
+        spans: whether sums, histograms and counters are kept.
+        raw: whether raw spans are.
+    """
+
+    def __init__(
+        self,
+        links: Links,
+        count_work: Callable[[int], None],
+        keep_work: Callable[[int], None],
+        *,
+        spans: bool,
+        raw: bool,
+    ) -> None:
+        n = links.world_size
+        self._links, self._keep_work = links, keep_work
+        self._spans = Spans(n, links.record_spans, count_work) if spans else None
+        self._histograms = LinkHistograms(n) if spans else None
+        self._kernel = KernelCounters(links) if spans else None
+        self._raw = TimelineKeeper(n) if raw else None
+        if self._histograms is not None:
+            links.record_times(self._histograms.address)
+        if self._raw is not None:
+            links.record_exchanges(self._raw.exchanges_at)
+            keep_work(self._raw.work_at)
+
+    def begin_step(self, n_logits: int) -> bool:
+        """A step begins; whether it goes on with the request of the step before."""
+        return self._spans.begin_step(n_logits) if self._spans is not None else False
+
+    def end_step(self, start_ns: int, pos: int, n_tokens: int, n_logits: int) -> None:
+        """It has ended."""
+        if self._raw is not None:
+            self._raw.add_step(start_ns, _now_ns(), pos, n_tokens, n_logits)
+
+    def add(self, kind: int, start_ns: int, end_ns: int) -> None:
+        """Work of Python's on the step under way, by `tables.spans`."""
+        if self._spans is not None:
+            self._spans.add(kind, end_ns - start_ns)
+        if self._raw is not None:
+            self._raw.add_work(kind, start_ns, end_ns)
+
+    def add_receipt(
+        self, op: str, peer: int, begun_ns: int, whole_ns: int, moving_ns: int, *, waited: bool
+    ) -> None:
+        """A frame that Python waited for and received; `waited` if a user was not the reason."""
+        if self._spans is not None:
+            self._spans.add_receipt(peer, whole_ns - begun_ns, moving_ns, waited=waited)
+        if self._raw is not None:
+            begun_ns = begun_ns if waited else whole_ns - moving_ns
+            number = self._links.last_received(peer)
+            self._raw.add_receipt(op, peer, begun_ns, whole_ns, number, moving_ns)
+
+    def forget(self) -> None:
+        """What was seen so far is not of the request."""
+        for part in (self._spans, self._histograms, self._raw):
+            if part is not None:
+                part.forget()
+        if self._kernel is not None:
+            self._kernel.restart()
+
+    def end(self) -> None:
+        """The request is over: what comes now is not of it."""
+        self._keep_work(0)
+        self._links.record_times(0)
+        self._links.record_exchanges(0)
+
+    def told_spans(self) -> tuple[PhaseSpans, ...]:
+        """As the event stream has them."""
+        return self._spans.told() if self._spans is not None else ()
+
+    def told_times(self) -> tuple[LinkTimes, ...]:
+        """As the event stream has them."""
+        return self._histograms.told() if self._histograms is not None else ()
+
+    def told_by_kernel(self) -> tuple[tuple[TcpCount, ...], tuple[NicCount, ...]]:
+        """As the event stream has them."""
+        return self._kernel.told() if self._kernel is not None else ((), ())
+
+    @property
+    def timeline(self) -> Timeline | None:
+        """The raw spans, if they were kept."""
+        return self._raw.kept() if self._raw is not None else None

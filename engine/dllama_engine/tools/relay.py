@@ -1,0 +1,68 @@
+"""Puts the processes of this machine on links of another kind, for controllers.
+
+`python -m dllama_engine.tools.relay NETWORK ROUTES PID` listens on a loopback port for each node
+but the root, and delays what goes through them as NETWORK says (`relay.network`). ROUTES says where
+the nodes really listen (`relay.doors`). It ends with process PID. One JSON line tells the ports.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import threading
+from pathlib import Path
+
+from dllama_engine.system import process
+
+
+def main(arguments: list[str]) -> int:
+    """Relay until told to end."""
+    process.prepare()
+    network_file, routes, parent = Path(arguments[0]), Path(arguments[1]), int(arguments[2])
+    process.exit_with_parent(parent)
+    try:
+        return _relay(network_file, routes)
+    except (process.Terminated, KeyboardInterrupt):
+        return 0
+    except Exception as error:
+        _tell(event="error", type=type(error).__name__, message=str(error))
+        return 1
+
+
+def _relay(network_file: Path, routes: Path) -> int:
+    from dllama_engine.kernels.image import mapped
+    from dllama_engine.relay.doors import Doors, last_hop_ns
+    from dllama_engine.relay.forwarder import Forwarder
+    from dllama_engine.relay.network import read_network
+
+    mapped.use(lambda line: None)  # without an image numba compiles what is called here
+    failed = threading.Event()
+
+    def fail(error: BaseException) -> None:
+        _tell(event="error", type=type(error).__name__, message=str(error))
+        failed.set()
+
+    forwarder = Forwarder(read_network(network_file), fail)
+    doors = Doors(forwarder, routes, lambda line: print(line, file=sys.stderr, flush=True))
+    ports, probe_port = doors.open()
+    forwarder.start()
+    forwarder.lead_ns = last_hop_ns(forwarder)
+    _tell(
+        event="listening",
+        doors=ports,
+        probe_port=probe_port,
+        lead_us=forwarder.lead_ns / 1000,
+        priority=forwarder.priority,
+        pid=os.getpid(),
+    )
+    doors.serve(failed.is_set)
+    return 1
+
+
+def _tell(**event: object) -> None:
+    print(json.dumps(event), flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,225 @@
+"""Raw spans of all ranks on one time line: a file of Chrome's trace event format, for Perfetto.
+
+A process a rank; tracks for steps, work, exchanges with the waiting in them, and for each peer
+what is sent and received; an arrow a message. Times are the root's: microseconds since the first
+that is kept, with three digits.
+
+The format: "Trace Event Format" (Chromium), as ui.perfetto.dev and its trace processor read it.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from dllama_engine.tables.links import NOTHING
+from dllama_engine.tables.spans import NAMES as WORK
+from dllama_engine.tables.timeline import (
+    END_NS,
+    FRAME_KIND,
+    HEARD_NS,
+    NOTHING_MOVED_NS,
+    PEER_WORDS,
+    PEERS,
+    RECV_NUMBER,
+    RECV_PAYLOAD,
+    SEND_NUMBER,
+    SEND_PAYLOAD,
+    SENT_NS,
+    START_NS,
+    WAS_LAST,
+    WHOLE_NS,
+)
+from dllama_engine.telemetry.timeline import RankTrace
+from dllama_engine.wire.frames import NAMES as OPS
+
+STEPS, COMPUTE, EXCHANGE = 1, 2, 3  # tracks of every rank
+TO_PEER, FROM_PEER = 1000, 100_000  # and of each peer, by its rank
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What a file of a trace holds, for people."""
+
+    ranks: int
+    spans: int
+    missing: int  # that were overwritten by later ones
+    error_us: float  # of the clocks against the root's, at most
+
+
+def kept(traces: Sequence[RankTrace]) -> Kept:
+    """What the file will hold."""
+    lines = [trace.timeline for trace in traces]
+    there = [len(line.work) + len(line.exchanges) for line in lines]
+    written = [line.n_work + line.n_exchanges for line in lines]
+    error_ns = max((trace.clock.error_ns for trace in traces), default=0)
+    return Kept(len(traces), sum(there), sum(written) - sum(there), error_ns / 1e3)
+
+
+def trace_file(traces: Sequence[RankTrace], about: Mapping[str, Any]) -> Iterator[bytes]:
+    """The file piece by piece: one JSON object.
+
+    Args:
+        traces: of all ranks.
+        about: what the run was, for the metadata.
+    """
+    other = json.dumps(dict(about) | _metadata(traces), ensure_ascii=False)
+    yield b'{"displayTimeUnit":"ns","otherData":' + other.encode() + b',"traceEvents":['
+    begin_ns, between, arrows = _begin_ns(traces), b"\n", _arrows(traces)
+    for trace in traces:
+        events = [*_names(trace), *_RankEvents(trace, begin_ns, arrows).all()]
+        lines = (json.dumps(event, separators=(",", ":")) for event in events)
+        yield between + ",\n".join(lines).encode()
+        between = b",\n"
+    yield b"\n]}\n"
+
+
+def _metadata(traces: Sequence[RankTrace]) -> dict[str, Any]:
+    """Of each rank: its clock, and what is not there."""
+    return {
+        "clock": "CLOCK_MONOTONIC of rank 0; the others by their offset, measured over the links "
+        "before and after the request: a time of rank r is off by at most its clock_error_us",
+        "ranks": [
+            {
+                "rank": trace.rank,
+                "address": trace.address,
+                "clock_offset_us": trace.clock.first.offset_ns / 1e3,
+                "clock_error_us": trace.clock.error_ns / 1e3,
+                "clock_drift_ppm": round(trace.clock.drift_ppm, 3),
+                "work_spans": len(trace.timeline.work),
+                "work_spans_overwritten": trace.timeline.n_work - len(trace.timeline.work),
+                "exchanges": len(trace.timeline.exchanges),
+                "exchanges_overwritten": trace.timeline.n_exchanges - len(trace.timeline.exchanges),
+            }
+            for trace in traces
+        ],
+    }
+
+
+def _begin_ns(traces: Sequence[RankTrace]) -> int:
+    """The earliest time of all, on the root's clock."""
+    starts = [
+        trace.clock.on_root(int(rows[:, column].min()))
+        for trace in traces
+        for rows, column in (
+            (trace.timeline.work, 1),
+            (trace.timeline.exchanges, START_NS),
+            (trace.timeline.steps, 0),
+        )
+        if len(rows)
+    ]
+    return min(starts, default=0)
+
+
+def _names(trace: RankTrace) -> Iterator[dict[str, Any]]:
+    """What the process and its tracks are called, in the order that they are shown."""
+    rank, role = trace.rank, "worker" if trace.rank else "root"
+    peers = [peer for peer in range(trace.timeline.world_size) if peer != rank]
+    tracks = {STEPS: "steps", COMPUTE: "compute", EXCHANGE: "exchange, and waiting in it"}
+    tracks |= {TO_PEER + peer: f"send to rank {peer}" for peer in peers}
+    tracks |= {FROM_PEER + peer: f"receive from rank {peer}" for peer in peers}
+    named = {"ph": "M", "pid": rank, "tid": 0}
+    yield named | {"name": "process_name", "args": {"name": f"rank {rank}: {role} {trace.address}"}}
+    yield named | {"name": "process_sort_index", "args": {"sort_index": rank}}
+    for tid, name in tracks.items():
+        yield named | {"tid": tid, "name": "thread_name", "args": {"name": name}}
+        yield named | {"tid": tid, "name": "thread_sort_index", "args": {"sort_index": tid}}
+
+
+Arrow = tuple[int, int, int]  # from, to, number of the frame
+
+
+def _arrows(traces: Sequence[RankTrace]) -> frozenset[Arrow]:
+    """Messages of which both ends are there."""
+    sent: set[Arrow] = set()
+    received: set[Arrow] = set()
+    for trace in traces:
+        rank, rows = trace.rank, trace.timeline.exchanges
+        for peer in range(trace.timeline.world_size):
+            at = PEERS + PEER_WORDS * peer
+            sent |= {(rank, peer, n) for n in rows[:, at + SEND_NUMBER].tolist() if n != NOTHING}
+            numbers = rows[:, at + RECV_NUMBER].tolist()
+            received |= {(peer, rank, n) for n in numbers if n != NOTHING}
+    return frozenset(sent & received)
+
+
+class _RankEvents:
+    """The events of one rank, its times moved to the root's clock."""
+
+    def __init__(self, trace: RankTrace, begin_ns: int, arrows: frozenset[Arrow]) -> None:
+        self._trace, self._begin_ns, self._arrows = trace, begin_ns, arrows
+
+    def all(self) -> Iterator[dict[str, Any]]:
+        """Slices and arrows, track by track in the order of time."""
+        timeline, rank = self._trace.timeline, self._trace.rank
+        for start, end, pos, n_tokens, n_logits in timeline.steps.tolist():
+            name = f"token at {pos}" if n_logits else f"prefill {pos} to {pos + n_tokens - 1}"
+            yield self._slice(STEPS, name, start, end, pos=pos, tokens=n_tokens)
+        for kind, start, end in timeline.work.tolist():
+            yield self._slice(COMPUTE, WORK[kind], start, end)
+        rows = timeline.exchanges.tolist()
+        for row in rows:
+            yield from self._exchange(row)
+        for peer in range(timeline.world_size):
+            if peer != rank:
+                at = PEERS + PEER_WORDS * peer
+                yield from self._sent(rows, peer, at)
+                yield from self._received(rows, peer, at)
+
+    def _us(self, ns: int) -> float:
+        return round((self._trace.clock.on_root(ns) - self._begin_ns) / 1e3, 3)
+
+    def _slice(self, track: int, name: str, start: int, end: int, **args: Any) -> dict[str, Any]:
+        begin_us = self._us(start)
+        return {
+            "ph": "X", "pid": self._trace.rank, "tid": track, "name": name, "ts": begin_us,
+            "dur": round(max(self._us(end) - begin_us, 0.001), 3), "args": args,
+        }  # fmt: skip
+
+    def _exchange(self, row: list[int]) -> Iterator[dict[str, Any]]:
+        """The whole of it and, in it, waiting for whoever's message began to come last."""
+        start, end, idle = row[START_NS], row[END_NS], row[NOTHING_MOVED_NS]
+        yield self._slice(EXCHANGE, OPS.get(row[FRAME_KIND], "?"), start, end)
+        last = [
+            peer
+            for peer in range(self._trace.timeline.world_size)
+            if row[PEERS + PEER_WORDS * peer + WAS_LAST]
+        ]
+        if idle > 0 and last:
+            heard = max(row[PEERS + PEER_WORDS * peer + HEARD_NS] for peer in last)
+            name = f"wait for rank {' and '.join(map(str, last))}"
+            begun = max(start, heard - idle)
+            yield self._slice(EXCHANGE, name, begun, min(heard, end), nothing_moved_us=idle / 1e3)
+
+    def _sent(self, rows: list[list[int]], peer: int, at: int) -> Iterator[dict[str, Any]]:
+        for row in rows:
+            number = row[at + SEND_NUMBER]
+            if number == NOTHING:
+                continue
+            start, end = row[START_NS], row[at + SENT_NS]
+            yield self._slice(TO_PEER + peer, OPS.get(row[FRAME_KIND], "?"), start, end,
+                              bytes=row[at + SEND_PAYLOAD], number=number)  # fmt: skip
+            yield from self._arrow("s", TO_PEER + peer, (self._trace.rank, peer, number), start)
+
+    def _received(self, rows: list[list[int]], peer: int, at: int) -> Iterator[dict[str, Any]]:
+        for row in rows:
+            number = row[at + RECV_NUMBER]
+            if number == NOTHING:
+                continue
+            heard, whole = row[at + HEARD_NS], row[at + WHOLE_NS]
+            known = {} if row[at + RECV_PAYLOAD] < 0 else {"bytes": row[at + RECV_PAYLOAD]}
+            yield self._slice(FROM_PEER + peer, OPS.get(row[FRAME_KIND], "?"), heard, whole,
+                              number=number, **known)  # fmt: skip
+            yield from self._arrow("f", FROM_PEER + peer, (peer, self._trace.rank, number), heard)
+
+    def _arrow(self, phase: str, track: int, arrow: Arrow, ns: int) -> Iterator[dict[str, Any]]:
+        """One end of a message's arrow, if it has two; both have the frame's number."""
+        if arrow in self._arrows:
+            source, target, number = arrow
+            end = {"bp": "e"} if phase == "f" else {}
+            yield {
+                "ph": phase, "cat": "message", "name": "message", "pid": self._trace.rank,
+                "tid": track, "ts": self._us(ns), "id": f"{source}-{target}-{number}",
+            } | end  # fmt: skip

@@ -1,0 +1,1 @@
+"""Tests of dllama_engine.tracing."""

@@ -1,0 +1,157 @@
+"""Meters of this machine: a Pi 5's rails and RAPL's counters, read by a process of the agent."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from pytest_dllama.hosts.agent import power
+from pytest_dllama.hosts.agent.power import PowerUnknown, find_meter, rails_w
+from pytest_dllama.hosts.power import PowerLog, local_power
+from tests.hosts.board import Board
+
+# As `vcgencmd pmic_read_adc` of a Raspberry Pi 5 prints it; the values of an idle board that
+# https://gist.github.com/cleverca22/95d2cb2f4e1f59be2bd94f0e1d446cc9 lists.
+RAILS = """\
+ 3V7_WL_SW_A current(0)=0.04782057A
+   3V3_SYS_A current(1)=0.04684464A
+   1V8_SYS_A current(2)=0.17078780A
+  DDR_VDD2_A current(3)=0.02049453A
+  DDR_VDDQ_A current(4)=0.00000000A
+   1V1_SYS_A current(5)=0.18933040A
+    0V8_SW_A current(6)=0.32888840A
+  VDD_CORE_A current(7)=0.92871990A
+   3V3_DAC_A current(17)=0.00054945A
+   3V3_ADC_A current(18)=0.00018315A
+   0V8_AON_A current(16)=0.00586080A
+      HDMI_A current(22)=0.01636140A
+ 3V7_WL_SW_V volt(8)=3.70534400V
+   3V3_SYS_V volt(9)=3.31467300V
+   1V8_SYS_V volt(10)=1.80903400V
+  DDR_VDD2_V volt(11)=1.10292900V
+  DDR_VDDQ_V volt(12)=0.61575030V
+   1V1_SYS_V volt(13)=1.10512700V
+    0V8_SW_V volt(14)=0.80292960V
+  VDD_CORE_V volt(15)=0.72097620V
+   3V3_DAC_V volt(20)=3.30952000V
+   3V3_ADC_V volt(21)=3.30952000V
+   0V8_AON_V volt(19)=0.79765500V
+      HDMI_V volt(23)=5.16034000V
+     EXT5V_V volt(24)=5.17105900V
+      BATT_V volt(25)=0.00598290V
+"""
+WATTS = 1.8985  # of the twelve rails together
+
+
+def _zone(root: Path, zone: str, name: str, energy_uj: int, turn_uj: int = 262143328850) -> Path:
+    folder = root / "sys/class/powercap" / zone
+    folder.mkdir(parents=True)
+    (folder / "name").write_text(f"{name}\n")
+    (folder / "max_energy_range_uj").write_text(f"{turn_uj}\n")
+    (folder / "energy_uj").write_text(f"{energy_uj}\n")
+    return folder / "energy_uj"
+
+
+@pytest.fixture
+def powercap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A machine of nothing but what a test puts there."""
+    monkeypatch.setattr(power, "POWERCAP", tmp_path / "sys/class/powercap")
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    return tmp_path
+
+
+def test_every_rail_of_which_both_are_known_counts() -> None:
+    rails = rails_w(RAILS)
+    assert len(rails) == 12
+    assert rails["VDD_CORE"] == pytest.approx(0.9287199 * 0.7209762)
+    assert sum(rails.values()) == pytest.approx(WATTS, abs=1e-3)
+    assert rails_w('error=2 error_msg="Command not registered"\n') == {}
+
+
+def test_a_program_that_tells_no_rails_says_what_it_told(powercap: Path) -> None:
+    board = Board(powercap)
+    board.vcgencmd("echo 'error=1 error_msg=\"Command not registered\"'")
+    words = r"tells no rails \(error=1 .*not registered.*older boards do not; .* the group video"
+    with pytest.raises(PowerUnknown, match=words):
+        find_meter()
+    board.vcgencmd("")
+    with pytest.raises(PowerUnknown, match=r"tells no rails \(exit code 0\)"):
+        find_meter()
+
+
+def test_packages_and_their_memory_count_and_no_part_of_a_package(powercap: Path) -> None:
+    package = _zone(powercap, "intel-rapl:0", "package-0", 5_000_000)
+    _zone(powercap, "intel-rapl:0:0", "core", 9_000_000)
+    memory = _zone(powercap, "intel-rapl:0:1", "dram", 1_000_000)
+    _zone(powercap, "intel-rapl:1", "psys", 9_000_000)
+    _zone(powercap, "intel-rapl-mmio:0", "package-0", 9_000_000)
+    meter = find_meter()
+    assert (meter.source, meter.unit, meter.detail) == ("rapl", "j", "package-0 + dram 0")
+    assert meter.read() == 0.0
+    package.write_text("8500000\n")
+    memory.write_text("1250000\n")
+    assert meter.read() == 3.75
+    assert meter.read() == 3.75
+
+
+def test_a_counter_that_turns_over_goes_on(powercap: Path) -> None:
+    counter = _zone(powercap, "intel-rapl:0", "package-0", 9_000_000, turn_uj=10_000_000)
+    meter = find_meter()
+    counter.write_text("2000000\n")
+    assert meter.read() == 3.0
+    counter.write_text("1000000\n")
+    assert meter.read() == 12.0
+
+
+def test_counters_for_root_only_name_the_remedy(powercap: Path, monkeypatch) -> None:
+    counter = _zone(powercap, "intel-rapl:0", "package-0", 9_000_000)
+    read = Path.read_text
+
+    def refused(path: Path) -> str:
+        if path == counter:
+            raise PermissionError(13, "Permission denied", str(path))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_text", refused)
+    with pytest.raises(PowerUnknown, match=r"energy_uj is readable for root only; .*sudo chmod a"):
+        find_meter()
+
+
+def test_a_machine_without_any_names_the_meter_at_the_plug(powercap: Path) -> None:
+    with pytest.raises(PowerUnknown, match=r"neither vcgencmd .* nor counters .* with --power$"):
+        find_meter()
+
+
+def test_this_machines_meter_is_read_by_a_process_that_ends_with_its_reader(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    board = Board(tmp_path)
+    board.write("rails", RAILS)
+    board.vcgencmd("cat $(dirname $0)/../rails")
+    monkeypatch.setenv("PATH", f"{board.bin}:/usr/bin:/bin")
+    log = PowerLog(local_power((0, 1)))
+    try:
+        found = log.record()
+        assert (found.source, found.detail, found.period_s) == ("pmic", "12 rails", 0.25)
+        until_s = time.monotonic() + 20
+        while len(log.curve().times_s) < 3:
+            assert time.monotonic() < until_s
+            time.sleep(0.05)
+        times_s, joules = log.curve().times_s, log.curve().joules
+        assert joules[-1] / (times_s[-1] - times_s[0]) == pytest.approx(WATTS, abs=1e-3)
+        assert abs(time.time() - times_s[-1]) < 20
+    finally:
+        log.close()
+    log.close()
+    assert not log._reader.is_alive()
+
+
+def test_a_machine_that_cannot_tell_says_why(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setenv("PYTEST_DLLAMA_SYSTEM_ROOT", str(tmp_path))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    log = PowerLog(local_power((0,)))
+    assert "it has neither vcgencmd (Raspberry Pi 5)" in str(log.record().why_not)
+    assert log.curve().times_s == ()
+    log.close()
