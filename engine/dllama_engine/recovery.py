@@ -246,14 +246,14 @@ class LastingRoot:
         """
         timeout_s, workers = self.options.timeout_s, self.options.workers
         is_retry = self._retries_left > 0
+        if not is_retry and not (self.recovery.shrinks and error.rank):  # nobody could be left out
+            raise error
         self._tell_loss(error, "replay" if is_retry else "shrink")
         if is_retry:
             self._retries_left -= 1
             wanted = workers
-        elif self.recovery.shrinks and error.rank:  # without one nobody is left out
-            wanted = tuple(w for rank, w in enumerate(workers, start=1) if rank != error.rank)
         else:
-            raise error
+            wanted = tuple(w for rank, w in enumerate(workers, start=1) if rank != error.rank)
         ready = self._await_ready(wanted, timeout_s)
         left = tuple(address for address in workers if address in ready)
         if left == workers:

@@ -25,7 +25,7 @@ def main() -> int:
     print(f"{options.faults} faults, seed {options.seed}, --timeout {TIMEOUT_S:g}", flush=True)
     tally: Counter[tuple[str, str, str]] = Counter()
     with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
-        cluster = ChaosCluster(Path(folder))
+        cluster = ChaosCluster(Path(folder), emulated=options.emulated)
         try:
             cluster.calibrate()
             drawn = list(islice(plans(options.seed, cluster.counts), options.faults))
@@ -73,6 +73,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--faults", type=int, default=200, metavar="N")
     parser.add_argument("--seed", type=int, default=1, metavar="N")
     parser.add_argument("--first", type=int, default=1, metavar="N", help="pass over those before")
+    parser.add_argument("--emulated", action="store_true", help="on emulated 1 GbE links")
     return parser.parse_args()
 
 

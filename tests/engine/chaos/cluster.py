@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dllama_engine.wire.handshake import HandshakeCut, HandshakeError, probe_worker
+from tests.engine.chaos.emulated import EmulatedLinks
 from tests.engine.chaos.faults import HARMLESS, OF_BYTES, TIMEOUT_S, Link, Plan
 from tests.engine.chaos.relay import ChaosRelay
 from tests.engine.processes import TOKEN, Node, inference_arguments, wait_until
@@ -39,7 +40,7 @@ class Outcome:
 class ChaosCluster:
     """Two workers that live on from fault to fault, and their relays."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, emulated: bool = False) -> None:
         self.folder, self.mark = folder, uuid.uuid4().hex
         self._n_started = 0
         self._due: Plan | None = None
@@ -50,6 +51,8 @@ class ChaosCluster:
         self.relays = {
             rank: ChaosRelay(rank, node.port, self._put) for rank, node in self.workers.items()
         }
+        self._emulated = EmulatedLinks(folder, 1 + len(self.workers)) if emulated else None
+        self._lead()
         self.counts: Counter[tuple[Link, str]] = Counter()
         self.reference: list[int] = []
 
@@ -66,6 +69,7 @@ class ChaosCluster:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
+                start_new_session=True,  # by which emulated links know who dials
                 env={**os.environ, "DLLAMA_PY_TOKEN": TOKEN, "FAULT_MARK": self.mark},
             )
         return Node(process, log_path, events_path)
@@ -74,11 +78,22 @@ class ChaosCluster:
         parent = ("--exit-with-parent", os.getpid())
         return self._start(f"worker{rank}", "worker", "--port", 0, *parent)
 
+    def _lead(self) -> None:
+        """The doors of emulated links lead to the chaos relays, and these to the workers."""
+        if self._emulated is not None:
+            ports = {rank: relay.listens for rank, relay in self.relays.items()}
+            pids = {rank: node.process.pid for rank, node in self.workers.items()}
+            self._emulated.lead(ports, pids)
+
+    def _addresses(self) -> list[str]:
+        """Where each worker is to be dialed."""
+        doors = self._emulated.doors if self._emulated is not None else {}
+        return [f"127.0.0.1:{doors.get(r, relay.listens)}" for r, relay in self.relays.items()]
+
     def _start_root(self, timeout_s: float) -> Node:
-        addresses = [self.relays[rank].address for rank in (1, 2)]
         request = inference_arguments(steps=STEPS)
         return self._start(
-            "root", *request, *FLAGS, "--timeout", timeout_s, "--workers", *addresses
+            "root", *request, *FLAGS, "--timeout", timeout_s, "--workers", *self._addresses()
         )
 
     def left(self) -> list[int]:
@@ -102,6 +117,8 @@ class ChaosCluster:
             node.stop(signal.SIGKILL)
         for relay in self.relays.values():
             relay.close()
+        if self._emulated is not None:
+            self._emulated.close()
         wait_until(lambda: not self.left(), f"the end of the processes {self.left()}")
 
     # -- sessions -----------------------------------------------------------------------------
@@ -213,6 +230,7 @@ class ChaosCluster:
             self.workers[victim].process.wait()
             self.workers[victim] = self._start_worker(victim)
             self.relays[victim].port = self.workers[victim].port
+            self._lead()
         for rank, node in self.workers.items():
             assert "Traceback" not in node.log, node.log
             assert node.process.poll() is None, f"worker {rank} has ended: {node.log}"

@@ -36,8 +36,9 @@ class ChaosRelay:
         threading.Thread(target=self._accept, daemon=True).start()
 
     @property
-    def address(self) -> str:
-        return f"127.0.0.1:{self._server.getsockname()[1]}"
+    def listens(self) -> int:
+        """The port of 127.0.0.1 on which it takes connections."""
+        return int(self._server.getsockname()[1])
 
     def begin(self, plan: Plan | None) -> None:
         """A new session: nothing of an older one is carried any more."""
