@@ -28,6 +28,7 @@ from dllama_engine.cluster.session import Greeting, SessionConfig
 from dllama_engine.cluster.summary import RankSummary
 from dllama_engine.errors import EngineError, WireError
 from dllama_engine.formats.quants import FloatType
+from dllama_engine.loading.supply import Said, Supply
 from dllama_engine.sharding.plan import make_plan
 from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.telemetry.observer import Observer
@@ -227,6 +228,24 @@ def summary(rng: random.Random) -> str:
     return "read"
 
 
+@cache
+def _supply() -> Supply:
+    nobody: Any = None  # no file is looked at
+    return Supply(nobody, _config().plan, {}, 1)
+
+
+def offers(rng: random.Random) -> str:
+    """What a worker keeps of its weights, and then still wants."""
+    told = {"keeps": True, "maps": False, "offers": [{"pieces": 3, "digest": "ab"}]}
+    said = _value(rng, told)
+    if isinstance(said, dict):
+        assert all(isinstance(n, int) for n, _ in Said.from_json(said, 1).offers)
+    wants = _value(rng, {"missing": [[0, 1], [2, 4]]})
+    if isinstance(wants, dict):
+        assert _supply().hear(1, wants) >= 0
+    return "read"
+
+
 def farewell(rng: random.Random) -> str:
     """Last words are always understood somehow."""
     words = last_words.encode(WireError("gone", 2))
@@ -300,8 +319,9 @@ def frames(rng: random.Random) -> str:
 
 _CASES: tuple[Case, ...] = (
     *(answer_handshake, dial_handshake, greeting, session, summary, farewell, frames, set_up),
+    offers,
 )
-_WEIGHTS = (3, 3, 2, 2, 1, 1, 6, 4)
+_WEIGHTS = (3, 3, 2, 2, 1, 1, 6, 4, 1)
 
 
 # -- changes --------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import observation, room, table
+from benchmarks import observation, room, table, warm_start
 from benchmarks.exchange.__main__ import NAMES
 from benchmarks.exchange.schedule import NO_FRAME, frames
 from benchmarks.real_dllama import binary_from_environment, run_dllama
@@ -25,6 +25,8 @@ from dllama_engine.collectives.choice import COLLECTIVES
 from dllama_engine.sharding.collective import Collective
 from dllama_engine.sharding.plan import split_units
 from dllama_engine.synthetic.model import write_synthetic
+from pytest_dllama.backends.base import EngineRequest
+from pytest_dllama.backends.embedded import EmbeddedBackend
 from tests.data import LOGS
 from tests.data import ROOT as REPOSITORY
 from tests.plugin.backends import dllama_stand_in
@@ -49,6 +51,13 @@ def test_doctests() -> None:
     assert results.failed == 0
 
 
+def test_a_warm_start_is_timed_beside_a_cold_one(tmp_path: Path) -> None:
+    model, _ = write_synthetic(SHAPE, tmp_path)
+    rows = warm_start.measure(model, SHAPE, 2, 1, tmp_path)
+    assert [row.what.rpartition(", ")[2] for row in rows] == ["cold", "warm", "mapped"]
+    assert [len(row.samples) for row in rows] == [1, 1, 1]
+
+
 def test_the_cost_of_spans_is_judged_as_a_change_is(tmp_path: Path) -> None:
     (cell,) = observation.compare(["tiny"], [1], 16, (2,), tmp_path)
     assert [verdict.metric for verdict in cell.metrics] == ["tpot_ms"], cell.reasons
@@ -64,6 +73,15 @@ def test_the_cost_of_spans_is_judged_as_a_change_is(tmp_path: Path) -> None:
         if (side := log.name.split(".")[2]) in ("base", "new")
     }
     assert told == {"base": False, "new": True}
+
+
+def test_raw_spans_are_all_that_the_sides_of_a_trace_differ_in() -> None:
+    request = EngineRequest(Path("m"), Path("t"), "One", 8, 1, "q80", "reduce", 0.0, 1, 60.0)
+    sides = (observation.WHAT["trace"].base, observation.WHAT["trace"].new)
+    base, new = (EmbeddedBackend(side).root_command(request, (), "stdin") for side in sides)
+    assert [word for word in new if word not in base or new.count(word) > base.count(word)] == [
+        "--trace", "-", "-",
+    ]  # fmt: skip
 
 
 def read_log(path: Path) -> dict[str, object]:

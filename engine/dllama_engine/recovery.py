@@ -19,7 +19,7 @@ from dllama_engine.errors import EngineError, HandshakeError, WireError, WorkerL
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.sharding.plan import ShardPlan
-from dllama_engine.telemetry.events import Event, Lost, Rank, Recovered, Remedy
+from dllama_engine.telemetry.events import Event, Lost, Rank, Recovered, Remedy, ShareLoad
 from dllama_engine.telemetry.observer import Observer
 from dllama_engine.telemetry.plan import plan_event
 from dllama_engine.telemetry.step_cost import StepCost
@@ -99,6 +99,11 @@ class LastingRoot:
     def load_links(self) -> tuple[LinkCount, ...]:
         """What loading moved over the root's links."""
         return self._root.load_links
+
+    @property
+    def shares(self) -> tuple[ShareLoad, ...]:
+        """How each worker came to its weights."""
+        return self._root.shares
 
     @property
     def load_s(self) -> float:

@@ -11,6 +11,7 @@ from importlib import import_module
 
 from pytest_dllama import __version__
 from pytest_dllama.cli.bench import split_arguments
+from pytest_dllama.cli.streams import Parser, prepare_streams, say_error
 from pytest_dllama.errors import ToldError
 
 # Each command, where it is declared: only the one that is called is loaded (scipy and paramiko take
@@ -48,21 +49,22 @@ _EXIT_BROKEN_PIPE = 141
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
+    prepare_streams()
     try:
         return _flushed(_run(sys.argv[1:] if argv is None else argv))
     except BrokenPipeError:
         _silence()
         return _EXIT_BROKEN_PIPE
     except ToldError as error:
-        print(f"pytest-dllama: {error}", file=sys.stderr)
+        say_error(str(error))
     except OSError as error:
         reason = error.strerror or str(error)
         if error.filename is None:
             _silence()  # what it still holds would fail again
         what = error.filename or "the output cannot be written"
-        print(f"pytest-dllama: {what}: {reason}", file=sys.stderr)
+        say_error(f"{what}: {reason}")
     except KeyboardInterrupt:
-        print("pytest-dllama: stopped", file=sys.stderr)
+        say_error("stopped")
         return _EXIT_INTERRUPTED
     return _EXIT_ERROR
 
@@ -96,7 +98,7 @@ def _silence() -> None:
 
 def _parser(named: str | None) -> argparse.ArgumentParser:
     """The command line, with the named command only if there is one of that name."""
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="pytest-dllama",
         description="Measure distributed LLM inference, and work with the run files that "
         "measuring writes.",

@@ -2,21 +2,44 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
-from pytest_dllama.backends.base import EngineRequest
+from pytest_dllama.backends.base import EngineOptions, EngineRequest
 from pytest_dllama.backends.dllama.backend import DllamaBackend
+from pytest_dllama.backends.registry import make_backend
 from pytest_dllama.hosts.inventory import Inventory
 from pytest_dllama.hosts.ssh.host import SshHost
 from pytest_dllama.lab.cluster import Cluster
 from pytest_dllama.lab.runner import run_request
+from pytest_dllama.models import engine_facts
 from tests.hosts.sshd import Sshd
 from tests.plugin.backends import dllama_stand_in
+
+
+@contextmanager
+def over_ssh(
+    inventory: Inventory, backend: DllamaBackend, logs: Path, program: str
+) -> Iterator[Cluster]:
+    """A cluster of these hosts, of which nothing is left behind."""
+    hosts = [SshHost(entry, inventory, dllama_bin="dllama") for entry in inventory.hosts]
+    for host in hosts:
+        host.agent.open()
+    cluster = Cluster(hosts, backend, logs, 1)
+    try:
+        yield cluster
+    finally:
+        cluster.stop()
+        assert [host.close() for host in hosts] == [None] * len(hosts)
+    all_of_them = psutil.process_iter(["cmdline"])
+    assert [p for p in all_of_them if program in (p.info["cmdline"] or ())] == []
 
 
 @pytest.fixture
@@ -31,15 +54,8 @@ def cluster(
     )
     program.chmod(0o755)
     inventory = inventory_of(pis[:2], binary=str(program))
-    hosts = [SshHost(entry, inventory, dllama_bin="dllama") for entry in inventory.hosts]
-    for host in hosts:
-        host.agent.open()
-    cluster = Cluster(hosts, DllamaBackend("dllama"), tmp_path / "logs", 1)
-    yield cluster
-    cluster.stop()
-    assert [host.close() for host in hosts] == [None, None]
-    own = [p for p in psutil.process_iter(["cmdline"]) if str(program) in (p.info["cmdline"] or ())]
-    assert own == []
+    with over_ssh(inventory, DllamaBackend("dllama"), tmp_path / "logs", str(program)) as made:
+        yield made
 
 
 def test_requests_one_after_the_other(cluster: Cluster, tmp_path: Path) -> None:
@@ -73,3 +89,36 @@ def test_requests_one_after_the_other(cluster: Cluster, tmp_path: Path) -> None:
     cluster.stop()  # its last lines come with its end
     log = worker.process.log_files[0].read_text(encoding="utf-8")
     assert log.count("The root node has connected") == 2
+
+
+@pytest.mark.skipif(not os.environ.get("DLLAMA_BIN"), reason="DLLAMA_BIN names no real dllama")
+def test_a_real_dllama_over_ssh(
+    pis: list[Sshd], inventory_of: Callable[..., Inventory], tmp_path: Path
+) -> None:
+    """As in `test_requests_one_after_the_other`, with the program itself and the shipped model."""
+    binary = shutil.which(os.environ["DLLAMA_BIN"])
+    files = engine_facts.shipped_model("tiny")
+    assert binary is not None
+    assert files is not None
+    inventory = inventory_of(pis[:2], binary=binary)
+    backend = make_backend("dllama", EngineOptions(binary=binary))
+    assert isinstance(backend, DllamaBackend)
+    request = EngineRequest(
+        model_file=files[0],
+        tokenizer_file=files[1],
+        prompt="One morning, Mina",
+        steps=16,
+        nthreads=1,
+        buffer_float_type="q80",
+        sync_mode="reduce",
+        temperature=0.0,
+        seed=1,
+        timeout_s=60.0,
+    )
+    with over_ssh(inventory, backend, tmp_path / "logs", binary) as cluster:
+        cluster.ensure(2)
+        for n in range(2):
+            run = run_request(cluster, request, 2, f"run{n}", lambda event: None)
+            assert run.trace.text.startswith(" walked to the park with her red ball")
+            assert len(run.trace.pieces) == 12
+            assert sum(link.sent_payload_bytes for s in run.trace.steps for link in s.links) > 0

@@ -29,6 +29,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         args = options.parse(argv)
     except SystemExit as end:  # --help, --version or a usage error
         return _flushed(sys.stdout, end.code if isinstance(end.code, int) else 0)
+    except OSError as error:  # unbuffered help that cannot be written
+        return _unwritten(sys.stdout, error)
     if args.exit_with_parent != -1:
         process.exit_with_parent(args.exit_with_parent)
     human = sys.stderr if args.events == "-" else sys.stdout
@@ -44,13 +46,18 @@ def _flushed(stream: TextIO, code: int) -> int:
     """The exit code once all is written, or that of what could not be."""
     try:
         stream.flush()
-    except BrokenPipeError:
+    except OSError as error:
+        return _unwritten(stream, error, code)
+    return code
+
+
+def _unwritten(stream: TextIO, error: OSError, code: int = 0) -> int:
+    """The exit code of output that cannot be written."""
+    if isinstance(error, BrokenPipeError):
         process.leave_quietly(sys.stdout, sys.stderr)
         return process.EXIT_BROKEN_PIPE
-    except OSError as error:
-        process.leave_quietly(stream)
-        return code or _fail(_cannot_write(stream, error))
-    return code
+    process.leave_quietly(stream)
+    return code or _fail(_cannot_write(stream, error))
 
 
 def _run_with_events(args: options.Args, human: TextIO) -> int:
@@ -134,7 +141,7 @@ def _worker(args: WorkerArgs, events: EventWriter, show: Show) -> None:
 
     worker_options = WorkerOptions(
         args.host, args.port, args.n_threads, cluster_token(args.token_file), args.idle_timeout_s,
-        args.inject,
+        args.inject, args.weight_cache,
     )  # fmt: skip
     Worker(worker_options, events, log).serve()
 

@@ -5,18 +5,23 @@ from __future__ import annotations
 import argparse
 import difflib
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
 from functools import partial
-from typing import NoReturn, TypeVar
+from typing import TYPE_CHECKING, NoReturn, TypeVar
 
 from dllama_engine.cli.arguments import Address, PlanArgs, ProcessArgs, RootArgs, WorkerArgs
 from dllama_engine.cli.dialects import pass_over
 from dllama_engine.errors import RequestError
 from dllama_engine.injection import NOTHING, Injection, parse_injection
+from dllama_engine.loading.settings import CACHE_VARIABLE, CacheSettings, parse_cache
 from dllama_engine.sharding.collective import Collective
 from dllama_engine.version import package_version
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
 
 Args = RootArgs | WorkerArgs | PlanArgs
 T = TypeVar("T", bound=ProcessArgs)
@@ -55,6 +60,15 @@ def parse(argv: Sequence[str] | None = None) -> Args:
 
 class _Parser(argparse.ArgumentParser):
     """Says what is wrong and where help is, in place of seventy lines of usage."""
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        """Help that cannot be written is an error, where argparse passes over it."""
+        stream = file or sys.stderr
+        try:
+            stream.write(message)
+        except OSError:
+            if stream is not sys.stderr:  # there the exit status must do
+                raise
 
     def error(self, message: str) -> NoReturn:
         known = [flag for action in self._actions for flag in action.option_strings]
@@ -247,6 +261,13 @@ def _add_worker(group: argparse._ArgumentGroup) -> None:
         "--idle-timeout", dest="idle_timeout_s", type=seconds, metavar="S",
         help="exit when no root came for so long (default: never)",
     )  # fmt: skip
+    group.add_argument(
+        "--weight-cache", type=_cache, default=os.environ.get(CACHE_VARIABLE) or "on",
+        metavar="on|off|SIZE|DIR[,SIZE]",
+        help="keep this worker's weights on its disk, so that the next start is sent digests only: "
+        "in this user's cache or in DIR, 8GiB at most unless SIZE says otherwise, then what was "
+        f"not used for longest goes (default: ${CACHE_VARIABLE}, else on)",
+    )  # fmt: skip
 
 
 def _add_plan(group: argparse._ArgumentGroup) -> None:
@@ -351,6 +372,13 @@ def _number(text: str) -> float:
 def _parent(text: str) -> int | None:
     """A process id, or None for standard input."""
     return None if text == "stdin" else whole(1)(text)
+
+
+def _cache(text: str) -> CacheSettings:
+    try:
+        return parse_cache(text)
+    except RequestError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _injection(text: str) -> Injection:

@@ -22,7 +22,7 @@ from typing import Any
 
 from dllama_engine.errors import HandshakeError
 
-PROTOCOL_VERSION = 5
+PROTOCOL_VERSION = 6
 HANDSHAKE_TIMEOUT_S = 5.0
 _SLICE_S = 0.1  # of a wait, between two looks at what else there is to see to
 _PREFIX = struct.Struct("<8sH")  # magic, version

@@ -76,7 +76,7 @@ class ChaosCluster:
 
     def _start_worker(self, rank: int) -> Node:
         parent = ("--exit-with-parent", os.getpid())
-        return self._start(f"worker{rank}", "worker", "--port", 0, *parent)
+        return self._start(f"worker{rank}", "worker", "--port", 0, "--weight-cache", "off", *parent)
 
     def _lead(self) -> None:
         """The doors of emulated links lead to the chaos relays, and these to the workers."""

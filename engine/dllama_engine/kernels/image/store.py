@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +14,7 @@ from dllama_engine.kernels.image.file import Header, ImageRefused, decode
 from dllama_engine.kernels.image.targets import NAMED, NATIVE
 from dllama_engine.kernels.sources import SETTINGS, text_digest
 from dllama_engine.system.atomic_file import atomic_writer
+from dllama_engine.system.own_files import NotOurs, open_own
 from dllama_engine.system.process import kernel_cache_folder
 from dllama_engine.version import package_version
 
@@ -76,14 +76,11 @@ def load(at: Path) -> tuple[Header, memoryview]:
 
 def _read(at: Path) -> bytes:
     """The bytes of a file that nobody but this user and the superuser can have written."""
-    descriptor = os.open(at, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        descriptor = open_own(at)
+    except NotOurs as error:
+        raise ImageRefused(str(error)) from None
     with open(descriptor, "rb") as file:
-        for place, found in ((at.parent, at.parent.stat()), (at, os.fstat(descriptor))):
-            if found.st_uid not in (0, os.geteuid()):
-                raise ImageRefused(f"{place} belongs to user {found.st_uid}")
-            if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                mode = stat.S_IMODE(found.st_mode)
-                raise ImageRefused(f"others can write {place} (mode {mode:o}); chmod go-w {place}")
         return file.read(_LARGEST)
 
 

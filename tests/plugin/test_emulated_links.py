@@ -1,0 +1,98 @@
+"""`--link` in the suites: real processes, a real relay, and what the record says of it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from pytest_dllama.history.run_files import read_run
+from tests.data import ROOT
+from tests.plugin.real_runs import SMALL_MODEL, RealRun
+
+pytestmark = pytest.mark.long
+
+SUITE = [
+    *(str(ROOT / "suites"), "--models", SMALL_MODEL, "--prompt", "hello", "--nodes", "3"),
+    *("--warmup", "0", "--repeats", "1", "-k", "output or tpot"),
+]
+LATENCY_MS = 5
+
+
+def test_tokens_take_what_the_links_do_and_everything_says_so(tmp_path: Path) -> None:
+    run = RealRun(tmp_path, pages="md")
+    file = tmp_path / "links.toml"
+    file.write_text(
+        f'link = "latency={LATENCY_MS}ms,rate=90mbit"\n[links]\n"1>2" = "latency=6ms"\n'
+    )
+    run.start([*SUITE, "--steps", "12", "--links", str(file)])
+    run.finish()
+    assert run.leftovers() == []
+    record = read_run(run.report / "run.json")
+    (cell,) = record.cells
+    assert cell.output is not None, run.output
+    assert cell.output.status in ("identical", "tie")
+    # Two sums a layer, each of which waits for a message of every other node.
+    n_layers = record.models[0].n_layers
+    assert cell.metrics["tpot_ms"].value >= 2 * n_layers * LATENCY_MS * 0.95
+    assert cell.links is not None
+    links = {(link.source, link.target): link for link in cell.links.links}
+    assert len(links) == 6
+    assert links[1, 2].set_us == pytest.approx(6000, rel=0.01)
+    assert links[2, 1].set_us == pytest.approx(LATENCY_MS * 1000, rel=0.01)
+    assert all(link.median_us > 0.95 * link.set_us for link in links.values())
+    assert cell.links.n_busy > 0
+    assert record.emulation is not None
+    assert record.emulation.network.startswith("latency=5ms,rate=90mbit; 1>2:latency=6ms")
+    assert record.fingerprint is not None
+    assert record.fingerprint.startswith("local-emulated-")
+    assert f"EMULATED links (links.toml (latency={LATENCY_MS}ms,rate=90mbit)" in run.output
+    assert f"EMULATED links of {cell.id}: one-way delay" in run.output
+    title = (run.report / "report.en.md").read_text().splitlines()[0]
+    assert "EMULATED links: `links.toml" in title
+    assert "EMULATED" in (run.report / "report.ko.md").read_text().splitlines()[0]
+    assert cell.commands is not None
+    workers = [word for word in cell.commands.root if word.startswith("127.0.0.1:")]
+    ports = [worker[worker.index("--port") + 1] for worker in cell.commands.workers]
+    assert {word.partition(":")[2] for word in workers}.isdisjoint(ports)
+
+
+def test_a_relay_that_dies_makes_its_cell_an_error_that_says_so(tmp_path: Path) -> None:
+    run = RealRun(tmp_path)
+    run.start([*SUITE, "--steps", "200", "--link", "latency=50ms"])
+    run.wait_until(lambda: list(run.report.glob("logs/*/*.root.stdout.log")))
+    (log,) = run.report.glob("logs/*/links.stdout.log")
+    relay = json.loads(log.read_text().splitlines()[0])
+    run.wait_until(lambda: _speaks(run.report))
+    os.kill(relay["pid"], signal.SIGKILL)
+    assert run.finish() == 1
+    assert run.leftovers() == []
+    (cell,) = read_run(run.report / "run.json").cells
+    assert cell.error is not None
+    assert "the relay of the emulated links was killed by signal 9" in cell.error
+
+
+def _speaks(report: Path) -> bool:
+    """Whether a root of three nodes is under way."""
+    logs = [p for p in report.glob("logs/*/*-3*.root.stdout.log") if "oracle" not in p.name]
+    return any(log.stat().st_size for log in logs)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--link", "1gbee"], "--link '1gbee': there is no preset '1gbee'; did you mean 1gbe?"),
+        (["--link", "1gbe", "--hosts", "h.toml"], "--link 1gbe and --hosts exclude each other"),
+        (["--links", "missing.toml"], "missing.toml cannot be read"),
+    ],
+)
+def test_what_cannot_be_is_a_usage_error(
+    tmp_path: Path, arguments: list[str], message: str
+) -> None:
+    run = RealRun(tmp_path)
+    run.start([*SUITE, *arguments, "--collect-only"])
+    assert run.finish() == 4
+    assert message in run.output
