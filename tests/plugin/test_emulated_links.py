@@ -45,6 +45,8 @@ def test_tokens_take_what_the_links_do_and_everything_says_so(tmp_path: Path) ->
     assert links[2, 1].set_us == pytest.approx(LATENCY_MS * 1000, rel=0.01)
     assert all(link.median_us > 0.95 * link.set_us for link in links.values())
     assert cell.links.n_busy > 0
+    # Of each token at least a message each way of each pair, in each of the sums.
+    assert (cell.links.n_messages or 0) > 6 * 2 * n_layers * 5
     assert record.emulation is not None
     assert record.emulation.network.startswith("latency=5ms,rate=90mbit; 1>2:latency=6ms")
     assert record.fingerprint is not None
