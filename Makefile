@@ -16,7 +16,7 @@ FAULT_ARGS ?=
 CHAOS_ARGS ?= --faults 200 --seed 7
 
 .DEFAULT_GOAL := help
-.PHONY: help bench nightly test test-deps lint types fuzz train clean benchmarks test-arm \
+.PHONY: help bench nightly test test-deps lint types fuzz train clean benchmarks test-arm wheel \
         verdict-proof fault-campaign chaos
 
 help:  ## This list
@@ -59,6 +59,11 @@ test-deps:  ## What tests need of Debian: an SSH server, ip, systemd-run, a brow
 fuzz: $(VENV)/.installed-dev  ## 100 000 damaged files, and so many conversations of nodes: typed errors only
 	$(BIN)/python -W error -m tests.fuzz --mutations $(FUZZ_COUNT)
 	$(BIN)/python -W error -m tests.fuzz_wire --cases $(FUZZ_COUNT)
+
+wheel: $(VENV)/.installed-dev  ## A wheel in dist/ that carries kernels for common CPUs: who installs it compiles none
+	rm -rf dist
+	$(BIN)/python -m build --wheel --outdir dist .
+	$(BIN)/pytest-dllama kernels build --into-wheel dist/*.whl
 
 benchmarks: $(VENV)/.installed  ## Kernels and steps beside the memory roofline and, if installed, llama.cpp
 	$(BIN)/python -m benchmarks

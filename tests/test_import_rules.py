@@ -108,7 +108,7 @@ MAY_KNOW: Mapping[str, tuple[str, ...]] = {
 }
 JUDGES = ("stats", "metrics", "validity", "verdict")  # start no process, tested in milliseconds
 PROCESSES = {"subprocess", "multiprocessing", "pytest", "socket"}
-STDLIB = sys.stdlib_module_names
+STDLIB = sys.stdlib_module_names | {"_typeshed"}  # types of it, for type checkers only
 PACKAGES = {"dllama_engine": ROOT / "engine/dllama_engine", "pytest_dllama": ROOT / "pytest_dllama"}
 
 

@@ -83,6 +83,7 @@ class ModelRecord(Record):
     vocab_size: int
     seq_len: int
     weight_type: str
+    digest: str | None = None  # BLAKE2b, 128 bits, of the model's file; None: an older run's
 
 
 class RunRecord(Record):

@@ -62,7 +62,8 @@ def test_tokens_take_what_the_links_do_and_everything_says_so(tmp_path: Path) ->
 
 def test_a_relay_that_dies_makes_its_cell_an_error_that_says_so(tmp_path: Path) -> None:
     run = RealRun(tmp_path)
-    run.start([*SUITE, "--steps", "200", "--link", "latency=50ms"])
+    often = ["--nodes", "3,2", "--steps", "40", "--retry-lost", "0"]
+    run.start([*SUITE, *often, "--link", "latency=20ms"])
     run.wait_until(lambda: list(run.report.glob("logs/*/*.root.stdout.log")))
     (log,) = run.report.glob("logs/*/links.stdout.log")
     relay = json.loads(log.read_text().splitlines()[0])
@@ -70,9 +71,11 @@ def test_a_relay_that_dies_makes_its_cell_an_error_that_says_so(tmp_path: Path) 
     os.kill(relay["pid"], signal.SIGKILL)
     assert run.finish() == 1
     assert run.leftovers() == []
-    (cell,) = read_run(run.report / "run.json").cells
+    cell, after = read_run(run.report / "run.json").cells
     assert cell.error is not None
     assert "the relay of the emulated links was killed by signal 9" in cell.error
+    assert after.status == "ok"  # by a relay that was started anew
+    assert after.links is not None
 
 
 def _speaks(report: Path) -> bool:

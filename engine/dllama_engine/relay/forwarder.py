@@ -24,10 +24,8 @@ from dllama_engine.tables.relay import (
     FLOW_WIDTH,
     HUB_WORDS,
     IN_FD,
-    JITTER_NS,
     LATENCY_NS,
     LEAD_NS,
-    LOSS,
     OUT_FD,
     OVER,
     OVERSLEPT_NS,
@@ -58,7 +56,7 @@ class Connection:
         near: of who dialed, node `source`.
         far: of who listens, node `target`.
         is_probe: whether it shares no port with the cluster's.
-        latency_ns: in place of the link's, without jitter and loss; None: as the link has it.
+        latency_ns: in place of the link's; None: as the link has it.
     """
 
     def __init__(
@@ -187,7 +185,7 @@ class Forwarder:
             flow[:] = 0
             self.network.fill(flow, source, target, is_probe=connection.is_probe)
             if connection.latency_ns is not None:
-                flow[LATENCY_NS], flow[JITTER_NS], flow[LOSS] = connection.latency_ns, 0, 0
+                flow[LATENCY_NS] = connection.latency_ns
             ring_bytes = self.network.link(source, target).ring_bytes
             ring: Table = np.empty(ring_bytes // 8, np.int64)
             segments: Table = np.zeros((_SEGMENTS, SEGMENT_WIDTH), np.int64)

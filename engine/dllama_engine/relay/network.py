@@ -89,11 +89,17 @@ class Network:
             raise RequestError(f"no link from node {source} to node {target}") from None
 
     def fill(self, flow: Table, source: int, target: int, *, is_probe: bool) -> None:
-        """Write into a row of the flows where it goes and how long that takes."""
+        """Write into a row of the flows where it goes and how long that takes.
+
+        A probe has neither jitter nor losses: those are drawn, and a probe is to tell how far a
+        message is from when it is due.
+        """
         link, half = self.link(source, target), self._half if is_probe else 0
         flow[SOURCE], flow[TARGET], flow[SWITCH] = half + source, half + target, half + self.n_nodes
-        flow[LATENCY_NS], flow[JITTER_NS] = link.latency_ns, link.jitter_ns
-        flow[LINK_RATE], flow[LOSS], flow[STALL_NS] = link.rate_ps, link.loss, link.stall_ns
+        flow[LATENCY_NS], flow[LINK_RATE] = link.latency_ns, link.rate_ps
+        if not is_probe:
+            flow[JITTER_NS] = link.jitter_ns
+            flow[LOSS], flow[STALL_NS] = link.loss, link.stall_ns
         flow[SEED] = self._seed * 1009 + source * 64 + target + 32768 * is_probe
 
 

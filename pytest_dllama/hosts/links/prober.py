@@ -1,5 +1,8 @@
 """Probes through the same relay as the cluster's links, each on ports of its own.
 
+They have neither jitter nor losses, which are drawn: what they tell is how far from when it is due
+a message comes.
+
 A probe's delay is from the call that sends it until the kernel has it for the receiver, by the
 kernel's own stamp: how soon this process is scheduled does not count, how late the relay is does.
 """
@@ -26,7 +29,7 @@ _TIMEOUT_S = 10.0
 _MOST, _LEAST = 8, 2  # probes of a way at a time
 _CALM_S = 0.5  # that they may take together
 _PAUSE_S = 0.025  # between two while a request runs
-_RATE_S, _JITTERS = 0.05, 120  # how long a rate is measured, and at least so many times the jitter
+_RATE_S = 0.05  # how long a rate is measured
 _MOST_BYTES = 8 << 20
 _WAYS_A_TIME = 4  # whose rate is measured before a request
 
@@ -150,9 +153,7 @@ class Prober:
     def _rate_bps(self, way: Way, expected_bps: float) -> float:
         """Bits a second that a way carries, see `rate_of`."""
         sender, receiver = self._ends[way]
-        jitter_s = self._topology.way(*way).jitter_ns / 1e9
-        seconds = max(_RATE_S, _JITTERS * jitter_s)
-        n_bytes = max(1 << 16, min(_MOST_BYTES, int(expected_bps * seconds / 8)))
+        n_bytes = max(1 << 16, min(_MOST_BYTES, int(expected_bps * _RATE_S / 8)))
         thread = threading.Thread(target=_send, args=(sender, n_bytes), daemon=True)
         thread.start()
         arrived: list[tuple[int, int]] = []
@@ -168,19 +169,16 @@ class Prober:
 def rate_of(arrived: Sequence[tuple[int, int]]) -> float:
     """Bits a second from what had arrived when: the median slope over half of the stream.
 
-    The first fifth is left out: what comes at first has the jitter of one draw, what comes later
-    the latest of many. A median of slopes (Theil and Sen) does not mind single late arrivals, a
-    lost packet's or those of a relay that had to wait for the processor; those are the delays' to
-    tell.
+    A median of slopes (Theil and Sen) does not mind single late arrivals, of a relay that had to
+    wait for the processor: those are the delays' to tell.
 
     Args:
         arrived: bytes so far, and when in ns, in order.
     """
-    steady = [mark for mark in arrived if mark[0] >= arrived[-1][0] // 5]
-    half = len(steady) // 2
+    half = len(arrived) // 2
     slopes = [
         8e9 * (later[0] - earlier[0]) / (later[1] - earlier[1])
-        for earlier, later in zip(steady, steady[half:], strict=False)
+        for earlier, later in zip(arrived, arrived[half:], strict=False)
         if later[1] > earlier[1]
     ]
     return statistics.median(slopes) if slopes else 0.0

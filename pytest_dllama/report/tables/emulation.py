@@ -26,7 +26,7 @@ def _figures(found: CellLinks) -> tuple[Entry, ...]:
     return (
         between([link.set_us for link in links], 0),
         between([link.median_us for link in links], 0),
-        plain(max(link.p99_us for link in links), 0),
+        plain(max((link.p99_us for link in links), default=None), 0),
         between([link.set_mbps for link in links if link.set_mbps is not None], 1),
         between(rates, 1),
         MISSING if busy is None else f"{busy:+.0f} ({found.busy_p99_error_us or 0:+.0f})",

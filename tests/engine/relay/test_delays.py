@@ -84,6 +84,13 @@ def test_probes_share_nothing() -> None:
     assert ports.due((0, 1), 1000, 0, is_probe=True) == 8_000 + LATENCY_NS
 
 
+def test_a_probe_has_neither_jitter_nor_losses() -> None:
+    ports = Ports(jitter_ns=50_000, loss=(1 << 31) - 1, port_ps=0)
+    assert {ports.due((0, 1), 1, at, is_probe=True) - at for at in range(0, 9000, 1000)} == {
+        LATENCY_NS
+    }
+
+
 def test_a_port_that_was_idle_has_saved_nothing_up() -> None:
     ports = Ports()
     ports.due((0, 1), 1000, 0)

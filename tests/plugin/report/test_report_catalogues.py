@@ -231,7 +231,14 @@ TELLING = (
     *("backends.dllama.traffic", "events.trace", "forensics.import_bench", "forensics.import_log"),
     *("forensics.import_report", "forensics.imported_run", "forensics.imported_roofline"),
     *("hosts.agent.power", "metrics.energy", "metrics.samples", "validity.faults"),
-    *("validity.output", "validity.roofline", "validity.text", "validity.wire", "verdict.limits"),
+    *(
+        "validity.links",
+        "validity.output",
+        "validity.roofline",
+        "validity.text",
+        "validity.wire",
+        "verdict.limits",
+    ),
     *("verdict.cell", "verdict.judge", "verdict.regression", "verdict.stored"),
 )
 # Parts of sentences that are composed, beside what a command says before there is a run file.
@@ -280,3 +287,11 @@ def test_what_may_stand_in_a_run_file_is_translated(module: str) -> None:
         if not any(part in text for part in NOT_IN_A_PAGE)
     }
     assert missing == set()
+
+
+def test_words_of_pictures_are_what_the_program_draws() -> None:
+    entries = tomllib.loads((templates_folder() / "ko/pictures.toml").read_text(encoding="utf-8"))
+    said = _sentences_of_the_program()
+    of = [entry["of"] for entry in entries["told"]]
+    assert [text for text in of if re.sub(r"\{\d\}", "{}", text) not in said] == []
+    assert len(of) == len(set(of))
