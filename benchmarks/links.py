@@ -18,7 +18,7 @@ from pytest_dllama.history.run_files import read_run
 from pytest_dllama.record.cell import CellRecord
 
 HEAD = ("link", "nodes", "delay set us", "median us", "p99 us", "rate set", "rate", "busy us",
-        "busy p99 us", "verdict")  # fmt: skip
+        "busy p99 us", "late", "verdict")  # fmt: skip
 
 
 def main() -> None:
@@ -57,7 +57,7 @@ def _cells(link: str, options: argparse.Namespace) -> tuple[CellRecord, ...]:
 def _row(link: str, cell: CellRecord) -> tuple[str, ...]:
     verdict = cell.verdict.status if cell.verdict else "-"
     if cell.links is None:
-        return (link, str(cell.nodes), *7 * ("-",), cell.error or verdict)
+        return (link, str(cell.nodes), *8 * ("-",), cell.error or verdict)
     found, busy = cell.links.links, cell.links
     worst = max(found, key=lambda way: abs(way.median_us - way.set_us))
     rates = [way for way in found if way.mbps is not None and way.set_mbps]
@@ -68,6 +68,7 @@ def _row(link: str, cell: CellRecord) -> tuple[str, ...]:
         *((f"{rate.set_mbps:.1f}", f"{rate.mbps:.1f}") if rate else ("-", "-")),
         _signed(busy.busy_median_error_us),
         _signed(busy.busy_p99_error_us),
+        f"{100 * (busy.n_late or 0) / busy.n_messages:.1f} %" if busy.n_messages else "-",
         verdict,
     )
 

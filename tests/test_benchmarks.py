@@ -61,12 +61,12 @@ def test_a_warm_start_is_timed_beside_a_cold_one(tmp_path: Path) -> None:
 
 def test_the_cost_of_spans_is_judged_as_a_change_is(tmp_path: Path) -> None:
     (cell,) = observation.compare(["tiny"], [1], 16, (2,), tmp_path)
-    assert [verdict.metric for verdict in cell.metrics] == ["tpot_ms"], cell.reasons
+    assert [verdict.metric for verdict in cell.metrics] == ["steady_tpot_ms"], cell.reasons
     assert cell.metrics[0].tolerance == observation.ALLOWED == 0.01
     assert len(cell.sessions) == 4
     assert cell.same_tokens
     said = observation.line(cell)
-    assert said.startswith("tiny-1: TPOT ")
+    assert said.startswith("tiny-1: steady TPOT ")
     assert "ms without spans" in said
     told = {
         side: bool(read_log(log)["spans"])

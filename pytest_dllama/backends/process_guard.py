@@ -10,23 +10,26 @@ from collections.abc import Sequence
 
 UNBUFFERED = ("stdbuf", "-oL", "-eL")
 # $1 is the parent: a process id, or "stdin" for the end of standard input. A watcher waits for the
-# parent's end and stops the program; the program's end stops the watcher.
+# parent's end and stops the program; the program's end stops the watcher. Our own trap comes after
+# its fork: a child that still has it loses the signal, and a program of a few ms was waited for
+# for ever. "$!" is the program until the watcher has started what it waits for. A shell that gets
+# its signal just before it begins to wait sleeps on (dash): the watcher is told until it is gone.
 _SCRIPT = """
-trap : TERM
 parent=$1; shift
 exec 3<&0
 "$@" 3<&- & program=$!
 (
-  trap 'kill "$waiting" 2>/dev/null; exit 0' TERM
+  trap '[ "$!" = "$program" ] || kill "$!" 2>/dev/null; exit 0' TERM
   if [ "$parent" = stdin ]; then cat <&3 & else tail --pid="$parent" -f /dev/null & fi
-  waiting=$!
-  wait "$waiting"
+  wait "$!"
   kill "$program"
 ) >/dev/null 2>&1 & watcher=$!
+trap : TERM
 exec 3<&-
 wait "$program"; code=$?
 while kill -0 "$program" 2>/dev/null; do wait "$program"; code=$?; done
-kill "$watcher" 2>/dev/null; wait "$watcher"
+kill "$watcher" 2>/dev/null
+while kill -0 "$watcher" 2>/dev/null; do sleep 0.02; kill "$watcher" 2>/dev/null; done
 exit "$code"
 """
 

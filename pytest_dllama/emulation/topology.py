@@ -31,6 +31,7 @@ _WAY = re.compile(r"\s*(\d+)\s*([->])\s*(\d+)\s*")
 _KEYS = ("link", "switch", "seed", "ports", "links")
 _MOST_NODES = 64
 _PS_PER_BIT = 1e12
+DELAY_SHARE, DELAY_NS = 0.05, 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +71,14 @@ class Topology:
                     w = self.way(source, target)
                     loss = round(w.loss * (1 << 31))
                     rest = [w.latency_ns, w.jitter_ns, _ps(w.rate_bps), loss, w.stall_ns]
-                    links.append([source, target, *rest])
+                    links.append([source, target, *rest, allowed_ns(w.latency_ns)])
         found = {"seed": self.seed, "switch_ps": _ps(self.switch_bps)}
         return json.dumps({**found, "nodes": ports, "links": links})
+
+    @property
+    def told(self) -> str:
+        """As asked for, and all of it in words; once where those are the same."""
+        return self.text if self.text == self.in_words else f"{self.text}: {self.in_words}"
 
     @property
     def in_words(self) -> str:
@@ -83,6 +89,15 @@ class Topology:
         if self.switch_bps != self.link.switch_bps:
             parts.append(f"switch:{self.switch_bps}")
         return "; ".join(parts)
+
+
+def allowed_ns(latency_ns: int) -> int:
+    """By how much the delay of a message may be off: 5 % and 20 us.
+
+    >>> allowed_ns(200_000)
+    30000
+    """
+    return round(DELAY_SHARE * latency_ns) + DELAY_NS
 
 
 def _ps(bps: float | None) -> int:

@@ -16,6 +16,7 @@ from pathlib import Path
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.history.priors import NoisePriors
 from pytest_dllama.hosts.base import HostError, Progress
+from pytest_dllama.lab.assembly import links_of
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.cluster import ClusterError
 from pytest_dllama.lab.pairs.cell import PairedCell, PairTaken
@@ -28,6 +29,7 @@ from pytest_dllama.record.verdict import CellVerdict
 from pytest_dllama.stats.looks import Plan
 from pytest_dllama.stats.paired import ln_ratios
 from pytest_dllama.stats.prior import VarianceGroup, VariancePrior, groups_of
+from pytest_dllama.validity.links import link_faults
 from pytest_dllama.verdict.attribution import with_attribution
 from pytest_dllama.verdict.limits import TOLERANCES
 from pytest_dllama.verdict.regression import clock_resolution, judge_metric
@@ -95,6 +97,8 @@ class Duet:
                 self._judge(cell)
             if not self._open():
                 break
+        for cell in self.cells:
+            self._check_links(cell)
         self._keep_variances()
         return tuple(cell.verdict() for cell in self.cells)
 
@@ -194,6 +198,14 @@ class Duet:
         cell.verdicts = tuple(found)
         if not found:
             cell.invalid.append("no metric has a value in both sides")
+
+    def _check_links(self, cell: PairedCell) -> None:
+        """Emulated links must have been kept for both sides, over all their sessions."""
+        for side in self._sides:
+            runs = [session.run for session in cell.runs[side.name]]
+            found = link_faults(links_of(side.config.topology, cell.key.nodes, runs))
+            of = "base: " if side.name == "base" else ""
+            cell.invalid += [f"{of}{fault.text}" for fault in found]
 
     def _keep_variances(self) -> None:
         """Variances of valid cells feed the next run's prior; whatever the effect was."""

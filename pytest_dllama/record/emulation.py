@@ -37,3 +37,5 @@ class CellLinks(Record):
     busy_median_error_us: float | None = None  # achieved minus set
     busy_p99_error_us: float | None = None
     busy_limit_us: float | None = None  # of the median's error: the least over the links
+    n_messages: int | None = None  # of the requests themselves, over all links
+    n_late: int | None = None  # of them, by more than a median may be off

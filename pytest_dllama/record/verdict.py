@@ -135,6 +135,7 @@ class VerdictFile(Record):
     prompt: str  # empty, and steps None: the cells' workloads say
     steps: int | None
     inject: str = ""  # how the new side was slowed down on purpose
+    emulated: str = ""  # the links that both sides were on; empty: real ones
     prior_groups: int  # the most that any metric's prior rests on
     status: PairStatus
     holm_p: dict[str, float]  # "model nodes metric" -> Holm-adjusted p_worse; gates nothing

@@ -1,15 +1,15 @@
 """Emulated links against what they were set to: a cell on links that were not kept is not believed.
 
-The median delay of probes may be off by 5 % and 20 us, the rate by 2 %; the p99 is told and not
-judged.
+The median delay of probes may be off by 5 % and 20 us, and so may that of the messages themselves,
+the rate by 2 %; the p99 is told and not judged.
 """
 
 from __future__ import annotations
 
+from pytest_dllama.emulation.topology import DELAY_NS, DELAY_SHARE
 from pytest_dllama.record.cell import Fault
 from pytest_dllama.record.emulation import CellLinks, LinkAccuracy
 
-DELAY_SHARE, DELAY_US = 0.05, 20.0
 RATE_SHARE = 0.02
 MAX_LISTED = 3
 
@@ -20,7 +20,7 @@ def allowed_us(set_us: float) -> float:
     >>> allowed_us(200.0)
     30.0
     """
-    return DELAY_SHARE * set_us + DELAY_US
+    return DELAY_SHARE * set_us + DELAY_NS / 1e3
 
 
 def link_faults(found: CellLinks | None) -> list[Fault]:
@@ -35,6 +35,11 @@ def link_faults(found: CellLinks | None) -> list[Fault]:
                 f"median of {found.n_busy}; {found.busy_limit_us:.0f} us are allowed): the relay "
                 "had too little of the processor; fewer nodes, or slower links"
             )
+    if found.n_messages and 2 * (found.n_late or 0) > found.n_messages:
+        said.append(
+            f"{found.n_late} of {found.n_messages} messages of the cell came later than allowed: "
+            "the relay had too little of the processor; fewer nodes, or slower links"
+        )
     texts = said[:MAX_LISTED]
     if len(said) > MAX_LISTED:
         texts.append(f"and {len(said) - MAX_LISTED} more such links")

@@ -69,7 +69,7 @@ def _median_ms(
 @contextmanager
 def _relay(folder: Path) -> Iterator[Callable[[int], tuple[str, int]]]:
     rate_ps = 8_000_000_000 // RATE_KBIT * FRAME // PACKET
-    link = [DELAY_MS * 1_000_000, 0, 0, 0, 0]
+    link = [DELAY_MS * 1_000_000, 0, 0, 0, 0, 0]
     nodes = {"seed": 1, "switch_ps": 0, "nodes": [[rate_ps, rate_ps]] * 2}
     network = RelayNetwork(json.dumps({**nodes, "links": [[0, 1, *link], [1, 0, *link]]}))
     errors: list[BaseException] = []

@@ -96,6 +96,8 @@ class Rendezvous:
     def _hear(self, spoken: Sequence[int]) -> None:
         for rank in spoken:
             answer = self.links.receive_json(SESSION, rank, timeout_s=self._timeout_s)
+            if not isinstance(answer, dict):
+                raise WireError(f"worker {rank} sent {answer!r:.80} as its state", rank)
             due = next((state for state in _STATES if rank not in self._reached[state]), "serving")
             if answer.get("state") != due:
                 raise WireError(f"worker {rank} is {answer.get('state')}, expected {due}", rank)

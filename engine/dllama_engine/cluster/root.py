@@ -27,7 +27,7 @@ from dllama_engine.cluster.warmup import warm_up
 from dllama_engine.collectives.choice import Choice
 from dllama_engine.collectives.logits import LogitsGather
 from dllama_engine.collectives.traffic import step_traffic
-from dllama_engine.errors import InsufficientMemoryError, ModelFileError
+from dllama_engine.errors import EngineError, InsufficientMemoryError, ModelFileError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.injection import NOTHING, Injection
@@ -274,6 +274,10 @@ class Root:
         assert logits is not None  # this is rank 0
         self._seen.end_step(start_ns, pos, len(token_ids), n_logits)
         return logits, self._account(start_ns, len(token_ids), n_logits)
+
+    def explain(self, error: EngineError) -> EngineError:
+        """Of logits that cannot be: the worker whose bytes explain them, or the error itself."""
+        return self._connected().explain(error)
 
     def count(self, kind: int, start_ns: int, end_ns: int) -> None:
         """Count time of the step under way, by `tables.spans`."""

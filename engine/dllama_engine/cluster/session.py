@@ -42,7 +42,7 @@ class Greeting:
         """
         try:
             greeting = cls(int(data["rank"]), int(data["world_size"]), float(data["timeout_s"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise HandshakeError(f"the root's greeting does not fit: {error!r}") from None
         if not (1 <= greeting.rank < greeting.world_size < 1 << 16 and greeting.timeout_s > 0):
             raise HandshakeError(f"the root's greeting cannot be: {greeting}")
@@ -111,7 +111,7 @@ class SessionConfig:
                 trace=bool(data.get("trace", False)),
                 model_file=FileIdentity(**file) if (file := data.get("model_file")) else None,
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise HandshakeError(f"the root's session config does not fit: {error!r}") from None
         if not 1 <= config.rank < config.plan.world_size == len(config.workers) + 1:
             raise HandshakeError(

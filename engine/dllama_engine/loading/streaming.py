@@ -14,6 +14,7 @@ from itertools import zip_longest
 import numpy as np
 
 from dllama_engine.arrays import Bytes
+from dllama_engine.errors import ModelFileError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.loading.pieces import PIECE_BYTES, Layout, Ranges, contains, cut
 from dllama_engine.loading.supply import Supply
@@ -118,5 +119,8 @@ def receive_weights(
         raw = buffer[: piece.nbytes].reshape(piece.span.size, -1)
         links.exchange(LOAD, {}, {0: raw})
         keep(index, raw)
-        weights.add(piece.spec, raw, piece.span.start)
+        try:
+            weights.add(piece.spec, raw, piece.span.start)
+        except ModelFileError as error:  # the root has read the same: was it sent the same?
+            raise links.explain(error, LOAD) from None
     weights.finish()

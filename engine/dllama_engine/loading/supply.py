@@ -41,7 +41,7 @@ class Said:
             offers = tuple(
                 (int(offer["pieces"]), str(offer["digest"])) for offer in data.get("offers", ())
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise WireError(
                 f"worker {rank} offers weights that cannot be: {error!r}", rank
             ) from None
@@ -121,7 +121,7 @@ class Supply:
         layout = self.layouts[rank]
         try:
             missing = tuple((int(first), int(stop)) for first, stop in message["missing"])
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise WireError(
                 f"worker {rank} wants weights that cannot be: {error!r}", rank
             ) from None

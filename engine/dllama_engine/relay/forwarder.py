@@ -10,6 +10,7 @@ import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,11 +25,13 @@ from dllama_engine.tables.relay import (
     FLOW_WIDTH,
     HUB_WORDS,
     IN_FD,
+    LATE_SEGMENTS,
     LATENCY_NS,
     LEAD_NS,
     OUT_FD,
     OVER,
     OVERSLEPT_NS,
+    PASSED_SEGMENTS,
     RING_AT,
     RING_BYTES,
     SEGMENT_WIDTH,
@@ -47,6 +50,16 @@ _SOCKET_BYTES = 1 << 17  # of the relay's own buffers: what waits there is no lo
 _NICE = -15
 _STAMPS = 35  # SO_TIMESTAMPNS
 _PR_SET_TIMERSLACK = 29
+
+
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What went over one direction of a connection."""
+
+    source: int
+    target: int
+    messages: int  # what arrived at once
+    late: int  # of them, written later than allowed after being due
 
 
 class Connection:
@@ -100,10 +113,16 @@ class Forwarder:
     Args:
         network: what the links are.
         fail: takes the error that ended the loop.
+        tell: takes what went over a direction of a connection that has ended, probes left out.
     """
 
-    def __init__(self, network: Network, fail: Callable[[BaseException], None]) -> None:
-        self.network = network
+    def __init__(
+        self,
+        network: Network,
+        fail: Callable[[BaseException], None],
+        tell: Callable[[Passed], None] = lambda passed: None,
+    ) -> None:
+        self.network, self._tell = network, tell
         self.priority = "normal"  # of the loop: realtime, raised or normal
         self._fail = fail
         self._flows: Table = np.zeros((2 * MAX_CONNECTIONS, FLOW_WIDTH), np.int64)
@@ -202,8 +221,12 @@ class Forwarder:
         is_broken = any(state & BROKEN for state in states)
         if not is_broken and not all(state & CLOSED for state in states):
             return
-        for row in connection.rows:
-            self._flows[row, IN_FD] = -1
+        ways = ((connection.source, connection.target), (connection.target, connection.source))
+        for row, way in zip(connection.rows, ways, strict=True):
+            flow = self._flows[row]
+            if not connection.is_probe:
+                self._tell(Passed(*way, int(flow[PASSED_SEGMENTS]), int(flow[LATE_SEGMENTS])))
+            flow[IN_FD] = -1
             del self._open[row]
         connection.close(abruptly=is_broken)
 

@@ -34,6 +34,10 @@ if TYPE_CHECKING:
 
 USUAL_PORT = 9999
 _NO_MEMORY = "dllama prints what it will allocate, not what it used; seen from outside only"
+_NOT_TOLD = (
+    "The program did not tell which dllama it is: the faults that some versions have are not "
+    "looked for."
+)
 _NO_SYNC = "dllama v0.12.0 to v0.12.7 prints a forward pass as a whole"
 _NO_PROMPT_TIME = "dllama v0.12.0 to v0.12.7 counts whole ms, and the prompt took none"
 PIPELINE_FLAG = "--pp-size"  # the fork's
@@ -219,7 +223,7 @@ class DllamaBackend:
     def _remarks(self, nodes: int) -> list[str]:
         """What the program is, and what follows for this run."""
         engine = self._at(self._root)
-        said = [f"The program answers as dllama {engine.version}."] if engine.first else []
+        said = [f"The program answers as dllama {engine.version}." if engine.first else _NOT_TOLD]
         passed_over = [flag for flag in flag_pairs(self._more) if engine.lacks(flag)]
         if passed_over:
             said.append(f"Passed over, for this dllama does not know it: {', '.join(passed_over)}.")

@@ -30,14 +30,17 @@ def cell_links(topology: Topology, nodes: int, samples: Sequence[ProbeSamples]) 
     if not links:
         return None
     busy = [(way, ns / 1e3) for s in samples for way, ns in s.busy_ns]
+    n_messages, n_late = sum(s.messages for s in samples), sum(s.late for s in samples)
     if len(busy) < LEAST_BUSY:
-        return CellLinks(links=links, n_busy=len(busy))
+        return CellLinks(links=links, n_busy=len(busy), n_messages=n_messages, n_late=n_late)
     errors = sorted(us - set_us(topology, way) for way, us in busy)
     return CellLinks(
         links=links,
         n_busy=len(busy),
         busy_median_error_us=statistics.median(errors),
         busy_p99_error_us=_rank(errors, 0.99),
+        n_messages=n_messages,
+        n_late=n_late,
         busy_limit_us=min(allowed_us(set_us(topology, way)) for way, _ in busy),
     )
 

@@ -12,6 +12,9 @@ from pytest_dllama.hosts.base import HostError, HostProcess
 from pytest_dllama.hosts.links.prober import Prober, ProbeSamples
 from pytest_dllama.hosts.links.relay import LinkRelay
 
+PATIENCE_S = 1.0  # for ranks to close their connections once the root has ended
+MANY = 1 << 20
+
 
 class Watch:
     """What is seen of the links beside one request; of none where they are real."""
@@ -51,7 +54,14 @@ class LinkWatch(Watch):
         Raises:
             HostError: the relay is gone, or a probe does not come through.
         """
+        nodes = self._prober.nodes
         try:
+            if rates:  # the first look: what ended before belongs to another request
+                self._relay.passed(MANY, 0.0)
+            else:
+                ways = nodes * (nodes - 1)
+                passed = self._relay.passed(ways, PATIENCE_S)
+                self.samples.messages, self.samples.late = passed
             self._prober.look(self.samples, rates=rates)
         except HostError as error:
             raise HostError("; ".join([*self.lost(), str(error)])) from None

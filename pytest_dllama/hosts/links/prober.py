@@ -36,11 +36,13 @@ _WAYS_A_TIME = 4  # whose rate is measured before a request
 
 @dataclass(slots=True)
 class ProbeSamples:
-    """What probes took, in ns, and what ways carried, in bits a second."""
+    """What probes took, in ns, what ways carried, in bits a second, and the messages themselves."""
 
     calm_ns: dict[Way, list[int]] = field(default_factory=dict)
     busy_ns: list[tuple[Way, int]] = field(default_factory=list)
     rates_bps: dict[Way, list[float]] = field(default_factory=dict)
+    messages: int = 0  # of the request
+    late: int = 0  # of them, by more than allowed
 
 
 class Prober:

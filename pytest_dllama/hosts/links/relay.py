@@ -125,6 +125,27 @@ class LinkRelay:
         self._write_routes()
         return f"{LOOPBACK}:{self.doors.nodes[node]}"
 
+    def passed(self, ways: int, patience_s: float) -> tuple[int, int]:
+        """Messages of the connections that ended since the last call, and how many were late.
+
+        Args:
+            ways: directions of connections that are about to end.
+            patience_s: how long to wait for them.
+        """
+        messages = late = 0
+        end_s = time.monotonic() + patience_s
+        while ways > 0 and self._process is not None:
+            try:
+                line = self._process.read_line(max(0.0, end_s - time.monotonic()))
+            except TimeoutError:
+                break
+            if line is None:
+                break
+            found: dict[str, Any] = json.loads(line)
+            if found["event"] == "passed":
+                messages, late, ways = messages + found["messages"], late + found["late"], ways - 1
+        return messages, late
+
     def lost(self) -> str | None:
         """Why nothing goes through any more; None while it is up."""
         if self._process is None or (code := self._process.wait(0)) is None:

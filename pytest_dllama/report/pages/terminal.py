@@ -124,6 +124,8 @@ def emulation_lines(run: RunRecord) -> list[str]:
         beside = "" if busy is None else f"; off by {busy:+.0f} us while requests ran"
         if busy is not None and cell.links.busy_p99_error_us is not None:
             beside += f" (p99 {cell.links.busy_p99_error_us:+.0f})"
+        if cell.links.n_messages:
+            beside += f"; {cell.links.n_late or 0} of {cell.links.n_messages} messages late"
         lines.append(
             f"EMULATED links of {cell.id}: one-way delay {between(medians, 0)} us (median, set "
             f"{between([link.set_us for link in found], 0)}; p99 {worst:.0f}){carried}{beside}"

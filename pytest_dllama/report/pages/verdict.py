@@ -31,7 +31,8 @@ MANY_PAIRS = 50  # more than anybody takes for one answer
 def verdict_lines(found: VerdictFile) -> list[str]:
     """The table of cells, worst first, then what a reader must know beside it."""
     cells = sorted(found.cells, key=lambda cell: PRECEDENCE.index(cell.status))
-    return [*_aligned([HEADER, *map(_row, cells)]), *_remarks(found, cells)]
+    emulated = [f"EMULATED links ({found.emulated})"] if found.emulated else []
+    return [*emulated, *_aligned([HEADER, *map(_row, cells)]), *_remarks(found, cells)]
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:

@@ -108,7 +108,7 @@ def test_a_pi_5s_image_is_built_here_and_refused_here(tmp_path: Path) -> None:
 
 
 def test_an_unknown_target_is_an_error_that_names_the_known() -> None:
-    with pytest.raises(EngineError, match="target z80 is unknown; there are native, cortex-a76"):
+    with pytest.raises(EngineError, match=r"z80 is unknown; there are native, .*cortex-a76"):
         build.command("z80")
 
 

@@ -33,7 +33,7 @@ class Ports:
         self, *, rate_ps: int = 0, switch_ps: int = 0, jitter_ns: int = 0, loss: int = 0,
         seed: int = 1, port_ps: int = GIGABIT_PS,
     ) -> None:  # fmt: skip
-        rest = [LATENCY_NS, jitter_ns, rate_ps, loss, 200_000_000]
+        rest = [LATENCY_NS, jitter_ns, rate_ps, loss, 200_000_000, 25_000]
         links = [[a, b, *rest] for a in range(3) for b in range(3) if a != b]
         text = json.dumps(
             {"seed": seed, "switch_ps": switch_ps, "nodes": 3 * [[port_ps] * 2], "links": links}
@@ -140,7 +140,7 @@ def test_a_long_link_has_room_for_what_is_under_way() -> None:
     far = json.dumps(
         {
             "seed": 1, "switch_ps": 0, "nodes": [[0, 0], [0, 0]],
-            "links": [[0, 1, 30_000_000, 0, 8511, 0, 0]],
+            "links": [[0, 1, 30_000_000, 0, 8511, 0, 0, 0]],
         }
     )  # fmt: skip
     assert Network(far).link(0, 1).ring_bytes == 1 << 22  # 3.5 MB at 940 Mbit/s over 30 ms

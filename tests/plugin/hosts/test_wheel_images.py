@@ -17,6 +17,7 @@ from dllama_engine.kernels.cpu import machine
 from dllama_engine.kernels.image import store
 from dllama_engine.kernels.image.file import decode, encode
 from dllama_engine.kernels.image.targets import NAMED
+from pytest_dllama.hosts.packages import wheel_images
 from pytest_dllama.hosts.packages.wheel import engine_wheel
 from pytest_dllama.hosts.packages.wheel_images import PLACE, WheelError, add_images
 
@@ -105,6 +106,12 @@ def test_what_is_no_wheel_of_the_engine_is_refused_and_stays(tmp_path: Path) -> 
     assert [each.name for each in tmp_path.iterdir()] == ["other.whl"]
 
 
-def test_images_of_ten_megabytes_are_too_many(wheel: Path) -> None:
-    with pytest.raises(WheelError, match="name fewer targets with --target"):
-        add_images(wheel, {"x86-64-v3": os.urandom(11 << 20)})
+def test_images_may_not_make_a_wheel_much_larger(
+    wheel: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert wheel_images.LARGEST_BYTES == 10 << 20
+    monkeypatch.setattr(wheel_images, "LARGEST_BYTES", 5000)
+    before = wheel.read_bytes()
+    with pytest.raises(WheelError, match="at most 5000 are added; name fewer targets"):
+        add_images(wheel, {"x86-64-v3": os.urandom(6000)})
+    assert wheel.read_bytes() == before

@@ -62,6 +62,18 @@ def test_the_limits_are_five_percent_and_twenty_us_and_two_percent() -> None:
     assert link_faults(cell_links(LINK, 2, [_samples(mbps=98.1)])) == []
 
 
+def test_messages_themselves_must_not_be_late() -> None:
+    samples = _samples()
+    samples.messages, samples.late = 1000, 500
+    found = cell_links(LINK, 2, [samples, _samples()])
+    assert found is not None
+    assert (found.n_messages, found.n_late) == (1000, 500)
+    assert link_faults(found) == []  # the median was in time
+    samples.late = 501
+    (fault,) = link_faults(cell_links(LINK, 2, [samples]))
+    assert fault.text.startswith("link: 501 of 1000 messages of the cell came later than allowed")
+
+
 def test_few_probes_during_requests_say_nothing() -> None:
     found = cell_links(LINK, 2, [_samples(busy_us=900, n_busy=4)])
     assert found is not None
