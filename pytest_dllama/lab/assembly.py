@@ -72,7 +72,7 @@ def emulation_record(topology: Topology | None, cluster: Cluster | None) -> Emul
     """The network that this machine's processes were put on; None where there is none."""
     if topology is None:
         return None
-    network = cluster.network if cluster else None
+    network, board = cluster.network if cluster else None, topology.board
     return EmulationRecord(
         text=topology.text,
         network=topology.in_words,
@@ -80,6 +80,9 @@ def emulation_record(topology: Topology | None, cluster: Cluster | None) -> Emul
         lead_us=network.lead_us if network else None,
         priority=network.priority if network else None,
         nodes_per_core=topology.link.nodes_per_core,
+        board=board.name if board else None,
+        memory_bps=board.memory_bps if board else None,
+        board_source=board.source if board else None,
     )
 
 
