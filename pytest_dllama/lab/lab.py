@@ -40,7 +40,6 @@ from pytest_dllama.lab.runner import (
 from pytest_dllama.lab.session.tracing import TraceMissing, joined, trace_file
 from pytest_dllama.metrics import catalog
 from pytest_dllama.metrics.samples import sample_of
-from pytest_dllama.models import engine_facts
 from pytest_dllama.models.under_test import ModelUnderTest, open_model
 from pytest_dllama.models.workloads import Options, configured, engine_options
 from pytest_dllama.record.cell import (
@@ -54,7 +53,6 @@ from pytest_dllama.record.hosts import HostRecord, MemoryRecord
 from pytest_dllama.record.notes import run_notes
 from pytest_dllama.record.run import ModelRecord, RunRecord
 from pytest_dllama.record.verdict import CellVerdict, VerdictFile
-from pytest_dllama.validity.roofline import mean_positions
 from pytest_dllama.verdict.cell import cell_record, failed_cell
 from pytest_dllama.verdict.scaling import ScalingLimit
 from pytest_dllama.verdict.thresholds import Thresholds
@@ -291,14 +289,7 @@ class Lab:
         """By the closed form of the model's file; None for an engine that splits it otherwise."""
         if "roofline_share" in self._engine(key.workload).cannot_give:
             return None
-        read = engine_facts.token_bytes(
-            engine_facts.file_config(model.model_file),
-            key.nodes,
-            request.buffer_float_type,
-            request.sync_mode,
-            request.context_depth + mean_positions(samples),
-            request.kv_type,
-        )
+        read = assembly.read_bytes(model, key.nodes, request, samples)
         if request.nthreads not in self._roofs:
             roof = RooflineProbe(self._hosts, request.nthreads, self._progress)
             self._roofs[request.nthreads] = roof

@@ -13,26 +13,26 @@ from pytest_dllama.metrics.parts import (
     OUTPUT_PROJECTION,
     QKV,
 )
-from pytest_dllama.record.cell import RooflineRecord, Sample
+from pytest_dllama.record.cell import Sample
 from pytest_dllama.record.emulation import RankCompute
 
 _COMPUTING = (QKV, ATTENTION, OUTPUT_PROJECTION, FEED_FORWARD, EXCHANGE_COPY, LOGITS)
 
 
 def computing(
-    roofline: RooflineRecord | None, memory_bps: float | None, samples: Sequence[Sample]
+    read: Sequence[int], memory_bps: float | None, samples: Sequence[Sample]
 ) -> tuple[RankCompute, ...]:
     """What a decoded token's computing took on each rank, and what it takes on the board.
 
     Args:
-        roofline: what a rank reads for a token.
+        read: bytes of a token, by rank.
         memory_bps: bytes a second of the board's memory; None: none is emulated.
         samples: the repeats; those whose engine told no spans do not count.
     """
-    if roofline is None or not memory_bps:
+    if not memory_bps:
         return ()
     found = []
-    for rank, read_bytes in enumerate(roofline.read_bytes):
+    for rank, read_bytes in enumerate(read):
         times_ms = [ms for sample in samples if (ms := _decode_ms(sample, rank)) > 0]
         if times_ms:
             set_ms, ms = 1e3 * read_bytes / memory_bps, statistics.median(times_ms)

@@ -76,7 +76,7 @@ def cell_record(
     figures = cell_metrics(traces, samples)
     if (part := share(roofline, figures.get("tpot_ms"))) is not None:
         figures["roofline_share"] = part
-    computed = computing(roofline, memory_bps, samples)
+    computed = computing(roofline.read_bytes if roofline else (), memory_bps, samples)
     found = faults(traces, output, roofline, samples, links, computed)
     absent = {*cannot_give, *cannot_be(samples)}
     judged = [t for t in limits if t.metric in figures or t.metric not in absent]

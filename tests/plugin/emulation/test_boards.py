@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
@@ -10,10 +12,20 @@ from pytest_dllama.backends.base import EngineOptions
 from pytest_dllama.backends.registry import make_backend
 from pytest_dllama.backends.revision import RevisionBackend
 from pytest_dllama.config.settings import LabConfig
-from pytest_dllama.config.values import ConfigError
+from pytest_dllama.config.values import ConfigError, parse_models
 from pytest_dllama.emulation.boards import BOARDS, parse_boards
 from pytest_dllama.emulation.spec import LinkError
 from pytest_dllama.emulation.topology import of_boards, uniform
+from pytest_dllama.lab.cells import CellKey
+from pytest_dllama.lab.duet import Duet, Rules, Side
+from pytest_dllama.lab.progress import Silent
+from pytest_dllama.models import engine_facts
+from pytest_dllama.models.under_test import open_model
+from pytest_dllama.record.cell import PartTime
+from pytest_dllama.stats.looks import Plan
+from tests.plugin.lab.stated_times import StatedTimes, config
+from tests.plugin.real_runs import SMALL_MODEL
+from tests.plugin.validity.test_boards import SAMPLE
 
 
 def _config(**given: str) -> LabConfig:
@@ -94,3 +106,28 @@ def test_root_and_workers_of_any_revision_are_given_the_rate(tmp_path: Path) -> 
 def test_the_real_dllama_cannot_compute_as_slowly_as_a_board() -> None:
     with pytest.raises(ConfigError, match=r"only our own engine can compute as slowly .* --link"):
         make_backend("dllama", EngineOptions(binary="dllama", memory_bps=2.84e9))
+
+
+def test_pairs_on_boards_that_were_not_kept_are_not_believed(tmp_path: Path) -> None:
+    """Both sides compute as they say in every pair; only the base is too slow for the board."""
+    (spec,) = parse_models(SMALL_MODEL)
+    settings = replace(config(tmp_path), topology=of_boards(parse_boards("pi4x2-1gbe")))
+    engine = StatedTimes(1.0)
+    sides = (Side("base", "a", engine, settings), Side("new", "b", engine, settings))
+    rules = Rules(Plan((3,)), None, 7)
+    models = {spec.name: open_model(spec, lambda done, total: None)}
+    duet = Duet(sides, models, [CellKey(spec.name, 2)], rules, tmp_path, Silent())
+    (cell,) = duet.cells
+    for side, share in (("base", 1.2), ("new", 1.01)):
+        read = engine_facts.token_bytes(
+            engine_facts.file_config(models[spec.name].model_file), 2, "q80", "reduce", 8
+        )
+        parts = [
+            PartTime(phase="decode", part="feed-forward", rank=rank, ms=share * size / 2.84e6)
+            for rank, size in enumerate(read)
+        ]
+        cell.samples[cast(Any, side)].append(SAMPLE.model_copy(update={"parts": tuple(parts)}))
+    duet._check_emulation(cell)
+    (said,) = cell.invalid
+    assert said.startswith("base: board: computing took 0.06")
+    assert "2 of 2 ranks are" in said

@@ -5,13 +5,13 @@ from __future__ import annotations
 import pytest
 
 from pytest_dllama.metrics.boards import computing
-from pytest_dllama.record.cell import PartTime, RooflineRecord, Sample
+from pytest_dllama.record.cell import PartTime, Sample
 from pytest_dllama.record.emulation import EmulationRecord, RankCompute
 from pytest_dllama.report.pages.terminal import summary_lines
 from pytest_dllama.validity.boards import board_faults
 from tests.plugin.report import report_runs
 
-READ = RooflineRecord(read_bytes=(8_000_000, 4_000_000))
+READ = 8_000_000, 4_000_000
 RATE = 1e9
 SAMPLE = Sample(
     n_input_tokens=4,
@@ -54,7 +54,7 @@ def test_computing_is_the_median_of_what_each_rank_decoded() -> None:
 
 def test_without_a_board_or_without_spans_nothing_is_told() -> None:
     assert computing(READ, None, [_sample(8.0, 4.0)]) == ()
-    assert computing(None, RATE, [_sample(8.0, 4.0)]) == ()
+    assert computing((), RATE, [_sample(8.0, 4.0)]) == ()
     assert computing(READ, RATE, [_sample()]) == ()
 
 
