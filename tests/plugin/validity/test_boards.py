@@ -7,6 +7,7 @@ import pytest
 from pytest_dllama.metrics.boards import computing
 from pytest_dllama.record.cell import PartTime, Sample
 from pytest_dllama.record.emulation import EmulationRecord, RankCompute
+from pytest_dllama.report.pages.markdown import render
 from pytest_dllama.report.pages.terminal import summary_lines
 from pytest_dllama.validity.boards import board_faults
 from tests.plugin.report import report_runs
@@ -85,6 +86,11 @@ def test_the_table_says_what_was_set_and_what_was_kept() -> None:
         text="pi4x2-1gbe", network="latency=0.1ms; memory=2.84GB/s", seed=1, board="pi4"
     )
     run = report_runs.run([cell]).model_copy(update={"emulation": emulation})
+    english, korean = render(run, "en"), render(run, "ko")
+    assert "EMULATED boards: `pi4x2-1gbe`" in english.splitlines()[0]
+    assert "에뮬레이션(EMULATED) 보드: `pi4x2-1gbe`" in korean.splitlines()[0]
+    assert "The nodes were EMULATED boards" in english
+    assert "4.00-8.00 | 4.000-8.000 | 4.040-8.200 | +2.5%" in english
     lines = summary_lines(run)
     assert lines[0].startswith("EMULATED boards (pi4x2-1gbe: latency=0.1ms; memory=2.84GB/s)")
     assert (
