@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from benchmarks.boards import HEAD, row
 from pytest_dllama.metrics.boards import computing
 from pytest_dllama.record.cell import PartTime, Sample
 from pytest_dllama.record.emulation import EmulationRecord, RankCompute
@@ -57,6 +58,14 @@ def test_without_a_board_or_without_spans_nothing_is_told() -> None:
     assert computing(READ, None, [_sample(8.0, 4.0)]) == ()
     assert computing((), RATE, [_sample(8.0, 4.0)]) == ()
     assert computing(READ, RATE, [_sample()]) == ()
+
+
+def test_a_row_of_the_benchmark_is_the_rank_that_is_off_the_most() -> None:
+    cell = report_runs.cell("tiny", 2, [12.5])
+    computed = computing(READ, RATE, [_sample(8.1, 4.4)])
+    found = row("pi4x2-1gbe", cell.model_copy(update={"computing": computed}))
+    assert found[:6] == ("pi4x2-1gbe", "tiny", "4.00", "4.000", "4.400", "+10.0%")
+    assert len(found) == len(HEAD) == len(row("pi4x2-1gbe", cell))
 
 
 @pytest.mark.parametrize(
