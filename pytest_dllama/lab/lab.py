@@ -25,6 +25,7 @@ from pytest_dllama.lab.checks import model_needs
 from pytest_dllama.lab.cluster import Cluster, ClusterError, Worker
 from pytest_dllama.lab.losses import Losses
 from pytest_dllama.lab.oracle import Oracle, find_oracle, output_against
+from pytest_dllama.lab.power.cell_energy import stamped
 from pytest_dllama.lab.power.meter_file import MeterError
 from pytest_dllama.lab.power.watch import energy_watch, not_asked
 from pytest_dllama.lab.progress import announce_compilation
@@ -258,11 +259,10 @@ class Lab:
         size = model.request_size(configured(self.config, key.workload), key.workload)
         if size.note:
             self._engine_notes[key].append(size.note)
-        samples = [sample_of(run.trace) for run in runs]
+        samples = [stamped(sample_of(run.trace), run.last_token_s) for run in runs]
         energy = None
         if self._energy is not None:
-            ends_s = [run.last_token_s for run in runs]
-            samples, energy = self._energy.of(key.nodes, ends_s, samples)
+            samples, energy = self._energy.of(key.nodes, samples)
         return cell_record(
             key.model,
             key.nodes,
@@ -323,7 +323,8 @@ class Lab:
             hosts = self._hosts.prepare(largest, key.nodes, models, self._progress)
             if self._energy is not None:
                 sites, hostname = self._hosts.power_sites(largest), self._environment.hostname
-                self._energy.start(sites, hostname, self._progress)
+                self._energy.start(sites, hostname)
+                self._energy.measure_idle(self._progress)
             if self._hosts.kind == "local":
                 announce_compilation(backend, self._progress)
             self._cluster = Cluster(hosts, backend, self.logs, own.nthreads, self._hosts.kept_token)
@@ -356,7 +357,12 @@ class Lab:
 
         def run_by(engine: Backend) -> RequestRun:
             log = "oracle" if engine is measured else f"oracle.{engine.name}"
-            return self._run(cluster, model, key, "reference output", log, engine)
+            try:
+                return self._run(cluster, model, key, "reference output", log, engine)
+            except RequestFailed as error:
+                if not self._losses.allow(error):
+                    raise
+                return self._run(cluster, model, key, "reference output", log, engine)
 
         return find_oracle(measured, run_by)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import select
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 from dllama_engine.errors import EngineError, WireError, WorkerLost
@@ -67,7 +67,7 @@ def _reports(peers: Sequence[Peer], timeout_s: float) -> dict[int, EngineError]:
     return reports
 
 
-def misplaced(peers: Sequence[Peer], error: EngineError, due: str | None) -> EngineError:
+def misplaced(peers: Sequence[Peer], error: EngineError, due: Collection[str]) -> EngineError:
     """The error itself, or a peer whose next bytes explain it: they begin no frame that is due.
 
     Then those before them were cut elsewhere than where they were sent, and were none of the data
@@ -76,7 +76,7 @@ def misplaced(peers: Sequence[Peer], error: EngineError, due: str | None) -> Eng
     Args:
         peers: whose bytes are looked at, as far as they have come.
         error: of data that cannot be.
-        due: the operation whose frame may come next; signs of life always may.
+        due: operations whose frame may come next; signs of life always may.
     """
     waiting = {peer.sock.fileno(): peer for peer in peers}
     poll = select.poll()
@@ -95,11 +95,11 @@ def misplaced(peers: Sequence[Peer], error: EngineError, due: str | None) -> Eng
     return error
 
 
-def _may_follow(head: bytes, peer: Peer, due: str | None) -> bool:
+def _may_follow(head: bytes, peer: Peer, due: Collection[str]) -> bool:
     if len(head) < HEADER_BYTES or head == ALIVE_FRAME:
         return True
     _, kind, sequence = HEADER.unpack(head)
-    return due is not None and (kind, sequence) == (KINDS[due], peer.link[RECV_SEQUENCE])
+    return NAMES.get(kind) in due and sequence == peer.link[RECV_SEQUENCE]
 
 
 def unexpected(

@@ -68,7 +68,7 @@ from dllama_engine.tables.links import (
 )
 from dllama_engine.wire import culprit, last_words
 from dllama_engine.wire.culprit import late_peers
-from dllama_engine.wire.frames import ALIVE_FRAME, HEADER, KINDS, LAST_WORDS, NAMES, view
+from dllama_engine.wire.frames import ALIVE_FRAME, HEADER, KINDS, LAST_WORDS, NAMES, OPS, view
 from dllama_engine.wire.peer import Peer
 from dllama_engine.wire.presence import Presence
 from dllama_engine.wire.trace import LinkTotals, LinkTrace, totals_of
@@ -431,13 +431,19 @@ class Links:
             error: what was found in the data.
             due: the operation whose frame may come next; None: no frame is due.
         """
-        return culprit.misplaced(tuple(self._peers.values()), error, due)
+        return culprit.misplaced(tuple(self._peers.values()), error, (due,) if due else ())
 
     def _blamed(self, peer: Peer, error: EngineError) -> EngineError:
-        """A peer that blames this rank stands at the other end of the link that is to blame."""
-        if isinstance(error, WireError) and error.rank == self.rank:
-            error.rank = peer.rank
-        return error
+        """The error, but this rank does not take a peer's blame.
+
+        It is another peer's whose bytes are out of place, as this rank then waited for the rest of
+        a frame and kept its own peers waiting; else that of the link between the two.
+        """
+        if not isinstance(error, WireError) or error.rank != self.rank:
+            return error
+        error.rank = peer.rank
+        others = [other for other in self._peers.values() if other is not peer and not other.got]
+        return culprit.misplaced(others, error, OPS)
 
     def _stalled(self) -> EngineError:
         op, peers = NAMES[int(self.mesh[KIND])], tuple(self._peers.values())

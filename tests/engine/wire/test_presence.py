@@ -279,3 +279,24 @@ def test_bytes_beyond_a_frame_explain_figures_that_cannot_be(connect: Mesh) -> N
     assert root.explain(error, SYNC_LOGITS) is error  # it may be the next piece of many
     assert root.explain(error, SESSION) is not error
     assert str(found).endswith("7 logits are not finite")
+
+
+def test_who_is_blamed_by_a_peer_looks_whether_another_ones_bytes_are_out_of_place(
+    connect: Mesh,
+) -> None:
+    """The root waited for the rest of a frame of worker 2's, and so let worker 1 wait."""
+    root, first, second = connect(3, 5.0)
+    second._peers[0].sock.sendall(b"end of words")
+    first.say_last_words(WireError("no progress for 5 s, waiting for root (rank 0)", 0))
+    with pytest.raises(WireError, match="begin no frame that is due") as caught:
+        root.exchange(SYNC_LOGITS, {}, {1: bytearray(4)})
+    assert caught.value.rank == 2
+
+
+def test_frames_that_may_follow_take_no_blame(connect: Mesh) -> None:
+    root, first, second = connect(3, 5.0)
+    second.send(SYNC_LOGITS, 0, b"next")
+    first.say_last_words(WireError("no progress for 5 s, waiting for root (rank 0)", 0))
+    with pytest.raises(WireError, match=r"worker 1 at .* reports") as caught:
+        root.exchange(SYNC_LOGITS, {}, {1: bytearray(4)})
+    assert caught.value.rank == 1
