@@ -13,10 +13,11 @@ TEST_WORKERS ?= 2
 FUZZ_COUNT ?= 100000
 PROOF_ARGS ?=
 FAULT_ARGS ?=
+CHAOS_ARGS ?= --faults 200 --seed 7
 
 .DEFAULT_GOAL := help
-.PHONY: help bench nightly test test-deps lint types fuzz train clean benchmarks test-arm \
-        verdict-proof fault-campaign
+.PHONY: help bench nightly test test-deps lint types fuzz train clean benchmarks test-arm wheel \
+        verdict-proof fault-campaign chaos
 
 help:  ## This list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 24
@@ -55,8 +56,14 @@ test-deps:  ## What tests need of Debian: an SSH server, ip, systemd-run, a brow
 	$$as_root apt-get update -qq && $$as_root env DEBIAN_FRONTEND=noninteractive \
 	  apt-get install -y -qq --no-install-recommends $$packages >/dev/null
 
-fuzz: $(VENV)/.installed-dev  ## 100 000 damaged model and tokenizer files: typed errors only
+fuzz: $(VENV)/.installed-dev  ## 100 000 damaged files, and so many conversations of nodes: typed errors only
 	$(BIN)/python -W error -m tests.fuzz --mutations $(FUZZ_COUNT)
+	$(BIN)/python -W error -m tests.fuzz_wire --cases $(FUZZ_COUNT)
+
+wheel: $(VENV)/.installed-dev  ## A wheel in dist/ that carries kernels for common CPUs: who installs it compiles none
+	rm -rf dist
+	$(BIN)/python -m build --wheel --outdir dist .
+	$(BIN)/pytest-dllama kernels build --into-wheel dist/*.whl
 
 benchmarks: $(VENV)/.installed  ## Kernels and steps beside the memory roofline and, if installed, llama.cpp
 	$(BIN)/python -m benchmarks
@@ -66,6 +73,9 @@ verdict-proof: $(VENV)/.installed-dev  ## How often verdicts are right; hours, r
 
 fault-campaign: $(VENV)/.installed-dev  ## Kill, stop and cut every rank at every line of a session
 	$(BIN)/python -m tests.engine.faults $(FAULT_ARGS)
+
+chaos: $(VENV)/.installed-dev  ## 200 random faults on links and nodes (CHAOS_ARGS="--faults 50 --seed 3")
+	$(BIN)/python -m tests.engine.chaos $(CHAOS_ARGS)
 
 test-arm: $(VENV)/.installed-dev  ## The AArch64 kernels under qemu (Debian's qemu-user, arm64 Python)
 	$(BIN)/python -m benchmarks.arm

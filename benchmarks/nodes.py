@@ -16,7 +16,8 @@ STEPS = 48
 TARGETS = {2: 0.9, 4: 0.8, 8: 0.7}  # against one node with two threads, on two cores
 
 
-def _command(*arguments: str) -> list[str]:
+def command(*arguments: str) -> list[str]:
+    """A command line of `dllama-py` that ends with this process."""
     parent = str(os.getpid())
     return [sys.executable, "-m", "dllama_engine.cli", *arguments, "--exit-with-parent", parent]
 
@@ -25,25 +26,25 @@ def one_request(model: Path, n_nodes: int, n_threads: int, *more: str) -> tuple[
     """On fresh processes: tokens/s, median over the decode steps, and seconds to load."""
     with ExitStack() as stack:
         addresses = [start_worker(stack) for _ in range(n_nodes - 1)]
-        command = _command(
+        line = command(
             "inference", "--model", str(model), "--tokenizer", str(model.with_suffix(".t")),
             "--prompt", "a", "--steps", str(STEPS), "--nthreads", str(n_threads),
             "--max-seq-len", "256", "--temperature", "0", "--events", "-", *more,
         )  # fmt: skip
         if addresses:
-            command += ["--workers", *addresses]
-        result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+            line += ["--workers", *addresses]
+        result = subprocess.run(line, capture_output=True, text=True, check=True, timeout=300)
     events = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
     times_ns = [e["end_ns"] - e["start_ns"] for e in events if e.get("phase") == "decode"]
     (load_s,) = [event["load_s"] for event in events if event["event"] == "ready"]
     return 1e9 / float(median(times_ns[2:])), load_s
 
 
-def start_worker(stack: ExitStack) -> str:
+def start_worker(stack: ExitStack, *more: str) -> str:
     """A new worker with one thread, ended with the stack; its address once it listens."""
     worker = stack.enter_context(
         subprocess.Popen(
-            _command("worker", "--port", "0", "--nthreads", "1", "--events", "-"),
+            command("worker", "--port", "0", "--nthreads", "1", "--events", "-", *more),
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,

@@ -5,13 +5,13 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from dllama_engine.cluster.admission import format_bytes
 from dllama_engine.formats.model_file import model_bytes
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.sharding.memory import ROOT_RUNTIME_BYTES, rank_memory
 from dllama_engine.sharding.plan import make_plan
 from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.system.process_memory import available_bytes
+from dllama_engine.system.sizes import format_bytes
 
 _CONTEXT, _BATCH = 512, 128
 _SPARE_DISK_BYTES = 1 << 30

@@ -94,12 +94,18 @@ def pytest_configure(config: pytest.Config) -> None:
 def _place_benchmarks(config: pytest.Config) -> None:
     """Saved benchmarks of one cluster go to one folder; other machines are first looked at."""
     from pytest_dllama import benchmark_bridge
-    from pytest_dllama.hosts.controller import fingerprint, probe_environment
 
     if config.stash[CONFIG_KEY].hosts_file:
         config.stash[COMPARE_KEY] = benchmark_bridge.defer_compare(config)
     else:
-        benchmark_bridge.use_storage(config, fingerprint(probe_environment(), "local"))
+        benchmark_bridge.use_storage(config, _local_fingerprint(config))
+
+
+def _local_fingerprint(config: pytest.Config) -> str:
+    from pytest_dllama.hosts.controller import fingerprint, probe_environment
+
+    topology = config.stash[CONFIG_KEY].topology
+    return fingerprint(probe_environment(), "local", network=topology.in_words if topology else "")
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -185,11 +191,11 @@ def _move_benchmarks(config: pytest.Config, lab: Lab) -> None:
 
 
 def _make_lab(config: pytest.Config, keys: list[CellKey]) -> Lab:
-    from pytest_dllama.lab.session.making import make_lab, thresholds_of
+    from pytest_dllama.lab.session.making import make_lab, thresholds_of, warnings_of
 
     lab_config = config.stash[CONFIG_KEY]
     thresholds, unmatched = thresholds_of(lab_config, _all_keys(config))
-    config.stash[WARNINGS_KEY].extend(unmatched)
+    config.stash[WARNINGS_KEY].extend([*unmatched, *warnings_of(lab_config, keys)])
     with uncaptured(config):
         return make_lab(
             lab_config,

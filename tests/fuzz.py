@@ -50,7 +50,7 @@ def main() -> int:
     options = _options()
     with tempfile.TemporaryDirectory(dir=_memory_folder()) as folder:
         fuzzer = Fuzzer(Path(folder))
-        _limit_memory()
+        limit_memory()
         signal.signal(signal.SIGALRM, _alarm)
         for number in range(options.first, options.first + options.mutations):
             try:
@@ -261,7 +261,7 @@ def _wrapped(value: int) -> int:
     return (value + 2**31) % 2**32 - 2**31
 
 
-def _limit_memory() -> None:
+def limit_memory() -> None:
     """Address space of now and a margin: memory that runs away is a MemoryError here."""
     n_pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = n_pages * os.sysconf("SC_PAGE_SIZE") + SPARE_MEMORY_BYTES

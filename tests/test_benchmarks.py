@@ -12,10 +12,11 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from benchmarks import observation, room, table
+from benchmarks import observation, room, table, trace_picture, warm_start
 from benchmarks.exchange.__main__ import NAMES
 from benchmarks.exchange.schedule import NO_FRAME, frames
 from benchmarks.real_dllama import binary_from_environment, run_dllama
@@ -25,6 +26,8 @@ from dllama_engine.collectives.choice import COLLECTIVES
 from dllama_engine.sharding.collective import Collective
 from dllama_engine.sharding.plan import split_units
 from dllama_engine.synthetic.model import write_synthetic
+from pytest_dllama.backends.base import EngineRequest
+from pytest_dllama.backends.embedded import EmbeddedBackend
 from tests.data import LOGS
 from tests.data import ROOT as REPOSITORY
 from tests.plugin.backends import dllama_stand_in
@@ -49,14 +52,21 @@ def test_doctests() -> None:
     assert results.failed == 0
 
 
+def test_a_warm_start_is_timed_beside_a_cold_one(tmp_path: Path) -> None:
+    model, _ = write_synthetic(SHAPE, tmp_path)
+    rows = warm_start.measure(model, SHAPE, 2, 1, tmp_path)
+    assert [row.what.rpartition(", ")[2] for row in rows] == ["cold", "warm", "mapped"]
+    assert [len(row.samples) for row in rows] == [1, 1, 1]
+
+
 def test_the_cost_of_spans_is_judged_as_a_change_is(tmp_path: Path) -> None:
     (cell,) = observation.compare(["tiny"], [1], 16, (2,), tmp_path)
-    assert [verdict.metric for verdict in cell.metrics] == ["tpot_ms"], cell.reasons
+    assert [verdict.metric for verdict in cell.metrics] == ["steady_tpot_ms"], cell.reasons
     assert cell.metrics[0].tolerance == observation.ALLOWED == 0.01
     assert len(cell.sessions) == 4
     assert cell.same_tokens
     said = observation.line(cell)
-    assert said.startswith("tiny-1: TPOT ")
+    assert said.startswith("tiny-1: steady TPOT ")
     assert "ms without spans" in said
     told = {
         side: bool(read_log(log)["spans"])
@@ -64,6 +74,15 @@ def test_the_cost_of_spans_is_judged_as_a_change_is(tmp_path: Path) -> None:
         if (side := log.name.split(".")[2]) in ("base", "new")
     }
     assert told == {"base": False, "new": True}
+
+
+def test_raw_spans_are_all_that_the_sides_of_a_trace_differ_in() -> None:
+    request = EngineRequest(Path("m"), Path("t"), "One", 8, 1, "q80", "reduce", 0.0, 1, 60.0)
+    sides = (observation.WHAT["trace"].base, observation.WHAT["trace"].new)
+    base, new = (EmbeddedBackend(side).root_command(request, (), "stdin") for side in sides)
+    assert [word for word in new if word not in base or new.count(word) > base.count(word)] == [
+        "--trace", "-", "-",
+    ]  # fmt: skip
 
 
 def read_log(path: Path) -> dict[str, object]:
@@ -194,3 +213,40 @@ def test_the_program_writes_every_kind_of_row(stand_in: Path, tmp_path: Path) ->
     rows = [line for line in text.splitlines() if "| dllama: " in line]
     assert len(rows) == 2
     assert "DLLAMA_BIN" not in text
+
+
+def traced() -> list[dict[str, Any]]:
+    """Two ranks, two tokens of a millisecond each; one message in each."""
+    events: list[dict[str, Any]] = []
+    for token in (0, 1):
+        at = 1000.0 * token
+        for rank in (0, 1):
+            for track, name, start, length in (
+                (trace_picture.STEPS, f"token at {token}", at, 1000.0),
+                (trace_picture.COMPUTE, "qkv", at + 100, 300.0),
+                (trace_picture.EXCHANGE, "SYNC_NODE_SLICES", at + 400, 700.0),
+                (trace_picture.EXCHANGE, "wait for rank 1", at + 500, 200.0),
+            ):
+                events.append(
+                    {"ph": "X", "pid": rank, "tid": track, "name": name, "ts": start, "dur": length}
+                )
+        ends = ({"ph": "s", "pid": 0, "ts": at + 400}, {"ph": "f", "pid": 1, "ts": at + 700})
+        events += [end | {"tid": 9, "id": f"0-1-{token}"} for end in ends]
+    return events
+
+
+def test_a_picture_of_a_trace_is_cut_at_its_tokens(tmp_path: Path) -> None:
+    window = trace_picture.Window.of_tokens(traced(), 1, 1)
+    assert window.ms == 1.0
+    assert list(window.slices(1, trace_picture.COMPUTE)) == [("qkv", 0.1, 0.3)]
+    exchanges = list(window.slices(0, trace_picture.EXCHANGE))
+    assert exchanges[0] == ("SYNC_NODE_SLICES", 0.0, 0.1)  # of the token before, what is left
+    assert exchanges[-2:] == [("SYNC_NODE_SLICES", 0.4, 0.6), ("wait for rank 1", 0.5, 0.2)]
+    assert list(window.messages()) == [(0, 1, 0.4, 0.7)]
+    with pytest.raises(SystemExit, match="no token 2"):
+        trace_picture.Window.of_tokens(traced(), 2, 1)
+    (tmp_path / "t.json").write_text(json.dumps({"traceEvents": traced()}))
+    picture = tmp_path / "t.png"
+    asked = [str(tmp_path / "t.json"), "--picture", str(picture), "--token", "0", "--dpi", "50"]
+    assert trace_picture.main(asked) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")

@@ -25,6 +25,7 @@ LAYERS: Mapping[str, Layers] = {
         ("cli", "tools"),
         ("recovery",),
         ("cluster", "generation", "relay", "tracing"),
+        ("loading",),
         ("transformer", "telemetry"),
         ("collectives",),
         ("program", "wire", "sharding", "synthetic", "text"),
@@ -40,6 +41,7 @@ LAYERS: Mapping[str, Layers] = {
         ("hosts", "report", "verdict", "exports"),
         ("models", "history", "metrics", "validity", "benchmark_bridge", "neighbours"),
         ("config", "record", "events", "stats"),
+        ("emulation",),
         ("report_folder", "user_files"),
         ("errors",),
     ),
@@ -55,7 +57,7 @@ LAYERS: Mapping[str, Layers] = {
         ("cpu", "sources"),
     ),
     "pytest_dllama.hosts": (
-        ("fleet",),
+        ("fleet", "links"),
         ("ssh", "local"),
         ("packages",),
         ("memory_probe", "power", "controller", "inventory_file"),
@@ -106,7 +108,7 @@ MAY_KNOW: Mapping[str, tuple[str, ...]] = {
 }
 JUDGES = ("stats", "metrics", "validity", "verdict")  # start no process, tested in milliseconds
 PROCESSES = {"subprocess", "multiprocessing", "pytest", "socket"}
-STDLIB = sys.stdlib_module_names
+STDLIB = sys.stdlib_module_names | {"_typeshed"}  # types of it, for type checkers only
 PACKAGES = {"dllama_engine": ROOT / "engine/dllama_engine", "pytest_dllama": ROOT / "pytest_dllama"}
 
 

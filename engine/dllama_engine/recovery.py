@@ -15,11 +15,11 @@ from dataclasses import dataclass, replace
 from dllama_engine.arrays import Floats
 from dllama_engine.cluster.root import Root, RootOptions
 from dllama_engine.collectives.choice import Choice
-from dllama_engine.errors import HandshakeError, WireError, WorkerLost
+from dllama_engine.errors import EngineError, HandshakeError, WireError, WorkerLost
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.sharding.plan import ShardPlan
-from dllama_engine.telemetry.events import Event, Lost, Rank, Recovered, Remedy
+from dllama_engine.telemetry.events import Event, Lost, Rank, Recovered, Remedy, ShareLoad
 from dllama_engine.telemetry.observer import Observer
 from dllama_engine.telemetry.plan import plan_event
 from dllama_engine.telemetry.step_cost import StepCost
@@ -101,6 +101,11 @@ class LastingRoot:
         return self._root.load_links
 
     @property
+    def shares(self) -> tuple[ShareLoad, ...]:
+        """How each worker came to its weights."""
+        return self._root.shares
+
+    @property
     def load_s(self) -> float:
         """From connecting to ready."""
         return self._root.load_s
@@ -154,6 +159,10 @@ class LastingRoot:
         if self._trace is not None:
             self._trace.extend(cost.trace)
         return logits, cost
+
+    def explain(self, error: EngineError) -> EngineError:
+        """As `Root.explain`."""
+        return self._root.explain(error)
 
     def count(self, kind: int, start_ns: int, end_ns: int) -> None:
         """As `Root.count`."""
@@ -242,14 +251,14 @@ class LastingRoot:
         """
         timeout_s, workers = self.options.timeout_s, self.options.workers
         is_retry = self._retries_left > 0
+        if not is_retry and not (self.recovery.shrinks and error.rank):  # nobody could be left out
+            raise error
         self._tell_loss(error, "replay" if is_retry else "shrink")
         if is_retry:
             self._retries_left -= 1
             wanted = workers
-        elif self.recovery.shrinks and error.rank is not None:
-            wanted = tuple(w for rank, w in enumerate(workers, start=1) if rank != error.rank)
         else:
-            raise error
+            wanted = tuple(w for rank, w in enumerate(workers, start=1) if rank != error.rank)
         ready = self._await_ready(wanted, timeout_s)
         left = tuple(address for address in workers if address in ready)
         if left == workers:

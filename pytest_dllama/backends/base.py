@@ -32,6 +32,7 @@ class EngineRequest:
     kv_type: str = "f32"
     context_depth: int = 0  # positions to fill before the clock starts, see FillsContext
     collective: str = "mesh"
+    trace: bool = False  # whether it tells its raw spans too (TellsSpans)
 
 
 class Backend(Protocol):
@@ -92,6 +93,13 @@ class FillsContext(Protocol):
     """An engine that can fill a part of the context before the clock of a request starts."""
 
     fills_context: bool
+
+
+@runtime_checkable
+class TellsSpans(Protocol):
+    """An engine that can tell the raw spans of its nodes, as parts of a trace file."""
+
+    tells_spans: bool
 
 
 @runtime_checkable

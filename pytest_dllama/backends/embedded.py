@@ -48,6 +48,7 @@ class EmbeddedBackend:
     reference: Backend | None = None
     cannot_give: Mapping[str, str] = MappingProxyType({})
     fills_context = True
+    tells_spans = True
     has_f16_cache = True
 
     def __init__(self, swept: Sequence[tuple[str, str]] = (), inject: str = "") -> None:
@@ -88,6 +89,7 @@ class EmbeddedBackend:
             *(("--kv-type", request.kv_type) if request.kv_type != "f32" else ()),
             *(("--collective", request.collective) if request.collective != "mesh" else ()),
             *(("--context-depth", str(request.context_depth)) if request.context_depth else ()),
+            *(("--trace", "-") if request.trace else ()),
             *(word for name, value in self._swept for word in (f"--{name}", value)),
             *("--timeout", f"{request.timeout_s:g}"),
             *(("--workers", *workers) if workers else ()),

@@ -12,7 +12,8 @@ UNBUFFERED = ("stdbuf", "-oL", "-eL")
 # $1 is the parent: a process id, or "stdin" for the end of standard input. A watcher waits for the
 # parent's end and stops the program; the program's end stops the watcher. Our own trap comes after
 # its fork: a child that still has it loses the signal, and a program of a few ms was waited for
-# for ever. "$!" is the program until the watcher has started what it waits for.
+# for ever. "$!" is the program until the watcher has started what it waits for. A shell that gets
+# its signal just before it begins to wait sleeps on (dash): the watcher is told until it is gone.
 _SCRIPT = """
 parent=$1; shift
 exec 3<&0
@@ -27,7 +28,8 @@ trap : TERM
 exec 3<&-
 wait "$program"; code=$?
 while kill -0 "$program" 2>/dev/null; do wait "$program"; code=$?; done
-{ kill "$watcher"; wait "$watcher"; } 2>/dev/null
+kill "$watcher" 2>/dev/null
+while kill -0 "$watcher" 2>/dev/null; do sleep 0.02; kill "$watcher" 2>/dev/null; done
 exit "$code"
 """
 

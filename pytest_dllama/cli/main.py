@@ -33,6 +33,7 @@ COMMANDS = {
     "import-report": "files.import_report:add_import_report",
     "import-bench": "files.import_bench:add_import_bench",
     "export": "files.export:add_export",
+    "energy": "files.energy:add_energy",
     "hosts": "hosts:add_hosts",
     "wheelhouse": "hosts:add_wheelhouse",
     "engine-info": "engine_info:add_engine_info",

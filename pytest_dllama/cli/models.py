@@ -1,13 +1,15 @@
-"""`pytest-dllama models list|clear`: the cache of synthetic models."""
+"""`pytest-dllama models list|clear`: synthetic models, and weights that local workers keep."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 import time
+from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from pytest_dllama.models import engine_facts
 from pytest_dllama.models.kept import KeptModel, cache_folder, kept_models, remove
 
 _DAY_S = 86400.0
@@ -17,9 +19,10 @@ def add_models(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
     """Declare the commands."""
     models = commands.add_parser(
         "models",
-        help="the cache of synthetic models: what it holds, and clearing it",
+        help="the cache of synthetic models and of workers' weights: what it holds, clearing it",
         description="Models of --models synthetic:SHAPE are written once and kept in the user's "
-        "cache folder. A run that needs a removed one writes it again.",
+        "cache folder; workers of this machine keep what another machine's root sent them "
+        "(dllama-py worker --weight-cache). A run that needs what was removed makes it again.",
     )
     kinds = models.add_subparsers(title="commands", metavar="COMMAND", required=True)
     show = kinds.add_parser("list", help="names, sizes and last use, the longest unused first")
@@ -59,7 +62,14 @@ def _list(arguments: argparse.Namespace) -> int:
             used = datetime.fromtimestamp(model.used_s)
             print(f"{model.name:{width}}  {_size(model.size_bytes):>9}  {used:%Y-%m-%d %H:%M}")
     print(_summary(models, folder))
+    if shares := engine_facts.kept_weights():
+        print(f"{_shares(shares)} in {engine_facts.weights_folder()}")
     return 0
+
+
+def _shares(shares: Sequence[tuple[Path, int, float]]) -> str:
+    total = _size(sum(size for _, size, _ in shares))
+    return f"workers keep {len(shares)} share{'' if len(shares) == 1 else 's'} of weights, {total}"
 
 
 def _summary(models: list[KeptModel], folder: Path) -> str:
@@ -89,7 +99,21 @@ def _clear(arguments: argparse.Namespace) -> int:
     clears_all = not arguments.names and arguments.older_than is None
     freed = remove(folder, chosen, all_rests=clears_all)
     print(f"{_counted(len(chosen))} removed, {_size(freed)} freed")
+    if not arguments.names:
+        _clear_shares(limit_s if arguments.older_than is not None else None)
     return 0
+
+
+def _clear_shares(used_before_s: float | None) -> None:
+    """What workers keep of weights; one that is being filled stays."""
+    shares = [
+        share
+        for share in engine_facts.kept_weights()
+        if used_before_s is None or share[2] <= used_before_s
+    ]
+    removed = [share for share in shares if engine_facts.remove_weights(share[0])]
+    if removed:
+        print(f"{_shares(removed)}: removed")
 
 
 def _counted(n: int) -> str:

@@ -214,6 +214,26 @@ SETTINGS: tuple[Setting, ...] = (
         yes_or_no("--keep-workers"),
     ),
     Setting(
+        "trace-dir", "DIR", "",
+        "run each cell once more after its repeats and write what all nodes did, token by token, "
+        "to CELL.trace.json there, for ui.perfetto.dev (docs/network.md)",
+        str,
+    ),
+    Setting(
+        "link",
+        "PRESET|KEY=VALUE,..",
+        "",
+        "put the nodes, processes of this machine, on emulated links: 1gbe, 100mbe, wifi5, wifi4, "
+        "tailscale, or latency=0.2ms,jitter=..,rate=940mbit,loss-stall=..,switch=..,seed=.. "
+        "(docs/network.md)",
+        str,
+    ),
+    Setting(
+        "links", "FILE", "",
+        "TOML file of emulated links by pair of nodes, of ports and the switch (docs/network.md)",
+        str,
+    ),
+    Setting(
         "energy", "", "no",
         "read what each machine takes meanwhile, where it can tell (a Raspberry Pi 5's power chip, "
         "RAPL of x86), and its idle power before: J/token and tokens/s for each W",

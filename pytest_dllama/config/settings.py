@@ -16,6 +16,7 @@ from pytest_dllama.config.baseline import (
     comparison_of,
 )
 from pytest_dllama.config.ini_values import ini_text
+from pytest_dllama.config.links import topology_of
 from pytest_dllama.config.options import HISTORY_AUTO, HISTORY_OFF, SETTINGS, Setting
 from pytest_dllama.config.sweeps import SEPARATOR
 from pytest_dllama.config.values import (
@@ -26,6 +27,8 @@ from pytest_dllama.config.values import (
 
 if TYPE_CHECKING:
     import pytest
+
+    from pytest_dllama.emulation.topology import Topology
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +72,9 @@ class LabConfig:
     history_folder: Path | None = None  # None: the user's data folder
     keeps_history: bool = True
     history_keep: tuple[int, int] = (1000, 730)  # runs, days
+    trace_folder: Path | None = None  # of a trace a cell; None: nothing is traced
     comparison: Comparison | None = None  # A against B, with --baseline
+    topology: Topology | None = None  # emulated, with --link or --links
     energy: bool = False  # the machines' own meters are read
     power_file: Path | None = None  # of a meter at the plug
 
@@ -104,7 +109,7 @@ class LabConfig:
     def _of(cls, raw: dict[str, _Raw]) -> LabConfig:
         value = {s.name: s.parse(raw[s.name].text) for s in SETTINGS if s.name != "models"}
         models, report, thresholds = raw["models"], raw["report"], raw["thresholds"]
-        hosts, power = raw["hosts"], raw["power"]
+        hosts, links, power = raw["hosts"], raw["links"], raw["power"]
         _give_way(raw, value, "output-tokens", "steps")
         _give_way(raw, value, "prompt-tokens", "prompt")
         return cls(
@@ -136,6 +141,7 @@ class LabConfig:
             keeps_history=raw["history"].text != HISTORY_OFF,
             history_keep=value["history-keep"],
             comparison=comparison_of(value, raw["baseline"].base),
+            trace_folder=_folder(raw["trace-dir"]),
             csv_file=raw["csv"].base / raw["csv"].text if raw["csv"].text else None,
             hosts_file=hosts.base / hosts.text if hosts.text else None,
             hosts_only=tuple(n.strip() for n in value["hosts-only"].split(",") if n.strip()),
@@ -146,6 +152,11 @@ class LabConfig:
             max_seq_len=value["max-seq-len"],
             kv_type=value["kv-type"],
             collective=value["collective"],
+            topology=topology_of(
+                value["link"],
+                links.base / links.text if links.text else None,
+                has_hosts=bool(hosts.text),
+            ),
             energy=value["energy"],
             power_file=power.base / power.text if power.text else None,
         )
@@ -179,6 +190,10 @@ _SAME = {"output-tokens": "where a request ends", "prompt-tokens": "what the pro
 def _program(raw: _Raw) -> str:
     """A relative path from where it was written; a bare name is for PATH to find."""
     return str(raw.base / raw.text) if "/" in raw.text else raw.text
+
+
+def _folder(raw: _Raw) -> Path | None:
+    return raw.base / raw.text if raw.text else None
 
 
 def _history(raw: _Raw) -> Path | None:

@@ -98,11 +98,22 @@ class Progress(_Event):
     unit: str = ""
 
 
+class ShareLoad(_Part):
+    """How a worker came to its weights; `expected_bytes` is the closed form of `sent_bytes`."""
+
+    rank: int
+    source: str  # mapped, cache or sent
+    cached_bytes: int
+    sent_bytes: int
+    expected_bytes: int
+
+
 class Ready(_Event):
     """Every rank holds its weights."""
 
     event: Literal["ready"]
     load_s: float | None = None
+    shares: tuple[ShareLoad, ...] = ()
 
 
 class Lost(_Event):

@@ -22,6 +22,7 @@ from pytest_dllama.events.stream import (
     RequestStart,
     Start,
     Step,
+    TracePart,
 )
 
 
@@ -47,6 +48,7 @@ class RequestTrace:
     ranks: tuple[Rank, ...] = ()
     network: Network | None = None
     notes: tuple[str, ...] = ()  # what a reader must know
+    trace_parts: tuple[TracePart, ...] = ()  # of a file for Perfetto, where one was asked for
     invalid: tuple[str, ...] = ()  # why the figures may not be believed, by the engine's backend
 
     @property
@@ -92,6 +94,7 @@ def build_trace(events: Iterable[Event]) -> RequestTrace:
     steps: list[Step] = []
     ranks: list[Rank] = []
     notes: list[Note] = []
+    parts: list[TracePart] = []
     for event in events:
         if isinstance(event, Error):
             raise TraceError(event.message, event.type, event.rank)
@@ -101,6 +104,8 @@ def build_trace(events: Iterable[Event]) -> RequestTrace:
             ranks.append(event)
         elif isinstance(event, Note):
             notes.append(event)
+        elif isinstance(event, TracePart):
+            parts.append(event)
         elif isinstance(event, Lost):
             notes.append(_loss(event))
         else:
@@ -125,6 +130,7 @@ def build_trace(events: Iterable[Event]) -> RequestTrace:
             *(note.text for note in notes if not note.invalid),
             *([said] if (said := _picked(found.get(Collective))) else []),
         ),
+        trace_parts=tuple(parts),
         invalid=tuple(note.text for note in notes if note.invalid),
     )
 

@@ -299,7 +299,7 @@ def _notes(cell: ReportedCell, report: ReportText, config: ModelConfig | None) -
 
 
 def _workers(count: int) -> str:
-    return f"{count} worker{'' if count == 1 else 's'}"
+    return "1 worker" if count == 1 else f"{count} workers"
 
 
 def _plan_notes(cell: ReportedCell, config: ModelConfig) -> Iterator[str]:

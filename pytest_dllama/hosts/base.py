@@ -152,6 +152,7 @@ class Hosts(Protocol):
     kind: Literal["local", "ssh"]
     pairs: tuple[PairRecord, ...]  # the links between them
     kept_token: str | None  # what workers that stay between sessions hold; None: none stays
+    network: str  # the emulated one between them, in words; empty: they have links of their own
 
     @property
     def notes(self) -> tuple[str, ...]:

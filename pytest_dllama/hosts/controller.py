@@ -35,13 +35,17 @@ def probe_environment() -> Environment:
 
 
 def fingerprint(
-    environment: Environment, host_kind: str, hosts: Sequence[HostRecord | None] = ()
+    environment: Environment,
+    host_kind: str,
+    hosts: Sequence[HostRecord | None] = (),
+    network: str = "",
 ) -> str:
     """A folder name for figures that may be compared: the same machines in the same ranks.
 
     Host names and our own versions are no part of it: a new container of the same machine and a
     new release of the software are exactly what one wants to compare. Of hosts behind SSH the
     kernel is, for it is theirs and not what is tested; a host that is None could not be looked at.
+    An emulated network is one more part of it, in its own words: nothing there is comparable.
     The controller counts where a rank runs on it: in a local run, and as the root without a host.
     """
     machines = [_key_of(host) if host else "unknown" for host in hosts]
@@ -49,7 +53,7 @@ def fingerprint(
         what = environment.board or environment.cpu_model
         gib = round(environment.memory_bytes / 2**30)
         machines.insert(0, f"{what}|{environment.machine}|{environment.cpu_count}|{gib}")
-    key = "\n".join([*machines, host_kind])
+    key = "\n".join([*machines, host_kind, *([network] if network else [])])
     cores = sum(host.cores for host in hosts if host) or environment.cpu_count
     first = next((host for host in hosts if host), None)
     name = (first.board or first.cpu_model or first.machine) if first else None
@@ -57,6 +61,7 @@ def fingerprint(
     slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:32].strip("-")
     size = f"{len(hosts)}h-{cores}x" if hosts else f"{cores}x"
     digest = hashlib.sha256(key.encode()).hexdigest()[:8]
+    host_kind = f"{host_kind}-emulated" if network else host_kind
     return f"{host_kind}-{size}-{slug or 'cpu'}-{digest}"
 
 

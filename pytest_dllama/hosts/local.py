@@ -120,6 +120,7 @@ class LocalHosts:
     pairs: tuple[PairRecord, ...] = ()
     notes: tuple[str, ...] = ()
     kept_token: str | None = None
+    network = ""  # the loopback
 
     def __init__(self, environment: Path | None = None) -> None:
         self._environment = environment

@@ -8,12 +8,15 @@ from pathlib import Path
 from typing import Literal
 
 from pytest_dllama.config.settings import LabConfig
+from pytest_dllama.emulation.topology import Topology
 from pytest_dllama.hosts.checkout import revision_at
+from pytest_dllama.hosts.links.accuracy import cell_links
 from pytest_dllama.lab.cells import CellKey
-from pytest_dllama.lab.cluster import Worker
+from pytest_dllama.lab.cluster import Cluster, Worker
 from pytest_dllama.lab.pairs.builds import own_checkout
 from pytest_dllama.lab.runner import RequestRun
 from pytest_dllama.record.cell import CellRecord, Commands
+from pytest_dllama.record.emulation import CellLinks, EmulationRecord
 from pytest_dllama.record.run import Request, Revision
 
 
@@ -56,6 +59,27 @@ def request_record(
         kv_type=config.kv_type,
         collective=config.collective if config.engine == "embedded" else None,
         inject=config.inject,
+    )
+
+
+def links_of(topology: Topology | None, nodes: int, runs: Sequence[RequestRun]) -> CellLinks | None:
+    """How well the emulated links of a cell were kept; None where they are real."""
+    samples = [run.links for run in runs if run.links is not None]
+    return cell_links(topology, nodes, samples) if topology and samples else None
+
+
+def emulation_record(topology: Topology | None, cluster: Cluster | None) -> EmulationRecord | None:
+    """The network that this machine's processes were put on; None where there is none."""
+    if topology is None:
+        return None
+    network = cluster.network if cluster else None
+    return EmulationRecord(
+        text=topology.text,
+        network=topology.in_words,
+        seed=topology.seed,
+        lead_us=network.lead_us if network else None,
+        priority=network.priority if network else None,
+        nodes_per_core=topology.link.nodes_per_core,
     )
 
 

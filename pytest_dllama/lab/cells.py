@@ -139,9 +139,9 @@ class Cell:
         self._check_faults("output", "repeats")
 
     def check_wire(self) -> None:
-        """Fail unless every byte on the root's sockets is accounted for by the shard plan."""
+        """Fail unless each byte on the root's sockets is accounted for, and emulated links kept."""
         __tracebackhide__ = True
-        self._check_faults("wire")
+        self._check_faults("wire", "link")
 
     def _check_faults(self, *kinds: FaultKind) -> None:
         __tracebackhide__ = True

@@ -6,12 +6,14 @@ import contextlib
 import secrets
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_dllama.backends.base import Backend, Looks, WorkerNotReady
 from pytest_dllama.events.stream import Error, EventFormatError, Listening
 from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess
+from pytest_dllama.hosts.links.emulated import EmulatedHost
+from pytest_dllama.hosts.links.network import EmulatedNetwork
 
 TOKEN_VARIABLE = "DLLAMA_PY_TOKEN"  # the name, not the secret
 START_TIMEOUT_S = 120.0
@@ -32,11 +34,12 @@ class Worker:
     host: str
     port: int
     command: tuple[str, ...]  # as a person would type it
+    through: str = ""  # `host:port` by which the others reach it, where links are emulated
 
     @property
     def address(self) -> str:
         """`host:port`, as dllama's --workers takes it."""
-        return f"{self.host}:{self.port}"
+        return self.through or f"{self.host}:{self.port}"
 
 
 class Cluster:
@@ -70,6 +73,7 @@ class Cluster:
         self._workers: dict[int, Worker] = {}
         self._starts: dict[int, int] = {}
         self._processes: list[HostProcess] = []
+        self._network: EmulatedNetwork | None = None
 
     @property
     def secrets(self) -> dict[str, str]:
@@ -108,6 +112,7 @@ class Cluster:
                 self.backend.look(self.hosts[:nodes], self.logs)
             except (HostError, WorkerNotReady) as error:
                 raise ClusterError(str(error)) from error
+        self._ensure_network(nodes)
         ranks = range(1, nodes)
         missing = [rank for rank in ranks if not self._is_healthy(rank)]
         started, failures = self._launch(missing)
@@ -119,6 +124,35 @@ class Cluster:
                 failures.append(f"worker {rank} on {self.hosts[rank].name}: {error}")
         if failures:
             raise ClusterError("; ".join(failures))
+
+    def _ensure_network(self, nodes: int) -> None:
+        """Have emulated links up before workers are routed over them."""
+        host = self.hosts[0]
+        if nodes < 2 or not isinstance(host, EmulatedHost):
+            return
+        if self._network is None:
+            self._network = EmulatedNetwork(
+                host.topology, len(self.hosts), self.logs, self.name_of("links"), self._start_relay
+            )
+        try:
+            self._network.ensure()
+        except (HostError, OSError) as error:
+            raise ClusterError(str(error)) from error
+        for worker in self._workers.values():  # a relay that was started anew has other ports
+            self._workers[worker.rank] = replace(worker, through=self._through(worker))
+
+    def _start_relay(self, command: Sequence[str], name: str) -> HostProcess:
+        return self.start(0, command, name)
+
+    def _through(self, worker: Worker) -> str:
+        if self._network is None:
+            return ""
+        return self._network.route(worker.rank, worker.host, worker.port, worker.process.pid)
+
+    @property
+    def network(self) -> EmulatedNetwork | None:
+        """The emulated links, where there are any."""
+        return self._network
 
     def _await_worker_or_anew(self, rank: int, process: HostProcess) -> Worker:
         """A worker that an earlier session left and that does not answer is started anew, once."""
@@ -191,7 +225,7 @@ class Cluster:
             self._probe(worker)
         except WorkerNotReady as error:
             raise ClusterError(str(error)) from error
-        return worker
+        return replace(worker, through=self._through(worker))
 
     def _await_listening(self, process: HostProcess) -> Listening:
         end = time.monotonic() + START_TIMEOUT_S
@@ -230,6 +264,8 @@ class Cluster:
 
     def stop(self) -> None:
         """Stop every process that was started, but for kept workers; safe to call twice."""
+        if self._network is not None:
+            self._network.close()
         for process in self._processes.copy():
             if not process.kept:
                 process.signal_stop()

@@ -16,6 +16,7 @@ from pathlib import Path
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.history.priors import NoisePriors
 from pytest_dllama.hosts.base import HostError, Progress
+from pytest_dllama.lab.assembly import links_of
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.cluster import ClusterError
 from pytest_dllama.lab.pairs.cell import PairedCell, PairTaken
@@ -28,9 +29,10 @@ from pytest_dllama.record.verdict import CellVerdict
 from pytest_dllama.stats.looks import Plan
 from pytest_dllama.stats.paired import ln_ratios
 from pytest_dllama.stats.prior import VarianceGroup, VariancePrior, groups_of
+from pytest_dllama.validity.links import link_faults
 from pytest_dllama.verdict.attribution import with_attribution
 from pytest_dllama.verdict.limits import TOLERANCES
-from pytest_dllama.verdict.regression import clock_resolution, judge_metric
+from pytest_dllama.verdict.regression import clock_resolution, is_told, judge_metric
 
 __all__ = ["Duet", "PairTaken", "Rules", "Side"]  # what others compare with
 
@@ -95,6 +97,8 @@ class Duet:
                 self._judge(cell)
             if not self._open():
                 break
+        for cell in self.cells:
+            self._check_links(cell)
         self._keep_variances()
         return tuple(cell.verdict() for cell in self.cells)
 
@@ -180,7 +184,8 @@ class Duet:
                 found.append(decided[metric])
                 continue
             base, new = cell.paired(metric)
-            if len(base) > 1:
+            resolution = clock_resolution(metric, samples)
+            if len(base) > 1 and is_told(metric, resolution):
                 verdict = judge_metric(
                     metric,
                     base,
@@ -188,12 +193,20 @@ class Duet:
                     level=self._rules.plan.level,
                     prior=self._prior(metric),
                     tolerance=tolerance,
-                    resolution=clock_resolution(metric, samples),
+                    resolution=resolution,
                 )
                 found.append(with_attribution(verdict, *(cell.samples[name] for name in NAMES)))
         cell.verdicts = tuple(found)
         if not found:
             cell.invalid.append("no metric has a value in both sides")
+
+    def _check_links(self, cell: PairedCell) -> None:
+        """Emulated links must have been kept for both sides, over all their sessions."""
+        for side in self._sides:
+            runs = [session.run for session in cell.runs[side.name]]
+            found = link_faults(links_of(side.config.topology, cell.key.nodes, runs))
+            of = "base: " if side.name == "base" else ""
+            cell.invalid += [f"{of}{fault.text}" for fault in found]
 
     def _keep_variances(self) -> None:
         """Variances of valid cells feed the next run's prior; whatever the effect was."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.events.stream import Event, Step
 from pytest_dllama.events.stream import Progress as LoadProgress
-from pytest_dllama.history.run_files import RUN_FILE, archive_previous, write_run
+from pytest_dllama.history.run_files import RUN_FILE, archive_previous, write_run, write_whole
 from pytest_dllama.hosts.base import HostError, Hosts, Progress
 from pytest_dllama.hosts.controller import fingerprint, probe_environment
 from pytest_dllama.hosts.course import counted
@@ -24,6 +25,7 @@ from pytest_dllama.lab.checks import model_needs
 from pytest_dllama.lab.cluster import Cluster, ClusterError, Worker
 from pytest_dllama.lab.losses import Losses
 from pytest_dllama.lab.oracle import Oracle, find_oracle, output_against
+from pytest_dllama.lab.power.cell_energy import stamped
 from pytest_dllama.lab.power.meter_file import MeterError
 from pytest_dllama.lab.power.watch import energy_watch, not_asked
 from pytest_dllama.lab.progress import announce_compilation
@@ -35,6 +37,7 @@ from pytest_dllama.lab.runner import (
     engine_request,
     run_request,
 )
+from pytest_dllama.lab.session.tracing import TraceMissing, joined, trace_file
 from pytest_dllama.metrics import catalog
 from pytest_dllama.metrics.samples import sample_of
 from pytest_dllama.models import engine_facts
@@ -57,6 +60,7 @@ from pytest_dllama.verdict.scaling import ScalingLimit
 from pytest_dllama.verdict.thresholds import Thresholds
 
 LOG_FOLDER = "logs"
+_PHASES = {"fill": "filling the context", "cache": "weights from the workers' caches"}
 CellError = (ClusterError, RequestFailed, ConfigError, HostError, MeterError)
 
 
@@ -120,7 +124,9 @@ class Lab:
             with self._progress.running():
                 self._progress.stage("looking at the hosts")
                 self._identified = self._hosts.identify(max(key.nodes for key in self.keys))
-        return fingerprint(self._environment, self._hosts.kind, self._identified)
+        return fingerprint(
+            self._environment, self._hosts.kind, self._identified, self._hosts.network
+        )
 
     def cell(self, key: CellKey) -> CellRecord:
         """The record of a cell, measured on first use; a failed cell has a record too."""
@@ -215,7 +221,19 @@ class Lab:
         if oracle is None:
             self._oracles.setdefault(key, Oracle(runs[0]))
         output = output_against(oracle, runs[0], request, backend)
+        if self.config.trace_folder is not None:
+            self._trace(cluster, model, key, trace_file(self.config.trace_folder, key))
         return self._record(key, runs, cluster.workers(key.nodes), output)
+
+    def _trace(self, cluster: Cluster, model: ModelUnderTest, key: CellKey, path: Path) -> None:
+        """One request more, for its trace; if it fails, the cell is measured all the same."""
+        try:
+            run = self._run(cluster, model, key, "tracing", "trace", traced=True)
+            text = joined(run.trace.trace_parts)
+        except (*CellError, TraceMissing) as error:
+            self._progress.settle(f"{key}: not traced: {error}")
+            return
+        self.write(path, lambda: write_whole(path, text))
 
     def _why_skipped(self, key: CellKey) -> str | None:
         """Why this engine has no such cell; None: it can be measured."""
@@ -241,11 +259,10 @@ class Lab:
         size = model.request_size(configured(self.config, key.workload), key.workload)
         if size.note:
             self._engine_notes[key].append(size.note)
-        samples = [sample_of(run.trace) for run in runs]
+        samples = [stamped(sample_of(run.trace), run.last_token_s) for run in runs]
         energy = None
         if self._energy is not None:
-            ends_s = [run.last_token_s for run in runs]
-            samples, energy = self._energy.of(key.nodes, ends_s, samples)
+            samples, energy = self._energy.of(key.nodes, samples)
         return cell_record(
             key.model,
             key.nodes,
@@ -260,6 +277,7 @@ class Lab:
             commands=assembly.commands_of(runs, workers),
             logs=assembly.logs_of(runs, workers, self.config.report_folder),
             max_seq_len=request.max_seq_len,
+            links=assembly.links_of(self.config.topology, key.nodes, runs),
         )
 
     def _engine(self, workload: Workload) -> Backend:
@@ -305,7 +323,8 @@ class Lab:
             hosts = self._hosts.prepare(largest, key.nodes, models, self._progress)
             if self._energy is not None:
                 sites, hostname = self._hosts.power_sites(largest), self._environment.hostname
-                self._energy.start(sites, hostname, self._progress)
+                self._energy.start(sites, hostname)
+                self._energy.measure_idle(self._progress)
             if self._hosts.kind == "local":
                 announce_compilation(backend, self._progress)
             self._cluster = Cluster(hosts, backend, self.logs, own.nthreads, self._hosts.kept_token)
@@ -338,7 +357,12 @@ class Lab:
 
         def run_by(engine: Backend) -> RequestRun:
             log = "oracle" if engine is measured else f"oracle.{engine.name}"
-            return self._run(cluster, model, key, "reference output", log, engine)
+            try:
+                return self._run(cluster, model, key, "reference output", log, engine)
+            except RequestFailed as error:
+                if not self._losses.allow(error):
+                    raise
+                return self._run(cluster, model, key, "reference output", log, engine)
 
         return find_oracle(measured, run_by)
 
@@ -350,6 +374,8 @@ class Lab:
         what: str,
         log: str,
         engine: Backend | None = None,
+        *,
+        traced: bool = False,
     ) -> RequestRun:
         self._progress.stage(f"{key}: {what}")
         if self.config.cooldown_c > 0:
@@ -357,7 +383,7 @@ class Lab:
         self._progress.detail("starting")
         run = run_request(
             cluster,
-            engine_request(self.config, model, key.workload),
+            replace(engine_request(self.config, model, key.workload), trace=traced),
             key.nodes,
             f"{key.id}.{self._losses.prefix}{log}.root",
             self._on_event,
@@ -368,8 +394,7 @@ class Lab:
 
     def _on_event(self, event: Event) -> None:
         if isinstance(event, LoadProgress):
-            what = " the context" if event.phase == "fill" else ""
-            self._progress.detail(f"{event.phase}ing{what}")
+            self._progress.detail(_PHASES.get(event.phase, f"{event.phase}ing"))
             tell = self._progress.transfer if event.unit == "bytes" else self._progress.bar
             tell(event.done, event.total)
         elif isinstance(event, Step):
@@ -389,10 +414,13 @@ class Lab:
             ),
             models=self._model_records(),
             cells=tuple(self._records[key] for key in self.keys if key in self._records),
-            fingerprint=fingerprint(self._environment, self._hosts.kind, self._hosts.records()),
+            fingerprint=fingerprint(
+                self._environment, self._hosts.kind, self._hosts.records(), self._hosts.network
+            ),
             hosts=self._hosts.records(),
             pairs=self._hosts.pairs,
             memory=self._memory_records(),
+            emulation=assembly.emulation_record(self.config.topology, self._cluster),
             power=self._energy.records if self._energy else (),
             definitions=catalog.all_definitions(),
             notes=(

@@ -13,6 +13,8 @@ from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.events.stream import Event, EventFormatError, Step
 from pytest_dllama.events.trace import RequestTrace, TraceError, build_trace
 from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess
+from pytest_dllama.hosts.links.network import NOT_WATCHED
+from pytest_dllama.hosts.links.prober import ProbeSamples
 from pytest_dllama.lab.cluster import Cluster, Worker
 from pytest_dllama.lab.memory_watch import MemoryWatch
 from pytest_dllama.models.under_test import ModelUnderTest
@@ -34,6 +36,7 @@ class RequestRun:
     command: tuple[str, ...]
     log_files: tuple[Path, ...]
     last_token_s: float | None = None  # when it was read here, seconds since the epoch
+    links: ProbeSamples | None = None  # of emulated links, beside it
 
 
 class RequestFailed(RuntimeError):
@@ -113,7 +116,11 @@ def run_request(
     """
     backend, host = backend or cluster.backend, cluster.hosts[0]
     workers = cluster.workers(nodes)
+    links = NOT_WATCHED
     try:
+        if cluster.network is not None and workers:
+            links = cluster.network.watched(nodes)
+        links.look(rates=True)
         placed = _placed(request, host)
         command = backend.root_command(placed, [w.address for w in workers], host.parent)
         cluster.await_idle(nodes)
@@ -124,7 +131,8 @@ def run_request(
     code: int | None = None
     try:
         timeout_s = request.timeout_s + SILENCE_MARGIN_S
-        lines, came_s = _read_lines(process, backend, timeout_s, on_event, watch)
+        with links.beside():
+            lines, came_s = _read_lines(process, backend, timeout_s, on_event, watch)
         code = process.wait(STOP_GRACE_S)
         worker_logs = [worker.process.log_files[0] for worker in workers]
         trace = build_trace(backend.events(lines, nodes, worker_logs))
@@ -134,7 +142,7 @@ def run_request(
         kind = error.kind
         if kind == "TraceError" and (killed := _killed_by(code)):
             message, kind = f"{_death(killed, host)}; {message}", KILLED
-        message = "; ".join([*_given_up(workers), message])
+        message = "; ".join([*links.lost(), *_given_up(workers), message])
         raise _failure(message, kind, process) from error
     except (TimeoutError, EventFormatError, HostError) as error:
         raise _failure(str(error), type(error).__name__, process) from error
@@ -144,8 +152,12 @@ def run_request(
         killed = _killed_by(code)
         ended = _death(killed, host) if killed else f"the root ended with exit code {code}"
         raise _failure(ended, KILLED if killed else "ExitCode", process)
+    try:
+        links.look()
+    except HostError as error:
+        raise RequestFailed(str(error), type(error).__name__, process.log_files) from error
     last_token_s = _last_token_s(lines, came_s, backend)
-    return RequestRun(trace, backend.shown(command), process.log_files, last_token_s)
+    return RequestRun(trace, backend.shown(command), process.log_files, last_token_s, links.samples)
 
 
 def _placed(request: EngineRequest, host: Host) -> EngineRequest:

@@ -197,6 +197,17 @@ def cell_metrics(traces: Sequence[RequestTrace], samples: Sequence[Sample]) -> d
     return {name: value for name, value in estimates.items() if value is not None}
 
 
+def energy_metrics(samples: Sequence[Sample]) -> dict[str, Estimate]:
+    """What is made of the energy of requests alone, as medians over them."""
+    figures = {
+        "j_per_token": [per_token_j(s.decode_j, s.n_output_tokens) for s in samples],
+        "request_j": [s.request_j for s in samples],
+        "tokens_per_s_per_w": [tokens_per_joule(s.n_output_tokens, s.request_j) for s in samples],
+    }
+    found = {name: estimate(values) for name, values in figures.items()}
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def sample_metrics(samples: Sequence[Sample]) -> dict[str, Estimate]:
     """The metrics of requests of which nothing but their samples is known, as medians over them."""
     figures = {

@@ -11,6 +11,8 @@ from dllama_engine.errors import EngineError as EngineError
 from dllama_engine.formats.config import ModelConfig as ModelConfig
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
+from dllama_engine.loading import cache as weight_cache
+from dllama_engine.loading.settings import default_folder as weights_folder
 from dllama_engine.sharding.memory import RankMemory as RankMemory
 from dllama_engine.sharding.memory import rank_memory, token_read_bytes
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
@@ -32,8 +34,10 @@ __all__ = [
     "check_split",
     "file_config",
     "file_tokenizer",
+    "kept_weights",
     "model_record",
     "rank_memories",
+    "remove_weights",
     "shape_config",
     "shape_tokenizer",
     "shard_bytes",
@@ -41,6 +45,7 @@ __all__ = [
     "shipped_names",
     "stale_first_token",
     "token_bytes",
+    "weights_folder",
     "write_shape",
 ]
 
@@ -202,3 +207,15 @@ def model_record(name: str, config: ModelConfig, model_file: Path, tokenizer: Pa
         seq_len=config.seq_len,
         weight_type=config.weight_type.label,
     )
+
+
+def kept_weights() -> list[tuple[Path, int, float]]:
+    """What workers of this machine keep of their shares: file, bytes, last use (seconds)."""
+    folder = weights_folder()
+    entries = weight_cache.kept_entries(folder) if folder is not None else []
+    return [(entry.path, entry.size_bytes, entry.used_s) for entry in entries]
+
+
+def remove_weights(path: Path) -> bool:
+    """Remove such a file; False while a worker fills it."""
+    return weight_cache.remove(path)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError, ModelSpec
 from pytest_dllama.models import engine_facts
+from pytest_dllama.models.file_digest import file_digest
 from pytest_dllama.models.kept import cache_folder, note_use
 from pytest_dllama.models.sizes import RequestSize, request_size
 from pytest_dllama.record.cell import Workload
@@ -123,4 +124,4 @@ def open_model(spec: ModelSpec, progress: Callable[[int, int], None]) -> ModelUn
         record = engine_facts.model_record(spec.name, engine_facts.file_config(files[0]), *files)
     except engine_facts.EngineError as error:
         raise ConfigError(f"--models {spec.text}: {error}") from error
-    return ModelUnderTest(record, *files)
+    return ModelUnderTest(record.model_copy(update={"digest": file_digest(files[0])}), *files)

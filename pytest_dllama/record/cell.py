@@ -9,14 +9,16 @@ from typing import Literal
 from pydantic import Field
 
 from pytest_dllama.record.base import Record, Role
+from pytest_dllama.record.emulation import CellLinks
 from pytest_dllama.record.energy import EnergyRecord
+from pytest_dllama.record.loading import LoadingRecord
 from pytest_dllama.record.network import NetworkRecord
 
 CellStatus = Literal["ok", "failed", "skipped"]
 OutputStatus = Literal["oracle", "identical", "tie", "different", "unchecked", "engine_fault"]
 # Another output than the oracle's; other bytes than the plan's; faster than memory; repeats that
-# disagree; the engine's own word.
-FaultKind = Literal["output", "wire", "roofline", "repeats", "engine"]
+# disagree; the engine's own word; an emulated link that was not kept.
+FaultKind = Literal["output", "wire", "roofline", "repeats", "engine", "link"]
 
 
 class RankRecord(Record):
@@ -218,11 +220,13 @@ class CellRecord(Record):
     percentiles: dict[str, Percentiles] = Field(default_factory=dict)  # keys: of TIMES
     ranks: tuple[RankRecord, ...] = ()
     network: NetworkRecord | None = None
+    loading: LoadingRecord | None = None  # None: the engine does not tell
     output: OutputRecord | None = None
     roofline: RooflineRecord | None = None
     energy: EnergyRecord | None = None  # None: nobody asked
     thresholds: tuple[ThresholdResult, ...] = ()
     verdict: Verdict | None = None
+    links: CellLinks | None = None  # how well emulated ones were kept; None: none were emulated
     logs: tuple[str, ...] = ()  # relative to the run file
 
     @property

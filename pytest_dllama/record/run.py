@@ -12,6 +12,7 @@ from pydantic import Field
 
 from pytest_dllama.record.base import Record
 from pytest_dllama.record.cell import CellRecord
+from pytest_dllama.record.emulation import EmulationRecord
 from pytest_dllama.record.energy import PowerRecord
 from pytest_dllama.record.hosts import HostRecord, MemoryRecord, PairRecord
 
@@ -82,6 +83,7 @@ class ModelRecord(Record):
     vocab_size: int
     seq_len: int
     weight_type: str
+    digest: str | None = None  # BLAKE2b, 128 bits, of the model's file; None: an older run's
 
 
 class RunRecord(Record):
@@ -99,6 +101,7 @@ class RunRecord(Record):
     hosts: tuple[HostRecord, ...] = ()  # in rank order; none where all nodes are processes here
     pairs: tuple[PairRecord, ...] = ()
     memory: tuple[MemoryRecord, ...] = ()
+    emulation: EmulationRecord | None = None  # None: links are what they are
     power: tuple[PowerRecord, ...] = ()  # none: nobody asked for energy
     definitions: dict[str, str]  # metric -> its definition, in English
     notes: tuple[str, ...] = ()

@@ -47,6 +47,7 @@ class Cause(Record):
     is_everywhere: bool  # on every rank that does such work
     change: float  # of this work itself: 0.31 is 31 % slower
     effect_ms: float  # on one of these ranks, as of AttributedPart
+    also: tuple[str, ...] = ()  # other work that surely changed so there: a slower host, say
 
 
 class Attribution(Record):
@@ -135,6 +136,7 @@ class VerdictFile(Record):
     prompt: str  # empty, and steps None: the cells' workloads say
     steps: int | None
     inject: str = ""  # how the new side was slowed down on purpose
+    emulated: str = ""  # the links that both sides were on; empty: real ones
     prior_groups: int  # the most that any metric's prior rests on
     status: PairStatus
     holm_p: dict[str, float]  # "model nodes metric" -> Holm-adjusted p_worse; gates nothing

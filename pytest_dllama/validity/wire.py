@@ -2,7 +2,8 @@
 
 The payload counted on the root's sockets in every step must equal the closed form, to the byte, and
 each link's share of a decode step the plan's figure for that link, in bytes and in messages: a
-collective may move another's bytes in other messages.
+collective may move another's bytes in other messages. Loading sends each worker the pieces that it
+neither maps nor keeps.
 """
 
 from __future__ import annotations
@@ -21,7 +22,18 @@ def wire_faults(trace: RequestTrace, repeat: int) -> list[Fault]:
     listed = [_fault(repeat, f"wire: {text}", step) for step, text in said[:MAX_LISTED]]
     if len(said) > MAX_LISTED:
         listed.append(_fault(repeat, f"and {len(said) - MAX_LISTED} more such steps"))
+    listed += [_fault(repeat, f"wire: {text}") for text in _load_faults(trace)]
     return listed
+
+
+def _load_faults(trace: RequestTrace) -> list[str]:
+    """What loading sent to each worker: the pieces that it did not have, to the byte."""
+    return [
+        f"loading sent {share.sent_bytes} payload bytes to rank {share.rank}, the shard plan "
+        f"and what that rank has of it ({share.source}) say {share.expected_bytes}"
+        for share in (trace.ready.shares if trace.ready else ())
+        if share.sent_bytes != share.expected_bytes
+    ]
 
 
 def _fault(repeat: int, text: str, step: int | None = None) -> Fault:

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.metrics.catalog import cell_metrics
 from pytest_dllama.metrics.definitions import median_index
+from pytest_dllama.metrics.loading import loading_record
 from pytest_dllama.metrics.network import network_record
 from pytest_dllama.metrics.percentiles import cell_percentiles
 from pytest_dllama.metrics.samples import cannot_be, rank_records
@@ -22,6 +23,7 @@ from pytest_dllama.record.cell import (
     Sample,
     Workload,
 )
+from pytest_dllama.record.emulation import CellLinks
 from pytest_dllama.record.energy import EnergyRecord
 from pytest_dllama.validity.faults import faults
 from pytest_dllama.validity.roofline import share
@@ -46,6 +48,7 @@ def cell_record(
     commands: Commands | None = None,
     logs: Sequence[str] = (),
     max_seq_len: int | None = None,
+    links: CellLinks | None = None,
 ) -> CellRecord:
     """The record of a cell whose repeats all ended well.
 
@@ -64,12 +67,13 @@ def cell_record(
         commands: that run the cell by hand.
         logs: names relative to the run file.
         max_seq_len: positions of the KV cache, where that is known.
+        links: how well emulated ones were kept.
     """
     median = traces[median_index([sample.rct_s or 0.0 for sample in samples])]
     figures = cell_metrics(traces, samples)
     if (part := share(roofline, figures.get("tpot_ms"))) is not None:
         figures["roofline_share"] = part
-    found = faults(traces, output, roofline, samples)
+    found = faults(traces, output, roofline, samples, links)
     absent = {*cannot_give, *cannot_be(samples)}
     judged = [t for t in limits if t.metric in figures or t.metric not in absent]
     results = tuple(limit.check(figures.get(limit.metric)) for limit in judged)
@@ -85,11 +89,13 @@ def cell_record(
         percentiles=cell_percentiles(samples),
         ranks=rank_records(median),
         network=network_record(traces, median),
+        loading=loading_record(median),
         output=output,
         thresholds=results,
         roofline=roofline,
         energy=energy,
         verdict=judge(faults=found, output=output, thresholds=results),
+        links=links,
         logs=tuple(logs),
     )
 

@@ -80,12 +80,15 @@ def explain(result: ThresholdResult) -> str:
     """
     unit = METRICS[result.metric].unit.replace("-", "")
     sign = "<=" if result.direction == "max" else ">="
-    limit = f"limit {sign} {result.limit:g} {unit}".rstrip()
+    bound = f"{sign} {result.limit:g} {unit}".rstrip()
     if result.value is None:
-        return f"{result.metric} was not measured, {limit} ({result.source})"
+        return f"{result.metric} was not measured, limit {bound} ({result.source})"
     value = f"{result.metric} = {result.value:.6g} {unit}".rstrip()
     margin = result.margin_percent
-    room = "" if margin is None else f", {abs(margin):.1f} % {'left' if margin >= 0 else 'beyond'}"
     single = result.n == 1 and METRICS[result.metric].better != "exact"
     spread = "; a single sample, of unknown spread" if single else ""
-    return f"{value}, {limit}{room}{spread} ({result.source})"
+    if margin is None:
+        return f"{value}, limit {bound}{spread} ({result.source})"
+    if margin < 0:
+        return f"{value}, limit {bound}, {-margin:.1f} % beyond{spread} ({result.source})"
+    return f"{value}, limit {bound}, {margin:.1f} % left{spread} ({result.source})"

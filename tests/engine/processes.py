@@ -25,7 +25,8 @@ def command(*arguments: object) -> list[str]:
 
 
 def environment(**more: str) -> dict[str, str]:
-    return {**os.environ, "DLLAMA_PY_TOKEN": TOKEN, **more}
+    own = {"DLLAMA_PY_TOKEN": TOKEN, "DLLAMA_PY_WEIGHT_CACHE": "off"}
+    return {**os.environ, **own, **more}
 
 
 def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = GENEROUS_S) -> Any:

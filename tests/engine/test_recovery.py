@@ -14,8 +14,10 @@ from dllama_engine.cli import options
 from tests.data import ROOT
 from tests.engine.processes import (
     Node,
+    command,
     environment,
     inference_arguments,
+    model_arguments,
     run,
     start_worker,
     wait_until,
@@ -133,6 +135,61 @@ def test_a_worker_that_does_not_return_ends_the_request(tmp_path: Path) -> None:
     (error,) = root.events("error")
     assert (error["type"], error["rank"]) == ("WorkerLost", 1)
     assert f"{worker.address} did not serve again within 1 s" in error["message"]
+
+
+def chat(folder: Path, name: str, workers: list[Node], *flags: object) -> Node:
+    """A root that waits for a question, its standard input a pipe."""
+    log_path, events_path = folder / f"{name}.log", folder / f"{name}.jsonl"
+    addresses = [worker.address for worker in workers]
+    arguments = [
+        *("chat", *model_arguments(), "--chat-template", "llama2", "--max-seq-len", 160),
+        *("--temperature", 0, *SAME_BITS, *LIMITS, *flags, "--events", events_path),
+        *(("--workers", *addresses) if workers else ()),
+    ]
+    with log_path.open("wb") as log:
+        process = subprocess.Popen(
+            command(*arguments), stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT,
+            env=environment(),
+        )  # fmt: skip
+    root = Node(process, log_path, events_path)
+    ask(root, "")
+    ask(root, "hello")
+    root.wait_event("done")
+    return root
+
+
+def ask(root: Node, question: str) -> None:
+    assert root.process.stdin is not None
+    root.process.stdin.write(f"{question}\n".encode())
+    root.process.stdin.flush()
+
+
+def end_chat(root: Node) -> list[int]:
+    """A second question; returns all tokens once the chat has ended."""
+    ask(root, "and then?")
+    assert root.process.stdin is not None
+    root.process.stdin.close()
+    assert root.wait() == 0, root.log
+    return tokens(root)
+
+
+def test_a_chat_goes_on_though_its_worker_dies_while_the_user_thinks(tmp_path: Path) -> None:
+    worker, again = start_worker(tmp_path, "worker"), None
+    port = worker.port
+    nodes = [worker, chat(tmp_path, "whole", [])]
+    try:
+        undisturbed = end_chat(nodes[1])
+        root = chat(tmp_path, "root", [worker], "--retry-lost", 1)
+        nodes.append(root)
+        worker.stop(signal.SIGKILL)
+        root.wait_event("lost")
+        again = start_worker(tmp_path, "again", "--port", port, "--exit-with-parent", os.getpid())
+        nodes.append(again)
+        assert end_chat(root) == undisturbed
+    finally:
+        for node in nodes:
+            node.stop(signal.SIGKILL)
+    assert len(root.events("recovered")) == 1
 
 
 @pytest.mark.parametrize(

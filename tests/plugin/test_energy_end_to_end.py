@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import csv
 import time
+from pathlib import Path
 
 import pytest
 
+from pytest_dllama.cli.main import main
 from pytest_dllama.exports.llmd import llmd_reports
 from pytest_dllama.exports.openmetrics import openmetrics_text
-from pytest_dllama.history.run_files import read_run
+from pytest_dllama.history.run_files import read_run, write_run
+from pytest_dllama.metrics.catalog import ENERGY
 from pytest_dllama.record.run import RunRecord
-from tests.data import ROOT
+from pytest_dllama.report.pages.markdown import render
+from tests.data import ROOT, RUNS
 from tests.plugin.real_runs import SMALL_MODEL, RealRun
 
 WATTS = 4.0
@@ -94,3 +98,45 @@ def test_exports_carry_it(measured) -> None:
         rows = list(csv.DictReader(file))
     assert all(float(row["request_j"]) > float(row["decode_j"]) > 0 for row in rows)
     assert all(float(row["start_epoch_s"]) > 1.7e9 for row in rows)
+
+
+def test_a_meters_file_that_comes_after_the_run_gives_the_same(measured, tmp_path, capsys) -> None:
+    run, record = measured
+    bare = record.model_copy(
+        update={
+            "power": (),
+            "cells": tuple(
+                cell.model_copy(
+                    update={
+                        "energy": None,
+                        "metrics": {n: v for n, v in cell.metrics.items() if n not in ENERGY},
+                        "samples": tuple(
+                            sample.model_copy(update={"request_j": None, "decode_j": None})
+                            for sample in cell.samples
+                        ),
+                    }
+                )
+                for cell in record.cells
+            ),
+        }
+    )
+    write_run(bare, tmp_path / "bare.json")
+    meter = str(run.report.parent / "meter.csv")
+    output = tmp_path / "energy.json"
+    assert main(["energy", str(tmp_path / "bare.json"), "--power", meter, "-o", str(output)]) == 0
+    assert "llama_q40-2: 0.0" in capsys.readouterr().out
+    later = read_run(output)
+    for cell, live in zip(later.cells, record.cells, strict=True):
+        for name in ENERGY:
+            assert cell.metrics[name].value == pytest.approx(live.metrics[name].value)
+    assert later.power[0].idle_w is None  # nobody knows when nothing ran
+    assert "idle power is not known" in render(later, "en")
+
+
+def test_a_run_that_does_not_tell_when_it_was_is_refused(tmp_path: Path, capsys) -> None:
+    (tmp_path / "meter.csv").write_text("time,power_w\n1,1\n")
+    old = sorted(RUNS.glob("*.json"))[0]
+    words = ["energy", str(old), "--power", str(tmp_path / "meter.csv")]
+    assert main([*words, "-o", str(tmp_path / "out.json")]) == 2
+    assert "does not tell when its requests were" in capsys.readouterr().err
+    assert not (tmp_path / "out.json").exists()

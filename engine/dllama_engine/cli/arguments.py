@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from dllama_engine.injection import Injection
+from dllama_engine.loading.settings import CacheSettings
 
 Address = tuple[str, int]
 
@@ -61,6 +62,7 @@ class WorkerArgs(ProcessArgs):
     n_threads: int
     token_file: str | None
     idle_timeout_s: float | None
+    weight_cache: CacheSettings
     inject: Injection
 
 

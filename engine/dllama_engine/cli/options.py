@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import math
+import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import fields
@@ -15,6 +16,7 @@ from dllama_engine.cli.arguments import Address, PlanArgs, ProcessArgs, RootArgs
 from dllama_engine.cli.dialects import pass_over
 from dllama_engine.errors import RequestError
 from dllama_engine.injection import NOTHING, Injection, parse_injection
+from dllama_engine.loading.settings import CACHE_VARIABLE, CacheSettings, parse_cache
 from dllama_engine.sharding.collective import Collective
 from dllama_engine.version import package_version
 
@@ -259,6 +261,13 @@ def _add_worker(group: argparse._ArgumentGroup) -> None:
         "--idle-timeout", dest="idle_timeout_s", type=seconds, metavar="S",
         help="exit when no root came for so long (default: never)",
     )  # fmt: skip
+    group.add_argument(
+        "--weight-cache", type=_cache, default=os.environ.get(CACHE_VARIABLE) or "on",
+        metavar="on|off|SIZE|DIR[,SIZE]",
+        help="keep this worker's weights on its disk, so that the next start is sent digests only: "
+        "in this user's cache or in DIR, 8GiB at most unless SIZE says otherwise, then what was "
+        f"not used for longest goes (default: ${CACHE_VARIABLE}, else on)",
+    )  # fmt: skip
 
 
 def _add_plan(group: argparse._ArgumentGroup) -> None:
@@ -363,6 +372,13 @@ def _number(text: str) -> float:
 def _parent(text: str) -> int | None:
     """A process id, or None for standard input."""
     return None if text == "stdin" else whole(1)(text)
+
+
+def _cache(text: str) -> CacheSettings:
+    try:
+        return parse_cache(text)
+    except RequestError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def _injection(text: str) -> Injection:

@@ -141,7 +141,7 @@ class RootRun:
                 say(line)
             say(f"🔀 Topology: pp=1 tp={self.plan.world_size}")
             say("📊 Network performance monitoring enabled")
-        self.events.emit(vocabulary.Ready(root.load_s, root.load_links))
+        self.events.emit(vocabulary.Ready(root.load_s, root.load_links, root.shares))
 
     def new_tally(self) -> Tally:
         """An empty sum over the steps to come."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from dllama_engine.errors import InsufficientMemoryError
 from dllama_engine.sharding.memory import RankMemory
+from dllama_engine.system.sizes import format_bytes
 from dllama_engine.wire.handshake import WorkerInfo
 
 
@@ -68,17 +69,3 @@ def _arithmetic(rank: int, memory: RankMemory) -> str:
         f"+ buffers {format_bytes(memory.buffer_bytes)} "
         f"+ program {format_bytes(memory.runtime_bytes)}"
     )
-
-
-def format_bytes(n: int) -> str:
-    """A size for people.
-
-    >>> format_bytes(512), format_bytes(3 << 20), format_bytes(7_400_000_000)
-    ('512 B', '3.00 MiB', '6.89 GiB')
-    """
-    size = float(n)
-    for unit in ("B", "KiB", "MiB"):
-        if size < 1024:
-            return f"{size:.0f} B" if unit == "B" else f"{size:.2f} {unit}"
-        size /= 1024
-    return f"{size:.2f} GiB"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from dllama_engine.cluster.session import Greeting
 from dllama_engine.errors import WireError, WorkerLost
@@ -13,7 +14,7 @@ from dllama_engine.wire.handshake import HANDSHAKE_TIMEOUT_S, DialerRole, Worker
 from dllama_engine.wire.links import Links
 
 _LOOK_S = 0.5  # at signals, while workers are waited for
-_STATES = ("connected", "loaded")  # of a worker's set-up, in order
+_STATES = ("connected", "cached", "loaded")  # of a worker's set-up, in order
 
 
 class Rendezvous:
@@ -21,7 +22,6 @@ class Rendezvous:
 
     Attributes:
         links: to all workers reached so far.
-        mapping: ranks that read the model's file themselves.
     """
 
     def __init__(
@@ -35,10 +35,10 @@ class Rendezvous:
     ) -> None:
         self.links = Links(0, world_size, {}, timeout_s)
         self.links.is_setting_up = True
-        self.mapping: set[int] = set()
         self._token, self._observer = token, observer
         self._timeout_s, self._connect_timeout_s = timeout_s, connect_timeout_s
-        self._reached: dict[str, set[int]] = {state: set() for state in _STATES}
+        # What each worker said when it was as far.
+        self._reached: dict[str, dict[int, dict[str, Any]]] = {state: {} for state in _STATES}
 
     def reach(self, rank: int, address: Address) -> WorkerInfo:
         """Connect one worker and tell it who it is.
@@ -76,6 +76,14 @@ class Rendezvous:
         while len(self._reached[state]) < len(self.links.peers):
             self.attend()
 
+    def said(self, state: str, rank: int) -> dict[str, Any]:
+        """What a worker told when it was as far."""
+        return self._reached[state][rank]
+
+    def pass_over(self, state: str, rank: int) -> None:
+        """A worker has nothing to tell of this."""
+        self._reached[state][rank] = {}
+
     def attend(self, wake: int | None = None, wait_s: float = _LOOK_S) -> None:
         """Give and hear signs of life, and take the message of each rank that has spoken.
 
@@ -88,9 +96,11 @@ class Rendezvous:
     def _hear(self, spoken: Sequence[int]) -> None:
         for rank in spoken:
             answer = self.links.receive_json(SESSION, rank, timeout_s=self._timeout_s)
+            if not isinstance(answer, dict):
+                raise WireError(f"worker {rank} sent {answer!r:.80} as its state", rank)
             due = next((state for state in _STATES if rank not in self._reached[state]), "serving")
             if answer.get("state") != due:
                 raise WireError(f"worker {rank} is {answer.get('state')}, expected {due}", rank)
-            self._reached[due].add(rank)
-            if answer.get("maps"):
-                self.mapping.add(rank)
+            self._reached[due][rank] = answer
+            if due == "connected" and not answer.get("offers"):
+                self.pass_over("cached", rank)

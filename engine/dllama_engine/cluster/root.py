@@ -18,7 +18,7 @@ import numpy as np
 from dllama_engine.arrays import Floats, Table
 from dllama_engine.cluster.admission import check_memory
 from dllama_engine.cluster.choosing import choose_as_root
-from dllama_engine.cluster.loading import send_weights
+from dllama_engine.cluster.handing_out import hand_out
 from dllama_engine.cluster.placement import CoreSlots, is_crowded, pinned, slots_by_rank
 from dllama_engine.cluster.rendezvous import Rendezvous
 from dllama_engine.cluster.session import CONTROL, SessionConfig
@@ -27,7 +27,7 @@ from dllama_engine.cluster.warmup import warm_up
 from dllama_engine.collectives.choice import Choice
 from dllama_engine.collectives.logits import LogitsGather
 from dllama_engine.collectives.traffic import step_traffic
-from dllama_engine.errors import InsufficientMemoryError, ModelFileError
+from dllama_engine.errors import EngineError, InsufficientMemoryError, ModelFileError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.injection import NOTHING, Injection
@@ -36,7 +36,7 @@ from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.system.process_memory import PeakMemory
 from dllama_engine.tables.links import LINK_WIDTH, SEND_AT, SEND_BYTES
 from dllama_engine.tables.spans import EMBEDDING
-from dllama_engine.telemetry.events import Rank
+from dllama_engine.telemetry.events import Rank, ShareLoad
 from dllama_engine.telemetry.observation import Observation
 from dllama_engine.telemetry.observer import Observer
 from dllama_engine.telemetry.step_cost import StepCost
@@ -84,6 +84,7 @@ class Root:
         self.max_seq_len = min(options.max_seq_len or config.seq_len, config.seq_len)
         self.load_links: tuple[LinkCount, ...] = ()
         self.load_s = 0.0  # from connecting to ready
+        self.shares: tuple[ShareLoad, ...] = ()  # how each worker came to its weights
         self.choice: Choice | None = None  # of the collective, where it is left to the root
         self._start_s = 0.0
         self._observer = observer
@@ -105,6 +106,9 @@ class Root:
         self._loaded = self._counted  # when the model was loaded
         self.traces: list[RankTrace] = []  # raw spans of all ranks, once they said goodbye
         self._seen: Observation | None = None  # once it is loaded
+        # (tokens, logits) of passes before any request: a batch of a prompt, a generated token.
+        batch = min(2, options.batch_size, self.max_seq_len)
+        self._rehearsal = ((batch, 0), (1, 1))
         self._clocks: dict[int, clock.Reading] = {}  # of each worker, when it was loaded
 
     def session(self, rank: int) -> SessionConfig:
@@ -118,6 +122,7 @@ class Root:
             max_seq_len=self.max_seq_len,
             kv_type=options.kv_type,
             context_depth=options.context_depth,
+            rehearsals=len(self._rehearsal),
             timeout_s=options.timeout_s,
             workers=options.workers,
             slots=self._slots.get(rank, CoreSlots(0, options.n_threads, options.n_threads)),
@@ -182,7 +187,9 @@ class Root:
         assert self._met is not None, "connect() comes first"
         options, links = self.options, self._connected()
         try:
-            weights = self._send_weights(self._met)
+            weights = RankWeights(self.plan, 0, self.options.n_threads)
+            where = self._met, self._observer, self.options.n_threads
+            self.shares = hand_out(self.model, weights, *where)
             self._pinned.enter_context(pinned(self._slots[0], self._observer.say))
             self._build(weights)
             self._met.await_all("loaded")
@@ -201,17 +208,16 @@ class Root:
         assert self._transformer is not None
         here = self._transformer.record_spans, self._transformer.keep_spans
         self._seen = Observation(links, *here, spans=options.spans, raw=options.trace)
+        self._rehearse()
 
-    def _send_weights(self, met: Rendezvous) -> RankWeights:
-        """Ours packed, the workers' sent; no second copy of the model is ever held."""
-        weights = RankWeights(self.plan, 0, self.options.n_threads)
+    def _rehearse(self) -> None:
+        """Run a little of each phase: no request is the first to touch memory, sockets and code.
 
-        def progress(done: int, total: int) -> None:
-            self._observer.progress("load", done, total, "bytes")
-            met.attend(wait_s=0.0)
-
-        send_weights(self.model, met.links, weights, progress, mapping=met.mapping)
-        return weights
+        What it leaves in the cache is written over before it is read.
+        """
+        for n_tokens, n_logits in self._rehearsal:
+            self.forward([0] * n_tokens, 0, n_logits)
+        self.forget_costs()
 
     def _build(self, weights: RankWeights) -> None:
         options = self.options
@@ -268,6 +274,10 @@ class Root:
         assert logits is not None  # this is rank 0
         self._seen.end_step(start_ns, pos, len(token_ids), n_logits)
         return logits, self._account(start_ns, len(token_ids), n_logits)
+
+    def explain(self, error: EngineError) -> EngineError:
+        """Of logits that cannot be: the worker whose bytes explain them, or the error itself."""
+        return self._connected().explain(error)
 
     def count(self, kind: int, start_ns: int, end_ns: int) -> None:
         """Count time of the step under way, by `tables.spans`."""

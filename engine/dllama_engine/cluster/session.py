@@ -42,7 +42,7 @@ class Greeting:
         """
         try:
             greeting = cls(int(data["rank"]), int(data["world_size"]), float(data["timeout_s"]))
-        except (KeyError, TypeError, ValueError) as error:
+        except (KeyError, OverflowError, TypeError, ValueError) as error:
             raise HandshakeError(f"the root's greeting does not fit: {error!r}") from None
         if not (1 <= greeting.rank < greeting.world_size < 1 << 16 and greeting.timeout_s > 0):
             raise HandshakeError(f"the root's greeting cannot be: {greeting}")
@@ -65,6 +65,7 @@ class SessionConfig:
     spans: bool = True  # whether it counts where its time goes
     trace: bool = False  # whether it keeps its last raw spans
     context_depth: int = 0  # positions filled before the request: their times are nobody's
+    rehearsals: int = 0  # so many forward passes come before all others and are nobody's
     model_file: FileIdentity | None = None  # the root's, told to ranks of the same machine
 
     def to_json(self) -> dict[str, Any]:
@@ -77,6 +78,7 @@ class SessionConfig:
             "max_seq_len": self.max_seq_len,
             "kv_type": int(self.kv_type),
             "context_depth": self.context_depth,
+            "rehearsals": self.rehearsals,
             "timeout_s": self.timeout_s,
             "workers": [list(address) for address in self.workers],
             "model_file": asdict(self.model_file) if self.model_file else None,
@@ -101,6 +103,7 @@ class SessionConfig:
                 max_seq_len=int(data["max_seq_len"]),
                 kv_type=FloatType(data["kv_type"]),
                 context_depth=int(data.get("context_depth", 0)),
+                rehearsals=int(data.get("rehearsals", 0)),
                 timeout_s=float(data["timeout_s"]),
                 workers=tuple((str(host), int(port)) for host, port in data["workers"]),
                 slots=CoreSlots(**{name: int(n) for name, n in data["slots"].items()}),
@@ -108,7 +111,7 @@ class SessionConfig:
                 trace=bool(data.get("trace", False)),
                 model_file=FileIdentity(**file) if (file := data.get("model_file")) else None,
             )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise HandshakeError(f"the root's session config does not fit: {error!r}") from None
         if not 1 <= config.rank < config.plan.world_size == len(config.workers) + 1:
             raise HandshakeError(

@@ -94,7 +94,7 @@ class RankSummary:
             nics = tuple(events.NicCount(**nic) for nic in data.get("nics", ()))
             parts = {"links": links, "spans": spans, "times": times, "tcp": tcp, "nics": nics}
             return cls(**(data | parts))
-        except (KeyError, TypeError, ValueError) as error:
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise WireError(f"the summary of {sender} does not fit: {error}") from None
 
     def event(self, role: Literal["root", "worker"], address: str) -> events.Rank:

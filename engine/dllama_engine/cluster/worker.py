@@ -19,6 +19,7 @@ from dllama_engine.cluster.session import CONTROL, MESH_TIMEOUT_S, Greeting, Ses
 from dllama_engine.cluster.summary import RankSummary
 from dllama_engine.errors import EngineError, InsufficientMemoryError, WireError, WorkerLost
 from dllama_engine.injection import NOTHING, Injection
+from dllama_engine.loading.settings import OFF, CacheSettings
 from dllama_engine.system.process_memory import PeakMemory
 from dllama_engine.telemetry.event_writer import EventWriter
 from dllama_engine.telemetry.events import Listening, SessionEnd, SessionStart
@@ -37,6 +38,7 @@ from dllama_engine.wire.trace import LinkTotals
 
 if TYPE_CHECKING:
     from dllama_engine.formats.model_file import ModelFile
+    from dllama_engine.loading.share import KeptShare
     from dllama_engine.telemetry.observation import Observation
     from dllama_engine.transformer.transformer import Transformer
     from dllama_engine.transformer.weights import RankWeights
@@ -55,6 +57,7 @@ class WorkerOptions:
     token: bytes
     idle_timeout_s: float | None = None
     inject: Injection = NOTHING
+    cache: CacheSettings = OFF  # of weights, between sessions
 
 
 class Worker:
@@ -122,6 +125,7 @@ class WorkerSession:
         self._root, self._listener, self._options, self._log = root, listener, options, log
         self._links: Links | None = None
         self._transformer: Transformer | None = None
+        self._share: KeptShare | None = None  # while it loads
         self._memory = PeakMemory()
         self._compute_ns = self._sync_ns = 0
 
@@ -155,10 +159,10 @@ class WorkerSession:
         self._log("⭕ Network is initialized")
         _warm_up(config, self._log, links)
         from dllama_engine.cluster.choosing import choose_as_worker
-        from dllama_engine.cluster.loading import open_same
+        from dllama_engine.loading.mapping import open_same
 
         model = open_same(config.model_file)
-        links.send_json(SESSION, 0, {"state": "connected", "maps": model is not None})
+        links.send_json(SESSION, 0, {"state": "connected", **self._said(config, model)})
         config = replace(config, plan=choose_as_worker(config.plan, links, config.slots))
         weights = self._load(config, links, model)
         with pinned(config.slots, self._log):
@@ -237,20 +241,43 @@ class WorkerSession:
                     min(missing),
                 )
 
+    def _said(self, config: SessionConfig, model: ModelFile | None) -> dict[str, object]:
+        """How this rank may come to its weights, in plain values."""
+        from dllama_engine.loading.cache import WeightCache
+        from dllama_engine.loading.share import KeptShare
+
+        cache = WeightCache(self._options.cache, self._log)
+        if model is not None:
+            return {"maps": True}
+        self._share = KeptShare(cache, config.plan, config.rank, self._log)
+        return {"maps": False, "keeps": cache.is_on, "offers": self._share.offers()}
+
     def _load(self, config: SessionConfig, links: Links, model: ModelFile | None) -> RankWeights:
-        """Take this rank's share from the root's file, or as it comes, in the order of the file."""
-        from dllama_engine.cluster.loading import map_weights, receive_weights
+        """Take this rank's share from the root's file, the cache, or as it comes."""
+        from dllama_engine.loading.mapping import map_weights
         from dllama_engine.transformer.weights import RankWeights
 
         weights = RankWeights(config.plan, config.rank, self._options.n_threads)
-        if model is None:
-            receive_weights(links, weights)
-        else:
+        if model is not None:
             self._log(f"⭕ Mapping {model.path}")
             with model:
                 map_weights(model, weights, links.presence.attend)
+        elif self._share is not None:
+            self._take_share(self._share, weights, links, config.timeout_s)
         self._log("💿 Weights loaded")
         return weights
+
+    def _take_share(
+        self, share: KeptShare, weights: RankWeights, links: Links, timeout_s: float
+    ) -> None:
+        if share.has_offers:
+            answer = links.receive_json(SESSION, 0, timeout_s=timeout_s)
+            if answer.get("take") is not None:
+                missing = share.take(answer["take"], weights, links.presence.attend)
+                links.send_json(SESSION, 0, {"state": "cached", "missing": missing})
+        share.receive(links, weights, links.presence.attend)
+        share.close()
+        self._share = None
 
     def _build(self, config: SessionConfig, weights: RankWeights, links: Links) -> Transformer:
         from dllama_engine.kernels.cpu import cpu_label
@@ -295,6 +322,7 @@ class WorkerSession:
         logits = LogitsGather(links, config.rank, vocab)
         packet = np.empty(config.packet_bytes, np.uint8)
         counters = links.table.copy()
+        rehearsals = config.rehearsals  # still to come
         while True:
             spent_ns, idle_ns = links.spent_ns, time.perf_counter_ns()
             size = links.receive(SYNC_WITH_ROOT, 0, packet, config.timeout_s)
@@ -315,16 +343,20 @@ class WorkerSession:
             forward_ns = time.perf_counter_ns() - start_ns
             seen.end_step(start_ns, pos, n_tokens, n_logits)
             counters = links.table.copy()
-            if pos >= config.context_depth:
+            if pos < config.context_depth or rehearsals > 0:
+                rehearsals -= 1
+                seen.forget()
+            else:
                 self._sync_ns += links.spent_ns - spent_ns
                 self._compute_ns += forward_ns - (links.spent_ns - received_ns)
-            else:
-                seen.forget()
 
     # -- ends ---------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Let go of sockets, threads and memory."""
+        """Let go of sockets, threads, files and memory."""
+        if self._share is not None:
+            self._share.close()
+            self._share = None
         if self._links is not None:
             self._links.close()
         self._root.sock.close()

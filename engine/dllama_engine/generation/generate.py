@@ -15,8 +15,8 @@ import numpy as np
 import numpy.typing as npt
 
 from dllama_engine.arrays import Floats
-from dllama_engine.errors import RequestError
-from dllama_engine.generation.sampler import Sampler, Xorshift
+from dllama_engine.errors import EngineError, RequestError
+from dllama_engine.generation.sampler import LogitsError, Sampler, Xorshift
 from dllama_engine.generation.steps import Step
 from dllama_engine.injection import NOTHING, Injection
 from dllama_engine.tables.spans import DETOKENIZING, SAMPLING
@@ -39,6 +39,9 @@ class Forwarder(Protocol):
 
     def count(self, kind: int, start_ns: int, end_ns: int) -> None:
         """Count time of the step under way, by `tables.spans`."""
+
+    def explain(self, error: EngineError) -> EngineError:
+        """What is behind logits that cannot be."""
 
 
 def check_request(
@@ -104,7 +107,10 @@ def decode(
         logits, cost = root.forward([token_id], pos + index, 1)
         top = top_two(logits[0])
         start_ns = time.perf_counter_ns()
-        token_id = sampler.sample(logits[0])
+        try:
+            token_id = sampler.sample(logits[0])
+        except LogitsError as error:
+            raise root.explain(error) from None
         inject.sampling.wait(start_ns)
         sampled_ns = time.perf_counter_ns()
         piece = decoder.push(token_id)

@@ -26,6 +26,7 @@ ROOT = 0
 PROBE = struct.Struct("!HHH")  # what a probe says first: source, target, the port it listens on
 _CONNECT_S = 2.0
 _BACKLOG = 64
+_PAUSE_S = 0.1  # before the next, when one could not be accepted
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +87,12 @@ class Doors:
             door.close()
 
     def _let_in(self, door: socket.socket, node: int | None) -> None:
-        near, address = door.accept()
+        try:
+            near, address = door.accept()
+        except OSError as error:  # a caller that left at once, or no descriptor is left
+            self._log(f"⭕ Nobody could be let in: {error}")
+            time.sleep(_PAUSE_S)
+            return
         try:
             if node is None:
                 connection = self._of_probe(near)

@@ -10,6 +10,7 @@ import struct
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -24,13 +25,13 @@ from dllama_engine.tables.relay import (
     FLOW_WIDTH,
     HUB_WORDS,
     IN_FD,
-    JITTER_NS,
+    LATE_SEGMENTS,
     LATENCY_NS,
     LEAD_NS,
-    LOSS,
     OUT_FD,
     OVER,
     OVERSLEPT_NS,
+    PASSED_SEGMENTS,
     RING_AT,
     RING_BYTES,
     SEGMENT_WIDTH,
@@ -51,6 +52,16 @@ _STAMPS = 35  # SO_TIMESTAMPNS
 _PR_SET_TIMERSLACK = 29
 
 
+@dataclass(frozen=True, slots=True)
+class Passed:
+    """What went over one direction of a connection."""
+
+    source: int
+    target: int
+    messages: int  # what arrived at once
+    late: int  # of them, written later than allowed after being due
+
+
 class Connection:
     """Two sockets between which bytes go both ways.
 
@@ -58,7 +69,7 @@ class Connection:
         near: of who dialed, node `source`.
         far: of who listens, node `target`.
         is_probe: whether it shares no port with the cluster's.
-        latency_ns: in place of the link's, without jitter and loss; None: as the link has it.
+        latency_ns: in place of the link's; None: as the link has it.
     """
 
     def __init__(
@@ -102,10 +113,16 @@ class Forwarder:
     Args:
         network: what the links are.
         fail: takes the error that ended the loop.
+        tell: takes what went over a direction of a connection that has ended, probes left out.
     """
 
-    def __init__(self, network: Network, fail: Callable[[BaseException], None]) -> None:
-        self.network = network
+    def __init__(
+        self,
+        network: Network,
+        fail: Callable[[BaseException], None],
+        tell: Callable[[Passed], None] = lambda passed: None,
+    ) -> None:
+        self.network, self._tell = network, tell
         self.priority = "normal"  # of the loop: realtime, raised or normal
         self._fail = fail
         self._flows: Table = np.zeros((2 * MAX_CONNECTIONS, FLOW_WIDTH), np.int64)
@@ -187,7 +204,7 @@ class Forwarder:
             flow[:] = 0
             self.network.fill(flow, source, target, is_probe=connection.is_probe)
             if connection.latency_ns is not None:
-                flow[LATENCY_NS], flow[JITTER_NS], flow[LOSS] = connection.latency_ns, 0, 0
+                flow[LATENCY_NS] = connection.latency_ns
             ring_bytes = self.network.link(source, target).ring_bytes
             ring: Table = np.empty(ring_bytes // 8, np.int64)
             segments: Table = np.zeros((_SEGMENTS, SEGMENT_WIDTH), np.int64)
@@ -204,8 +221,12 @@ class Forwarder:
         is_broken = any(state & BROKEN for state in states)
         if not is_broken and not all(state & CLOSED for state in states):
             return
-        for row in connection.rows:
-            self._flows[row, IN_FD] = -1
+        ways = ((connection.source, connection.target), (connection.target, connection.source))
+        for row, way in zip(connection.rows, ways, strict=True):
+            flow = self._flows[row]
+            if not connection.is_probe:
+                self._tell(Passed(*way, int(flow[PASSED_SEGMENTS]), int(flow[LATE_SEGMENTS])))
+            flow[IN_FD] = -1
             del self._open[row]
         connection.close(abruptly=is_broken)
 

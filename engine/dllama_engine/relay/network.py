@@ -12,6 +12,7 @@ import numpy as np
 from dllama_engine.arrays import Table
 from dllama_engine.errors import RequestError
 from dllama_engine.tables.relay import (
+    ALLOWED_NS,
     CHUNK_BYTES,
     IN_RATE,
     JITTER_NS,
@@ -39,6 +40,7 @@ class Link:
     rate_ps: int  # a byte; 0: no limit of its own
     loss: int  # of 2^31 packets
     stall_ns: int
+    allowed_ns: int  # after being due; what comes later is counted
 
     @property
     def ring_bytes(self) -> int:
@@ -55,7 +57,8 @@ class Network:
 
     Args:
         text: JSON: `seed`, `switch_ps`, `nodes` [[out_ps, in_ps], ..] (picoseconds a byte; 0 is no
-            limit) and `links` [[source, target, latency_ns, jitter_ns, rate_ps, loss, stall_ns]].
+            limit) and `links` [[source, target, latency_ns, jitter_ns, rate_ps, loss, stall_ns,
+            allowed_ns], ..].
 
     Raises:
         RequestError: what cannot be read.
@@ -89,11 +92,18 @@ class Network:
             raise RequestError(f"no link from node {source} to node {target}") from None
 
     def fill(self, flow: Table, source: int, target: int, *, is_probe: bool) -> None:
-        """Write into a row of the flows where it goes and how long that takes."""
+        """Write into a row of the flows where it goes and how long that takes.
+
+        A probe has neither jitter nor losses: those are drawn, and a probe is to tell how far a
+        message is from when it is due.
+        """
         link, half = self.link(source, target), self._half if is_probe else 0
         flow[SOURCE], flow[TARGET], flow[SWITCH] = half + source, half + target, half + self.n_nodes
-        flow[LATENCY_NS], flow[JITTER_NS] = link.latency_ns, link.jitter_ns
-        flow[LINK_RATE], flow[LOSS], flow[STALL_NS] = link.rate_ps, link.loss, link.stall_ns
+        flow[LATENCY_NS], flow[LINK_RATE] = link.latency_ns, link.rate_ps
+        flow[ALLOWED_NS] = link.allowed_ns
+        if not is_probe:
+            flow[JITTER_NS] = link.jitter_ns
+            flow[LOSS], flow[STALL_NS] = link.loss, link.stall_ns
         flow[SEED] = self._seed * 1009 + source * 64 + target + 32768 * is_probe
 
 

@@ -17,6 +17,7 @@ SEED, DRAWS, LAST_NS = 18, 19, 20  # of the jitter; when the last segment is due
 STATE, BLOCKED = 21, 22  # flags, see below; whether the target takes nothing at the moment
 READ_AT, WRITE_AT = 23, 24  # where it stands among what is polled; -1: it does not
 PASSED_BYTES, PASSED_SEGMENTS, WORST_NS = 25, 26, 27  # so far; the latest that one was written
+ALLOWED_NS, LATE_SEGMENTS = 29, 30  # after being due; how many were written later than that
 SWITCH = 28  # row of the nodes that is the switch: what passes it is what goes out of it
 FLOW_WIDTH = 32  # whole cache lines
 

@@ -18,6 +18,7 @@ PROTOCOL = 1
 Remedy = Literal["replay", "shrink"]
 FinishReason = Literal["steps", "context", "eos"]
 Phase = Literal["prefill", "decode"]
+Source = Literal["mapped", "cache", "sent"]
 Top = tuple[tuple[int, float], tuple[int, float]]  # (token id, logit), best first
 
 
@@ -124,13 +125,28 @@ class Progress(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class ShareLoad:
+    """How a worker came to its weights: the root's file, its own cache, or all of it sent.
+
+    `expected_bytes` is the closed form of `sent_bytes`: the pieces that it did not have.
+    """
+
+    rank: int
+    source: Source
+    cached_bytes: int
+    sent_bytes: int
+    expected_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Ready(Event):
-    """Every rank holds its weights; `links` is what loading moved over the root's links."""
+    """Every rank holds its weights; `links` is what set-up and loading moved over the links."""
 
     NAME: ClassVar[str] = "ready"
 
     load_s: float
     links: tuple[LinkCount, ...]
+    shares: tuple[ShareLoad, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

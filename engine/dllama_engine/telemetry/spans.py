@@ -66,6 +66,8 @@ class Spans:
         self._table[:] = 0
         for words in (*self._own, self._steps):
             words[:] = [0] * len(words)
+        self._gave_logits = False
+        self._begin_phase(PREFILL)
 
     def add(self, kind: int, ns: int) -> None:
         """Time that Python spent on the step under way, by `tables.spans`."""

@@ -2,7 +2,8 @@
 
 `python -m dllama_engine.tools.relay NETWORK ROUTES PID` listens on a loopback port for each node
 but the root, and delays what goes through them as NETWORK says (`relay.network`). ROUTES says where
-the nodes really listen (`relay.doors`). It ends with process PID. One JSON line tells the ports.
+the nodes really listen (`relay.doors`). It ends with process PID. JSON lines tell the ports, and of
+each direction of a connection that has ended how many messages passed and how many were late.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import json
 import os
 import sys
 import threading
+from dataclasses import asdict
 from pathlib import Path
 
 from dllama_engine.system import process
@@ -43,7 +45,9 @@ def _relay(network_file: Path, routes: Path) -> int:
         _tell(event="error", type=type(error).__name__, message=str(error))
         failed.set()
 
-    forwarder = Forwarder(read_network(network_file), fail)
+    forwarder = Forwarder(
+        read_network(network_file), fail, lambda passed: _tell(event="passed", **asdict(passed))
+    )
     doors = Doors(forwarder, routes, lambda line: print(line, file=sys.stderr, flush=True))
     ports, probe_port = doors.open()
     forwarder.start()

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import select
+import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from contextlib import suppress
 
 from dllama_engine.errors import EngineError, WireError, WorkerLost
 from dllama_engine.tables.links import GOT, HEADER_BYTES, RECV_SEQUENCE, TO_RECV
 from dllama_engine.wire import last_words
-from dllama_engine.wire.frames import HEADER, KINDS, LAST_WORDS, NAMES
+from dllama_engine.wire.frames import ALIVE_FRAME, HEADER, KINDS, LAST_WORDS, NAMES
 from dllama_engine.wire.peer import Peer
 
 _REPORTS_S = 1.0
+_STRAY_MS = 100
 
 
 def lost(peer: Peer, op: str, error: OSError | None) -> EngineError:
@@ -65,6 +67,41 @@ def _reports(peers: Sequence[Peer], timeout_s: float) -> dict[int, EngineError]:
     return reports
 
 
+def misplaced(peers: Sequence[Peer], error: EngineError, due: Collection[str]) -> EngineError:
+    """The error itself, or a peer whose next bytes explain it: they begin no frame that is due.
+
+    Then those before them were cut elsewhere than where they were sent, and were none of the data
+    that they were taken for.
+
+    Args:
+        peers: whose bytes are looked at, as far as they have come.
+        error: of data that cannot be.
+        due: operations whose frame may come next; signs of life always may.
+    """
+    waiting = {peer.sock.fileno(): peer for peer in peers}
+    poll = select.poll()
+    for descriptor in waiting:
+        poll.register(descriptor, select.POLLIN)
+    for descriptor, _ in poll.poll(_STRAY_MS) if waiting else ():
+        peer = waiting[descriptor]
+        with suppress(OSError):
+            head = peer.sock.recv(HEADER_BYTES, socket.MSG_PEEK)
+            if head and not _may_follow(head, peer, due):
+                return WireError(
+                    f"{peer} broke the protocol: its next bytes begin no frame that is due "
+                    f"({head!r}), so that what came before them cannot be trusted: {error}",
+                    peer.rank,
+                )
+    return error
+
+
+def _may_follow(head: bytes, peer: Peer, due: Collection[str]) -> bool:
+    if len(head) < HEADER_BYTES or head == ALIVE_FRAME:
+        return True
+    _, kind, sequence = HEADER.unpack(head)
+    return NAMES.get(kind) in due and sequence == peer.link[RECV_SEQUENCE]
+
+
 def unexpected(
     peer: Peer, read: bytes, size: int, kind: int, timeout_s: float, *, at_most: bool = False
 ) -> EngineError:
@@ -77,6 +114,8 @@ def unexpected(
 
 def hear_out(peer: Peer, read: bytes, size: int, timeout_s: float) -> EngineError:
     """Read the rest of the last words; what comes counts, be it not all."""
+    if size > last_words.MAX_BYTES:
+        return strange_frame(peer, last_words.MAX_BYTES, KINDS[LAST_WORDS], at_most=True)
     left = bytearray(max(0, size - len(read)))
     # In mid-frame: a second loss searches nothing.
     peer.link[GOT], peer.link[TO_RECV] = HEADER_BYTES + len(read), HEADER_BYTES + size + 1

@@ -22,7 +22,7 @@ from typing import Any
 
 from dllama_engine.errors import HandshakeError
 
-PROTOCOL_VERSION = 5
+PROTOCOL_VERSION = 6
 HANDSHAKE_TIMEOUT_S = 5.0
 _SLICE_S = 0.1  # of a wait, between two looks at what else there is to see to
 _PREFIX = struct.Struct("<8sH")  # magic, version
@@ -60,8 +60,18 @@ class WorkerInfo:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> WorkerInfo:
-        """The inverse of `to_json`; keys of later versions are passed over."""
-        return cls(**{field.name: data[field.name] for field in fields(cls)})
+        """The inverse of `to_json`; keys of later versions are passed over.
+
+        Raises:
+            KeyError: a key is missing.
+            TypeError: a value is of another kind.
+        """
+        info = cls(**{field.name: data[field.name] for field in fields(cls)})
+        texts = info.hostname, info.boot_id, info.version, "" if info.busy is None else info.busy
+        counts = info.pid, info.available_bytes, info.n_threads
+        if {type(text) for text in texts} != {str} or {type(n) for n in counts} != {int}:
+            raise TypeError(f"values of other kinds: {info}")
+        return info
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -230,7 +240,10 @@ class _Deadline:
         (size,) = _LENGTH.unpack(self.read(_LENGTH.size))
         if size > MAX_TEXT_BYTES:
             raise ValueError(f"a text of {size} bytes, the limit is {MAX_TEXT_BYTES}")
-        return json.loads(self.read(size))
+        try:
+            return json.loads(self.read(size))
+        except RecursionError as error:
+            raise ValueError(f"a text that is nested too deeply ({error})") from None
 
 
 def _mac(token: bytes, side: bytes, transcript: bytes) -> bytes:

@@ -34,7 +34,7 @@ def decode(payload: bytes, who: str, rank: int) -> EngineError:
         words = json.loads(payload)
         kind = getattr(errors, str(words["type"]), WorkerLost)
         message, lost = f"{who} reports: {words['message']}", words.get("rank")
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return WorkerLost(f"{who} failed and could not say why; look at its log", rank)
     lost = lost if isinstance(lost, int) else rank
     if not (isinstance(kind, type) and issubclass(kind, EngineError)):

@@ -68,7 +68,7 @@ from dllama_engine.tables.links import (
 )
 from dllama_engine.wire import culprit, last_words
 from dllama_engine.wire.culprit import late_peers
-from dllama_engine.wire.frames import ALIVE_FRAME, HEADER, KINDS, LAST_WORDS, NAMES, view
+from dllama_engine.wire.frames import ALIVE_FRAME, HEADER, KINDS, LAST_WORDS, NAMES, OPS, view
 from dllama_engine.wire.peer import Peer
 from dllama_engine.wire.presence import Presence
 from dllama_engine.wire.trace import LinkTotals, LinkTrace, totals_of
@@ -215,6 +215,7 @@ class Links:
         peer.recv_header[:] = read[:HEADER_BYTES].ljust(HEADER_BYTES, b"\0")
         memmove(payload_at, read[HEADER_BYTES:], max(0, n_read - HEADER_BYTES))
         peer.link[GOT] = n_read
+        self.mesh[MOVED_NS] = _now_ns()  # it waits for somebody else, and lives
         return True
 
     def _read_at(self, peer: Peer, routes: Table) -> int:
@@ -234,7 +235,7 @@ class Links:
         at, n_read = self._read_at(peer, routes), int(peer.link[GOT]) - HEADER_BYTES
         read = string_at(at, n_read)
         size = int(peer.link[TO_RECV]) - HEADER_BYTES
-        return culprit.unexpected(peer, read, size, int(self.mesh[KIND]), self.timeout_s)
+        return self._unexpected(peer, read, size, int(self.mesh[KIND]))
 
     # -- single frames ------------------------------------------------------------------------
 
@@ -264,7 +265,7 @@ class Links:
         size, got_kind, sequence = HEADER.unpack(source.recv_header)
         link[TO_RECV] = HEADER_BYTES + size
         if (got_kind, sequence) != (kind, link[RECV_SEQUENCE]) or size > limit:
-            raise culprit.unexpected(source, b"", limit, kind, self.timeout_s, at_most=True)
+            raise self._unexpected(source, b"", limit, kind, at_most=True)
         if size:
             self._fill(source, view(buffer).cast("B")[:size], self.timeout_s)
         duration_ns = _now_ns() - start_ns
@@ -313,8 +314,10 @@ class Links:
         size = self.receive(op, peer, buffer, timeout_s)
         try:
             return json.loads(buffer[:size])
-        except ValueError as error:
-            raise WireError(f"{self._peers[peer]} sent {op} that is not JSON: {error}") from error
+        except (ValueError, RecursionError) as error:
+            raise WireError(
+                f"{self._peers[peer]} sent {op} that is not JSON: {error}", peer
+            ) from error
 
     def _await_frame(self, peer: Peer, timeout_s: float | None) -> None:
         """Wait for a frame's first byte; whoever waits for us meanwhile hears that we are there."""
@@ -410,10 +413,37 @@ class Links:
             peer.sock.close()
 
     def _lost(self, peer: Peer, error: OSError | None) -> EngineError:
-        return culprit.lost(peer, self._op, error)
+        return self._blamed(peer, culprit.lost(peer, self._op, error))
 
     def _hear_out(self, peer: Peer, read: bytes, size: int) -> EngineError:
-        return culprit.hear_out(peer, read, size, self.timeout_s)
+        return self._blamed(peer, culprit.hear_out(peer, read, size, self.timeout_s))
+
+    def _unexpected(
+        self, peer: Peer, read: bytes, size: int, kind: int, *, at_most: bool = False
+    ) -> EngineError:
+        error = culprit.unexpected(peer, read, size, kind, self.timeout_s, at_most=at_most)
+        return self._blamed(peer, error)
+
+    def explain(self, error: EngineError, due: str | None = None) -> EngineError:
+        """Of data that cannot be: the peer whose next bytes explain it, or the error itself.
+
+        Args:
+            error: what was found in the data.
+            due: the operation whose frame may come next; None: no frame is due.
+        """
+        return culprit.misplaced(tuple(self._peers.values()), error, (due,) if due else ())
+
+    def _blamed(self, peer: Peer, error: EngineError) -> EngineError:
+        """The error, but this rank does not take a peer's blame.
+
+        It is another peer's whose bytes are out of place, as this rank then waited for the rest of
+        a frame and kept its own peers waiting; else that of the link between the two.
+        """
+        if not isinstance(error, WireError) or error.rank != self.rank:
+            return error
+        error.rank = peer.rank
+        others = [other for other in self._peers.values() if other is not peer and not other.got]
+        return culprit.misplaced(others, error, OPS)
 
     def _stalled(self) -> EngineError:
         op, peers = NAMES[int(self.mesh[KIND])], tuple(self._peers.values())

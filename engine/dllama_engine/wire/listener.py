@@ -144,7 +144,9 @@ class Listener:
             self._roots.put(Caller(sock, address, {}))
         elif role is DialerRole.PEER:
             greeting = receive_text(sock, HANDSHAKE_TIMEOUT_S)
-            self._peers.put(Caller(sock, address, dict(greeting)))
+            if not isinstance(greeting, dict):
+                raise HandshakeError(f"it sent {greeting!r:.80} in place of a greeting")
+            self._peers.put(Caller(sock, address, greeting))
         else:
             sock.close()
 

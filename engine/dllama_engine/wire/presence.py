@@ -22,6 +22,7 @@ from dllama_engine.wire.peer import Peer
 
 MAX_PERIOD_S = 15.0
 _SIGNS_A_TIMEOUT = 4  # so that one that is late is no death
+_PAUSE_S = 0.01  # while a part of a header can be read, which polls as readable
 _FINISH_S = 1.0  # for the rest of a sign of which the kernel took a part
 
 
@@ -45,6 +46,7 @@ class Presence:
         self._lost, self._hear_out = lost, hear_out
         self._peers: dict[int, Peer] = {}  # by file descriptor
         self._heard_s: dict[int, float] = {}  # by rank
+        self._begun: dict[int, int] = {}  # by rank: bytes of a header whose rest is to come
         self._told_s = self._looked_s = -math.inf
 
     def add(self, peer: Peer) -> None:
@@ -111,12 +113,16 @@ class Presence:
                 raise self._lost(peer, error) from error
             if not head:
                 raise self._lost(peer, None)
+            if len(head) == self._begun.get(peer.rank):  # nothing new: it does not count as life
+                time.sleep(_PAUSE_S)
+                return False
+            self._begun[peer.rank] = len(head) % HEADER_BYTES
             self._heard_s[peer.rank] = time.monotonic()
             if len(head) < HEADER_BYTES:
                 return False
             size, kind, _ = HEADER.unpack(head)
             if kind == KINDS[LAST_WORDS]:
-                peer.sock.recv(HEADER_BYTES)
+                peer.recv_header[:] = peer.sock.recv(HEADER_BYTES)
                 raise self._hear_out(peer, b"", size)
             if head != ALIVE_FRAME:
                 return True

@@ -148,22 +148,22 @@ def _time_notes(run: LoggedRun, times: Totals) -> list[str]:
 
 def _byte_notes(run: LoggedRun, nodes: int, wire: Wire | None) -> list[str]:
     if wire is None:
+        how = "not shown" if run.shape is None else "lower bounds and unchecked"
         return [
             f"dllama printed {run.printed_kb} kB (of 1024, cut off, over all of the root's links); "
-            f"{_why_no_form(run)}, so bytes are "
-            + ("not shown." if run.shape is None else "lower bounds and unchecked.")
+            f"{_why_no_form(run)}, so bytes are {how}."
         ]
-    said = (
-        f"Bytes are those of the closed form of {wire.build.collective} with "
-        f"{wire.build.buffer_float_type} buffers, which gives every Sent and Recv that was "
-        "printed (whole kB of 1024, the root's links only)."
-    )
+    more = ""
     if wire.build.collective is Collective.STAR_SLICES:
-        said += (
+        more = (
             f" This build moves (n-1)(n+1) = {(nodes - 1) * (nodes + 1)} vectors over the root's "
             "links for each sync: more nodes cost the root more than they give."
         )
-    return [said]
+    return [
+        f"Bytes are those of the closed form of {wire.build.collective} with "
+        f"{wire.build.buffer_float_type} buffers, which gives every Sent and Recv that was "
+        f"printed (whole kB of 1024, the root's links only).{more}"
+    ]
 
 
 def _why_no_form(run: LoggedRun) -> str:

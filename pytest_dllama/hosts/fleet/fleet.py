@@ -54,6 +54,7 @@ class RemoteHosts:
     """
 
     kind: Literal["local", "ssh"] = "ssh"
+    network = ""
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ import difflib
 import fcntl
 import io
 import json
+import re
 import shutil
 import subprocess
 import tarfile
@@ -18,6 +19,7 @@ from pytest_dllama.config.values import ConfigError
 from pytest_dllama.user_files import cache_folder
 
 BUILD_TIMEOUT_S = 900.0
+_IS_ERROR = re.compile(r"\berror:", re.IGNORECASE)  # as compilers, linkers and pip begin one
 _MARK = "build.json"  # written last: a folder without it is no build
 
 
@@ -120,14 +122,20 @@ def run_build(command: Sequence[str], revision: Revision, what: str) -> None:
         raise ConfigError(f"--baseline: {command[0]} cannot be run: {error.strerror}") from None
     if done.returncode != 0:
         words = last_words(done.stderr or done.stdout)
-        raise ConfigError(f"--baseline: {revision.label} cannot be {what}: {words}")
+        log = builds_folder() / f"{revision.commit[:16]}.log"  # `builds clear` takes it along
+        log.write_bytes(done.stdout + done.stderr)
+        raise ConfigError(
+            f"--baseline: {revision.label} cannot be {what}: {words}; all that it printed is in "
+            f"{log}"
+        )
 
 
 def last_words(output: bytes) -> str:
-    """The last line that a program left; that of make only says that there was one."""
+    """The first error of a compiler, or else the last line; make only says that there was one."""
     lines = output.decode("utf-8", "replace").strip().splitlines()
-    telling = [line for line in lines if not line.startswith("make")]
-    return (telling or lines or ["no reason given"])[-1]
+    telling = [line.strip() for line in lines if not line.startswith("make")]
+    errors = [line for line in telling if _IS_ERROR.search(line)]
+    return errors[0] if errors else (telling or lines or ["no reason given"])[-1]
 
 
 def list_builds() -> list[tuple[str, str, int]]:

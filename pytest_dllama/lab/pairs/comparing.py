@@ -101,7 +101,10 @@ class ComparingLab(Lab, ABC):
         if self._fingerprint is None:
             if self._hosts.kind == "ssh":
                 self._identified = self._hosts.identify(max(key.nodes for key in self.keys))
-            known = self._environment, self._hosts.kind, self._identified
+            known = (
+                *(self._environment, self._hosts.kind, self._identified),
+                self._hosts.network,
+            )
             self._fingerprint = fingerprint(*known)
         return self._fingerprint
 

@@ -179,6 +179,12 @@ class StoredLab(ComparingLab):
             for name in dict.fromkeys([*theirs, *mine])
             if theirs.get(name) != mine.get(name)
         ]
+        digests = [_digest_of(run, new.model) for run in (self._stored, self.run_record())]
+        if None not in digests and digests[0] != digests[1]:
+            other.append(
+                f"the bytes of {new.model}'s file are others (digest {digests[0]} there and "
+                f"{digests[1]} here)"
+            )
         tokens = {(s.n_input_tokens, s.n_output_tokens) for c in (base, new) for s in c.samples}
         if len(tokens) > 1:
             other.append(f"tokens in and out differ: {sorted(tokens, key=str)}")
@@ -206,6 +212,11 @@ class StoredLab(ComparingLab):
             level=LEVEL,
             created=self._started,
         )
+
+
+def _digest_of(run: RunRecord, model: str) -> str | None:
+    """Of the model's file; None of a run that does not tell."""
+    return next((record.digest for record in run.models if record.name == model), None)
 
 
 def _same_tokens(base: CellRecord | None, new: CellRecord) -> bool | None:

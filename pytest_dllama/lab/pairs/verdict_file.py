@@ -56,6 +56,7 @@ def verdict_file(
         prompt="" if config.prompt_tokens else config.prompt,
         steps=None if config.output_tokens else config.steps,
         inject=config.inject,
+        emulated=config.topology.told if config.topology else "",
         prior_groups=compared.prior_groups,
         status=worst([cell.status for cell in cells]),
         holm_p={key: float(p) for key, p in zip(p_values, adjusted, strict=True)},

@@ -23,20 +23,26 @@ class Taken:
     why_not: str | None = None
 
 
-def window_of(sample: Sample, last_token_s: float | None) -> Window | None:
-    """When a request was, by the arrival of its last token; None where that is not known."""
+def stamped(sample: Sample, last_token_s: float | None) -> Sample:
+    """With the time at which it began, by that at which its last token came; None: unknown."""
     if last_token_s is None or sample.rct_s is None:
+        return sample
+    return sample.model_copy(update={"start_epoch_s": last_token_s - sample.rct_s})
+
+
+def window_of(sample: Sample) -> Window | None:
+    """When a request was; None where that is not known."""
+    start_s = sample.start_epoch_s
+    if start_s is None or sample.rct_s is None:
         return None
-    start_s = last_token_s - sample.rct_s
     first_s = start_s + sample.ttft_s if sample.ttft_s is not None else None
-    return Window(start_s, first_s, last_token_s)
+    return Window(start_s, first_s, start_s + sample.rct_s)
 
 
-def filled(sample: Sample, window: Window | None, takes: Sequence[Taken]) -> Sample:
+def filled(sample: Sample, takes: Sequence[Taken]) -> Sample:
     """With the sums over all machines, where each of them is known."""
     return sample.model_copy(
         update={
-            "start_epoch_s": window.start_s if window else None,
             "request_j": _sum([taken.request_j for taken in takes]),
             "decode_j": _sum([taken.decode_j for taken in takes]),
         }

@@ -17,6 +17,7 @@ from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
+from pytest_dllama.errors import ToldError
 from pytest_dllama.metrics.energy import EnergyCurve
 
 ALL = ""  # the column of a meter that feeds every machine
@@ -32,7 +33,7 @@ LAG_S = 5.0  # a logger writes its rows in blocks: the last ones may come so lat
 _GLANCE_S = 0.25
 
 
-class MeterError(ValueError):
+class MeterError(ToldError):
     """A meter's file that cannot be used: where, what was found, what helps."""
 
 

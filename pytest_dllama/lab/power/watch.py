@@ -50,13 +50,12 @@ class EnergyWatch:
         self._logs: list[PowerLog] = []
         self._machines: tuple[Machine, ...] = ()
 
-    def start(self, sites: Sequence[PowerSite], hostname: str, progress: Progress) -> None:
-        """Read the meters from now on; what they tell while nothing runs is idle power.
+    def start(self, sites: Sequence[PowerSite], hostname: str) -> None:
+        """Read the meters from now on.
 
         Args:
             sites: the machines of the session.
             hostname: of this machine, as a meter's file may call it.
-            progress: where to tell so.
 
         Raises:
             MeterError: the meter's file cannot be used.
@@ -69,8 +68,6 @@ class EnergyWatch:
             self._machines = (_metered(file, ALL, everything, ranks),)
         else:
             self._machines = tuple(self._machine(site, file, hostname) for site in sites)
-        if any(machine.record.why_not is None for machine in self._machines):
-            self._measure_idle(progress)
 
     def _file(self, sites: Sequence[PowerSite], hostname: str) -> MeterFile | None:
         names = [name for site in sites for name in site.hosts]
@@ -89,7 +86,10 @@ class EnergyWatch:
         self._logs.append(log)
         return Machine(site.hosts, site.ranks, lambda until_s: _logged(log, until_s), log.record())
 
-    def _measure_idle(self, progress: Progress) -> None:
+    def measure_idle(self, progress: Progress) -> None:
+        """What the meters tell for a while in which nothing runs, where one of them is read."""
+        if all(machine.record.why_not is not None for machine in self._machines):
+            return
         progress.stage(f"measuring idle power for {IDLE_S:g} s")
         start_s = time.time()
         time.sleep(IDLE_S)
@@ -104,22 +104,19 @@ class EnergyWatch:
         """What told the power of each machine."""
         return tuple(machine.record for machine in self._machines)
 
-    def of(
-        self, nodes: int, ends_s: Sequence[float | None], samples: Sequence[Sample]
-    ) -> tuple[list[Sample], EnergyRecord]:
+    def of(self, nodes: int, samples: Sequence[Sample]) -> tuple[list[Sample], EnergyRecord]:
         """What a cell took: its samples with their energy, and the cell's record.
 
         Args:
             nodes: of the cell: the machines of its ranks count.
-            ends_s: when each repeat's last token was read, in seconds since the epoch.
-            samples: one a repeat.
+            samples: one a repeat, which tell when they began.
         """
-        windows = [window_of(s, end_s) for s, end_s in zip(samples, ends_s, strict=True)]
+        windows = [window_of(sample) for sample in samples]
         machines = [m for m in self._machines if any(rank < nodes for rank in m.ranks)]
         found = [[_taken(m, window) for window in windows] for m in machines]
         known = [
-            filled(sample, window, [takes[repeat] for takes in found])
-            for repeat, (sample, window) in enumerate(zip(samples, windows, strict=True))
+            filled(sample, [takes[repeat] for takes in found])
+            for repeat, sample in enumerate(samples)
         ]
         parts = tuple(
             machine_energy(m.hosts, _below(nodes, m.ranks), takes, samples, windows)

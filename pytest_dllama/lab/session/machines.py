@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from pathlib import Path
 
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
@@ -27,7 +28,7 @@ def hosts_of(config: LabConfig, nodes: int) -> Hosts:
                 "--keep-workers is for workers of other machines, which --hosts names; workers of "
                 "this machine start in a second or two and end with pytest: leave it out"
             )
-        return LocalHosts()
+        return _here(config)
     return _remote(config, inventory_of(config, nodes))
 
 
@@ -51,13 +52,22 @@ def hosts_of_sides(
             "both sides; leave --keep-workers out"
         )
     if new.hosts_file is None:
-        return LocalHosts(other.environment if other else None), LocalHosts()
+        return _here(base, other.environment if other else None), _here(new)
     inventory = inventory_of(new, nodes)
     beside = apart(inventory, needs_ports=new.engine == "dllama")
     return (
         _remote(base, beside, other=other, sides=2, measures_links=False),
         _remote(new, inventory, sides=2),
     )
+
+
+def _here(config: LabConfig, environment: Path | None = None) -> Hosts:
+    """Processes of this machine, on emulated links where those are asked for."""
+    if config.topology is None:
+        return LocalHosts(environment)
+    from pytest_dllama.hosts.links.emulated import EmulatedHosts
+
+    return EmulatedHosts(config.topology, environment)
 
 
 def root_is_here(config: LabConfig) -> bool:

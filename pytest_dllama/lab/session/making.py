@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 from pytest_dllama.config.settings import LabConfig
+from pytest_dllama.emulation.certified import too_crowded
 from pytest_dllama.hosts.base import Progress
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.checks import check_cells, engines
 from pytest_dllama.lab.lab import Lab
 from pytest_dllama.lab.power.watch import check_energy
 from pytest_dllama.lab.session.machines import hosts_of, names_of
+from pytest_dllama.lab.session.tracing import check_tracing
 from pytest_dllama.verdict.limits import ThresholdError
 from pytest_dllama.verdict.thresholds import Thresholds
 from pytest_dllama.verdict.thresholds_file import load_thresholds
@@ -38,6 +41,7 @@ def make_lab(
     """
     backend, swept = engines(config)
     check_cells(config, keys, backend)
+    check_tracing(config, backend)
     nodes = max(key.nodes for key in keys)
     if config.energy or config.power_file is not None:
         check_energy(config, names_of(config, nodes))
@@ -53,6 +57,13 @@ def make_lab(
     with progress.running():
         sides = make_sides(config.comparison.baseline, config, nodes, progress.stage)
     return PairedLab(config, keys, thresholds, progress, sides)
+
+
+def warnings_of(config: LabConfig, keys: Sequence[CellKey]) -> tuple[str, ...]:
+    """What may make cells INVALID that is known beforehand."""
+    cores = len(os.sched_getaffinity(0))
+    crowded = too_crowded(config.topology, max(key.nodes for key in keys), cores)
+    return (crowded,) if crowded else ()
 
 
 def thresholds_of(config: LabConfig, keys: Sequence[CellKey]) -> tuple[Thresholds, tuple[str, ...]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pytest_dllama.metrics.definitions import PERCENTILE_MIN_SAMPLES, median_index, percentile
 from pytest_dllama.record.cell import CellRecord, Estimate, Sample
 from pytest_dllama.record.network import NetworkRecord
-from pytest_dllama.report.text.numbers import plain
+from pytest_dllama.report.text.numbers import decimals_for, plain
 
 
 def median_sample(cell: CellRecord) -> Sample | None:
@@ -77,8 +77,9 @@ def metric_lines(cell: CellRecord) -> list[MetricLine]:
         ("Load_S", "load_s", 3),
         ("RooflineShare", "roofline_share", 3),
     )
-    for name, key, decimals in names:
+    for name, key, least in names:
         value = cell.metrics.get(key)
+        decimals = decimals_for(value.value, least) if value is not None else least
         text = plain(value.value if value else None, decimals)
         spread = value if value is not None and value.n > 1 else None
         if value is not None or key in ("tokens_per_s", "tpot_ms", "ttft_s", "rct_s"):

@@ -1,6 +1,6 @@
 """What a picture shows, as data: numbers in the units of its axes, no drawing.
 
-The words inside a picture are the field's terms, so that both languages share it.
+The words inside a picture are English here; `plots.words` exchanges those of a drawn one.
 """
 
 from __future__ import annotations

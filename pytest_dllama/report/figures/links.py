@@ -16,7 +16,7 @@ class Load:
 
     rank: int
     moved_bytes: float  # a request
-    mbps: float  # the best that was measured of the host before the first cell
+    mbps: float  # the best of the rank's links
     exchange_s: float  # a request
 
     @property
@@ -31,30 +31,37 @@ class Load:
 
 
 def loads(run: RunRecord, cell: CellRecord) -> list[Load]:
-    """Of every rank whose host's links were measured; over all of its interfaces."""
+    """Of every rank whose links were measured, or are emulated; over all of its interfaces."""
     if cell.network is None or not cell.samples:
         return []
-    names = {host.rank: host.name for host in run.hosts}
     found = []
     for rank in cell.ranks:
-        rates = [
-            pair.bandwidth_mbps
-            for pair in run.pairs
-            if names.get(rank.rank) in (pair.source, pair.target) and pair.bandwidth_mbps
+        rates = _rates_mbps(run, cell, rank.rank)
+        nics = [
+            nic
+            for nic in cell.network.nics
+            if nic.rank == rank.rank and (nic.name != LOOPBACK or cell.links is not None)
         ]
-        nics = [nic for nic in cell.network.nics if nic.rank == rank.rank and nic.name != LOOPBACK]
-        sent, received = (
-            (
-                sum(n)
-                for n in zip(*((n.own_sent_bytes, n.own_recv_bytes) for n in nics), strict=True)
-            )
-            if nics
-            else (0, 0)
-        )
+        sent = sum(nic.own_sent_bytes for nic in nics)
+        received = sum(nic.own_recv_bytes for nic in nics)
         if rates and nics and rank.sync_s:
             each = max(sent, received) / len(cell.samples)
             found.append(Load(rank.rank, each, max(rates), rank.sync_s))
     return found
+
+
+def _rates_mbps(run: RunRecord, cell: CellRecord, rank: int) -> list[float]:
+    """What a rank's links carry: as measured before the first cell, or as emulated."""
+    if cell.links is not None:
+        ends = [link for link in cell.links.links if rank in (link.source, link.target)]
+        known = [link.mbps or link.set_mbps for link in ends]
+        return [rate for rate in known if rate]
+    names = {host.rank: host.name for host in run.hosts}
+    return [
+        pair.bandwidth_mbps
+        for pair in run.pairs
+        if names.get(rank) in (pair.source, pair.target) and pair.bandwidth_mbps
+    ]
 
 
 def is_wireless(run: RunRecord, rank: int, interface: str | None) -> bool | None:

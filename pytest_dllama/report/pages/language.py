@@ -50,14 +50,32 @@ def load_words(language: str, folder: Path) -> dict[str, Any]:
         return tomllib.load(file)
 
 
-def load_told(language: str, folder: Path) -> list[Told]:
+def load_told(language: str, folder: Path, name: str = "told") -> list[Told]:
     """The program's own sentences in a language; none for the one that it speaks."""
-    path = folder / language / "told.toml"
+    path = folder / language / f"{name}.toml"
     if not path.is_file():
         return []
     with path.open("rb") as file:
         entries = tomllib.load(file)["told"]
     return [Told.of(entry["of"], entry["text"]) for entry in entries]
+
+
+@cache
+def picture_words(language: str) -> tuple[Told, ...]:
+    """The texts of pictures in a language; none for the one that they are drawn in."""
+    folder = templates_folder()
+    known = load_told(language, folder, "pictures")
+    parts = load_words(language, folder)["parts"].items() if known else ()
+    return (*known, *(Told.of(part, text) for part, text in parts))
+
+
+def picture_suffix(language: str) -> str:
+    """What the names of its pictures' files end with: languages without words of their own share.
+
+    >>> picture_suffix("ko"), picture_suffix("en")
+    ('.ko', '')
+    """
+    return f".{language}" if picture_words(language) else ""
 
 
 def environment_of(language: str) -> jinja2.Environment:
@@ -98,6 +116,7 @@ def _environment(language: str, folder: Path) -> jinja2.Environment:
     environment.filters.update(writer.filters())
     environment.globals.update(
         language=Markup(language),
+        picture_suffix=Markup(picture_suffix(language)),
         words=_as_markdown(words),
         speed_keys=tuple(quantity.key for quantity in quantities.SPEED),
         quantities=quantities,

@@ -11,9 +11,10 @@ from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import VerdictFile
 from pytest_dllama.report.figures.view import RunView
 from pytest_dllama.report.pages import html, markdown
-from pytest_dllama.report.pages.language import LANGUAGES
+from pytest_dllama.report.pages.language import LANGUAGES, picture_suffix, picture_words
 from pytest_dllama.report.plots import draw, gallery
 from pytest_dllama.report.plots.theme import DARK, LIGHT
+from pytest_dllama.report.plots.words import in_words
 
 Format = Literal["md", "html"]
 FORMATS: tuple[Format, ...] = ("md", "html")
@@ -36,12 +37,15 @@ def write_reports(
             texts.append(
                 (f"report.{language}.md", markdown.render(run, language, verdict, undrawn))
             )
+        names = {model.name for model in run.models}
+        worded = in_words(drawn, picture_words(language), names)
         if "html" in formats:
-            page = html.render(run, language, verdict, drawn, undrawn)
+            page = html.render(run, language, verdict, worded, undrawn)
             texts.append((f"report.{language}.html", page))
-    if "md" in formats:
-        for name, svg in drawn.items():
-            write_whole(folder / PICTURES / f"{name}.svg", svg)
+        if "md" in formats:
+            for name, svg in worded.items():
+                file = f"{name}{picture_suffix(language)}.svg"
+                write_whole(folder / PICTURES / file, svg)
     return [write_whole(folder / name, text) for name, text in texts]
 
 

@@ -14,6 +14,7 @@ from pytest_dllama.report.rules.hosts import (
     pair_name,
     shared_machines,
 )
+from pytest_dllama.report.tables.emulation import between
 from pytest_dllama.report.text.numbers import megahertz, number, short
 
 MEBI = 2**20
@@ -35,10 +36,14 @@ _RANKS = ("p50", "p90", "p95", "p99")
 def summary_lines(run: RunRecord) -> list[str]:
     """Header, one line a cell, and the reasons of every verdict that is not a plain PASS."""
     rows = [_HEADER, *(_row(cell) for cell in run.cells)]
+    emulated = emulation_lines(run)
     machines = host_lines(run.hosts, run.pairs)
     roof = roofline_lines(run.cells)
     percentiles = percentile_lines(run.cells)
-    return [*_aligned(rows), *percentiles, *machines, *roof, *_reasons(run.cells), *_notes(run)]
+    return [
+        *(*emulated[:1], *_aligned(rows), *emulated[1:], *percentiles),
+        *(*machines, *roof, *_reasons(run.cells), *_notes(run)),
+    ]
 
 
 def _row(cell: CellRecord) -> tuple[str, ...]:
@@ -98,6 +103,34 @@ def _sharing(run: RunRecord) -> list[str]:
         f"up to {n_threads} threads shared the {n_cores} cores of one machine: more nodes cannot "
         "be faster here; the figures show overheads, not the speed of separate machines"
     ]
+
+
+def emulation_lines(run: RunRecord) -> list[str]:
+    """What the links were set to, then for each cell how well they were kept."""
+    if (emulation := run.emulation) is None:
+        return []
+    links = f"{emulation.text}: {emulation.network}"
+    if emulation.text == emulation.network:
+        links = emulation.text
+    lines = [f"EMULATED links ({links}): all nodes are processes of this machine"]
+    for cell in run.cells:
+        if cell.links is None:
+            continue
+        found = cell.links.links
+        medians, worst = [link.median_us for link in found], max(link.p99_us for link in found)
+        rates = [link.mbps for link in found if link.mbps is not None]
+        carried = f", {between(rates, 1)} Mbit/s" if rates else ""
+        busy = cell.links.busy_median_error_us
+        beside = "" if busy is None else f"; off by {busy:+.0f} us while requests ran"
+        if busy is not None and cell.links.busy_p99_error_us is not None:
+            beside += f" (p99 {cell.links.busy_p99_error_us:+.0f})"
+        if cell.links.n_messages:
+            beside += f"; {cell.links.n_late or 0} of {cell.links.n_messages} messages late"
+        lines.append(
+            f"EMULATED links of {cell.id}: one-way delay {between(medians, 0)} us (median, set "
+            f"{between([link.set_us for link in found], 0)}; p99 {worst:.0f}){carried}{beside}"
+        )
+    return lines
 
 
 def host_lines(hosts: Sequence[HostRecord], pairs: Sequence[PairRecord]) -> list[str]:

@@ -25,9 +25,10 @@ from pytest_dllama.report.pages.blocks import (
     table,
 )
 from pytest_dllama.report.pages.document import Document
-from pytest_dllama.report.pages.language import LANGUAGES, LAYOUT, environment_of
+from pytest_dllama.report.pages.language import LANGUAGES, LAYOUT, environment_of, picture_words
 from pytest_dllama.report.plots import draw
 from pytest_dllama.report.plots.trend import small_chart
+from pytest_dllama.report.plots.words import in_words
 from pytest_dllama.report.tables.columns import Code
 from pytest_dllama.report.tables.trend import events_table, trend_table
 from pytest_dllama.report.text import markdown
@@ -141,7 +142,8 @@ def write_trend(
             text = render_markdown(trends, language)
             paths.append(write_whole(folder / f"trend.{language}.md", text))
         if "html" in formats:
-            text = render_html(trends, language, drawn, undrawn)
+            worded = in_words(drawn, picture_words(language), ())
+            text = render_html(trends, language, worded, undrawn)
             paths.append(write_whole(folder / f"trend.{language}.html", text))
     return paths
 

@@ -189,8 +189,11 @@ def _measured(axes: Axes, curve: Curve, i: int, drawing: Drawing) -> None:
                 ecolor=colour, fmt="none", capsize=3, elinewidth=1.2, zorder=4,
             )  # fmt: skip
         (mark,) = axes.plot([p.x], [p.y], MARKS[i % len(MARKS)], color=colour, zorder=5)
-        spread = f" ({_figure_of(p.low)} to {_figure_of(p.high)})" if known else ""
-        drawing.hint(mark, f"{curve.name}, {p.x:g} nodes: {_figure_of(p.y)}{spread}")
+        text = f"{curve.name}, {p.x:g} nodes: {_figure_of(p.y)}"
+        if known:
+            ends = _figure_of(p.low), _figure_of(p.high)
+            text = f"{curve.name}, {p.x:g} nodes: {_figure_of(p.y)} ({ends[0]} to {ends[1]})"
+        drawing.hint(mark, text)
 
 
 def _ideal(axes: Axes, curve: Curve, i: int, drawing: Drawing) -> None:

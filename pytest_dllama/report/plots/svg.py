@@ -8,31 +8,31 @@ from xml.etree import ElementTree
 
 from pytest_dllama.report.plots.theme import dark_rules
 
-_SVG = "http://www.w3.org/2000/svg"
+SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
+ElementTree.register_namespace("", SVG)
+ElementTree.register_namespace("xlink", _XLINK)
 
 
 def finished(drawn: str, hints: Mapping[str, str], name: str) -> str:
     """The picture with a hint on each named mark, as one `<svg>` that fits any width."""
-    ElementTree.register_namespace("", _SVG)
-    ElementTree.register_namespace("xlink", _XLINK)
     root = ElementTree.fromstring(drawn)
     used = _references(root)
     for element in root.iter():
         own = element.get("id")
         if own is not None and own in hints:
-            title = ElementTree.Element(f"{{{_SVG}}}title")
+            title = ElementTree.Element(f"{{{SVG}}}title")
             title.text = hints[own]
             element.insert(0, title)
         if own is not None and own not in used:
             del element.attrib["id"]
     _prefix(root, used, f"{name}-")
-    for found in root.findall(f"{{{_SVG}}}metadata"):
+    for found in root.findall(f"{{{SVG}}}metadata"):
         root.remove(found)
     root.attrib.pop("width", None)
     root.attrib.pop("height", None)
     root.set("class", "plot")
-    style = ElementTree.Element(f"{{{_SVG}}}style")
+    style = ElementTree.Element(f"{{{SVG}}}style")
     style.text = f"@media screen and (prefers-color-scheme:dark){{{dark_rules()}}}"
     root.insert(0, style)
     return ElementTree.tostring(root, encoding="unicode")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.verdict import PRECEDENCE, CellVerdict, MetricVerdict
 from pytest_dllama.report.figures.charts import finite
@@ -124,6 +126,9 @@ def _bounded(value: float | None) -> str:
     return f"> {SENSELESS:.0%}" if value is not None and value > SENSELESS else share(value)
 
 
+CELL_SPEEDS = (TOKENS_PER_S, TPOT, TTFT)
+
+
 def cells_table(view: RunView, most: int | None = None) -> Table | None:
     """Speed, output and verdict of the run's cells, a row each; at most so many rows."""
     if not view.cells:
@@ -134,7 +139,10 @@ def cells_table(view: RunView, most: int | None = None) -> Table | None:
     columns = tuple(Column(k, unit=units.get(k, ""), numeric=k not in texts) for k in keys)
     tops = {model: top.nodes for model, top in best_of_models(view, TOKENS_PER_S).items()}
     cells = _first(view, tops, most)
-    return Table(columns, tuple(_cell_row(cell, tops.get(name_of(cell))) for cell in cells))
+    speeds = [[found.value for c in cells if (found := q.of(c))] for q in CELL_SPEEDS]
+    decimals = [q.shown_decimals(*values) for q, values in zip(CELL_SPEEDS, speeds, strict=True)]
+    rows = (_cell_row(cell, tops.get(name_of(cell)), decimals) for cell in cells)
+    return Table(columns, tuple(rows))
 
 
 def _first(view: RunView, tops: dict[str, int], most: int | None) -> list[CellRecord]:
@@ -146,14 +154,13 @@ def _first(view: RunView, tops: dict[str, int], most: int | None) -> list[CellRe
     return [cell for cell in cells if cell in kept]
 
 
-def _cell_row(cell: CellRecord, best: int | None) -> tuple[Entry, ...]:
+def _cell_row(cell: CellRecord, best: int | None, decimals: Sequence[int]) -> tuple[Entry, ...]:
     mark = "" if counts(cell) or cell.status != "ok" else f" {NOT_COUNTED}"
     mark += f" {RETRIED}" if cell.retried else ""
     figures = []
-    for quantity in (TOKENS_PER_S, TPOT, TTFT):
+    for quantity, n in zip(CELL_SPEEDS, decimals, strict=True):
         found = quantity.of(cell)
-        value = found.value if found else None
-        text = plain(value, quantity.shown_decimals(value))
+        text = plain(found.value if found else None, n)
         figures.append(text if text == MISSING else text + mark)
     name: Entry = Starred(cell.id) if best == cell.nodes else cell.id
     return (name, *figures, output_state(cell), Word("verdict", verdict_of(cell)))

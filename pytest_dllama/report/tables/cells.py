@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_dllama.metrics.catalog import METRICS
+from pytest_dllama.metrics.catalog import DISTRIBUTIONS, METRICS
 from pytest_dllama.record.cell import CellRecord, ThresholdResult
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.report.figures.view import RunView, name_of
@@ -205,9 +205,10 @@ def definitions_table(run: RunRecord) -> Table | None:
 
 def _definition_row(metric: str, text: str) -> tuple[Entry, ...]:
     listed = METRICS.get(metric)
+    unit = text.rpartition(", ")[2] if metric in DISTRIBUTIONS else MISSING
     return (
         Code(metric),
-        listed.unit if listed else MISSING,
+        listed.unit if listed else unit,
         Word("better", listed.better) if listed else MISSING,
         Definition(metric, text),
     )

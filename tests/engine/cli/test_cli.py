@@ -41,7 +41,7 @@ KEYS = {
     "plan": {"ranks", "decode_payload_bytes"},
     "collective": {"asked", "picks", "round_us", "message_us", "rate_mbps", "sizes",
                    "predicted_us"},
-    "ready": {"load_s", "links"},
+    "ready": {"load_s", "links", "shares"},
     "request": {"prompt", "n_input_tokens", "input_ids", "steps", "temperature", "topp", "seed"},
     "done": {"n_input_tokens", "n_output_tokens", "prefill_s", "decode_s", "ttft_s", "rct_s",
              "finish_reason", "text"},

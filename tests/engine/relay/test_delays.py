@@ -33,7 +33,7 @@ class Ports:
         self, *, rate_ps: int = 0, switch_ps: int = 0, jitter_ns: int = 0, loss: int = 0,
         seed: int = 1, port_ps: int = GIGABIT_PS,
     ) -> None:  # fmt: skip
-        rest = [LATENCY_NS, jitter_ns, rate_ps, loss, 200_000_000]
+        rest = [LATENCY_NS, jitter_ns, rate_ps, loss, 200_000_000, 25_000]
         links = [[a, b, *rest] for a in range(3) for b in range(3) if a != b]
         text = json.dumps(
             {"seed": seed, "switch_ps": switch_ps, "nodes": 3 * [[port_ps] * 2], "links": links}
@@ -82,6 +82,13 @@ def test_probes_share_nothing() -> None:
     ports = Ports(switch_ps=GIGABIT_PS)
     ports.due((0, 1), 1_000_000, 0)
     assert ports.due((0, 1), 1000, 0, is_probe=True) == 8_000 + LATENCY_NS
+
+
+def test_a_probe_has_neither_jitter_nor_losses() -> None:
+    ports = Ports(jitter_ns=50_000, loss=(1 << 31) - 1, port_ps=0)
+    assert {ports.due((0, 1), 1, at, is_probe=True) - at for at in range(0, 9000, 1000)} == {
+        LATENCY_NS
+    }
 
 
 def test_a_port_that_was_idle_has_saved_nothing_up() -> None:
@@ -133,7 +140,7 @@ def test_a_long_link_has_room_for_what_is_under_way() -> None:
     far = json.dumps(
         {
             "seed": 1, "switch_ps": 0, "nodes": [[0, 0], [0, 0]],
-            "links": [[0, 1, 30_000_000, 0, 8511, 0, 0]],
+            "links": [[0, 1, 30_000_000, 0, 8511, 0, 0, 0]],
         }
     )  # fmt: skip
     assert Network(far).link(0, 1).ring_bytes == 1 << 22  # 3.5 MB at 940 Mbit/s over 30 ms

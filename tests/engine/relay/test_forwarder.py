@@ -19,7 +19,7 @@ import pytest
 from dllama_engine.errors import RequestError
 from dllama_engine.relay.dialers import dialer_of
 from dllama_engine.relay.doors import LOOPBACK, PROBE, Doors, read_routes
-from dllama_engine.relay.forwarder import MAX_CONNECTIONS, Connection, Forwarder
+from dllama_engine.relay.forwarder import MAX_CONNECTIONS, Connection, Forwarder, Passed
 from dllama_engine.relay.network import Network
 
 LATENCY_NS = 3_000_000
@@ -33,7 +33,7 @@ class Relay:
     """A forwarder and its doors in threads of this process."""
 
     def __init__(self, folder: Path) -> None:
-        link = [LATENCY_NS, 0, RATE_PS, 0, 0]
+        link = [LATENCY_NS, 0, RATE_PS, 0, 0, 10**9]
         nodes = {"nodes": [[RATE_PS, RATE_PS]] * 3, "seed": 1, "switch_ps": 0}
         pairs = [[a, b, *link] for a in range(3) for b in range(3) if a != b]
         self.errors: list[BaseException] = []
@@ -41,7 +41,8 @@ class Relay:
         self.routes = folder / "routes.json"
         self.routes.write_text("{}")
         network = Network(json.dumps({**nodes, "links": pairs}))
-        self.forwarder = Forwarder(network, self.errors.append)
+        self.passed: list[Passed] = []
+        self.forwarder = Forwarder(network, self.errors.append, self.passed.append)
         self._ends = threading.Event()
         self._doors = doors = Doors(self.forwarder, self.routes, self.refused.append)
         self.ports, self.probe_port = doors.open()
@@ -198,6 +199,10 @@ def test_who_comes_by_a_door_is_known_by_its_session(
             child.wait(TIMEOUT_S)
             relay.routes.write_text("{}")
     assert found == [(2, 1), (0, 1)]
+    _until(lambda: len(relay.passed) == 4)  # probes are none of them
+    ways = {(passed.source, passed.target) for passed in relay.passed}
+    assert ways == {(2, 1), (1, 2), (0, 1), (1, 0)}
+    assert all(passed.late == 0 for passed in relay.passed)
 
 
 def _until(condition: Callable[[], bool]) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dllama_engine.cluster.admission import check_memory, format_bytes
+from dllama_engine.cluster.admission import check_memory
 from dllama_engine.errors import InsufficientMemoryError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
@@ -19,6 +19,7 @@ from dllama_engine.sharding.plan import SyncMode, make_plan
 from dllama_engine.sharding.slices import slice_tensor
 from dllama_engine.synthetic.model import write_synthetic
 from dllama_engine.synthetic.shapes import parse_shape
+from dllama_engine.system.sizes import format_bytes
 from dllama_engine.transformer.transformer import Transformer
 from dllama_engine.transformer.weights import RankWeights
 from dllama_engine.wire.handshake import WorkerInfo

@@ -58,6 +58,17 @@ def test_a_prompt_of_one_token_begins_with_the_first_token() -> None:
     assert [(phase.phase, phase.steps) for phase in spans.told()] == [("prefill", 1), ("decode", 1)]
 
 
+def test_what_is_forgotten_was_no_request() -> None:
+    """A token that was generated only to warm up does not make the next one a later token."""
+    spans = Spans(1)
+    for n_logits in (0, 1):
+        spans.begin_step(n_logits)
+    spans.forget()
+    assert spans.told() == ()
+    assert [spans.begin_step(1), spans.begin_step(1)] == [False, True]
+    assert [(phase.phase, phase.steps) for phase in spans.told()] == [("prefill", 1), ("decode", 1)]
+
+
 def test_waiting_is_for_whoever_comes_last() -> None:
     ranks = mesh(3)
     tables = [Spans(3, links.record_spans)._table for links in ranks]

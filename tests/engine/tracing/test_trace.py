@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import base64
+import errno
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -17,10 +19,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dllama_engine.errors import WireError
+from dllama_engine.errors import OutputError, WireError
 from dllama_engine.tables.spans import SAMPLING
-from dllama_engine.telemetry.timeline import WORK_ROOM, Timeline, TimelineKeeper
+from dllama_engine.telemetry.event_writer import EventWriter
+from dllama_engine.telemetry.timeline import WORK_ROOM, RankTrace, Timeline, TimelineKeeper
+from dllama_engine.tracing import trace_file
 from dllama_engine.tracing.perfetto import COMPUTE, EXCHANGE, FROM_PEER, STEPS, TO_PEER
+from dllama_engine.tracing.trace_file import write_trace
+from dllama_engine.wire.clock import SAME
 from tests.engine.processes import Node, inference_arguments, read_events, run, start_worker
 from tests.engine.tracing.trace_format import problems
 
@@ -241,3 +247,24 @@ def test_perfettos_own_processor_loads_it(tmp_path: Path, traced: Traced) -> Non
     done = subprocess.run(asked, capture_output=True, encoding="utf-8", check=True, timeout=120)
     phases = [event["ph"] for event in traced.trace["traceEvents"]]
     assert done.stdout.splitlines()[-1] == f"{phases.count('X')},{phases.count('f')},0"
+
+
+def test_a_file_that_cannot_be_written_leaves_the_old_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "t.json"
+    target.write_text("old")
+    kept = RankTrace(0, "local", TimelineKeeper(1).kept(), SAME)
+
+    def full(traces: object, about: object) -> Iterator[bytes]:
+        yield b"{"
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    assert "1 rank, 0 spans; open it" in write_trace(str(target), [kept], {}, EventWriter(None))
+    assert problems(json.loads(target.read_text())) == []
+    target.write_text("old")
+    monkeypatch.setattr(trace_file, "trace_file", full)
+    with pytest.raises(OutputError, match=r"t\.json: it cannot be written \(No space left"):
+        write_trace(str(target), [kept], {}, EventWriter(None))
+    assert [path.name for path in tmp_path.iterdir()] == ["t.json"]
+    assert target.read_text() == "old"

@@ -13,9 +13,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dllama_engine.errors import InsufficientMemoryError, WireError, WorkerLost
+from dllama_engine.errors import EngineError, InsufficientMemoryError, WireError, WorkerLost
 from dllama_engine.wire import presence
-from dllama_engine.wire.frames import ALIVE_FRAME, SESSION, SYNC_LOGITS, SYNC_NODE_SLICES
+from dllama_engine.wire.frames import (
+    ALIVE_FRAME,
+    HEADER,
+    KINDS,
+    LAST_WORDS,
+    SESSION,
+    SYNC_LOGITS,
+    SYNC_NODE_SLICES,
+)
 from dllama_engine.wire.links import Links
 from tests.engine.wire.test_wire import in_threads, mesh, tcp_pair
 
@@ -202,3 +210,93 @@ def test_the_root_names_whom_its_peer_waits_for(connect: Mesh) -> None:
         assert caught.value.rank == 2
 
     in_threads([serve, wait])
+
+
+def test_signs_of_life_keep_who_waits_in_an_exchange_waiting(connect: Mesh) -> None:
+    """A worker that is ready for its weights while the root waits for a slower one."""
+    root, worker = connect(2, 1.0)  # an exchange looks up a few times a second
+    root.is_setting_up = worker.is_setting_up = True
+
+    def wait_for_another() -> None:
+        until_s = time.monotonic() + 2.0  # two timeouts
+        while time.monotonic() < until_s:
+            root.presence.attend(0.05)
+        root.send(SYNC_LOGITS, 1, b"now")
+
+    buffer = bytearray(3)
+    in_threads([wait_for_another, lambda: worker.exchange(SYNC_LOGITS, {}, {0: buffer})])
+    assert buffer == b"now"
+
+
+@pytest.mark.parametrize("n_bytes", range(1, 8))
+def test_a_part_of_a_header_is_no_sign_of_life_for_ever(n_bytes: int) -> None:
+    near, far = tcp_pair()
+    links = Links(0, 2, {1: near}, 0.2)
+    try:
+        far.sendall(ALIVE_FRAME[:n_bytes])
+        with pytest.raises(WorkerLost, match=r"no sign of life from worker 1 at .* for 0\.2 s"):
+            attend_for_ever(links)
+    finally:
+        links.close()
+        far.close()
+
+
+def test_last_words_of_any_length_are_not_made_room_for() -> None:
+    near, far = tcp_pair()
+    links = Links(0, 2, {1: near}, 5.0)
+    try:
+        far.sendall(HEADER.pack(0xFFFFFFF0, KINDS[LAST_WORDS], 3))
+        with pytest.raises(
+            WireError, match=r"expected LAST_WORDS .* of at most 65536 bytes"
+        ) as got:
+            attend_for_ever(links)
+        assert got.value.rank == 1
+    finally:
+        links.close()
+        far.close()
+
+
+def test_who_is_blamed_by_a_peer_blames_the_link_to_it(connect: Mesh) -> None:
+    root, worker = connect(2, 5.0)
+    worker.say_last_words(WireError("root (rank 0) at h:1 broke the protocol", 0))
+    with pytest.raises(WireError, match=r"reports: root .rank 0. at h:1 broke") as caught:
+        root.presence.attend(60.0)
+    assert caught.value.rank == 1
+
+
+def test_bytes_beyond_a_frame_explain_figures_that_cannot_be(connect: Mesh) -> None:
+    root, worker = connect(2, 5.0)
+    error = EngineError("7 logits are not finite")
+    assert root.explain(error) is error
+    worker.presence.tell()  # a sign of life explains nothing
+    assert root.explain(error) is error
+    assert root.presence.attend(0.05) == ()
+    worker.send(SYNC_LOGITS, 0, b"too much")
+    found = root.explain(error)
+    assert isinstance(found, WireError)
+    assert found.rank == 1
+    assert "its next bytes begin no frame that is due" in str(found)
+    assert root.explain(error, SYNC_LOGITS) is error  # it may be the next piece of many
+    assert root.explain(error, SESSION) is not error
+    assert str(found).endswith("7 logits are not finite")
+
+
+def test_who_is_blamed_by_a_peer_looks_whether_another_ones_bytes_are_out_of_place(
+    connect: Mesh,
+) -> None:
+    """The root waited for the rest of a frame of worker 2's, and so let worker 1 wait."""
+    root, first, second = connect(3, 5.0)
+    second._peers[0].sock.sendall(b"end of words")
+    first.say_last_words(WireError("no progress for 5 s, waiting for root (rank 0)", 0))
+    with pytest.raises(WireError, match="begin no frame that is due") as caught:
+        root.exchange(SYNC_LOGITS, {}, {1: bytearray(4)})
+    assert caught.value.rank == 2
+
+
+def test_frames_that_may_follow_take_no_blame(connect: Mesh) -> None:
+    root, first, second = connect(3, 5.0)
+    second.send(SYNC_LOGITS, 0, b"next")
+    first.say_last_words(WireError("no progress for 5 s, waiting for root (rank 0)", 0))
+    with pytest.raises(WireError, match=r"worker 1 at .* reports") as caught:
+        root.exchange(SYNC_LOGITS, {}, {1: bytearray(4)})
+    assert caught.value.rank == 1

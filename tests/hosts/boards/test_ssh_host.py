@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import getpass
+import json
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -20,7 +21,9 @@ from pytest_dllama.hosts.packages.kernel_image import image_for
 from pytest_dllama.hosts.ssh.host import SshHost
 from pytest_dllama.lab.cluster import Cluster
 from pytest_dllama.lab.runner import run_request
+from pytest_dllama.lab.session.tracing import joined
 from pytest_dllama.models.engine_facts import shipped_model
+from tests.engine.tracing.trace_format import problems
 from tests.hosts import sshd
 
 pytestmark = pytest.mark.long
@@ -139,12 +142,15 @@ def test_a_root_on_this_machine_and_a_worker_on_a_board(
         cluster.ensure(2)
         files = shipped_model("tiny")
         assert files
-        request = EngineRequest(*files, "One", 12, 1, "q80", "reduce", 0.0, 1, 60.0)
+        request = EngineRequest(*files, "One", 12, 1, "q80", "reduce", 0.0, 1, 60.0, trace=True)
         run = run_request(cluster, request, 2, "root", lambda event: None)
     finally:
         cluster.stop()
         host.close()
     assert [rank.rank for rank in run.trace.ranks] == [0, 1]
+    traced = json.loads(joined(run.trace.trace_parts))  # the board's spans came with it
+    assert problems(traced)[:5] == []
+    assert {event["pid"] for event in traced["traceEvents"]} == {0, 1}
     assert cluster.hosts[1].address == pis[1].address
 
 

@@ -100,3 +100,22 @@ def test_no_cache_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
     assert _said(capsys, "list")[1] == f"no synthetic model is kept in {folder}\n"
     assert _said(capsys, "clear")[1] == "0 models removed, 0.0 MB freed\n"
     assert not folder.exists()
+
+
+def test_weights_that_workers_keep_are_listed_and_go_with_the_rest(
+    cache: Path, tmp_path: Path, capsys
+) -> None:
+    folder = tmp_path / "dllama-py" / "weights"
+    folder.mkdir(parents=True)
+    for n, used_s in enumerate((1000.0, time.time())):
+        share = folder / f"{n}.weights"
+        share.write_bytes(bytes(700_000))
+        os.utime(share, (used_s, used_s))
+    said = _said(capsys, "list")[1].splitlines()
+    assert said[-1] == f"workers keep 2 shares of weights, 1.4 MB in {folder}"
+    assert _said(capsys, "clear", "tiny-llama")[1] == "1 model removed, 0.5 MB freed\n"
+    out = _said(capsys, "clear", "--older-than", "60")[1]
+    assert out.endswith("workers keep 1 share of weights, 0.7 MB: removed\n")
+    assert [path.name for path in folder.iterdir()] == ["1.weights"]
+    _said(capsys, "clear")
+    assert list(folder.iterdir()) == []

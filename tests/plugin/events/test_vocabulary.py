@@ -126,7 +126,7 @@ def test_every_event_of_the_vocabulary_is_among_these() -> None:
 
 def test_a_line_begins_with_its_name_and_time_and_parts_are_objects() -> None:
     line = json.loads(written(EVENTS[4]))
-    assert list(line) == ["event", "t_ns", "load_s", "links"]
+    assert list(line) == ["event", "t_ns", "load_s", "links", "shares"]
     assert line["links"] == [dataclasses.asdict(COUNT)]
     assert "é" in written(EVENTS[9])  # as text, for people who look
 

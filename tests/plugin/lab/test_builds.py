@@ -76,6 +76,22 @@ def test_what_does_not_build_says_why_and_leaves_nothing(checkout: Path) -> None
     assert [path.name for path in builds_folder().iterdir() if path.is_dir()] == []
 
 
+def test_of_a_compilers_output_the_first_error_is_told_and_all_is_kept(checkout: Path) -> None:
+    (checkout / "Makefile").write_text(
+        "dllama:\n\t@echo c++ -c src/app.cpp\n"
+        "\t@echo \"src/app.cpp:7:1: error: 'this' does not name a type\" >&2\n"
+        "\t@echo \"    7 | this is no C++\" >&2\n\t@echo '      | ^~~~' >&2 && exit 1\n"
+    )
+    _commit(checkout)
+    with pytest.raises(ConfigError, match=r"make dllama\): src/app.cpp:7:1: error: ") as caught:
+        build_dllama(dllama_source(str(checkout), "HEAD"), print)
+    kept = Path(str(caught.value).rpartition("all that it printed is in ")[2])
+    assert "c++ -c src/app.cpp" in kept.read_text()
+    assert "| ^~~~" in kept.read_text()
+    clear_builds()
+    assert not kept.exists()
+
+
 def test_a_checkout_of_something_else_is_refused(checkout: Path, tmp_path: Path) -> None:
     (checkout / "Makefile").unlink()
     _commit(checkout)

@@ -103,6 +103,22 @@ def _changed(stored: Path, change: Callable[[RunRecord], RunRecord]) -> None:
     write_run(change(read_run(stored)), stored)
 
 
+def test_other_bytes_of_a_model_of_the_same_size_are_invalid(tmp_path: Path, stored: Path) -> None:
+    def other(digest: str | None) -> Callable[[RunRecord], RunRecord]:
+        return lambda run: run.model_copy(
+            update={"models": tuple(m.model_copy(update={"digest": digest}) for m in run.models)}
+        )
+
+    assert len(read_run(stored).models[0].digest or "") == 32
+    _changed(stored, other("0" * 32))
+    _, found = _against(tmp_path, stored, StatedTimes(1.0))
+    assert found.status == "INVALID"
+    assert "the bytes of tiny's file are others (digest 0000" in found.reasons[0]
+    _changed(stored, other(None))  # an older run does not tell
+    _, found = _against(tmp_path, stored, StatedTimes(1.0))
+    assert found.status != "INVALID"
+
+
 def test_another_model_of_the_same_name_is_invalid(tmp_path: Path, stored: Path) -> None:
     def other_bytes(run: RunRecord) -> RunRecord:
         models = tuple(m.model_copy(update={"size_bytes": 7}) for m in run.models)

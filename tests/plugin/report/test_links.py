@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pytest_dllama.record.cell import RankRecord, Sample
+from pytest_dllama.record.emulation import CellLinks, LinkAccuracy
 from pytest_dllama.record.hosts import HostRecord, NicRecord, PairRecord
 from pytest_dllama.record.links import LinkTimes, NicTraffic, TcpLink
 from pytest_dllama.record.run import RunRecord
@@ -117,6 +118,18 @@ def test_a_full_link_is_told_by_its_bytes_at_the_measured_rate(sent: int, said: 
 def test_loopback_is_no_link_that_can_be_full() -> None:
     found = about_links_of_cells(RunView.of(measured(nics=(nic(10**9, name="lo"),))))
     assert found == []
+
+
+def test_an_emulated_link_can_be_full_though_it_is_loopback() -> None:
+    accuracy = LinkAccuracy(
+        source=0, target=1, set_us=200, n=9, median_us=201, p99_us=230, set_mbps=94.0, mbps=93.5
+    )
+    record = measured(nics=(nic(6_600_000 * REPEATS, name="lo"),))
+    links = CellLinks(links=(accuracy,), n_busy=0)
+    emulated = record.cells[0].model_copy(update={"links": links})
+    (full,) = about_links_of_cells(RunView.of(record.model_copy(update={"cells": (emulated,)})))
+    assert isinstance(full, LinkSaturated)
+    assert (full.rank, full.mbps) == (1, 93.5)
 
 
 def test_an_interface_that_loses_packets_is_told() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from xml.etree import ElementTree
 
@@ -23,13 +24,16 @@ from pytest_dllama.report.figures.charts import (
 )
 from pytest_dllama.report.figures.view import RunView
 from pytest_dllama.report.pages import reports
+from pytest_dllama.report.pages.language import picture_words
 from pytest_dllama.report.pages.markdown import render
 from pytest_dllama.report.plots import draw, gallery, itl
 from pytest_dllama.report.plots.theme import DARK, LIGHT
+from pytest_dllama.report.plots.words import in_words
 from tests.data import REPORTS
 from tests.plugin.report.report_runs import cell, estimate, network, run, verdict
 
 MIB = 1024 * 1024
+SAID = ("text", "title")
 
 
 def _sample(itl_ms: tuple[float, ...] = (), **fields: Any) -> Sample:
@@ -233,6 +237,33 @@ def test_values_show_when_pointed_at(name: str) -> None:
         "bytes-per-token": "closed form, 4 nodes: 1.00",
     }
     assert expected[name] in titles
+
+
+@pytest.mark.parametrize("name", gallery.PICTURES)
+def test_a_korean_picture_speaks_korean(name: str) -> None:
+    drawn = in_words({name: draw.svg(EVERY[name])}, picture_words("ko"), {"a"})
+    texts = [e.text or "" for e in _parsed(drawn[name]).iter() if e.tag.rpartition("}")[2] in SAID]
+    expected = {
+        "ab": "변화 % (오른쪽: 느려짐)",
+        "tokens-per-s": "측정, 4대: 15.00 (14.00 ~ 16.00)",
+        "tpot": "메모리 루프라인, 2대: 4.00",
+        "token-time": "연산, 2대: 75.75 ms",
+        "itl": "2대: 4.00 ~ 6.00",
+        "itl-distribution": "간격의 비율 (%)",
+        "memory": "계획, 워커: 8.00",
+        "bytes-per-token": "계산식, 4대: 1.00",
+    }
+    assert expected[name] in texts
+    english = {word for text in texts for word in re.findall(r"\b[a-z]{3,}\b", text)}
+    assert english <= {"tokens", "main", "working", "tree", "against"}  # a unit; names of versions
+
+
+def test_names_that_are_words_too_stay_names() -> None:
+    chart = Chart("x", "nodes", "ms", (Stack("root", ("2",), (Series("worker", (1.0,)),)),))
+    (svg,) = in_words({"x": draw.svg(chart)}, picture_words("ko"), {"root"}).values()
+    assert {"root", "워커", "노드 수"} <= {e.text for e in _parsed(svg).iter()}
+    same = {"x": draw.svg(chart)}
+    assert in_words(same, picture_words("en"), ()) == same
 
 
 def test_pictures_of_one_page_share_no_ids() -> None:

@@ -222,3 +222,76 @@ def test_missing_templates_are_explained(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("pytest_dllama.report.pages.language.LAYOUT", "gone.md.j2")
     with pytest.raises(ReportError, match=r"gone\.md\.j2 is missing in .*reinstall pytest-dllama"):
         templates_folder()
+
+
+# Whatever of these modules has the length of a sentence may stand in a run file: as a note, a
+# reason, an error of a cell.
+TELLING = (
+    *("backends.dllama.events", "backends.dllama.faults", "backends.dllama.notes"),
+    *("backends.dllama.traffic", "events.trace", "forensics.import_bench", "forensics.import_log"),
+    *("forensics.import_report", "forensics.imported_run", "forensics.imported_roofline"),
+    *("hosts.agent.power", "metrics.energy", "metrics.samples", "validity.faults"),
+    *(
+        "validity.links",
+        "validity.output",
+        "validity.roofline",
+        "validity.text",
+        "validity.wire",
+        "verdict.limits",
+    ),
+    *("verdict.cell", "verdict.judge", "verdict.regression", "verdict.stored"),
+)
+# Parts of sentences that are composed, beside what a command says before there is a run file.
+NOT_IN_A_PAGE = (
+    "; give the output of the root (dllama", "; save the report as UTF-8", "{}: no UTF-8 text",
+    "no section of measured figures", "; add --nodes N", "its head is missing", "it says: ",
+    "{} tokens/s", "--model-file {}", "is in these files twice", "no line of dllama's",
+    "only workers' logs", "pipeline run (pp=", "v0.12.0 to v0.12.7", "some version before",
+    "dllama said: ", "it waited {} ms", ", each for {} bytes", ", in step {}", " on {} sockets",
+    "{}: a deadlock", "lines are of an unknown format", "worker {} said", "one node: {}",
+    "; at the first token a near tie", "a near tie: ", "worker {} {}",
+)  # fmt: skip
+
+
+def _sentences_of(module: str) -> set[str]:
+    """Texts of four words or more, `{}` where a value is put; docstrings are none."""
+    path = Path(str(pytest_dllama.__file__)).parent / f"{module.replace('.', '/')}.py"
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    skipped: set[int] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Expr):
+            skipped.add(id(node.value))
+        if isinstance(node, ast.JoinedStr):
+            skipped |= {id(value) for value in node.values}
+    found = set()
+    for node in ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.JoinedStr):
+            parts = (v.value if isinstance(v, ast.Constant) else "{}" for v in node.values)
+            found.add("".join(map(str, parts)))
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            found.add(node.value)
+    return {text for text in found if text.count(" ") >= 3 and re.search("[a-z]{2}", text)}
+
+
+@pytest.mark.parametrize("module", TELLING)
+def test_what_may_stand_in_a_run_file_is_translated(module: str) -> None:
+    """A new note or reason needs its Korean in templates/ko/told.toml."""
+    path = templates_folder() / "ko/told.toml"
+    entries = tomllib.loads(path.read_text(encoding="utf-8"))["told"]
+    known = {re.sub(r"\{\d\}", "{}", entry["of"]) for entry in entries}
+    missing = {
+        text
+        for text in _sentences_of(module) - known
+        if not any(part in text for part in NOT_IN_A_PAGE)
+    }
+    assert missing == set()
+
+
+def test_words_of_pictures_are_what_the_program_draws() -> None:
+    entries = tomllib.loads((templates_folder() / "ko/pictures.toml").read_text(encoding="utf-8"))
+    said = _sentences_of_the_program()
+    of = [entry["of"] for entry in entries["told"]]
+    assert [text for text in of if re.sub(r"\{\d\}", "{}", text) not in said] == []
+    assert len(of) == len(set(of))

@@ -21,7 +21,7 @@ from pytest_dllama.report.pages import comment, html
 from pytest_dllama.report.pages.language import LANGUAGES, ReportError
 from pytest_dllama.report.pages.markdown import render
 from pytest_dllama.report.pages.reports import write_reports
-from tests.plugin.report.report_runs import cell, run
+from tests.plugin.report.report_runs import cell, network, run
 
 # No "n" and no "N", so that "nan" and "None" in a report can only come from a value.
 TEXT = st.text(
@@ -159,3 +159,12 @@ def _refuse(*_: object) -> None:
 def test_unknown_language_is_explained() -> None:
     with pytest.raises(ReportError, match="no report language 'fr'; there are ko, en"):
         render(run([]), "fr")
+
+
+def test_a_network_that_no_step_can_be_told_of_has_no_scaling() -> None:
+    """One node has no network: from there nothing can be told of it."""
+    peers = network(total_bytes=10, avg_ms=1.0)
+    text = render(run([cell("a", 1, [9]), cell("a", 2, [12], network=peers)]), "en")
+    assert "### Scaling of the generation speed" in text
+    assert "### Scaling of the traffic" not in text
+    assert "### Scaling of the latency" not in text

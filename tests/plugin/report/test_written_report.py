@@ -8,6 +8,7 @@ were cut off), growth has a decimal more, and network comparisons have the perce
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -247,3 +248,15 @@ def _operation(line: str) -> tuple[str, int, float, float]:
     figure, unit = size.split()
     mib = float(figure.replace(",", "")) / {"KiB": 1024, "MiB": 1}[unit]
     return name, int(n.removesuffix(" ops")), round(mib, 2), float(avg.removesuffix(" ms avg"))
+
+
+def test_what_is_wrong_with_it_is_told_in_korean(view: RunView) -> None:
+    text = render(view.run, "ko")
+    notes = [line for line in text.splitlines() if line.startswith("- 참고: ")]
+    assert len(notes) >= 3
+    english = re.compile(r"\b[a-z]{2,} [a-z]{2,} [a-z]{2,} [a-z]{2,}\b")
+    assert [line for line in text.splitlines() if english.search(line)] == []
+
+
+def test_the_slowest_link_is_that_to_rank_1_and_has_no_address(view: RunView) -> None:
+    assert "- Slowest link: 1 (average latency: 3.13 ms)\n" in render(view.run, "en")

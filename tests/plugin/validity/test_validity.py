@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
-from pytest_dllama.events.stream import Plan
+from pytest_dllama.events.stream import Plan, Ready, ShareLoad
+from pytest_dllama.metrics.loading import loading_record
 from pytest_dllama.record.cell import Fault
 from pytest_dllama.validity.faults import faults
 from pytest_dllama.validity.output import compare_output, explain_difference, oracle_output
@@ -171,6 +173,37 @@ def test_right_bytes_in_other_messages_are_a_fault() -> None:
     assert "moved 5 messages from rank 1, the shard plan says 3" in fault.text
     untold = decode_step(0, 1, 10, links=[link(1, 60, 40)], expected_payload_bytes=100)
     assert wire_faults(trace([untold], plan=plan), 1) == []
+
+
+def _loaded(sent_bytes: int, expected_bytes: int):
+    share = ShareLoad(
+        rank=1,
+        source="cache",
+        cached_bytes=70,
+        sent_bytes=sent_bytes,
+        expected_bytes=expected_bytes,
+    )
+    whole = trace([decode_step(0, 1, 10)])
+    return replace(whole, ready=Ready(event="ready", load_s=1.0, shares=(share,)))
+
+
+def test_loading_sends_what_a_rank_does_not_have_and_no_byte_more() -> None:
+    assert wire_faults(_loaded(30, 30), 1) == []
+    (fault,) = wire_faults(_loaded(100, 30), 1)
+    assert fault.kind == "wire"
+    assert fault.text == (
+        "repeat 1: wire: loading sent 100 payload bytes to rank 1, the shard plan and what that "
+        "rank has of it (cache) say 30"
+    )
+
+
+def test_the_record_tells_where_weights_came_from() -> None:
+    record = loading_record(_loaded(30, 30))
+    assert record is not None
+    assert record.shares[0].model_dump() == {
+        "rank": 1, "source": "cache", "cached_bytes": 70, "sent_bytes": 30,
+    }  # fmt: skip
+    assert loading_record(trace([decode_step(0, 1, 10)])) is None
 
 
 def test_many_faults_are_summed_up() -> None:

@@ -1,7 +1,7 @@
 """`python -m dllama_engine.kernels.compiler.build [TARGET]`: compile all kernels into an image.
 
 The image goes into this user's cache, unless `--output FILE` names a place; the last line says
-where it is. Targets are `native` (the default), cortex-a53, cortex-a72 and cortex-a76. A process of
+where it is. Targets are `native` (the default) and those of `kernels.image.targets`. A process of
 its own, as a compiler's memory would stay with whoever starts it: see `build`.
 """
 
@@ -67,9 +67,11 @@ def main(argv: list[str]) -> int:
         line, variables = command(options.target, *argv[1:])
         return subprocess.run(line, env=variables, check=False).returncode
     name = options.target
-    if options.if_missing and (kept := _kept(options.output or store.path(name))):
-        print(kept)
-        return 0
+    if options.if_missing:
+        for place in (options.output or store.path(name), store.packaged(name)):
+            if kept := _kept(place):
+                print(kept)
+                return 0
     place = options.output or store.path(name)
     try:
         store.check_room(place)

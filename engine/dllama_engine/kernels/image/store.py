@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import stat
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
@@ -13,14 +12,20 @@ from pathlib import Path
 from dllama_engine.kernels.cpu import cpu_digest, cpu_features, machine, variant
 from dllama_engine.kernels.image.file import Header, ImageRefused, decode
 from dllama_engine.kernels.image.targets import NAMED, NATIVE
-from dllama_engine.kernels.sources import SETTINGS, text_digest
+from dllama_engine.kernels.sources import PACKAGE, SETTINGS, text_digest
 from dllama_engine.system.atomic_file import atomic_writer
+from dllama_engine.system.own_files import NotOurs, open_own
 from dllama_engine.system.process import kernel_cache_folder
 from dllama_engine.version import package_version
 
+PACKAGED = PACKAGE / "kernels" / "images"  # of a wheel that carries some
 _KEPT = 12  # images, of other states of the sources or other variants
 _LARGEST = 1 << 26
 _ROOM = 2 << 20  # more than an image takes
+
+
+class ForOthers(ImageRefused):
+    """An image of a wheel that is not for this CPU: there is one for each kind."""
 
 
 @cache
@@ -49,17 +54,39 @@ def find(tell: Callable[[str], None]) -> tuple[Header, memoryview] | None:
     """The best image that fits this process; `tell` hears of each that does not and why."""
     if not is_wanted():
         return None
-    for target in (NATIVE, *(t.name for t in NAMED.values() if t.machine == machine())):
-        at = path(target)
+    here = [t.name for t in NAMED.values() if t.machine == machine()]
+    for at in (*map(path, (NATIVE, *here)), *map(packaged, here)):
         try:
-            return load(at)
-        except FileNotFoundError:
+            return load_packaged(at) if at.parent == PACKAGED else load(at)
+        except (FileNotFoundError, ForOthers):
             continue
         except ImageRefused as error:
             tell(f"⚠️  Kernels in {at} are not used: {error}")
         except OSError as error:
             tell(f"⚠️  Kernels in {at} are not used: {error.strerror or error}")
     return None
+
+
+def packaged(target: str) -> Path:
+    """Where a wheel that carries images has the one for a target."""
+    return PACKAGED / f"{target}.image"
+
+
+def load_packaged(at: Path) -> tuple[Header, memoryview]:
+    """Read and verify an image that came with this code, in its wheel.
+
+    Who can write it can write the code that reads it: whose it is says nothing here.
+
+    Raises:
+        FileNotFoundError: there is none.
+        ForOthers: it is for other CPUs.
+        ImageRefused: it is damaged, or made from other sources.
+    """
+    header, code = decode(at.read_bytes())
+    if header.variant != variant() or set(header.features) - cpu_features():
+        raise ForOthers(f"it is for {header.target}")
+    _check(header)
+    return header, code
 
 
 def load(at: Path) -> tuple[Header, memoryview]:
@@ -76,14 +103,11 @@ def load(at: Path) -> tuple[Header, memoryview]:
 
 def _read(at: Path) -> bytes:
     """The bytes of a file that nobody but this user and the superuser can have written."""
-    descriptor = os.open(at, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        descriptor = open_own(at)
+    except NotOurs as error:
+        raise ImageRefused(str(error)) from None
     with open(descriptor, "rb") as file:
-        for place, found in ((at.parent, at.parent.stat()), (at, os.fstat(descriptor))):
-            if found.st_uid not in (0, os.geteuid()):
-                raise ImageRefused(f"{place} belongs to user {found.st_uid}")
-            if found.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-                mode = stat.S_IMODE(found.st_mode)
-                raise ImageRefused(f"others can write {place} (mode {mode:o}); chmod go-w {place}")
         return file.read(_LARGEST)
 
 

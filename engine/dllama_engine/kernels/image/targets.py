@@ -41,10 +41,24 @@ def _arm(cpu: str, *features: str) -> Target:
     return Target(cpu, "aarch64", "aarch64-unknown-linux-gnu", cpu, words)
 
 
+def _x86(cpu: str, *features: str) -> Target:
+    words = ",".join(f"+{name}" for name in (*_X86_V3, *features))
+    return Target(cpu, "x86_64", "x86_64-unknown-linux-gnu", cpu, words)
+
+
+_X86_V3 = (
+    *("sse3", "ssse3", "sse4.1", "sse4.2", "popcnt", "cx16", "avx", "avx2", "f16c", "fma"),
+    *("bmi2", "lzcnt", "movbe"),
+)
+_X86_V4 = ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
+
 # The best that fits comes first.
 NAMED = {
     target.name: target
     for target in (
+        # With VNNI, for which there are kernels; without it those of v3 are as good.
+        _x86("x86-64-v4", *_X86_V4, "avx512vnni"),
+        _x86("x86-64-v3"),
         _arm("cortex-a76", "dotprod"),  # Raspberry Pi 5
         _arm("cortex-a72"),  # Raspberry Pi 4
         _arm("cortex-a53"),  # Raspberry Pi 3 and Zero 2 W

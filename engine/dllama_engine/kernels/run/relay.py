@@ -21,6 +21,7 @@ from dllama_engine.kernels.llvm.clock import now_ns
 from dllama_engine.kernels.ops.compiled import entry
 from dllama_engine.kernels.run.delays import due_ns
 from dllama_engine.tables.relay import (
+    ALLOWED_NS,
     BELL,
     BELL_FD,
     BLOCKED,
@@ -33,6 +34,7 @@ from dllama_engine.tables.relay import (
     HUB_WORDS,
     IDLE,
     IN_FD,
+    LATE_SEGMENTS,
     LEAD_NS,
     NODE_WIDTH,
     OUT_FD,
@@ -182,13 +184,15 @@ def _write(flow: Any, hub: Any, now: int) -> Any:
             return np.int64(_FAR_NS)
         flow[TAIL] += n
         flow[PASSED_BYTES] += n
+    written = _now(hub) if last > first else now
     while flow[SEGMENT_TAIL] < last:
         segment = segments[flow[SEGMENT_TAIL] & (flow[SEGMENTS] - 1)]
         if segment[SEGMENT_END] > flow[TAIL]:
             flow[BLOCKED] = 1  # the receiver is behind
             return np.int64(_FAR_NS)
-        late = now - segment[SEGMENT_DUE_NS]
+        late = written - segment[SEGMENT_DUE_NS]
         flow[WORST_NS] = max(flow[WORST_NS], late)
+        flow[LATE_SEGMENTS] += late > flow[ALLOWED_NS]
         flow[PASSED_SEGMENTS] += 1
         flow[SEGMENT_TAIL] += 1
     if flow[SEGMENT_TAIL] < flow[SEGMENT_HEAD]:

@@ -39,6 +39,7 @@ from pytest_dllama.report.tables.models import (
     is_known,
     scaling_table,
 )
+from pytest_dllama.report.text.numbers import MISSING
 
 
 def models(view: RunView) -> Iterator[Block]:
@@ -118,9 +119,10 @@ def scaling(view: RunView) -> Iterator[Block]:
     yield heading(2, "sections.scaling")
     yield said("text.scaling")
     for quantity in (TOKENS_PER_S, TOTAL_BYTES, LATENCY):
-        if is_known(view, quantity):
+        changes = scaling_table(view, quantity)
+        if any(cell != MISSING for row in changes.rows for cell in row[1:]):
             yield heading(3, f"quantities.{quantity.key}.scaling")
-            yield TableBlock(scaling_table(view, quantity))
+            yield TableBlock(changes)
             yield from analysis(comparison.steps(view, quantity))
     if (efficiency := efficiency_table(view)) is not None:
         yield heading(3, "headings.efficiency")

@@ -54,7 +54,8 @@ def _cell(view: RunView, cell: CellRecord | None) -> Iterator[Block]:
         yield Paragraph(Strong(Words(f"cell_status.{cell.status}")))
         yield CodeBlock(cell.error or Words("text.no_error"))
     if cell.verdict:
-        yield Paragraph(Strong((Words("columns.verdict"), ": ", cell.verdict.status)))
+        status = Words(f"verdict.{cell.verdict.status}")
+        yield Paragraph((Strong((Words("columns.verdict"), ":")), " ", status))
         yield Items(tuple(map(Note, cell.verdict.reasons)))
     if cell.logs:
         yield Paragraph(labelled("logs", *codes(list(cell.logs))))

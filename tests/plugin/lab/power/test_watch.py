@@ -11,6 +11,7 @@ from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.hosts.base import HostError, PowerFeed, PowerSite
 from pytest_dllama.lab.power import watch
+from pytest_dllama.lab.power.cell_energy import stamped
 from pytest_dllama.lab.power.watch import EnergyWatch, check_energy, energy_watch
 from pytest_dllama.lab.progress import Silent
 from pytest_dllama.record.cell import Sample
@@ -19,6 +20,11 @@ SAMPLE = Sample(
     n_input_tokens=4, n_output_tokens=11, ttft_s=0.5, tpot_ms=150.0, rct_s=2.0, tokens_per_s=5.5,
     prefill_tokens=3, prefill_s=0.5, decode_tokens=11, decode_s=1.5,
 )  # fmt: skip
+
+
+def at(end_s: float, sample: Sample = SAMPLE) -> Sample:
+    """A request that ended then."""
+    return stamped(sample, end_s)
 
 
 @pytest.fixture(autouse=True)
@@ -52,14 +58,15 @@ def _told_site(name: str, *ranks: int, watts: float, ahead_s: float = 0.0) -> Po
 
 def _started(sites, *, reads_hosts: bool = False, file: Path | None = None) -> EnergyWatch:
     made = EnergyWatch(reads_hosts=reads_hosts, file=file)
-    made.start(sites, "box", Silent())
+    made.start(sites, "box")
+    made.measure_idle(Silent())
     return made
 
 
 def test_a_column_of_each_host_adds_up_over_those_of_the_cell(tmp_path: Path) -> None:
     sites = [_silent_site(name, rank) for rank, name in enumerate(("pi1", "pi2", "pi3"))]
     made = _started(sites, file=_meter(tmp_path, "pi1_w,pi2_w,pi3_w", 4.0, 3.0, 2.0))
-    (sample,), cell = made.of(2, [time.time()], [SAMPLE])
+    (sample,), cell = made.of(2, [at(time.time())])
     assert sample.request_j == pytest.approx(7.0 * 2.0)
     assert sample.decode_j == pytest.approx(7.0 * 1.5)
     assert sample.start_epoch_s == pytest.approx(time.time() - 2.0, abs=1.0)
@@ -74,7 +81,7 @@ def test_one_meter_of_all_counts_whole_for_every_cell(tmp_path: Path) -> None:
     sites = [_silent_site("pi1", 0), _silent_site("pi2", 1)]
     made = _started(sites, file=_meter(tmp_path, "power_w", 9.0))
     for nodes in (1, 2):
-        (sample,), cell = made.of(nodes, [time.time()], [SAMPLE])
+        (sample,), cell = made.of(nodes, [at(time.time())])
         assert sample.request_j == pytest.approx(18.0)
         assert [machine.hosts for machine in cell.machines] == [("pi1", "pi2")]
 
@@ -85,10 +92,10 @@ def test_a_machine_that_is_not_known_makes_the_sum_unknown(tmp_path: Path) -> No
     first, second = made.records
     assert (first.source, first.detail, first.idle_w) == ("pmic", "12 rails", pytest.approx(5.0))
     assert (second.source, second.idle_w, second.why_not) == (None, None, "no route to it")
-    (alone,), cell = made.of(1, [time.time()], [SAMPLE])
+    (alone,), cell = made.of(1, [at(time.time())])
     assert alone.request_j == pytest.approx(10.0)
     assert len(cell.machines) == 1
-    (both,), cell = made.of(2, [time.time()], [SAMPLE])
+    (both,), cell = made.of(2, [at(time.time())])
     assert (both.request_j, both.decode_j, cell.mean_w, cell.idle_w) == (None, None, None, None)
     assert cell.machines[0].request_j == pytest.approx(10.0)
     assert (cell.machines[1].request_j, cell.machines[1].why_not) == (None, "no route to it")
@@ -97,14 +104,14 @@ def test_a_machine_that_is_not_known_makes_the_sum_unknown(tmp_path: Path) -> No
 
 def test_ranks_of_one_machine_count_it_once() -> None:
     made = _started([_told_site("pi1", 0, 1, 2, watts=5.0)], reads_hosts=True)
-    (sample,), cell = made.of(2, [time.time()], [SAMPLE])
+    (sample,), cell = made.of(2, [at(time.time())])
     assert sample.request_j == pytest.approx(10.0)
     assert [machine.ranks for machine in cell.machines] == [(0, 1)]
 
 
 def test_a_clock_that_is_ahead_is_set_right() -> None:
     made = _started([_told_site("pi1", 0, watts=5.0, ahead_s=9 * 3600.0)], reads_hosts=True)
-    (sample,), _ = made.of(1, [time.time()], [SAMPLE])
+    (sample,), _ = made.of(1, [at(time.time())])
     assert sample.request_j == pytest.approx(10.0)
 
 
@@ -117,7 +124,7 @@ def test_idle_power_is_taken_away() -> None:
     site = PowerSite(("pi1",), (0,), lambda: PowerFeed(lines, lambda: None))
     made = _started([site], reads_hosts=True)
     assert made.records[0].idle_w == pytest.approx(2.0)
-    (sample,), cell = made.of(1, [now_s + 4.0], [SAMPLE])
+    (sample,), cell = made.of(1, [at(now_s + 4.0)])
     assert sample.request_j == pytest.approx(20.0)
     assert cell.request_j_above_idle == pytest.approx(16.0)
     assert cell.j_per_token_above_idle == pytest.approx((10.0 - 2.0) * 0.15)
@@ -126,10 +133,10 @@ def test_idle_power_is_taken_away() -> None:
 def test_a_request_of_unknown_time_or_length_says_so(tmp_path: Path) -> None:
     made = _started([_told_site("pi1", 0, watts=5.0)], reads_hosts=True)
     short = SAMPLE.model_copy(update={"rct_s": 0.09, "ttft_s": 0.01})
-    samples, cell = made.of(1, [None, time.time()], [SAMPLE, short])
+    samples, cell = made.of(1, [SAMPLE, at(time.time(), short)])
     assert [sample.request_j for sample in samples] == [None, None]
     assert cell.machines[0].why_not == "the engine does not tell when the request was"
-    _, cell = made.of(1, [time.time()], [short])
+    _, cell = made.of(1, [at(time.time(), short)])
     words = "0.090 s are too short for a meter that is read every 0.05 s: 3 readings are needed"
     assert words in str(cell.machines[0].why_not)
 

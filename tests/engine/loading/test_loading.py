@@ -15,19 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from llvmlite import binding, ir
 
-from dllama_engine.cluster.loading import (
-    PIECE_BYTES,
-    map_weights,
-    open_same,
-    pieces,
-    receive_weights,
-    send_weights,
-)
 from dllama_engine.errors import ModelFileError, PlanError
 from dllama_engine.formats.model_file import ModelFile, tensor_specs
 from dllama_engine.formats.quants import FloatType, encode_tensor, row_bytes
 from dllama_engine.formats.tensors import TensorSpec
 from dllama_engine.kernels.matmul import packing
+from dllama_engine.loading.mapping import map_weights, open_same
+from dllama_engine.loading.pieces import PIECE_BYTES, pieces
+from dllama_engine.loading.streaming import receive_weights, send_weights
+from dllama_engine.loading.supply import Said, Supply
 from dllama_engine.program.linear import Linear
 from dllama_engine.sharding.plan import SyncMode, make_plan
 from dllama_engine.sharding.slices import slice_tensor, tensor_spans
@@ -169,7 +165,7 @@ def test_every_rank_gets_its_slices(
     name: str, world_size: int, sync_mode: SyncMode, maps: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What both ends fill over real sockets, against whole slices; small pieces."""
-    monkeypatch.setattr("dllama_engine.cluster.loading.PIECE_BYTES", 1 << 12)
+    monkeypatch.setattr("dllama_engine.loading.pieces.PIECE_BYTES", 1 << 12)
     with ModelFile.open(GOLDEN / f"{name}.m") as model:
         plan = make_plan(model.config, world_size, sync_mode=sync_mode)
 
@@ -177,8 +173,9 @@ def test_every_rank_gets_its_slices(
             assert links is not None
             weights = RankWeights(plan, rank, 2)
             if rank == 0:
-                mapping = range(1, world_size) if maps else ()
-                send_weights(model, links, weights, mapping=mapping)
+                said = Said(maps, keeps=False, offers=())
+                supply = Supply(model, plan, dict.fromkeys(range(1, world_size), said), 1)
+                send_weights(model, links, weights, supply=supply)
             elif maps:
                 same = open_same(model.identity)
                 assert same is not None

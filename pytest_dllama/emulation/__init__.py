@@ -1,0 +1,1 @@
+"""What links a cluster of local processes is put on, from texts and files; starts nothing."""

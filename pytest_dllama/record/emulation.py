@@ -1,0 +1,41 @@
+"""Emulated links, as the run file has them: what was asked for, and how well it was kept."""
+
+from __future__ import annotations
+
+from pytest_dllama.record.base import Record
+
+
+class EmulationRecord(Record):
+    """The network that local processes were put on; nothing of it is a real link."""
+
+    text: str  # as asked for: a preset, a file's name
+    network: str  # all of it in words, the same for the same network
+    seed: int
+    lead_us: float | None = None  # messages leave the relay so much earlier, for the last hop
+    priority: str | None = None  # of the relay: realtime, raised or normal
+    nodes_per_core: float | None = None  # up to which the preset is certified
+
+
+class LinkAccuracy(Record):
+    """One direction between two nodes of a cell, from probes beside its requests."""
+
+    source: int
+    target: int
+    set_us: float  # one-way delay of a probe: latency, and its bytes at the rate
+    n: int  # probes while no request ran
+    median_us: float
+    p99_us: float
+    set_mbps: float | None = None  # None: the rate is not limited
+    mbps: float | None = None  # None: not limited, or another link's rate was measured
+
+
+class CellLinks(Record):
+    """How well the links of a cell were kept."""
+
+    links: tuple[LinkAccuracy, ...]
+    n_busy: int  # probes while requests ran, over all links
+    busy_median_error_us: float | None = None  # achieved minus set
+    busy_p99_error_us: float | None = None
+    busy_limit_us: float | None = None  # of the median's error: the least over the links
+    n_messages: int | None = None  # of the requests themselves, over all links
+    n_late: int | None = None  # of them, by more than a median may be off

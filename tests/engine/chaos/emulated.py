@@ -1,0 +1,54 @@
+"""Emulated links in front of the chaos relays: what is shaped like 1 GbE breaks like anything."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from dllama_engine.system.atomic_file import atomic_writer
+
+_LATENCY_NS, _JITTER_NS = 200_000, 50_000
+_GIGABIT_PS = 8510  # a byte
+
+
+class EmulatedLinks:
+    """The engine's own relay; workers are dialed at its doors, which lead to `ports`."""
+
+    def __init__(self, folder: Path, n_nodes: int) -> None:
+        self._routes = folder / "routes.json"
+        network = folder / "network.json"
+        ranks = range(n_nodes)
+        links = [(a, b, _LATENCY_NS, _JITTER_NS, 0, 0, 0) for a in ranks for b in ranks if a != b]
+        nodes = [(_GIGABIT_PS, _GIGABIT_PS)] * n_nodes
+        shape = {"seed": 7, "switch_ps": 0, "nodes": nodes, "links": links}
+        network.write_text(json.dumps(shape), "utf-8")
+        self.lead({}, {})
+        self._process = subprocess.Popen(
+            [
+                *(sys.executable, "-m", "dllama_engine.tools.relay"),
+                *(str(network), str(self._routes), str(os.getpid())),
+            ],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._process.stdout is not None
+        told = json.loads(self._process.stdout.readline())
+        assert told["event"] == "listening", told
+        self.doors = {int(rank): int(port) for rank, port in told["doors"].items()}
+
+    def lead(self, ports: Mapping[int, int], pids: Mapping[int, int]) -> None:
+        """Where each worker's door leads, and by which process its own connections are known."""
+        routes = {str(rank): ("127.0.0.1", port, pids[rank]) for rank, port in ports.items()}
+        with atomic_writer(self._routes) as file:
+            file.write(json.dumps(routes).encode())
+
+    def close(self) -> None:
+        """End the relay."""
+        self._process.terminate()
+        self._process.wait()
+        if self._process.stdout is not None:
+            self._process.stdout.close()
