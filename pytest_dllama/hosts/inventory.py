@@ -46,6 +46,7 @@ class HostEntry(BaseModel):
     folder: str = DEFAULT_FOLDER
     labels: tuple[str, ...] = Field(default=(), strict=False)
     binary: str | None = None  # of --engine dllama, in place of --dllama-bin
+    weight_cache: str = ""  # as `dllama-py worker --weight-cache` takes it; empty: its default
 
     @property
     def target(self) -> str:

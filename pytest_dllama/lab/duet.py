@@ -32,7 +32,7 @@ from pytest_dllama.stats.prior import VarianceGroup, VariancePrior, groups_of
 from pytest_dllama.validity.links import link_faults
 from pytest_dllama.verdict.attribution import with_attribution
 from pytest_dllama.verdict.limits import TOLERANCES
-from pytest_dllama.verdict.regression import clock_resolution, judge_metric
+from pytest_dllama.verdict.regression import clock_resolution, is_told, judge_metric
 
 __all__ = ["Duet", "PairTaken", "Rules", "Side"]  # what others compare with
 
@@ -184,7 +184,8 @@ class Duet:
                 found.append(decided[metric])
                 continue
             base, new = cell.paired(metric)
-            if len(base) > 1:
+            resolution = clock_resolution(metric, samples)
+            if len(base) > 1 and is_told(metric, resolution):
                 verdict = judge_metric(
                     metric,
                     base,
@@ -192,7 +193,7 @@ class Duet:
                     level=self._rules.plan.level,
                     prior=self._prior(metric),
                     tolerance=tolerance,
-                    resolution=clock_resolution(metric, samples),
+                    resolution=resolution,
                 )
                 found.append(with_attribution(verdict, *(cell.samples[name] for name in NAMES)))
         cell.verdicts = tuple(found)

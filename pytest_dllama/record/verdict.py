@@ -47,6 +47,7 @@ class Cause(Record):
     is_everywhere: bool  # on every rank that does such work
     change: float  # of this work itself: 0.31 is 31 % slower
     effect_ms: float  # on one of these ranks, as of AttributedPart
+    also: tuple[str, ...] = ()  # other work that surely changed so there: a slower host, say
 
 
 class Attribution(Record):

@@ -19,9 +19,10 @@ from pytest_dllama.stats.paired import PairedEffect, ln_ratios, paired_effect
 from pytest_dllama.stats.power import detectable_change, pairs_to_decide
 from pytest_dllama.stats.prior import VariancePrior
 from pytest_dllama.stats.resolution import clock_grid
-from pytest_dllama.verdict.limits import TOLERANCES
+from pytest_dllama.verdict.limits import FOR_ANOTHER, TOLERANCES
 
 COARSEST_MS = 1.0  # no engine's clock tells less than whole milliseconds
+_FINE = 0.01  # of a token: a clock that tells single gaps
 _PER_TOKEN = ("tpot_ms", "steady_tpot_ms", "rct_s", "tokens_per_s", "decode_tokens_per_s")
 
 
@@ -104,6 +105,14 @@ def clock_resolution(metric: str, samples: Sequence[Sample]) -> float:
     else:
         return 0.0
     return grid_ms / min(times_ms) if times_ms else 0.0
+
+
+def is_told(metric: str, resolution: float) -> bool:
+    """Whether the clock tells a metric that is judged for the sake of another one.
+
+    Of gaps that are 3 or 4 whole ms, the faster half says little more than which of both it is.
+    """
+    return metric not in FOR_ANOTHER or resolution <= _FINE
 
 
 def _pairs_to_decide(

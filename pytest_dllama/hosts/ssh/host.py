@@ -26,6 +26,8 @@ from pytest_dllama.hosts.ssh.kept_token import KEPT_SESSION
 from pytest_dllama.hosts.ssh.process import SshProcess
 from pytest_dllama.hosts.ssh.upload import upload_file
 
+CACHE_VARIABLE = "DLLAMA_PY_WEIGHT_CACHE"  # the engine's: what its workers keep of their weights
+
 
 class SshHost:
     """One host of an inventory.
@@ -57,6 +59,8 @@ class SshHost:
         self.session = f"{random.token_hex(4)}-{entry.name}"  # homes may be shared
         self.engine_python = entry.python  # provisioning puts the one of its environment here
         self.environment: dict[str, str] = {}
+        # By the environment: an older engine, the baseline of a pair, does not know the option.
+        self._cache = {CACHE_VARIABLE: entry.weight_cache} if entry.weight_cache else {}
         self.environment_folder = ""
         self._has_started = False
 
@@ -100,7 +104,7 @@ class SshHost:
         self._has_started = True
         spec: dict[str, Any] = {
             "command": self._resolve(command),
-            "env": {**self.environment, **secrets, "PYTHONUNBUFFERED": "1"},
+            "env": {**self.environment, **self._cache, **secrets, "PYTHONUNBUFFERED": "1"},
             "lease_s": self._keep_s if keep else self.agent.lease_s,
         }
         key = _key_of(spec) if keep else None

@@ -134,8 +134,8 @@ def attributed(verdict: MetricVerdict) -> str | None:
     name = NAMES.get(verdict.metric, verdict.metric)
     sits = "; ".join(f"{part.share:.0%} of it is {_part(part)}" for part in told)
     cause = found.cause if found else None
-    # Of one rank's work the parts themselves say it.
-    lead = f"{_cause(cause)}: " if cause and len(cause.ranks) > 1 else ""
+    # Of one kind of one rank's work the parts themselves say it.
+    lead = f"{_cause(cause)}: " if cause and (cause.also or len(cause.ranks) > 1) else ""
     return f"{verdict.change:+.1%} {name}: {lead}{sits}"
 
 
@@ -157,12 +157,15 @@ def _cause(cause: Cause) -> str:
     'qkv on every rank became 40% slower'
     >>> _cause(Cause(**(slow | {"ranks": (2,)}), is_everywhere=False))
     'qkv on rank 2 became 40% slower'
+    >>> _cause(Cause(**slow, is_everywhere=True, also=("logits",)))
+    'qkv on every rank became 40% slower, as did logits'
     """
     *first, last = map(str, cause.ranks)
     where = f"ranks {', '.join(first)} and {last}" if first else f"rank {last}"
     if first and cause.is_everywhere:
         where = "every rank"
-    return f"{_what(cause.part)} on {where} became {_faster_or_slower(cause.change)}"
+    also = f", as did {', '.join(map(_what, cause.also))}" if cause.also else ""
+    return f"{_what(cause.part)} on {where} became {_faster_or_slower(cause.change)}{also}"
 
 
 def _part(part: AttributedPart) -> str:

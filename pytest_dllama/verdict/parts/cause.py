@@ -48,12 +48,12 @@ class _Grown:
     part: str
     ranks: tuple[str, ...]
     effect: PairedEffect  # of ln ratios, sign turned so that plus is the metric's direction
-    base_ms: float  # on the rank where it takes longest
+    base_ms: float  # of the side where it takes less, on the rank where it takes longest
 
     @property
     def surely_ms(self) -> float:
         """By how much at least it changed."""
-        return self.base_ms * -math.expm1(-self.effect.lower)
+        return self.base_ms * math.expm1(self.effect.lower)
 
     @property
     def likely_ms(self) -> float:
@@ -87,7 +87,21 @@ def find_cause(pairs: Sequence[Pair], whole_ms: float, phase: str | None = None)
     if not sure:
         return None
     best = max(sure, key=lambda each: each.surely_ms)
-    return _told(best, direction, len(by_kind[best.phase, best.part]))
+    told = _told(best, direction, len(by_kind[best.phase, best.part]))
+    return told.model_copy(update={"also": _company(best, found)})
+
+
+def _company(best: _Grown, found: Sequence[_Grown]) -> tuple[str, ...]:
+    """Other work that surely changed on the same ranks, by half as much or more, in ln."""
+    alike = [
+        each
+        for each in found
+        if each is not best
+        and (each.phase, set(each.ranks)) == (best.phase, set(best.ranks))
+        and each.effect.lower > 0
+        and each.effect.mean >= best.effect.mean / 2
+    ]
+    return tuple(each.part for each in sorted(alike, key=lambda each: -each.surely_ms))
 
 
 def _told(grown: _Grown, direction: float, ranks: int) -> Cause:

@@ -11,7 +11,7 @@ from pytest_dllama.record.verdict import worst
 from pytest_dllama.stats.errors import DataError
 from pytest_dllama.stats.looks import Plan
 from pytest_dllama.stats.prior import VariancePrior
-from pytest_dllama.verdict.regression import clock_resolution, judge_metric
+from pytest_dllama.verdict.regression import clock_resolution, is_told, judge_metric
 
 LEVEL = Plan().level
 PRIOR = VariancePrior(d0=8.0, s0_squared=0.02**2, groups=30, total_df=120.0)
@@ -99,6 +99,14 @@ def test_a_clock_of_whole_ms_gives_no_false_certainty() -> None:
     worse = judge_metric("tpot_ms", same, [13.0] * 3, level=LEVEL, resolution=whole_ms)
     assert worse.status == "REGRESSED"  # beyond what the clock hides
     assert worse.p_worse is None
+
+
+def test_steady_tpot_needs_a_clock_that_tells_single_gaps() -> None:
+    coarse, fine = (clock_resolution("steady_tpot_ms", _samples(ms)) for ms in (10.0, 10.0007313))
+    assert not is_told("steady_tpot_ms", coarse)
+    assert is_told("steady_tpot_ms", fine)
+    assert is_told("steady_tpot_ms", clock_resolution("steady_tpot_ms", _samples(1000.0)))
+    assert is_told("tpot_ms", coarse)
 
 
 def test_noise_above_the_grid_needs_no_widening() -> None:
