@@ -441,7 +441,7 @@ class Links:
         """
         if not isinstance(error, WireError) or error.rank != self.rank:
             return error
-        error.rank = peer.rank
+        error.rank = error.witness or peer.rank
         others = [other for other in self._peers.values() if other is not peer and not other.got]
         return culprit.misplaced(others, error, OPS)
 
