@@ -447,7 +447,10 @@ class Links:
 
     def _stalled(self) -> EngineError:
         op, peers = NAMES[int(self.mesh[KIND])], tuple(self._peers.values())
-        return culprit.stalled(peers, op, self.timeout_s, listens=self.rank == 0)
+        error = culprit.stalled(peers, op, self.timeout_s, listens=self.rank == 0)
+        if isinstance(error, WireError) and error.rank == self.rank:  # a peer waits for us
+            error.rank = error.witness
+        return error
 
 
 def _place(buffer: Buffer) -> tuple[int, int]:

@@ -318,3 +318,20 @@ def test_who_found_a_link_broken_is_known_through_others(connect: Mesh) -> None:
 def _farewell(error: WireError) -> bytes:
     words = last_words.encode(error)
     return HEADER.pack(len(words), KINDS[LAST_WORDS], 0) + words
+
+
+def test_a_peer_that_waits_for_the_root_names_their_link(connect: Mesh) -> None:
+    """What the root has sent did not come, and the peer gives up at the same time."""
+    root, worker = connect(2, 0.3)
+
+    def wait() -> None:
+        with pytest.raises(WorkerLost, match=r"no progress in .* waiting for root") as late:
+            worker.exchange(SYNC_LOGITS, {}, {0: bytearray(4)})
+        worker.say_last_words(late.value)
+
+    def wait_too() -> None:
+        with pytest.raises(WorkerLost) as late:
+            root.exchange(SYNC_LOGITS, {}, {1: bytearray(4)})
+        assert late.value.rank == 1
+
+    in_threads([wait, wait_too])
