@@ -19,7 +19,7 @@ RECORD_BYTES = 256 << 20  # of a file that this program writes
 
 
 def read_text(path: Path, limit_bytes: int) -> str:
-    """The text of a UTF-8 file.
+    """The text of a UTF-8 file; an editor's byte order mark is no part of it.
 
     Raises:
         OSError: it cannot be read, is a pipe, device or folder, or is larger than the limit;
@@ -28,7 +28,7 @@ def read_text(path: Path, limit_bytes: int) -> str:
     """
     from dllama_engine.system.regular_file import read_regular  # none of it in a plain pytest run
 
-    return read_regular(path, limit_bytes).decode("utf-8")
+    return read_regular(path, limit_bytes).decode("utf-8-sig")
 
 
 def data_folder() -> Path:

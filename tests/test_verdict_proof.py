@@ -255,13 +255,13 @@ def slowed_pairs(inject: str, grown: dict[tuple[int, str, int | None], float]) -
             "feed-forward=40%",
             {(0, "other", None): 2.0},
             "0 (0.0 to 97.5 %)",
-            "1 other on every rank",
+            "1 other on rank 0",
         ),
         (
             "feed-forward=40%",
             {(0, "feed-forward", None): 2.0},  # on all of them it was
             "0 (0.0 to 97.5 %)",
-            "1 feed-forward on rank (0,)",
+            "1 feed-forward on rank 0",
         ),
         (
             "rank=1:feed-forward=80%",

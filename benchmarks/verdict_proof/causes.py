@@ -162,7 +162,8 @@ def _samples(block: Block) -> tuple[list[Sample], list[Sample]]:
 def _name(found: Attribution) -> str:
     """What was named, in the fewest words."""
     if found.cause is not None:
-        on = "every rank" if found.cause.is_everywhere else f"rank {found.cause.ranks}"
+        ranks = found.cause.ranks
+        on = f"rank {ranks[0]}" if len(ranks) == 1 else f"ranks {', '.join(map(str, ranks))}"
         return f"{found.cause.part} on {on}"
     if not found.parts:
         return "nothing"

@@ -30,11 +30,15 @@ class OutputError(EngineError):
 
 
 class WireError(EngineError):
-    """The link to a peer cannot be used; `rank` is that peer's, where it is known."""
+    """The link to a peer cannot be used; `rank` is that peer's, where it is known.
+
+    `witness` is the rank at this end of that link, of an error that was heard of.
+    """
 
     def __init__(self, message: str, rank: int | None = None) -> None:
         super().__init__(message)
         self.rank = rank
+        self.witness: int | None = None
 
 
 class HandshakeError(WireError):

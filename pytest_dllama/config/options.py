@@ -21,6 +21,7 @@ from pytest_dllama.config.values import (
     COLLECTIVES,
     DEFAULT_PROMPT,
     KV_TYPES,
+    LARGEST_SEED,
     SHIPPED_MODEL,
     SYNC_MODES,
     at_least,
@@ -176,7 +177,7 @@ SETTINGS: tuple[Setting, ...] = (
         "temperature", "X", "0", "0 takes the best token; above 0 samples",
         number("--temperature", positive=False),
     ),
-    Setting("seed", "N", "12345", "seed of the sampler", at_least("--seed", 0)),
+    Setting("seed", "N", "12345", "seed of the sampler", at_least("--seed", 0, LARGEST_SEED)),
     Setting(
         "engine",
         "NAME",

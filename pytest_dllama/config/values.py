@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import shlex
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -16,6 +17,10 @@ SHIPPED_MODEL = "tiny"
 SYNTHETIC_PREFIX = "synthetic:"
 DEFAULT_PROMPT = "One morning, Mina"
 MAX_ARGUMENT_BYTES = 128 * 1024 - 1  # on Linux (MAX_ARG_STRLEN), its end's zero left out
+LARGEST = 2**31 - 1  # of whole numbers: more is a slip of the pen, and no engine's int holds it
+LARGEST_SEED = 2**64 - 1
+_WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")
+_MOST_DIGITS = 24
 _FILE_PREFIX = "dllama_model_"  # as dllama's converters name their files
 
 
@@ -50,6 +55,8 @@ def parse_node_counts(text: str) -> tuple[int, ...]:
                 f"--nodes {text}: {count} is no cluster; a count includes the root, so 1 is the "
                 "smallest (for example --nodes 1,2,4)"
             )
+        if count > LARGEST:
+            raise ConfigError(f"--nodes {text}: {count} is too large; the largest is {LARGEST}")
         if counts.count(count) > 1:
             raise ConfigError(f"--nodes {text}: {count} stands twice; name each count once")
     return counts
@@ -100,20 +107,24 @@ def _model_spec(text: str, base: Path) -> ModelSpec:
 
 
 def _whole(text: str, whole_text: str, option: str) -> int:
-    try:
-        return int(text)
-    except ValueError:
+    """Digits as engines read them: neither `1_000` nor another script's."""
+    if _WHOLE.fullmatch(text) is None:
         shown = whole_text if whole_text == text else f"{whole_text}: {text!r}"
-        raise ConfigError(f"{option} {shown} is no whole number") from None
+        raise ConfigError(f"{option} {shown} is no whole number")
+    if len(text.strip()) > _MOST_DIGITS:  # before Python refuses to read so many
+        raise ConfigError(f"{option} {text.strip()[:24]}.. has too many digits")
+    return int(text)
 
 
-def at_least(option: str, smallest: int) -> Callable[[str], int]:
+def at_least(option: str, smallest: int, largest: int = LARGEST) -> Callable[[str], int]:
     """A parser of whole numbers."""
 
     def parse(text: str) -> int:
         value = _whole(text, text, option)
         if value < smallest:
             raise ConfigError(f"{option} {value} is too small; the smallest is {smallest}")
+        if value > largest:
+            raise ConfigError(f"{option} {value} is too large; the largest is {largest}")
         return value
 
     return parse

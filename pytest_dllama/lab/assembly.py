@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from pytest_dllama.backends.base import EngineRequest
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.emulation.topology import Topology
 from pytest_dllama.hosts.checkout import revision_at
@@ -15,14 +14,13 @@ from pytest_dllama.hosts.links.accuracy import cell_links
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.cluster import Cluster, Worker
 from pytest_dllama.lab.pairs.builds import own_checkout
+from pytest_dllama.lab.roofline_probe import read_bytes
 from pytest_dllama.lab.runner import RequestRun, engine_request
 from pytest_dllama.metrics.boards import computing
-from pytest_dllama.models import engine_facts
 from pytest_dllama.models.under_test import ModelUnderTest
 from pytest_dllama.record.cell import CellRecord, Commands, Sample
 from pytest_dllama.record.emulation import CellLinks, EmulationRecord, RankCompute
 from pytest_dllama.record.run import Request, Revision
-from pytest_dllama.validity.roofline import mean_positions
 
 
 def commands_of(runs: Sequence[RequestRun], workers: Sequence[Worker]) -> Commands:
@@ -64,20 +62,6 @@ def request_record(
         kv_type=config.kv_type,
         collective=config.collective if config.engine == "embedded" else None,
         inject=config.inject,
-    )
-
-
-def read_bytes(
-    model: ModelUnderTest, nodes: int, request: EngineRequest, samples: Sequence[Sample]
-) -> tuple[int, ...]:
-    """What each rank had to read for a decoded token, by the closed form of the model's file."""
-    return engine_facts.token_bytes(
-        engine_facts.file_config(model.model_file),
-        nodes,
-        request.buffer_float_type,
-        request.sync_mode,
-        request.context_depth + mean_positions(samples),
-        request.kv_type,
     )
 
 

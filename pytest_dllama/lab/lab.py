@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pytest_dllama.backends.base import Backend, EngineRequest, FillsContext
+from pytest_dllama.backends.base import Backend, FillsContext
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.events.stream import Event, Step
@@ -29,7 +29,7 @@ from pytest_dllama.lab.power.cell_energy import stamped
 from pytest_dllama.lab.power.meter_file import MeterError
 from pytest_dllama.lab.power.watch import energy_watch, not_asked
 from pytest_dllama.lab.progress import announce_compilation
-from pytest_dllama.lab.roofline_probe import RooflineProbe
+from pytest_dllama.lab.roofline_probe import Rooflines
 from pytest_dllama.lab.runner import (
     RequestFailed,
     RequestRun,
@@ -45,11 +45,9 @@ from pytest_dllama.models.workloads import Options, configured, engine_options
 from pytest_dllama.record.cell import (
     CellRecord,
     OutputRecord,
-    RooflineRecord,
-    Sample,
     Workload,
 )
-from pytest_dllama.record.hosts import HostRecord, MemoryRecord
+from pytest_dllama.record.hosts import HostRecord
 from pytest_dllama.record.notes import run_notes
 from pytest_dllama.record.run import ModelRecord, RunRecord
 from pytest_dllama.record.verdict import CellVerdict, VerdictFile
@@ -93,7 +91,7 @@ class Lab:
         self._swept = swept or {}
         self._progress = progress
         self._hosts: Hosts = hosts or LocalHosts()
-        self._roofs: dict[int, RooflineProbe] = {}  # by threads of a rank
+        self._rooflines = Rooflines(self._hosts, progress)
         self._started = datetime.now(UTC)
         self._start_s = time.monotonic()
         self._environment = probe_environment()
@@ -258,7 +256,9 @@ class Lab:
         if size.note:
             self._engine_notes[key].append(size.note)
         samples = [stamped(sample_of(run.trace), run.last_token_s) for run in runs]
-        energy = None
+        energy = roofline = None
+        if "roofline_share" not in self._engine(key.workload).cannot_give:
+            roofline = self._rooflines.of(model, key.nodes, request, samples)
         if self._energy is not None:
             samples, energy = self._energy.of(key.nodes, samples)
         return cell_record(
@@ -270,7 +270,7 @@ class Lab:
             workload=key.workload,
             limits=self._thresholds.of(key.model, key.nodes, key.workload),
             cannot_give=self.cannot_give(key),
-            roofline=self._roofline(model, key, request, samples),
+            roofline=roofline,
             energy=energy,
             commands=assembly.commands_of(runs, workers),
             logs=assembly.logs_of(runs, workers, self.config.report_folder),
@@ -282,18 +282,6 @@ class Lab:
     def _engine(self, workload: Workload) -> Backend:
         """The engine with the options that this workload sweeps of its own."""
         return self._swept.get(engine_options(workload), self._backend)
-
-    def _roofline(
-        self, model: ModelUnderTest, key: CellKey, request: EngineRequest, samples: Sequence[Sample]
-    ) -> RooflineRecord | None:
-        """By the closed form of the model's file; None for an engine that splits it otherwise."""
-        if "roofline_share" in self._engine(key.workload).cannot_give:
-            return None
-        read = assembly.read_bytes(model, key.nodes, request, samples)
-        if request.nthreads not in self._roofs:
-            roof = RooflineProbe(self._hosts, request.nthreads, self._progress)
-            self._roofs[request.nthreads] = roof
-        return self._roofs[request.nthreads].of(read, samples)
 
     def _model(self, name: str) -> ModelUnderTest:
         if name not in self._models:
@@ -411,7 +399,7 @@ class Lab:
             ),
             hosts=self._hosts.records(),
             pairs=self._hosts.pairs,
-            memory=self._memory_records(),
+            memory=self._rooflines.records,
             emulation=assembly.emulation_record(self.config.topology, self._cluster),
             power=self._energy.records if self._energy else (),
             definitions=catalog.all_definitions(),
@@ -420,14 +408,6 @@ class Lab:
                 *run_notes({str(key): notes for key, notes in self._engine_notes.items()}),
             ),
         )
-
-    def _memory_records(self) -> tuple[MemoryRecord, ...]:
-        """What the memory of each machine delivers, whatever numbers of threads probed it."""
-        found: dict[tuple[str, ...], MemoryRecord] = {}
-        for record in (record for roof in self._roofs.values() for record in roof.records):
-            rates = found.get(record.hosts, record).bytes_per_s | record.bytes_per_s
-            found[record.hosts] = record.model_copy(update={"bytes_per_s": rates})
-        return tuple(found.values())
 
     def _model_records(self) -> tuple[ModelRecord, ...]:
         return tuple(self._models[name].record for name in self._specs if name in self._models)

@@ -1,13 +1,16 @@
-"""The memory of a session's machines, measured once and only where it limits a cell."""
+"""Rooflines: the memory of a session's machines, measured once and only where it limits a cell."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pytest_dllama.backends.base import EngineRequest
 from pytest_dllama.hosts.base import HostError, Hosts, MemorySite, Progress
+from pytest_dllama.models import engine_facts
+from pytest_dllama.models.under_test import ModelUnderTest
 from pytest_dllama.record.cell import RooflineRecord, Sample
 from pytest_dllama.record.hosts import MemoryRecord
-from pytest_dllama.validity.roofline import Machine, is_too_fast, merged, roofline
+from pytest_dllama.validity.roofline import Machine, is_too_fast, mean_positions, merged, roofline
 
 
 class RooflineProbe:
@@ -58,3 +61,44 @@ class RooflineProbe:
             return merged(so_far, found.bytes_per_s, found.cpu_share)
         except HostError as error:
             return so_far.model_copy(update={"why_not": str(error)})
+
+
+def read_bytes(
+    model: ModelUnderTest, nodes: int, request: EngineRequest, samples: Sequence[Sample]
+) -> tuple[int, ...]:
+    """What each rank had to read for a decoded token, by the closed form of the model's file."""
+    return engine_facts.token_bytes(
+        engine_facts.file_config(model.model_file),
+        nodes,
+        request.buffer_float_type,
+        request.sync_mode,
+        request.context_depth + mean_positions(samples),
+        request.kv_type,
+    )
+
+
+class Rooflines:
+    """Rooflines of a session's cells, whatever number of threads each has."""
+
+    def __init__(self, hosts: Hosts, progress: Progress) -> None:
+        self._hosts, self._progress = hosts, progress
+        self._probes: dict[int, RooflineProbe] = {}  # by threads of a rank
+
+    def of(
+        self, model: ModelUnderTest, nodes: int, request: EngineRequest, samples: Sequence[Sample]
+    ) -> RooflineRecord:
+        """By the closed form of the model's file."""
+        read = read_bytes(model, nodes, request, samples)
+        threads = request.nthreads
+        if threads not in self._probes:
+            self._probes[threads] = RooflineProbe(self._hosts, threads, self._progress)
+        return self._probes[threads].of(read, samples)
+
+    @property
+    def records(self) -> tuple[MemoryRecord, ...]:
+        """What the memory of each machine delivers, whatever numbers of threads probed it."""
+        found: dict[tuple[str, ...], MemoryRecord] = {}
+        for record in (record for probe in self._probes.values() for record in probe.records):
+            rates = found.get(record.hosts, record).bytes_per_s | record.bytes_per_s
+            found[record.hosts] = record.model_copy(update={"bytes_per_s": rates})
+        return tuple(found.values())

@@ -193,6 +193,11 @@ def _limit(metric: str, value: Any, direction: Direction, where: str) -> Thresho
             f"{where}: {shown} limits nothing; write a finite number in the metric's unit, or "
             "leave the line out"
         )
+    if value < 0:
+        raise ThresholdError(
+            f"{where}: {value:g} is negative, which {metric} never is; write the limit in the "
+            "metric's unit, or leave the line out"
+        )
     return Threshold(metric, float(value), direction, _file_and_table(where))
 
 

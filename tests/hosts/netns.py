@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import subprocess
+
+_NUMBERS = itertools.count()
 
 
 def missing() -> str | None:
@@ -28,7 +31,7 @@ class Network:
 
     def __init__(self, n: int) -> None:
         self.n = n
-        self._key = os.getpid() % 100_000
+        self._key = (8 * os.getpid() + next(_NUMBERS)) % 100_000  # this process may have several
         self._bridge = f"pdb{self._key}"
 
     def address(self, n: int) -> str:

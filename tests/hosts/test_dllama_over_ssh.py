@@ -7,12 +7,14 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
 from pytest_dllama.backends.base import EngineOptions, EngineRequest
+from pytest_dllama.backends.dllama import asking
 from pytest_dllama.backends.dllama.backend import DllamaBackend
 from pytest_dllama.backends.registry import make_backend
 from pytest_dllama.hosts.inventory import Inventory
@@ -122,3 +124,7 @@ def test_a_real_dllama_over_ssh(
             assert run.trace.text.startswith(" walked to the park with her red ball")
             assert len(run.trace.pieces) == 12
             assert sum(link.sent_payload_bytes for s in run.trace.steps for link in s.links) > 0
+            assert any("The program answers as dllama v" in note for note in run.trace.notes)
+        version = asking.engine_here(binary)
+        fault = backend.output_fault(replace(request, prompt="One"))
+        assert ("a stale token" in (fault or "")) == version.has_fault("stale_first_token")

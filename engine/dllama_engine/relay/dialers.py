@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 
 _PROC = Path("/proc")
+_LOOKS = 8  # at the table of sockets
 
 
 def dialer_of(
@@ -39,14 +40,19 @@ def dialer_of(
 
 
 def _socket_number(address: tuple[str, int], proc: Path) -> str | None:
-    """The inode of the IPv4 socket that is bound there and connected."""
+    """The inode of the IPv4 socket that is bound there and connected.
+
+    The kernel hands out its table in pieces: where other sockets come and go meanwhile, a row may
+    be in none of them.
+    """
     host = struct.unpack("=I", socket.inet_aton(address[0]))[0]
     local = f"{host:08X}:{address[1]:04X}"
-    with suppress(OSError), (proc / "net/tcp").open(encoding="ascii") as table:
-        for line in table:
-            words = line.split()
-            if words[1] == local and words[2] != "00000000:0000":
-                return words[9]
+    for _ in range(_LOOKS):
+        with suppress(OSError), (proc / "net/tcp").open(encoding="ascii") as table:
+            for line in table:
+                words = line.split()
+                if words[1] == local and words[2] != "00000000:0000":
+                    return words[9]
     return None
 
 

@@ -18,6 +18,7 @@ def encode(error: BaseException) -> bytes:
         "type": type(error).__name__,
         "message": (str(error) or type(error).__name__)[: MAX_BYTES // 8],
         "rank": error.rank if isinstance(error, WireError) else None,
+        "witness": error.witness if isinstance(error, WireError) else None,
     }
     return json.dumps(words).encode()
 
@@ -39,7 +40,11 @@ def decode(payload: bytes, who: str, rank: int) -> EngineError:
     lost = lost if isinstance(lost, int) else rank
     if not (isinstance(kind, type) and issubclass(kind, EngineError)):
         return WorkerLost(message, lost)
-    return kind(message, lost) if issubclass(kind, WireError) else kind(message)
+    if not issubclass(kind, WireError):
+        return kind(message)
+    error, witness = kind(message, lost), words.get("witness")
+    error.witness = witness if isinstance(witness, int) else rank
+    return error
 
 
 def find(data: bytes) -> bytes | None:

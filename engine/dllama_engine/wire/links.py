@@ -441,13 +441,16 @@ class Links:
         """
         if not isinstance(error, WireError) or error.rank != self.rank:
             return error
-        error.rank = peer.rank
+        error.rank = error.witness or peer.rank
         others = [other for other in self._peers.values() if other is not peer and not other.got]
         return culprit.misplaced(others, error, OPS)
 
     def _stalled(self) -> EngineError:
         op, peers = NAMES[int(self.mesh[KIND])], tuple(self._peers.values())
-        return culprit.stalled(peers, op, self.timeout_s, listens=self.rank == 0)
+        error = culprit.stalled(peers, op, self.timeout_s, listens=self.rank == 0)
+        if isinstance(error, WireError) and error.rank == self.rank:  # a peer waits for us
+            error.rank = error.witness
+        return error
 
 
 def _place(buffer: Buffer) -> tuple[int, int]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
@@ -26,6 +28,8 @@ def engine_here(binary: str, more: Mapping[str, str] | None = None) -> Engine:
     """
     path = Path(binary).resolve()
     about = path.stat()
+    if not stat.S_ISREG(about.st_mode):  # a pipe would be waited for
+        raise OSError(errno.EACCES, "no regular file, so no program", binary)
     key = (str(path), about.st_size, about.st_mtime_ns, *sorted((more or {}).items()))
     if key not in _known:
         program = path.read_bytes() if about.st_size <= _MAX_PROGRAM_BYTES else b""

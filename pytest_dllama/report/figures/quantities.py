@@ -86,6 +86,7 @@ TPOT = _of_metric("tpot_ms", 2, as_factor=True)
 TTFT = _of_metric("ttft_s", 3, as_factor=True)
 RCT = _of_metric("rct_s", 3, as_factor=True)
 SPEED = (TOKENS_PER_S, TPOT, TTFT, RCT)
+STEADY_TPOT = _of_metric("steady_tpot_ms", 2, as_factor=True)  # judged in pairs, in no table
 
 ROOT_MEMORY = _of_metric("root_peak_rss_bytes", 1, as_factor=False, key="root_memory")
 WORKER_MEMORY = _of_metric("worker_peak_rss_bytes", 1, as_factor=False, key="worker_memory")

@@ -6,12 +6,13 @@ from collections.abc import Iterator, Sequence
 
 from pytest_dllama.metrics.definitions import median_index
 from pytest_dllama.record.cell import CellRecord
-from pytest_dllama.record.verdict import PRECEDENCE, CellVerdict, MetricVerdict
+from pytest_dllama.record.verdict import PRECEDENCE, Cause, CellVerdict, MetricVerdict
 from pytest_dllama.report.figures.cell_detail import median_sample
 from pytest_dllama.report.figures.charts import finite
-from pytest_dllama.report.figures.quantities import SPEED, Quantity
+from pytest_dllama.report.figures.quantities import SPEED, STEADY_TPOT, Quantity
 from pytest_dllama.report.figures.view import RunView, counts, verdict_of
 from pytest_dllama.report.sentences.answer import (
+    CauseFound,
     Compared,
     EffectSits,
     EffectUnexplained,
@@ -26,10 +27,11 @@ from pytest_dllama.report.sentences.answer import (
     TokensDiffer,
     Undecided,
     WidestSpread,
+    WorkChanged,
 )
 from pytest_dllama.report.sentences.base import Sentence
 
-QUANTITIES = {quantity.key: quantity for quantity in SPEED}
+QUANTITIES = {quantity.key: quantity for quantity in (*SPEED, STEADY_TPOT)}
 RUN_PRECEDENCE = ("ERROR", "INVALID", "FAIL", "SKIPPED")
 TOLD_PARTS = 3
 OPEN = "INCONCLUSIVE"
@@ -156,8 +158,13 @@ def worst_first(view: RunView) -> list[CellVerdict]:
 
 def _explained(cell: CellVerdict, one: MetricVerdict) -> Iterator[Sentence]:
     quantity = QUANTITIES[one.metric]
+    for work in one.changed_work:
+        yield WorkChanged(_found(cell, work), quantity, one.status)
     if one.attribution is None:
         return
+    cause = one.attribution.cause
+    if cause is not None and (cause.also or len(cause.ranks) > 1):
+        yield _found(cell, cause)  # of one kind of one rank's work the parts themselves say it
     for part in one.attribution.parts[:TOLD_PARTS]:
         share = finite(part.share)
         if share is not None and share >= TELLING:
@@ -169,6 +176,12 @@ def _explained(cell: CellVerdict, one: MetricVerdict) -> Iterator[Sentence]:
     rest = finite(one.attribution.unexplained)
     if rest is not None and rest >= TELLING:
         yield EffectUnexplained(cell.id, rest)
+
+
+def _found(cell: CellVerdict, work: Cause) -> CauseFound:
+    return CauseFound(
+        cell.id, work.part, work.ranks, work.is_everywhere, work.change, also=work.also
+    )
 
 
 def slow_gaps(view: RunView) -> list[Sentence]:

@@ -28,7 +28,11 @@ def about_energy(view: RunView) -> list[Sentence]:
         sources.add(power.source)
         detail = power.detail or ""
         said.append(PowerRead(power.hosts, power.source, detail, power.idle_w, power.idle_s))
-    said += [EnergyUnknownIn(name_of(c), c.nodes, why) for c in view.ordered() if (why := _why(c))]
+    told = {power.why_not for power in view.run.power}
+    for cell in view.ordered():
+        why = _why(cell)
+        if why is not None and why not in told:
+            said.append(EnergyUnknownIn(name_of(cell), cell.nodes, why))
     if "pmic" in sources:
         said.append(RailsLeaveOut())
     if "rapl" in sources:
@@ -51,7 +55,7 @@ def _least(view: RunView, model: str) -> list[Sentence]:
 
 
 def _why(cell: CellRecord) -> str | None:
-    """Why a cell has no energy a token, where that is not said of its machine already."""
+    """Why a cell that was asked for its energy has none a token."""
     if cell.energy is None or "j_per_token" in cell.metrics:
         return None
     reasons = [m.why_not for m in cell.energy.machines if m.why_not and m.request_j is None]

@@ -82,6 +82,27 @@ class EffectSits(Sentence):
 
 
 @dataclass(frozen=True, slots=True)
+class CauseFound(Sentence):
+    """Work of several ranks, or of several kinds, that a change comes from."""
+
+    cell: str
+    part: str
+    ranks: tuple[int, ...]
+    is_everywhere: bool  # on every rank that does such work
+    change: float  # of this work itself, 0.31 is 31 % slower
+    also: tuple[str, ...] = ()  # other work that changed so on the same ranks
+
+
+@dataclass(frozen=True, slots=True)
+class WorkChanged(Sentence):
+    """Work that surely changed, by too little for the metric that it is a part of."""
+
+    cause: CauseFound
+    quantity: Quantity
+    status: str  # of that metric
+
+
+@dataclass(frozen=True, slots=True)
 class EffectUnexplained(Sentence):
     """How much of a change no part carries."""
 

@@ -48,12 +48,12 @@ class _Grown:
     part: str
     ranks: tuple[str, ...]
     effect: PairedEffect  # of ln ratios, sign turned so that plus is the metric's direction
-    base_ms: float  # on the rank where it takes longest
+    base_ms: float  # of the side where it takes less, on the rank where it takes longest
 
     @property
     def surely_ms(self) -> float:
         """By how much at least it changed."""
-        return self.base_ms * -math.expm1(-self.effect.lower)
+        return self.base_ms * math.expm1(self.effect.lower)
 
     @property
     def likely_ms(self) -> float:

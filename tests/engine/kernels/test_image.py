@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from llvmlite import binding
 
+from dllama_engine.arrays import Floats
 from dllama_engine.errors import EngineError
 from dllama_engine.formats.paths import model_path
 from dllama_engine.kernels import entries
@@ -115,17 +116,21 @@ def test_an_unknown_target_is_an_error_that_names_the_known() -> None:
 BITS = """
 import sys
 import numpy as np
+from dllama_engine.kernels import entries
 from dllama_engine.kernels.image import mapped
 from tests.engine import reference_runs
-assert mapped.use(print), "no image"
+if sys.argv[2] == "image":
+    assert mapped.use(print), "no image"
 np.savez(sys.argv[1], **dict(reference_runs.model_results()))
+assert (mapped.address(entries.NORM.name) is None) == (sys.argv[2] == "numba")
 """
 
 
-def test_an_images_results_are_numbas_to_the_bit(kept: Path, tmp_path: Path) -> None:
-    path = tmp_path / "results.npz"
+def results_of(code: str, folder: Path) -> dict[str, Floats]:
+    """The reference runs by an image, or by numba, in a process of their own."""
+    path = folder / f"{code}.npz"
     done = subprocess.run(
-        [sys.executable, "-c", BITS, path],
+        [sys.executable, "-c", BITS, path, code],
         env=environment(),
         cwd=Path(__file__).parents[3],
         capture_output=True,
@@ -133,10 +138,12 @@ def test_an_images_results_are_numbas_to_the_bit(kept: Path, tmp_path: Path) -> 
         timeout=COMPILING_S,
     )
     assert done.returncode == 0, done.stderr
-    assert mapped.address(entries.NORM.name) is None  # this process compiles
     with np.load(path) as stored:
-        theirs = {name: stored[name] for name in stored.files}
-    ours = dict(reference_runs.model_results())
+        return {name: stored[name] for name in stored.files}
+
+
+def test_an_images_results_are_numbas_to_the_bit(kept: Path, tmp_path: Path) -> None:
+    ours, theirs = results_of("numba", tmp_path), results_of("image", tmp_path)
     assert list(theirs) == list(ours)
     assert [name for name in ours if not reference_runs.same(ours[name], theirs[name])] == []
 

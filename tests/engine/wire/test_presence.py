@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dllama_engine.errors import EngineError, InsufficientMemoryError, WireError, WorkerLost
-from dllama_engine.wire import presence
+from dllama_engine.wire import last_words, presence
 from dllama_engine.wire.frames import (
     ALIVE_FRAME,
     HEADER,
@@ -300,3 +300,38 @@ def test_frames_that_may_follow_take_no_blame(connect: Mesh) -> None:
     with pytest.raises(WireError, match=r"worker 1 at .* reports") as caught:
         root.exchange(SYNC_LOGITS, {}, {1: bytearray(4)})
     assert caught.value.rank == 1
+
+
+def test_who_found_a_link_broken_is_known_through_others(connect: Mesh) -> None:
+    """Worker 2 finds the root's link broken and says so; the root hears it of worker 1 first."""
+    root, first, second = connect(3, 5.0)
+    broken = WireError("root (rank 0) broke the protocol", 0)
+    second._peers[1].sock.sendall(_farewell(broken))
+    with pytest.raises(WireError, match=r"worker 2 at .* reports: root") as heard:
+        first.exchange(SYNC_LOGITS, {}, {2: bytearray(4)})
+    first.say_last_words(heard.value)
+    with pytest.raises(WireError, match=r"worker 1 at .* reports: worker 2 at .* root") as caught:
+        root.exchange(SYNC_LOGITS, {}, {1: bytearray(4)})
+    assert caught.value.rank == 2
+
+
+def _farewell(error: WireError) -> bytes:
+    words = last_words.encode(error)
+    return HEADER.pack(len(words), KINDS[LAST_WORDS], 0) + words
+
+
+def test_a_peer_that_waits_for_the_root_names_their_link(connect: Mesh) -> None:
+    """What the root has sent did not come, and the peer gives up at the same time."""
+    root, worker = connect(2, 0.3)
+
+    def wait() -> None:
+        with pytest.raises(WorkerLost, match=r"no progress in .* waiting for root") as late:
+            worker.exchange(SYNC_LOGITS, {}, {0: bytearray(4)})
+        worker.say_last_words(late.value)
+
+    def wait_too() -> None:
+        with pytest.raises(WorkerLost) as late:
+            root.exchange(SYNC_LOGITS, {}, {1: bytearray(4)})
+        assert late.value.rank == 1
+
+    in_threads([wait, wait_too])

@@ -201,6 +201,13 @@ def test_node_counts_that_it_cannot_are_refused_in_words(nodes: int, why: str) -
     assert "use 1, 2, 4, 8" in str(caught.value)
 
 
+def test_a_pipe_is_no_program_and_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "dllama"
+    os.mkfifo(pipe, 0o755)
+    with pytest.raises(OSError, match="no regular file, so no program"):
+        asking.engine_here(str(pipe))
+
+
 @pytest.mark.skipif(not os.environ.get("DLLAMA_BIN"), reason="DLLAMA_BIN names no real dllama")
 def test_a_real_dllama_runs_the_shipped_model(tmp_path: Path) -> None:
     binary = shutil.which(os.environ["DLLAMA_BIN"])

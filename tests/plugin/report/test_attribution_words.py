@@ -17,7 +17,8 @@ from pytest_dllama.record.verdict import (
 from pytest_dllama.report.figures.quantities import SPEED
 from pytest_dllama.report.pages.language import environment_of
 from pytest_dllama.report.pages.verdict import attributed, verdict_lines
-from pytest_dllama.report.sentences.answer import EffectSits
+from pytest_dllama.report.sentences.answer import CauseFound, EffectSits, WorkChanged
+from pytest_dllama.report.sentences.base import Sentence
 
 TPOT = next(quantity for quantity in SPEED if quantity.key == "tpot_ms")
 WAIT: dict[str, Any] = {
@@ -37,7 +38,7 @@ def verdict(*parts: dict[str, Any]) -> MetricVerdict:
     )  # fmt: skip
 
 
-def rendered(sentence: EffectSits, language: str) -> str:
+def rendered(sentence: Sentence, language: str) -> str:
     writer = environment_of(language).globals["writer"]
     return str(writer.piece(sentence))
 
@@ -131,3 +132,29 @@ def test_the_report_says_it_in_both_languages(language: str, words: str) -> None
 )
 def test_the_roots_own_part_in_both_languages(language: str, words: str) -> None:
     assert words in rendered(EffectSits("tiny-4", TPOT, "qkv", 0, 0.92, None, 0.2), language)
+
+
+EVERYWHERE = CauseFound("tiny-4", "qkv", (0, 1, 2, 3), True, 0.4, also=("logits",))
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", "tiny-4: q, k, v on every rank became 40.0% slower, as did logits"),
+        ("ko", "tiny-4: 모든 랭크의 q, k, v가 40.0% 느려짐 (로짓도 같음)"),
+    ],
+)
+def test_work_of_all_ranks_in_both_languages(language: str, words: str) -> None:
+    assert rendered(EVERYWHERE, language).strip() == words
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", "tiny-4: surely, feed-forward on ranks 1 and 3 became 5.0% faster; TPOT itself is"),
+        ("ko", "tiny-4: 확실히 랭크 1, 3의 피드포워드가 5.0% 빨라짐. TPOT 자체의 판정은 PASS"),
+    ],
+)
+def test_work_that_changed_too_little_in_both_languages(language: str, words: str) -> None:
+    some = CauseFound("tiny-4", "feed-forward", (1, 3), False, -0.05)
+    assert rendered(WorkChanged(some, TPOT, "PASS"), language).startswith(words)

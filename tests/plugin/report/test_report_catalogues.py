@@ -34,7 +34,7 @@ from pytest_dllama.report.sentences import (
 from pytest_dllama.report.sentences.base import Sentence
 from tests.plugin.report.report_runs import cell, run
 
-HELPERS = {"where", "more"}  # macros used by other macros
+HELPERS = {"where", "more", "work"}  # macros used by other macros
 ROOMS = (answer, choice, status, comparison, resources, energy, hosts, links, scaling)
 
 

@@ -247,6 +247,25 @@ def test_the_work_is_named_whatever_chance_does_to_the_waiting(
     assert right >= 19
 
 
+def test_what_grew_from_next_to_nothing_is_the_cause_of_all_that_it_adds() -> None:
+    """Not only of as much as it took before: 0.02 ms that become 1 ms, beside 0.3 of 3 ms."""
+
+    def change(parts: dict[tuple[str, str, int, int | None], float]) -> None:
+        parts["decode", "sampling", 0, None] = 1.0
+        parts["decode", "feed-forward", 0, None] *= 1.1
+
+    def before(parts: dict[tuple[str, str, int, int | None], float]) -> None:
+        parts["decode", "sampling", 0, None] = 0.02
+
+    base = [sample(before, 0.01, i) for i in range(3)]
+    new = [sample(change, 0.01, 10 + i) for i in range(3)]
+    for first, second, sign in ((base, new, 1), (new, base, -1)):
+        cause = attribute("tpot_ms", first, second).cause
+        assert cause is not None
+        assert cause.part == "sampling"
+        assert cause.effect_ms == pytest.approx(sign * 0.98, rel=0.05)
+
+
 def test_a_slower_host_is_told_by_all_of_its_work() -> None:
     def throttled(parts: dict[tuple[str, str, int, int | None], float]) -> None:
         for part in WORKER:

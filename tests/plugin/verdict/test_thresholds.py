@@ -64,6 +64,8 @@ def test_one_node_has_no_limits_on_its_network() -> None:
         ("[models.tiny]\ntpot_ms = inf", "inf limits nothing; write a finite number"),
         ("[models.tiny]\ntpot_ms = { max = -inf }", "-inf limits nothing"),
         ("[models.tiny]\ntpot_ms = 1e999", "inf limits nothing"),
+        ("[models.tiny]\ntpot_ms = -1", "-1 is negative, which tpot_ms never is"),
+        ("[defaults]\ntokens_per_s = { min = -0.5 }", "-0.5 is negative"),
         (f"[models.tiny]\ntpot_ms = {'9' * 400}", "a number of more than 308 digits limits"),
         (
             "[models.tiny]\ntpot_ms = { min = 5, max = 1 }",
@@ -86,6 +88,12 @@ def test_files_beyond_any_parser(tmp_path, content: str) -> None:
     path.write_text(content, errors="surrogateescape")
     with pytest.raises(ThresholdError, match=r"odd\.toml: not valid TOML: "):
         load_thresholds(path)
+
+
+def test_an_editors_byte_order_mark_is_no_part_of_the_file(tmp_path) -> None:
+    path = tmp_path / "limits.toml"
+    path.write_text("[defaults]\ntpot_ms = 5\n", encoding="utf-8-sig")
+    assert [limit.limit for limit in load_thresholds(path).of("tiny", 1)] == [5]
 
 
 def test_equal_ends_are_a_limit() -> None:
