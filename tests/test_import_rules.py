@@ -29,7 +29,7 @@ LAYERS: Mapping[str, Layers] = {
         ("transformer", "telemetry"),
         ("collectives",),
         ("program", "wire", "sharding", "synthetic", "text"),
-        ("kernels", "formats", "injection"),
+        ("kernels", "formats", "injection", "memory_rate"),
         ("tables", "system"),
         ("errors", "arrays", "version"),
     ),

@@ -143,4 +143,5 @@ class EngineOptions:
     collective: str = "mesh"
     swept: Sequence[tuple[str, str]] = ()  # options of its own that --sweep names, by name
     inject: str = ""  # --inject: how the embedded engine is slowed down on purpose
+    memory_bps: float | None = None  # --emulate: bytes a second of each board's memory
     runs_here: bool = True  # false: the program is on other hosts, and looked for there

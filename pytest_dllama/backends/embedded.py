@@ -14,6 +14,7 @@ from dllama_engine.cli.options import root_flags
 from dllama_engine.errors import EngineError
 from dllama_engine.injection import parse_injection
 from dllama_engine.kernels.image import store
+from dllama_engine.memory_rate import rate_text
 from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.wire.handshake import probe_worker
 from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
@@ -29,6 +30,7 @@ _GIVEN = frozenset(
         *("model", "tokenizer", "prompt", "file", "workers", "timeout", "context-depth"),
         *("token-file", "events", "exit-with-parent", "host", "port", "idle-timeout"),
         *("nodes", "shape", "json", "chat-template", "inject", "trace"),
+        "memory-rate",
     )
 )
 
@@ -39,6 +41,7 @@ class EmbeddedBackend:
     Args:
         swept: further options of its root, as `--sweep` names them.
         inject: how each of its processes is slowed down on purpose; empty: it is not.
+        memory_bps: bytes a second of the memory of the boards they emulate; None: of none.
 
     Raises:
         ConfigError: `inject` is none that the engine knows.
@@ -51,14 +54,20 @@ class EmbeddedBackend:
     tells_spans = True
     has_f16_cache = True
 
-    def __init__(self, swept: Sequence[tuple[str, str]] = (), inject: str = "") -> None:
+    def __init__(
+        self,
+        swept: Sequence[tuple[str, str]] = (),
+        inject: str = "",
+        memory_bps: float | None = None,
+    ) -> None:
         self._swept = tuple(swept)
         if inject:
             try:
                 parse_injection(inject)
             except EngineError as error:
                 raise ConfigError(str(error)) from None
-        self._inject = ("--inject", inject) if inject else ()
+        emulated = ("--memory-rate", rate_text(memory_bps)) if memory_bps else ()
+        self._inject = *(("--inject", inject) if inject else ()), *emulated
 
     def must_compile(self) -> bool:
         """Whether no image of machine code is there for this process's engine."""

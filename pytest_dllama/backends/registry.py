@@ -33,6 +33,11 @@ def make_backend(name: str, options: EngineOptions) -> Backend:
             f"--inject {options.inject}: only our own engine can be slowed down on purpose, not "
             f"{name}; leave out --inject or --engine"
         )
+    if options.memory_bps and name != "embedded":
+        raise ConfigError(
+            f"--emulate: only our own engine can compute as slowly as a board, not {name}; put it "
+            "on such links alone: --link and --nodes in place of --emulate"
+        )
     return makers[name](options)
 
 
@@ -67,7 +72,7 @@ def _embedded(options: EngineOptions) -> Backend:
     for name, value in options.swept:
         if why := why_not_swept(name, value):
             raise ConfigError(f"--sweep {name}={value}: {why}")
-    return EmbeddedBackend(options.swept, options.inject)
+    return EmbeddedBackend(options.swept, options.inject, options.memory_bps)
 
 
 def _dllama(options: EngineOptions) -> Backend:

@@ -20,10 +20,16 @@ class RevisionBackend(EmbeddedBackend):
     Args:
         folder: an environment of that revision on this machine, for the handshake.
         swept: further options of its root, as `--sweep` names them.
+        memory_bps: of boards it is to emulate; a revision of before that refuses the option.
     """
 
-    def __init__(self, folder: Path, swept: Sequence[tuple[str, str]] = ()) -> None:
-        super().__init__(swept)
+    def __init__(
+        self,
+        folder: Path,
+        swept: Sequence[tuple[str, str]] = (),
+        memory_bps: float | None = None,
+    ) -> None:
+        super().__init__(swept, memory_bps=memory_bps)
         self._python = str(folder / "bin" / "python")
 
     def must_compile(self) -> bool:

@@ -235,6 +235,12 @@ SETTINGS: tuple[Setting, ...] = (
         str,
     ),
     Setting(
+        "emulate", "BOARDxNODES-LINK", "",
+        "emulate a cluster of boards on this machine, as pi5x4-1gbe or pi4x8-1gbe: so many nodes, "
+        "on such links, none computing faster than the board's memory reads (docs/network.md)",
+        str,
+    ),
+    Setting(
         "energy", "", "no",
         "read what each machine takes meanwhile, where it can tell (a Raspberry Pi 5's power chip, "
         "RAPL of x86), and its idle power before: J/token and tokens/s for each W",

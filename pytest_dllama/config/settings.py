@@ -16,7 +16,7 @@ from pytest_dllama.config.baseline import (
     comparison_of,
 )
 from pytest_dllama.config.ini_values import ini_text
-from pytest_dllama.config.links import topology_of
+from pytest_dllama.config.links import boards_of, topology_of
 from pytest_dllama.config.options import HISTORY_AUTO, HISTORY_OFF, SETTINGS, Setting
 from pytest_dllama.config.sweeps import SEPARATOR
 from pytest_dllama.config.values import (
@@ -74,9 +74,14 @@ class LabConfig:
     history_keep: tuple[int, int] = (1000, 730)  # runs, days
     trace_folder: Path | None = None  # of a trace a cell; None: nothing is traced
     comparison: Comparison | None = None  # A against B, with --baseline
-    topology: Topology | None = None  # emulated, with --link or --links
+    topology: Topology | None = None  # emulated, with --link, --links or --emulate
     energy: bool = False  # the machines' own meters are read
     power_file: Path | None = None  # of a meter at the plug
+
+    @property
+    def memory_bps(self) -> float | None:
+        """Bytes a second of each emulated board's memory; None: no board is emulated."""
+        return self.topology.board.memory_bps if self.topology and self.topology.board else None
 
     @classmethod
     def from_pytest(cls, config: pytest.Config) -> LabConfig:
@@ -112,8 +117,11 @@ class LabConfig:
         hosts, links, power = raw["hosts"], raw["links"], raw["power"]
         _give_way(raw, value, "output-tokens", "steps")
         _give_way(raw, value, "prompt-tokens", "prompt")
+        nodes, emulate = raw["nodes"], raw["emulate"]
+        at_one_place = nodes.given and (nodes.is_flag or not emulate.is_flag)
+        boards = boards_of(value["emulate"], value["nodes"] if at_one_place else None)
         return cls(
-            node_counts=value["nodes"],
+            node_counts=(boards.nodes,) if boards else value["nodes"],
             models=parse_models(models.text, models.base),
             steps=value["steps"],
             prompt=value["prompt"],
@@ -155,6 +163,7 @@ class LabConfig:
             topology=topology_of(
                 value["link"],
                 links.base / links.text if links.text else None,
+                boards,
                 has_hosts=bool(hosts.text),
             ),
             energy=value["energy"],

@@ -19,10 +19,11 @@ import json
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pytest_dllama.emulation.boards import Board, Boards
 from pytest_dllama.emulation.spec import LinkError, LinkSpec, parse_link, rate_bps
 from pytest_dllama.user_files import SETTINGS_BYTES, read_text
 
@@ -44,6 +45,7 @@ class Topology:
     ports_bps: Mapping[int, float] = field(default_factory=dict)  # of nodes with one of their own
     switch_bps: float | None = None
     seed: int = 1
+    board: Board | None = None  # that each node is; None: a process as fast as this machine
 
     def way(self, source: int, target: int) -> LinkSpec:
         """One direction between two nodes."""
@@ -88,6 +90,8 @@ class Topology:
         parts += [f"port {n}:{bps / 1e6:g}mbit" for n, bps in sorted(self.ports_bps.items())]
         if self.switch_bps != self.link.switch_bps:
             parts.append(f"switch:{self.switch_bps}")
+        if self.board is not None:
+            parts.append(self.board.in_words)
         return "; ".join(parts)
 
 
@@ -112,6 +116,11 @@ def uniform(text: str) -> Topology:
     except LinkError as error:
         raise LinkError(f"--link {error}") from None
     return Topology(text, link, switch_bps=link.switch_bps, seed=link.seed)
+
+
+def of_boards(found: Boards) -> Topology:
+    """The boards of `--emulate`, on links all alike."""
+    return replace(uniform(found.link), text=found.text, board=found.board)
 
 
 def load_topology(file: Path, default: str = "") -> Topology:

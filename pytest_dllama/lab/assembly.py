@@ -14,9 +14,12 @@ from pytest_dllama.hosts.links.accuracy import cell_links
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.cluster import Cluster, Worker
 from pytest_dllama.lab.pairs.builds import own_checkout
-from pytest_dllama.lab.runner import RequestRun
-from pytest_dllama.record.cell import CellRecord, Commands
-from pytest_dllama.record.emulation import CellLinks, EmulationRecord
+from pytest_dllama.lab.roofline_probe import read_bytes
+from pytest_dllama.lab.runner import RequestRun, engine_request
+from pytest_dllama.metrics.boards import computing
+from pytest_dllama.models.under_test import ModelUnderTest
+from pytest_dllama.record.cell import CellRecord, Commands, Sample
+from pytest_dllama.record.emulation import CellLinks, EmulationRecord, RankCompute
 from pytest_dllama.record.run import Request, Revision
 
 
@@ -62,6 +65,16 @@ def request_record(
     )
 
 
+def computing_of(
+    config: LabConfig, model: ModelUnderTest, key: CellKey, samples: Sequence[Sample]
+) -> tuple[RankCompute, ...]:
+    """How well the boards of a cell were emulated; nothing where none were."""
+    if not config.memory_bps or not samples:
+        return ()
+    request = engine_request(config, model, key.workload)
+    return computing(read_bytes(model, key.nodes, request, samples), config.memory_bps, samples)
+
+
 def links_of(topology: Topology | None, nodes: int, runs: Sequence[RequestRun]) -> CellLinks | None:
     """How well the emulated links of a cell were kept; None where they are real."""
     samples = [run.links for run in runs if run.links is not None]
@@ -72,7 +85,7 @@ def emulation_record(topology: Topology | None, cluster: Cluster | None) -> Emul
     """The network that this machine's processes were put on; None where there is none."""
     if topology is None:
         return None
-    network = cluster.network if cluster else None
+    network, board = cluster.network if cluster else None, topology.board
     return EmulationRecord(
         text=topology.text,
         network=topology.in_words,
@@ -80,6 +93,9 @@ def emulation_record(topology: Topology | None, cluster: Cluster | None) -> Emul
         lead_us=network.lead_us if network else None,
         priority=network.priority if network else None,
         nodes_per_core=topology.link.nodes_per_core,
+        board=board.name if board else None,
+        memory_bps=board.memory_bps if board else None,
+        board_source=board.source if board else None,
     )
 
 

@@ -139,9 +139,9 @@ class Cell:
         self._check_faults("output", "repeats")
 
     def check_wire(self) -> None:
-        """Fail unless each byte on the root's sockets is accounted for, and emulated links kept."""
+        """Fail unless the bytes on the root's sockets are accounted for, and emulation was kept."""
         __tracebackhide__ = True
-        self._check_faults("wire", "link")
+        self._check_faults("wire", "link", "board")
 
     def _check_faults(self, *kinds: FaultKind) -> None:
         __tracebackhide__ = True

@@ -46,6 +46,7 @@ def engines(config: LabConfig) -> tuple[Backend, Mapping[Options, Backend]]:
             collective=own.collective,
             swept=options,
             inject=config.inject,
+            memory_bps=config.memory_bps,
             runs_here=config.hosts_file is None,
         )
         if asked not in made:  # options of ours are refused here too, where the engine lacks them

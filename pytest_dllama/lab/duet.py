@@ -16,7 +16,7 @@ from pathlib import Path
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.history.priors import NoisePriors
 from pytest_dllama.hosts.base import HostError, Progress
-from pytest_dllama.lab.assembly import links_of
+from pytest_dllama.lab.assembly import computing_of, links_of
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.cluster import ClusterError
 from pytest_dllama.lab.pairs.cell import PairedCell, PairTaken
@@ -29,6 +29,7 @@ from pytest_dllama.record.verdict import CellVerdict
 from pytest_dllama.stats.looks import Plan
 from pytest_dllama.stats.paired import ln_ratios
 from pytest_dllama.stats.prior import VarianceGroup, VariancePrior, groups_of
+from pytest_dllama.validity.boards import board_faults
 from pytest_dllama.validity.links import link_faults
 from pytest_dllama.verdict.attribution import with_attribution
 from pytest_dllama.verdict.limits import TOLERANCES
@@ -76,7 +77,7 @@ class Duet:
         self._on_pair = on_pair
         self._progress = progress or Silent()
         self.sessions = Sessions(sides, models, logs, self._progress)
-        self._sides, self._rules = sides, rules
+        self._sides, self._rules, self._models = sides, rules, models
         self._random = random.Random(rules.seed)
         self.cells = [PairedCell(key, tuple(rules.tolerances(key))) for key in keys]
         self._known: dict[str, VariancePrior | None] = {}
@@ -98,7 +99,7 @@ class Duet:
             if not self._open():
                 break
         for cell in self.cells:
-            self._check_links(cell)
+            self._check_emulation(cell)
         self._keep_variances()
         return tuple(cell.verdict() for cell in self.cells)
 
@@ -200,11 +201,15 @@ class Duet:
         if not found:
             cell.invalid.append("no metric has a value in both sides")
 
-    def _check_links(self, cell: PairedCell) -> None:
-        """Emulated links must have been kept for both sides, over all their sessions."""
+    def _check_emulation(self, cell: PairedCell) -> None:
+        """Emulated links and boards must have been kept for both sides, over all their sessions."""
+        model = self._models.get(cell.key.model)
         for side in self._sides:
             runs = [session.run for session in cell.runs[side.name]]
             found = link_faults(links_of(side.config.topology, cell.key.nodes, runs))
+            if model is not None:
+                samples = cell.samples[side.name]
+                found += board_faults(computing_of(side.config, model, cell.key, samples))
             of = "base: " if side.name == "base" else ""
             cell.invalid += [f"{of}{fault.text}" for fault in found]
 

@@ -276,6 +276,7 @@ class Lab:
             logs=assembly.logs_of(runs, workers, self.config.report_folder),
             max_seq_len=request.max_seq_len,
             links=assembly.links_of(self.config.topology, key.nodes, runs),
+            memory_bps=self.config.memory_bps,
         )
 
     def _engine(self, workload: Workload) -> Backend:

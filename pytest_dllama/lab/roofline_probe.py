@@ -63,6 +63,20 @@ class RooflineProbe:
             return so_far.model_copy(update={"why_not": str(error)})
 
 
+def read_bytes(
+    model: ModelUnderTest, nodes: int, request: EngineRequest, samples: Sequence[Sample]
+) -> tuple[int, ...]:
+    """What each rank had to read for a decoded token, by the closed form of the model's file."""
+    return engine_facts.token_bytes(
+        engine_facts.file_config(model.model_file),
+        nodes,
+        request.buffer_float_type,
+        request.sync_mode,
+        request.context_depth + mean_positions(samples),
+        request.kv_type,
+    )
+
+
 class Rooflines:
     """Rooflines of a session's cells, whatever number of threads each has."""
 
@@ -74,14 +88,7 @@ class Rooflines:
         self, model: ModelUnderTest, nodes: int, request: EngineRequest, samples: Sequence[Sample]
     ) -> RooflineRecord:
         """By the closed form of the model's file."""
-        read = engine_facts.token_bytes(
-            engine_facts.file_config(model.model_file),
-            nodes,
-            request.buffer_float_type,
-            request.sync_mode,
-            request.context_depth + mean_positions(samples),
-            request.kv_type,
-        )
+        read = read_bytes(model, nodes, request, samples)
         threads = request.nthreads
         if threads not in self._probes:
             self._probes[threads] = RooflineProbe(self._hosts, threads, self._progress)

@@ -9,7 +9,7 @@ from typing import Literal
 from pydantic import Field
 
 from pytest_dllama.record.base import Record, Role
-from pytest_dllama.record.emulation import CellLinks
+from pytest_dllama.record.emulation import CellLinks, RankCompute
 from pytest_dllama.record.energy import EnergyRecord
 from pytest_dllama.record.loading import LoadingRecord
 from pytest_dllama.record.network import NetworkRecord
@@ -17,8 +17,8 @@ from pytest_dllama.record.network import NetworkRecord
 CellStatus = Literal["ok", "failed", "skipped"]
 OutputStatus = Literal["oracle", "identical", "tie", "different", "unchecked", "engine_fault"]
 # Another output than the oracle's; other bytes than the plan's; faster than memory; repeats that
-# disagree; the engine's own word; an emulated link that was not kept.
-FaultKind = Literal["output", "wire", "roofline", "repeats", "engine", "link"]
+# disagree; the engine's own word; an emulated link or board that was not kept.
+FaultKind = Literal["output", "wire", "roofline", "repeats", "engine", "link", "board"]
 
 
 class RankRecord(Record):
@@ -227,6 +227,7 @@ class CellRecord(Record):
     thresholds: tuple[ThresholdResult, ...] = ()
     verdict: Verdict | None = None
     links: CellLinks | None = None  # how well emulated ones were kept; None: none were emulated
+    computing: tuple[RankCompute, ...] = ()  # of emulated boards, by rank
     logs: tuple[str, ...] = ()  # relative to the run file
 
     @property

@@ -14,6 +14,18 @@ class EmulationRecord(Record):
     lead_us: float | None = None  # messages leave the relay so much earlier, for the last hop
     priority: str | None = None  # of the relay: realtime, raised or normal
     nodes_per_core: float | None = None  # up to which the preset is certified
+    board: str | None = None  # that each node emulates; None: it computes as this machine does
+    memory_bps: float | None = None  # bytes a second of its memory
+    board_source: str | None = None  # who measured that
+
+
+class RankCompute(Record):
+    """What computing took on a rank that emulates a board, against what it takes there."""
+
+    rank: int
+    read_bytes: int  # of weights and cache for a token, closed form
+    set_ms: float  # a decoded token: those bytes at the rate of the board's memory
+    ms: float  # the median over the repeats
 
 
 class LinkAccuracy(Record):

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.record.cell import Fault, OutputRecord, RooflineRecord, Sample
-from pytest_dllama.record.emulation import CellLinks
+from pytest_dllama.record.emulation import CellLinks, RankCompute
+from pytest_dllama.validity.boards import board_faults
 from pytest_dllama.validity.links import link_faults
 from pytest_dllama.validity.roofline import roofline_faults
 from pytest_dllama.validity.wire import wire_faults
@@ -18,6 +19,7 @@ def faults(
     roofline: RooflineRecord | None = None,
     samples: Sequence[Sample] = (),
     links: CellLinks | None = None,
+    computing: Sequence[RankCompute] = (),
 ) -> tuple[Fault, ...]:
     """Every reason why a cell's figures may not be believed."""
     return (
@@ -27,6 +29,7 @@ def faults(
         *(fault for n, trace in enumerate(traces, start=1) for fault in wire_faults(trace, n)),
         *roofline_faults(roofline, samples),
         *link_faults(links),
+        *board_faults(computing),
     )
 
 

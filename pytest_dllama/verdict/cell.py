@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from pytest_dllama.events.trace import RequestTrace
+from pytest_dllama.metrics.boards import computing
 from pytest_dllama.metrics.catalog import cell_metrics
 from pytest_dllama.metrics.definitions import median_index
 from pytest_dllama.metrics.loading import loading_record
@@ -49,6 +50,7 @@ def cell_record(
     logs: Sequence[str] = (),
     max_seq_len: int | None = None,
     links: CellLinks | None = None,
+    memory_bps: float | None = None,
 ) -> CellRecord:
     """The record of a cell whose repeats all ended well.
 
@@ -68,12 +70,14 @@ def cell_record(
         logs: names relative to the run file.
         max_seq_len: positions of the KV cache, where that is known.
         links: how well emulated ones were kept.
+        memory_bps: bytes a second of the memory of the boards that its ranks emulated.
     """
     median = traces[median_index([sample.rct_s or 0.0 for sample in samples])]
     figures = cell_metrics(traces, samples)
     if (part := share(roofline, figures.get("tpot_ms"))) is not None:
         figures["roofline_share"] = part
-    found = faults(traces, output, roofline, samples, links)
+    computed = computing(roofline.read_bytes if roofline else (), memory_bps, samples)
+    found = faults(traces, output, roofline, samples, links, computed)
     absent = {*cannot_give, *cannot_be(samples)}
     judged = [t for t in limits if t.metric in figures or t.metric not in absent]
     results = tuple(limit.check(figures.get(limit.metric)) for limit in judged)
@@ -96,6 +100,7 @@ def cell_record(
         energy=energy,
         verdict=judge(faults=found, output=output, thresholds=results),
         links=links,
+        computing=computed,
         logs=tuple(logs),
     )
 

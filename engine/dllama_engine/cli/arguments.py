@@ -50,6 +50,7 @@ class RootArgs(ProcessArgs):
     spans: str
     trace: str | None  # a path, "-" for the event stream
     inject: Injection
+    memory_rate: float  # bytes a second, infinite: as it is
     local_weights: str
 
 
@@ -64,6 +65,7 @@ class WorkerArgs(ProcessArgs):
     idle_timeout_s: float | None
     weight_cache: CacheSettings
     inject: Injection
+    memory_rate: float  # bytes a second, infinite: as it is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -141,7 +141,7 @@ def _worker(args: WorkerArgs, events: EventWriter, show: Show) -> None:
 
     worker_options = WorkerOptions(
         args.host, args.port, args.n_threads, cluster_token(args.token_file), args.idle_timeout_s,
-        args.inject, args.weight_cache,
+        args.inject, args.weight_cache, args.memory_rate,
     )  # fmt: skip
     Worker(worker_options, events, log).serve()
 

@@ -17,6 +17,7 @@ from dllama_engine.cli.dialects import pass_over
 from dllama_engine.errors import RequestError
 from dllama_engine.injection import NOTHING, Injection, parse_injection
 from dllama_engine.loading.settings import CACHE_VARIABLE, CacheSettings, parse_cache
+from dllama_engine.memory_rate import UNLIMITED, parse_memory_rate
 from dllama_engine.sharding.collective import Collective
 from dllama_engine.version import package_version
 
@@ -299,6 +300,11 @@ def _add_process(group: argparse._ArgumentGroup) -> None:
         "(docs/testing.md; default: do not)",
     )  # fmt: skip
     group.add_argument(
+        "--memory-rate", type=_memory_rate, default=UNLIMITED, metavar="RATE",
+        help="emulate a board whose memory reads so fast, as in 8.5GB/s: between two exchanges "
+        "this process takes as long as that board (docs/network.md; default: do not)",
+    )  # fmt: skip
+    group.add_argument(
         "--exit-with-parent", type=_parent, nargs="?", const=0, default=-1, metavar="PID|stdin",
         help="end when the parent process, PID or standard input ends, so that no orphan stays",
     )  # fmt: skip
@@ -384,6 +390,13 @@ def _cache(text: str) -> CacheSettings:
 def _injection(text: str) -> Injection:
     try:
         return parse_injection(text)
+    except RequestError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _memory_rate(text: str) -> float:
+    try:
+        return parse_memory_rate(text)
     except RequestError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 

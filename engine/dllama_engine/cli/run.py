@@ -24,6 +24,7 @@ from dllama_engine.formats.quants import FloatType
 from dllama_engine.formats.vocab import read_vocab
 from dllama_engine.generation.steps import Step, Tally
 from dllama_engine.kernels.cpu import cpu_label
+from dllama_engine.memory_rate import UNLIMITED, told
 from dllama_engine.recovery import LastingRoot, Recovery
 from dllama_engine.sharding.collective import Collective
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
@@ -130,6 +131,8 @@ class RootRun:
         say(f"🧠 CPU: {cpu_label()}")
         if self.args.inject.text:
             say(f"⚠️  Slowed down on purpose: --inject {self.args.inject.text}")
+        if self.args.memory_rate != UNLIMITED:
+            say(told(self.args.memory_rate))
         root.connect()
         if self.args.workers:
             self._emit_collective()
@@ -295,6 +298,7 @@ def _options(args: RootArgs) -> RootOptions:
         spans=args.spans == "on",
         trace=args.trace is not None,
         inject=args.inject,
+        memory_rate=args.memory_rate,
         maps_local_weights=args.local_weights == "map",
     )
 

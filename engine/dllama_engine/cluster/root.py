@@ -31,6 +31,7 @@ from dllama_engine.errors import EngineError, InsufficientMemoryError, ModelFile
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.injection import NOTHING, Injection
+from dllama_engine.memory_rate import UNLIMITED
 from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.system.process_memory import PeakMemory
@@ -70,6 +71,7 @@ class RootOptions:
     spans: bool = True  # whether ranks count where their time goes
     trace: bool = False  # whether they keep their last raw spans
     inject: Injection = NOTHING
+    memory_rate: float = UNLIMITED  # emulated, bytes a second
     maps_local_weights: bool = True  # workers of this machine read the model's file themselves
 
 
@@ -238,6 +240,7 @@ class Root:
             kv_type=options.kv_type,
         )
         self._transformer.slow_down(options.inject.slow_work(0))
+        self._transformer.read_at(options.memory_rate)
 
     def _connected(self) -> Links:
         assert self._links is not None, "connect() comes first"

@@ -20,6 +20,7 @@ from dllama_engine.cluster.summary import RankSummary
 from dllama_engine.errors import EngineError, InsufficientMemoryError, WireError, WorkerLost
 from dllama_engine.injection import NOTHING, Injection
 from dllama_engine.loading.settings import OFF, CacheSettings
+from dllama_engine.memory_rate import UNLIMITED, told
 from dllama_engine.system.process_memory import PeakMemory
 from dllama_engine.telemetry.event_writer import EventWriter
 from dllama_engine.telemetry.events import Listening, SessionEnd, SessionStart
@@ -58,6 +59,7 @@ class WorkerOptions:
     idle_timeout_s: float | None = None
     inject: Injection = NOTHING
     cache: CacheSettings = OFF  # of weights, between sessions
+    memory_rate: float = UNLIMITED  # emulated, bytes a second
 
 
 class Worker:
@@ -288,6 +290,8 @@ class WorkerSession:
         inject = self._options.inject
         if inject.text:
             self._log(f"⚠️  Slowed down on purpose: --inject {inject.text}")
+        if self._options.memory_rate != UNLIMITED:
+            self._log(told(self._options.memory_rate))
         transformer = Transformer(
             config.plan,
             config.rank,
@@ -299,6 +303,7 @@ class WorkerSession:
             kv_type=config.kv_type,
         )
         transformer.slow_down(inject.slow_work(config.rank))
+        transformer.read_at(self._options.memory_rate)
         return transformer
 
     # -- service ------------------------------------------------------------------------------

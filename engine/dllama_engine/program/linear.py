@@ -160,6 +160,11 @@ class Linear:
         """Memory it holds."""
         return sum(array.nbytes for array in self.packed)
 
+    @property
+    def stored_bytes(self) -> int:
+        """What its values take in the model's file, without what packing adds."""
+        return self.rows * row_bytes(self.float_type, self.cols)
+
 
 def _packed_shapes(
     rows: int, cols: int, float_type: FloatType

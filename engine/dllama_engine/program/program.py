@@ -59,6 +59,7 @@ class Program:
 
     def __init__(self, epsilon: float, batch_size: int, n_threads: int = 1) -> None:
         self._rows: list[npt.NDArray[np.int64]] = []
+        self._reads: list[tuple[int, int, int]] = []
         self._epsilon_bits = int(np.float32(epsilon).view(np.uint32))
         self._batch_size = batch_size
         self._n_threads = n_threads
@@ -75,6 +76,10 @@ class Program:
         """All operations, int64 (n, WIDTH)."""
         return np.stack(self._rows)
 
+    def reads(self) -> npt.NDArray[np.int64]:
+        """Bytes of weights and cache that each operation reads (`tables.operations`)."""
+        return np.array(self._reads, np.int64).reshape(-1, operations.FLOOR_WIDTH)
+
     def _add(
         self,
         function: Entry | int,
@@ -85,6 +90,7 @@ class Program:
         times: int = 1,
         large: tuple[int, int] = (0, 0),
         kind: int | None = None,
+        reads: tuple[int, int, int] = (0, 0, 0),
     ) -> None:
         """One operation with `rows` items and `a_row` more for each row of the batch.
 
@@ -98,6 +104,7 @@ class Program:
         row[: operations.FIRST] = at, rows, a_row, grain, *large, times, kind
         row[operations.FIRST : operations.FIRST + len(fields)] = fields
         self._rows.append(row)
+        self._reads.append(reads)
 
     def _add_pieces(
         self,
@@ -115,9 +122,10 @@ class Program:
         """Out = the norm of x (batch_size, n), row by row; then cast."""
         fields = (address(x), address(weight), x.shape[1], self._epsilon_bits, address(out))
         if into is None:
-            self._add(entries.NORM, *fields, a_row=1)
+            self._add(entries.NORM, *fields, a_row=1, reads=(weight.nbytes, 0, 0))
         else:
-            self._add(entries.NORM_LOAD, *fields, *into.fields(), a_row=1)
+            after = into.fields()
+            self._add(entries.NORM_LOAD, *fields, *after, a_row=1, reads=(weight.nbytes, 0, 0))
 
     def load(self, x: Floats, into: Activations) -> None:
         """Cast x (batch_size, n)."""
@@ -129,6 +137,7 @@ class Program:
         self._add(
             entries.MULTIPLY, *fields, *inputs.fields(), rows=weight.rows,
             grain=weight.rows_a_chunk(), large=weight.large_chunks(self._n_threads),
+            reads=(weight.stored_bytes, 0, 0),
         )  # fmt: skip
 
     def head_norms(
@@ -136,7 +145,8 @@ class Program:
     ) -> None:
         """Qwen3's norms of q or k, in place."""
         fields = address(qkv), qkv.shape[1], address(weight), self._epsilon_bits
-        self._add(entries.HEAD_NORMS, *fields, head_dim, first, n_heads, a_row=1)
+        reads = weight.nbytes, 0, 0
+        self._add(entries.HEAD_NORMS, *fields, head_dim, first, n_heads, a_row=1, reads=reads)
 
     def attention(
         self,
@@ -166,7 +176,11 @@ class Program:
         rope = entries.ROPE_STORE_F16 if half else entries.ROPE_STORE_F32
         attend = entries.ATTEND_F16 if half else entries.ATTEND_F32
         self._add(rope, *fields, *(address(part) for part in tables), int(falcon), a_row=1)
-        self._add(attend, *fields, address(first_head), address(out), a_row=keys.shape[0])
+        position_bytes = 2 * keys.shape[0] * keys.shape[2] * keys.itemsize
+        self._add(
+            attend, *fields, address(first_head), address(out), a_row=keys.shape[0],
+            reads=(0, position_bytes, 0),
+        )  # fmt: skip
 
     def activate(
         self, gate_up: Floats, out: Floats, silu: bool, into: Activations | None, times: int = 1
@@ -272,6 +286,7 @@ class Program:
             entries.MULTIPLY_EXPERTS, *fields, first.rows,
             grain, address(out), *inputs.fields(),
             a_row=-(-first.rows // grain), times=mixture.times,
+            reads=(0, 0, first.stored_bytes),
         )  # fmt: skip
 
     def combine(self, mixture: Mixture, results: Floats, out: Floats) -> None:

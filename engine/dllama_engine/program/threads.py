@@ -13,12 +13,15 @@ import numpy as np
 
 from dllama_engine.arrays import Table
 from dllama_engine.kernels.entries import DISMISS, HELP_OUT, LEAD
+from dllama_engine.system.timer_slack import wake_on_time
 from dllama_engine.tables.links import DONE
 from dllama_engine.tables.team import (
     CONTROL_WORDS,
+    FLOORS_AT,
     IDLE,
     MARK,
     OP_SHIFT,
+    RESTING,
     SLOW_AT,
     SPANS_AT,
     STATUS,
@@ -64,6 +67,16 @@ class ThreadTeam:
         """Let work take longer on purpose: by kind, int64 (KINDS,), which the caller keeps."""
         self._control[SLOW_AT] = 0 if per_mille is None else per_mille.ctypes.data
 
+    def keep_floors(self, floors: Table | None) -> None:
+        """Let operations take at least as long as an emulated memory reads (`tables.operations`).
+
+        Args:
+            floors: picoseconds, of the installed table's rows, which the caller keeps; None: none.
+        """
+        if floors is not None:
+            wake_on_time()
+        self._control[FLOORS_AT] = 0 if floors is None else floors.ctypes.data
+
     def run(
         self,
         first: int,
@@ -86,11 +99,11 @@ class ThreadTeam:
         """
         if len(self._helpers) < self.n_threads - 1:
             self._start()
-        self._control[MARK] = 0
-        while first < last:
+        self._control[MARK], status = 0, DONE
+        while first < last or status == RESTING:
             LEAD(self._at, first, last, tokens, pos, row)
             first, status = int(self._control[STOPPED]), int(self._control[STATUS])
-            if status != DONE:
+            if status not in (DONE, RESTING):
                 attend(first, status)
 
     def _start(self) -> None:

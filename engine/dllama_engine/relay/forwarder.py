@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 import queue
 import socket
@@ -18,6 +17,7 @@ from dllama_engine.arrays import Table
 from dllama_engine.errors import RequestError
 from dllama_engine.kernels.entries import RELAY
 from dllama_engine.relay.network import Network
+from dllama_engine.system.timer_slack import wake_on_time
 from dllama_engine.tables.relay import (
     BELL_FD,
     BROKEN,
@@ -49,7 +49,6 @@ _OVERSLEPT_NS = 20_000  # before anything is learnt
 _SOCKET_BYTES = 1 << 17  # of the relay's own buffers: what waits there is no longer held up
 _NICE = -15
 _STAMPS = 35  # SO_TIMESTAMPNS
-_PR_SET_TIMERSLACK = 29
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,8 +240,7 @@ def check_links(network: Network, source: int, target: int) -> None:
 
 def _be_punctual() -> str:
     """Timers to the nanosecond, and the right of way where that is allowed; in a word, which."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL(None).prctl(_PR_SET_TIMERSLACK, 1, 0, 0, 0)
+    wake_on_time()
     with suppress(OSError, AttributeError):
         os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
         return "realtime"

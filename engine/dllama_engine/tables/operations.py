@@ -21,3 +21,9 @@ EXCHANGE, PAUSE = 0, 1
 IS_Q80, NEEDS_SUMS, NEEDS_FLOATS = 1, 2, 4  # flags of activations
 PIECE = 512  # columns of one item of an operation that goes through vectors
 MAX_CHUNKS = 0xFFFF  # of one operation
+
+# What each operation reads, int64 (operations, FLOOR_WIDTH): bytes, or picoseconds that a board's
+# memory takes for them. Whatever the batch is; for each position of the context; for each expert
+# of a mixture that is in use.
+FIXED, PER_POSITION, PER_EXPERT = range(3)
+FLOOR_WIDTH = 3

@@ -14,7 +14,14 @@ STOPPED, STATUS = 42, 43  # where the leading thread stopped, and why
 MARK = 44  # when the last span ended; 0: none has begun
 TIMELINE_AT = 45  # the ring of work (`tables.timeline`); 0: none is kept
 SPAN_CLOCK = 46  # two words, of whoever ends an operation
-CONTROL_WORDS = 48
+FLOORS_AT = (
+    48  # how long each operation takes at least (`tables.operations`); 0: as long as it does
+)
+DUE = 49  # when the emulated memory has read all since the last exchange
+CONTROL_WORDS = 56
+
+# How a stretch may stop beside `tables.links`' words: it is done, and is not to be over yet.
+RESTING = 16
 
 IDLE = 0x7FFF  # the operation's number when there is none
 OP_SHIFT = 48  # bits of WORD below the operation's number

@@ -272,6 +272,11 @@ class Transformer:
         self._slow = per_mille
         self._team.slow_down(per_mille)
 
+    def read_at(self, bytes_per_s: float) -> None:
+        """Emulate a board whose memory has this rate; infinite: as fast as this machine's."""
+        self._floors = np.rint(self._program.reads() * (1e12 / bytes_per_s)).astype(np.int64)
+        self._team.keep_floors(self._floors if self._floors.any() else None)
+
     # -- a step -------------------------------------------------------------------------------
 
     def forward(self, x: Floats, pos: int, n_logits: int) -> Floats:

@@ -108,8 +108,11 @@ def _other_revision(baseline: Baseline, config: LabConfig, tell: Tell) -> _Base:
     side = Side(
         "base",
         build.revision.label,
-        RevisionBackend(build.environment),
+        RevisionBackend(build.environment, memory_bps=config.memory_bps),
         config,
-        swept={options: RevisionBackend(build.environment, options) for options in swept},
+        swept={
+            options: RevisionBackend(build.environment, options, config.memory_bps)
+            for options in swept
+        },
     )
     return _Base(side, OtherEngine(build.wheel, build.environment))

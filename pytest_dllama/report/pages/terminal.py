@@ -112,7 +112,9 @@ def emulation_lines(run: RunRecord) -> list[str]:
     links = f"{emulation.text}: {emulation.network}"
     if emulation.text == emulation.network:
         links = emulation.text
-    lines = [f"EMULATED links ({links}): all nodes are processes of this machine"]
+    what = "boards" if emulation.board else "links"
+    lines = [f"EMULATED {what} ({links}): all nodes are processes of this machine"]
+    lines += [_computed(cell) for cell in run.cells if cell.computing]
     for cell in run.cells:
         if cell.links is None:
             continue
@@ -131,6 +133,16 @@ def emulation_lines(run: RunRecord) -> list[str]:
             f"{between([link.set_us for link in found], 0)}; p99 {worst:.0f}){carried}{beside}"
         )
     return lines
+
+
+def _computed(cell: CellRecord) -> str:
+    """How well the boards of a cell were kept."""
+    took, given = ([one.ms for one in cell.computing], [one.set_ms for one in cell.computing])
+    off = max((one.ms / one.set_ms - 1 for one in cell.computing), key=abs)
+    return (
+        f"EMULATED boards of {cell.id}: computing {between(took, 3)} ms a token (set "
+        f"{between(given, 3)}; off by {off:+.1%})"
+    )
 
 
 def host_lines(hosts: Sequence[HostRecord], pairs: Sequence[PairRecord]) -> list[str]:

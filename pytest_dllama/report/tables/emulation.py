@@ -1,13 +1,16 @@
-"""Emulated links as a table: what was set, and how well each cell's were kept."""
+"""Emulated links and boards as tables: what was set, and how well each cell's were kept."""
 
 from __future__ import annotations
 
-from pytest_dllama.record.emulation import CellLinks
+from collections.abc import Sequence
+
+from pytest_dllama.record.emulation import CellLinks, RankCompute
 from pytest_dllama.report.figures.view import RunView
 from pytest_dllama.report.tables.columns import Code, Column, Entry, Table
 from pytest_dllama.report.text.numbers import MISSING, plain
 
 KEYS = ("link_set", "link_median", "link_p99", "link_rate_set", "link_rate", "link_busy")
+BOARD_KEYS = ("board_read", "board_set", "board_took", "board_off")
 
 
 def emulated_links_table(view: RunView) -> Table | None:
@@ -17,6 +20,25 @@ def emulated_links_table(view: RunView) -> Table | None:
     )
     columns = (Column("link_cell", numeric=False), *(Column(key) for key in KEYS))
     return Table(columns, rows) if rows else None
+
+
+def emulated_boards_table(view: RunView) -> Table | None:
+    """A row a cell; of its ranks the extremes. None where no board was emulated."""
+    rows = tuple(
+        (Code(cell.id), *_computing(cell.computing)) for cell in view.ordered() if cell.computing
+    )
+    columns = (Column("board_cell", numeric=False), *(Column(key) for key in BOARD_KEYS))
+    return Table(columns, rows) if rows else None
+
+
+def _computing(found: Sequence[RankCompute]) -> tuple[Entry, ...]:
+    off = max((one.ms / one.set_ms - 1 for one in found), key=abs)
+    return (
+        between([one.read_bytes / 1e6 for one in found], 2),
+        between([one.set_ms for one in found], 3),
+        between([one.ms for one in found], 3),
+        f"{off:+.1%}",
+    )
 
 
 def _figures(found: CellLinks) -> tuple[Entry, ...]:

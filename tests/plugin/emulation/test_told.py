@@ -86,6 +86,6 @@ def test_pairs_on_links_that_were_not_kept_are_not_believed(tmp_path: Path) -> N
     for side, delay_us in (("base", 300.0), ("new", 206.0)):
         run = RequestRun(cast(Any, None), (), (), links=_samples(delay_us))
         cell.runs[cast(Any, side)].append(Session(run, ()))
-    duet._check_links(cell)
+    duet._check_emulation(cell)
     assert len(cell.invalid) == 2  # both directions of the base
     assert cell.invalid[0].startswith("base: link: 0 to 1 took 300 us")

@@ -232,6 +232,7 @@ TELLING = (
     *("forensics.import_report", "forensics.imported_run", "forensics.imported_roofline"),
     *("hosts.agent.power", "metrics.energy", "metrics.samples", "validity.faults"),
     *(
+        "validity.boards",
         "validity.links",
         "validity.output",
         "validity.roofline",

@@ -25,7 +25,7 @@ from dllama_engine.kernels.llvm.atomics import (
     wake_all,
     yield_core,
 )
-from dllama_engine.kernels.llvm.clock import now_ns
+from dllama_engine.kernels.llvm.clock import now_ns, sleep_until
 from dllama_engine.kernels.ops.compiled import call_operation, entry
 from dllama_engine.kernels.ops.table import chunk_items, chunks
 from dllama_engine.kernels.run.exchange import exchange
@@ -42,10 +42,14 @@ from dllama_engine.tables.links import (
 from dllama_engine.tables.operations import (
     EXCHANGE,
     FIRST,
+    FIXED,
+    FLOOR_WIDTH,
     FUNCTION,
     KIND,
     MAX_CHUNKS,
     PAUSE,
+    PER_EXPERT,
+    PER_POSITION,
     TIMES,
     WIDTH,
 )
@@ -53,12 +57,15 @@ from dllama_engine.tables.spans import COPY, KINDS
 from dllama_engine.tables.team import (
     CLOCK,
     CONTROL_WORDS,
+    DUE,
     ENDED,
+    FLOORS_AT,
     IDLE,
     LAST,
     MARK,
     OP_SHIFT,
     POS,
+    RESTING,
     ROW,
     SLEEPERS,
     SLOW_AT,
@@ -78,6 +85,7 @@ _CHUNK, _OP = 32, OP_SHIFT  # bits
 _LOW32 = 0xFFFFFFFF
 _SPINS = 400  # about 20 microseconds
 _STAY_NS = 100_000_000  # before Python looks for signals
+_AWAKE_NS = 30_000  # before a sleep is to be over, the core is kept
 
 
 @njit(nogil=True)
@@ -126,6 +134,8 @@ def _slowed(control: Any, kind: int, ended_ns: int) -> Any:
     """Stay for as long as work of this kind is to take on purpose; when that is over."""
     slow = carray(pointer(control[SLOW_AT]), (KINDS,), np.int64)
     until_ns = ended_ns + (ended_ns - control[MARK]) * slow[kind] // 1000
+    if control[FLOORS_AT] != 0:
+        return until_ns  # slept before the next exchange, with the rest
     now = ended_ns
     while now < until_ns:
         relax()
@@ -134,10 +144,46 @@ def _slowed(control: Any, kind: int, ended_ns: int) -> Any:
 
 
 @njit(nogil=True)
-def _end(control: Any, kind: int) -> None:
+def _floored(control: Any, table: Any, number: int, ended_ns: int) -> Any:
+    """When an operation ends on a board of the emulated memory's rate, that ended here now.
+
+    What reads nothing passes while memory reads, as on a board whose speed was measured over whole
+    tokens: only all of a stretch between two exchanges takes at least what memory needs for it.
+    """
+    floors = carray(pointer(control[FLOORS_AT]), (control[TABLE_ROWS], FLOOR_WIDTH), np.int64)
+    floor, op = floors[number], table[number]
+    ps = floor[FIXED] + floor[PER_POSITION] * (control[POS] + control[TOKENS])
+    if floor[PER_EXPERT] != 0:
+        ps += floor[PER_EXPERT] * carray(pointer(op[FIRST]), (1,), np.int64)[0]  # `tables.routes`
+    control[DUE] += ps // 1000
+    return max(ended_ns, control[MARK], control[DUE])
+
+
+@njit(nogil=True)
+def _rested(control: Any) -> Any:
+    """Sleep until the emulated board is here; False if Python must look for signals before."""
+    if control[FLOORS_AT] == 0:
+        return True
+    clock = control.ctypes.data + 8 * CLOCK
+    now = now_ns(clock)
+    until_ns = min(control[MARK], now + _STAY_NS)
+    while now < until_ns:
+        if until_ns - now > _AWAKE_NS:
+            sleep_until(clock, until_ns - _AWAKE_NS)
+        else:
+            relax()
+        now = now_ns(clock)
+    return now >= control[MARK]
+
+
+@njit(nogil=True)
+def _end(control: Any, table: Any, number: int) -> None:
     """An operation has ended, and the next has not begun: one thread at a time is here."""
-    if control[SPANS_AT] != 0 or control[SLOW_AT] != 0 or control[TIMELINE_AT] != 0:
-        now = now_ns(control.ctypes.data + 8 * SPAN_CLOCK)
+    is_watched = control[SPANS_AT] != 0 or control[TIMELINE_AT] != 0
+    if is_watched or control[SLOW_AT] != 0 or control[FLOORS_AT] != 0:
+        kind, now = table[number, KIND], now_ns(control.ctypes.data + 8 * SPAN_CLOCK)
+        if control[FLOORS_AT] != 0:
+            now = _floored(control, table, number, now)
         if control[SLOW_AT] != 0:
             now = _slowed(control, kind, now)
         _count(control, kind, now)
@@ -160,7 +206,7 @@ def _take_chunk(control: Any) -> bool:
     _run_chunk(table[op], chunk, tokens, control[POS], control[ROW])
     if add(control, ENDED, 1) + 1 == n:
         store(control, ENDED, 0)
-        _end(control, table[op, KIND])
+        _end(control, table, op)
         _advance(control, table, word)
     return True
 
@@ -194,7 +240,7 @@ def _exchange(control: Any, op: Any, tokens: int) -> Any:
     status = exchange(links, routes, mesh, op[FIRST], tokens)
     if status == DONE:  # it has counted its own time
         _count(control, COPY, mesh[START_NS])
-        control[MARK] = mesh[ENDED_NS]
+        control[MARK] = control[DUE] = mesh[ENDED_NS]
     return status
 
 
@@ -202,14 +248,15 @@ def _exchange(control: Any, op: Any, tokens: int) -> Any:
 def _lead(control: Any, first: int, last: int, tokens: int, pos: int, row: int) -> Any:
     """Run operations [first, last), exchanges among them: (where it stopped, why).
 
-    AGAIN is a pause for Python's signals, or an exchange that needs Python's attention.
+    AGAIN is a pause for Python's signals, or an exchange that needs Python's attention; RESTING a
+    pause of what is computed, but would not be on the emulated board.
     """
     control[TOKENS], control[POS], control[ROW] = tokens, pos, row
     table = carray(pointer(control[TABLE]), (control[TABLE_ROWS], WIDTH), np.int64)
     clock = control.ctypes.data + 8 * CLOCK
     entered_ns = now_ns(clock)
     if control[MARK] == 0:  # not where Python only looked for signals
-        control[MARK] = entered_ns
+        control[MARK] = control[DUE] = entered_ns
     while first < last:
         stop = first
         while stop < last and table[stop, FUNCTION] > PAUSE:
@@ -218,13 +265,15 @@ def _lead(control: Any, first: int, last: int, tokens: int, pos: int, row: int) 
         first = stop
         if first < last:
             if table[first, FUNCTION] == EXCHANGE:
+                if not _rested(control):
+                    return first, RESTING
                 status = _exchange(control, table[first], tokens)
                 if status != DONE:
                     return first, status
             first += 1
             if first < last and now_ns(clock) - entered_ns > _STAY_NS:
                 return first, AGAIN
-    return last, DONE
+    return last, DONE if _rested(control) else RESTING
 
 
 @njit(nogil=True)

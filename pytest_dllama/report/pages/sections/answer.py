@@ -47,7 +47,8 @@ MOST_TOLD = 3  # of reasons, limits and things to do
 def title(view: RunView) -> Heading:
     """The verdict in a line, and what was emulated or made slower on purpose."""
     if emulation := view.run.emulation:
-        emulated = " — ", Words("text.emulated"), ": ", Code(emulation.text)
+        what = Words("text.emulated_boards" if emulation.board else "text.emulated")
+        emulated = " — ", what, ": ", Code(emulation.text)
         return Heading(1, (answer.headline(view), *emulated))
     if inject := view.run.request.inject:
         slowed = " — ", Words("text.injected"), ": ", Code(inject)

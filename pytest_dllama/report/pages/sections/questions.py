@@ -27,7 +27,7 @@ from pytest_dllama.report.rules.hosts import about_links, problems
 from pytest_dllama.report.sentences.base import Sentence
 from pytest_dllama.report.tables.answer import cells_table, metrics_table
 from pytest_dllama.report.tables.cells import narrow_table, unlike_table
-from pytest_dllama.report.tables.emulation import emulated_links_table
+from pytest_dllama.report.tables.emulation import emulated_boards_table, emulated_links_table
 from pytest_dllama.report.tables.models import efficiency_table, summary_table
 from pytest_dllama.report.tables.token_time import token_time_table
 
@@ -108,6 +108,7 @@ def trusted(view: RunView, undrawn: Mapping[str, str]) -> Iterator[Block]:
     if (more := len(run.notes) - MOST_NOTES) > 0:
         notes.append(Words("text.more_notes", n=str(more)))
     yield Items((*said_, *notes, *_undrawn(view, undrawn)))
+    yield from table(emulated_boards_table(view), said("text.emulated_board_table"))
     yield from table(emulated_links_table(view), said("text.emulated_links"))
 
 
