@@ -1,6 +1,6 @@
 """For all tests: neither the background nor several processes at once make a difference.
 
-`make test` runs two processes (pytest-xdist), since much of the time is waiting; `pytest tests/`
+`make test` runs three processes (pytest-xdist), since much of the time is waiting; `pytest tests/`
 runs one. So what belongs to the machine (ports, namespaces, folders) is each process's own.
 """
 

@@ -31,18 +31,9 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> tuple[RealRun, RunReco
     (folder / "limits.toml").write_text(LIMITS)
     run = RealRun(folder)
     options = ["--models", SMALL_MODEL, "--nodes", "1,2", "--repeats", "2", "--warmup", "0"]
-    options += [
-        "--steps",
-        "120",
-        "--report-format",
-        "md",
-        "-k",
-        "energy",
-        "--history",
-        "off",
-        "--thresholds",
-        str(folder / "limits.toml"),
-    ]
+    # Slowed down: a quick machine is done before such a meter has been read three times.
+    options += ["--steps", "60", "--inject", "tpot=2ms", "--report-format", "md", "-k", "energy"]
+    options += ["--history", "off", "--thresholds", str(folder / "limits.toml")]
     options += ["--power", str(folder / "meter.csv"), "--csv", str(folder / "samples.csv")]
     run.start([str(ROOT / "suites"), *options])
     assert run.finish() == pytest.ExitCode.TESTS_FAILED, run.output

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from dllama_engine.kernels.image import store
 from tests.data import MODELS
 from tests.engine.processes import (
     GENEROUS_S,
@@ -157,14 +159,18 @@ sys.exit(main(sys.argv[1:]))
 @pytest.mark.parametrize(
     ("arguments", "code"), [(inference_arguments(steps=8), 0), (["worker", "--port", 0], 1)]
 )
-def test_a_user_without_a_home(arguments: Sequence[object], code: int) -> None:
-    """A container's: no HOME and no entry among the users."""
+def test_a_user_without_a_home(arguments: Sequence[object], code: int, tmp_path: Path) -> None:
+    """A container's: no HOME and no entry among the users; kernels are kept in the makeshift."""
+    assert run(*inference_arguments(steps=8)).returncode == 0  # nothing is left to compile
+    images = tmp_path / f"dllama-py-numba-{os.getuid()}" / "images"
+    images.parent.mkdir(mode=0o700)
+    shutil.copytree(store.folder(), images)
     unset = ("HOME", "DLLAMA_PY_TOKEN", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "NUMBA_CACHE_DIR")
     done = subprocess.run(
         [sys.executable, "-c", _HOMELESS, *map(str, arguments)],
         capture_output=True,
         encoding="utf-8",
-        env={name: value for name, value in os.environ.items() if name not in unset},
+        env={k: v for k, v in os.environ.items() if k not in unset} | {"TMPDIR": str(tmp_path)},
         timeout=GENEROUS_S,
         check=False,
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -50,7 +51,7 @@ def test_all_arguments_go_to_pytest(tmp_path: Path) -> None:
     done = _bench(tmp_path, *arguments)
     assert done.returncode == 0, done.stdout + done.stderr
     assert "dllama: 1 cell (llama_q40-2)" in done.stdout
-    assert "2/16 tests collected" in done.stdout
+    assert re.search(r"\b2/\d+ tests collected", done.stdout)
 
 
 def test_the_exit_status_is_pytests(tmp_path: Path) -> None:

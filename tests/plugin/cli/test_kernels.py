@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from dllama_engine.kernels.image.file import decode
+from dllama_engine.kernels.image import store
+from dllama_engine.kernels.image.file import ImageRefused, decode
 from dllama_engine.kernels.image.targets import NAMED, NATIVE
 from pytest_dllama.cli.kernels import TARGETS
 from pytest_dllama.cli.main import main
@@ -19,6 +21,7 @@ def test_the_command_offers_what_the_engine_can_build() -> None:
 def test_kernels_for_a_board_are_a_file_here(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    """Each takes 20 s, so it is one of them; all are built and run by `make test-arm`."""
     monkeypatch.chdir(tmp_path)
     assert main(["kernels", "build", "--target", "cortex-a53"]) == 0
     header, _ = decode((tmp_path / "kernels-cortex-a53.image").read_bytes())
@@ -26,6 +29,9 @@ def test_kernels_for_a_board_are_a_file_here(
     assert header.variant == "neon"
     assert "fp-armv8" in header.features
     assert "kernels-cortex-a53.image: " in capfd.readouterr().out
+    if os.uname().machine != "aarch64":
+        with pytest.raises(ImageRefused, match="built for another machine"):
+            store.load(tmp_path / "kernels-cortex-a53.image")
 
 
 def test_an_unknown_cpu_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:

@@ -182,4 +182,4 @@ def test_bench_from_the_wheel(env: Environment) -> None:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "dllama: 2 cells (llama_q40-2, llama_q40-4)" in done.stdout
-    assert "2/31 tests collected" in done.stdout
+    assert re.search(r"\b2/\d+ tests collected", done.stdout)
