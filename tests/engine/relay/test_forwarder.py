@@ -195,6 +195,7 @@ def test_who_comes_by_a_door_is_known_by_its_session(
             server.accept()[0].close()
             with socket.create_connection((LOOPBACK, relay.ports[1]), TIMEOUT_S):
                 server.accept()[0].close()
+                _until(lambda: len(found) == 2)  # told once the far end is there
         finally:
             child.wait(TIMEOUT_S)
             relay.routes.write_text("{}")
