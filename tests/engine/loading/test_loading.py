@@ -26,12 +26,13 @@ from dllama_engine.loading.streaming import receive_weights, send_weights
 from dllama_engine.loading.supply import Said, Supply
 from dllama_engine.program.linear import Linear
 from dllama_engine.sharding.plan import SyncMode, make_plan
-from dllama_engine.sharding.slices import slice_tensor, tensor_spans
+from dllama_engine.sharding.slices import tensor_spans
 from dllama_engine.synthetic.model import write_synthetic
 from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.transformer.weights import RankWeights, row_parts
 from dllama_engine.wire.links import Links
 from tests.data import MODELS as GOLDEN
+from tests.engine.loading.whole_slices import check_weights
 from tests.engine.processes import inference_arguments, run, start_worker
 from tests.engine.ranks import run_ranks
 
@@ -185,16 +186,7 @@ def test_every_rank_gets_its_slices(
             return weights
 
         for rank, weights in enumerate(run_ranks(world_size, load)):
-            whole = RankWeights(plan, rank)
-            for spec in model.specs[1:]:
-                part = slice_tensor(model.raw(spec), spec, plan, rank)
-                if part is not None:
-                    whole.add(spec, part)
-            for key, linear in whole.linears.items():
-                for a, b in zip(linear.packed, weights.linears[key].packed, strict=True):
-                    assert np.array_equal(a, b), key
-            for norm, values in whole.norms.items():
-                assert np.array_equal(values, weights.norms[norm])
+            check_weights(model, plan, rank, weights)
 
 
 def test_pieces_are_small_and_cover_every_slice() -> None:

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from dllama_engine.errors import EngineError, RequestError, WireError
@@ -21,13 +20,13 @@ from dllama_engine.loading.settings import CacheSettings, parse_cache
 from dllama_engine.loading.share import KeptShare
 from dllama_engine.loading.streaming import send_weights
 from dllama_engine.loading.supply import Said, Supply
-from dllama_engine.sharding.plan import ShardPlan, make_plan
-from dllama_engine.sharding.slices import slice_tensor
+from dllama_engine.sharding.plan import make_plan
 from dllama_engine.telemetry.events import ShareLoad
 from dllama_engine.transformer.weights import RankWeights
 from dllama_engine.wire.frames import SESSION
 from dllama_engine.wire.links import Links
 from tests.data import MODELS as GOLDEN
+from tests.engine.loading.whole_slices import check_weights
 from tests.engine.ranks import run_ranks
 
 PIECE_BYTES = 1 << 12
@@ -112,20 +111,6 @@ class Session:
             share.receive(links, weights, lambda: None)
         finally:
             share.close()
-
-
-def check_weights(model: ModelFile, plan: ShardPlan, rank: int, weights: RankWeights) -> None:
-    """Against whole slices of the file, to the bit."""
-    whole = RankWeights(plan, rank)
-    for spec in model.specs[1:]:
-        part = slice_tensor(model.raw(spec), spec, plan, rank)
-        if part is not None:
-            whole.add(spec, part)
-    for key, linear in whole.linears.items():
-        for a, b in zip(linear.packed, weights.linears[key].packed, strict=True):
-            assert np.array_equal(a, b), key
-    for norm, values in whole.norms.items():
-        assert np.array_equal(values, weights.norms[norm])
 
 
 def files(folder: Path) -> list[Path]:
