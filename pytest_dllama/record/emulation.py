@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+
 from pytest_dllama.record.base import Record
 
 
@@ -27,6 +30,12 @@ class RankCompute(Record):
     set_ms: float  # a decoded token: those bytes at the rate of the board's memory
     ms: float  # the median over the repeats
 
+    @property
+    def off(self) -> float | None:
+        """By which share of what was set it took longer; None: nothing was set."""
+        off = self.ms / self.set_ms - 1 if self.set_ms > 0 else math.inf
+        return off if math.isfinite(off) else None
+
 
 class LinkAccuracy(Record):
     """One direction between two nodes of a cell, from probes beside its requests."""
@@ -51,3 +60,8 @@ class CellLinks(Record):
     busy_limit_us: float | None = None  # of the median's error: the least over the links
     n_messages: int | None = None  # of the requests themselves, over all links
     n_late: int | None = None  # of them, by more than a median may be off
+
+
+def furthest_off(found: Iterable[RankCompute]) -> float | None:
+    """Of some ranks that of the one furthest from what was set; None: of none it is known."""
+    return max((one.off for one in found if one.off is not None), key=abs, default=None)

@@ -20,10 +20,11 @@ _TOO_FAST = "the engine did not keep the board's rate"
 
 def board_faults(found: Sequence[RankCompute]) -> list[Fault]:
     """That some rank was no such board, the worst of them with what was set and achieved."""
-    off = [one for one in found if abs(one.ms / one.set_ms - 1) > ALLOWED_SHARE]
+    off = [(abs(one.off), one) for one in found if one.off is not None]
+    off = [(share, one) for share, one in off if share > ALLOWED_SHARE]
     if not off:
         return []
-    worst = max(off, key=lambda one: abs(one.ms / one.set_ms - 1))
+    _, worst = max(off, key=lambda pair: pair[0])
     why = _TOO_SLOW if worst.ms > worst.set_ms else _TOO_FAST
     text = (
         f"board: computing took {worst.ms:.3f} ms a token on rank {worst.rank}, set are "

@@ -15,6 +15,7 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _LOOKS = 8  # at the table of sockets
+_ELSEWHERE = 0  # the session of processes that began outside this container: no node's
 
 
 def dialer_of(
@@ -31,7 +32,7 @@ def dialer_of(
     if number is None:
         return None
     wanted = f"socket:[{number}]"
-    nodes = {session: node for node, session in sessions.items()}
+    nodes = {session: node for node, session in sessions.items() if session != _ELSEWHERE}
     for process in _processes(proc):
         node = nodes.get(_session(process))
         if node is not None and wanted in _descriptors(process):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from pytest_dllama.record.cell import CellRecord, Percentiles
@@ -14,8 +15,8 @@ from pytest_dllama.report.rules.hosts import (
     pair_name,
     shared_machines,
 )
-from pytest_dllama.report.tables.emulation import between
-from pytest_dllama.report.text.numbers import megahertz, number, short
+from pytest_dllama.report.tables.emulation import between, off_set
+from pytest_dllama.report.text.numbers import megahertz, number, plain, short, signed
 
 MEBI = 2**20
 # Title, metric, divisor, format
@@ -57,7 +58,9 @@ def _row(cell: CellRecord) -> tuple[str, ...]:
 
 def _figure(cell: CellRecord, metric: str, unit: float, form: str) -> str:
     estimate = cell.metrics.get(metric)
-    return "-" if estimate is None else format(estimate.value / unit, form)
+    if estimate is None or not math.isfinite(estimate.value):
+        return "-"
+    return format(estimate.value / unit, form)
 
 
 def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
@@ -119,18 +122,19 @@ def emulation_lines(run: RunRecord) -> list[str]:
         if cell.links is None:
             continue
         found = cell.links.links
-        medians, worst = [link.median_us for link in found], max(link.p99_us for link in found)
+        medians, given = [link.median_us for link in found], [link.set_us for link in found]
+        worst = plain(max((link.p99_us for link in found), default=None), 0)
         rates = [link.mbps for link in found if link.mbps is not None]
         carried = f", {between(rates, 1)} Mbit/s" if rates else ""
         busy = cell.links.busy_median_error_us
-        beside = "" if busy is None else f"; off by {busy:+.0f} us while requests ran"
+        beside = "" if busy is None else f"; off by {signed(busy, 0)} us while requests ran"
         if busy is not None and cell.links.busy_p99_error_us is not None:
-            beside += f" (p99 {cell.links.busy_p99_error_us:+.0f})"
+            beside += f" (p99 {signed(cell.links.busy_p99_error_us, 0)})"
         if cell.links.n_messages:
             beside += f"; {cell.links.n_late or 0} of {cell.links.n_messages} messages late"
         lines.append(
             f"EMULATED links of {cell.id}: one-way delay {between(medians, 0)} us (median, set "
-            f"{between([link.set_us for link in found], 0)}; p99 {worst:.0f}){carried}{beside}"
+            f"{between(given, 0)}; p99 {worst}){carried}{beside}"
         )
     return lines
 
@@ -138,10 +142,9 @@ def emulation_lines(run: RunRecord) -> list[str]:
 def _computed(cell: CellRecord) -> str:
     """How well the boards of a cell were kept."""
     took, given = ([one.ms for one in cell.computing], [one.set_ms for one in cell.computing])
-    off = max((one.ms / one.set_ms - 1 for one in cell.computing), key=abs)
     return (
         f"EMULATED boards of {cell.id}: computing {between(took, 3)} ms a token (set "
-        f"{between(given, 3)}; off by {off:+.1%})"
+        f"{between(given, 3)}; off by {off_set(cell.computing)})"
     )
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_dllama.record.emulation import CellLinks, RankCompute
+from pytest_dllama.record.emulation import CellLinks, RankCompute, furthest_off
 from pytest_dllama.report.figures.view import RunView
 from pytest_dllama.report.tables.columns import Code, Column, Entry, Table
-from pytest_dllama.report.text.numbers import MISSING, plain
+from pytest_dllama.report.text.numbers import MISSING, percent, plain, signed
 
 KEYS = ("link_set", "link_median", "link_p99", "link_rate_set", "link_rate", "link_busy")
 BOARD_KEYS = ("board_read", "board_set", "board_took", "board_off")
@@ -32,12 +32,11 @@ def emulated_boards_table(view: RunView) -> Table | None:
 
 
 def _computing(found: Sequence[RankCompute]) -> tuple[Entry, ...]:
-    off = max((one.ms / one.set_ms - 1 for one in found), key=abs)
     return (
         between([one.read_bytes / 1e6 for one in found], 2),
         between([one.set_ms for one in found], 3),
         between([one.ms for one in found], 3),
-        f"{off:+.1%}",
+        off_set(found),
     )
 
 
@@ -51,7 +50,7 @@ def _figures(found: CellLinks) -> tuple[Entry, ...]:
         plain(max((link.p99_us for link in links), default=None), 0),
         between([link.set_mbps for link in links if link.set_mbps is not None], 1),
         between(rates, 1),
-        MISSING if busy is None else f"{busy:+.0f} ({found.busy_p99_error_us or 0:+.0f})",
+        MISSING if busy is None else f"{signed(busy, 0)} ({signed(found.busy_p99_error_us, 0)})",
     )
 
 
@@ -65,3 +64,9 @@ def between(values: list[float], digits: int) -> str:
         return MISSING
     ends = dict.fromkeys((plain(min(values), digits), plain(max(values), digits)))
     return "-".join(ends)
+
+
+def off_set(found: Sequence[RankCompute]) -> str:
+    """How far the rank furthest from what was set is off, in percent."""
+    off = furthest_off(found)
+    return percent(None if off is None else off * 100)

@@ -214,13 +214,31 @@ def _until(condition: Callable[[], bool]) -> None:
 
 
 def test_a_dialer_is_found_by_its_socket() -> None:
+    dial = "import socket,sys; socket.create_connection(('127.0.0.1', int(sys.argv[1]))).recv(1)"
     with socket.create_server((LOOPBACK, 0)) as server:
-        with socket.create_connection(server.getsockname()) as near:
-            accepted, address = server.accept()
-            with accepted:
-                assert near.getsockname() == address
-                assert dialer_of(address, {3: os.getsid(0)}) == 3
-                assert dialer_of(address, {3: 1 << 30}) is None
+        server.settimeout(TIMEOUT_S)
+        port = str(server.getsockname()[1])
+        child = subprocess.Popen([sys.executable, "-c", dial, port], start_new_session=True)
+        accepted, address = server.accept()
+        with accepted:
+            assert dialer_of(address, {3: child.pid}) == 3
+            assert dialer_of(address, {3: 1 << 30}) is None
+        child.wait(TIMEOUT_S)
+
+
+def test_a_session_that_began_outside_this_container_is_no_nodes(tmp_path: Path) -> None:
+    """All of its processes say 0, the relay's own among them."""
+    address = ("127.0.0.1", 4321)
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net/tcp").write_text(
+        "  sl  local_address rem_address st tx rx tr when retrnsmt uid timeout inode\n"
+        "   0: 0100007F:10E1 0100007F:1F90 01 0:0 00:0 0 0 0 7788 1\n"
+    )
+    for number, session in ((41, 0), (40, 40)):
+        (tmp_path / f"{number}/fd").mkdir(parents=True)
+        (tmp_path / f"{number}/stat").write_text(f"{number} (a b) S 1 {number} {session} 0")
+        (tmp_path / f"{number}/fd/3").symlink_to("socket:[7788]")
+    assert dialer_of(address, {1: 0, 2: 40}, tmp_path) == 2
 
 
 def test_routes_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
