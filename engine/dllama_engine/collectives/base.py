@@ -87,7 +87,7 @@ class Exchanger(Protocol):
     def exchange_routes(self, op: str, routes: Table) -> None:
         """Send and receive one frame on every link that the routes name."""
 
-    def settle(self, status: int, routes: Table) -> None:
+    def settle(self, status: int) -> None:
         """What an exchange that returned before its end needs."""
 
     def forget_exchange(self) -> None:
