@@ -56,6 +56,15 @@ LAYERS: Mapping[str, Layers] = {
         ("image",),
         ("cpu", "sources"),
     ),
+    "pytest_dllama.lab": (
+        ("session",),
+        ("pairs",),
+        ("lab",),
+        ("assembly",),
+        ("roofline_probe",),
+        ("requests", "builds", "power", "machines", "checks", "progress"),
+        ("cells",),
+    ),
     "pytest_dllama.hosts": (
         ("fleet", "links"),
         ("ssh", "local"),

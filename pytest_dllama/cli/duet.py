@@ -13,9 +13,9 @@ from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.sweeps import SEPARATOR
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.history.run_files import VERDICT_FILE
+from pytest_dllama.lab.builds.checkout import clear_builds, list_builds
 from pytest_dllama.lab.checks import cell_keys
 from pytest_dllama.lab.lab import Lab
-from pytest_dllama.lab.pairs.checkout import clear_builds, list_builds
 from pytest_dllama.lab.progress import LiveLine, PlainLines
 from pytest_dllama.lab.session.making import make_lab, thresholds_of
 from pytest_dllama.record.verdict import VerdictFile

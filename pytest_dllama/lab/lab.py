@@ -22,22 +22,22 @@ from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab import assembly
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.checks import model_needs
-from pytest_dllama.lab.cluster import Cluster, ClusterError, Worker
-from pytest_dllama.lab.losses import Losses
-from pytest_dllama.lab.oracle import Oracle, find_oracle, output_against
 from pytest_dllama.lab.power.cell_energy import stamped
 from pytest_dllama.lab.power.meter_file import MeterError
 from pytest_dllama.lab.power.watch import energy_watch, not_asked
 from pytest_dllama.lab.progress import announce_compilation
-from pytest_dllama.lab.roofline_probe import Rooflines
-from pytest_dllama.lab.runner import (
+from pytest_dllama.lab.requests.cluster import Cluster, ClusterError, Worker
+from pytest_dllama.lab.requests.losses import Losses
+from pytest_dllama.lab.requests.oracle import Oracle, find_oracle, output_against
+from pytest_dllama.lab.requests.runner import (
     RequestFailed,
     RequestRun,
     check_work,
     engine_request,
     run_request,
 )
-from pytest_dllama.lab.session.tracing import TraceMissing, joined, trace_file
+from pytest_dllama.lab.requests.tracing import TraceMissing, joined, trace_file
+from pytest_dllama.lab.roofline_probe import Rooflines
 from pytest_dllama.metrics import catalog
 from pytest_dllama.metrics.samples import sample_of
 from pytest_dllama.models.under_test import ModelUnderTest, open_model

@@ -12,9 +12,9 @@ from pytest_dllama.hosts.base import Progress
 from pytest_dllama.lab import assembly
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.checks import model_needs
-from pytest_dllama.lab.duet import Duet, Rules
 from pytest_dllama.lab.pairs.cell import PairedCell
 from pytest_dllama.lab.pairs.comparing import ComparingLab, missed_limits
+from pytest_dllama.lab.pairs.duet import Duet, Rules
 from pytest_dllama.lab.pairs.side import Side
 from pytest_dllama.lab.pairs.verdict_file import Compared
 from pytest_dllama.record.cell import CellRecord

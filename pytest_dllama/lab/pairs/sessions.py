@@ -20,10 +20,10 @@ from pytest_dllama.events.stream import Event
 from pytest_dllama.hosts.base import Host, Progress
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.checks import model_needs
-from pytest_dllama.lab.cluster import Cluster, Worker
-from pytest_dllama.lab.oracle import Oracle, find_oracle, output_against
 from pytest_dllama.lab.pairs.side import Name, Side
-from pytest_dllama.lab.runner import (
+from pytest_dllama.lab.requests.cluster import Cluster, Worker
+from pytest_dllama.lab.requests.oracle import Oracle, find_oracle, output_against
+from pytest_dllama.lab.requests.runner import (
     RequestRun,
     check_work,
     engine_request,

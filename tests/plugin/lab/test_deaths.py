@@ -13,8 +13,8 @@ from pytest_dllama.backends.registry import make_backend
 from pytest_dllama.history.run_files import read_run
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.local import LocalHost
-from pytest_dllama.lab import runner
-from pytest_dllama.lab.cluster import Cluster, ClusterError, Worker
+from pytest_dllama.lab.requests import runner
+from pytest_dllama.lab.requests.cluster import Cluster, ClusterError, Worker
 from tests.data import ROOT
 from tests.plugin.real_runs import SMALL_MODEL, RealRun
 

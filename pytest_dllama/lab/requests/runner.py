@@ -15,8 +15,8 @@ from pytest_dllama.events.trace import RequestTrace, TraceError, build_trace
 from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess
 from pytest_dllama.hosts.links.network import NOT_WATCHED
 from pytest_dllama.hosts.links.prober import ProbeSamples
-from pytest_dllama.lab.cluster import Cluster, Worker
-from pytest_dllama.lab.memory_watch import MemoryWatch
+from pytest_dllama.lab.requests.cluster import Cluster, Worker
+from pytest_dllama.lab.requests.memory_watch import MemoryWatch
 from pytest_dllama.models.under_test import ModelUnderTest
 from pytest_dllama.models.workloads import configured
 from pytest_dllama.record.cell import Workload
