@@ -61,8 +61,9 @@ LAYERS: Mapping[str, Layers] = {
         ("pairs",),
         ("lab",),
         ("assembly",),
-        ("roofline_probe",),
-        ("requests", "builds", "power", "machines", "checks", "progress"),
+        ("machines",),
+        ("requests", "builds", "power", "opened_models", "result_files"),
+        ("progress", "checks"),
         ("cells",),
     ),
     "pytest_dllama.hosts": (

@@ -139,7 +139,7 @@ def _compare(config: LabConfig) -> tuple[Lab, VerdictFile]:
 
 def _unsaved(lab: Lab) -> list[str]:
     """What could not be written, in lines."""
-    return [f"{path} cannot be written ({why})" for path, why in lab.unsaved.items()]
+    return [f"{path} cannot be written ({why})" for path, why in lab.files.unsaved.items()]
 
 
 def _tell(text: str) -> None:

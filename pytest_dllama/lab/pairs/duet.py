@@ -23,7 +23,7 @@ from pytest_dllama.lab.pairs.sessions import Sessions
 from pytest_dllama.lab.pairs.side import NAMES, Side
 from pytest_dllama.lab.progress import Silent, announce_compilation
 from pytest_dllama.lab.requests.cluster import ClusterError
-from pytest_dllama.lab.requests.runner import RequestFailed
+from pytest_dllama.lab.requests.failure import RequestFailed
 from pytest_dllama.models.under_test import ModelUnderTest
 from pytest_dllama.record.verdict import CellVerdict
 from pytest_dllama.stats.looks import Plan

@@ -13,7 +13,7 @@ from pytest_dllama.hosts.packages.other_engine import OtherEngine
 from pytest_dllama.lab.builds.dllama import build_dllama, dllama_source
 from pytest_dllama.lab.builds.revisions import build_revision
 from pytest_dllama.lab.checks import engines
-from pytest_dllama.lab.machines import hosts_of_sides, root_is_here
+from pytest_dllama.lab.machines.choice import hosts_of_sides, root_is_here
 from pytest_dllama.lab.pairs.side import Side
 
 Tell = Callable[[str], None]

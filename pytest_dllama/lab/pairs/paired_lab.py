@@ -83,7 +83,7 @@ class PairedLab(ComparingLab):
             needs = model_needs(side.config, keys)
             side.hosts.check(max(counts), min(counts), needs, self._progress)
         names = dict.fromkeys(key.model for key in keys)
-        models = {name: self._model(name) for name in names}
+        models = {name: self._models.of(name) for name in names}
         rules = Rules(self._plan, self._priors(), self.seed, self._tolerances)
         duet = Duet(self._sides, models, keys, rules, self.logs, self._progress)
         try:

@@ -8,8 +8,8 @@ import pytest
 
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.lab.requests.cluster import ClusterError
+from pytest_dllama.lab.requests.failure import KILLED, RequestFailed
 from pytest_dllama.lab.requests.losses import Losses
-from pytest_dllama.lab.requests.runner import KILLED, RequestFailed
 from tests.plugin.report.report_runs import cell
 
 
