@@ -18,7 +18,7 @@ from dllama_engine.errors import RequestError
 from dllama_engine.injection import NOTHING, Injection, parse_injection
 from dllama_engine.loading.settings import CACHE_VARIABLE, CacheSettings, parse_cache
 from dllama_engine.memory_rate import UNLIMITED, parse_memory_rate
-from dllama_engine.sharding.collective import Collective
+from dllama_engine.sharding.collective import Collective, Overlap
 from dllama_engine.version import package_version
 
 if TYPE_CHECKING:
@@ -236,6 +236,11 @@ def _add_cluster(group: argparse._ArgumentGroup) -> None:
         "--collective", choices=tuple(Collective), default=str(Collective.MESH),
         help="how nodes exchange: mesh, two-shot, star, ring, doubling, or auto, which probes the "
         "links (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--overlap", choices=tuple(Overlap), default=str(Overlap.OFF),
+        help="send one half of a prompt's batch while the other is computed: off, on, or auto, "
+        "which measures links and products and says whether that pays (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
         "--pp-size", type=_only_one, default=1, metavar="1",

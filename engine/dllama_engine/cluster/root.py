@@ -177,7 +177,8 @@ class Root:
         # While the workers connect and do the same.
         warm_up(self.plan, self.options.kv_type, self._observer.say, met.attend)
         met.await_all("connected")
-        found = choose_as_root(self.plan, links, slots[0], self.options.batch_size)
+        options = self.options
+        found = choose_as_root(self.plan, links, slots[0], options.batch_size, options.memory_rate)
         self.plan, self.choice = found
 
     def load(self) -> None:

@@ -165,7 +165,8 @@ class WorkerSession:
 
         model = open_same(config.model_file)
         links.send_json(SESSION, 0, {"state": "connected", **self._said(config, model)})
-        config = replace(config, plan=choose_as_worker(config.plan, links, config.slots))
+        serving = choose_as_worker(config.plan, links, config.slots, config.batch_size)
+        config = replace(config, plan=serving)
         weights = self._load(config, links, model)
         with pinned(config.slots, self._log):
             self._transformer = self._build(config, weights, links)
