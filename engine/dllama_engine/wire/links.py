@@ -34,6 +34,7 @@ from dllama_engine.tables.links import (
     HEADER_BYTES,
     HISTOGRAMS_AT,
     KIND,
+    LEFT_NS,
     LINK_WIDTH,
     LOST,
     MESH_WORDS,
@@ -198,7 +199,8 @@ class Links:
             if self.is_setting_up:
                 self.presence.tell()
             idle_ns = _now_ns() - int(self.mesh[MOVED_NS])
-            if self.mesh[UNDER_WAY] and idle_ns > self.timeout_s * 1e9:
+            waits = self.mesh[UNDER_WAY] and not self.mesh[LEFT_NS]
+            if waits and idle_ns > self.timeout_s * 1e9:
                 raise self._stalled()
         elif status == FULL:
             self._keep_records()
@@ -225,7 +227,7 @@ class Links:
 
     def forget_exchange(self) -> None:
         """Do not go on with an exchange whose buffers may vanish."""
-        self.mesh[UNDER_WAY] = 0
+        self.mesh[[UNDER_WAY, LEFT_NS]] = 0
 
     def _failed(self, status: int, routes: Table) -> EngineError:
         self._op = NAMES[int(self.mesh[KIND])]

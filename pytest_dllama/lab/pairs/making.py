@@ -10,11 +10,11 @@ from pytest_dllama.config.baseline import Baseline
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError, at_least
 from pytest_dllama.hosts.packages.other_engine import OtherEngine
+from pytest_dllama.lab.builds.dllama import build_dllama, dllama_source
+from pytest_dllama.lab.builds.revisions import build_revision
 from pytest_dllama.lab.checks import engines
-from pytest_dllama.lab.pairs.builds import build_revision
-from pytest_dllama.lab.pairs.dllama_builds import build_dllama, dllama_source
+from pytest_dllama.lab.machines.choice import hosts_of_sides, root_is_here
 from pytest_dllama.lab.pairs.side import Side
-from pytest_dllama.lab.session.machines import hosts_of_sides, root_is_here
 
 Tell = Callable[[str], None]
 
