@@ -390,7 +390,7 @@ class Links:
 
     def _keep_records(self) -> None:
         """Make room for what compiled code will record."""
-        self._trace.add_records(self._records[: self.mesh[TRACE_USED]])
+        self._trace.add_records(self._records[: self.mesh[TRACE_USED]].copy())
         self.mesh[TRACE_USED] = 0
 
     # -- ends ---------------------------------------------------------------------------------

@@ -89,11 +89,17 @@ _AWAKE_NS = 30_000  # before a sleep is to be over, the core is kept
 
 
 @njit(nogil=True)
-def _advance(control: Any, table: Any, word: int) -> None:
-    """From the finished operation to the next one of the range, or to none."""
-    op = (word >> _OP) + 1
+def _following(control: Any, table: Any, op: int) -> Any:
+    """The next operation of the range that has anything to do; LAST if none has."""
+    op += 1
     while op < control[LAST] and chunks(table[op], control[TOKENS]) == 0:
         op += 1
+    return op
+
+
+@njit(nogil=True)
+def _advance(control: Any, table: Any, word: int, op: int) -> None:
+    """From the finished operation to the one that follows, or to none."""
     some = op < control[LAST]
     following = (((word & _LOW32) + 1) & _LOW32) | ((op if some else IDLE) << _OP)
     wanted = some and chunks(table[op], control[TOKENS]) > 1
@@ -177,10 +183,25 @@ def _rested(control: Any) -> Any:
 
 
 @njit(nogil=True)
-def _end(control: Any, table: Any, number: int) -> None:
-    """An operation has ended, and the next has not begun: one thread at a time is here."""
+def _ends_span(control: Any, table: Any, number: int, following: int) -> Any:
+    """Whether work of another kind comes next, or something that counts no work."""
+    kind = table[number, KIND]
+    if following < control[LAST]:
+        return table[following, KIND] != kind
+    # An exchange counts all until its begin as COPY.
+    into_exchange = following < control[TABLE_ROWS] and table[following, FUNCTION] == EXCHANGE
+    return not (into_exchange and kind == COPY)
+
+
+@njit(nogil=True)
+def _end(control: Any, table: Any, number: int, following: int) -> None:
+    """An operation has ended, and the next has not begun: one thread at a time is here.
+
+    The clock is read where the kind of work changes; where time is made to pass on purpose, always.
+    """
     is_watched = control[SPANS_AT] != 0 or control[TIMELINE_AT] != 0
-    if is_watched or control[SLOW_AT] != 0 or control[FLOORS_AT] != 0:
+    is_slowed = control[SLOW_AT] != 0 or control[FLOORS_AT] != 0
+    if is_slowed or (is_watched and _ends_span(control, table, number, following)):
         kind, now = table[number, KIND], now_ns(control.ctypes.data + 8 * SPAN_CLOCK)
         if control[FLOORS_AT] != 0:
             now = _floored(control, table, number, now)
@@ -206,8 +227,9 @@ def _take_chunk(control: Any) -> bool:
     _run_chunk(table[op], chunk, tokens, control[POS], control[ROW])
     if add(control, ENDED, 1) + 1 == n:
         store(control, ENDED, 0)
-        _end(control, table, op)
-        _advance(control, table, word)
+        following = _following(control, table, op)
+        _end(control, table, op, following)
+        _advance(control, table, word, following)
     return True
 
 
@@ -218,7 +240,7 @@ def _share_out(control: Any, first: int, last: int) -> None:
         return
     control[LAST] = last
     table = carray(pointer(control[TABLE]), (control[TABLE_ROWS], WIDTH), np.int64)
-    _advance(control, table, (load(control, WORD) & _LOW32) | ((first - 1) << _OP))
+    _advance(control, table, load(control, WORD), _following(control, table, first - 1))
     spins = 0
     while load(control, WORD) >> _OP != IDLE:
         if _take_chunk(control):
@@ -270,8 +292,8 @@ def _lead(control: Any, first: int, last: int, tokens: int, pos: int, row: int) 
                 status = _exchange(control, table[first], tokens)
                 if status != DONE:
                     return first, status
-            first += 1
-            if first < last and now_ns(clock) - entered_ns > _STAY_NS:
+            pauses, first = table[first, FUNCTION] == PAUSE, first + 1
+            if pauses and first < last and now_ns(clock) - entered_ns > _STAY_NS:
                 return first, AGAIN
     return last, DONE if _rested(control) else RESTING
 
