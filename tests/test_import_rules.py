@@ -56,6 +56,16 @@ LAYERS: Mapping[str, Layers] = {
         ("image",),
         ("cpu", "sources"),
     ),
+    "pytest_dllama.lab": (
+        ("session",),
+        ("pairs",),
+        ("lab",),
+        ("assembly",),
+        ("machines",),
+        ("requests", "builds", "power", "opened_models", "result_files"),
+        ("progress", "checks"),
+        ("cells",),
+    ),
     "pytest_dllama.hosts": (
         ("fleet", "links"),
         ("ssh", "local"),

@@ -101,6 +101,7 @@ class Root:
         self._memory = PeakMemory()
         self._compute_ns = self._sync_ns = 0
         self._packet = np.zeros(CONTROL.size + 4 * options.batch_size * config.dim, np.uint8)
+        self._packet_bytes = self._packet.data
         self._inputs: Floats = (
             self._packet[CONTROL.size :].view(np.float32).reshape(options.batch_size, config.dim)
         )
@@ -233,6 +234,7 @@ class Root:
         links = self._connected()
         self._control_routes = links.routes()
         self._control_routes[1:, SEND_AT] = self._packet.ctypes.data
+        self._control_routes_at, self._packet_size = self._control_routes.ctypes.data, 0
         vocab = [rank.vocab for rank in self.plan.ranks]
         self._logits = LogitsGather(links if links.peers else None, 0, vocab)
         self._transformer = Transformer(
@@ -265,16 +267,22 @@ class Root:
         links, n_tokens = self._connected(), len(token_ids)
         start_ns, spent_ns = time.perf_counter_ns(), links.spent_ns
         self._seen.begin_step(n_logits)
-        CONTROL.pack_into(self._packet.data, 0, pos, n_tokens, n_logits)
+        CONTROL.pack_into(self._packet_bytes, 0, pos, n_tokens, n_logits)
         x = self._embedded(token_ids)
         self._seen.add(EMBEDDING, start_ns, time.perf_counter_ns())
         if self.options.workers:
-            self._control_routes[1:, SEND_BYTES] = CONTROL.size + x.nbytes
-            links.exchange_routes(SYNC_WITH_ROOT, self._control_routes)
+            self._send_packet(links, CONTROL.size + x.nbytes)
         logits = self._logits.gather(self._transformer.forward(x, pos, n_logits))
         assert logits is not None  # this is rank 0
         self._seen.end_step(start_ns, pos, n_tokens, n_logits)
         return logits, self._account(start_ns, spent_ns, n_tokens, n_logits)
+
+    def _send_packet(self, links: Links, size: int) -> None:
+        """Tell all workers what is to be done."""
+        if size != self._packet_size:
+            self._packet_size = size
+            self._control_routes[1:, SEND_BYTES] = size
+        links.exchange_routes(SYNC_WITH_ROOT, self._control_routes, self._control_routes_at)
 
     def _embedded(self, token_ids: Sequence[int]) -> Floats:
         """The tokens' rows of the table float32 (tokens, dim), in the packet.

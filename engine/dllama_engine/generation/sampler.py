@@ -55,9 +55,17 @@ class Sampler:
         self._topp = np.float32(topp)
         self._random = Xorshift(seed)
 
-    def sample(self, logits: F32Array) -> int:
-        """The next token id for logits (vocab_size,), which are not changed."""
-        most_probable = self._checked(logits)
+    def sample(self, logits: F32Array, most_probable: int | None = None) -> int:
+        """The next token id for logits (vocab_size,), which are not changed.
+
+        Args:
+            logits: float32 (vocab_size,).
+            most_probable: where the largest of them is, if the caller knows: it is not looked for.
+
+        Raises:
+            LogitsError: they are not finite.
+        """
+        most_probable = self._checked(logits, most_probable)
         if self._temperature == 0:
             return most_probable
         coin = self._random.next_f32()
@@ -70,11 +78,12 @@ class Sampler:
             return _draw_topp(probs, self._topp, coin)
         return _draw(np.cumsum(probs, dtype=np.float32), coin)
 
-    def _checked(self, logits: F32Array) -> int:
-        """The most probable token, the first of several; looked for once, as it takes a while."""
+    def _checked(self, logits: F32Array, first: int | None) -> int:
+        """The most probable token, the first of several."""
         if logits.shape != (self.vocab_size,):
             raise LogitsError(f"logits have the shape {logits.shape}, expected {self.vocab_size}")
-        first = int(logits.argmax())  # the first NaN if there is one
+        if first is None:
+            first = int(logits.argmax())  # the first NaN if there is one
         if not math.isfinite(logits[first]):
             bad = np.flatnonzero(np.isnan(logits) | (logits == np.inf))
             raise LogitsError(

@@ -6,7 +6,7 @@ While a request runs, records are only copied; they become arrays when somebody 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -38,14 +38,13 @@ _MOST_UNREAD = 1024  # parts: each takes a kilobyte more than what it is read in
 class LinkTrace:
     """Operations of one rank, in order, and the time each peer took in them."""
 
-    __slots__ = ("_bytes", "_durations_ns", "_kinds", "_peers", "_starts_ns", "_unread")
+    __slots__ = (
+        *("_bytes", "_durations_ns", "_is_made", "_kinds", "_of", "_peers", "_starts_ns"),
+        "_unread",
+    )
 
-    def __init__(self, peers: Iterable[int]) -> None:
-        self._kinds = array("h")
-        self._starts_ns = array("q")
-        self._durations_ns = array("q")
-        self._bytes = array("q")
-        self._peers = {peer: array("q") for peer in peers}
+    def __init__(self, peers: Collection[int]) -> None:
+        self._of, self._is_made = peers, False
         self._unread: list[npt.NDArray[np.int64] | LinkTrace] = []  # come after the arrays
 
     def add_op(self, kind: int, start_ns: int, duration_ns: int, n_bytes: int) -> None:
@@ -100,7 +99,14 @@ class LinkTrace:
         self._read()
         return self._peers
 
+    def _make(self) -> None:
+        self._kinds, self._is_made = array("h"), True
+        self._starts_ns, self._durations_ns, self._bytes = array("q"), array("q"), array("q")
+        self._peers = {peer: array("q") for peer in self._of}
+
     def _read(self) -> None:
+        if not self._is_made:
+            self._make()
         unread, self._unread = self._unread, []
         for part in unread:
             if isinstance(part, LinkTrace):

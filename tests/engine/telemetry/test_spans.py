@@ -13,7 +13,7 @@ import pytest
 
 from dllama_engine.cluster.summary import RankSummary
 from dllama_engine.errors import WireError
-from dllama_engine.kernels.run.team import _ends_span
+from dllama_engine.kernels.run.timing import _ends_span
 from dllama_engine.tables.links import RECEIVED_MESSAGES
 from dllama_engine.tables.operations import EXCHANGE, FUNCTION, KIND, WIDTH
 from dllama_engine.tables.spans import (

@@ -13,10 +13,10 @@ from pytest_dllama.history.priors import NoisePriors
 from pytest_dllama.hosts.links.accuracy import cell_links
 from pytest_dllama.hosts.links.prober import ProbeSamples
 from pytest_dllama.lab.cells import CellKey
-from pytest_dllama.lab.duet import Duet, Rules, Side
+from pytest_dllama.lab.pairs.duet import Duet, Rules, Side
 from pytest_dllama.lab.pairs.sessions import Session
 from pytest_dllama.lab.progress import Silent
-from pytest_dllama.lab.runner import RequestRun
+from pytest_dllama.lab.requests.runner import RequestRun
 from pytest_dllama.record.emulation import EmulationRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.report.pages.markdown import render

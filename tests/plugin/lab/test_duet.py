@@ -19,7 +19,7 @@ from pytest_dllama.config.baseline import parse_baseline
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.history.priors import NoisePriors
 from pytest_dllama.lab.cells import CellKey
-from pytest_dllama.lab.duet import Duet, PairTaken, Rules, Side
+from pytest_dllama.lab.pairs.duet import Duet, PairTaken, Rules, Side
 from pytest_dllama.lab.pairs.making import make_sides
 from pytest_dllama.lab.progress import Silent
 from pytest_dllama.models.under_test import open_model

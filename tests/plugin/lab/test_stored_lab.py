@@ -36,7 +36,7 @@ def stored(tmp_path: Path) -> Path:
     lab = Lab(own, [KEY], Thresholds(), StatedTimes(1.0), Silent())
     lab.cell(KEY)
     lab.stop()
-    return lab.run_file
+    return lab.files.run_file
 
 
 def _config(tmp_path: Path, baseline: str) -> LabConfig:

@@ -28,7 +28,7 @@ from pytest_dllama.hosts.packages.wheel import (
     engine_needs,
     wheel_of,
 )
-from pytest_dllama.lab.pairs.checkout import (
+from pytest_dllama.lab.builds.checkout import (
     Revision,
     export,
     find_revision,

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pytest_dllama.backends.base import Backend, EngineRequest, KnowsFaults
-from pytest_dllama.lab.runner import RequestFailed, RequestRun
+from pytest_dllama.lab.requests.failure import RequestFailed
+from pytest_dllama.lab.requests.runner import RequestRun
 from pytest_dllama.record.cell import OutputRecord
 from pytest_dllama.validity.output import (
     compare_output,

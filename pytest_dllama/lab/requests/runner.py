@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
-import signal
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
-from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.events.stream import Event, EventFormatError, Step
 from pytest_dllama.events.trace import RequestTrace, TraceError, build_trace
 from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess
 from pytest_dllama.hosts.links.network import NOT_WATCHED
 from pytest_dllama.hosts.links.prober import ProbeSamples
-from pytest_dllama.lab.cluster import Cluster, Worker
-from pytest_dllama.lab.memory_watch import MemoryWatch
-from pytest_dllama.models.under_test import ModelUnderTest
-from pytest_dllama.models.workloads import configured
-from pytest_dllama.record.cell import Workload
+from pytest_dllama.lab.requests.cluster import Cluster
+from pytest_dllama.lab.requests.failure import (
+    KILLED,
+    RequestFailed,
+    death,
+    failed_request,
+    given_up,
+    killed_by,
+)
+from pytest_dllama.lab.requests.memory_watch import MemoryWatch
 
-# An engine that ends by itself has no exit code that means one of these.
-_NEVER_HANDLED = (signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT, signal.SIGBUS, signal.SIGILL)
-KILLED = "Killed"  # kind of a failure: a signal ended the root
 GLANCE_S = 0.2  # how often a line is parsed while the request runs
 SILENCE_MARGIN_S = 10.0  # the engine's own deadline comes first: it knows which worker is silent
 
@@ -37,64 +37,6 @@ class RequestRun:
     log_files: tuple[Path, ...]
     last_token_s: float | None = None  # when it was read here, seconds since the epoch
     links: ProbeSamples | None = None  # of emulated links, beside it
-
-
-class RequestFailed(RuntimeError):
-    """A request that gave no trace; the message is the engine's own where it had one."""
-
-    def __init__(self, message: str, kind: str, log_files: tuple[Path, ...] = ()) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.log_files = log_files
-
-
-def engine_request(
-    config: LabConfig, model: ModelUnderTest, workload: Workload | None = None
-) -> EngineRequest:
-    """What a root is asked to run with these options.
-
-    Args:
-        config: what the user asked for, the same for all cells.
-        model: the cell's.
-        workload: the cell's; what it says stands in place of the options.
-
-    Raises:
-        ConfigError: a request that the model's context cannot hold.
-    """
-    workload = workload or Workload()
-    own = configured(config, workload)
-    size = model.request_size(own, workload)
-    return EngineRequest(
-        model_file=model.model_file,
-        tokenizer_file=model.tokenizer_file,
-        prompt=size.prompt,
-        steps=size.steps,
-        nthreads=own.nthreads,
-        buffer_float_type=own.buffer_float_type,
-        sync_mode=own.sync_mode,
-        temperature=own.temperature,
-        seed=own.seed,
-        timeout_s=own.request_timeout_s,
-        max_seq_len=size.max_seq_len,
-        kv_type=own.kv_type,
-        context_depth=size.context_depth,
-        collective=own.collective,
-    )
-
-
-def check_work(trace: RequestTrace, workload: Workload) -> None:
-    """A prompt of an exact length is that long for the engine too, or the cell has no figures.
-
-    Raises:
-        RequestFailed: the engine counts otherwise.
-    """
-    asked, found = workload.prompt_tokens, trace.request.n_input_tokens
-    if asked is not None and found != asked:
-        raise RequestFailed(
-            f"the engine made {found} tokens of the prompt of {asked}: its tokenizer is not the "
-            "one of the .t file; the figures would be of other work",
-            "OtherWork",
-        )
 
 
 def run_request(
@@ -140,18 +82,18 @@ def run_request(
     except TraceError as error:
         message = str(error)
         kind = error.kind
-        if kind == "TraceError" and (killed := _killed_by(code)):
-            message, kind = f"{_death(killed, host)}; {message}", KILLED
-        message = "; ".join([*links.lost(), *_given_up(workers), message])
-        raise _failure(message, kind, process) from error
+        if kind == "TraceError" and (killed := killed_by(code)):
+            message, kind = f"{death(killed, host)}; {message}", KILLED
+        message = "; ".join([*links.lost(), *given_up(workers), message])
+        raise failed_request(message, kind, process) from error
     except (TimeoutError, EventFormatError, HostError) as error:
-        raise _failure(str(error), type(error).__name__, process) from error
+        raise failed_request(str(error), type(error).__name__, process) from error
     finally:
         cluster.finish(process)
     if code != 0:
-        killed = _killed_by(code)
-        ended = _death(killed, host) if killed else f"the root ended with exit code {code}"
-        raise _failure(ended, KILLED if killed else "ExitCode", process)
+        killed = killed_by(code)
+        ended = death(killed, host) if killed else f"the root ended with exit code {code}"
+        raise failed_request(ended, KILLED if killed else "ExitCode", process)
     try:
         links.look()
     except HostError as error:
@@ -228,37 +170,3 @@ def _last_token_s(lines: Sequence[str], came_s: Sequence[float], backend: Backen
 def _show(event: Event | None, on_event: Callable[[Event], None]) -> None:
     if event is not None:
         on_event(event)
-
-
-def _given_up(workers: Sequence[Worker]) -> list[str]:
-    """Why workers were ended from here: what the root says of them is a consequence."""
-    return [
-        f"worker {worker.rank}: {worker.process.lost}" for worker in workers if worker.process.lost
-    ]
-
-
-def _killed_by(code: int | None) -> signal.Signals | None:
-    """The signal that ended a process, as its parent or a shell between them tells it."""
-    if code is None:
-        return None
-    number = -code if code < 0 else code - 128
-    known = number in signal.valid_signals() and (code < 0 or number in _NEVER_HANDLED)
-    return signal.Signals(number) if known else None
-
-
-def _death(killed: signal.Signals, host: Host) -> str:
-    """In words, with what is known of the commonest cause."""
-    free_bytes = host.available_bytes()
-    then = f"{free_bytes / 1e6:.0f} MB" if free_bytes is not None else "an unknown amount"
-    text = f"the root was killed by {killed.name}; {host.name} had {then} of memory available then"
-    if killed is signal.SIGKILL:
-        text += " (a host that runs out of memory kills so: see its kernel's log, dmesg)"
-    return text
-
-
-def _failure(message: str, kind: str, process: HostProcess) -> RequestFailed:
-    """With the process's last words when the engine itself left no error event."""
-    if kind in ("TraceError", "ExitCode", "TimeoutError", KILLED):
-        last_words = process.error_tail()
-        message = f"{message}; its last words: {last_words}" if last_words else message
-    return RequestFailed(message, kind, process.log_files)

@@ -18,12 +18,12 @@ from pytest_dllama.history.priors import NoisePriors
 from pytest_dllama.hosts.base import HostError, Progress
 from pytest_dllama.lab.assembly import computing_of, links_of
 from pytest_dllama.lab.cells import CellKey
-from pytest_dllama.lab.cluster import ClusterError
 from pytest_dllama.lab.pairs.cell import PairedCell, PairTaken
 from pytest_dllama.lab.pairs.sessions import Sessions
 from pytest_dllama.lab.pairs.side import NAMES, Side
 from pytest_dllama.lab.progress import Silent, announce_compilation
-from pytest_dllama.lab.runner import RequestFailed
+from pytest_dllama.lab.requests.cluster import ClusterError
+from pytest_dllama.lab.requests.failure import RequestFailed
 from pytest_dllama.models.under_test import ModelUnderTest
 from pytest_dllama.record.verdict import CellVerdict
 from pytest_dllama.stats.looks import Plan

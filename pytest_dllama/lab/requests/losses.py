@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pytest_dllama.lab.runner import KILLED, RequestFailed
+from pytest_dllama.lab.requests.failure import KILLED, RequestFailed
 from pytest_dllama.record.cell import CellRecord
 
 # Kinds of a failed request: of our engine, of the suites, of the real dllama.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_dllama.config.values import ConfigError
-from pytest_dllama.lab.pairs.checkout import (
+from pytest_dllama.lab.builds.checkout import (
     Revision,
     archive,
     export,
