@@ -36,11 +36,12 @@ class LogitsGather:
         self._whole: Floats = np.empty(0, np.float32)  # the ranks' slices, one behind the other
         self._parts: list[Floats] = []
 
-    def gather(self, local: Floats) -> Floats | None:
+    def gather(self, local: Floats, local_at: int = 0) -> Floats | None:
         """The whole logits (n_logits, vocab_size) on rank 0, None elsewhere.
 
         Args:
             local: this rank's logits (n_logits, vocab[rank].size), contiguous.
+            local_at: their address, if the caller has it at hand: to ask for it takes a while.
 
         Returns:
             What is valid until the next call.
@@ -51,7 +52,7 @@ class LogitsGather:
             self._prepare(len(local))
         if self._rank:
             if local.size:
-                self._routes[0, SEND_AT] = address(local)
+                self._routes[0, SEND_AT] = local_at or address(local)
                 self._links.exchange_routes(SYNC_LOGITS, self._routes, self._routes_at)
             return None
         self._links.exchange_routes(SYNC_LOGITS, self._routes, self._routes_at)
