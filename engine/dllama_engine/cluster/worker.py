@@ -345,7 +345,7 @@ class WorkerSession:
             moving_ns = received_ns - spent_ns
             seen.add_receipt(SYNC_WITH_ROOT, 0, idle_ns, start_ns, moving_ns, waited=goes_on)
             x = packet[CONTROL.size : size].view(np.float32).reshape(n_tokens, dim)
-            logits.gather(self._transformer.forward(x, pos, n_logits))
+            logits.gather(self._transformer.forward(x, pos, n_logits), self._transformer.logits_at)
             forward_ns = time.perf_counter_ns() - start_ns
             seen.end_step(start_ns, pos, n_tokens, n_logits)
             counters = links.table.copy()

@@ -108,6 +108,8 @@ class Links:
         self.timeout_s = timeout_s
         self.table: Table = np.zeros((world_size, LINK_WIDTH), np.int64)
         self.mesh: Table = np.zeros(MESH_WORDS + world_size, np.int64)
+        self._words = view(self.mesh)  # the same: a word is read in a third of the time
+        self._tables_at = self.table.ctypes.data, self.mesh.ctypes.data
         self._records: Table = np.zeros((_TRACE_ROWS, RECORD + world_size), np.int64)
         self.mesh[OWN] = rank
         self.mesh[TRACE_AT], self.mesh[TRACE_ROWS] = self._records.ctypes.data, _TRACE_ROWS
@@ -168,17 +170,25 @@ class Links:
             routes[rank, RECV_AT], routes[rank, RECV_BYTES] = _place(buffer)
         self.exchange_routes(op, routes)
 
-    def exchange_routes(self, op: str, routes: Table) -> None:
+    def exchange_routes(self, op: str, routes: Table, routes_at: int = 0) -> None:
         """Send and receive one frame on every link that the routes name, whose buffers stay.
 
         Cannot deadlock, whatever the sizes: sending and receiving advance side by side.
+
+        Args:
+            op: what the frames are.
+            routes: int64 (world_size, ROUTE_WIDTH), contiguous.
+            routes_at: their address, if the caller has it at hand: to ask for it takes a while.
 
         Raises:
             WorkerLost: a peer closed, failed, or nothing at all moved for `timeout_s`.
             WireError: a peer sent another frame than the expected one.
         """
-        assert routes.flags.c_contiguous
-        tables = self.table.ctypes.data, routes.ctypes.data, self.mesh.ctypes.data
+        if not routes_at:
+            assert routes.flags.c_contiguous
+            routes_at = routes.ctypes.data
+        table_at, mesh_at = self._tables_at
+        tables = table_at, routes_at, mesh_at
         if self.is_setting_up:
             self.presence.tell()
         try:
@@ -253,30 +263,31 @@ class Links:
         """
         self._op = op
         source, kind = self._peers[peer], KINDS[op]
-        link = source.link
+        link, header = source.words, source.recv_header
         limit = view(buffer).nbytes
+        payload = view(buffer).cast("B") if limit else view(b"")
         while True:
             link[GOT], link[TO_RECV] = 0, HEADER_BYTES
             self._await_frame(source, timeout_s)
-            self._fill(source, source.recv_header, timeout_s)
-            if source.recv_header != ALIVE_FRAME:
+            self._fill(source, header, timeout_s)
+            if header != ALIVE_FRAME:
                 break
             self.presence.tell()
         start_ns = _now_ns()
         size: int
-        size, got_kind, sequence = HEADER.unpack(source.recv_header)
+        size, got_kind, sequence = HEADER.unpack(header)
         link[TO_RECV] = HEADER_BYTES + size
         if (got_kind, sequence) != (kind, link[RECV_SEQUENCE]) or size > limit:
             raise self._unexpected(source, b"", limit, kind, at_most=True)
         if size:
-            self._fill(source, view(buffer).cast("B")[:size], self.timeout_s)
+            self._fill(source, payload[:size], self.timeout_s)
         duration_ns = _now_ns() - start_ns
         link[RECV_SEQUENCE] = (link[RECV_SEQUENCE] + 1) & 0xFFFF
         link[RECEIVED_BYTES] += size
         link[RECEIVED_MESSAGES] += 1
         link[BUSY_NS] += duration_ns
-        self.mesh[SPENT_NS] += duration_ns
-        if self.mesh[TRACE_ROWS]:
+        self._words[SPENT_NS] += duration_ns
+        if self._words[TRACE_ROWS]:
             self._keep_records()
             self._trace.add_peer(peer, duration_ns)
             self._trace.add_op(kind, start_ns, duration_ns, size)
@@ -356,7 +367,7 @@ class Links:
     @property
     def spent_ns(self) -> int:
         """Time in operations since the links were made."""
-        return int(self.mesh[SPENT_NS])
+        return self._words[SPENT_NS]
 
     def record_spans(self, row_at: int) -> None:
         """From now on exchanges count their time in that row of `tables.spans`; 0: nowhere."""
@@ -392,8 +403,9 @@ class Links:
 
     def _keep_records(self) -> None:
         """Make room for what compiled code will record."""
-        self._trace.add_records(self._records[: self.mesh[TRACE_USED]])
-        self.mesh[TRACE_USED] = 0
+        if used := self._words[TRACE_USED]:
+            self._trace.add_records(self._records[:used].copy())
+            self._words[TRACE_USED] = 0
 
     # -- ends ---------------------------------------------------------------------------------
 
