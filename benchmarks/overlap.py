@@ -20,7 +20,7 @@ from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.emulation.topology import uniform
 from pytest_dllama.hosts.links.emulated import EmulatedHosts
 from pytest_dllama.lab.cells import CellKey
-from pytest_dllama.lab.duet import Duet, Rules, Side
+from pytest_dllama.lab.pairs.duet import Duet, Rules, Side
 from pytest_dllama.lab.progress import PlainLines
 from pytest_dllama.models.under_test import open_model
 from pytest_dllama.record.cell import Workload
