@@ -79,7 +79,7 @@ Q40_F32, Q80_F32 = _product("q40_f32"), _product("q80_f32")
 F16_F32, F32_F32 = _product("f16_f32"), _product("f32_f32")
 
 LEAD, HELP_OUT, DISMISS = (
-    Entry("run.team.lead", 6),
+    Entry("run.team.lead", 3),
     Entry("run.team.help_out", 1),
     Entry("run.team.dismiss", 1),
 )

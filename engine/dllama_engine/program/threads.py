@@ -19,9 +19,13 @@ from dllama_engine.tables.team import (
     CONTROL_WORDS,
     FLOORS_AT,
     IDLE,
+    LANES,
     MARK,
     OP_SHIFT,
+    POS,
+    POSTED,
     RESTING,
+    ROW,
     SLOW_AT,
     SPANS_AT,
     STATUS,
@@ -29,6 +33,7 @@ from dllama_engine.tables.team import (
     TABLE,
     TABLE_ROWS,
     TIMELINE_AT,
+    TOKENS,
     WORD,
 )
 
@@ -85,6 +90,7 @@ class ThreadTeam:
         pos: int = 0,
         row: int = 0,
         attend: Callable[[int, int], None] = lambda op, status: None,
+        second: tuple[int, int] = (0, 0),
     ) -> None:
         """Run operations [first, last) of the table one after another.
 
@@ -96,13 +102,17 @@ class ThreadTeam:
             row: first row of x that a norm reads.
             attend: called with an operation and its status (`links.AGAIN`, ...) when compiled
                 code cannot go on alone, or has not let Python look for signals for a while.
+            second: tokens and position of the second half of a batch that is cut in two.
         """
         if len(self._helpers) < self.n_threads - 1:
             self._start()
-        self._control[MARK], status = 0, DONE
+        control, status = self._control, DONE
+        control[MARK] = control[POSTED] = 0
+        control[TOKENS : TOKENS + LANES] = tokens, second[0]
+        control[POS : POS + LANES], control[ROW] = (pos, second[1]), row
         while first < last or status == RESTING:
-            LEAD(self._at, first, last, tokens, pos, row)
-            first, status = int(self._control[STOPPED]), int(self._control[STATUS])
+            LEAD(self._at, first, last)
+            first, status = int(control[STOPPED]), int(control[STATUS])
             if status not in (DONE, RESTING):
                 attend(first, status)
 

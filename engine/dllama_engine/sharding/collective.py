@@ -40,15 +40,28 @@ class Collective(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """What serves batches of so many tokens and more, up to the next pick."""
+    """What serves batches of so many tokens and more, up to the next pick.
+
+    Attributes:
+        from_tokens: so many.
+        collective: how ranks exchange.
+        in_halves: whether the batch is cut in two, so that a rank computes the one half while the
+            other is on the wire; of two tokens at least.
+    """
 
     from_tokens: int
     collective: Collective
+    in_halves: bool = False
+
+    def __post_init__(self) -> None:
+        if self.in_halves and self.from_tokens < 2:
+            raise ValueError(f"{self}: a single token has no halves")
 
     @staticmethod
     def from_json(data: dict[str, Any]) -> Pick:
         """The inverse of `to_json`."""
-        return Pick(int(data["from_tokens"]), Collective(data["collective"]))
+        collective = Collective(data["collective"])
+        return Pick(int(data["from_tokens"]), collective, bool(data.get("in_halves", False)))
 
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -60,11 +73,11 @@ def first_picks(asked: Collective) -> tuple[Pick, ...]:
     return (Pick(1, Collective.MESH if asked is Collective.AUTO else asked),)
 
 
-def pick_for(picks: Sequence[Pick], n_tokens: int) -> Collective:
-    """Which collective serves a batch of that many tokens.
+def pick_for(picks: Sequence[Pick], n_tokens: int) -> Pick:
+    """What serves a batch of that many tokens.
 
     >>> picks = (Pick(1, Collective.MESH), Pick(9, Collective.TWO_SHOT))
-    >>> str(pick_for(picks, 8)), str(pick_for(picks, 9))
+    >>> str(pick_for(picks, 8).collective), str(pick_for(picks, 9).collective)
     ('mesh', 'two-shot')
     """
-    return [pick for pick in picks if pick.from_tokens <= n_tokens][-1].collective
+    return [pick for pick in picks if pick.from_tokens <= n_tokens][-1]

@@ -100,8 +100,8 @@ class ShardPlan:
     collective: Collective = Collective.MESH  # as asked for
     picks: tuple[Pick, ...] = (Pick(1, Collective.MESH),)  # what serves which batches
 
-    def collective_for(self, n_tokens: int) -> Collective:
-        """Which collective serves a batch of that many tokens."""
+    def pick_for(self, n_tokens: int) -> Pick:
+        """How a batch of that many tokens is exchanged."""
         return pick_for(self.picks, n_tokens)
 
     def with_picks(self, picks: Iterable[Pick]) -> ShardPlan:

@@ -32,6 +32,7 @@ from dllama_engine.tables.links import (
     GOT,
     HEADER_BYTES,
     KIND,
+    LEFT_NS,
     LOST,
     MOVED_NS,
     RECEIVED_BYTES,
@@ -153,7 +154,8 @@ class Links(CountedLinks):
             if self.is_setting_up:
                 self.presence.tell()
             idle_ns = _now_ns() - int(self.mesh[MOVED_NS])
-            if self.mesh[UNDER_WAY] and idle_ns > self.timeout_s * 1e9:
+            waits = self.mesh[UNDER_WAY] and not self.mesh[LEFT_NS]
+            if waits and idle_ns > self.timeout_s * 1e9:
                 raise self._blame.stalled(NAMES[int(self.mesh[KIND])])
         elif status == FULL:
             self._keep_records()
@@ -180,7 +182,7 @@ class Links(CountedLinks):
 
     def forget_exchange(self) -> None:
         """Do not go on with an exchange whose buffers may vanish."""
-        self.mesh[UNDER_WAY] = 0
+        self.mesh[[UNDER_WAY, LEFT_NS]] = 0
 
     def _failed(self, status: int, routes: Table) -> EngineError:
         self._op = NAMES[int(self.mesh[KIND])]

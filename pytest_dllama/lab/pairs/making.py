@@ -33,8 +33,8 @@ def make_sides(baseline: Baseline, config: LabConfig, nodes: int, tell: Tell) ->
     """
     label = config.dllama_bin or f"this {config.engine} engine"
     own, swept = engines(config)
-    slowed = f", slowed down on purpose ({config.inject})" if config.inject else ""
-    new = Side("new", label + slowed, own, config, swept=swept)
+    slowed = f"{label}, slowed down on purpose ({config.inject})" if config.inject else label
+    new = Side("new", slowed, own, config, swept=swept)
     found = _base(baseline, replace(config, inject=""), label, tell)
     on_base, on_new = hosts_of_sides(found.side.config, config, nodes, found.other)
     return replace(found.side, hosts=on_base), replace(new, hosts=on_new)

@@ -27,7 +27,8 @@ def overview(view: RunView) -> list[Sentence]:
     cells = view.ordered()
     by_status = [cell.status for cell in cells]
     coverage = Coverage(
-        view.models,
+        tuple(dict.fromkeys(cell.model for cell in cells)) or view.models,
+        len({cell.workload for cell in cells}),
         view.node_counts,
         len(cells),
         by_status.count("ok"),

@@ -152,7 +152,7 @@ def test_work_of_all_ranks_in_both_languages(language: str, words: str) -> None:
     ("language", "words"),
     [
         ("en", "tiny-4: surely, feed-forward on ranks 1 and 3 became 5.0% faster; TPOT itself is"),
-        ("ko", "tiny-4: 확실히 랭크 1, 3의 피드포워드가 5.0% 빨라짐. TPOT 자체의 판정은 PASS"),
+        ("ko", "tiny-4: 확실히 랭크 1, 3의 피드포워드가 5.0% 빨라짐. TPOT 자체는 통과"),
     ],
 )
 def test_work_that_changed_too_little_in_both_languages(language: str, words: str) -> None:

@@ -89,14 +89,14 @@ def test_the_same_in_korean() -> None:
     ("cells", "headline"),
     [
         ([cell("a", 2, [1])], "# PASS: 1 cell"),
-        ([cell("a", 2, [1]), cell("a", 4, [1])], "# PASS: all 2 cells"),
+        ([cell("a", 2, [1]), cell("a", 4, [1])], "# PASS: both cells"),
         (
             [cell("a", 2, [1]), cell("a", 4, [1], verdict=Verdict(status="FAIL"))],
             "# FAIL: a-4, 1 of 2 cells",
         ),
         (
             [cell("a", n, status="failed", verdict=Verdict(status="ERROR")) for n in (2, 4)],
-            "# ERROR: all 2 cells",
+            "# ERROR: both cells",
         ),
         ([cell("a", 2, [1], verdict=None)], "# 1 of 1 cell measured, 0 judged"),
         ([], "# 0 of 0 cells measured, 0 judged"),
@@ -303,7 +303,7 @@ def test_a_large_sweep_stays_readable() -> None:
 
 
 def test_notes_beyond_a_few_are_folded_and_none_is_lost() -> None:
-    notes = tuple(f"note {i}" for i in range(12))
+    notes = tuple(f"note {name}" for name in "abcdefghijkl")
     text = render(SIX.model_copy(update={"notes": notes}), "en")
     unfolded = "\n".join(_unfolded(text))
     assert unfolded.count("- Note: note ") == 8

@@ -30,6 +30,7 @@ from dllama_engine.tables.links import (
     HEADER_BYTES,
     HEARD_AT_NS,
     HEARD_IN,
+    HIDDEN_NS,
     HISTOGRAMS_AT,
     KIND,
     NOTHING,
@@ -42,6 +43,7 @@ from dllama_engine.tables.links import (
     TO_RECV,
     TO_SEND,
     WAITED_NS,
+    WHOLE_AT_NS,
 )
 from dllama_engine.tables.spans import KINDS, WAITED, WIRE
 from dllama_engine.tables.timeline import (
@@ -118,7 +120,7 @@ def _count_spans(links: Any, mesh: Any, last: int, waited_ns: int) -> None:
     """Waiting for whose frame came last, and the rest."""
     world_size = links.shape[0]
     spans = carray(pointer(mesh[SPANS_AT]), (KINDS + world_size,), np.int64)
-    spans[WIRE] += mesh[ENDED_NS] - mesh[START_NS]
+    spans[WIRE] += mesh[ENDED_NS] - mesh[START_NS] - mesh[HIDDEN_NS]
     if waited_ns > 0:
         for rank in range(world_size):
             if links[rank, HEARD_IN] == last:
@@ -166,7 +168,7 @@ def _keep_raw(links: Any, mesh: Any, last: int) -> None:
             row[at + RECV_NUMBER] = (link[RECV_SEQUENCE] - 1) & 0xFFFF
             row[at + RECV_PAYLOAD] = link[TO_RECV] - HEADER_BYTES
             row[at + FIRST_HEARD_NS] = link[HEARD_AT_NS]
-            row[at + WHOLE_NS] = start_ns + link[DURATION_NS]
+            row[at + WHOLE_NS] = link[WHOLE_AT_NS]
             row[at + WAS_LAST] = link[HEARD_IN] == last
 
 
