@@ -56,6 +56,14 @@ LAYERS: Mapping[str, Layers] = {
         ("image",),
         ("cpu", "sources"),
     ),
+    "dllama_engine.wire": (
+        ("clock",),
+        ("links",),
+        ("blame", "presence", "counted"),
+        ("culprit",),
+        ("last_words", "peer", "trace", "connecting"),
+        ("frames",),
+    ),
     "pytest_dllama.lab": (
         ("session",),
         ("pairs",),
@@ -76,7 +84,7 @@ LAYERS: Mapping[str, Layers] = {
         ("agent",),
     ),
     "pytest_dllama.report": (
-        ("pages",),
+        ("pages", "terminal"),
         ("tables", "plots", "lists"),
         ("rules",),
         ("sentences",),
