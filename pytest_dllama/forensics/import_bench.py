@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pytest_dllama.files.user_files import RECORD_BYTES, read_text
 from pytest_dllama.forensics.bench_files import (
     BenchCell,
     BenchFile,
@@ -17,7 +18,6 @@ from pytest_dllama.hosts.controller import probe_environment
 from pytest_dllama.metrics import catalog
 from pytest_dllama.record.cell import CellRecord, OutputRecord, Sample
 from pytest_dllama.record.run import Request, RunRecord
-from pytest_dllama.user_files import RECORD_BYTES, read_text
 from pytest_dllama.verdict.judge import judge
 
 _UNCHECKED = "output unchecked: the file holds no tokens"
