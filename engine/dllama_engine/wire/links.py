@@ -123,17 +123,25 @@ class Links(CountedLinks):
             routes[rank, RECV_AT], routes[rank, RECV_BYTES] = _place(buffer)
         self.exchange_routes(op, routes)
 
-    def exchange_routes(self, op: str, routes: Table) -> None:
+    def exchange_routes(self, op: str, routes: Table, routes_at: int = 0) -> None:
         """Send and receive one frame on every link that the routes name, whose buffers stay.
 
         Cannot deadlock, whatever the sizes: sending and receiving advance side by side.
+
+        Args:
+            op: what the frames are.
+            routes: int64 (world_size, ROUTE_WIDTH), contiguous.
+            routes_at: their address, if the caller has it at hand: to ask for it takes a while.
 
         Raises:
             WorkerLost: a peer closed, failed, or nothing at all moved for `timeout_s`.
             WireError: a peer sent another frame than the expected one.
         """
-        assert routes.flags.c_contiguous
-        tables = self.table.ctypes.data, routes.ctypes.data, self.mesh.ctypes.data
+        if not routes_at:
+            assert routes.flags.c_contiguous
+            routes_at = routes.ctypes.data
+        table_at, mesh_at = self._tables_at
+        tables = table_at, routes_at, mesh_at
         if self.is_setting_up:
             self.presence.tell()
         try:
@@ -208,30 +216,31 @@ class Links(CountedLinks):
         """
         self._op = op
         source, kind = self._peers[peer], KINDS[op]
-        link = source.link
+        link, header = source.words, source.recv_header
         limit = view(buffer).nbytes
+        payload = view(buffer).cast("B") if limit else view(b"")
         while True:
             link[GOT], link[TO_RECV] = 0, HEADER_BYTES
             self._await_frame(source, timeout_s)
-            self._fill(source, source.recv_header, timeout_s)
-            if source.recv_header != ALIVE_FRAME:
+            self._fill(source, header, timeout_s)
+            if header != ALIVE_FRAME:
                 break
             self.presence.tell()
         start_ns = _now_ns()
         size: int
-        size, got_kind, sequence = HEADER.unpack(source.recv_header)
+        size, got_kind, sequence = HEADER.unpack(header)
         link[TO_RECV] = HEADER_BYTES + size
         if (got_kind, sequence) != (kind, link[RECV_SEQUENCE]) or size > limit:
             raise self._blame.unexpected(source, b"", limit, kind, at_most=True)
         if size:
-            self._fill(source, view(buffer).cast("B")[:size], self.timeout_s)
+            self._fill(source, payload[:size], self.timeout_s)
         duration_ns = _now_ns() - start_ns
         link[RECV_SEQUENCE] = (link[RECV_SEQUENCE] + 1) & 0xFFFF
         link[RECEIVED_BYTES] += size
         link[RECEIVED_MESSAGES] += 1
         link[BUSY_NS] += duration_ns
-        self.mesh[SPENT_NS] += duration_ns
-        if self.mesh[TRACE_ROWS]:
+        self._words[SPENT_NS] += duration_ns
+        if self._words[TRACE_ROWS]:
             self._keep_records()
             self._trace.add_peer(peer, duration_ns)
             self._trace.add_op(kind, start_ns, duration_ns, size)

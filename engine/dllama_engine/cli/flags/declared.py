@@ -20,7 +20,7 @@ from dllama_engine.cli.flags.values import (
 from dllama_engine.injection import NOTHING
 from dllama_engine.loading.settings import CACHE_VARIABLE
 from dllama_engine.memory_rate import UNLIMITED
-from dllama_engine.sharding.collective import Collective
+from dllama_engine.sharding.collective import Collective, Overlap
 
 DEFAULT_PORT = 9999
 
@@ -127,6 +127,11 @@ def _add_cluster(group: argparse._ArgumentGroup) -> None:
         "--collective", choices=tuple(Collective), default=str(Collective.MESH),
         help="how nodes exchange: mesh, two-shot, star, ring, doubling, or auto, which probes the "
         "links (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--overlap", choices=tuple(Overlap), default=str(Overlap.OFF),
+        help="send one half of a prompt's batch while the other is computed: off, on, or auto, "
+        "which measures links and products and says whether that pays (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
         "--pp-size", type=only_one, default=1, metavar="1",
