@@ -57,6 +57,12 @@ LAYERS: Mapping[str, Layers] = {
         ("image",),
         ("cpu", "sources"),
     ),
+    "dllama_engine.collectives": (
+        ("combine", "halves", "logits", "traffic"),
+        ("choice", "scatter"),
+        ("algorithms", "rounds"),
+        ("base",),
+    ),
     "dllama_engine.wire": (
         ("clock",),
         ("links",),
