@@ -20,12 +20,12 @@ from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.emulation.topology import uniform
 from pytest_dllama.hosts.links.emulated import EmulatedHosts
 from pytest_dllama.lab.cells import CellKey
-from pytest_dllama.lab.duet import Duet, Rules, Side
+from pytest_dllama.lab.pairs.duet import Duet, Rules, Side
 from pytest_dllama.lab.progress import PlainLines
 from pytest_dllama.models.under_test import open_model
 from pytest_dllama.record.cell import Workload
 from pytest_dllama.record.verdict import CellVerdict, MetricVerdict
-from pytest_dllama.report.pages.verdict import effect
+from pytest_dllama.report.terminal.verdict import effect
 from pytest_dllama.stats.looks import Plan
 
 METRICS = {"ttft_s": 0.02, "steady_tpot_ms": 0.02}  # what may be lost without being one

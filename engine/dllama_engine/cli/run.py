@@ -15,7 +15,7 @@ from dataclasses import fields
 from functools import partial
 
 from dllama_engine.cli import console
-from dllama_engine.cli.arguments import RootArgs
+from dllama_engine.cli.flags.arguments import RootArgs
 from dllama_engine.cluster.root import RootOptions
 from dllama_engine.errors import RequestError
 from dllama_engine.formats.model_file import ModelFile
@@ -38,8 +38,8 @@ from dllama_engine.telemetry.plan import collective_event, plan_event
 from dllama_engine.text.tokenizer import Tokenizer, vocab_remark
 from dllama_engine.tracing.trace_file import check_target, write_trace
 from dllama_engine.version import package_version
-from dllama_engine.wire.dialing import format_address
-from dllama_engine.wire.token import cluster_token
+from dllama_engine.wire.connecting.dialing import format_address
+from dllama_engine.wire.connecting.token import cluster_token
 from dllama_engine.wire.trace import LinkTrace
 
 PROGRESS_PERIOD_S = 0.1

@@ -44,7 +44,7 @@ SWEEPS = 21  # over all peers, in it
 ENDED_NS = 22  # when the last exchange ended
 CROWDED = 23  # whether ranks share cores
 AWAITED = 24  # frames to be received in the exchange under way
-HISTOGRAMS_AT = 25  # of `tables.histograms`; 0: there are none
+HISTOGRAMS_AT = 25  # of what waits to be counted there (`tables.histograms`); 0: nothing does
 TIMELINE_AT = 26  # the ring of exchanges (`tables.timeline`); 0: none is kept
 # An exchange that was posted: its rank computes since then (0: it is here); for how long it did;
 # when it last glanced at the links; what it met there that the exchange will end with.
