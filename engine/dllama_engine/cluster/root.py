@@ -45,12 +45,12 @@ from dllama_engine.telemetry.timeline import RankTrace, receive_timeline
 from dllama_engine.transformer.transformer import Transformer
 from dllama_engine.transformer.weights import RankWeights
 from dllama_engine.wire import clock
-from dllama_engine.wire.dialing import Address
-from dllama_engine.wire.frames import SESSION, SYNC_WITH_ROOT
-from dllama_engine.wire.handshake import (
+from dllama_engine.wire.connecting.dialing import Address
+from dllama_engine.wire.connecting.handshake import (
     WorkerInfo,
     own_info,
 )
+from dllama_engine.wire.frames import SESSION, SYNC_WITH_ROOT
 from dllama_engine.wire.links import Links
 from dllama_engine.wire.trace import LinkCount, LinkTotals, totals_of
 
@@ -184,7 +184,8 @@ class Root:
         # While the workers connect and do the same.
         warm_up(self.plan, self.options.kv_type, self._observer.say, met.attend)
         met.await_all("connected")
-        found = choose_as_root(self.plan, links, slots[0], self.options.batch_size)
+        options = self.options
+        found = choose_as_root(self.plan, links, slots[0], options.batch_size, options.memory_rate)
         self.plan, self.choice = found
 
     def load(self) -> None:

@@ -240,6 +240,7 @@ class Writer:
             "all_told": lambda texts: [self.told(text) for text in texts],
             "shift": self._shift,
             "counted": self._counted,
+            "one_by_one": lambda texts: Markup("; ").join(map(markdown.escape, texts)),
         }
 
     def _counted(self, items: Iterable[tuple[int, str]], phrase: str) -> Markup:

@@ -20,8 +20,8 @@ from pytest_dllama.lab.requests.runner import RequestRun
 from pytest_dllama.record.emulation import EmulationRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.report.pages.markdown import render
-from pytest_dllama.report.pages.terminal import summary_lines
-from pytest_dllama.report.pages.verdict import verdict_lines
+from pytest_dllama.report.terminal.summary import summary_lines
+from pytest_dllama.report.terminal.verdict import verdict_lines
 from pytest_dllama.stats.looks import Plan
 from tests.plugin.lab.stated_times import StatedTimes, config
 from tests.plugin.report import report_runs

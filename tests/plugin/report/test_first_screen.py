@@ -129,7 +129,7 @@ def test_an_undecided_metric_says_what_would_decide() -> None:
         }
     )
     text = render(record, "en", judged.model_copy(update={"cells": (open_,)}))
-    assert text.startswith("# INCONCLUSIVE: a-2, 1 of 1 cell\n")
+    assert text.startswith("# INCONCLUSIVE: a-2\n")
     assert "1 figure of 1 cell undecided: about 7 pairs would decide the first; a quieter" in text
     assert "| a-2  | tpot_ms | 5.00 ms | 5.20 ms | +4.0% (+2.7 … +5.3) |        5% |" in text
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_dllama.record.cell import CellRecord, Workload
+from pytest_dllama.record.cell import CellRecord, Verdict, Workload
 from pytest_dllama.report.pages.language import LANGUAGES
 from pytest_dllama.report.pages.markdown import render
 from tests.plugin.report.report_runs import cell, estimate, run, verdict
@@ -110,3 +110,32 @@ def test_a_base_of_our_own_is_korean_in_korean() -> None:
 def test_one_node_is_limited_by_computing_alone_without_figures() -> None:
     record = run([cell("a", 1, [1], metrics={"tpot_ms": estimate(4.0)})])
     assert "- **Limit now**: a-1: computing\n" in render(record, "en")
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        (
+            "en",
+            "- **Why**: **a** on 4 nodes: failed - no root; **a** on 2 nodes: the measurement was "
+            "judged invalid, so its speed does not count (too fast)\n",
+        ),
+        (
+            "ko",
+            "- **원인**: **a**, 4대: 실행 실패 - no root; **a**, 2대: 판정이 무효 또는 오류여서 "
+            "속도를 인정하지 않음 (too fast)\n",
+        ),
+    ],
+)
+def test_why_a_cell_did_not_pass_stands_on_the_first_screen(language: str, words: str) -> None:
+    invalid = Verdict(status="INVALID", reasons=("too fast", "and wrong"))
+    cells = [cell("a", 2, [1], verdict=invalid), cell("a", 4, status="failed", error="no root")]
+    text = render(run(cells), language)
+    assert words in text.split("\n## ", 1)[0]
+    assert "(too fast; and wrong)" in _folded(text)
+
+
+def test_one_cell_needs_no_count() -> None:
+    record = run([cell("a", 2, status="failed", error="no root")])
+    assert render(record, "en").startswith("# ERROR: a-2\n")
+    assert render(record, "ko").startswith("# 오류: a-2\n")

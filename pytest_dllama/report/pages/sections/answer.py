@@ -94,7 +94,7 @@ def _points(view: RunView) -> Iterator[Piece]:
     heated = [*throttled(view)]
     tops = best_nodes(view, TOKENS_PER_S)
     for key, found in (
-        ("why", answer.why(view)),
+        ("why", [*answer.why(view), *status.why_not(view)]),
         ("open", answer.undecided(view)),
         ("caution", [*status.shared_cores(view), *shared_machines(view.run.hosts)]),
         ("slowed", heated),

@@ -39,6 +39,7 @@ class RootArgs(ProcessArgs):
     buffer_float_type: str
     sync_mode: str
     collective: str
+    overlap: str
     kv_type: str
     batch_size: int
     n_threads: int

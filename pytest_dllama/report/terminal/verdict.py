@@ -12,6 +12,7 @@ from pytest_dllama.record.verdict import (
     MetricVerdict,
     VerdictFile,
 )
+from pytest_dllama.report.terminal.columns import aligned
 
 NAMES = {
     "ttft_s": "TTFT",
@@ -32,18 +33,7 @@ def verdict_lines(found: VerdictFile) -> list[str]:
     """The table of cells, worst first, then what a reader must know beside it."""
     cells = sorted(found.cells, key=lambda cell: PRECEDENCE.index(cell.status))
     emulated = [f"EMULATED links ({found.emulated})"] if found.emulated else []
-    return [*emulated, *_aligned([HEADER, *map(_row, cells)]), *_remarks(found, cells)]
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            text.rjust(width) if column in _RIGHT else text.ljust(width)
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    return [*emulated, *aligned([HEADER, *map(_row, cells)], _RIGHT), *_remarks(found, cells)]
 
 
 def _row(cell: CellVerdict) -> tuple[str, ...]:
