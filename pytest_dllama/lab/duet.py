@@ -19,6 +19,7 @@ from pytest_dllama.hosts.base import HostError, Progress
 from pytest_dllama.lab.assembly import computing_of, links_of
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.cluster import ClusterError
+from pytest_dllama.lab.losses import Losses
 from pytest_dllama.lab.pairs.cell import PairedCell, PairTaken
 from pytest_dllama.lab.pairs.sessions import Sessions
 from pytest_dllama.lab.pairs.side import NAMES, Side
@@ -79,7 +80,10 @@ class Duet:
         self.sessions = Sessions(sides, models, logs, self._progress)
         self._sides, self._rules, self._models = sides, rules, models
         self._random = random.Random(rules.seed)
-        self.cells = [PairedCell(key, tuple(rules.tolerances(key))) for key in keys]
+        limit = sides[1].config.retry_lost
+        self.cells = [
+            PairedCell(key, tuple(rules.tolerances(key)), losses=Losses(limit)) for key in keys
+        ]
         self._known: dict[str, VariancePrior | None] = {}
 
     def run(self) -> tuple[CellVerdict, ...]:
@@ -114,12 +118,19 @@ class Duet:
     # -- sessions ------------------------------------------------------------------------------
 
     def _guarded(self, cell: PairedCell, work: Callable[[PairedCell], None]) -> None:
-        try:
-            work(cell)
-        except _FAILURES as error:
-            cell.error = str(error)
-            if isinstance(error, RequestFailed):
-                cell.log_files = tuple(error.log_files)
+        """Do it, again after a loss as often as that is allowed: no cluster outlives its pair."""
+        while True:
+            try:
+                return work(cell)
+            except _FAILURES as error:
+                if cell.losses.allow(error):
+                    reason = cell.losses.reasons[-1]
+                    self._progress.settle(f"{cell.key}: lost: {reason}; taking the pair anew")
+                    continue
+                cell.error = str(error)
+                if isinstance(error, RequestFailed):
+                    cell.log_files = tuple(error.log_files)
+                return None
 
     def _prepare(self, cell: PairedCell) -> None:
         """Hosts, oracles, and one pair that is not measured: files and kernels get warm."""
@@ -128,7 +139,7 @@ class Duet:
         self._progress.detail("starting")
         self.sessions.prepare_oracles(cell.key)
         if cell.key.nodes > 1:
-            self.sessions.at_once(cell.key, self._sides, "warmup")
+            self.sessions.at_once(cell.key, self._sides, f"{cell.losses.prefix}warmup")
 
     def _take(self, pair: int, look: int) -> None:
         """One pair of every undecided cell, the cells in random order."""
@@ -158,7 +169,7 @@ class Duet:
 
     def _pair(self, cell: PairedCell, pair: int) -> None:
         order, since_s = self._order(pair, cell), time.monotonic()
-        sessions = self.sessions.pair(cell.key, order, f"pair{pair + 1}")
+        sessions = self.sessions.pair(cell.key, order, f"{cell.losses.prefix}pair{pair + 1}")
         for side in order:
             session = sessions[side.name]
             output = self.sessions.output(side, cell.key, session.run)

@@ -53,7 +53,7 @@ class Cause(Record):
 class Attribution(Record):
     """Where a metric's change sits: the cause's own part first, then the largest share."""
 
-    metric: str
+    metric: str  # whose parts these are; steady TPOT has those of TPOT
     cause: Cause | None = None  # None: no work surely changed enough to be it
     parts: tuple[AttributedPart, ...] = ()
     unexplained: float | None = None  # share that no part carries
@@ -113,11 +113,23 @@ class CellVerdict(Record):
     same_tokens: bool | None = None
     sessions: tuple[SideSession, ...] = ()
     pairs_s: float | None = None  # what its pairs took, starts included; None: none was taken
+    retried: str | None = None  # why a pair was taken anew: a rank was lost; None: none was
 
     @property
     def id(self) -> str:
         """As in test ids, tables and log names."""
         return f"{self.model}-{self.nodes}{self.workload.suffix}"
+
+    @property
+    def attributed(self) -> tuple[MetricVerdict, ...]:
+        """Metrics that say where their change sits; none that only repeats another one's parts."""
+        told = [verdict for verdict in self.metrics if verdict.attribution]
+        own = {v.metric for v in told if v.attribution and v.attribution.metric == v.metric}
+        return tuple(
+            v
+            for v in told
+            if v.metric in own or (v.attribution and v.attribution.metric not in own)
+        )
 
 
 class VerdictFile(Record):
@@ -137,6 +149,7 @@ class VerdictFile(Record):
     steps: int | None
     inject: str = ""  # how the new side was slowed down on purpose
     emulated: str = ""  # the links that both sides were on; empty: real ones
+    emulated_board: str = ""  # what each node was; empty: as fast as the machine
     prior_groups: int  # the most that any metric's prior rests on
     status: PairStatus
     holm_p: dict[str, float]  # "model nodes metric" -> Holm-adjusted p_worse; gates nothing

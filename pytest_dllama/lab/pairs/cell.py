@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_dllama.lab.cells import CellKey
+from pytest_dllama.lab.losses import Losses
 from pytest_dllama.lab.pairs.sessions import Session
 from pytest_dllama.lab.pairs.side import NAMES, Name
 from pytest_dllama.metrics.catalog import METRICS, cell_metrics
@@ -43,6 +44,7 @@ class PairedCell:
     error: str | None = None
     pairs_s: float = 0.0  # what the pairs took, starts included
     log_files: tuple[Path, ...] = ()  # of what broke off
+    losses: Losses = field(default_factory=lambda: Losses(0))  # pairs that were taken anew
 
     @property
     def is_decided(self) -> bool:
@@ -127,6 +129,7 @@ class PairedCell:
                 "same_tokens": self._same_tokens(),
                 "sessions": self.sessions,
                 "pairs_s": self.pairs_s or None,
+                "retried": "; ".join(self.losses.reasons) or None,
             }
         )
 

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from pytest_dllama.backends.revision import RevisionBackend
+from pytest_dllama.backends.base import EngineRequest
+from pytest_dllama.backends.revision import RevisionBackend, flags_of
 from pytest_dllama.config.baseline import Baseline
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError, at_least
 from pytest_dllama.hosts.packages.other_engine import OtherEngine
 from pytest_dllama.lab.checks import engines
-from pytest_dllama.lab.pairs.builds import build_revision
+from pytest_dllama.lab.pairs.builds import Build, build_revision
 from pytest_dllama.lab.pairs.dllama_builds import build_dllama, dllama_source
 from pytest_dllama.lab.pairs.side import Side
 from pytest_dllama.lab.session.machines import hosts_of_sides, root_is_here
+from pytest_dllama.models.workloads import configured, workloads
 
 Tell = Callable[[str], None]
 
@@ -115,4 +118,28 @@ def _other_revision(baseline: Baseline, config: LabConfig, tell: Tell) -> _Base:
             for options in swept
         },
     )
+    _check_flags(side, build, config)
     return _Base(side, OtherEngine(build.wheel, build.environment))
+
+
+def _check_flags(side: Side, build: Build, config: LabConfig) -> None:
+    """Refuse options that a revision does not have: each of its cells would be an ERROR."""
+    known = flags_of(build.environment)
+    for workload in workloads(config):
+        own, engine = configured(config, workload), side.engine(workload)
+        asked = EngineRequest(
+            *(Path(), Path(), "", 1, own.nthreads, own.buffer_float_type, own.sync_mode),
+            *(own.temperature, own.seed, own.request_timeout_s, own.max_seq_len, own.kv_type),
+            *(workload.context_depth or 0, own.collective),
+        )
+        words = [*engine.root_command(asked, ["1:1"], "0"), *engine.worker_command("", 0, 1, "0")]
+        if lacking := sorted({word for word in words if word[:2] == "--"} - known):
+            raise ConfigError(
+                f"--baseline {side.label}: that revision has no {lacking[0]}, which these options "
+                f"need{_who_asks(lacking[0])}; compare with a later one, or leave the option out"
+            )
+
+
+def _who_asks(flag: str) -> str:
+    """The option of ours that is called otherwise at the engine."""
+    return " (--emulate)" if flag == "--memory-rate" else ""

@@ -43,7 +43,7 @@ class Told(Silent):
     def stage(self, text: str) -> None:
         self.lines.append(text)
 
-    detail = stage
+    detail = settle = stage
 
 
 def compare(
@@ -135,6 +135,38 @@ def test_a_side_that_breaks_is_an_error_with_its_words(tmp_path: Path) -> None:
     assert "no such instruction" in cell.reasons[0]
 
 
+# Is killed in these of its sessions, the one-node run being number 0.
+DYING = """
+import os, pathlib, signal, sys
+at, *deaths = sys.argv[2].split(",")
+at = pathlib.Path(at)
+n = len(at.read_text()) if at.exists() else 0
+at.write_text("x" * (n + 1))
+for i in range(9):
+    print("token", 50.001237 if i == 0 else 10.000731, "la", flush=True)
+    if str(n) in deaths:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_pair_that_lost_a_rank_is_taken_anew_once_and_marked(tmp_path: Path) -> None:
+    new = StatedTimes(1.0, f"{tmp_path / 'sessions'},2", DYING)
+    cell, told = compare(tmp_path, StatedTimes(1.0), new, looks=(3,))
+    assert (cell.status, cell.metrics[0].pairs) == ("PASS", 3)
+    assert cell.retried is not None
+    assert "the root was killed by SIGKILL" in cell.retried
+    (line,) = [text for text in told if "taking the pair anew" in text]
+    assert line.startswith("tiny on 1 node: lost: the root was killed by SIGKILL")
+    assert (tmp_path / "logs" / "tiny-1.retry1.pair2.new.root.stdout.log").is_file()
+
+
+def test_a_pair_that_is_lost_again_is_an_error(tmp_path: Path) -> None:
+    new = StatedTimes(1.0, f"{tmp_path / 'sessions'},2,3", DYING)
+    cell, _ = compare(tmp_path, StatedTimes(1.0), new, looks=(3,))
+    assert cell.status == "ERROR"
+    assert "the root was killed by SIGKILL" in cell.reasons[0]
+
+
 def test_variances_of_valid_pairs_are_kept(tmp_path: Path) -> None:
     compare(tmp_path, StatedTimes(1.0), StatedTimes(1.3))
     priors = NoisePriors(tmp_path / "history", "test")
@@ -221,6 +253,15 @@ def test_exit_codes(tmp_path: Path) -> None:
         (["--baseline", "git:/nowhere@main"], "is no git checkout"),
         (["--baseline", "dllama:/x"], "--engine dllama --dllama-bin PATH"),
         (["--baseline", "self", "--models", "huge"], "no shipped model of this name"),
+        (
+            ["--baseline", "self", "--nodes", "2", "--inject", "rank=5:compute=10%"],
+            "no cell has a rank 5: the largest has 2 nodes, rank 0 is the root",
+        ),
+        (["--baseline", "self", "--inject", "kernel=fast"], "no kernels 'fast'; this CPU can run"),
+        (
+            ["--baseline", "self", "--emulate", "pi5x2-1gbe", "--inject", "qkv=10%"],
+            "write tpot=, ttft= or sampling=, or --link and --nodes in place of --emulate",
+        ),
     ],
 )
 def test_usage_errors_come_before_any_process(
