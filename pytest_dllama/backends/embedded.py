@@ -31,7 +31,7 @@ _GIVEN = frozenset(
         *("model", "tokenizer", "prompt", "file", "workers", "timeout", "context-depth"),
         *("token-file", "events", "exit-with-parent", "host", "port", "idle-timeout"),
         *("nodes", "shape", "json", "chat-template", "inject", "trace"),
-        "memory-rate",
+        *("memory-rate", "requests"),
     )
 )
 
@@ -53,6 +53,7 @@ class EmbeddedBackend:
     cannot_give: Mapping[str, str] = MappingProxyType({})
     fills_context = True
     tells_spans = True
+    runs_again = True
     has_f16_cache = True
 
     def __init__(
@@ -97,6 +98,7 @@ class EmbeddedBackend:
             *(("--collective", request.collective) if request.collective != "mesh" else ()),
             *(("--context-depth", str(request.context_depth)) if request.context_depth else ()),
             *(("--trace", "-") if request.trace else ()),
+            *(("--requests", str(request.requests)) if request.requests > 1 else ()),
             *(word for name, value in self._swept for word in (f"--{name}", value)),
             *("--timeout", f"{request.timeout_s:g}"),
             *(("--workers", *workers) if workers else ()),

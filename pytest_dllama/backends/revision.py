@@ -46,6 +46,7 @@ class RevisionBackend(EmbeddedBackend):
         folder: an environment of that revision on this machine, for the handshake.
         swept: further options of its root, as `--sweep` names them.
         memory_bps: of boards it is to emulate; a revision of before that refuses the option.
+        flags: that it has, as `flags_of` tells them.
     """
 
     def __init__(
@@ -53,8 +54,10 @@ class RevisionBackend(EmbeddedBackend):
         folder: Path,
         swept: Sequence[tuple[str, str]] = (),
         memory_bps: float | None = None,
+        flags: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__(swept, memory_bps=memory_bps)
+        self.runs_again = "--requests" in flags
         self._python = str(folder / "bin" / "python")
 
     def must_compile(self) -> bool:

@@ -13,7 +13,7 @@ from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError, at_least
 from pytest_dllama.hosts.packages.other_engine import OtherEngine
 from pytest_dllama.lab.checks import engines
-from pytest_dllama.lab.pairs.builds import Build, build_revision
+from pytest_dllama.lab.pairs.builds import build_revision
 from pytest_dllama.lab.pairs.dllama_builds import build_dllama, dllama_source
 from pytest_dllama.lab.pairs.side import Side
 from pytest_dllama.lab.session.machines import hosts_of_sides, root_is_here
@@ -108,23 +108,19 @@ def _other_revision(baseline: Baseline, config: LabConfig, tell: Tell) -> _Base:
             "package of its own, so it cannot be sent to --hosts; compare it on this machine"
         )
     _, swept = engines(config)
-    side = Side(
-        "base",
-        build.revision.label,
-        RevisionBackend(build.environment, memory_bps=config.memory_bps),
-        config,
-        swept={
-            options: RevisionBackend(build.environment, options, config.memory_bps)
-            for options in swept
-        },
+    flags = flags_of(build.environment)
+    own, *others = (
+        RevisionBackend(build.environment, options, config.memory_bps, flags)
+        for options in ((), *swept)
     )
-    _check_flags(side, build, config)
+    engines_of = dict(zip(swept, others, strict=True))
+    side = Side("base", build.revision.label, own, config, swept=engines_of)
+    _check_flags(side, flags, config)
     return _Base(side, OtherEngine(build.wheel, build.environment))
 
 
-def _check_flags(side: Side, build: Build, config: LabConfig) -> None:
+def _check_flags(side: Side, known: frozenset[str], config: LabConfig) -> None:
     """Refuse options that a revision does not have: each of its cells would be an ERROR."""
-    known = flags_of(build.environment)
     for workload in workloads(config):
         own, engine = configured(config, workload), side.engine(workload)
         asked = EngineRequest(

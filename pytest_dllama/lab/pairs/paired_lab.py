@@ -84,7 +84,8 @@ class PairedLab(ComparingLab):
             side.hosts.check(max(counts), min(counts), needs, self._progress)
         names = dict.fromkeys(key.model for key in keys)
         models = {name: self._model(name) for name in names}
-        rules = Rules(self._plan, self._priors(), self.seed, self._tolerances)
+        how = self._compared_with.requests, self._compared_with.is_calibration
+        rules = Rules(self._plan, self._priors(), self.seed, self._tolerances, *how)
         duet = Duet(self._sides, models, keys, rules, self.logs, self._progress)
         try:
             duet.run()

@@ -93,6 +93,7 @@ def _remarks(found: VerdictFile, cells: Sequence[CellVerdict]) -> list[str]:
             for verdict in cell.metrics
             for work in verdict.changed_work
         ]
+        lines += _sessions(cell)
         if cell.retried:
             lines.append(
                 f"note {cell.id}: a pair was taken anew, for a rank was lost: {cell.retried}"
@@ -113,6 +114,18 @@ def _remarks(found: VerdictFile, cells: Sequence[CellVerdict]) -> list[str]:
             "pairs had to tell it; pairs of --baseline self add to what is known"
         )
     return lines
+
+
+def _sessions(cell: CellVerdict) -> list[str]:
+    """How many requests its sessions had, and what speaks for it; nothing of one that is all."""
+    if cell.requests == 1 and not cell.prospects:
+        return []
+    several = f"{cell.requests} request{'s' if cell.requests > 1 else ''}"
+    expected = "; ".join(
+        f"{one.requests}: {one.pairs} pairs in {one.seconds:.0f} s" for one in cell.prospects
+    )
+    why = f", which decide soonest by what is known of the noise ({expected})" if expected else ""
+    return [f"SESSIONS {cell.id}: {several} each, the median counts{why}"]
 
 
 def _how(found: VerdictFile) -> str:

@@ -54,12 +54,14 @@ def compare(
     looks: tuple[int, ...] = (3, 5),
     nodes: int = 1,
     on_pair: Callable[[PairTaken], None] = lambda pair: None,
+    requests: int | None = 1,
 ) -> tuple[CellVerdict, list[str]]:
     settings = config(tmp_path)
     sides = (Side("base", "before", base, settings), Side("new", "after", new, settings))
     model = open_model(settings.models[0], lambda done, total: None)
     told = Told()
-    rules = Rules(Plan(looks), NoisePriors(tmp_path / "history", "test"), 7)
+    priors = NoisePriors(tmp_path / "history", "test")
+    rules = Rules(Plan(looks), priors, 7, requests=requests)
     duet = Duet(
         sides, {"tiny": model}, [CellKey("tiny", nodes)], rules, tmp_path / "logs",
         told, on_pair,
@@ -99,6 +101,32 @@ def test_a_metric_keeps_what_an_earlier_look_said(tmp_path: Path) -> None:
     assert (found["tpot_ms"].status, found["tpot_ms"].pairs) == ("REGRESSED", 3)
     assert (found["ttft_s"].status, found["ttft_s"].pairs) == ("INCONCLUSIVE", 5)
     assert cell.status == "REGRESSED"
+
+
+# Its n-th run: every third one takes three times as long.
+HICCUP = """
+import pathlib, sys
+at = pathlib.Path(sys.argv[2])
+n = len(at.read_text()) if at.exists() else 0
+at.write_text("x" * (n + 1))
+for i in range(9):
+    print("token", (50.001237 if i == 0 else 10.000731) * (3.0 if n % 3 == 0 else 1.0), "la")
+"""
+
+
+def test_of_several_requests_a_session_the_median_counts(tmp_path: Path) -> None:
+    """By an engine that cannot run one again: its roots take turns."""
+    sides = [StatedTimes(1.0, str(tmp_path / name), HICCUP) for name in ("base", "new")]
+    cell, _ = compare(tmp_path, *sides, looks=(3,), requests=3)
+    assert (cell.status, cell.requests) == ("PASS", 3)
+    session = cell.sessions[0]
+    assert session.metrics["tpot_ms"] == pytest.approx(10.000731)
+    of_each = [round(one["tpot_ms"] or 0) for one in session.requests]
+    assert sorted(of_each) == [10, 10, 30]
+    assert (tmp_path / "logs" / "tiny-1.pair1.new.root3.stdout.log").is_file()
+    priors = NoisePriors(tmp_path / "history", "test")
+    assert [len(priors.groups("tpot_ms", n)) for n in (1, 3, 5)] == [1, 1, 0]
+    assert priors.groups("tpot_ms", 3)[0].variance == 0
 
 
 def test_pairs_come_in_blocks_of_both_orders(tmp_path: Path) -> None:
@@ -178,9 +206,12 @@ def test_variances_of_valid_pairs_are_kept(tmp_path: Path) -> None:
 
 def test_both_sides_run_with_workers_of_their_own(tmp_path: Path) -> None:
     engine = EmbeddedBackend()
-    cell, told = compare(tmp_path, engine, engine, looks=(2,), nodes=2)
+    cell, told = compare(tmp_path, engine, engine, looks=(2,), nodes=2, requests=2)
     assert cell.status not in ("ERROR", "INVALID"), cell.reasons
     assert len(cell.sessions) == 4
+    assert {len(session.requests) for session in cell.sessions} == {2}  # by one root each
+    assert not list((tmp_path / "logs").glob("*.root2.*"))
+    assert cell.further_s
     assert cell.same_tokens
     assert any("warm-up of both sides" in line for line in told)
     assert "pairs 1/2  cell 1 of 1" in told
