@@ -350,8 +350,8 @@ def _print_results(terminalreporter: pytest.TerminalReporter, config: pytest.Con
     if lab is None or not lab.has_cells or config.stash.get(PRINTED_KEY, False):
         return
     config.stash[PRINTED_KEY] = True
-    from pytest_dllama.report.pages.terminal import summary_lines
-    from pytest_dllama.report.pages.verdict import verdict_lines
+    from pytest_dllama.report.terminal.summary import summary_lines
+    from pytest_dllama.report.terminal.verdict import verdict_lines
 
     found = config.stash[WARNINGS_KEY]
     warnings = [f"warning: {text}" for text in dict.fromkeys(found)]

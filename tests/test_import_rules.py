@@ -56,6 +56,24 @@ LAYERS: Mapping[str, Layers] = {
         ("image",),
         ("cpu", "sources"),
     ),
+    "dllama_engine.wire": (
+        ("clock",),
+        ("links",),
+        ("blame", "presence", "counted"),
+        ("culprit",),
+        ("last_words", "peer", "trace", "connecting"),
+        ("frames",),
+    ),
+    "pytest_dllama.lab": (
+        ("session",),
+        ("pairs",),
+        ("lab",),
+        ("assembly",),
+        ("machines",),
+        ("requests", "builds", "power", "opened_models", "result_files"),
+        ("progress", "checks"),
+        ("cells",),
+    ),
     "pytest_dllama.hosts": (
         ("fleet", "links"),
         ("ssh", "local"),
@@ -66,7 +84,7 @@ LAYERS: Mapping[str, Layers] = {
         ("agent",),
     ),
     "pytest_dllama.report": (
-        ("pages",),
+        ("pages", "terminal"),
         ("tables", "plots", "lists"),
         ("rules",),
         ("sentences",),

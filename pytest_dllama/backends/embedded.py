@@ -10,14 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from dllama_engine.cli.options import root_flags
+from dllama_engine.cli.flags.parsing import root_flags
 from dllama_engine.errors import EngineError
 from dllama_engine.injection import Injection, parse_injection
 from dllama_engine.kernels.cpu import VARIANTS, available_variants
 from dllama_engine.kernels.image import store
 from dllama_engine.memory_rate import rate_text
 from dllama_engine.sharding.memory import RankMemory
-from dllama_engine.wire.handshake import probe_worker
+from dllama_engine.wire.connecting.handshake import probe_worker
 from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.events.stream import Event, parse_event

@@ -16,10 +16,8 @@ SENT, TO_SEND, GOT, TO_RECV = range(10, 14)  # bytes of them, header included
 DURATION_NS = 14  # until the peer's frames were through; -1 while they are not
 POLLED_AT = 15  # which of the peers that are waited for it is; NOTHING if none
 HEARD_IN = 16  # the sweep over all peers in which its frame began to come; NOTHING before
-SENT_AT_NS, HEARD_AT_NS = (
-    17,
-    18,
-)  # kept for raw spans: the frame was taken; the peer's began to come
+# Kept for raw spans: the frame was taken; the peer's began to come, and was whole.
+SENT_AT_NS, HEARD_AT_NS, WHOLE_AT_NS = 17, 18, 19
 LINK_WIDTH = 24  # whole cache lines
 
 # The routes of an exchange, (world_size, ROUTE_WIDTH): where each peer's payloads are and how many
@@ -43,9 +41,12 @@ SWEEPS = 21  # over all peers, in it
 ENDED_NS = 22  # when the last exchange ended
 CROWDED = 23  # whether ranks share cores
 AWAITED = 24  # frames to be received in the exchange under way
-HISTOGRAMS_AT = 25  # of `tables.histograms`; 0: there are none
+HISTOGRAMS_AT = 25  # of what waits to be counted there (`tables.histograms`); 0: nothing does
 TIMELINE_AT = 26  # the ring of exchanges (`tables.timeline`); 0: none is kept
-POLLED = 27  # one word for each peer that is waited for
+# An exchange that was posted: its rank computes since then (0: it is here); for how long it did;
+# when it last glanced at the links; what it met there that the exchange will end with.
+LEFT_NS, HIDDEN_NS, GLANCED_NS, MET = range(27, 31)
+POLLED = 31  # one word for each peer that is waited for
 MESH_WORDS = POLLED
 
 # A record of the trace: what, when, how long, payload bytes; then each peer's duration or NOTHING.

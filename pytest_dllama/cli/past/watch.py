@@ -21,7 +21,7 @@ from pytest_dllama.history.series import Point, SeriesKey, series_of
 from pytest_dllama.history.store import HistoryError, RunStore, StoredRun
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import CellVerdict, MetricVerdict, PairStatus, VerdictFile, worst
-from pytest_dllama.report.pages.verdict import effect
+from pytest_dllama.report.terminal.verdict import effect
 from pytest_dllama.stats.looks import DECLARED
 from pytest_dllama.verdict.past.alarm import WATCHED, known_of, recorded, replay
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.lab.cells import CellKey
-from pytest_dllama.lab.losses import Losses
 from pytest_dllama.lab.pairs.sessions import Session
 from pytest_dllama.lab.pairs.side import NAMES, Name
+from pytest_dllama.lab.requests.losses import Losses
 from pytest_dllama.metrics.catalog import METRICS, cell_metrics
 from pytest_dllama.metrics.samples import sample_of, session_sample
 from pytest_dllama.record.cell import OutputRecord, Sample

@@ -12,11 +12,11 @@ from pytest_dllama.config.baseline import Baseline
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError, at_least
 from pytest_dllama.hosts.packages.other_engine import OtherEngine
+from pytest_dllama.lab.builds.dllama import build_dllama, dllama_source
+from pytest_dllama.lab.builds.revisions import build_revision
 from pytest_dllama.lab.checks import engines
-from pytest_dllama.lab.pairs.builds import build_revision
-from pytest_dllama.lab.pairs.dllama_builds import build_dllama, dllama_source
+from pytest_dllama.lab.machines.choice import hosts_of_sides, root_is_here
 from pytest_dllama.lab.pairs.side import Side
-from pytest_dllama.lab.session.machines import hosts_of_sides, root_is_here
 from pytest_dllama.models.workloads import configured, workloads
 
 Tell = Callable[[str], None]
@@ -36,8 +36,8 @@ def make_sides(baseline: Baseline, config: LabConfig, nodes: int, tell: Tell) ->
     """
     label = config.dllama_bin or f"this {config.engine} engine"
     own, swept = engines(config)
-    slowed = f", slowed down on purpose ({config.inject})" if config.inject else ""
-    new = Side("new", label + slowed, own, config, swept=swept)
+    slowed = f"{label}, slowed down on purpose ({config.inject})" if config.inject else label
+    new = Side("new", slowed, own, config, swept=swept)
     found = _base(baseline, replace(config, inject=""), label, tell)
     on_base, on_new = hosts_of_sides(found.side.config, config, nodes, found.other)
     return replace(found.side, hosts=on_base), replace(new, hosts=on_new)

@@ -12,9 +12,9 @@ from pytest_dllama.hosts.base import Progress
 from pytest_dllama.lab import assembly
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.checks import model_needs
-from pytest_dllama.lab.duet import Duet, Rules
 from pytest_dllama.lab.pairs.cell import PairedCell
 from pytest_dllama.lab.pairs.comparing import ComparingLab, missed_limits
+from pytest_dllama.lab.pairs.duet import Duet, Rules
 from pytest_dllama.lab.pairs.side import Side
 from pytest_dllama.lab.pairs.verdict_file import Compared
 from pytest_dllama.record.cell import CellRecord
@@ -83,7 +83,7 @@ class PairedLab(ComparingLab):
             needs = model_needs(side.config, keys)
             side.hosts.check(max(counts), min(counts), needs, self._progress)
         names = dict.fromkeys(key.model for key in keys)
-        models = {name: self._model(name) for name in names}
+        models = {name: self._models.of(name) for name in names}
         how = self._compared_with.requests, self._compared_with.is_calibration
         rules = Rules(self._plan, self._priors(), self.seed, self._tolerances, *how)
         duet = Duet(self._sides, models, keys, rules, self.logs, self._progress)

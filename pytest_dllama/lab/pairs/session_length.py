@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from pytest_dllama.lab.pairs.cell import PairedCell
 from pytest_dllama.lab.pairs.sessions import Session
-from pytest_dllama.lab.runner import RequestRun
+from pytest_dllama.lab.requests.runner import RequestRun
 from pytest_dllama.metrics.samples import sample_of
 from pytest_dllama.stats.looks import Plan
 from pytest_dllama.stats.prior import VariancePrior

@@ -21,15 +21,11 @@ from pytest_dllama.events.stream import Event
 from pytest_dllama.hosts.base import Host, Progress
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.checks import model_needs
-from pytest_dllama.lab.cluster import Cluster, Worker
-from pytest_dllama.lab.oracle import Oracle, find_oracle, output_against
 from pytest_dllama.lab.pairs.side import Name, Side
-from pytest_dllama.lab.runner import (
-    RequestRun,
-    check_work,
-    engine_request,
-    run_request,
-)
+from pytest_dllama.lab.requests.asked import check_work, engine_request
+from pytest_dllama.lab.requests.cluster import Cluster, Worker
+from pytest_dllama.lab.requests.oracle import Oracle, find_oracle, output_against
+from pytest_dllama.lab.requests.runner import RequestRun, run_request
 from pytest_dllama.models.under_test import ModelUnderTest
 from pytest_dllama.models.workloads import configured
 from pytest_dllama.record.cell import OutputRecord

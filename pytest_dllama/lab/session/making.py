@@ -12,9 +12,9 @@ from pytest_dllama.hosts.base import Progress
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.checks import check_cells, engines
 from pytest_dllama.lab.lab import Lab
+from pytest_dllama.lab.machines.choice import hosts_of, names_of
 from pytest_dllama.lab.power.watch import check_energy
-from pytest_dllama.lab.session.machines import hosts_of, names_of
-from pytest_dllama.lab.session.tracing import check_tracing
+from pytest_dllama.lab.requests.tracing import check_tracing
 from pytest_dllama.verdict.limits import ThresholdError
 from pytest_dllama.verdict.thresholds import Thresholds
 from pytest_dllama.verdict.thresholds_file import load_thresholds

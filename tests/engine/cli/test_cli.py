@@ -471,8 +471,8 @@ def test_a_closed_pipe_ends_quietly(workers: list[Node]) -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys, dllama_engine.cli.main, dllama_engine.cli.options; "
-        "dllama_engine.cli.options.build_parser().format_help(); "
+        "import sys, dllama_engine.cli.main, dllama_engine.cli.flags.parsing; "
+        "dllama_engine.cli.flags.parsing.build_parser().format_help(); "
         "sys.exit(bool({'numpy', 'numba'} & set(sys.modules)))"
     )
     assert subprocess.run([command()[0], "-c", code], check=False).returncode == 0

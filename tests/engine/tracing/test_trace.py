@@ -214,7 +214,7 @@ def test_a_ring_keeps_the_last_and_says_from_when_on() -> None:
     keeper = TimelineKeeper(1)
     n = WORK_ROOM + 10
     for i in range(n):
-        keeper.add_work(SAMPLING, i, i + 1)
+        keeper.add(SAMPLING, i, i + 1)
     kept = keeper.kept()
     assert kept.work[:, 1].tolist() == list(range(10, n))
     assert (kept.n_work, kept.kept_from_ns) == (n, 10)

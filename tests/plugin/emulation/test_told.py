@@ -13,15 +13,15 @@ from pytest_dllama.history.priors import NoisePriors
 from pytest_dllama.hosts.links.accuracy import cell_links
 from pytest_dllama.hosts.links.prober import ProbeSamples
 from pytest_dllama.lab.cells import CellKey
-from pytest_dllama.lab.duet import Duet, Rules, Side
+from pytest_dllama.lab.pairs.duet import Duet, Rules, Side
 from pytest_dllama.lab.pairs.sessions import Session
 from pytest_dllama.lab.progress import Silent
-from pytest_dllama.lab.runner import RequestRun
+from pytest_dllama.lab.requests.runner import RequestRun
 from pytest_dllama.record.emulation import EmulationRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.report.pages.markdown import render
-from pytest_dllama.report.pages.terminal import summary_lines
-from pytest_dllama.report.pages.verdict import verdict_lines
+from pytest_dllama.report.terminal.summary import summary_lines
+from pytest_dllama.report.terminal.verdict import verdict_lines
 from pytest_dllama.stats.looks import Plan
 from tests.plugin.lab.stated_times import StatedTimes, config
 from tests.plugin.report import report_runs

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from dllama_engine.cli.options import root_flags
+from dllama_engine.cli.flags.parsing import root_flags
 from pytest_dllama.config.baseline import parse_baseline
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
-from pytest_dllama.lab.pairs import builds
-from pytest_dllama.lab.pairs.builds import Build
-from pytest_dllama.lab.pairs.checkout import Revision, builds_folder, clear_builds, list_builds
-from pytest_dllama.lab.pairs.dllama_builds import build_dllama, dllama_source
+from pytest_dllama.lab.builds import revisions
+from pytest_dllama.lab.builds.checkout import Revision, builds_folder, clear_builds, list_builds
+from pytest_dllama.lab.builds.dllama import build_dllama, dllama_source
+from pytest_dllama.lab.builds.revisions import Build
 from pytest_dllama.lab.pairs.making import make_sides
 from tests.plugin.backends import dllama_stand_in
 
@@ -113,9 +113,9 @@ def test_an_engine_that_does_not_fit_is_a_usage_error(checkout: Path, tmp_path: 
 
 
 def test_from_a_wheel_a_revision_needs_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(builds, "own_checkout", lambda: None)
+    monkeypatch.setattr(revisions, "own_checkout", lambda: None)
     with pytest.raises(ConfigError, match=r"installed from a wheel, .* write git:PATH@REV"):
-        builds.build_revision("", "main", print)
+        revisions.build_revision("", "main", print)
 
 
 def test_an_option_that_a_revision_does_not_have_is_a_usage_error(

@@ -19,12 +19,12 @@ from pytest_dllama.config.baseline import parse_baseline
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.history.priors import NoisePriors
 from pytest_dllama.lab.cells import CellKey
-from pytest_dllama.lab.duet import Duet, PairTaken, Rules, Side
+from pytest_dllama.lab.pairs.duet import Duet, PairTaken, Rules, Side
 from pytest_dllama.lab.pairs.making import make_sides
 from pytest_dllama.lab.progress import Silent
 from pytest_dllama.models.under_test import open_model
 from pytest_dllama.record.verdict import CellVerdict, PairStatus, VerdictFile, verdict_schema
-from pytest_dllama.report.pages.verdict import verdict_lines
+from pytest_dllama.report.terminal.verdict import verdict_lines
 from pytest_dllama.stats.looks import Plan
 from pytest_dllama.verdict.exit_codes import bisect_code, exit_code
 from pytest_dllama.verdict.limits import TOLERANCES
