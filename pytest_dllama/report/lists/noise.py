@@ -37,19 +37,23 @@ def _prior_lines(store: RunStore, calibration: Calibration) -> list[str]:
     priors = NoisePriors(store.cluster.parent, store.cluster.name)
     numbers = sorted({m.requests for cell in calibration.cells for m in cell.metrics})
     lines = []
-    for metric, requests in ((metric, n) for metric in metrics for n in numbers):
-        missing = missing_groups(priors.groups(metric, requests))
-        prior = priors.prior(metric, requests)
-        several = f" at {requests} requests a session" if requests > 1 else ""
-        if prior is not None:
-            d0 = "no limit" if math.isinf(prior.d0) else f"{prior.d0:.1f}"
+    for metric in metrics:
+        unknown: dict[int, list[str]] = {}  # missing groups -> of how many requests
+        for requests in numbers:
+            prior = priors.prior(metric, requests)
+            several = f" at {requests} requests a session" if requests > 1 else ""
+            if prior is not None:
+                d0 = "no limit" if math.isinf(prior.d0) else f"{prior.d0:.1f}"
+                lines.append(
+                    f"prior of {metric}{several}: a pair varies by {prior.s0:.1%}, worth {d0} "
+                    f"degrees of freedom, from {prior.groups} groups of pairs"
+                )
+            elif missing := missing_groups(priors.groups(metric, requests)):
+                unknown.setdefault(missing, []).append(str(requests))
+        for missing, those in unknown.items():
+            of = f" at {', '.join(those)} requests a session" if those != ["1"] else ""
             lines.append(
-                f"prior of {metric}{several}: a pair varies by {prior.s0:.1%}, worth {d0} degrees "
-                f"of freedom, from {prior.groups} groups of pairs"
-            )
-        elif missing:
-            lines.append(
-                f"no prior of {metric}{several} yet: {missing} of {MIN_GROUPS} groups of pairs are "
+                f"no prior of {metric} yet{of}: {missing} of {MIN_GROUPS} groups of pairs are "
                 "missing; verdicts are provisional until then"
             )
     return lines

@@ -26,6 +26,7 @@ from pytest_dllama.models.under_test import open_model
 from pytest_dllama.record.verdict import CellVerdict, PairStatus, VerdictFile, verdict_schema
 from pytest_dllama.report.terminal.verdict import verdict_lines
 from pytest_dllama.stats.looks import Plan
+from pytest_dllama.stats.prior import MIN_GROUPS, VarianceGroup
 from pytest_dllama.verdict.exit_codes import bisect_code, exit_code
 from pytest_dllama.verdict.limits import TOLERANCES
 from tests.plugin.lab.stated_times import PROGRAM, StatedTimes, config
@@ -127,6 +128,19 @@ def test_of_several_requests_a_session_the_median_counts(tmp_path: Path) -> None
     priors = NoisePriors(tmp_path / "history", "test")
     assert [len(priors.groups("tpot_ms", n)) for n in (1, 3, 5)] == [1, 1, 0]
     assert priors.groups("tpot_ms", 3)[0].variance == 0
+
+
+def test_as_many_requests_as_decide_soonest_are_taken_by_what_is_known(tmp_path: Path) -> None:
+    priors = NoisePriors(tmp_path / "history", "test")
+    for requests, sd in ((1, 0.3), (3, 0.01)):
+        groups = [VarianceGroup(2, sd**2)] * MIN_GROUPS
+        priors.add(dict.fromkeys(TOLERANCES, groups), requests)
+    cell, _ = compare(tmp_path, StatedTimes(1.0), StatedTimes(1.0), looks=(2,), requests=None)
+    assert cell.requests == 3
+    one, three = cell.prospects
+    assert (one.requests, three.requests, three.pairs) == (1, 3, 2)
+    assert one.seconds > three.seconds
+    assert {verdict.is_provisional for verdict in cell.metrics} == {False}  # that of three is known
 
 
 def test_pairs_come_in_blocks_of_both_orders(tmp_path: Path) -> None:
