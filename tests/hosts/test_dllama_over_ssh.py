@@ -19,8 +19,8 @@ from pytest_dllama.backends.dllama.backend import DllamaBackend
 from pytest_dllama.backends.registry import make_backend
 from pytest_dllama.hosts.inventory import Inventory
 from pytest_dllama.hosts.ssh.host import SshHost
-from pytest_dllama.lab.cluster import Cluster
-from pytest_dllama.lab.runner import run_request
+from pytest_dllama.lab.requests.cluster import Cluster
+from pytest_dllama.lab.requests.runner import run_request
 from pytest_dllama.models import engine_facts
 from tests.hosts.sshd import Sshd
 from tests.plugin.backends import dllama_stand_in

@@ -11,7 +11,7 @@ import pytest
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.hosts.fleet.preflight import Need, _memory
 from pytest_dllama.hosts.inventory import Inventory
-from pytest_dllama.lab.session.machines import apart, hosts_of_sides
+from pytest_dllama.lab.machines.choice import apart, hosts_of_sides
 from tests.hosts.sshd import Sshd
 from tests.plugin.lab.stated_times import config
 

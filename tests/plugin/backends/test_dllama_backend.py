@@ -22,8 +22,9 @@ from pytest_dllama.backends.dllama.backend import DllamaBackend
 from pytest_dllama.backends.process_guard import guarded, unguarded
 from pytest_dllama.events.stream import Error, Event, Listening, Step
 from pytest_dllama.hosts.local import LocalHost
-from pytest_dllama.lab.cluster import Cluster, ClusterError
-from pytest_dllama.lab.runner import RequestFailed, RequestRun, run_request
+from pytest_dllama.lab.requests.cluster import Cluster, ClusterError
+from pytest_dllama.lab.requests.failure import RequestFailed
+from pytest_dllama.lab.requests.runner import RequestRun, run_request
 from pytest_dllama.metrics.samples import sample_of
 from tests.plugin.backends import dllama_stand_in
 

@@ -21,8 +21,8 @@ from pytest_dllama.backends.registry import make_backend
 from pytest_dllama.cli.main import main
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.hosts.local import LocalHost
-from pytest_dllama.lab.cluster import Cluster, ClusterError
-from pytest_dllama.lab.runner import run_request
+from pytest_dllama.lab.requests.cluster import Cluster, ClusterError
+from pytest_dllama.lab.requests.runner import run_request
 from pytest_dllama.models import engine_facts
 from tests.plugin.backends import dllama_stand_in
 

@@ -17,7 +17,7 @@ from pytest_dllama.emulation.boards import BOARDS, parse_boards
 from pytest_dllama.emulation.spec import LinkError
 from pytest_dllama.emulation.topology import of_boards, uniform
 from pytest_dllama.lab.cells import CellKey
-from pytest_dllama.lab.duet import Duet, Rules, Side
+from pytest_dllama.lab.pairs.duet import Duet, Rules, Side
 from pytest_dllama.lab.progress import Silent
 from pytest_dllama.models import engine_facts
 from pytest_dllama.models.under_test import open_model

@@ -13,8 +13,8 @@ from pytest_dllama.backends.registry import make_backend
 from pytest_dllama.history.run_files import read_run
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.local import LocalHost
-from pytest_dllama.lab import runner
-from pytest_dllama.lab.cluster import Cluster, ClusterError, Worker
+from pytest_dllama.lab.requests import failure
+from pytest_dllama.lab.requests.cluster import Cluster, ClusterError, Worker
 from tests.data import ROOT
 from tests.plugin.real_runs import SMALL_MODEL, RealRun
 
@@ -36,14 +36,14 @@ from tests.plugin.real_runs import SMALL_MODEL, RealRun
     ],
 )
 def test_the_signal_behind_an_exit_code(code: int | None, expected: signal.Signals | None) -> None:
-    assert runner._killed_by(code) == expected
+    assert failure.killed_by(code) == expected
 
 
 def test_a_death_is_told_with_the_memory_then() -> None:
-    text = runner._death(signal.SIGKILL, LocalHost("pi3"))
+    text = failure.death(signal.SIGKILL, LocalHost("pi3"))
     assert text.startswith("the root was killed by SIGKILL; pi3 had ")
     assert "MB of memory available then (a host that runs out of memory kills so" in text
-    assert "dmesg" not in runner._death(signal.SIGSEGV, LocalHost())
+    assert "dmesg" not in failure.death(signal.SIGSEGV, LocalHost())
 
 
 _KILLS_THE_ROOT = """
@@ -92,7 +92,7 @@ def test_a_worker_whose_log_has_no_room_is_the_cause(tmp_path: Path) -> None:
     with pytest.raises(HostError):
         process.read_line(60.0)
     worker = Worker(1, process, "127.0.0.1", 1, ())
-    (cause,) = runner._given_up([worker])
+    (cause,) = failure.given_up([worker])
     words = f"worker 1: the log {stdout} cannot be written (No space left on device); make room"
     assert cause.startswith(words)
     process.stop()

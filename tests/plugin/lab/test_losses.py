@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from pytest_dllama.config.values import ConfigError
-from pytest_dllama.lab.cluster import ClusterError
-from pytest_dllama.lab.losses import Losses
-from pytest_dllama.lab.runner import KILLED, RequestFailed
+from pytest_dllama.lab.requests.cluster import ClusterError
+from pytest_dllama.lab.requests.failure import KILLED, RequestFailed
+from pytest_dllama.lab.requests.losses import Losses
 from tests.plugin.report.report_runs import cell
 
 

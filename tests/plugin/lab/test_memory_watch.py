@@ -14,7 +14,7 @@ from pytest_dllama.events.stream import Rank
 from pytest_dllama.hosts.agent.memory import FamilyMemory
 from pytest_dllama.hosts.base import HostProcess
 from pytest_dllama.hosts.local import LocalHost
-from pytest_dllama.lab.memory_watch import MemoryWatch
+from pytest_dllama.lab.requests.memory_watch import MemoryWatch
 from tests.plugin.traces_for_tests import decode_step, trace
 
 MIB = 2**20

@@ -62,7 +62,7 @@ def test_the_records_are_the_new_sides_and_the_verdict_lies_beside(tmp_path: Pat
     assert record.output is not None
     assert record.verdict is not None
     assert all(".new.root." in name for name in record.logs)
-    run = read_run(lab.run_file)
+    run = read_run(lab.files.run_file)
     assert run.request.repeats == 3
     found = read_verdict(tmp_path / "report/verdict.json")
     assert verdict_beside(run, tmp_path / "report") == found == lab.verdict()
