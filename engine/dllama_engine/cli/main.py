@@ -132,7 +132,8 @@ def _root(args: RootArgs, events: EventWriter, show: Show) -> None:
 
 
 def _worker(args: WorkerArgs, events: EventWriter, show: Show) -> None:
-    from dllama_engine.cluster.worker import Worker, WorkerOptions
+    from dllama_engine.cluster.worker import Worker
+    from dllama_engine.cluster.worker_session import WorkerOptions
     from dllama_engine.wire.connecting.token import cluster_token
 
     def log(line: str) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dllama_engine.cluster.rendezvous import Rendezvous
+from dllama_engine.cluster.setup.rendezvous import Rendezvous
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.loading.mapping import map_weights
 from dllama_engine.loading.streaming import send_weights
