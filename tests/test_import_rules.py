@@ -91,7 +91,7 @@ LAYERS: Mapping[str, Layers] = {
     "pytest_dllama.hosts": (
         ("fleet", "links"),
         ("ssh", "local"),
-        ("packages",),
+        ("packages", "host_keys"),
         ("memory_probe", "power", "controller", "inventory_file"),
         ("inventory", "command"),
         ("base", "terminal", "course", "lines"),
@@ -115,7 +115,7 @@ MAY_KNOW: Mapping[str, tuple[str, ...]] = {
         "pytest_dllama.files.user_files",
     ),
     "fabric": ("pytest_dllama.hosts.ssh.connection",),
-    "paramiko": ("pytest_dllama.hosts.ssh",),
+    "paramiko": ("pytest_dllama.hosts.ssh", "pytest_dllama.hosts.host_keys"),
     "invoke": ("pytest_dllama.hosts.ssh",),
     "jinja2": ("pytest_dllama.report.pages",),
     "pytest": (

@@ -6,6 +6,7 @@ output, 143 SIGTERM (a worker that is told to stop has done its work: 0).
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -112,6 +113,14 @@ def _run_mode(args: parsing.Args, events: EventWriter, show: Show) -> int:
 
 
 def _root(args: RootArgs, events: EventWriter, show: Show) -> None:
+    """Run the mode, `--requests` times; each time is whole in the events, from start to network."""
+    for n in range(args.requests):
+        if n:
+            gc.collect()  # operations refer back to their transformer, and so to its weights
+        _run_root(args, events, show)
+
+
+def _run_root(args: RootArgs, events: EventWriter, show: Show) -> None:
     from dllama_engine.cli import chat, modes
     from dllama_engine.cli.run import RootRun
 

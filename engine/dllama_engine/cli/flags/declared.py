@@ -68,6 +68,11 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
         help="fill so many positions of the context before the request's clock starts; --steps "
         "count from there (default: %(default)s)",
     )  # fmt: skip
+    group.add_argument(
+        "--requests", type=whole(1), default=1, metavar="N",
+        help="run the request so often, each time in a session of its own that is loaded anew, for "
+        "who measures (default: %(default)s)",
+    )  # fmt: skip
 
 
 def _add_cluster(group: argparse._ArgumentGroup) -> None:
