@@ -35,14 +35,15 @@ LAYERS: Mapping[str, Layers] = {
     ),
     "pytest_dllama": (
         ("plugin",),
-        ("fixtures", "cli", "selection"),
+        ("fixtures", "cli"),
+        ("edge",),
         ("lab", "forensics"),
         ("backends",),
         ("hosts", "report", "verdict", "exports"),
-        ("models", "history", "metrics", "validity", "benchmark_bridge", "neighbours"),
+        ("models", "history", "metrics", "validity"),
         ("config", "record", "events", "stats"),
         ("emulation",),
-        ("report_folder", "user_files"),
+        ("files",),
         ("errors",),
     ),
     # Rooms within a room, by the same rule.
@@ -55,6 +56,12 @@ LAYERS: Mapping[str, Layers] = {
         ("entries", "cache"),
         ("image",),
         ("cpu", "sources"),
+    ),
+    "dllama_engine.collectives": (
+        ("combine", "halves", "logits", "traffic"),
+        ("choice", "scatter"),
+        ("algorithms", "rounds"),
+        ("base",),
     ),
     "dllama_engine.wire": (
         ("clock",),
@@ -77,10 +84,10 @@ LAYERS: Mapping[str, Layers] = {
     "pytest_dllama.hosts": (
         ("fleet", "links"),
         ("ssh", "local"),
-        ("packages",),
+        ("packages", "host_keys"),
         ("memory_probe", "power", "controller", "inventory_file"),
         ("inventory", "command"),
-        ("base", "terminal", "course"),
+        ("base", "terminal", "course", "lines"),
         ("agent",),
     ),
     "pytest_dllama.report": (
@@ -98,18 +105,17 @@ LARGEST_ROOM = 12  # modules, without __init__
 MAY_KNOW: Mapping[str, tuple[str, ...]] = {
     "dllama_engine": (
         *("pytest_dllama.backends.embedded", "pytest_dllama.models.engine_facts"),
-        "pytest_dllama.user_files",
+        "pytest_dllama.files.user_files",
     ),
     "fabric": ("pytest_dllama.hosts.ssh.connection",),
-    "paramiko": ("pytest_dllama.hosts.ssh",),
+    "paramiko": ("pytest_dllama.hosts.ssh", "pytest_dllama.hosts.host_keys"),
     "invoke": ("pytest_dllama.hosts.ssh",),
     "jinja2": ("pytest_dllama.report.pages",),
     "pytest": (
-        *("pytest_dllama.plugin", "pytest_dllama.fixtures", "pytest_dllama.selection"),
-        *("pytest_dllama.benchmark_bridge", "pytest_dllama.neighbours"),
+        *("pytest_dllama.plugin", "pytest_dllama.fixtures", "pytest_dllama.edge"),
         "pytest_dllama.config",
     ),
-    "pytest_benchmark": ("pytest_dllama.benchmark_bridge",),
+    "pytest_benchmark": ("pytest_dllama.edge.benchmark_bridge",),
     "numba": ("dllama_engine",),
     "llvmlite": ("dllama_engine",),
     "numpy": ("dllama_engine", "pytest_dllama.stats"),

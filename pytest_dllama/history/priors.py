@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pytest_dllama.files.user_files import RECORD_BYTES, read_text
 from pytest_dllama.history.places import cluster_folder
 from pytest_dllama.history.places import default_folder as default_folder
 from pytest_dllama.stats.errors import DataError
 from pytest_dllama.stats.prior import VarianceGroup, VariancePrior, fit_prior
-from pytest_dllama.user_files import RECORD_BYTES, read_text
 
 _SCHEMA = 2  # 2: of several requests a session, which those who read 1 would take for one
 

@@ -11,7 +11,7 @@ from typing import Any
 from pytest_dllama.backends.base import Backend, FillsContext
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
-from pytest_dllama.history.run_files import write_whole
+from pytest_dllama.files.whole_file import write_whole
 from pytest_dllama.hosts.base import HostError, Hosts, Progress
 from pytest_dllama.hosts.course import counted
 from pytest_dllama.hosts.local import LocalHosts

@@ -87,7 +87,7 @@ class Exchanger(Protocol):
     def exchange_routes(self, op: str, routes: Table, routes_at: int = 0) -> None:
         """Send and receive one frame on every link that the routes name, at that address."""
 
-    def settle(self, status: int, routes: Table) -> None:
+    def settle(self, status: int) -> None:
         """What an exchange that returned before its end needs."""
 
     def forget_exchange(self) -> None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from dllama_engine.collectives.algorithms.doubling import Doubling
+from dllama_engine.collectives.algorithms.mesh import Mesh
+from dllama_engine.collectives.algorithms.ring import Ring
+from dllama_engine.collectives.algorithms.star import Star
+from dllama_engine.collectives.algorithms.two_shot import TwoShot
 from dllama_engine.collectives.base import Collective, Round
-from dllama_engine.collectives.doubling import Doubling
-from dllama_engine.collectives.mesh import Mesh
-from dllama_engine.collectives.ring import Ring
-from dllama_engine.collectives.star import Star
-from dllama_engine.collectives.two_shot import TwoShot
 from dllama_engine.sharding.collective import Collective as Name
 from dllama_engine.sharding.collective import Pick
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, reduce_chunks, vector_bytes

@@ -194,14 +194,13 @@ class Transformer:
         return len(x) - n_logits
 
     def _settle(self, op: int, status: int) -> None:
-        """Operation `op` returned to Python: see to it if it is an exchange that is under way.
+        """Operation `op` returned to Python: see to the exchange, if one is under way.
 
         Raises:
             WireError: of the links.
         """
-        routes = self._program.routes(op)
-        if self._links is not None and routes is not None:
-            self._links.settle(status, routes)
+        if self._links is not None:
+            self._links.settle(status)
 
     def close(self) -> None:
         """End the helper threads."""

@@ -27,19 +27,20 @@ from dllama_engine.tables.links import (
     BUSY_NS,
     DONE,
     ERRNO,
-    FACTOR,
     FULL,
     GOT,
     HEADER_BYTES,
+    IS_NEXT,
     KIND,
     LEFT_NS,
     LOST,
+    MET,
     MOVED_NS,
     RECEIVED_BYTES,
     RECEIVED_MESSAGES,
     RECV_AT,
     RECV_BYTES,
-    RECV_OFFSET,
+    RECV_INTO,
     RECV_SEQUENCE,
     SEND_AT,
     SEND_BYTES,
@@ -146,12 +147,12 @@ class Links(CountedLinks):
             self.presence.tell()
         try:
             while (status := EXCHANGE(*tables, self.world_size, KINDS[op], 1)) != DONE:
-                self.settle(status, routes)
+                self.settle(status)
         except BaseException:
             self.forget_exchange()
             raise
 
-    def settle(self, status: int, routes: Table) -> None:
+    def settle(self, status: int) -> None:
         """What an exchange that returned before its end needs of Python; it may be called again.
 
         Raises:
@@ -167,15 +168,15 @@ class Links(CountedLinks):
                 raise self._blame.stalled(NAMES[int(self.mesh[KIND])])
         elif status == FULL:
             self._keep_records()
-        elif status != STRANGE or not self._passed_over_sign(routes):
-            raise self._failed(status, routes)
+        elif status != STRANGE or not self._passed_over_sign():
+            raise self._failed(status)
 
-    def _passed_over_sign(self, routes: Table) -> bool:
+    def _passed_over_sign(self) -> bool:
         """Take a sign of life out of the frame that was being received: what follows is its."""
         peer = self._peers[int(self.mesh[TROUBLE])]
         if peer.recv_header != ALIVE_FRAME:
             return False
-        payload_at, n_read = self._read_at(peer, routes), int(peer.link[GOT]) - HEADER_BYTES
+        payload_at, n_read = int(peer.link[RECV_INTO]), int(peer.link[GOT]) - HEADER_BYTES
         read = string_at(payload_at, n_read)
         peer.recv_header[:] = read[:HEADER_BYTES].ljust(HEADER_BYTES, b"\0")
         memmove(payload_at, read[HEADER_BYTES:], max(0, n_read - HEADER_BYTES))
@@ -183,21 +184,16 @@ class Links(CountedLinks):
         self.mesh[MOVED_NS] = _now_ns()  # it waits for somebody else, and lives
         return True
 
-    def _read_at(self, peer: Peer, routes: Table) -> int:
-        """Address of the payload that is being received."""
-        behind = int(routes[peer.rank, RECV_OFFSET] * self.mesh[FACTOR])
-        return int(routes[peer.rank, RECV_AT]) + behind
-
     def forget_exchange(self) -> None:
         """Do not go on with an exchange whose buffers may vanish."""
-        self.mesh[[UNDER_WAY, LEFT_NS]] = 0
+        self.mesh[[UNDER_WAY, IS_NEXT, LEFT_NS, MET]] = 0
 
-    def _failed(self, status: int, routes: Table) -> EngineError:
+    def _failed(self, status: int) -> EngineError:
         self._op = NAMES[int(self.mesh[KIND])]
         peer, number = self._peers[int(self.mesh[TROUBLE])], int(self.mesh[ERRNO])
         if status == LOST:
             return self._lost(peer, OSError(number, os.strerror(number)) if number else None)
-        at, n_read = self._read_at(peer, routes), int(peer.link[GOT]) - HEADER_BYTES
+        at, n_read = int(peer.link[RECV_INTO]), int(peer.link[GOT]) - HEADER_BYTES
         read = string_at(at, n_read)
         size = int(peer.link[TO_RECV]) - HEADER_BYTES
         return self._blame.unexpected(peer, read, size, int(self.mesh[KIND]))

@@ -8,7 +8,8 @@ from datetime import datetime
 from pathlib import Path
 
 from pytest_dllama.config.settings import LabConfig
-from pytest_dllama.history.run_files import VERDICT_FILE, write_whole
+from pytest_dllama.files.whole_file import write_whole
+from pytest_dllama.history.run_files import VERDICT_FILE
 from pytest_dllama.record.verdict import CellVerdict, VerdictFile, worst
 from pytest_dllama.stats.intervals import holm
 

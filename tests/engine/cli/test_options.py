@@ -51,6 +51,7 @@ def test_flags_come_in_any_order_and_modes_pass_over_strange_ones() -> None:
         ("worker --nthreads 0", "'0': expected a whole number, 1 to 1024"),
         ("worker --gpu-index 0", "CPUs only"),
         ("worker --collective tree", "invalid choice: 'tree' (choose from"),
+        ("worker --overlap maybe", "invalid choice: 'maybe' (choose from"),
         ("worker --pp-size 2", "one pipeline stage"),
         ("worker --timeout 0", "seconds above 0"),
         ("worker --timeout nan", "seconds above 0"),

@@ -35,7 +35,7 @@ N_STEPS = 24
 
 @dataclass(frozen=True)
 class Traced:
-    """A traced request on three nodes."""
+    """A traced request on three nodes, its prompt in halves."""
 
     trace: dict[str, Any]
     events: list[dict[str, Any]]
@@ -64,7 +64,7 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Node]]:
 @pytest.fixture(scope="module")
 def traced(workers: list[Node], tmp_path_factory: pytest.TempPathFactory) -> Traced:
     folder = tmp_path_factory.mktemp("traced")
-    line = inference_arguments(workers, steps=N_STEPS, trace=folder / "t.json")
+    line = inference_arguments(workers, steps=N_STEPS, trace=folder / "t.json", overlap="on")
     done = run(*line, "--events", folder / "e")
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in folder.iterdir()) == ["e", "t.json"]

@@ -151,21 +151,34 @@ def test_other_events() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "picks", "notes"),
+    ("asked", "picks", "overlap", "notes"),
     [
-        ("ring", [[1, "ring"]], ()),
-        ("auto", [[1, "mesh"]], ("--collective auto picked mesh",)),
+        ("ring", [[1, "ring"]], {}, ()),
+        ("auto", [[1, "mesh"]], {}, ("--collective auto picked mesh",)),
         (
             "auto",
             [[1, "mesh"], [9, "two-shot"]],
+            {"overlap": "on", "halves_from": 2},
             ("--collective auto picked mesh, two-shot from batches of 9 tokens on",),
+        ),
+        (
+            "mesh",
+            [[1, "mesh"]],
+            {"overlap": "auto", "halves_from": 7},
+            ("--overlap auto picked halves for batches of 7 tokens and more",),
+        ),
+        (
+            "mesh",
+            [[1, "mesh"]],
+            {"overlap": "auto", "halves_from": None},
+            ("--overlap auto picked off",),
         ),
     ],
 )
 def test_what_auto_picked_is_a_note(
-    asked: str, picks: list[list[object]], notes: tuple[str, ...]
+    asked: str, picks: list[list[object]], overlap: dict[str, object], notes: tuple[str, ...]
 ) -> None:
-    told = {"event": "collective", "asked": asked, "picks": picks, "round_us": 1.0}
+    told = {"event": "collective", "asked": asked, "picks": picks, "round_us": 1.0, **overlap}
     assert build_trace(_events(START, told, STEP, DONE)).notes == notes
 
 

@@ -41,16 +41,18 @@ from dllama_engine.tables.links import (
     HEARD_IN,
     HIDDEN_NS,
     HISTOGRAMS_AT,
+    IS_NEXT,
     KIND,
     NOTHING,
+    OUT_AT_NS,
+    OUT_BYTES,
+    OUT_NUMBER,
     RECV_SEQUENCE,
-    SEND_SEQUENCE,
     SENT_AT_NS,
     SPANS_AT,
     START_NS,
     TIMELINE_AT,
     TO_RECV,
-    TO_SEND,
     WAITED_NS,
     WHOLE_AT_NS,
 )
@@ -200,10 +202,11 @@ def _keep_raw(links: Any, mesh: Any, last: int) -> None:
         link, at = links[rank], PEERS + PEER_WORDS * rank
         row[at + SEND_NUMBER] = row[at + RECV_NUMBER] = NOTHING
         row[at + WAS_LAST] = 0
-        if link[TO_SEND] > 0:
-            row[at + SEND_NUMBER] = (link[SEND_SEQUENCE] - 1) & 0xFFFF
-            row[at + SEND_PAYLOAD] = link[TO_SEND] - HEADER_BYTES
-            row[at + SENT_NS] = link[SENT_AT_NS]
+        if link[OUT_BYTES] > 0:
+            row[at + SEND_NUMBER] = link[OUT_NUMBER]
+            row[at + SEND_PAYLOAD] = link[OUT_BYTES] - HEADER_BYTES
+            has_next = mesh[IS_NEXT] != 0
+            row[at + SENT_NS] = link[OUT_AT_NS] if has_next else link[SENT_AT_NS]
         if link[TO_RECV] > 0:
             row[at + RECV_NUMBER] = (link[RECV_SEQUENCE] - 1) & 0xFFFF
             row[at + RECV_PAYLOAD] = link[TO_RECV] - HEADER_BYTES
