@@ -115,7 +115,9 @@ def test_an_engine_that_does_not_fit_is_a_usage_error(checkout: Path, tmp_path: 
 def test_a_path_without_a_program_is_told_by_the_words_that_named_it(
     checkout: Path, tmp_path: Path
 ) -> None:
-    program = dllama_stand_in.write(tmp_path)
+    program = tmp_path / "dllama"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {dllama_stand_in.__file__} "$@"\n')
+    program.chmod(0o755)
     given = {"nodes": "1", "engine": "dllama", "dllama-bin": str(program)}
     config = LabConfig.of_texts(given, tmp_path)
     with pytest.raises(ConfigError, match=r"--baseline dllama:/no/such: no such program"):
