@@ -57,6 +57,13 @@ LAYERS: Mapping[str, Layers] = {
         ("image",),
         ("cpu", "sources"),
     ),
+    "dllama_engine.cluster": (
+        ("root", "worker"),
+        ("worker_session", "accounts"),
+        ("setup", "summary"),
+        ("session",),
+        ("placement",),
+    ),
     "dllama_engine.collectives": (
         ("combine", "halves", "logits", "traffic"),
         ("choice", "scatter"),
@@ -84,7 +91,7 @@ LAYERS: Mapping[str, Layers] = {
     "pytest_dllama.hosts": (
         ("fleet", "links"),
         ("ssh", "local"),
-        ("packages",),
+        ("packages", "host_keys"),
         ("memory_probe", "power", "controller", "inventory_file"),
         ("inventory", "command"),
         ("base", "terminal", "course", "lines"),
@@ -108,7 +115,7 @@ MAY_KNOW: Mapping[str, tuple[str, ...]] = {
         "pytest_dllama.files.user_files",
     ),
     "fabric": ("pytest_dllama.hosts.ssh.connection",),
-    "paramiko": ("pytest_dllama.hosts.ssh",),
+    "paramiko": ("pytest_dllama.hosts.ssh", "pytest_dllama.hosts.host_keys"),
     "invoke": ("pytest_dllama.hosts.ssh",),
     "jinja2": ("pytest_dllama.report.pages",),
     "pytest": (
@@ -120,7 +127,7 @@ MAY_KNOW: Mapping[str, tuple[str, ...]] = {
     "llvmlite": ("dllama_engine",),
     "numpy": ("dllama_engine", "pytest_dllama.stats"),
     "scipy": ("pytest_dllama.stats",),
-    "matplotlib": ("pytest_dllama.report.plots",),
+    "matplotlib": ("pytest_dllama.report.plots.drawing",),
     "prometheus_client": ("pytest_dllama.exports.openmetrics",),
     "llmd_benchmark_report": ("pytest_dllama.exports.llmd",),
     "pydantic": ("pytest_dllama",),

@@ -114,6 +114,8 @@ def _texts(arguments: argparse.Namespace) -> dict[str, str]:
         value = getattr(arguments, setting.key)
         if value is not None:
             found[setting.name] = SEPARATOR.join(value) if isinstance(value, list) else value
+    if "emulate" in found and arguments.dllama_nodes is None:  # which says how many there are
+        del found["nodes"]
     if arguments.order_seed is not None:
         found["order-seed"] = arguments.order_seed
     return found

@@ -5,7 +5,7 @@ Knows nothing of processes; a trace from a live engine and one from a log file a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pytest_dllama.events.stream import (
@@ -82,6 +82,23 @@ class RequestTrace:
         if self.done.text is not None:
             return self.done.text
         return "".join(step.piece or "" for step in self.decode_steps)
+
+
+def build_traces(events: Sequence[Event], requests: int) -> tuple[RequestTrace, ...]:
+    """The traces of an engine that ran its request so often, each from a `start` of its own.
+
+    Raises:
+        TraceError: as `build_trace`, or the request was run less or more often.
+    """
+    starts = [i for i, event in enumerate(events) if isinstance(event, Start)]
+    if requests == 1 or len(starts) < 2:
+        traces = [build_trace(events)]
+    else:
+        ends = [*starts[1:], len(events)]
+        traces = [build_trace(events[i:end]) for i, end in zip(starts, ends, strict=True)]
+    if len(traces) != requests:
+        raise TraceError(f"the engine ran its request {len(traces)} times, not {requests}")
+    return tuple(traces)
 
 
 def build_trace(events: Iterable[Event]) -> RequestTrace:

@@ -6,6 +6,7 @@ output, 143 SIGTERM (a worker that is told to stop has done its work: 0).
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -17,7 +18,7 @@ from dllama_engine.cli.flags.arguments import PlanArgs, RootArgs, WorkerArgs
 from dllama_engine.errors import EngineError, OutputError, WireError
 from dllama_engine.system import process
 from dllama_engine.telemetry.event_writer import EventWriter
-from dllama_engine.telemetry.events import End, Error
+from dllama_engine.telemetry.events.session import End, Error
 
 Show = Callable[[str], None]
 
@@ -112,6 +113,14 @@ def _run_mode(args: parsing.Args, events: EventWriter, show: Show) -> int:
 
 
 def _root(args: RootArgs, events: EventWriter, show: Show) -> None:
+    """Run the mode, `--requests` times; each time is whole in the events, from start to network."""
+    for n in range(args.requests):
+        if n:
+            gc.collect()  # operations refer back to their transformer, and so to its weights
+        _run_root(args, events, show)
+
+
+def _run_root(args: RootArgs, events: EventWriter, show: Show) -> None:
     from dllama_engine.cli import chat, modes
     from dllama_engine.cli.run import RootRun
 
@@ -132,7 +141,8 @@ def _root(args: RootArgs, events: EventWriter, show: Show) -> None:
 
 
 def _worker(args: WorkerArgs, events: EventWriter, show: Show) -> None:
-    from dllama_engine.cluster.worker import Worker, WorkerOptions
+    from dllama_engine.cluster.worker import Worker
+    from dllama_engine.cluster.worker_session import WorkerOptions
     from dllama_engine.wire.connecting.token import cluster_token
 
     def log(line: str) -> None:

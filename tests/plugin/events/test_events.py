@@ -14,7 +14,7 @@ from pytest_dllama.events.stream import (
     Step,
     parse_event,
 )
-from pytest_dllama.events.trace import TraceError, build_trace
+from pytest_dllama.events.trace import TraceError, build_trace, build_traces
 from pytest_dllama.validity.faults import faults
 from pytest_dllama.validity.output import oracle_output
 
@@ -96,6 +96,26 @@ def test_a_trace() -> None:
     assert trace.token_ids == (17,)
     assert trace.text == "é\n"
     assert (len(trace.prefill_steps), len(trace.decode_steps)) == (1, 1)
+
+
+BEGIN = {
+    "event": "start", "version": "1", "argv": [], "mode": "inference", "model": {},
+    "world_size": 1, "buffer_float_type": "q80", "sync_mode": "reduce", "nthreads": 1,
+    "batch_size": 32, "max_seq_len": 64, "kv_type": "f32", "cpu": "c", "pid": 1, "ranks": [],
+}  # fmt: skip
+
+
+def test_a_request_that_is_run_again_has_a_trace_each_time() -> None:
+    again = {**STEP, "token_id": 18}
+    events = _events(BEGIN, START, STEP, DONE, BEGIN, START, again, DONE)
+    first, second = build_traces(events, 2)
+    assert (first.token_ids, second.token_ids) == ((17,), (18,))
+    with pytest.raises(TraceError, match="ran its request 2 times, not 3"):
+        build_traces(events, 3)
+    with pytest.raises(TraceError, match="the start of the request"):  # the second broke off
+        build_traces(events[:-2], 2)
+    with pytest.raises(TraceError, match="ran its request 1 times, not 2"):
+        build_traces(_events(START, STEP, DONE), 2)
 
 
 def test_the_engines_error_is_the_traces_error() -> None:

@@ -35,6 +35,7 @@ class RootArgs(ProcessArgs):
     chat_template: str | None
     max_seq_len: int  # 0: the model's
     context_depth: int  # positions filled before the request
+    requests: int  # how often the request is run, each time in a session of its own
     workers: tuple[Address, ...]
     buffer_float_type: str
     sync_mode: str
@@ -53,6 +54,7 @@ class RootArgs(ProcessArgs):
     inject: Injection
     memory_rate: float  # bytes a second, infinite: as it is
     local_weights: str
+    cores: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -68,6 +68,11 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
         help="fill so many positions of the context before the request's clock starts; --steps "
         "count from there (default: %(default)s)",
     )  # fmt: skip
+    group.add_argument(
+        "--requests", type=whole(1), default=1, metavar="N",
+        help="run the request so often, each time in a session of its own that is loaded anew, for "
+        "who measures (default: %(default)s)",
+    )  # fmt: skip
 
 
 def _add_cluster(group: argparse._ArgumentGroup) -> None:
@@ -122,6 +127,11 @@ def _add_cluster(group: argparse._ArgumentGroup) -> None:
         "--local-weights", choices=("map", "send"), default="map",
         help="weights of workers on the root's machine: they map the root's file where they can "
         "open it, or it sends them as to any other (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
+        "--cores", choices=("own", "any"), default="own",
+        help="nodes on one machine whose threads are as many as its cores: each stays on its own, "
+        "or where the system puts it (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
         "--collective", choices=tuple(Collective), default=str(Collective.MESH),

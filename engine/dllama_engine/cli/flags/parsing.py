@@ -89,6 +89,9 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error("give --prompt or --file, not both")
     if args.context_depth and args.mode in ("chat", "perplexity"):
         parser.error(f"--context-depth is inference's; {args.mode} starts with an empty context")
+    if args.requests > 1 and (args.mode in ("chat", "perplexity") or args.trace is not None):
+        what = "--trace holds one request" if args.trace is not None else f"{args.mode} has one run"
+        parser.error(f"--requests {args.requests} is inference's, and {what}")
     if args.trace == "-" and args.events is None:
         parser.error("--trace - goes into the event stream: give --events too")
     if args.model is None and args.mode in ("inference", "chat", "perplexity"):
