@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_dllama import neighbours
+
 if TYPE_CHECKING:
     from pytest_dllama.lab.cells import Cell, CellKey, Scaling
     from pytest_dllama.lab.lab import Lab
@@ -48,6 +50,10 @@ def _measured(config: pytest.Config, key: CellKey) -> Cell:
             record = lab.cell(key)
     except pytest.fail.Exception as broken_off:  # pytest-timeout's signal
         record = lab.give_up(key, f"{str(broken_off.msg).rstrip('.')}; {TIMEOUT_ADVICE}")
+    except Exception as error:
+        if (plugin := neighbours.broken_off_by(error)) is None:
+            raise
+        record = lab.give_up(key, f"{plugin} forbids it ({type(error).__name__}: {error})")
     if record.status == "skipped":
         pytest.skip(f"{key}: {record.error}")
     if record.error is not None:

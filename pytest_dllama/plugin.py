@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_dllama import neighbours, selection
+from pytest_dllama import benchmark_bridge, neighbours, selection
 from pytest_dllama.config import flags
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
@@ -85,7 +85,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[CONFIG_KEY] = LabConfig.from_pytest(config)
     except ConfigError as error:
         raise pytest.UsageError(str(error)) from None
-    has_benchmark = config.pluginmanager.hasplugin("benchmark")
+    has_benchmark = benchmark_bridge.is_active(config)
     config.pluginmanager.register(BenchmarkRows() if has_benchmark else NoRows())
     if config.stash[CONFIG_KEY].explicit:
         _place_benchmarks(config)
@@ -93,8 +93,6 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _place_benchmarks(config: pytest.Config) -> None:
     """Saved benchmarks of one cluster go to one folder; other machines are first looked at."""
-    from pytest_dllama import benchmark_bridge
-
     if config.stash[CONFIG_KEY].hosts_file:
         config.stash[COMPARE_KEY] = benchmark_bridge.defer_compare(config)
     else:
@@ -153,10 +151,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not read:
         return
     keys = [key for key in _all_keys(config) if key in read]
-    sentence = neighbours.refuse_side_by_side(config)
+    ours = [item for item in session.items if selection.cells_of(item)]
+    sentence = neighbours.refuse_side_by_side(config) or neighbours.refuse_forked(config, ours)
     if sentence is not None:
         raise pytest.UsageError(sentence)
-    for item in filter(selection.cells_of, session.items):
+    for item in ours:
         limits_of(item)
     from pytest_dllama.verdict.limits import ThresholdError
 
@@ -182,8 +181,6 @@ def _hold_folder(config: pytest.Config) -> None:
 
 
 def _move_benchmarks(config: pytest.Config, lab: Lab) -> None:
-    from pytest_dllama import benchmark_bridge
-
     if benchmark_bridge.is_active(config) and benchmark_bridge.storage_is_default(config):
         with uncaptured(config):
             deferred = config.stash.get(COMPARE_KEY, None)
