@@ -1,7 +1,8 @@
 """`python -m benchmarks.observation`: what observing costs, by the judge of users' changes.
 
 Base is the engine with `--spans off`: no sums, no histograms of links, no kernel counters. New is
-the engine as it is; with `--what trace`, base is that and new keeps raw spans besides. Steady TPOT
+the engine as it is; with `--what trace`, base is that and new keeps raw spans besides; with `--what
+cores`, base leaves ranks to the system (`--cores any`) and new keeps each on its own. Steady TPOT
 may become 1 % longer. PASS says that it surely does not, REGRESSED that it surely does. Pairs are
 cheap and the limit is narrow, so that many are taken; let nothing else run meanwhile.
 """
@@ -20,11 +21,11 @@ from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.history.priors import NoisePriors
 from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab.cells import CellKey
-from pytest_dllama.lab.duet import Duet, Rules, Side
+from pytest_dllama.lab.pairs.duet import Duet, Rules, Side
 from pytest_dllama.lab.progress import PlainLines
 from pytest_dllama.models.under_test import open_model
 from pytest_dllama.record.verdict import CellVerdict
-from pytest_dllama.report.pages.verdict import effect
+from pytest_dllama.report.terminal.verdict import effect
 from pytest_dllama.stats.looks import Plan
 
 METRIC, ALLOWED = "steady_tpot_ms", 0.01  # what observing adds, it adds to every token
@@ -44,6 +45,7 @@ class Observed:
 WHAT = {
     "spans": Observed("spans", (("spans", "off"),), (), "spans off"),
     "trace": Observed("raw spans", (), (("trace", "-"),), "raw spans off"),
+    "cores": Observed("cores of their own", (("cores", "any"),), (), "any cores"),
 }
 
 

@@ -143,7 +143,7 @@ Try it with `--model tiny --prompt "One morning, Mina"`.
     {f.command}
 
 One command makes the stories, learns the tokenizer, trains, exports, measures and writes this card.
-Nothing is downloaded. The stories come from a grammar (`training/story_plots.py`,
+Nothing is downloaded. The stories come from a grammar (`training/grammar/`,
 `training/world.py`): a hero, a friend, places and things that stay the same from the first
 sentence to the last.
 

@@ -19,8 +19,10 @@ from dataclasses import dataclass
 from itertools import count, islice
 from typing import TypeVar
 
-from training import story_plots as plots
 from training import world
+from training.grammar.openings import ALWAYS, HABITS, ONCE, TURN
+from training.grammar.plot import Plot
+from training.grammar.plots import PLOTS
 
 T = TypeVar("T")
 
@@ -52,7 +54,7 @@ def stories(seed: int) -> Iterator[Story]:
 def make_story(rng: random.Random) -> Story:
     """Make one story from the generator's next random numbers."""
     cast = _draw_cast(rng)
-    plot = _pick(rng, plots.PLOTS, 0.3)
+    plot = _pick(rng, PLOTS, 0.3)
     sentences = [_opening(rng, plot)]
     sentences += [_pick(rng, beat, 1.5) for beat in plot.beats]
     return Story(fill(" ".join(sentences), cast), plot.name, cast)
@@ -75,8 +77,8 @@ def fill(template: str, cast: dict[str, str]) -> str:
 
 def vocabulary() -> frozenset[str]:
     """Every word a story can contain, in its exact case."""
-    templates = [*plots.ONCE, *plots.ALWAYS, *plots.HABITS, *plots.TURN]
-    for plot in plots.PLOTS:
+    templates = [*ONCE, *ALWAYS, *HABITS, *TURN]
+    for plot in PLOTS:
         templates += [*plot.opening, *(text for beat in plot.beats for text in beat)]
     words = {word for text in templates for word in WORD.findall(SLOT.sub(" ", text))}
     fillers = _fillers()
@@ -86,12 +88,12 @@ def vocabulary() -> frozenset[str]:
     return frozenset(words)
 
 
-def _opening(rng: random.Random, plot: plots.Plot) -> str:
+def _opening(rng: random.Random, plot: Plot) -> str:
     start = _pick(rng, plot.opening, 1.5)
     if rng.random() >= HABIT_SHARE:
-        return f"{_pick(rng, plots.ONCE, 0.7)} {{hero}} {start}"
-    habit = f"{_pick(rng, plots.ALWAYS, 0.7)} {{hero}} {_pick(rng, plots.HABITS, 1.0)}"
-    return f"{habit} {_pick(rng, plots.TURN, 1.5)} {start}"
+        return f"{_pick(rng, ONCE, 0.7)} {{hero}} {start}"
+    habit = f"{_pick(rng, ALWAYS, 0.7)} {{hero}} {_pick(rng, HABITS, 1.0)}"
+    return f"{habit} {_pick(rng, TURN, 1.5)} {start}"
 
 
 def _draw_cast(rng: random.Random) -> dict[str, str]:

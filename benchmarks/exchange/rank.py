@@ -41,7 +41,11 @@ def main(arguments: list[str]) -> None:
     links.stop_tracing()
     links.is_crowded = is_crowded(CoreSlots(rank, 1, len(descriptors)))
     run = {"rounds": _rounds, "sums": _sums}[what]
-    program, settle, kept = run(Collective(name), links, n_bytes)
+    program, kept = run(Collective(name), links, n_bytes)
+
+    def settle(op: int, status: int) -> None:
+        links.settle(status)
+
     table, team = program.table(), ThreadTeam(1)
     team.install(table)
     times = repeats // _AT_ONCE
@@ -55,10 +59,9 @@ def main(arguments: list[str]) -> None:
     links.close()
 
 
-def _rounds(name: Collective, links: Links, n_bytes: int) -> tuple[Program, Any, Any]:
+def _rounds(name: Collective, links: Links, n_bytes: int) -> tuple[Program, Any]:
     """Nothing but the frames."""
     program = Program(1e-5, 1)
-    at: dict[int, Table] = {}
     out = np.zeros(max(n_bytes * links.world_size, 1), np.uint8)
     into = np.zeros((links.world_size, len(out)), np.uint8)
     tables: list[Table] = []
@@ -72,17 +75,12 @@ def _rounds(name: Collective, links: Links, n_bytes: int) -> tuple[Program, Any,
         tables.append(routes)
     for _ in range(_AT_ONCE):
         for routes in tables:
-            at[len(program)] = routes
             program.exchange(KINDS[SYNC_NODE_SLICES], links.table, links.mesh, routes)
 
-    def settle(op: int, status: int) -> None:
-        if op in at:
-            links.settle(status, at[op])
-
-    return program, settle, (out, into, tables)
+    return program, (out, into, tables)
 
 
-def _sums(name: Collective, links: Links, n_bytes: int) -> tuple[Program, Any, Any]:
+def _sums(name: Collective, links: Links, n_bytes: int) -> tuple[Program, Any]:
     """All-reduces of float32 vectors of so many bytes."""
     n, dim = links.world_size, n_bytes // 4
     room: dict[str, npt.NDArray[Any]] = {
@@ -96,7 +94,7 @@ def _sums(name: Collective, links: Links, n_bytes: int) -> tuple[Program, Any, A
     partial = np.full((1, dim), 1.0, np.float32)
     for _ in range(_AT_ONCE):
         combiner.all_reduce(program, partial, x)
-    return program, combiner.settle, (room, x, partial)
+    return program, (room, x, partial)
 
 
 if __name__ == "__main__":

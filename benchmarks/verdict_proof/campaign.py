@@ -28,7 +28,7 @@ from pytest_dllama.hosts.controller import fingerprint, probe_environment
 from pytest_dllama.hosts.course import counted
 from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab.cells import CellKey
-from pytest_dllama.lab.duet import Duet, PairTaken, Rules, Side
+from pytest_dllama.lab.pairs.duet import Duet, PairTaken, Rules, Side
 from pytest_dllama.lab.progress import Silent
 from pytest_dllama.models.under_test import check_model, open_model
 from pytest_dllama.stats.looks import Plan

@@ -6,18 +6,14 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pytest_dllama.forensics.bench_files import (
-    BenchCell,
-    BenchFile,
-    BenchFileError,
-    parse_bench_file,
-)
+from pytest_dllama.files.user_files import RECORD_BYTES, read_text
+from pytest_dllama.forensics.bench.base import BenchCell, BenchFile, BenchFileError, told_apart
+from pytest_dllama.forensics.bench.files import parse_bench_file
 from pytest_dllama.forensics.imported_run import ImportLogError
 from pytest_dllama.hosts.controller import probe_environment
 from pytest_dllama.metrics import catalog
 from pytest_dllama.record.cell import CellRecord, OutputRecord, Sample
 from pytest_dllama.record.run import Request, RunRecord
-from pytest_dllama.user_files import RECORD_BYTES, read_text
 from pytest_dllama.verdict.judge import judge
 
 _UNCHECKED = "output unchecked: the file holds no tokens"
@@ -31,7 +27,8 @@ def import_bench(paths: Sequence[Path], nodes: int, model: str = "") -> RunRecor
         OSError: one cannot be read, is no regular file or too large.
     """
     files = [_read(path) for path in paths]
-    cells = [_cell(cell, nodes, model) for file in files for cell in file.cells if cell.samples]
+    known = [cell for file in files for cell in file.cells if cell.samples]
+    cells = [_cell(cell, nodes, model) for cell in told_apart(known)]
     ids = [cell.id for cell in cells]
     for cell_id in ids:
         if ids.count(cell_id) > 1:

@@ -11,11 +11,12 @@ from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.emulation.topology import Topology
 from pytest_dllama.hosts.checkout import revision_at
 from pytest_dllama.hosts.links.accuracy import cell_links
+from pytest_dllama.lab.builds.revisions import own_checkout
 from pytest_dllama.lab.cells import CellKey
-from pytest_dllama.lab.cluster import Cluster, Worker
-from pytest_dllama.lab.pairs.builds import own_checkout
-from pytest_dllama.lab.roofline_probe import read_bytes
-from pytest_dllama.lab.runner import RequestRun, engine_request
+from pytest_dllama.lab.machines.roofline_probe import read_bytes
+from pytest_dllama.lab.requests.asked import engine_request
+from pytest_dllama.lab.requests.cluster import Cluster, Worker
+from pytest_dllama.lab.requests.runner import RequestRun
 from pytest_dllama.metrics.boards import computing
 from pytest_dllama.models.under_test import ModelUnderTest
 from pytest_dllama.record.cell import CellRecord, Commands, Sample

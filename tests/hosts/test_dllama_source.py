@@ -13,7 +13,7 @@ from pytest_dllama.hosts.fleet.fleet import RemoteHosts
 from pytest_dllama.hosts.fleet.provision import Wanted
 from pytest_dllama.hosts.inventory import Inventory
 from pytest_dllama.hosts.packages.other_engine import OtherEngine
-from pytest_dllama.lab.pairs.dllama_builds import dllama_source
+from pytest_dllama.lab.builds.dllama import dllama_source
 from pytest_dllama.lab.progress import Silent
 from pytest_dllama.models.engine_facts import shipped_model
 from tests.hosts.sshd import Sshd

@@ -20,7 +20,7 @@ from pytest_dllama.hosts.ssh import process as ssh_process
 from pytest_dllama.hosts.ssh.host import SshHost
 from pytest_dllama.hosts.ssh.process import SshProcess
 from pytest_dllama.hosts.ssh.upload import upload_file
-from pytest_dllama.lab.cluster import Cluster, ClusterError
+from pytest_dllama.lab.requests.cluster import Cluster, ClusterError
 from tests.hosts import netns, sshd
 from tests.hosts.conftest import skip_or_fail
 

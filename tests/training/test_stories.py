@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training import story_plots as plots
 from training import world
+from training.grammar.openings import ALWAYS, ONCE
+from training.grammar.plots import PLOTS
 from training.stories import WORD, Story, fill, make_story, stories, vocabulary
 
 SEEDS = st.integers(0, 2**32)
@@ -40,8 +41,8 @@ def test_thousands_of_distinct_stories() -> None:
 
 def test_every_plot_and_every_opening_happens() -> None:
     told = list(islice(stories(1), 2000))
-    assert {story.plot for story in told} == {plot.name for plot in plots.PLOTS}
-    starts = (*plots.ONCE, *plots.ALWAYS)
+    assert {story.plot for story in told} == {plot.name for plot in PLOTS}
+    starts = (*ONCE, *ALWAYS)
     assert {next(s for s in starts if story.text.startswith(s)) for story in told} == set(starts)
 
 

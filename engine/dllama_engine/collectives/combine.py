@@ -62,7 +62,6 @@ class Combiner:
         self.collective, self._links = collective, links
         self._is_q80 = buffer_type is FloatType.Q80
         self._room = room
-        self._routes_at: dict[int, Table] = {}  # by operation
         self._gathers: dict[tuple[Any, ...], _Gather] = {}
         self._scatters: dict[tuple[Span, ...], list[ScatterStep]] = {}
 
@@ -93,15 +92,6 @@ class Combiner:
         """Fill `into` (batch_size * times, n) with the ranks' slices, cast, at their columns."""
         program.place_parts(self._share(program, local, columns, times), into, times)
 
-    def settle(self, op: int, status: int) -> None:
-        """Operation `op` returned to Python: see to it if it is an exchange that is under way.
-
-        Raises:
-            WireError: of the links.
-        """
-        if self._links is not None and op in self._routes_at:
-            self._links.settle(status, self._routes_at[op])
-
     # -- gathers ------------------------------------------------------------------------------
 
     def _share(self, program: Program, local: Floats, columns: Sequence[Span], times: int) -> Table:
@@ -115,7 +105,6 @@ class Combiner:
 
     def _exchange(self, program: Program, routes: Table) -> None:
         if self._links is not None:
-            self._routes_at[len(program)] = routes
             kind = KINDS[SYNC_NODE_SLICES]
             program.exchange(kind, self._links.table, self._links.mesh, routes)
 

@@ -15,13 +15,15 @@ def step_traffic(plan: ShardPlan, n_tokens: int, n_logits: int) -> dict[tuple[in
     REDUCE: per layer and token two all-reduces of b(dim). INVARIANT: all-gathers of the slices of
     the attention output, of x, of the hidden units and of x again. In both, the root first sends
     control and x (f32) to each worker and last receives each worker's logits (f32). A MoE layer in
-    INVARIANT mode gathers the hidden units of each active expert.
+    INVARIANT mode gathers the hidden units of each active expert. A batch in halves takes twice as
+    many messages in its layers, and the same bytes.
     """
-    collective = COLLECTIVES[plan.collective_for(n_tokens)]
-    flows = layer_flows(plan, collective)
+    pick = plan.pick_for(n_tokens)
+    flows = layer_flows(plan, COLLECTIVES[pick.collective])
+    parts = 2 if pick.in_halves else 1  # each with frames of its own
     ranks = range(plan.world_size)
     return {
-        (src, dst): _in_layers(plan, flows, (src, dst), n_tokens)
+        (src, dst): _in_layers(plan, flows, (src, dst), n_tokens, parts)
         + _at_ends(plan, src, dst, n_tokens, n_logits)
         for src in ranks
         for dst in ranks
@@ -45,11 +47,14 @@ def layer_flows(plan: ShardPlan, collective: Collective) -> list[Flow]:
     return [collective.gather_flow(sizes) for sizes in (heads, rows, hidden, rows)]
 
 
-def _in_layers(plan: ShardPlan, flows: list[Flow], ends: tuple[int, int], n_tokens: int) -> Traffic:
-    """Of one link: messages of a whole batch, bytes of each token."""
+def _in_layers(
+    plan: ShardPlan, flows: list[Flow], ends: tuple[int, int], n_tokens: int, parts: int
+) -> Traffic:
+    """Of one link: messages of each part of a batch, bytes of each token."""
     found = sum((flow[ends] for flow in flows if ends in flow), Traffic(0, 0))
     n_layers = plan.config.n_layers
-    return Traffic(n_layers * found.messages, n_layers * n_tokens * found.payload_bytes)
+    messages = n_layers * parts * found.messages
+    return Traffic(messages, n_layers * n_tokens * found.payload_bytes)
 
 
 def _at_ends(plan: ShardPlan, src: int, dst: int, n_tokens: int, n_logits: int) -> Traffic:

@@ -20,7 +20,7 @@ from dllama_engine.generation.sampler import LogitsError, Sampler, Xorshift
 from dllama_engine.generation.steps import Step
 from dllama_engine.injection import NOTHING, Injection
 from dllama_engine.tables.spans import DETOKENIZING, SAMPLING
-from dllama_engine.telemetry.events import Top
+from dllama_engine.telemetry.events.base import Top
 from dllama_engine.telemetry.step_cost import StepCost
 from dllama_engine.text.tokenizer import StreamDecoder
 
@@ -108,7 +108,7 @@ def decode(
         top = top_two(logits[0])
         start_ns = time.perf_counter_ns()
         try:
-            token_id = sampler.sample(logits[0])
+            token_id = sampler.sample(logits[0], top[0][0])
         except LogitsError as error:
             raise root.explain(error) from None
         inject.sampling.wait(start_ns)

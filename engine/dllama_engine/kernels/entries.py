@@ -79,11 +79,12 @@ Q40_F32, Q80_F32 = _product("q40_f32"), _product("q80_f32")
 F16_F32, F32_F32 = _product("f16_f32"), _product("f32_f32")
 
 LEAD, HELP_OUT, DISMISS = (
-    Entry("run.team.lead", 6),
+    Entry("run.team.lead", 3),
     Entry("run.team.help_out", 1),
     Entry("run.team.dismiss", 1),
 )
 EXCHANGE = Entry("run.exchange.exchange_at", 6, returns=True)
+COUNT_PENDING = Entry("run.observe.count_pending", 1)
 RELAY = Entry("run.relay.forward_at", 5, returns=True)
 PACK_Q40 = Entry("ops.packing.pack_q40", 8, returns=True)
 SPLIT_Q80 = Entry("ops.packing.split_q80", 6, returns=True)

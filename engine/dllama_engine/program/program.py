@@ -48,6 +48,19 @@ class Mixture:
     route: npt.NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One operation.
+
+    Attributes:
+        fields: int64 (WIDTH,), as `tables.operations` has it.
+        reads: bytes of weights and cache (`tables.operations`).
+    """
+
+    fields: npt.NDArray[np.int64]
+    reads: tuple[int, int, int] = (0, 0, 0)
+
+
 class Program:
     """A growing list of operations.
 
@@ -55,18 +68,19 @@ class Program:
         epsilon: of the norms.
         batch_size: largest batch that will be run.
         n_threads: how many share the work.
+        lane: which half of a batch the operations work on, where it is cut in two.
     """
 
-    def __init__(self, epsilon: float, batch_size: int, n_threads: int = 1) -> None:
-        self._rows: list[npt.NDArray[np.int64]] = []
-        self._reads: list[tuple[int, int, int]] = []
+    def __init__(self, epsilon: float, batch_size: int, n_threads: int = 1, lane: int = 0) -> None:
+        self.rows: list[Row] = []
+        self._lane = lane
         self._epsilon_bits = int(np.float32(epsilon).view(np.uint32))
         self._batch_size = batch_size
         self._n_threads = n_threads
         self._kind = 0
 
     def __len__(self) -> int:
-        return len(self._rows)
+        return len(self.rows)
 
     def begin(self, kind: int) -> None:
         """The operations that follow are work of this kind (`tables.spans`)."""
@@ -74,11 +88,12 @@ class Program:
 
     def table(self) -> npt.NDArray[np.int64]:
         """All operations, int64 (n, WIDTH)."""
-        return np.stack(self._rows)
+        return np.stack([row.fields for row in self.rows])
 
     def reads(self) -> npt.NDArray[np.int64]:
         """Bytes of weights and cache that each operation reads (`tables.operations`)."""
-        return np.array(self._reads, np.int64).reshape(-1, operations.FLOOR_WIDTH)
+        reads = [row.reads for row in self.rows]
+        return np.array(reads, np.int64).reshape(-1, operations.FLOOR_WIDTH)
 
     def _add(
         self,
@@ -101,10 +116,9 @@ class Program:
         grain = max(grain, -(-most // operations.MAX_CHUNKS))
         row = np.zeros(operations.WIDTH, np.int64)
         at = function if isinstance(function, int) else function.address
-        row[: operations.FIRST] = at, rows, a_row, grain, *large, times, kind
+        row[: operations.FIRST] = at, rows, a_row, grain, *large, times, kind, self._lane
         row[operations.FIRST : operations.FIRST + len(fields)] = fields
-        self._rows.append(row)
-        self._reads.append(reads)
+        self.rows.append(Row(row, reads))
 
     def _add_pieces(
         self,

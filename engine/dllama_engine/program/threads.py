@@ -21,7 +21,10 @@ from dllama_engine.tables.team import (
     IDLE,
     MARK,
     OP_SHIFT,
+    POS,
+    POSTED,
     RESTING,
+    ROW,
     SLOW_AT,
     SPANS_AT,
     STATUS,
@@ -29,6 +32,7 @@ from dllama_engine.tables.team import (
     TABLE,
     TABLE_ROWS,
     TIMELINE_AT,
+    TOKENS,
     WORD,
 )
 
@@ -46,6 +50,7 @@ class ThreadTeam:
         self.n_threads = n_threads
         self._control = _aligned_words(CONTROL_WORDS)
         self._at = int(self._control.ctypes.data)
+        self._words = self._control.data  # the same: a word is written in a third of the time
         self._control[WORD] = IDLE << OP_SHIFT
         self._tables: list[Table] = []  # a late helper may still look at an old one
         self._helpers: list[threading.Thread] = []
@@ -85,6 +90,7 @@ class ThreadTeam:
         pos: int = 0,
         row: int = 0,
         attend: Callable[[int, int], None] = lambda op, status: None,
+        second: tuple[int, int] = (0, 0),
     ) -> None:
         """Run operations [first, last) of the table one after another.
 
@@ -96,13 +102,17 @@ class ThreadTeam:
             row: first row of x that a norm reads.
             attend: called with an operation and its status (`links.AGAIN`, ...) when compiled
                 code cannot go on alone, or has not let Python look for signals for a while.
+            second: tokens and position of the second half of a batch that is cut in two.
         """
         if len(self._helpers) < self.n_threads - 1:
             self._start()
-        self._control[MARK], status = 0, DONE
+        words, status = self._words, DONE
+        words[MARK] = words[POSTED] = 0
+        words[TOKENS], words[POS], words[ROW] = tokens, pos, row
+        words[TOKENS + 1], words[POS + 1] = second
         while first < last or status == RESTING:
-            LEAD(self._at, first, last, tokens, pos, row)
-            first, status = int(self._control[STOPPED]), int(self._control[STATUS])
+            LEAD(self._at, first, last)
+            first, status = words[STOPPED], words[STATUS]
             if status not in (DONE, RESTING):
                 attend(first, status)
 

@@ -49,7 +49,7 @@ def _mixture(plan: ShardPlan, rank: int, n: int) -> dict[str, Buffer]:
         "results": _floats(n * k, plan.ranks[rank].dim_rows.size),
         "mixture.experts": Buffer((n, k), np.int64),
         "mixture.weights": _floats(n, k),
-        "mixture.route": Buffer((route_words(config.n_experts, n * k),), np.int64),
+        "mixture.route": Buffer((2, route_words(config.n_experts, n * k)), np.int64),
         "addresses": Buffer((config.n_layers, 2, config.n_experts, 2), np.int64),
         **_activations(plan, "taken", n * k, config.dim),
     }

@@ -8,15 +8,17 @@ writes them.
 
 from __future__ import annotations
 
-WIDTH = 24
+WIDTH = 32
 FUNCTION, ITEMS, ITEMS_A_ROW, GRAIN = 0, 1, 2, 3
 LARGE, LARGE_ITEMS = 4, 5  # how many larger chunks come first, and their items; the rest are GRAIN
 TIMES = 6  # rows of the arrays that a token has: more than one behind a mixture's router
 KIND = 7  # what its time is counted as (`tables.spans`)
-FIRST = 8
+LANE = 8  # which of the two halves of a batch it works on; 0 where a batch is not cut
+FIRST = 9
 
 # In place of a function's address: what the leading thread does itself, between two stretches.
-EXCHANGE, PAUSE = 0, 1
+# POST begins the exchange that the next EXCHANGE ends.
+EXCHANGE, PAUSE, POST = 0, 1, 2
 
 IS_Q80, NEEDS_SUMS, NEEDS_FLOATS = 1, 2, 4  # flags of activations
 PIECE = 512  # columns of one item of an operation that goes through vectors

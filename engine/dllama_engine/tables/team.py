@@ -6,7 +6,8 @@ It is aligned to 64 bytes; hot words have a line of their own.
 from __future__ import annotations
 
 WORD, ENDED, SLEEPERS, STOP = 0, 8, 16, 24
-TABLE, TABLE_ROWS, LAST, TOKENS, POS, ROW = range(32, 38)
+TABLE, TABLE_ROWS, LAST, ROW = range(32, 36)
+POSTED = 36  # the row of the exchange under way while others are computed, and one; 0: none is
 SPANS_AT = 38  # the row of `tables.spans` that time is counted in; 0: it is not counted
 SLOW_AT = 39  # per mille by which each kind of work is slowed down on purpose; 0: none is
 CLOCK = 40  # two words
@@ -18,6 +19,8 @@ FLOORS_AT = (
     48  # how long each operation takes at least (`tables.operations`); 0: as long as it does
 )
 DUE = 49  # when the emulated memory has read all since the last exchange
+TOKENS, POS = 50, 52  # of each lane: rows, and the position of the first
+LANES = 2
 CONTROL_WORDS = 56
 
 # How a stretch may stop beside `tables.links`' words: it is done, and is not to be over yet.

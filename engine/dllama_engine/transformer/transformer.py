@@ -6,32 +6,25 @@ Knows nothing of sockets, tokens or files: float vectors in, a slice of logits o
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from dllama_engine.arrays import Floats, Table
 from dllama_engine.collectives.base import Exchanger
-from dllama_engine.collectives.choice import COLLECTIVES
-from dllama_engine.collectives.combine import Combiner
 from dllama_engine.errors import RequestError
-from dllama_engine.formats.activations import activation_buffers
-from dllama_engine.formats.config import HiddenAct, RopeType
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.program.linear import Activations, Linear
-from dllama_engine.program.program import Mixture, Program
+from dllama_engine.program.program import Program, Row, address
 from dllama_engine.program.threads import ThreadTeam
+from dllama_engine.program.weave import woven
 from dllama_engine.sharding.buffers import rank_buffers, wire_buffers
-from dllama_engine.sharding.plan import ShardPlan, Span, SyncMode
-from dllama_engine.tables.spans import (
-    ATTENTION,
-    FEED_FORWARD,
-    LOGITS,
-    OUTPUT_PROJECTION,
-    QKV,
-)
+from dllama_engine.sharding.collective import Pick
+from dllama_engine.sharding.plan import ShardPlan
+from dllama_engine.tables.spans import LOGITS
+from dllama_engine.transformer import lanes
 from dllama_engine.transformer.kv_cache import KVCache
+from dllama_engine.transformer.lanes import Lane
+from dllama_engine.transformer.layers import LayerWriter, Shared
 from dllama_engine.transformer.rope import rope_tables
 from dllama_engine.transformer.weights import RankWeights
 
@@ -41,7 +34,7 @@ class _Layers:
     """All layers as operations [first, last), with the collective of some sizes of batches."""
 
     from_tokens: int
-    combiner: Combiner
+    in_halves: bool
     first: int
     last: int
 
@@ -68,10 +61,7 @@ class Transformer:
         self._weights = weights
         self._team = ThreadTeam(n_threads)
         self._links = links
-        wired = wire_buffers(plan, rank, batch_size)
-        self._room = {name: buffer.zeros() for name, buffer in wired.items()}
-        # Alone, both modes are the same: what a rank would send itself goes no detour.
-        self._invariant = plan.sync_mode is SyncMode.INVARIANT and plan.world_size > 1
+        self._writers: list[LayerWriter] = []
         self._allocate(kv_type)
         self._program = Program(config.norm_epsilon, batch_size, n_threads)
         self._compile()
@@ -80,43 +70,19 @@ class Transformer:
     def _allocate(self, kv_type: FloatType) -> None:
         """Make every buffer of the plan's list, and the tables that are only read."""
         config, shard = self.config, self.shard
-        self._cos, self._sin = rope_tables(config, self.max_seq_len)
-        self._cache = KVCache(
+        cache = KVCache(
             config.n_layers, shard.kv_heads.size, self.max_seq_len, config.head_dim, kv_type
         )
-        self._first_head = self._heads_by_kv(config.n_heads // config.n_kv_heads)
+        first_head = self._heads_by_kv(config.n_heads // config.n_kv_heads)
+        tables = rope_tables(config, self.max_seq_len)
+        self._shared = Shared(self._weights, cache, tables, first_head)
         buffers = rank_buffers(self.plan, self.rank, self.batch_size)
-        arrays = {name: buffer.zeros() for name, buffer in buffers.items()}
-        self._x: Floats = arrays["x"]
-        self._normed: Floats = arrays["normed"]
-        self._qkv: Floats = arrays["qkv"]
-        self._mixed: Floats = arrays["mixed"]
-        self._gate_up: Floats = arrays["gate_up"]
-        self._hidden: Floats = arrays["hidden"]
-        self._partial: Floats = arrays["partial"]
-        self._no_part: Floats = arrays["no_part"]
-        self._logits: Floats = arrays["logits"]
-        self._input = self._activations(arrays, "input")
-        self._mixed_input = self._activations(arrays, "mixed_input")
-        self._hidden_input = self._activations(arrays, "hidden_input")
-        if config.is_moe:
-            self._take_mixture(arrays)
-
-    def _take_mixture(self, arrays: dict[str, npt.NDArray[Any]]) -> None:
-        config = self.config
-        self._gate: Floats = arrays["gate"]
-        f32 = FloatType.F32
-        no_casts = {name: b.zeros() for name, b in activation_buffers(0, 0, f32, f32).items()}
-        self._gate_input = Activations(no_casts | {"floats": self._normed}, f32, f32)
-        self._taken = self._activations(arrays, "taken")
-        self._results: Floats = arrays["results"]
-        parts = (arrays[f"mixture.{part}"] for part in ("experts", "weights", "route"))
-        self._mixture = Mixture(config.n_experts, config.n_active_experts, *parts)
-        self._experts: Table = arrays["addresses"]
-
-    def _activations(self, arrays: dict[str, npt.NDArray[Any]], name: str) -> Activations:
-        parts = {part: arrays[f"{name}.{part}"] for part in ("values", "scales", "sums", "floats")}
-        return Activations(parts, self.plan.buffer_type, self.config.weight_type)
+        self._arrays = {name: buffer.zeros() for name, buffer in buffers.items()}
+        wired = wire_buffers(self.plan, self.rank, self.batch_size)
+        self._room = {name: buffer.zeros() for name, buffer in wired.items()}
+        self._x: Floats = self._arrays["x"]
+        self._logits: Floats = self._arrays["logits"]
+        self.logits_at = address(self._logits)  # of what `forward` returns
 
     def _heads_by_kv(self, group: int) -> npt.NDArray[np.int64]:
         """int64 (kv_heads + 1,): the first local query head that reads each local K/V head."""
@@ -129,135 +95,35 @@ class Transformer:
     def _compile(self) -> None:
         """Write all layers down as operations, for each collective that serves, and the end."""
         program = self._program
+        whole = lanes.whole(self.batch_size, self._arrays, self._room)
         self._layers: list[_Layers] = []
         for pick in self.plan.picks:
-            first, collective = len(program), COLLECTIVES[pick.collective]
-            where = self.rank, self.plan.world_size, self._links, self.plan.buffer_type
-            combiner = Combiner(*where, collective, self._room)
-            self._compile_layers(combiner)
-            self._layers.append(_Layers(pick.from_tokens, combiner, first, len(program)))
+            first = len(program)
+            if pick.in_halves:
+                halves = lanes.halves(self.batch_size, self._arrays, self._room)
+                program.rows += woven(*(self._written(lane, pick) for lane in halves))
+            else:
+                program.rows += self._written(whole, pick)
+            self._layers.append(_Layers(pick.from_tokens, pick.in_halves, first, len(program)))
         weight = self._weights.linear("logits")
         program.begin(LOGITS)
         if weight is not None:
-            program.norm(self._x, self._weights.norm("final_norm"), self._normed, self._input)
-            program.matmul(weight, self._input, self._logits)
+            normed, inputs = self._arrays["normed"], self._writer(whole, program).activations
+            into = inputs("input")
+            program.norm(self._x, self._weights.norm("final_norm"), normed, into)
+            program.matmul(weight, into, self._logits)
 
-    def _compile_layers(self, combiner: Combiner) -> None:
-        program, self._combiner = self._program, combiner
-        for layer in range(self.config.n_layers):
-            self._compile_attention(layer)
-            if self.config.is_moe:
-                self._compile_mixture(layer)
-            else:
-                self._compile_feed_forward(layer)
-            program.pause()
+    def _writer(self, lane: Lane, program: Program) -> LayerWriter:
+        writer = LayerWriter(self.plan, self.rank, self._shared, lane, program)
+        self._writers.append(writer)  # and with it what its operations have the addresses of
+        return writer
 
-    def _compile_attention(self, layer: int) -> None:
-        weights, shard, program = self._weights, self.shard, self._program
-        config, head_dim = self.config, self.config.head_dim
-        program.begin(QKV)
-        qkv_weights = weights.linear("qkv", layer)
-        if qkv_weights is not None:
-            program.norm(self._x, weights.norm("block_norm_0", layer), self._normed, self._input)
-            program.matmul(qkv_weights, self._input, self._qkv)
-            if config.has_qk_norm:
-                spans = (
-                    ("block_norm_q", Span(0, shard.heads.size)),
-                    (
-                        "block_norm_k",
-                        Span(shard.heads.size, shard.heads.size + shard.kv_heads.size),
-                    ),
-                )
-                for name, span in spans:
-                    norm = weights.norm(name, layer)
-                    start = span.start * head_dim
-                    program.head_norms(self._qkv, norm, head_dim, start, span.size)
-            program.begin(ATTENTION)
-            program.attention(
-                self._qkv,
-                self._cache.keys[layer],
-                self._cache.values[layer],
-                shard.heads.size,
-                self._first_head,
-                (self._cos, self._sin),
-                config.rope_type is RopeType.FALCON,
-                self._mixed,
-            )
-        program.begin(OUTPUT_PROJECTION)
-        weight = weights.linear("wo", layer)
-        if self._invariant:
-            columns = [rank.heads.scaled(head_dim) for rank in self.plan.ranks]
-            self._combiner.all_gather(program, self._mixed, self._mixed_input, columns)
-        elif weight is not None:
-            program.load(self._mixed, self._mixed_input)
-        if weight is not None:
-            program.matmul(weight, self._mixed_input, self._partial)
-        self._compile_sum(weight is not None)
-
-    def _compile_feed_forward(self, layer: int) -> None:
-        weights, program = self._weights, self._program
-        program.begin(FEED_FORWARD)
-        w13, w2 = weights.linear("w13", layer), weights.linear("w2", layer)
-        if w13 is not None:
-            program.norm(self._x, weights.norm("block_norm_1", layer), self._normed, self._input)
-            program.matmul(w13, self._input, self._gate_up)
-            self._compile_activation(1)
-        self._gather_hidden(1)
-        if w2 is not None:
-            program.matmul(w2, self._hidden_input, self._partial)
-        self._compile_sum(w2 is not None)
-
-    def _compile_activation(self, times: int) -> None:
-        """hidden = act(w1 y) * (w3 y), cast; gathered where w2 reads all of it."""
-        silu = self.config.hidden_act is HiddenAct.SILU
-        into = None if self._invariant else self._hidden_input
-        self._program.activate(self._gate_up, self._hidden, silu, into, times)
-
-    def _compile_mixture(self, layer: int) -> None:
-        """Every token's active experts, summed in the order of their numbers."""
-        weights, program, mixture = self._weights, self._program, self._mixture
-        program.begin(FEED_FORWARD)
-        gate = weights.linear("gate", layer)
-        assert gate is not None  # replicated on every rank
-        program.norm(self._x, weights.norm("block_norm_1", layer), self._normed, self._input)
-        program.matmul(gate, self._gate_input, self._gate)
-        program.route(self._gate, mixture)
-        w13, w2 = self._matrices("w13", layer), self._matrices("w2", layer)
-        if w13:
-            program.take(mixture, self._input, self._taken)
-            addresses = self._experts[layer, 0]
-            program.experts(mixture, w13, self._taken, addresses, self._gate_up)
-            self._compile_activation(mixture.times)
-        self._gather_hidden(mixture.times)
-        if w2:
-            addresses = self._experts[layer, 1]
-            program.experts(mixture, w2, self._hidden_input, addresses, self._results)
-            program.combine(mixture, self._results, self._partial)
-        self._compile_sum(bool(w2))
-
-    def _matrices(self, name: str, layer: int) -> list[Linear]:
-        """All experts' matrices, none where this rank holds no part of them."""
-        found = (self._weights.linear(name, layer, e) for e in range(self.config.n_experts))
-        return [matrix for matrix in found if matrix is not None]
-
-    def _gather_hidden(self, times: int) -> None:
-        if self._invariant:
-            columns = [rank.ffn for rank in self.plan.ranks]
-            self._combiner.all_gather(
-                self._program, self._hidden, self._hidden_input, columns, times
-            )
-
-    def _compile_sum(self, has_part: bool) -> None:
-        """x += everyone's part, whose rows (INVARIANT) or terms (REDUCE) are spread."""
-        program, part = self._program, self._partial if has_part else self._no_part
-        if self.plan.world_size == 1:
-            is_q80 = self.plan.buffer_type is FloatType.Q80
-            program.add_cast(part, self._x, is_q80)
-        elif self._invariant:
-            rows = [rank.dim_rows for rank in self.plan.ranks]
-            self._combiner.all_gather_add(program, part, self._x, rows)
-        else:
-            self._combiner.all_reduce(program, part, self._x)
+    def _written(self, lane: Lane, pick: Pick) -> list[Row]:
+        """All layers of a lane."""
+        epsilon = self.config.norm_epsilon
+        program = Program(epsilon, lane.batch_size, self._team.n_threads, lane.number)
+        self._writer(lane, program).write(pick.collective, self._links)
+        return program.rows
 
     def record_spans(self, row_at: int) -> None:
         """From now on time is counted in that row of `tables.spans`; 0: nowhere."""
@@ -299,17 +165,42 @@ class Transformer:
                 f"{tokens} tokens at position {pos}: the limits are batches of {self.batch_size} "
                 f"and a context of {self.max_seq_len}; see --nbatches and --max-seq-len"
             )
-        self._x[:tokens] = x
-        run, end = self._team.run, len(self._program)
         layers = [layers for layers in self._layers if layers.from_tokens <= tokens][-1]
         try:
-            run(layers.first, layers.last, tokens, pos, attend=layers.combiner.settle)
-            run(self._layers[-1].last, end, n_logits, row=tokens - n_logits)
+            if layers.in_halves and tokens > 1:
+                row = self._run_halves(layers, x, pos, n_logits)
+            else:
+                self._x[:tokens] = x
+                self._team.run(layers.first, layers.last, tokens, pos, attend=self._settle)
+                row = tokens - n_logits
+            self._team.run(self._layers[-1].last, len(self._program), n_logits, row=row)
         except BaseException:
             if self._links is not None:
                 self._links.forget_exchange()
             raise
         return self._logits[:n_logits]
+
+    def _run_halves(self, layers: _Layers, x: Floats, pos: int, n_logits: int) -> int:
+        """Both halves of a batch; the row of x from which on logits are wanted."""
+        cut, at = lanes.first_half(len(x)), lanes.first_half(self.batch_size)
+        second = len(x) - cut
+        self._x[:cut], self._x[at : at + second] = x[:cut], x[cut:]
+        self._team.run(
+            layers.first, layers.last, cut, pos, attend=self._settle, second=(second, pos + cut)
+        )
+        if n_logits <= second:
+            return at + second - n_logits
+        self._x[cut : cut + second] = self._x[at : at + second].copy()
+        return len(x) - n_logits
+
+    def _settle(self, op: int, status: int) -> None:
+        """Operation `op` returned to Python: see to the exchange, if one is under way.
+
+        Raises:
+            WireError: of the links.
+        """
+        if self._links is not None:
+            self._links.settle(status)
 
     def close(self) -> None:
         """End the helper threads."""

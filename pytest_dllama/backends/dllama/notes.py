@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pytest_dllama.backends.dllama.lines import MOST_WORDS
 from pytest_dllama.backends.dllama.run import LoggedRun, MonitorTable, Totals
 from pytest_dllama.backends.dllama.traffic import (
     FORK_COLLECTIVES,
@@ -55,6 +56,11 @@ def wire_of(run: LoggedRun, nodes: int) -> Wire | None:
     return Wire(build, n_threads)
 
 
+def can_tell_bytes(run: LoggedRun) -> bool:
+    """Whether its printed kB, which no closed form gives, can be taken at all."""
+    return run.printed_kb > 0 and not run.is_old and run.has_even_bytes
+
+
 def traffic_of(run: LoggedRun, nodes: int, wire: Wire, rows: int) -> Traffic:
     """Bytes of one forward pass by the closed form."""
     assert run.shape is not None
@@ -84,6 +90,10 @@ def notes_of(run: LoggedRun, nodes: int, times: Totals, wire: Wire | None) -> li
 
 def _old_versions(run: LoggedRun) -> str:
     """By what its head says: names that changed."""
+    if run.positions:
+        return "v0.4"
+    if "loaded_bytes" in run.signs:
+        return "v0.1 to v0.3"
     if run.header.get("arch") == "llama2":
         return "v0.5 or v0.6"
     if "rope_cache_size" not in run.signs:
@@ -148,7 +158,8 @@ def _time_notes(run: LoggedRun, times: Totals) -> list[str]:
 
 def _byte_notes(run: LoggedRun, nodes: int, wire: Wire | None) -> list[str]:
     if wire is None:
-        how = "not shown" if run.shape is None else "lower bounds and unchecked"
+        is_shown = run.shape is not None and can_tell_bytes(run)
+        how = "lower bounds and unchecked" if is_shown else "not shown"
         return [
             f"dllama printed {run.printed_kb} kB (of 1024, cut off, over all of the root's links); "
             f"{_why_no_form(run)}, so bytes are {how}."
@@ -171,6 +182,8 @@ def _why_no_form(run: LoggedRun) -> str:
         return "no closed form is known for pipeline stages"
     if run.shape is None:
         return "the model's header is not in the log"
+    if not run.has_even_bytes:
+        return "lines of one token each differ in them, so that some were changed"
     return "no closed form of a known build gives these figures"
 
 
@@ -228,10 +241,14 @@ def _other_notes(run: LoggedRun) -> list[str]:
         longest = max(stall.stalled_ms for stall in run.stalls)
         said.append(f"The run stalled, {longest} ms at the longest, and went on.")
     if run.foreign:
+        why = (
+            "with more words than a token has"
+            if any(len(text.split()) > MOST_WORDS for text in run.foreign)
+            else "that other programs are known to print"
+        )
         said.append(
-            f"{counted(len(run.foreign), 'line')} among the tokens with more words than a token "
-            f"has, such as {run.foreign[0][:80]!r}: if another program printed it, the text is "
-            "wrong."
+            f"{counted(len(run.foreign), 'line')} among the tokens {why}, such as "
+            f"{run.foreign[0][:80]!r}: taken for another program's and left out of the text."
         )
     if run.unread:
         said.append(f"{len(run.unread)} of dllama's lines could not be read: {run.unread[0]!r}")

@@ -17,8 +17,8 @@ def add_import_bench(commands: argparse._SubParsersAction[argparse.ArgumentParse
         help="make a run file of vLLM's, GuideLLM's, AIPerf's or llama-bench's results",
         description="Read result files of vLLM's `bench serve` (best with --save-detailed), "
         "GuideLLM, AIPerf (profile_export.jsonl or profile_export_aiperf.json) and llama-bench "
-        "(-o json or jsonl), told apart by their keys. Figures are by this project's definitions, "
-        "computed from the times in the file; notes say where the tool's own differ.",
+        "(any -o; json has the repeats), told apart by their keys. Figures are by this project's "
+        "definitions, computed from the times in the file; notes say where the tool's own differ.",
         epilog="example: pytest-dllama import-bench llama-bench.json --nodes 1 -o run.json",
     )
     command.add_argument("files", type=Path, nargs="+", metavar="FILE", help="result files")

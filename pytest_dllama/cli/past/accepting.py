@@ -12,7 +12,7 @@ from pytest_dllama.history.nights import runs_of_nights, watched
 from pytest_dllama.history.priors import NoisePriors
 from pytest_dllama.history.series import series_of, work_digest
 from pytest_dllama.history.store import HistoryError, RunStore, StoredRun
-from pytest_dllama.lab.pairs.builds import own_checkout
+from pytest_dllama.lab.builds.revisions import own_checkout
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.stats.prior import VariancePrior
 from pytest_dllama.stats.unpaired import NightNoise

@@ -13,7 +13,6 @@ from pytest_dllama.history.keeping import history_folder
 from pytest_dllama.history.priors import NoisePriors
 from pytest_dllama.history.run_files import VERDICT_FILE
 from pytest_dllama.hosts.base import Hosts, Progress
-from pytest_dllama.hosts.controller import fingerprint
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.lab import Lab
 from pytest_dllama.lab.pairs.verdict_file import Compared, verdict_file, write_verdict
@@ -56,7 +55,6 @@ class ComparingLab(Lab, ABC):
         self._labels = labels
         self._verdicts: dict[CellKey, CellVerdict] = {}
         self._comparing_s = 0.0
-        self._fingerprint: str | None = None
 
     def comparison(self, key: CellKey) -> CellVerdict | None:
         """How the cell compares with the base's; None before it was measured."""
@@ -74,7 +72,7 @@ class ComparingLab(Lab, ABC):
         run = super().save()
         if (found := self.verdict()) is not None:
             folder = self.config.report_folder
-            self.write(folder / VERDICT_FILE, lambda: write_verdict(found, folder))
+            self.files.write(folder / VERDICT_FILE, lambda: write_verdict(found, folder))
         return run
 
     def give_up(self, key: CellKey, why: str) -> CellRecord:
@@ -94,19 +92,8 @@ class ComparingLab(Lab, ABC):
         """What was compared, and how."""
 
     def _cluster_id(self) -> str:
-        """The fingerprint, asked once: on hosts that takes a connection.
-
-        Without a progress line of its own: it may be asked while one is drawn.
-        """
-        if self._fingerprint is None:
-            if self._hosts.kind == "ssh":
-                self._identified = self._hosts.identify(max(key.nodes for key in self.keys))
-            known = (
-                *(self._environment, self._hosts.kind, self._identified),
-                self._hosts.network,
-            )
-            self._fingerprint = fingerprint(*known)
-        return self._fingerprint
+        """The fingerprint, without a progress line of its own: one may be drawn already."""
+        return self._identity.before()
 
     def _priors(self) -> NoisePriors | None:
         """What is known of this cluster's noise; None where no history is kept."""

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from pytest_dllama.backends.revision import RevisionBackend
+from pytest_dllama.backends.base import EngineRequest
+from pytest_dllama.backends.revision import RevisionBackend, flags_of
 from pytest_dllama.config.baseline import Baseline
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError, at_least
 from pytest_dllama.hosts.packages.other_engine import OtherEngine
+from pytest_dllama.lab.builds.dllama import build_dllama, dllama_source
+from pytest_dllama.lab.builds.revisions import build_revision
 from pytest_dllama.lab.checks import engines
-from pytest_dllama.lab.pairs.builds import build_revision
-from pytest_dllama.lab.pairs.dllama_builds import build_dllama, dllama_source
+from pytest_dllama.lab.machines.choice import hosts_of_sides, root_is_here
 from pytest_dllama.lab.pairs.side import Side
-from pytest_dllama.lab.session.machines import hosts_of_sides, root_is_here
+from pytest_dllama.models.workloads import configured, workloads
 
 Tell = Callable[[str], None]
 
@@ -33,8 +37,8 @@ def make_sides(baseline: Baseline, config: LabConfig, nodes: int, tell: Tell) ->
     """
     label = config.dllama_bin or f"this {config.engine} engine"
     own, swept = engines(config)
-    slowed = f", slowed down on purpose ({config.inject})" if config.inject else ""
-    new = Side("new", label + slowed, own, config, swept=swept)
+    slowed = f"{label}, slowed down on purpose ({config.inject})" if config.inject else label
+    new = Side("new", slowed, own, config, swept=swept)
     found = _base(baseline, replace(config, inject=""), label, tell)
     on_base, on_new = hosts_of_sides(found.side.config, config, nodes, found.other)
     return replace(found.side, hosts=on_base), replace(new, hosts=on_new)
@@ -79,6 +83,7 @@ def _other_dllama(baseline: Baseline, config: LabConfig, tell: Tell) -> _Base:
             f"--baseline {baseline.text}: it is compared with --engine dllama --dllama-bin PATH"
         )
     if not baseline.revision:
+        _check_program(baseline, config)
         return _Base(_dllama(replace(config, dllama_bin=baseline.path), baseline.path))
     source = dllama_source(baseline.path, baseline.revision)
     revision = source.revision
@@ -88,6 +93,21 @@ def _other_dllama(baseline: Baseline, config: LabConfig, tell: Tell) -> _Base:
         program = f"dllama-{revision.commit[:10]}"
     side = _dllama(replace(config, dllama_bin=program), f"dllama {revision.label}")
     return _Base(side, OtherEngine(commit=revision.commit, source=source.tar))
+
+
+def _check_program(baseline: Baseline, config: LabConfig) -> None:
+    """Refuse a path without a program by the words that named it."""
+    if not root_is_here(config) or shutil.which(baseline.path) is not None:
+        return
+    if Path(baseline.path).is_dir():
+        raise ConfigError(
+            f"--baseline {baseline.text} is a folder; of a checkout of the source name the "
+            f"revision too, which is built then: {baseline.text}@REV"
+        )
+    raise ConfigError(
+        f"--baseline {baseline.text}: no such program, or it is not executable; give the path of "
+        "a dllama, or dllama:CHECKOUT@REV to have one built"
+    )
 
 
 def _dllama(config: LabConfig, label: str) -> Side:
@@ -105,14 +125,34 @@ def _other_revision(baseline: Baseline, config: LabConfig, tell: Tell) -> _Base:
             "package of its own, so it cannot be sent to --hosts; compare it on this machine"
         )
     _, swept = engines(config)
-    side = Side(
-        "base",
-        build.revision.label,
-        RevisionBackend(build.environment, memory_bps=config.memory_bps),
-        config,
-        swept={
-            options: RevisionBackend(build.environment, options, config.memory_bps)
-            for options in swept
-        },
+    flags = flags_of(build.environment)
+    own, *others = (
+        RevisionBackend(build.environment, options, config.memory_bps, flags)
+        for options in ((), *swept)
     )
+    engines_of = dict(zip(swept, others, strict=True))
+    side = Side("base", build.revision.label, own, config, swept=engines_of)
+    _check_flags(side, flags, config)
     return _Base(side, OtherEngine(build.wheel, build.environment))
+
+
+def _check_flags(side: Side, known: frozenset[str], config: LabConfig) -> None:
+    """Refuse options that a revision does not have: each of its cells would be an ERROR."""
+    for workload in workloads(config):
+        own, engine = configured(config, workload), side.engine(workload)
+        asked = EngineRequest(
+            *(Path(), Path(), "", 1, own.nthreads, own.buffer_float_type, own.sync_mode),
+            *(own.temperature, own.seed, own.request_timeout_s, own.max_seq_len, own.kv_type),
+            *(workload.context_depth or 0, own.collective),
+        )
+        words = [*engine.root_command(asked, ["1:1"], "0"), *engine.worker_command("", 0, 1, "0")]
+        if lacking := sorted({word for word in words if word[:2] == "--"} - known):
+            raise ConfigError(
+                f"--baseline {side.label}: that revision has no {lacking[0]}, which these options "
+                f"need{_who_asks(lacking[0])}; compare with a later one, or leave the option out"
+            )
+
+
+def _who_asks(flag: str) -> str:
+    """The option of ours that is called otherwise at the engine."""
+    return " (--emulate)" if flag == "--memory-rate" else ""

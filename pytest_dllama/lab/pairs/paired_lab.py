@@ -12,9 +12,9 @@ from pytest_dllama.hosts.base import Progress
 from pytest_dllama.lab import assembly
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.checks import model_needs
-from pytest_dllama.lab.duet import Duet, Rules
 from pytest_dllama.lab.pairs.cell import PairedCell
 from pytest_dllama.lab.pairs.comparing import ComparingLab, missed_limits
+from pytest_dllama.lab.pairs.duet import Duet, Rules
 from pytest_dllama.lab.pairs.side import Side
 from pytest_dllama.lab.pairs.verdict_file import Compared
 from pytest_dllama.record.cell import CellRecord
@@ -83,8 +83,9 @@ class PairedLab(ComparingLab):
             needs = model_needs(side.config, keys)
             side.hosts.check(max(counts), min(counts), needs, self._progress)
         names = dict.fromkeys(key.model for key in keys)
-        models = {name: self._model(name) for name in names}
-        rules = Rules(self._plan, self._priors(), self.seed, self._tolerances)
+        models = {name: self._models.of(name) for name in names}
+        how = self._compared_with.requests, self._compared_with.is_calibration
+        rules = Rules(self._plan, self._priors(), self.seed, self._tolerances, *how)
         duet = Duet(self._sides, models, keys, rules, self.logs, self._progress)
         try:
             duet.run()
@@ -101,12 +102,18 @@ class PairedLab(ComparingLab):
         if cell.error is not None or not sessions:
             logs = assembly.relative(cell.log_files, self.config.report_folder)
             why = cell.error or "no pair was taken"
-            return failed_cell(key.model, key.nodes, why, logs, workload=key.workload)
+            failed = failed_cell(key.model, key.nodes, why, logs, workload=key.workload)
+            return self._marked(cell, failed)
         runs = [session.run for session in sessions]
         record = self._record(key, runs, sessions[-1].workers, cell.outputs["new"])
         workers = [worker for session in sessions for worker in session.workers]
         logs = assembly.logs_of(runs, workers, self.config.report_folder)
-        return record.model_copy(update={"logs": logs})
+        return self._marked(cell, record.model_copy(update={"logs": logs}))
+
+    def _marked(self, cell: PairedCell, record: CellRecord) -> CellRecord:
+        """With what was lost before a pair was taken anew."""
+        lost = assembly.relative(cell.losses.log_files, self.config.report_folder)
+        return cell.losses.marked(record, lost)
 
     def _about(self) -> Compared:
         return Compared(

@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from pytest_dllama.backends.embedded import check_injection
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.emulation.certified import too_crowded
 from pytest_dllama.hosts.base import Progress
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.checks import check_cells, engines
 from pytest_dllama.lab.lab import Lab
+from pytest_dllama.lab.machines.choice import hosts_of, names_of
 from pytest_dllama.lab.power.watch import check_energy
-from pytest_dllama.lab.session.machines import hosts_of, names_of
-from pytest_dllama.lab.session.tracing import check_tracing
+from pytest_dllama.lab.requests.tracing import check_tracing
 from pytest_dllama.verdict.limits import ThresholdError
 from pytest_dllama.verdict.thresholds import Thresholds
 from pytest_dllama.verdict.thresholds_file import load_thresholds
@@ -43,6 +44,13 @@ def make_lab(
     check_cells(config, keys, backend)
     check_tracing(config, backend)
     nodes = max(key.nodes for key in keys)
+    if config.inject:
+        check_injection(
+            config.inject,
+            nodes,
+            on_boards=config.memory_bps is not None,
+            runs_here=config.hosts_file is None,
+        )
     if config.energy or config.power_file is not None:
         check_energy(config, names_of(config, nodes))
     if config.comparison is None or only_collects:

@@ -9,12 +9,13 @@ from pathlib import Path
 
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.exports.samples_csv import write_samples
+from pytest_dllama.files.report_folder import STEP_SUMMARY, keep_elsewhere
 from pytest_dllama.history.keeping import keep_run
 from pytest_dllama.history.run_files import VERDICT_FILE, run_text
 from pytest_dllama.lab.lab import Lab
+from pytest_dllama.lab.result_files import ResultFiles
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import VerdictFile
-from pytest_dllama.report_folder import STEP_SUMMARY, keep_elsewhere
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,11 +29,13 @@ class Written:
 def write_results(lab: Lab) -> Written:
     """Write everything; a page that fails never costs the run file."""
     run, verdict = lab.save(), lab.verdict()  # pages are made of the very run that is in the file
-    folder, config = lab.run_file.parent, lab.config
-    lines, has_failed = [_saved(lab, "run file:", lab.run_file, run_text(run))], bool(lab.unsaved)
+    files, config = lab.files, lab.config
+    folder = files.run_file.parent
+    lines = [_saved(files, "run file:", files.run_file, run_text(run))]
+    has_failed = bool(files.unsaved)
     if verdict is not None:
         text = verdict.model_dump_json(indent=1) + "\n"
-        lines.append(_saved(lab, "verdict: ", folder / VERDICT_FILE, text))
+        lines.append(_saved(files, "verdict: ", folder / VERDICT_FILE, text))
     writers: list[tuple[str, Callable[[], Sequence[Path | str]]]] = []
     if formats := config.report_formats:
         writers.append(("report", lambda: _write_pages(run, folder, formats, verdict)))
@@ -88,9 +91,9 @@ def _without_history(error: OSError) -> str:
     )
 
 
-def _saved(lab: Lab, what: str, file: Path, text: str) -> str:
+def _saved(files: ResultFiles, what: str, file: Path, text: str) -> str:
     """Where a file of results is; one that could not be written there is kept elsewhere."""
-    why = lab.unsaved.get(file)
+    why = files.unsaved.get(file)
     if why is None:
         return f"{what} {file}"
     kept = keep_elsewhere(file.name, text)

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import CellVerdict, VerdictFile
+from pytest_dllama.report.figures.short_names import with_short_names
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,8 @@ class RunView:
 
     @classmethod
     def of(cls, run: RunRecord, verdict: VerdictFile | None = None) -> RunView:
-        """Index `run`; of two cells with the same id the first counts."""
+        """Index `run`, long names shortened; of two cells with the same id the first counts."""
+        run, verdict = with_short_names(run, verdict)
         cells: dict[tuple[str, int], CellRecord] = {}
         variants: dict[str, dict[str, None]] = {model.name: {} for model in run.models}
         for cell in run.cells:

@@ -239,7 +239,14 @@ class Writer:
             "told": self.told,
             "all_told": lambda texts: [self.told(text) for text in texts],
             "shift": self._shift,
+            "counted": self._counted,
+            "one_by_one": lambda texts: Markup("; ").join(map(markdown.escape, texts)),
         }
+
+    def _counted(self, items: Iterable[tuple[int, str]], phrase: str) -> Markup:
+        """How many of each kind there are; of kinds that there are none nothing is said."""
+        known = [(numbers.count(n), what) for n, what in items if n]
+        return Markup(", ".join(phrase.replace("{n}", n).replace("{what}", w) for n, w in known))
 
     def _josa(self, text: str, pair: str) -> Markup:
         shown = text if isinstance(text, Markup) else markdown.escape(str(text))

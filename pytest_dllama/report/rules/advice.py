@@ -28,6 +28,7 @@ from pytest_dllama.report.sentences.scaling import (
 )
 
 NEARLY = 0.90  # of the best speed: worth naming a smaller cluster
+SAME_SHARE = 0.0005  # printed alike
 SYNC_HEAVY = 0.50  # share of sync above which it is the first thing to improve
 
 
@@ -96,15 +97,29 @@ def _speed(item: tuple[int, Estimate]) -> float:
     return item[1].value
 
 
+def _sync_advice(view: RunView) -> Iterator[Sentence]:
+    """One sentence a model and node count, however many of its workloads it is to be said of."""
+    found: dict[tuple[str, int], list[tuple[str, float]]] = {}
+    for name in view.models:
+        worst = max(series(view, name, SYNC_SHARE), key=_speed, default=None)
+        if worst is not None and worst[1].value >= SYNC_HEAVY:
+            cell = view.cell(name, worst[0])
+            model = cell.model if cell is not None else name
+            found.setdefault((model, worst[0]), []).append((name, worst[1].value))
+    for (model, nodes), workloads in found.items():
+        shares = [share for _, share in workloads]
+        if len(workloads) == 1:
+            yield ReduceSync(workloads[0][0], nodes, shares[0])
+        else:
+            upto = max(shares) if max(shares) - min(shares) > SAME_SHARE else None
+            yield ReduceSync(model, nodes, min(shares), len(shares), upto)
+
+
 def _network_advice(view: RunView) -> Iterator[Sentence]:
     """Only where the waiting is the network's: on shared cores it is the scheduler's."""
     if shared_cores(view):
         return
-    for model in view.models:
-        shares = series(view, model, SYNC_SHARE)
-        worst = max(shares, key=_speed, default=None)
-        if worst is not None and worst[1].value >= SYNC_HEAVY:
-            yield ReduceSync(model, worst[0], worst[1].value)
+    yield from _sync_advice(view)
     if view.run.request.host_kind == "local":  # no link to check
         return
     for seen in variance(view):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.report.figures.view import RunView, counts, name_of
 from pytest_dllama.report.sentences.base import Sentence
@@ -27,7 +29,8 @@ def overview(view: RunView) -> list[Sentence]:
     cells = view.ordered()
     by_status = [cell.status for cell in cells]
     coverage = Coverage(
-        view.models,
+        tuple(dict.fromkeys(cell.model for cell in cells)) or view.models,
+        len({cell.workload for cell in cells}),
         view.node_counts,
         len(cells),
         by_status.count("ok"),
@@ -63,6 +66,17 @@ def troubles(view: RunView) -> list[Sentence]:
             reasons = cell.verdict.reasons if cell.verdict else ()
             said.append(CellExcluded(name_of(cell), cell.nodes, wrong, reasons))
     return said
+
+
+def why_not(view: RunView) -> list[Sentence]:
+    """Why cells did not pass, the first reason of each: those without figures first."""
+    cells = [said for said in troubles(view) if not isinstance(said, CellRetried)]
+    failed = [said for said in cells if isinstance(said, CellFailed) and not said.skipped]
+    excluded = [
+        replace(said, reasons=said.reasons[:1]) for said in cells if isinstance(said, CellExcluded)
+    ]
+    missed = [said for said in thresholds(view) if isinstance(said, ThresholdMissed)]
+    return [*failed, *excluded, *missed]
 
 
 def correctness(view: RunView) -> list[Sentence]:

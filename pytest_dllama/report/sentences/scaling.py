@@ -89,6 +89,8 @@ class ReduceSync(Sentence):
     model: str
     nodes: int
     share: float
+    workloads: int = 1  # of the model of which the same is to be said
+    upto: float | None = None  # the largest share of them
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ class Coverage(Sentence):
     """How many cells were planned, measured, failed and skipped."""
 
     models: tuple[str, ...]
+    workloads: int  # what a request is, of all models together
     node_counts: tuple[int, ...]
     cells: int
     measured: int

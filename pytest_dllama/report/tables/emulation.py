@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pytest_dllama.record.emulation import CellLinks, RankCompute, furthest_off
 from pytest_dllama.report.figures.view import RunView
 from pytest_dllama.report.tables.columns import Code, Column, Entry, Table
-from pytest_dllama.report.text.numbers import MISSING, percent, plain, signed
+from pytest_dllama.report.text.numbers import MISSING, number, percent, signed
 
 KEYS = ("link_set", "link_median", "link_p99", "link_rate_set", "link_rate", "link_busy")
 BOARD_KEYS = ("board_read", "board_set", "board_took", "board_off")
@@ -47,7 +47,7 @@ def _figures(found: CellLinks) -> tuple[Entry, ...]:
     return (
         between([link.set_us for link in links], 0),
         between([link.median_us for link in links], 0),
-        plain(max((link.p99_us for link in links), default=None), 0),
+        number(max((link.p99_us for link in links), default=None), 0),
         between([link.set_mbps for link in links if link.set_mbps is not None], 1),
         between(rates, 1),
         MISSING if busy is None else f"{signed(busy, 0)} ({signed(found.busy_p99_error_us, 0)})",
@@ -62,7 +62,7 @@ def between(values: list[float], digits: int) -> str:
     """
     if not values:
         return MISSING
-    ends = dict.fromkeys((plain(min(values), digits), plain(max(values), digits)))
+    ends = dict.fromkeys((number(min(values), digits), number(max(values), digits)))
     return "-".join(ends)
 
 

@@ -44,19 +44,38 @@ def translated(text: str, known: Sequence[Told], depth: int = DEEPEST) -> str:
     ('가 나', '가 c', 'd')
     >>> translated("tiny on 2 nodes: b", known)
     'tiny on 2 nodes: 나'
+    >>> translated("tiny-2: 5 heads", [Told.of("{1} heads", "헤드 {1}개")])
+    'tiny-2: 헤드 5개'
     """
     if depth == 0 or len(text) > LONGEST:
         return text
+    fallback = text
     for told in known:
         match = told.pattern.fullmatch(text)
         if match is not None:
-            values = {
-                name.removeprefix("v"): translated(value, known, depth - 1)
-                for name, value in match.groupdict().items()
-            }
-            return _filled(told.text, values)
+            fallback = _worded(told, match, known, depth)
+            if not _takes_name(match):
+                return fallback
     name, colon, rest = text.partition(": ")  # a note of one cell or host
-    return f"{name}{colon}{translated(rest, known, depth - 1)}" if colon else text
+    if colon and (inner := translated(rest, known, depth - 1)) != rest:
+        return f"{name}{colon}{inner}"
+    return fallback
+
+
+def _worded(told: Told, match: re.Match[str], known: Sequence[Told], depth: int) -> str:
+    values = {
+        name.removeprefix("v"): translated(value, known, depth - 1)
+        for name, value in match.groupdict().items()
+    }
+    return _filled(told.text, values)
+
+
+def _takes_name(match: re.Match[str]) -> bool:
+    """Whether a name in front went into the first value.
+
+    `tiny-2: 5 heads` is a note of tiny-2 rather than `{1} heads` of so many.
+    """
+    return any(match.start(name) == 0 and ": " in text for name, text in match.groupdict().items())
 
 
 def _filled(text: str, values: Mapping[str, str]) -> str:

@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dllama_engine.wire.handshake import HandshakeCut, HandshakeError, probe_worker
+from dllama_engine.wire.connecting.handshake import HandshakeCut, HandshakeError, probe_worker
 from tests.engine.chaos.emulated import EmulatedLinks
 from tests.engine.chaos.faults import HARMLESS, OF_BYTES, TIMEOUT_S, Link, Plan
 from tests.engine.chaos.relay import ChaosRelay
@@ -91,7 +91,7 @@ class ChaosCluster:
         return [f"127.0.0.1:{doors.get(r, relay.listens)}" for r, relay in self.relays.items()]
 
     def _start_root(self, timeout_s: float) -> Node:
-        request = inference_arguments(steps=STEPS)
+        request = inference_arguments(steps=STEPS, overlap="on")  # two exchanges are under way
         return self._start(
             "root", *request, *FLAGS, "--timeout", timeout_s, "--workers", *self._addresses()
         )

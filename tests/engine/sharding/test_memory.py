@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dllama_engine.cluster.admission import check_memory
+from dllama_engine.cluster.setup.admission import check_memory
 from dllama_engine.errors import InsufficientMemoryError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.program.linear import Activations
 from dllama_engine.sharding.memory import rank_memory
 from dllama_engine.sharding.plan import SyncMode, make_plan
 from dllama_engine.sharding.slices import slice_tensor
@@ -22,7 +21,7 @@ from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.system.sizes import format_bytes
 from dllama_engine.transformer.transformer import Transformer
 from dllama_engine.transformer.weights import RankWeights
-from dllama_engine.wire.handshake import WorkerInfo
+from dllama_engine.wire.connecting.handshake import WorkerInfo
 from tests.data import MODELS as GOLDEN
 from tests.engine.processes import Node, read_events, run, start_worker
 
@@ -46,7 +45,7 @@ def test_arithmetic_is_what_is_allocated(
     transformer = Transformer(
         plan, rank, weights, None, max_seq_len=100, batch_size=4, kv_type=kv_type
     )
-    cache = transformer._cache
+    cache = transformer._shared.cache
     assert memory.kv_cache_bytes == cache.keys.nbytes + cache.values.nbytes
     assert memory.weight_bytes == pytest.approx(weights.nbytes, rel=0.01)
     held = {array.ctypes.data: array.nbytes for array in _arrays(transformer) if array.nbytes}
@@ -55,14 +54,11 @@ def test_arithmetic_is_what_is_allocated(
 
 
 def _arrays(transformer: Transformer) -> Iterator[np.ndarray]:
-    """All that it and its parts hold, but the cache; arrays that share memory come twice."""
-    mixture = getattr(transformer, "_mixture", None)
-    found = [*vars(transformer).values(), *transformer._room.values()]
-    for part in [value for value in found if isinstance(value, Activations)]:
-        found += vars(part).values()
-    if mixture is not None:
-        found += [mixture.experts, mixture.weights, mixture.route]
-    yield from (value for value in found if isinstance(value, np.ndarray))
+    """All that it holds, but weights and cache; what its layers hold of that are views."""
+    shared = transformer._shared
+    yield from transformer._arrays.values()
+    yield from transformer._room.values()
+    yield from (*shared.tables, shared.first_head)
 
 
 @pytest.fixture

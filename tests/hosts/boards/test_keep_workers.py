@@ -14,7 +14,7 @@ from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.history.run_files import read_run
 from pytest_dllama.hosts.ssh.host import SshHost
 from pytest_dllama.hosts.ssh.kept_token import forget_token, kept_token
-from pytest_dllama.lab.cluster import Cluster
+from pytest_dllama.lab.requests.cluster import Cluster
 from tests.data import ROOT
 from tests.hosts import sshd
 from tests.plugin.real_runs import RealRun
@@ -124,7 +124,7 @@ def test_another_engine_makes_a_new_worker(sessions, monkeypatch) -> None:
 
 
 def test_a_kept_worker_that_does_not_answer_is_replaced(sessions, monkeypatch) -> None:
-    monkeypatch.setattr("pytest_dllama.lab.cluster.PROBE_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("pytest_dllama.lab.requests.cluster.PROBE_TIMEOUT_S", 1.0)
     first = sessions.worker_pid()
     psutil.Process(first).suspend()
     assert sessions.worker_pid() != first

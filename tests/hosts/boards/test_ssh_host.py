@@ -19,9 +19,9 @@ from pytest_dllama.hosts.fleet.provision import Wanted, provision
 from pytest_dllama.hosts.local import LocalHost
 from pytest_dllama.hosts.packages.kernel_image import image_for
 from pytest_dllama.hosts.ssh.host import SshHost
-from pytest_dllama.lab.cluster import Cluster
-from pytest_dllama.lab.runner import run_request
-from pytest_dllama.lab.session.tracing import joined
+from pytest_dllama.lab.requests.cluster import Cluster
+from pytest_dllama.lab.requests.runner import run_request
+from pytest_dllama.lab.requests.tracing import joined
 from pytest_dllama.models.engine_facts import shipped_model
 from tests.engine.tracing.trace_format import problems
 from tests.hosts import sshd

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dllama.cli import bench
-from pytest_dllama.lab.pairs.checkout import builds_folder
+from pytest_dllama.lab.builds.checkout import builds_folder
 from tests.data import ROOT
 
 PARTS = ("engine", "pytest_dllama", "suites", "templates", "pyproject.toml", "README.md")

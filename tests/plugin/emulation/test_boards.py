@@ -17,13 +17,13 @@ from pytest_dllama.emulation.boards import BOARDS, parse_boards
 from pytest_dllama.emulation.spec import LinkError
 from pytest_dllama.emulation.topology import of_boards, uniform
 from pytest_dllama.lab.cells import CellKey
-from pytest_dllama.lab.duet import Duet, Rules, Side
+from pytest_dllama.lab.pairs.duet import Duet, Rules, Side
 from pytest_dllama.lab.progress import Silent
 from pytest_dllama.models import engine_facts
 from pytest_dllama.models.under_test import open_model
 from pytest_dllama.record.cell import PartTime
 from pytest_dllama.stats.looks import Plan
-from tests.plugin.lab.stated_times import StatedTimes, config
+from tests.plugin.lab.pairs.stated_times import StatedTimes, config
 from tests.plugin.real_runs import SMALL_MODEL
 from tests.plugin.validity.test_boards import SAMPLE
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from pytest_dllama.cli.main import main
-from pytest_dllama.forensics.bench_files import BenchFileError, parse_bench_file
+from pytest_dllama.forensics.bench.base import BenchFileError
+from pytest_dllama.forensics.bench.files import parse_bench_file
 from pytest_dllama.forensics.import_bench import import_bench
 from pytest_dllama.forensics.imported_run import ImportLogError
 from pytest_dllama.history.run_files import read_run
@@ -136,7 +137,7 @@ def test_llama_bench_is_a_cell_a_workload(tmp_path: Path, form: str) -> None:
     ("text", "why"),
     [
         ("", "no result file that is known"),
-        ("{]", "no JSON"),
+        ("{]", "no JSON, no JSON lines and no table of llama-bench"),
         ("[1, 2]", "no objects with keys"),
         ('{"a": 1}', "no result file that is known"),
         ("[]", "no result file that is known"),

@@ -16,9 +16,9 @@ from pytest_dllama.record.verdict import (
 )
 from pytest_dllama.report.figures.quantities import SPEED
 from pytest_dllama.report.pages.language import environment_of
-from pytest_dllama.report.pages.verdict import attributed, verdict_lines
 from pytest_dllama.report.sentences.answer import CauseFound, EffectSits, WorkChanged
 from pytest_dllama.report.sentences.base import Sentence
+from pytest_dllama.report.terminal.verdict import attributed, verdict_lines
 
 TPOT = next(quantity for quantity in SPEED if quantity.key == "tpot_ms")
 WAIT: dict[str, Any] = {
@@ -152,7 +152,7 @@ def test_work_of_all_ranks_in_both_languages(language: str, words: str) -> None:
     ("language", "words"),
     [
         ("en", "tiny-4: surely, feed-forward on ranks 1 and 3 became 5.0% faster; TPOT itself is"),
-        ("ko", "tiny-4: 확실히 랭크 1, 3의 피드포워드가 5.0% 빨라짐. TPOT 자체의 판정은 PASS"),
+        ("ko", "tiny-4: 확실히 랭크 1, 3의 피드포워드가 5.0% 빨라짐. TPOT 자체는 통과"),
     ],
 )
 def test_work_that_changed_too_little_in_both_languages(language: str, words: str) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from pytest_dllama.cli.main import main
+from pytest_dllama.files.report_folder import STEP_SUMMARY
 from pytest_dllama.history.run_files import write_run
 from pytest_dllama.report.pages import comment
 from pytest_dllama.report.pages.language import LANGUAGES
-from pytest_dllama.report_folder import STEP_SUMMARY
 from tests.data import REPORTS
 from tests.plugin.report.report_runs import cell, run, verdict
 
@@ -45,9 +45,9 @@ def test_a_comment_is_never_too_long(language: str) -> None:
     assert text.count("<details>") == text.count("</details>")
 
 
-def test_even_a_name_without_end_is_cut() -> None:
-    record = run([cell("m" * 40_000, 2, [1]), cell("m" * 40_000, 4, [1])])
-    text = comment.render(record, "en")
+def test_even_a_label_without_end_is_cut() -> None:
+    record = run([cell("a", 2, [1])])
+    text = comment.render(record, "en", verdict(record, base_label="m" * 80_000))
     assert len(text) <= comment.LONGEST
     assert text.endswith("…\n")
 
@@ -88,7 +88,7 @@ def test_the_verdict_of_the_same_session_is_found_beside_the_run(
     later = judged.model_copy(update={"created_utc": "2025-01-03T03:04:05+00:00"})
     (tmp_path / "verdict.json").write_text(later.model_dump_json(), encoding="utf-8")
     assert main(["report", str(run_file), "--format", "pr-comment"]) == 0
-    assert "# PASS: all 2 cells\n" in capsys.readouterr().out
+    assert "# PASS: both cells\n" in capsys.readouterr().out
     given = ["--verdict", str(tmp_path / "verdict.json")]
     assert main(["report", str(run_file), "--format", "pr-comment", *given]) == 0
     assert "# REGRESSED: a-4" in capsys.readouterr().out

@@ -26,9 +26,10 @@ from pytest_dllama.report.figures.view import RunView
 from pytest_dllama.report.pages import reports
 from pytest_dllama.report.pages.language import picture_words
 from pytest_dllama.report.pages.markdown import render
-from pytest_dllama.report.plots import draw, gallery, itl
-from pytest_dllama.report.plots.theme import DARK, LIGHT
-from pytest_dllama.report.plots.words import in_words
+from pytest_dllama.report.plots import gallery, itl
+from pytest_dllama.report.plots.drawing import draw
+from pytest_dllama.report.plots.drawing.theme import DARK, LIGHT
+from pytest_dllama.report.plots.drawing.words import in_words
 from tests.data import REPORTS
 from tests.plugin.report.report_runs import cell, estimate, network, run, verdict
 
@@ -175,8 +176,8 @@ def test_what_a_run_lacks_is_named_not_drawn() -> None:
     text = render(record, "en")
     assert "![" not in text
     assert "- Not drawn: Tokens/s by node count (needs two node counts), TPOT" in text
-    assert "Gaps between tokens over the request (no gaps were recorded)" in text
-    assert "토큰 간격의 분포 (토큰 간격 기록 없음)" in render(record, "ko")
+    assert "Gaps between tokens over the request (no cell that counts has recorded gaps)" in text
+    assert "토큰 간격의 분포 (인정되는 구성에 토큰 간격 기록 없음)" in render(record, "ko")
 
 
 def test_a_picture_that_fails_is_named_and_costs_no_report(

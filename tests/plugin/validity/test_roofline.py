@@ -9,8 +9,8 @@ import pytest
 from pytest_dllama.backends.dllama.backend import DllamaBackend
 from pytest_dllama.hosts.base import HostError, MemoryRates, MemorySite
 from pytest_dllama.hosts.local import LocalHosts
+from pytest_dllama.lab.machines.roofline_probe import RooflineProbe
 from pytest_dllama.lab.progress import Silent
-from pytest_dllama.lab.roofline_probe import RooflineProbe
 from pytest_dllama.models import engine_facts
 from pytest_dllama.record.cell import Estimate, Sample
 from pytest_dllama.record.hosts import MemoryRecord

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from pytest_dllama.report.figures.charts import MOST_PANELS
 from pytest_dllama.report.figures.quantities import TOKENS_PER_S
@@ -83,7 +83,9 @@ def _identity(view: RunView) -> Iterator[Piece]:
     else:
         yield Words(f"host_kind.{run.request.host_kind}")
     compared = answer.compared(view)
-    yield compared[0] if compared else Words("text.repeated", n=count(run.request.repeats))
+    repeats = run.request.repeats
+    repeated = Words("text.repeated_once" if repeats == 1 else "text.repeated", n=count(repeats))
+    yield compared[0] if compared else repeated
     yield moment(run.created_utc)
 
 
@@ -92,7 +94,7 @@ def _points(view: RunView) -> Iterator[Piece]:
     heated = [*throttled(view)]
     tops = best_nodes(view, TOKENS_PER_S)
     for key, found in (
-        ("why", answer.why(view)),
+        ("why", [*answer.why(view), *status.why_not(view)]),
         ("open", answer.undecided(view)),
         ("caution", [*status.shared_cores(view), *shared_machines(view.run.hosts)]),
         ("slowed", heated),
@@ -101,8 +103,21 @@ def _points(view: RunView) -> Iterator[Piece]:
         ("to_do", _urgent(view, [*tops, *heated])),
     ):
         if found:
-            told = joined(found[:MOST_TOLD], "; ")
+            told = joined(_first_of_each(found)[:MOST_TOLD], "; ")
             yield (Strong(Words(f"labels.{key}")), ": ", told)
+
+
+def _first_of_each(found: Sequence[Sentence]) -> list[Piece]:
+    """The statements; if there is no room for all, the first of each kind with how many follow."""
+    if len(found) <= MOST_TOLD:
+        return list(found)
+    kinds: dict[type[Sentence], list[Sentence]] = {}
+    for one in found:
+        kinds.setdefault(type(one), []).append(one)
+    return [
+        (alike[0], Words("text.alike", n=count(len(alike) - 1))) if len(alike) > 1 else alike[0]
+        for alike in kinds.values()
+    ]
 
 
 def _urgent(view: RunView, told: list[Sentence]) -> list[Sentence]:

@@ -35,6 +35,7 @@ from pytest_dllama.report.tables.models import (
     summary_table,
 )
 from pytest_dllama.report.tables.token_time import parts_table
+from pytest_dllama.report.text.alike import alike
 from pytest_dllama.report.text.numbers import MISSING, count, short, size
 
 
@@ -46,7 +47,7 @@ def setup(view: RunView) -> Iterator[Block]:
     yield Items(tuple(_fields(run)))
     if run.models:
         yield TableBlock(models_table(view))
-    if len(run.notes) > MOST_NOTES:
+    if len(run.notes) > min(MOST_NOTES, len(alike(run.notes))):  # not all of them stand above
         yield label("note")
         yield Items(tuple(map(Note, run.notes)))
 

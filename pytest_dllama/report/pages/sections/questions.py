@@ -10,6 +10,7 @@ from pytest_dllama.report.pages.blocks import (
     Heading,
     Items,
     Listed,
+    NodeCount,
     Note,
     Piece,
     TableBlock,
@@ -25,11 +26,12 @@ from pytest_dllama.report.rules import answer, findings, limits, resources, stat
 from pytest_dllama.report.rules.advice import recommendations
 from pytest_dllama.report.rules.hosts import about_links, problems
 from pytest_dllama.report.sentences.base import Sentence
-from pytest_dllama.report.tables.answer import cells_table, metrics_table
+from pytest_dllama.report.tables.answer import cells_table, left_out, metrics_table
 from pytest_dllama.report.tables.cells import narrow_table, unlike_table
 from pytest_dllama.report.tables.emulation import emulated_boards_table, emulated_links_table
 from pytest_dllama.report.tables.models import efficiency_table, summary_table
 from pytest_dllama.report.tables.token_time import token_time_table
+from pytest_dllama.report.text.alike import alike
 
 MOST_MODELS = 4  # with a table each, unfolded
 MOST_NOTES = 8  # unfolded
@@ -60,7 +62,11 @@ def scales(view: RunView) -> Iterator[Block]:
     """Speed and memory by node count, and where more nodes stop helping."""
     yield heading(2, "sections.scales")
     many = len(view.models) > MOST_MODELS
-    if many:  # as a sweep gives: a table for all, one for each is among the folded
+    counts = dict.fromkeys(cell.nodes for cell in view.ordered() if cell.status == "ok")
+    if many and len(counts) == 1 and view.verdict is None and not left_out(view):
+        # the first screen has just shown them
+        yield said("text.one_node_count", nodes=NodeCount(tuple(counts)))
+    elif many:  # as a sweep gives: a table for all, one for each is among the folded
         yield from table(cells_table(view))
     for model in () if many else view.models:
         if len(view.models) > 1:
@@ -104,12 +110,18 @@ def trusted(view: RunView, undrawn: Mapping[str, str]) -> Iterator[Block]:
         *(about_links(view) if run.pairs else []),
         *resources.about_links_of_cells(view),
     ]
-    notes: list[Piece] = [labelled("note", Note(note)) for note in run.notes[:MOST_NOTES]]
-    if (more := len(run.notes) - MOST_NOTES) > 0:
+    groups = alike(run.notes)
+    notes: list[Piece] = [_note(*group) for group in groups[:MOST_NOTES]]
+    if (more := sum(1 + n for _, n in groups[MOST_NOTES:])) > 0:
         notes.append(Words("text.more_notes", n=str(more)))
     yield Items((*said_, *notes, *_undrawn(view, undrawn)))
     yield from table(emulated_boards_table(view), said("text.emulated_board_table"))
     yield from table(emulated_links_table(view), said("text.emulated_links"))
+
+
+def _note(first: str, n_alike: int) -> Piece:
+    more = (Words("text.alike_notes", n=str(n_alike)),) if n_alike else ()
+    return labelled("note", Note(first), *more)
 
 
 def _undrawn(view: RunView, failed: Mapping[str, str]) -> Iterator[Piece]:

@@ -1,0 +1,1 @@
+"""Which requests does a result file of another benchmark tell of?"""

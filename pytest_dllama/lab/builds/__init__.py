@@ -1,0 +1,1 @@
+"""Builds of other revisions: checked out, made once, kept."""

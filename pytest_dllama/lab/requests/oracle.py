@@ -1,0 +1,82 @@
+"""The one-node run that outputs are compared with, and the comparison."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pytest_dllama.backends.base import Backend, EngineRequest, KnowsFaults
+from pytest_dllama.lab.requests.failure import RequestFailed
+from pytest_dllama.lab.requests.runner import RequestRun
+from pytest_dllama.record.cell import OutputRecord
+from pytest_dllama.validity.output import (
+    compare_output,
+    faulty_output,
+    oracle_output,
+    unchecked_output,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Oracle:
+    """The one-node run of a model and a workload, or why there is none."""
+
+    run: RequestRun | None
+    why_not: str = ""
+
+
+def find_oracle(
+    measured: Backend, run_by: Callable[[Backend], RequestRun], *, must_run: bool = False
+) -> Oracle:
+    """By the engine that has logits, if the measured one names one; else by itself.
+
+    Args:
+        measured: the engine whose outputs are compared.
+        run_by: runs the request on one node by an engine.
+        must_run: an engine without a reference that does not run is a failure, no missing oracle.
+
+    Raises:
+        RequestFailed: the measured engine itself gave nothing, and it must.
+    """
+    why_not = ""
+    for engine in filter(None, (measured.reference, measured)):
+        try:
+            return Oracle(run_by(engine))
+        except RequestFailed as error:
+            why_not = f"the one-node run failed: {error}"
+            if must_run and measured.reference is None:
+                raise
+    return Oracle(None, why_not)
+
+
+def output_against(
+    oracle: Oracle | None,
+    run: RequestRun,
+    request: EngineRequest,
+    backend: Backend,
+    *,
+    is_alone: bool = False,
+) -> OutputRecord:
+    """A run's output, judged by its oracle; without one it is the oracle of others.
+
+    Args:
+        oracle: the one-node run of the same work.
+        run: the run in question.
+        request: what was asked.
+        backend: the engine that ran it.
+        is_alone: it ran on one node too: the same tokens are the oracle's own.
+    """
+    right = oracle.run.trace if oracle and oracle.run else None
+    if isinstance(backend, KnowsFaults) and (why := backend.output_fault(request)):
+        return faulty_output(run.trace, why, right)
+    if oracle is None or (is_alone and right and right.token_ids == run.trace.token_ids):
+        return oracle_output(run.trace)
+    if right is None:
+        return unchecked_output(run.trace, f"output unchecked: {oracle.why_not}")
+    return compare_output(
+        right,
+        run.trace,
+        buffer_float_type=request.buffer_float_type,
+        sync_mode=request.sync_mode,
+        temperature=request.temperature,
+    )
