@@ -37,6 +37,8 @@ def report(folder: Path, text: str) -> Path:
     folder.mkdir(exist_ok=True)
     for name in ("run.json", "report.en.html", "report.en.md", "trend.en.html", "night.md"):
         (folder / name).write_text(text)
+    (folder / "pictures").mkdir(exist_ok=True)
+    (folder / "pictures" / "tpot.svg").write_text(text)
     (folder / "logs").mkdir(exist_ok=True)
     (folder / "logs" / "big.log").write_text("log")
     return folder
@@ -57,6 +59,12 @@ def test_nights_of_two_clusters_share_a_branch(clone: Path, tmp_path: Path) -> N
     assert {"index.html", ".nojekyll", "hosted/latest/night.md", "pis/latest/run.json"} <= set(
         files
     )
+    pages = [name for name in files if name.endswith(("report.en.md", ".svg"))]
+    assert sorted(pages) == [
+        f"{name}/latest/{file}"
+        for name in ("hosted", "pis")
+        for file in ("pictures/tpot.svg", "report.en.md")
+    ]
     assert not any("log" in name or "code" in name for name in files)
     assert git(clone, "show", "origin/reports:hosted/latest/night.md") == "two"
     page = git(clone, "show", "origin/reports:index.html")

@@ -1,8 +1,8 @@
 """A hand-written Markdown report of a Pi cluster -> its figures, as they stand there.
 
 The form is that of people who copy dllama's closing blocks and the fork's network monitor into a
-page, one section a node count (in Korean). Knows nothing of run files; what a report does not say
-is None.
+page, one section a node count, in Korean or English; what a section lacks is taken of the summary
+tables. Knows nothing of run files; what a report does not say is None.
 """
 
 from __future__ import annotations
@@ -11,43 +11,31 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-NO_DATA = "측정 데이터 없음"
-_DETAILS = re.compile(r"^#{2,4}\s+(?P<model>\S.*?)\s+모델 상세 결과\s*$")
-_NODES = re.compile(r"^#{3,5}\s+(?:\d+\.\s*)?(?P<nodes>\d+)대(?: 워커)?(?: 구성)?\b")
+from pytest_dllama.forensics.report_tables import SummaryRow, summary_rows
+from pytest_dllama.forensics.report_words import (
+    ENVIRONMENT,
+    FIGURES,
+    MEMORY,
+    NODES,
+    are_commands,
+    details_of,
+    in_our_unit,
+    key_and_unit,
+    model_of,
+)
+
 _HEADING = re.compile(r"^(?P<marks>#{1,6})\s+(?P<title>.*?)\s*$")
-_ITEM = re.compile(r"^\s*[-*]\s+(?P<key>[^:]+?)\s*:\s*(?P<value>.+?)\s*$")
+_ITEM = re.compile(r"^\s*[-*]\s+(?P<key>[^:]+?)\s*:\**\s*(?P<value>.+?)\s*$")
 _RATE = re.compile(r"tokens/s:\s*(?P<per_s>[\d.,]+)\s*\((?P<ms>[\d.,]+)\s*ms/tok\)")
 _COUNT = re.compile(r"^\s*(?P<key>nBatches|nTokens):\s*(?P<n>\d+)\s*$")
 _OPERATION = re.compile(r"^(?P<ops>[\d,]+) ops, (?P<mb>[\d.,]+) MB, (?P<avg>[\d.,]+) ms avg$")
 _PERCENTILES = re.compile(
     r"P50:\s*(?P<p50>[\d.,]+)\s*ms,\s*P95:\s*(?P<p95>[\d.,]+)\s*ms,\s*P99:\s*(?P<p99>[\d.,]+)\s*ms"
 )
-_SIZE = re.compile(r"^(?P<n>[\d.,]+)\s*(?P<unit>[KMG])i?B\b")
+_FIGURE = re.compile(r"(?P<n>-?[\d.,]*\d)\s*(?P<unit>[a-z초밀리]*)", re.IGNORECASE)
+_SIZE = re.compile(r"^(?P<n>[\d.,]+)\s*(?P<unit>[KMG])i?B\b", re.IGNORECASE)
 _UNITS = {"K": 1e3, "M": 1e6, "G": 1e9}  # "7,338 MB (약 7.3 GB)": decimal
-_MODEL_OF_COMMANDS = re.compile(r"^#{2,4}\s+(?P<model>\S.*?)\s+모델\s*$")
-_ENVIRONMENT = {
-    "모델": "models",
-    "토크나이저": "tokenizers",
-    "버퍼 타입": "buffer_float_type",
-    "프롬프트": "prompt",
-    "최대 스텝": "steps",
-    "스레드 수": "nthreads",
-}
-_FIGURES = {
-    "InputTokens": "n_input_tokens",
-    "OutputTokens": "n_output_tokens",
-    "TokensPerSecond": "tokens_per_s",
-    "TPOT_MS": "tpot_ms",
-    "TTFT_S": "ttft_s",
-    "RCT_S": "rct_s",
-    "총 작업 수": "operations",
-    "총 전송량": "total_mb",
-    "평균 지연시간": "avg_ms",
-    "최대 지연시간": "max_ms",
-    "최소 지연시간": "min_ms",
-    "대역폭": "bandwidth_mbps",
-    "가장 느린 소켓": "slowest_socket",
-}
+_FILE_NAME = re.compile(r"^(?:dllama_model_)?(?P<name>.+?)(?:_q\d+|_f\d+)?(?:\.m|\.gguf)?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +63,8 @@ class ReportedCell:
 
     model: str
     nodes: int
-    figures: dict[str, float] = field(default_factory=dict)  # keys: values of _FIGURES
+    figures: dict[str, float] = field(default_factory=dict)  # keys: values of FIGURES
+    summary: dict[str, float] = field(default_factory=dict)  # the same as a summary table has them
     root_bytes: int | None = None
     worker_bytes: int | None = None
     n_batches: int | None = None
@@ -89,31 +78,88 @@ class ReportedCell:
 class ReportText:
     """A whole report."""
 
-    environment: dict[str, str] = field(default_factory=dict)  # keys: values of _ENVIRONMENT
+    environment: dict[str, str] = field(default_factory=dict)  # keys: values of ENVIRONMENT
     cells: list[ReportedCell] = field(default_factory=list)
     workers: dict[tuple[str, int], int] = field(default_factory=dict)  # in the command of a cell
 
 
 def read_report(text: str) -> ReportText:
     """Read a report; no cell if it is of another form."""
-    report = ReportText()
-    section = model = ""
-    cell: ReportedCell | None = None
-    block = ""
+    reader = _Reader(ReportText())
     for line in _joined(text.splitlines()):
-        heading = _HEADING.match(line)
-        if heading:
-            section, model, cell = _at_heading(report, line, heading, section, model, cell)
-            block = ""
-        elif section == "details" and cell is not None:
-            block = _take_detail(cell, line, block)
-        elif section == "commands" and "--workers" in line:
-            names = line.partition("--workers")[2].split()
-            nodes = cell.nodes if cell else 0
-            report.workers[model, nodes] = sum(1 for name in names if ":" in name)
-        elif not report.cells and (item := _ITEM.match(line)) and item["key"] in _ENVIRONMENT:
-            report.environment.setdefault(_ENVIRONMENT[item["key"]], item["value"])
+        reader.take(line)
+    report = reader.report
+    for row in summary_rows(text, _only_model(report)):
+        _add_summary(report, row)
     return report
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Where in a report the next line stands."""
+
+    report: ReportText
+    section: str = ""  # "details" or "commands"
+    model: str = ""
+    cell: ReportedCell | None = None
+    level: int = 0  # of the heading of the cell
+    block: str = ""  # of dllama's closing blocks
+
+    def take(self, line: str) -> None:
+        """One line."""
+        if heading := _HEADING.match(line):
+            self._heading(heading["title"], len(heading["marks"]))
+        elif self.section == "details" and self.cell is not None:
+            self.block = _take_detail(self.cell, line, self.block)
+        elif self.section == "commands" and "--workers" in line:
+            names = line.partition("--workers")[2].split()
+            nodes = self.cell.nodes if self.cell else 0
+            self.report.workers[self.model, nodes] = sum(1 for name in names if ":" in name)
+        elif not self.report.cells and (item := _ITEM.match(line)):
+            key, _ = key_and_unit(item["key"])
+            if key in ENVIRONMENT:
+                self.report.environment.setdefault(ENVIRONMENT[key], item["value"])
+
+    def _heading(self, title: str, level: int) -> None:
+        if self.cell is not None and level > self.level:
+            return  # a part of the cell's own section
+        self.block = ""
+        if (model := details_of(title)) is not None:
+            self.section, self.model, self.cell = "details", model, None
+        elif are_commands(title):
+            self.section, self.model, self.cell = "commands", "", None
+        elif self.section == "commands" and (model := model_of(title)) is not None:
+            self.model, self.cell = model, None
+        elif self.section and self.model and (nodes := NODES.match(title)):
+            self.cell, self.level = ReportedCell(self.model, int(nodes["nodes"])), level
+            if self.section == "details":
+                self.report.cells.append(self.cell)
+        else:  # a section of conclusions
+            self.section, self.model, self.cell = "", "", None
+
+
+def _only_model(report: ReportText) -> str:
+    """The model of a report of one, by its file's name where no section names it."""
+    known = dict.fromkeys(cell.model for cell in report.cells)
+    files = environment_names(report.environment, "models")
+    if len(known) == 1:
+        return next(iter(known))
+    found = _FILE_NAME.match(files[0]) if len(files) == 1 and not known else None
+    return found["name"] if found else ""
+
+
+def _add_summary(report: ReportText, row: SummaryRow) -> None:
+    """What a table says of a cell, beside what its own section says."""
+    for cell in report.cells:
+        if (cell.model, cell.nodes) == (row.model, row.nodes):
+            break
+    else:
+        cell = ReportedCell(row.model, row.nodes)
+        report.cells.append(cell)
+    cell.summary |= {name: v for name, v in row.figures.items() if name not in cell.summary}
+    cell.figures = row.figures | cell.figures
+    cell.root_bytes = cell.root_bytes or _bytes(row.memory.get("root", ""))
+    cell.worker_bytes = cell.worker_bytes or _bytes(row.memory.get("worker", ""))
 
 
 def _joined(lines: list[str]) -> Iterator[str]:
@@ -126,29 +172,6 @@ def _joined(lines: list[str]) -> Iterator[str]:
             continue
         held = ""
         yield whole
-
-
-def _at_heading(
-    report: ReportText,
-    line: str,
-    heading: re.Match[str],
-    section: str,
-    model: str,
-    cell: ReportedCell | None,
-) -> tuple[str, str, ReportedCell | None]:
-    """Section, model and cell that the lines behind this heading belong to."""
-    if found := _DETAILS.match(line):
-        return "details", found["model"], None
-    if "부록" in heading["title"] or "명령어" in heading["title"]:
-        return "commands", "", None
-    if section == "commands" and (found := _MODEL_OF_COMMANDS.match(line)):
-        return section, found["model"], None
-    if section and model and (found := _NODES.match(line)):
-        cell = ReportedCell(model, int(found["nodes"]))
-        if section == "details":
-            report.cells.append(cell)
-        return section, model, cell
-    return "", "", None  # a section of conclusions
 
 
 def _take_detail(cell: ReportedCell, line: str, block: str) -> str:
@@ -186,12 +209,15 @@ def _set_phase(cell: ReportedCell, block: str, phase: Phase) -> None:
 
 
 def _take_item(cell: ReportedCell, key: str, value: str) -> None:
-    if key == "Root":
+    plain, unit = key_and_unit(key)
+    if MEMORY.get(plain) == "root":
         cell.root_bytes = _bytes(value)
-    elif key == "Worker":
+    elif MEMORY.get(plain) == "worker":
         cell.worker_bytes = _bytes(value)
-    elif key in _FIGURES and (found := re.match(r"-?[\d.,]*\d", value)):
-        cell.figures[_FIGURES[key]] = _number(found[0])
+    elif plain in FIGURES and (found := _FIGURE.match(value)):
+        figure = FIGURES[plain]
+        unit = unit or found["unit"].lower()
+        cell.figures[figure] = in_our_unit(figure, _number(found["n"]), unit)
     elif found := _OPERATION.match(value):
         cell.operations.append(
             ReportedOperation(
@@ -219,7 +245,7 @@ def _bytes(value: str) -> int | None:
     (7338000000, 12000000000, None)
     """
     found = _SIZE.match(value)
-    return round(_number(found["n"]) * _UNITS[found["unit"]]) if found else None
+    return round(_number(found["n"]) * _UNITS[found["unit"].upper()]) if found else None
 
 
 def environment_names(environment: Mapping[str, str], key: str) -> list[str]:

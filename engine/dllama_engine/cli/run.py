@@ -304,6 +304,7 @@ def _options(args: RootArgs) -> RootOptions:
         inject=args.inject,
         memory_rate=args.memory_rate,
         maps_local_weights=args.local_weights == "map",
+        keeps_cores=args.cores == "own",
     )
 
 

@@ -74,6 +74,7 @@ class RootOptions:
     trace: bool = False  # whether they keep their last raw spans
     inject: Injection = NOTHING
     memory_rate: float = UNLIMITED  # emulated, bytes a second
+    keeps_cores: bool = True  # ranks that just fill a host's cores stay on their own
     maps_local_weights: bool = True  # workers of this machine read the model's file themselves
 
 
@@ -162,7 +163,7 @@ class Root:
             if options.maps_local_weights:
                 here = infos[0].boot_id
                 self._beside = frozenset(r for r in links.peers if infos[r].boot_id == here)
-            self._configure(met, slots_by_rank(infos))
+            self._configure(met, slots_by_rank(infos, keeps=options.keeps_cores))
         except BaseException as error:
             self.abandon(error)
             links.close()

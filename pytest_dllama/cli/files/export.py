@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import hashlib
 import sys
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from pytest_dllama.files.whole_file import write_whole
 from pytest_dllama.history.run_files import read_run
 
 FORMATS = ("jsonl", "csv", "openmetrics", "llmd")
+
+_LONGEST_NAME = 200  # bytes; file systems take 255, with an ending
 
 
 def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -59,9 +62,23 @@ def _write_reports(reports: dict[str, str], folder: Path | None) -> None:
         return
     folder.mkdir(parents=True, exist_ok=True)
     for cell, text in reports.items():
-        path = folder / f"{cell.replace('/', '_')}.yaml"
+        path = folder / f"{_file_name(cell)}.yaml"
         _write(text, path)
         print(path)
+
+
+def _file_name(cell: str) -> str:
+    """A cell's id without what a file's name cannot hold; a long one by its beginning and a digest.
+
+    >>> _file_name("org/tiny-2"), _file_name("m" * 300)[-12:]
+    ('org_tiny-2', 'mmm-88c6e4c1')
+    """
+    plain = "".join("_" if char == "/" or not char.isprintable() else char for char in cell)
+    if len(plain.encode()) <= _LONGEST_NAME:
+        return plain
+    digest = hashlib.sha256(cell.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    start = plain.encode()[: _LONGEST_NAME - len(digest) - 1].decode(errors="ignore")
+    return f"{start}-{digest}"
 
 
 def _write(text: str, path: Path | None) -> None:

@@ -16,8 +16,8 @@ def add_import_report(commands: argparse._SubParsersAction[argparse.ArgumentPars
         "import-report",
         help="make a run file of a hand-written scaling report",
         description="Read a Markdown report that a person wrote from dllama's closing blocks and "
-        "the fork's network monitor (in Korean, one section a node count). Figures are taken as "
-        "printed; what is wrong with them becomes notes.",
+        "the fork's network monitor (in Korean or English, one section a node count, or its "
+        "summary tables). Figures are taken as printed; what is wrong with them becomes notes.",
         epilog="example: pytest-dllama import-report scaling.ko.md -o run.json && pytest-dllama "
         "report run.json",
     )

@@ -1,33 +1,39 @@
 """A meter's file: CSV with time stamps and columns of power or energy, of machines or of all.
 
-A column's name ends with its unit: `pi1_w`, `pi2 (mW)`, `power_w`, `energy [J]`. Columns of other
-units (V, A, °C) are passed by. Stamps are ISO 8601, without a zone in this machine's own, or
-seconds or milliseconds since the epoch.
+A column's name ends with its unit: `pi1_w`, `pi2 (mW)`, `power_w`, `energy [J]`, `전력 (W)`.
+Columns of other units (V, A, °C) are passed by. Stamps are times of `meter_time`, or a date and a
+time in two columns. Lines that begin with # are passed by, and so are values that are empty.
 """
 
 from __future__ import annotations
 
+import codecs
 import csv
-import io
 import re
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 
 from pytest_dllama.errors import ToldError
+from pytest_dllama.lab.power.meter_time import epoch_s
 from pytest_dllama.metrics.energy import EnergyCurve
 
 ALL = ""  # the column of a meter that feeds every machine
 _FACTORS = {"w": 1.0, "mw": 1e-3, "kw": 1e3, "j": 1.0, "mj": 1e-3, "kj": 1e3, "wh": 3600.0,
             "mwh": 3.6, "kwh": 3.6e6}  # fmt: skip
+_SPELT = {"watt": "w", "watts": "w", "milliwatt": "mw", "milliwatts": "mw", "joule": "j",
+          "joules": "j", "와트": "w", "밀리와트": "mw"}  # fmt: skip
 _COUNTERS = ("j", "mj", "kj", "wh", "mwh", "kwh")
 _TIMES = ("time", "timestamp", "datetime", "date_time", "epoch", "t", "time_s", "epoch_s", "utc",
-          "time_utc", "timestamp_s", "timestamp_ms", "time_ms", "epoch_ms")  # fmt: skip
-_EVERYTHING = ("", "power", "energy", "total", "all", "total_power", "total_energy")
-_MILLISECONDS_FROM = 1e11  # as seconds it would be the year 5138
+          "time_utc", "timestamp_s", "timestamp_ms", "time_ms", "epoch_ms", "date_and_time",
+          "시간", "시각", "일시", "측정시간", "측정_시간", "측정시각",
+          "측정일시", "날짜_시간")  # fmt: skip
+_DATES = ("date", "날짜", "일자", "측정일")
+_EVERYTHING = ("", "power", "energy", "total", "all", "total_power", "total_energy", "active",
+               "real", "plug", "p", "e", "전력", "소비전력", "소비_전력", "총전력", "유효전력",
+               "전력량", "에너지", "합계")  # fmt: skip
 _LARGEST_BYTES = 1 << 28
 LAG_S = 5.0  # a logger writes its rows in blocks: the last ones may come so late
 _GLANCE_S = 0.25
@@ -86,39 +92,39 @@ class MeterFile:
         text = self._text()
         if "\n" in text:
             text = text[: text.rindex("\n")]  # the last line may only be begun
-        delimiter = max(",;\t", key=text.partition("\n")[0].count)
-        titles, *rows = list(csv.reader(io.StringIO(text), delimiter=delimiter)) or [[]]
-        if not titles:
+        lines = [(number, line) for number, line in enumerate(text.split("\n"), start=1)
+                 if line.strip() and not line.startswith(("#", "sep="))]  # fmt: skip
+        if not lines:
             raise MeterError(f"{self.path} is empty: its first line must name the columns")
+        delimiter = max(",;\t|", key=lines[0][1].count)
+        try:
+            titles, *rows = csv.reader((line for _, line in lines), delimiter=delimiter)
+        except csv.Error as error:
+            raise MeterError(f"{self.path} is no CSV: {error}") from None
         at, columns = self._header(titles)
-        times_s: list[float] = []
-        values: list[list[float]] = [[] for _ in columns]
-        for number, row in enumerate(rows, start=2):
+        readings: list[dict[float, float]] = [{} for _ in columns]
+        latest_s = 0.0
+        for (number, _), row in zip(lines[1:], rows, strict=False):
             if not any(cell.strip() for cell in row):
                 continue
             where = f"{self.path} line {number}"
             if len(row) < len(titles):
                 raise MeterError(f"{where}: {len(row)} fields where the header has {len(titles)}")
-            time_s = _time_s(row[at], where)
-            _check_order(times_s, time_s, row[at], where)
-            found = [_value(row[c.index], c, where, delimiter == ";") for c in columns]
-            if times_s and time_s == times_s[-1]:  # stamps in whole seconds
-                for column, value in zip(values, found, strict=True):
-                    column[-1] = value
-                continue
-            times_s.append(time_s)
-            for column, value in zip(values, found, strict=True):
-                column.append(value)
+            stamp = " ".join(row[index].strip() for index in at)
+            latest_s = _in_order(latest_s, stamp, where)
+            for column, known in zip(columns, readings, strict=True):
+                if row[column.index].strip():  # of stamps in whole seconds the last reading
+                    known[latest_s] = _value(row[column.index], column, where, delimiter != ",")
         return {
-            c.host: _curve(c, times_s, column, self.path)
-            for c, column in zip(columns, values, strict=True)
+            c.host: _curve(c, list(known), list(known.values()), self.path)
+            for c, known in zip(columns, readings, strict=True)
         }
 
     def _text(self) -> str:
         try:
             if self.path.stat().st_size > _LARGEST_BYTES:
                 raise MeterError(f"{self.path} is larger than {_LARGEST_BYTES >> 20} MiB")
-            text = self.path.read_text(encoding="utf-8-sig")
+            text = _decoded(self.path.read_bytes())
         except OSError as error:
             raise MeterError(f"{self.path} cannot be read: {error.strerror or error}") from None
         except UnicodeDecodeError:
@@ -127,11 +133,13 @@ class MeterFile:
             raise MeterError(f"{self.path} is no CSV: it holds NUL characters")
         return text
 
-    def _header(self, titles: Sequence[str]) -> tuple[int, list[Column]]:
+    def _header(self, titles: Sequence[str]) -> tuple[list[int], list[Column]]:
+        """Where the time stands, in one column or in two, and the columns that count."""
         plain = [_plain(title) for title in titles]
-        at = next((index for index, name in enumerate(plain) if name in _TIMES), None)
+        at = [index for index, name in enumerate(plain) if name in _DATES][:1]
+        at += [index for index, name in enumerate(plain) if name in _TIMES][:1]
         listed = ", ".join(title.strip() for title in titles)[:300]
-        if at is None:
+        if not at:
             raise MeterError(
                 f"{self.path} has no column of time among: {listed}; call it `time` (ISO 8601, or "
                 "seconds since the epoch)"
@@ -139,7 +147,7 @@ class MeterFile:
         found: dict[str, Column] = {}
         for index, name in enumerate(plain):
             host, unit = _host_and_unit(name)
-            if index == at or unit is None:
+            if index in at or unit is None:
                 continue
             own = ALL if host in _EVERYTHING else self._host(host, titles[index])
             column = Column(index, titles[index].strip(), own, unit)
@@ -162,33 +170,36 @@ class MeterFile:
         return self._hosts[name]
 
 
-def _time_s(text: str, where: str) -> float:
-    text = text.strip()
+def _decoded(data: bytes) -> str:
+    """UTF-8, or what spreadsheets export: UTF-16 with its mark, or Korean Windows' own encoding."""
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16")
     try:
-        found = float(text)
-    except ValueError:
-        try:
-            return datetime.fromisoformat(text).timestamp()
-        except (ValueError, OverflowError, OSError):
-            raise MeterError(
-                f"{where}: {text!r} is no time; write ISO 8601 (2026-11-25T18:00:00.250+09:00) or "
-                "seconds since the epoch"
-            ) from None
-    if not 0 < found < float("inf"):
-        raise MeterError(f"{where}: {text!r} is no time since the epoch")
-    return found / 1e3 if found >= _MILLISECONDS_FROM else found
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("cp949")
 
 
-def _check_order(times_s: Sequence[float], time_s: float, text: str, where: str) -> None:
-    if times_s and time_s < times_s[-1]:
+def _in_order(latest_s: float, text: str, where: str) -> float:
+    """The time of a row, not before the last one's."""
+    time_s = epoch_s(text)
+    if time_s is None:
         raise MeterError(
-            f"{where}: {text.strip()!r} is earlier than the line before; sort the rows by time, "
+            f"{where}: {text!r} is no time; write ISO 8601 (2026-11-25T18:00:00.250+09:00) or "
+            "seconds since the epoch"
+        )
+    if time_s < latest_s:
+        raise MeterError(
+            f"{where}: {text!r} is earlier than the line before; sort the rows by time, "
             "and give stamps with their zone if the clock was changed meanwhile"
         )
+    return time_s
 
 
 def _value(text: str, column: Column, where: str, has_decimal_comma: bool) -> float:
     plain = text.strip().replace(",", ".") if has_decimal_comma else text.strip()
+    if plain.lower().endswith(column.unit):  # `4.2 W`
+        plain = plain[: -len(column.unit)]
     try:
         value = float(plain)
     except ValueError:
@@ -217,20 +228,21 @@ def _curve(
 
 
 def _plain(text: str) -> str:
-    """A name in small letters, digits and underscores.
+    """A name in small letters, Hangul, digits and underscores.
 
-    >>> _plain(" Pi-1 [mW]"), _plain("Power (W)")
-    ('pi_1_mw', 'power_w')
+    >>> _plain(" Pi-1 [mW]"), _plain("Power (W)"), _plain("소비 전력(W)")
+    ('pi_1_mw', 'power_w', '소비_전력_w')
     """
-    return re.sub(r"[^0-9a-z]+", "_", text.strip().lower()).strip("_")
+    return re.sub(r"[^0-9a-z가-힣]+", "_", text.strip().lower()).strip("_")
 
 
 def _host_and_unit(name: str) -> tuple[str, str | None]:
     """What a column is of, and its unit; None for no unit of ours.
 
-    >>> _host_and_unit("pi_1_mw"), _host_and_unit("w"), _host_and_unit("supply_v")
+    >>> _host_and_unit("pi_1_mw"), _host_and_unit("watts"), _host_and_unit("supply_v")
     (('pi_1', 'mw'), ('', 'w'), ('supply', None))
     """
     host, _, unit = name.rpartition("_")
+    unit = _SPELT.get(unit, unit)
     host = host.removesuffix("_power").removesuffix("_energy")
     return host, unit if unit in _FACTORS else None

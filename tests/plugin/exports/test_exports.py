@@ -18,7 +18,7 @@ from pytest_dllama.cli.main import main
 from pytest_dllama.exports.jsonl import jsonl_lines
 from pytest_dllama.exports.llmd import llmd_reports
 from pytest_dllama.exports.openmetrics import openmetrics_text
-from pytest_dllama.history.run_files import read_run
+from pytest_dllama.history.run_files import read_run, write_run
 from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.record.cell import Estimate
 from pytest_dllama.record.run import RunRecord
@@ -134,6 +134,17 @@ def test_the_example_dashboard_asks_for_metrics_that_are_exported(run: RunRecord
     assert {"dllama_bytes_per_token", "dllama_tokens_per_s"} <= families
     assert asked
     assert asked <= families
+
+
+def test_a_name_without_end_is_a_file_all_the_same(run: RunRecord, tmp_path: Path, capsys) -> None:
+    names = ("한" * 300, "한" * 300 + "2", "a/b\nc")
+    cells = tuple(run.cells[0].model_copy(update={"model": name}) for name in names)
+    path = tmp_path / "run.json"
+    write_run(run.model_copy(update={"cells": cells}), path)
+    assert main(["export", str(path), "--format", "llmd", "-o", str(tmp_path / "out")]) == 0
+    files = sorted(file.name for file in (tmp_path / "out").iterdir())
+    assert len(files) == 3
+    assert files[0].startswith("a_b_c-")
 
 
 def test_a_missing_run_file_is_one_line(tmp_path: Path, capsys) -> None:

@@ -177,7 +177,7 @@ def test_what_a_run_lacks_is_named_not_drawn() -> None:
     assert "![" not in text
     assert "- Not drawn: Tokens/s by node count (needs two node counts), TPOT" in text
     assert "Gaps between tokens over the request (no cell that counts has recorded gaps)" in text
-    assert "토큰 간격의 분포 (토큰 간격 기록 없음)" in render(record, "ko")
+    assert "토큰 간격의 분포 (인정되는 구성에 토큰 간격 기록 없음)" in render(record, "ko")
 
 
 def test_a_picture_that_fails_is_named_and_costs_no_report(

@@ -230,6 +230,7 @@ TELLING = (
     *("backends.dllama.events", "backends.dllama.faults", "backends.dllama.notes"),
     *("backends.dllama.traffic", "events.trace", "forensics.import_bench", "forensics.import_log"),
     *("forensics.bench.aiperf", "forensics.bench.base", "forensics.bench.guidellm"),
+    "forensics.report_doubts",
     *("forensics.bench.llama_bench", "forensics.bench.vllm"),
     *("forensics.import_report", "forensics.imported_run", "forensics.imported_roofline"),
     *("hosts.agent.power", "metrics.energy", "metrics.samples", "validity.faults"),

@@ -122,8 +122,8 @@ def test_one_node_is_limited_by_computing_alone_without_figures() -> None:
         ),
         (
             "ko",
-            "- **원인**: **a**, 4대: 실행 실패 - no root; **a**, 2대: 판정이 무효 또는 오류여서 "
-            "속도를 인정하지 않음 (too fast)\n",
+            "- **원인**: **a**, 4대: 실행 실패 - no root; **a**, 2대: 판정이 무효 또는 "
+            "오류여서 속도를 인정하지 않음 (too fast)\n",
         ),
     ],
 )

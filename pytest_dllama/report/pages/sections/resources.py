@@ -20,6 +20,7 @@ from pytest_dllama.report.rules import resources
 from pytest_dllama.report.rules.energy import about_energy
 from pytest_dllama.report.rules.roofline import about_roofline
 from pytest_dllama.report.tables.energy import energy_table, machines_table
+from pytest_dllama.report.tables.loading import loading_table
 from pytest_dllama.report.tables.models import is_known, memory_table, network_table
 from pytest_dllama.report.tables.roofline import roofline_table
 
@@ -30,6 +31,7 @@ def memory(view: RunView) -> Iterator[Block]:
     yield said("text.memory")
     yield TableBlock(memory_table(view))
     yield from analysis(resources.memory(view))
+    yield from table(loading_table(view), heading(3, "headings.loading"), said("text.loading"))
     if (limits := roofline_table(view)) is not None:
         yield heading(3, "headings.roofline")
         yield said("text.roofline")

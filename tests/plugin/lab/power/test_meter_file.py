@@ -69,6 +69,38 @@ def test_semicolons_decimal_commas_milliseconds_and_stamps_of_whole_seconds(tmp_
     assert meter.curves[ALL].joules == pytest.approx((0.0, 2.0, 4.5))
 
 
+@pytest.mark.parametrize(
+    ("lines", "encoding"),
+    [
+        (["시간,전력(W)", "2026-11-25 18:00:00+09:00,4.0",
+          "2026-11-25 18:00:02+09:00,6.0"], "utf-8"),
+        (["일시;소비 전력 (mW)", "2026/11/25 18:00:00+09:00;4000,0",
+          "2026/11/25 18:00:02+09:00;6000,0"], "cp949"),
+        (["Date\tTime\tPower [W]", "2026.11.25\t18:00:00+09:00\t4,0",
+          "2026.11.25\t18:00:02+09:00\t6,0"], "utf-16"),
+        (["sep=;", "Timestamp;Watts", "2026-11-25T09:00:00Z;4.0 W", "2026-11-25T09:00:02Z;6.0 W"],
+         "utf-8"),
+        (["# a logger's remark", "epoch,active_power_watts", "1795597200000000,4",
+          "# and one more", "1795597202000000,6"], "utf-8"),
+        (["측정일시|에너지 (J)", "2026. 11. 25. 오후 6:00:00+09:00|10",
+          "2026. 11. 25. 오후 6:00:02+09:00|20"], "cp949"),
+        (["time,power_w", "1795597200,4", "1795597201,", "1795597202,6"], "utf-8"),
+    ],
+)  # fmt: skip
+def test_what_meters_and_spreadsheets_export(tmp_path: Path, lines, encoding: str) -> None:
+    path = tmp_path / "meter.csv"
+    path.write_text("\n".join(lines) + "\n", encoding=encoding)
+    curve = MeterFile(path, HOSTS).curves[ALL]
+    assert curve.times_s == (1795597200.0, 1795597202.0)
+    assert curve.joules == (0.0, 10.0)
+
+
+def test_a_host_without_a_value_in_a_row_keeps_the_others(tmp_path: Path) -> None:
+    meter = _meter(tmp_path, "t,pi-1_w,pi2_w", "1795597200,4,2", "1795597201,,2", "1795597202,6,2")
+    assert meter.curves["pi-1"].times_s == (1795597200.0, 1795597202.0)
+    assert meter.curves["pi2"].joules == (0.0, 2.0, 4.0)
+
+
 GOOD = "1795597200,4"
 
 
@@ -79,7 +111,7 @@ GOOD = "1795597200,4"
         (["time,volts,amps"], r"no column of power or energy among: time, volts, amps; a column's"),
         (["time,pi9_w"], r"the column 'pi9_w' is of no host of this run; there are pi-1, pi2, or"),
         (["time,power_w", GOOD, "noon,4"], r"line 3: 'noon' is no time; write ISO 8601"),
-        (["time,power_w", "-3,4"], r"line 2: '-3' is no time since the epoch"),
+        (["time,power_w", "-3,4"], r"line 2: '-3' is no time; write ISO 8601"),
         (["time,power_w", GOOD, "1795597201,off"], r"line 3, column power_w: 'off' is no power"),
         (["time,power_w", GOOD, "1795597201,nan"], r"'nan' is no power; leave out rows without"),
         (["time,power_w", GOOD, "1795597201,-4"], r"'-4' is no power"),
@@ -87,6 +119,9 @@ GOOD = "1795597200,4"
         (["time,energy_j", GOOD, "1795597201,3"], r"column energy_j: the energy falls: the meter"),
         (["time,power_w", "1795597199", GOOD], r"line 2: 1 fields where the header has 2"),
         (["time,power_w", GOOD, "\0"], r"holds NUL characters"),
+        (["time,power_w", "25.11.2026 18:00,4"], r"'25.11.2026 18:00' is no time; write ISO 8601"),
+        (["# only", "sep=,"], r"is empty: its first line must name the columns"),
+        (["time,power_w", f"{GOOD}{'0' * 200_000}"], r"is no CSV: field larger than field limit"),
     ],
 )
 def test_what_is_refused_says_where_and_what_helps(tmp_path: Path, lines, words: str) -> None:
