@@ -18,6 +18,7 @@ from pytest_dllama.report.figures.charts import (
     Stack,
     Track,
 )
+from pytest_dllama.report.figures.token_time import PART_NAMES
 from pytest_dllama.report.plots.svg import finished
 from pytest_dllama.report.plots.theme import LIGHT, Theme
 from pytest_dllama.report.text.markdown import printable
@@ -220,14 +221,14 @@ def _stack(axes: Axes, panel: Stack, drawing: Drawing) -> None:
     x = range(len(panel.labels))
     below = [0.0] * len(panel.labels)
     for part in panel.parts:
-        i = drawing.places[part.name]
+        i, name = drawing.places[part.name], PART_NAMES.get(part.name, part.name)
         values = [value or 0.0 for value in part.values]
         bars = axes.bar(
-            x, values, 0.6, bottom=below, color=drawing.colour(i), label=part.name,
+            x, values, 0.6, bottom=below, color=drawing.colour(i), label=name,
             hatch=HATCHES[i % len(HATCHES)], edgecolor=drawing.theme.surface, linewidth=0.6,
         )  # fmt: skip
         for bar, label, value in zip(bars, panel.labels, values, strict=True):
-            drawing.hint(bar, f"{part.name}, {label} nodes: {_figure_of(value)} ms")
+            drawing.hint(bar, f"{name}, {label} nodes: {_figure_of(value)} ms")
         below = [a + b for a, b in zip(below, values, strict=True)]
     _name_bars(axes, panel.labels)
     handles, labels = axes.get_legend_handles_labels()  # top of the bar first

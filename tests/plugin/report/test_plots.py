@@ -230,7 +230,7 @@ def test_values_show_when_pointed_at(name: str) -> None:
         "ab": "a-4 TPOT: +8.3 % (+7.0 to +9.6), REGRESSED",
         "tokens-per-s": "measured, 4 nodes: 15.00 (14.00 to 16.00)",
         "tpot": "memory roofline, 2 nodes: 4.00",
-        "token-time": "compute, 2 nodes: 75.75 ms",
+        "token-time": "computing, 2 nodes: 75.75 ms",
         "itl": "2 nodes: 4.00 to 6.00",
         "itl-distribution": "4 nodes: 33.33 to 100.00",
         "memory": "plan, worker: 8.00",

@@ -18,6 +18,7 @@ from pytest_dllama.metrics import catalog
 from pytest_dllama.record.cell import Verdict
 from pytest_dllama.record.hosts import FindingKind
 from pytest_dllama.report import pages
+from pytest_dllama.report.figures.token_time import PART_NAMES
 from pytest_dllama.report.pages.language import LANGUAGES, ReportError, load_words, templates_folder
 from pytest_dllama.report.pages.markdown import render
 from pytest_dllama.report.sentences import (
@@ -299,3 +300,8 @@ def test_words_of_pictures_are_what_the_program_draws() -> None:
     of = [entry["of"] for entry in entries["told"]]
     assert [text for text in of if re.sub(r"\{\d\}", "{}", text) not in said] == []
     assert len(of) == len(set(of))
+
+
+def test_pictures_call_parts_what_the_english_page_calls_them() -> None:
+    words = tomllib.loads((templates_folder() / "en/words.toml").read_text(encoding="utf-8"))
+    assert {part: PART_NAMES.get(part, part) for part in words["parts"]} == words["parts"]
