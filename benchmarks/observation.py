@@ -24,7 +24,7 @@ from pytest_dllama.lab.pairs.duet import Duet, Rules, Side
 from pytest_dllama.lab.progress import PlainLines
 from pytest_dllama.models.under_test import open_model
 from pytest_dllama.record.verdict import CellVerdict
-from pytest_dllama.report.pages.verdict import effect
+from pytest_dllama.report.terminal.verdict import effect
 from pytest_dllama.stats.looks import Plan
 
 METRIC, ALLOWED = "steady_tpot_ms", 0.01  # what observing adds, it adds to every token

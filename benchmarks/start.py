@@ -20,7 +20,7 @@ from dllama_engine.sharding.plan import make_plan
 from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.telemetry.observer import Observer
 from dllama_engine.transformer.weights import RankWeights
-from dllama_engine.wire.token import cluster_token
+from dllama_engine.wire.connecting.token import cluster_token
 
 READY_AT_MOST_S = 2.0
 _ONE_LAYER = "llama-7b,n_layers=1,vocab_size=512"

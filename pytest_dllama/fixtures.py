@@ -6,36 +6,24 @@ nothing heavy: the session's `Lab` comes ready from the plugin, and only when a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_dllama.edge.capture import uncaptured
+from pytest_dllama.edge.stash import LAB_KEY, WARNINGS_KEY
+
 if TYPE_CHECKING:
     from pytest_dllama.lab.cells import Cell, CellKey, Scaling
-    from pytest_dllama.lab.lab import Lab
     from pytest_dllama.verdict.limits import Threshold
 
-LAB_KEY: pytest.StashKey[Lab] = pytest.StashKey()
-WARNINGS_KEY: pytest.StashKey[list[str]] = pytest.StashKey()  # said at the end of the session
 MARKER = "dllama_threshold"
 _A_SECOND = {"s": 1.0, "ms": 1e3}  # a second in the units of times
 TIMEOUT_ADVICE = (
     "the first test that reads a cell takes as long as measuring it: allow a test more time, or "
     "leave cells to --request-timeout"
 )
-
-
-@contextmanager
-def uncaptured(config: pytest.Config) -> Iterator[None]:
-    """Let the progress line reach the terminal from inside a test."""
-    capture: Any = config.pluginmanager.getplugin("capturemanager")
-    if capture is None:
-        yield
-    else:
-        with capture.global_and_fixture_disabled():
-            yield
 
 
 def _measured(config: pytest.Config, key: CellKey) -> Cell:
@@ -134,7 +122,7 @@ class BenchmarkRows:
 
         Rows of cells that did not pass are shown and never saved.
         """
-        from pytest_dllama import benchmark_bridge
+        from pytest_dllama.edge import benchmark_bridge
 
         lab = request.config.stash[LAB_KEY]
         work = benchmark_bridge.work_of(

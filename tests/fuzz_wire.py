@@ -32,7 +32,16 @@ from dllama_engine.loading.supply import Said, Supply
 from dllama_engine.sharding.plan import make_plan
 from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.telemetry.observer import Observer
-from dllama_engine.wire import handshake, last_words
+from dllama_engine.wire import last_words
+from dllama_engine.wire.connecting import handshake
+from dllama_engine.wire.connecting.handshake import (
+    DialerRole,
+    WorkerInfo,
+    answer,
+    dial,
+    receive_text,
+)
+from dllama_engine.wire.connecting.listener import Listener
 from dllama_engine.wire.frames import (
     ALIVE_FRAME,
     HEADER,
@@ -42,9 +51,7 @@ from dllama_engine.wire.frames import (
     SESSION,
     SYNC_WITH_ROOT,
 )
-from dllama_engine.wire.handshake import DialerRole, WorkerInfo, answer, dial, receive_text
 from dllama_engine.wire.links import Links
-from dllama_engine.wire.listener import Listener
 from dllama_engine.wire.trace import LinkCount
 from tests import fuzz
 from tests.fuzz import append, cut_out, flip_bits, repeat, set_word, truncate

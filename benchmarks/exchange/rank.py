@@ -44,8 +44,7 @@ def main(arguments: list[str]) -> None:
     program, kept = run(Collective(name), links, n_bytes)
 
     def settle(op: int, status: int) -> None:
-        if (routes := program.routes(op)) is not None:
-            links.settle(status, routes)
+        links.settle(status)
 
     table, team = program.table(), ThreadTeam(1)
     team.install(table)

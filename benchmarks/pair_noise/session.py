@@ -12,8 +12,8 @@ import sys
 import time
 from itertools import pairwise
 
-from dllama_engine.cli import options
-from dllama_engine.cli.arguments import RootArgs
+from dllama_engine.cli.flags import parsing
+from dllama_engine.cli.flags.arguments import RootArgs
 from dllama_engine.cli.run import RootRun
 from dllama_engine.generation.generate import generate
 from dllama_engine.generation.sampler import Sampler
@@ -24,7 +24,7 @@ from dllama_engine.telemetry.event_writer import EventWriter
 def main() -> int:
     """Run the requests."""
     process.prepare()
-    args = options.parse(sys.argv[2:])
+    args = parsing.parse(sys.argv[2:])
     assert isinstance(args, RootArgs)
     if args.exit_with_parent != -1:
         process.exit_with_parent(args.exit_with_parent)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pytest_dllama.history.run_files import write_whole
+from pytest_dllama.files.whole_file import write_whole
 
 DEFAULT = "quiet"  # a section; the program fills one at a time
 

@@ -29,7 +29,7 @@ _TIMEOUT_S = 600.0
 _ROWS = '''
 """One row of pytest-benchmark's table for each block; the seconds were measured earlier."""
 import json, pathlib, pytest
-from pytest_dllama.benchmark_bridge import record_row
+from pytest_dllama.edge.benchmark_bridge import record_row
 
 SIDES = json.loads(pathlib.Path(__file__).with_name("sides.json").read_text())
 

@@ -24,8 +24,8 @@ from dllama_engine.telemetry.observer import Observer
 from dllama_engine.telemetry.plan import plan_event
 from dllama_engine.telemetry.step_cost import StepCost
 from dllama_engine.telemetry.timeline import RankTrace
-from dllama_engine.wire.dialing import Address, format_address
-from dllama_engine.wire.handshake import probe_worker
+from dllama_engine.wire.connecting.dialing import Address, format_address
+from dllama_engine.wire.connecting.handshake import probe_worker
 from dllama_engine.wire.trace import LinkCount, LinkTotals, LinkTrace
 
 _PROBE_S = 2.0  # for one worker to answer

@@ -33,6 +33,7 @@ class EngineRequest:
     context_depth: int = 0  # positions to fill before the clock starts, see FillsContext
     collective: str = "mesh"
     trace: bool = False  # whether it tells its raw spans too (TellsSpans)
+    requests: int = 1  # how often it is run by one root, see RunsAgain
 
 
 class Backend(Protocol):
@@ -100,6 +101,13 @@ class TellsSpans(Protocol):
     """An engine that can tell the raw spans of its nodes, as parts of a trace file."""
 
     tells_spans: bool
+
+
+@runtime_checkable
+class RunsAgain(Protocol):
+    """An engine whose root can run its request several times, each time loaded anew."""
+
+    runs_again: bool
 
 
 @runtime_checkable

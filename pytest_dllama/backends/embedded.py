@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from dllama_engine.cli.options import root_flags
+from dllama_engine.cli.flags.parsing import root_flags
 from dllama_engine.errors import EngineError
-from dllama_engine.injection import parse_injection
+from dllama_engine.injection import Injection, parse_injection
+from dllama_engine.kernels.cpu import VARIANTS, available_variants
 from dllama_engine.kernels.image import store
 from dllama_engine.memory_rate import rate_text
 from dllama_engine.sharding.memory import RankMemory
-from dllama_engine.wire.handshake import probe_worker
+from dllama_engine.wire.connecting.handshake import probe_worker
 from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.events.stream import Event, parse_event
@@ -30,7 +31,7 @@ _GIVEN = frozenset(
         *("model", "tokenizer", "prompt", "file", "workers", "timeout", "context-depth"),
         *("token-file", "events", "exit-with-parent", "host", "port", "idle-timeout"),
         *("nodes", "shape", "json", "chat-template", "inject", "trace"),
-        "memory-rate",
+        *("memory-rate", "requests"),
     )
 )
 
@@ -52,6 +53,7 @@ class EmbeddedBackend:
     cannot_give: Mapping[str, str] = MappingProxyType({})
     fills_context = True
     tells_spans = True
+    runs_again = True
     has_f16_cache = True
 
     def __init__(
@@ -62,10 +64,7 @@ class EmbeddedBackend:
     ) -> None:
         self._swept = tuple(swept)
         if inject:
-            try:
-                parse_injection(inject)
-            except EngineError as error:
-                raise ConfigError(str(error)) from None
+            _injection(inject)
         emulated = ("--memory-rate", rate_text(memory_bps)) if memory_bps else ()
         self._inject = *(("--inject", inject) if inject else ()), *emulated
 
@@ -99,6 +98,7 @@ class EmbeddedBackend:
             *(("--collective", request.collective) if request.collective != "mesh" else ()),
             *(("--context-depth", str(request.context_depth)) if request.context_depth else ()),
             *(("--trace", "-") if request.trace else ()),
+            *(("--requests", str(request.requests)) if request.requests > 1 else ()),
             *(word for name, value in self._swept for word in (f"--{name}", value)),
             *("--timeout", f"{request.timeout_s:g}"),
             *(("--workers", *workers) if workers else ()),
@@ -144,6 +144,50 @@ class EmbeddedBackend:
             probe_worker(host, port, token.encode(), timeout_s)
         except (EngineError, OSError) as error:
             raise WorkerNotReady(f"{host}:{port} does not answer the handshake: {error}") from error
+
+
+def check_injection(text: str, nodes: int, *, on_boards: bool, runs_here: bool) -> None:
+    """Refuse what would slow down nothing, or make every cell an ERROR or INVALID.
+
+    Args:
+        text: of `--inject`.
+        nodes: of the largest cell.
+        on_boards: whether the nodes emulate boards.
+        runs_here: whether they are processes of this machine.
+
+    Raises:
+        ConfigError: a rank that no cell has, kernels that are not there, or slower work on boards.
+    """
+    found = _injection(text)
+    for work in found.slow:
+        if work.rank is not None and work.rank >= nodes:
+            raise ConfigError(
+                f"--inject {text!r}: no cell has a rank {work.rank}: the largest has {nodes} "
+                f"node{'s' if nodes > 1 else ''}, rank 0 is the root"
+            )
+    there = available_variants() if runs_here else list(VARIANTS)
+    if found.kernel and found.kernel not in there:
+        whose = "this CPU can run" if runs_here else "there are"
+        raise ConfigError(
+            f"--inject {text!r}: no kernels {found.kernel!r}; {whose} {_listed(there)}"
+        )
+    if on_boards and (found.slow or found.kernel):
+        raise ConfigError(
+            f"--inject {text!r} and --emulate exclude each other: a board computes as slowly as "
+            "its memory reads, so that slower work is lost in that or makes the node no such "
+            "board; write tpot=, ttft= or sampling=, or --link and --nodes in place of --emulate"
+        )
+
+
+def _injection(text: str) -> Injection:
+    try:
+        return parse_injection(text)
+    except EngineError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def why_not_swept(name: str, value: str) -> str | None:

@@ -2,16 +2,41 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 from pytest_dllama.backends.base import WorkerNotReady
 from pytest_dllama.backends.embedded import EmbeddedBackend
+from pytest_dllama.config.values import ConfigError
+from pytest_dllama.hosts.command import PROGRAM
 
 # Where revisions have had the program that shakes hands with a worker.
 PROBES = ("dllama_engine.tools.probe_worker", "engine.probe")
+HELP_TIMEOUT_S = 60.0
 _MARGIN_S = 20.0  # an interpreter starts on a busy machine
+_FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
+
+
+def flags_of(folder: Path) -> frozenset[str]:
+    """All flags that the help of a revision's program lists.
+
+    Args:
+        folder: an environment of that revision on this machine.
+
+    Raises:
+        ConfigError: its program does not start.
+    """
+    command = [str(folder / "bin" / PROGRAM), "--help"]
+    try:
+        done = subprocess.run(command, capture_output=True, timeout=HELP_TIMEOUT_S, check=True)
+    except (OSError, subprocess.SubprocessError) as error:
+        raise ConfigError(
+            f"--baseline: {command[0]} --help failed: {error}; `pytest-dllama builds clear` "
+            "removes the build, the next run makes it anew"
+        ) from None
+    return frozenset(_FLAG.findall(done.stdout.decode("utf-8", "replace")))
 
 
 class RevisionBackend(EmbeddedBackend):
@@ -21,6 +46,7 @@ class RevisionBackend(EmbeddedBackend):
         folder: an environment of that revision on this machine, for the handshake.
         swept: further options of its root, as `--sweep` names them.
         memory_bps: of boards it is to emulate; a revision of before that refuses the option.
+        flags: that it has, as `flags_of` tells them.
     """
 
     def __init__(
@@ -28,8 +54,10 @@ class RevisionBackend(EmbeddedBackend):
         folder: Path,
         swept: Sequence[tuple[str, str]] = (),
         memory_bps: float | None = None,
+        flags: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__(swept, memory_bps=memory_bps)
+        self.runs_again = "--requests" in flags
         self._python = str(folder / "bin" / "python")
 
     def must_compile(self) -> bool:

@@ -19,7 +19,7 @@ from pytest_dllama.lab.lab import Lab
 from pytest_dllama.lab.progress import LiveLine, PlainLines
 from pytest_dllama.lab.session.making import make_lab, thresholds_of
 from pytest_dllama.record.verdict import VerdictFile
-from pytest_dllama.report.pages.verdict import verdict_lines
+from pytest_dllama.report.terminal.verdict import verdict_lines
 from pytest_dllama.stats.errors import DataError
 from pytest_dllama.verdict.exit_codes import BISECT_SKIP, bisect_code, exit_code
 from pytest_dllama.verdict.limits import ThresholdError
@@ -114,6 +114,8 @@ def _texts(arguments: argparse.Namespace) -> dict[str, str]:
         value = getattr(arguments, setting.key)
         if value is not None:
             found[setting.name] = SEPARATOR.join(value) if isinstance(value, list) else value
+    if "emulate" in found and arguments.dllama_nodes is None:  # which says how many there are
+        del found["nodes"]
     if arguments.order_seed is not None:
         found["order-seed"] = arguments.order_seed
     return found

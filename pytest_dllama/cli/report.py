@@ -7,7 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from pytest_dllama.history.run_files import read_run, write_whole
+from pytest_dllama.files.whole_file import write_whole
+from pytest_dllama.history.run_files import read_run
 from pytest_dllama.history.verdict_files import read_verdict, verdict_beside
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import VerdictFile

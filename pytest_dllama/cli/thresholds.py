@@ -6,7 +6,8 @@ import argparse
 import sys
 from pathlib import Path
 
-from pytest_dllama.history.run_files import read_run, write_whole
+from pytest_dllama.files.whole_file import write_whole
+from pytest_dllama.history.run_files import read_run
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.verdict.limits import TOLERANCES, ThresholdError
 from pytest_dllama.verdict.margins import NothingToLimit, relative_table, thresholds_text

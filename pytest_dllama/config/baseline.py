@@ -23,6 +23,8 @@ from pytest_dllama.config.values import BUFFER_FLOAT_TYPES, COLLECTIVES, SYNC_MO
 
 Kind = Literal["self", "git", "dllama", "option", "run", "accepted"]
 KINDS: tuple[Kind, ...] = ("self", "git", "dllama", "option", "run", "accepted")
+AUTO = "auto"
+MOST_REQUESTS = 99  # of a session: more is another workload
 FEWEST_CALIBRATING = 3  # pairs: fewer make no group of variances
 STORED: tuple[Kind, ...] = ("run", "accepted")  # nothing to run again: unpaired, and weaker
 FORMS = (
@@ -64,6 +66,7 @@ class Comparison:
     order_seed: int | None  # of the order of sides and cells; None: drawn
     is_bisect: bool  # exit codes for `git bisect run`
     is_calibration: bool = False  # A/A pairs that are kept as what is known of the noise
+    requests: int | None = 1  # of a session; None: as many as decide soonest
 
 
 def parse_baseline(text: str) -> Baseline:
@@ -130,6 +133,21 @@ def parse_looks(text: str) -> tuple[int, ...]:
     return looks
 
 
+def parse_requests(text: str) -> int | None:
+    """How many requests a session of a pair has; None: it is to be found out.
+
+    Raises:
+        ConfigError: neither `auto` nor a whole number from 1 to 99.
+    """
+    if text.strip() == AUTO:
+        return None
+    if not text.strip().isdecimal() or not 0 < int(text) <= MOST_REQUESTS:
+        raise ConfigError(
+            f"--requests-per-session {text!r}: write auto, or a number from 1 to {MOST_REQUESTS}"
+        )
+    return int(text)
+
+
 def parse_order_seed(text: str) -> int | None:
     """A whole number from 0 on; empty: to be drawn."""
     if not text.strip():
@@ -161,7 +179,10 @@ def comparison_of(values: Mapping[str, Any], base: Path) -> Comparison | None:
                 f"--calibrate {pairs} compares the engine with itself: leave out {wrong[0]}"
             )
         found, order_seed = parse_baseline("self"), values["order-seed"]
-        return Comparison(found, (pairs,), values["inconclusive"], order_seed, False, True)
+        requests = values["requests-per-session"]
+        return Comparison(
+            found, (pairs,), values["inconclusive"], order_seed, False, True, requests
+        )
     if not text:
         if values["bisect"]:
             raise ConfigError("--bisect needs --baseline SPEC, the revision that was good")
@@ -170,8 +191,19 @@ def comparison_of(values: Mapping[str, Any], base: Path) -> Comparison | None:
     is_bare_program = found.kind == "dllama" and "/" not in found.path  # for PATH to find
     if found.path and not (is_bare_program and not found.revision):
         found = replace(found, path=str(base / Path(found.path).expanduser()))
+    requests = values["requests-per-session"]
+    if found.is_stored and requests is not None and requests > 1:
+        raise ConfigError(
+            f"--requests-per-session {requests} with --baseline {text}: nothing pairs up with a "
+            "stored run; leave it out, --repeats says how often the new side is measured"
+        )
     return Comparison(
-        found, values["pairs"], values["inconclusive"], values["order-seed"], values["bisect"]
+        found,
+        values["pairs"],
+        values["inconclusive"],
+        values["order-seed"],
+        values["bisect"],
+        requests=requests,
     )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_dllama.config.values import ConfigError
-from pytest_dllama.user_files import SETTINGS_BYTES, read_text
+from pytest_dllama.files.user_files import SETTINGS_BYTES, read_text
 
 if TYPE_CHECKING:
     import pytest

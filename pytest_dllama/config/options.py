@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from pytest_dllama.config.baseline import (
+    AUTO,
     parse_calibration,
     parse_looks,
     parse_order_seed,
+    parse_requests,
 )
 from pytest_dllama.config.sweeps import parse_depths, parse_sizes, parse_sweep
 from pytest_dllama.config.values import (
@@ -299,6 +301,12 @@ SETTINGS: tuple[Setting, ...] = (
         "with --baseline, in place of --repeats: after how many pairs to look; only undecided "
         "cells go on",
         parse_looks,
+    ),
+    Setting(
+        "requests-per-session", "N|auto", AUTO,
+        "with --baseline: requests of each session of a pair, whose median counts; auto: as many "
+        "as decide soonest by what is known of the noise (docs/verdicts.md), 1 where nothing is",
+        parse_requests,
     ),
     Setting(
         "inconclusive", "warn|fail", "warn", "with --baseline: what an undecided metric is",

@@ -25,7 +25,7 @@ from typing import Any
 
 from pytest_dllama.emulation.boards import Board, Boards
 from pytest_dllama.emulation.spec import LinkError, LinkSpec, parse_link, rate_bps
-from pytest_dllama.user_files import SETTINGS_BYTES, read_text
+from pytest_dllama.files.user_files import SETTINGS_BYTES, read_text
 
 Way = tuple[int, int]  # from node, to node
 _WAY = re.compile(r"\s*(\d+)\s*([->])\s*(\d+)\s*")

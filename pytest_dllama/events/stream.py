@@ -86,6 +86,8 @@ class Collective(_Event):
     event: Literal["collective"]
     asked: str
     picks: tuple[tuple[int, str], ...]  # from so many tokens on: name
+    overlap: str = "off"
+    halves_from: int | None = None  # batches of so many tokens go in halves
 
 
 class Progress(_Event):

@@ -5,7 +5,7 @@ Knows nothing of processes; a trace from a live engine and one from a log file a
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from pytest_dllama.events.stream import (
@@ -84,6 +84,23 @@ class RequestTrace:
         return "".join(step.piece or "" for step in self.decode_steps)
 
 
+def build_traces(events: Sequence[Event], requests: int) -> tuple[RequestTrace, ...]:
+    """The traces of an engine that ran its request so often, each from a `start` of its own.
+
+    Raises:
+        TraceError: as `build_trace`, or the request was run less or more often.
+    """
+    starts = [i for i, event in enumerate(events) if isinstance(event, Start)]
+    if requests == 1 or len(starts) < 2:
+        traces = [build_trace(events)]
+    else:
+        ends = [*starts[1:], len(events)]
+        traces = [build_trace(events[i:end]) for i, end in zip(starts, ends, strict=True)]
+    if len(traces) != requests:
+        raise TraceError(f"the engine ran its request {len(traces)} times, not {requests}")
+    return tuple(traces)
+
+
 def build_trace(events: Iterable[Event]) -> RequestTrace:
     """The trace of one request.
 
@@ -128,7 +145,7 @@ def build_trace(events: Iterable[Event]) -> RequestTrace:
         network=network if isinstance(network, Network) else None,
         notes=(
             *(note.text for note in notes if not note.invalid),
-            *([said] if (said := _picked(found.get(Collective))) else []),
+            *_picked(found.get(Collective)),
         ),
         trace_parts=tuple(parts),
         invalid=tuple(note.text for note in notes if note.invalid),
@@ -141,15 +158,20 @@ def _loss(event: Lost) -> Note:
     return Note(event="note", text=text, invalid=True)
 
 
-def _picked(event: Event | None) -> str | None:
+def _picked(event: Event | None) -> list[str]:
     """What the engine chose where that was left to it."""
-    if not isinstance(event, Collective) or event.asked != "auto":
-        return None
-    (_, first), *others = event.picks
-    if not others:
-        return f"--collective auto picked {first}"
-    tokens, other = others[-1]
-    return f"--collective auto picked {first}, {other} from batches of {tokens} tokens on"
+    if not isinstance(event, Collective):
+        return []
+    found = []
+    if event.asked == "auto":
+        (_, first), *others = event.picks
+        later = f", {others[-1][1]} from batches of {others[-1][0]} tokens on" if others else ""
+        found.append(f"--collective auto picked {first}{later}")
+    if event.overlap == "auto":
+        n_tokens = event.halves_from
+        picked = "off" if n_tokens is None else f"halves for batches of {n_tokens} tokens and more"
+        found.append(f"--overlap auto picked {picked}")
+    return found
 
 
 def _last_phase(found: dict[type, Event], steps: list[Step]) -> str:

@@ -7,7 +7,7 @@ import io
 from collections.abc import Iterator
 from pathlib import Path
 
-from pytest_dllama.history.run_files import write_whole
+from pytest_dllama.files.whole_file import write_whole
 from pytest_dllama.record.cell import TIMES, CellRecord, Percentiles, Sample
 from pytest_dllama.record.run import RunRecord
 

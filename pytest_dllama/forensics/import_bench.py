@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pytest_dllama.files.user_files import RECORD_BYTES, read_text
 from pytest_dllama.forensics.bench.base import BenchCell, BenchFile, BenchFileError, told_apart
 from pytest_dllama.forensics.bench.files import parse_bench_file
 from pytest_dllama.forensics.imported_run import ImportLogError
@@ -13,7 +14,6 @@ from pytest_dllama.hosts.controller import probe_environment
 from pytest_dllama.metrics import catalog
 from pytest_dllama.record.cell import CellRecord, OutputRecord, Sample
 from pytest_dllama.record.run import Request, RunRecord
-from pytest_dllama.user_files import RECORD_BYTES, read_text
 from pytest_dllama.verdict.judge import judge
 
 _UNCHECKED = "output unchecked: the file holds no tokens"

@@ -78,7 +78,8 @@ def import_logs(paths: Sequence[Path], options: ImportOptions) -> RunRecord:
 
 def _read(paths: Sequence[Path]) -> _Logs:
     logs = _Logs()
-    for path in paths:
+    logs.notes += [f"{path.name} is given twice: read once." for path in _given_twice(paths)]
+    for path in dict.fromkeys(paths):
         try:
             log = read_log(path)
         except LogTextError as error:
@@ -89,9 +90,30 @@ def _read(paths: Sequence[Path]) -> _Logs:
                 run.damage = run.damage or source.damage
                 if run.is_worker:
                     logs.workers.append(run)
+                elif (known := _copied(run, logs.roots)) is not None and known != path:
+                    logs.notes.append(
+                        f"{path.name}: a run that {known.name} holds too, the same to the last "
+                        "digit: a copy, counted once."
+                    )
                 else:
+                    if known is not None:
+                        logs.notes.append(
+                            f"{path.name}: two runs are the same to the last digit: if one is a "
+                            "copy, it counts twice."
+                        )
                     logs.roots.append((run, path))
     return logs
+
+
+def _given_twice(paths: Sequence[Path]) -> list[Path]:
+    return [path for path in dict.fromkeys(paths) if paths.count(path) > 1]
+
+
+def _copied(run: LoggedRun, roots: Sequence[tuple[LoggedRun, Path]]) -> Path | None:
+    """Where a whole run stands already; no two runs take the same times to the last digit."""
+    if run.prediction is None:
+        return None
+    return next((path for other, path in roots if other == run), None)
 
 
 def _sessions(logs: _Logs, options: ImportOptions) -> list[Session]:

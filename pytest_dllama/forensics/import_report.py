@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pytest_dllama.files.user_files import SETTINGS_BYTES, read_text
 from pytest_dllama.forensics.imported_run import ImportLogError
 from pytest_dllama.forensics.report_doubts import doubts
 from pytest_dllama.forensics.report_text import (
@@ -21,12 +22,16 @@ from pytest_dllama.forensics.report_text import (
 )
 from pytest_dllama.hosts.controller import probe_environment
 from pytest_dllama.metrics import catalog
-from pytest_dllama.models.engine_facts import EngineError, ModelConfig, shape_config
+from pytest_dllama.models.engine_facts import (
+    EngineError,
+    ModelConfig,
+    shape_config,
+    shape_record,
+)
 from pytest_dllama.record.cell import CellRecord, Estimate, OutputRecord, RankRecord, Sample
 from pytest_dllama.record.network import NetworkRecord, OpStats
 from pytest_dllama.record.notes import run_notes
 from pytest_dllama.record.run import ModelRecord, Request, RunRecord
-from pytest_dllama.user_files import SETTINGS_BYTES, read_text
 from pytest_dllama.verdict.judge import judge
 
 _MIB = 2**20
@@ -265,18 +270,6 @@ def _models(report: ReportText, configs: dict[str, ModelConfig | None]) -> Itera
             continue
         file = next((file for file in files if name.lower() in file.lower()), "-")
         paired = len(tokenizers) == len(configs)
-        yield ModelRecord(
-            name=name,
-            model_file=file,
-            tokenizer_file=tokenizers[index] if paired else "-",
-            size_bytes=None,
-            arch=config.arch.name.lower(),
-            dim=config.dim,
-            hidden_dim=config.ff_dim,
-            n_layers=config.n_layers,
-            n_heads=config.n_heads,
-            n_kv_heads=config.n_kv_heads,
-            vocab_size=config.vocab_size,
-            seq_len=config.seq_len,
-            weight_type="q40" if "q40" in file else "-",
-        )
+        tokenizer = tokenizers[index] if paired else "-"
+        weight_type = "q40" if "q40" in file else "-"
+        yield shape_record(name, config, file, tokenizer, weight_type=weight_type)

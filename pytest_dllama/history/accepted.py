@@ -6,7 +6,6 @@ Accepting adds an entry; the newest one counts, and all of them tell how the lev
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field
@@ -58,12 +57,6 @@ def stored(store: RunStore, kind: Kind, engine: str | None = None) -> StoredRun 
         return StoredRun(entry.run, store.read(entry.run))
     except RunFileError:
         return None
-
-
-def load_accepted(folder: Path, fingerprint: str, engine: str | None = None) -> RunRecord | None:
-    """The accepted run of a cluster, of this engine if one is named; None if there is none."""
-    found = stored(RunStore(folder, fingerprint), "accepted", engine)
-    return found.run if found else None
 
 
 def accepted_runs(store: RunStore) -> set[str]:

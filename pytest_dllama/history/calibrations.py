@@ -10,11 +10,11 @@ from pytest_dllama.history.ledger import Ledger
 from pytest_dllama.history.store import RunStore
 from pytest_dllama.record.base import Record
 from pytest_dllama.record.cell import Workload
-from pytest_dllama.record.verdict import CellVerdict, VerdictFile
+from pytest_dllama.record.verdict import CellVerdict, VerdictFile, known_requests
 from pytest_dllama.stats.errors import DataError
 from pytest_dllama.stats.paired import ln_ratios
 
-CALIBRATION_VERSION = 1
+CALIBRATION_VERSION = 2  # 2: sessions of several requests
 
 
 class MetricNoise(Record):
@@ -24,6 +24,7 @@ class MetricNoise(Record):
     differences: tuple[float, ...]  # ln(new / base), in the order of the pairs; the sign is chance
     median: float  # over both sides, in the metric's unit
     tolerance: float
+    requests: int = 1  # of a session; of sessions with more only the first so many
 
 
 class CellNoise(Record):
@@ -34,6 +35,14 @@ class CellNoise(Record):
     workload: Workload = Workload()
     metrics: tuple[MetricNoise, ...]
     pair_s: float | None = None  # what a pair takes, starts included; None: not told
+    requests: int = 1  # of each session of these pairs
+    further_s: float | None = None  # what one more request of a side takes
+
+    def cost_s(self, requests: int) -> float | None:
+        """What a pair takes whose sessions have so many requests, not more than these had."""
+        if self.pair_s is None or requests == self.requests:
+            return self.pair_s
+        return max(self.pair_s - 2 * (self.requests - requests) * (self.further_s or 0.0), 0.0)
 
     @property
     def id(self) -> str:
@@ -91,16 +100,17 @@ def calibration_of(found: VerdictFile, engine: str) -> Calibration:
 
 
 def _noise(cell: CellVerdict) -> CellNoise:
-    tolerances = {verdict.metric: verdict.tolerance for verdict in cell.metrics}
     metrics = [
         MetricNoise(
-            metric=metric,
+            metric=verdict.metric,
             differences=tuple(ln_ratios(base, new).tolist()),
             median=sorted([*base, *new])[len(base)],
-            tolerance=tolerance,
+            tolerance=verdict.tolerance,
+            requests=requests,
         )
-        for metric, tolerance in tolerances.items()
-        for base, new in [_sides(cell, metric)]
+        for verdict in cell.metrics
+        for requests in known_requests(cell.requests)
+        for base, new in [_sides(cell, verdict.metric, requests)]
         if len(base) > 1
     ]
     taken = len({session.pair for session in cell.sessions})
@@ -110,14 +120,16 @@ def _noise(cell: CellVerdict) -> CellNoise:
         workload=cell.workload,
         metrics=tuple(metrics),
         pair_s=cell.pairs_s / taken if cell.pairs_s and taken else None,
+        requests=cell.requests,
+        further_s=cell.further_s,
     )
 
 
-def _sides(cell: CellVerdict, metric: str) -> tuple[list[float], list[float]]:
-    """Values of the pairs that have both, in their order."""
+def _sides(cell: CellVerdict, metric: str, requests: int) -> tuple[list[float], list[float]]:
+    """Values of the pairs that have both, in their order, of each session's first requests."""
     by_pair: dict[int, dict[str, float]] = {}
     for session in cell.sessions:
-        value = session.metrics.get(metric)
+        value = session.value(metric, requests)
         if value is not None and value > 0:
             by_pair.setdefault(session.pair, {})[session.side] = value
     whole = [both for _, both in sorted(by_pair.items()) if len(both) == 2]

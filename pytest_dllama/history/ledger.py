@@ -13,9 +13,9 @@ from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
-from pytest_dllama.history.run_files import write_whole
+from pytest_dllama.files.user_files import RECORD_BYTES, read_text
+from pytest_dllama.files.whole_file import write_whole
 from pytest_dllama.record.base import Record
-from pytest_dllama.user_files import RECORD_BYTES, read_text
 
 Entry = TypeVar("Entry", bound=Record)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from pytest_dllama.user_files import data_folder
+from pytest_dllama.files.user_files import data_folder
 
 
 def default_folder() -> Path:

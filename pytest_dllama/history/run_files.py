@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import re
-import secrets
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from pytest_dllama.errors import ToldError
+from pytest_dllama.files.user_files import RECORD_BYTES, read_text
+from pytest_dllama.files.whole_file import write_whole
 from pytest_dllama.record.run import SCHEMA_VERSION, RunRecord
-from pytest_dllama.user_files import RECORD_BYTES, read_text
 
 RUN_FILE = "run.json"
 VERDICT_FILE = "verdict.json"  # of a comparison, beside the run of its new side
@@ -44,39 +43,6 @@ def run_text(run: RunRecord) -> str:
         text = dumped.encode("utf-8", "surrogateescape").decode("utf-8", "replace") + "\n"
     RunRecord.model_validate_json(text)  # what cannot be read back must not be written
     return text
-
-
-def write_whole(path: Path, text: str) -> Path:
-    """Write a text file atomically, with the rights that the umask leaves.
-
-    A pipe or a device is written to, never replaced.
-
-    Raises:
-        OSError: it cannot be written; the error names `path`.
-    """
-    try:
-        if path.exists() and not path.is_file() and not path.is_dir():
-            path.write_text(text, encoding="utf-8")
-        else:
-            _replace(path, text)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
-    return path
-
-
-def _replace(path: Path, text: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    half = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    handle = os.open(half, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(half, path)
-    except BaseException:
-        half.unlink(missing_ok=True)
-        raise
 
 
 def read_run(path: Path) -> RunRecord:

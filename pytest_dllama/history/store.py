@@ -14,8 +14,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from pytest_dllama.errors import ToldError
+from pytest_dllama.files.whole_file import write_whole
 from pytest_dllama.history.places import cluster_folder
-from pytest_dllama.history.run_files import RunFileError, read_run, write_whole
+from pytest_dllama.history.run_files import RunFileError, read_run
 from pytest_dllama.record.run import RunRecord
 
 STALE_S = 86_400.0  # a half-written file of a process that was killed is swept away after a day

@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pytest_dllama.errors import ToldError
+from pytest_dllama.files.user_files import SETTINGS_BYTES, read_text
 from pytest_dllama.hosts.course import counted
-from pytest_dllama.user_files import SETTINGS_BYTES, read_text
 
 DEFAULT_FOLDER = "~/.local/share/pytest-dllama"
 Port = Annotated[int, Field(ge=1, le=65535)]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import queue
 import signal
 import subprocess
 import threading
@@ -16,6 +15,7 @@ from pytest_dllama.hosts.agent import room
 from pytest_dllama.hosts.agent.memory import FamilyMemory
 from pytest_dllama.hosts.agent.supervisor import as_bytes
 from pytest_dllama.hosts.command import own_command
+from pytest_dllama.hosts.lines import Lines
 from pytest_dllama.record.hosts import HostRecord, PairRecord
 
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ class LocalProcess:
         self._was_told_to_stop = False
         self._lost: str | None = None  # why its output is
         self._memory = FamilyMemory(popen.pid)
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._lines = Lines(name)
         self._reader = threading.Thread(
             target=self._read, args=(popen.stdout, stdout_file), name=f"read-{name}", daemon=True
         )
@@ -202,7 +202,7 @@ class LocalProcess:
             except OSError as error:
                 self._lost = unwritable(log_file, error)
                 self._signal(signal.SIGTERM)
-        self._lines.put(None)
+        self._lines.end()
 
     def _copy(self, stdout: IO[bytes], log_file: Path) -> None:
         with log_file.open("wb", buffering=0) as log:
@@ -210,7 +210,7 @@ class LocalProcess:
                 left = raw
                 while left:
                     left = left[log.write(left) :]
-                self._lines.put(raw.decode("utf-8", errors="replace"))
+                self._lines.put(raw)
 
     def read_line(self, timeout_s: float) -> str | None:
         """The next line; None at the end of the output.
@@ -219,14 +219,9 @@ class LocalProcess:
             TimeoutError: no line came within `timeout_s`.
             HostError: its log cannot be written.
         """
-        try:
-            line = self._lines.get(timeout=timeout_s)
-        except queue.Empty:
-            raise TimeoutError(f"{self.name} printed nothing for {timeout_s:g} s") from None
-        if line is None:
-            self._lines.put(None)  # the end stays the end
-            if self._lost is not None:
-                raise HostError(self._lost)
+        line = self._lines.read(timeout_s)
+        if line is None and self._lost is not None:
+            raise HostError(self._lost)
         return line
 
     def wait(self, timeout_s: float) -> int | None:

@@ -10,7 +10,7 @@ from pytest_dllama.metrics.catalog import ENERGY, METRICS
 from pytest_dllama.metrics.samples import cannot_be
 from pytest_dllama.record.cell import CellRecord, FaultKind, ThresholdResult, Workload
 from pytest_dllama.record.verdict import CellVerdict, PairStatus
-from pytest_dllama.report.pages.verdict import explained
+from pytest_dllama.report.terminal.verdict import explained
 from pytest_dllama.validity.output import explain_difference
 from pytest_dllama.verdict.limits import FOR_ANOTHER, TOLERANCES, Threshold, explain
 from pytest_dllama.verdict.scaling import ScalingLimit

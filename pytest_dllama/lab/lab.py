@@ -11,7 +11,7 @@ from typing import Any
 from pytest_dllama.backends.base import Backend, FillsContext
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
-from pytest_dllama.history.run_files import write_whole
+from pytest_dllama.files.whole_file import write_whole
 from pytest_dllama.hosts.base import HostError, Hosts, Progress
 from pytest_dllama.hosts.course import counted
 from pytest_dllama.hosts.local import LocalHosts
@@ -34,7 +34,7 @@ from pytest_dllama.lab.requests.runner import RequestRun
 from pytest_dllama.lab.requests.tracing import TraceMissing, joined, trace_file
 from pytest_dllama.lab.result_files import ResultFiles
 from pytest_dllama.metrics import catalog
-from pytest_dllama.metrics.samples import sample_of
+from pytest_dllama.metrics.samples import session_sample
 from pytest_dllama.models.workloads import Options, configured, engine_options
 from pytest_dllama.record.cell import CellRecord, OutputRecord, Workload
 from pytest_dllama.record.notes import run_notes
@@ -248,7 +248,7 @@ class Lab:
         size = model.request_size(configured(self.config, key.workload), key.workload)
         if size.note:
             self._engine_notes[key].append(size.note)
-        samples = [stamped(sample_of(run.trace), run.last_token_s) for run in runs]
+        samples = [stamped(session_sample(run.traces), run.last_token_s) for run in runs]
         energy = roofline = None
         if "roofline_share" not in self._engine(key.workload).cannot_give:
             roofline = self._rooflines.of(model, key.nodes, request, samples)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from statistics import median
 
 from pytest_dllama.events.stream import Step
 from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.metrics import definitions
 from pytest_dllama.metrics.parts import parts_of
-from pytest_dllama.record.cell import RankRecord, Sample
+from pytest_dllama.record.cell import PartTime, RankRecord, Sample
 
 
 def sample_of(trace: RequestTrace) -> Sample:
@@ -35,6 +36,38 @@ def sample_of(trace: RequestTrace) -> Sample:
         unknown["itl_ms"] = ()
     known = sample.model_copy(update=unknown)
     return known.model_copy(update={"parts": parts_of(trace, known.ttft_s, known.tpot_ms)})
+
+
+def session_sample(traces: Sequence[RequestTrace]) -> Sample:
+    """The figures of one session, which ran its request several times: the median of each.
+
+    Gaps between tokens are those of the request with the median RCT. Parts are medians too, so
+    that they add up to TTFT and TPOT nearly.
+    """
+    samples = [sample_of(trace) for trace in traces]
+    if len(samples) == 1:
+        return samples[0]
+    typical = sorted(samples, key=lambda sample: sample.rct_s or 0.0)[len(samples) // 2]
+    changes: dict[str, object] = {}
+    for name in _TIMES:
+        known = [value for sample in samples if (value := getattr(sample, name)) is not None]
+        changes[name] = median(known) if known else None
+    return typical.model_copy(update=changes | {"parts": median_parts(samples)})
+
+
+_TIMES = ("ttft_s", "tpot_ms", "rct_s", "tokens_per_s", "prefill_s", "decode_s", "load_s")
+
+
+def median_parts(samples: Sequence[Sample]) -> tuple[PartTime, ...]:
+    """Of each part over all samples; one that a sample lacks took no time there."""
+    found: dict[PartTime, list[float]] = {}
+    for sample in samples:
+        for part in sample.parts:
+            found.setdefault(part.model_copy(update={"ms": 0.0}), []).append(part.ms)
+    missing = {part: [0.0] * (len(samples) - len(ms)) for part, ms in found.items()}
+    return tuple(
+        part.model_copy(update={"ms": median([*ms, *missing[part]])}) for part, ms in found.items()
+    )
 
 
 def cannot_be(samples: Sequence[Sample]) -> dict[str, str]:

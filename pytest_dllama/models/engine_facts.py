@@ -192,11 +192,25 @@ def stale_first_token(tokenizer_file: Path, prompt: str) -> tuple[str, str] | No
 
 def model_record(name: str, config: ModelConfig, model_file: Path, tokenizer: Path) -> ModelRecord:
     """What a report says about a model."""
+    files = model_file.name, tokenizer.name, model_file.stat().st_size
+    return shape_record(name, config, *files, weight_type=config.weight_type.label)
+
+
+def shape_record(
+    name: str,
+    config: ModelConfig,
+    model_file: str,
+    tokenizer_file: str,
+    size_bytes: int | None = None,
+    *,
+    weight_type: str,
+) -> ModelRecord:
+    """The same of a model whose files are known by their names only, or not at all."""
     return ModelRecord(
         name=name,
-        model_file=model_file.name,
-        tokenizer_file=tokenizer.name,
-        size_bytes=model_file.stat().st_size,
+        model_file=model_file,
+        tokenizer_file=tokenizer_file,
+        size_bytes=size_bytes,
         arch=config.arch.name.lower(),
         dim=config.dim,
         hidden_dim=config.ff_dim,
@@ -205,7 +219,7 @@ def model_record(name: str, config: ModelConfig, model_file: Path, tokenizer: Pa
         n_kv_heads=config.n_kv_heads,
         vocab_size=config.vocab_size,
         seq_len=config.seq_len,
-        weight_type=config.weight_type.label,
+        weight_type=weight_type,
     )
 
 

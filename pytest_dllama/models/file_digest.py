@@ -12,7 +12,7 @@ import tempfile
 from contextlib import suppress
 from pathlib import Path
 
-from pytest_dllama import user_files
+from pytest_dllama.files import user_files
 
 _BYTES = 16  # of BLAKE2b: more than chance needs, and fast on boards without SHA instructions
 _CHUNK_BYTES = 1 << 22

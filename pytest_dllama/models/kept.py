@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_dllama import user_files
+from pytest_dllama.files import user_files
 
 PREFIX = "synthetic-"  # as the engine names what it writes
 _OWN = (".m", ".t", ".tmp")  # nothing else is ever removed

@@ -6,6 +6,7 @@ metric. A missing value is `null`, never zero.
 
 from __future__ import annotations
 
+from statistics import median
 from typing import Any, Literal
 
 from pytest_dllama.record.base import Record
@@ -18,6 +19,19 @@ PairStatus = Literal["ERROR", "INVALID", "REGRESSED", "FAIL", "INCONCLUSIVE", "I
 PRECEDENCE: tuple[PairStatus, ...] = (
     *("ERROR", "INVALID", "REGRESSED", "FAIL", "INCONCLUSIVE", "IMPROVED", "PASS"),
 )  # fmt: skip
+
+
+# Of a session. Odd: the median is a request's. Few: the noise of each is learnt by itself.
+REQUESTS = (1, 3, 5)
+
+
+def known_requests(taken: int) -> tuple[int, ...]:
+    """The numbers of requests whose noise sessions of so many show: of their first ones, too.
+
+    >>> known_requests(5), known_requests(2)
+    ((1, 3, 5), (1, 2))
+    """
+    return (*(n for n in REQUESTS if n < taken), taken)
 
 
 class AttributedPart(Record):
@@ -53,7 +67,7 @@ class Cause(Record):
 class Attribution(Record):
     """Where a metric's change sits: the cause's own part first, then the largest share."""
 
-    metric: str
+    metric: str  # whose parts these are; steady TPOT has those of TPOT
     cause: Cause | None = None  # None: no work surely changed enough to be it
     parts: tuple[AttributedPart, ...] = ()
     unexplained: float | None = None  # share that no part carries
@@ -97,7 +111,23 @@ class SideSession(Record):
     pair: int
     side: Literal["base", "new"]
     is_first: bool
-    metrics: dict[str, float | None]
+    metrics: dict[str, float | None]  # the median over its requests
+    requests: tuple[dict[str, float | None], ...] = ()  # each one's, where it had several
+
+    def value(self, metric: str, requests: int | None = None) -> float | None:
+        """The session's value, or that of its first requests alone."""
+        if requests is None or not self.requests:
+            return self.metrics.get(metric)
+        known = [v for one in self.requests[:requests] if (v := one.get(metric)) is not None]
+        return median(known) if known else None
+
+
+class Prospect(Record):
+    """What so many requests a session would probably take to pass a cell without any change."""
+
+    requests: int
+    pairs: int
+    seconds: float
 
 
 class CellVerdict(Record):
@@ -113,11 +143,26 @@ class CellVerdict(Record):
     same_tokens: bool | None = None
     sessions: tuple[SideSession, ...] = ()
     pairs_s: float | None = None  # what its pairs took, starts included; None: none was taken
+    requests: int = 1  # of a session
+    further_s: float | None = None  # what one more request of a side would take
+    prospects: tuple[Prospect, ...] = ()  # that `requests` was chosen from; none: nothing was known
+    retried: str | None = None  # why a pair was taken anew: a rank was lost; None: none was
 
     @property
     def id(self) -> str:
         """As in test ids, tables and log names."""
         return f"{self.model}-{self.nodes}{self.workload.suffix}"
+
+    @property
+    def attributed(self) -> tuple[MetricVerdict, ...]:
+        """Metrics that say where their change sits; none that only repeats another one's parts."""
+        told = [verdict for verdict in self.metrics if verdict.attribution]
+        own = {v.metric for v in told if v.attribution and v.attribution.metric == v.metric}
+        return tuple(
+            v
+            for v in told
+            if v.metric in own or (v.attribution and v.attribution.metric not in own)
+        )
 
 
 class VerdictFile(Record):
@@ -137,6 +182,7 @@ class VerdictFile(Record):
     steps: int | None
     inject: str = ""  # how the new side was slowed down on purpose
     emulated: str = ""  # the links that both sides were on; empty: real ones
+    emulated_board: str = ""  # what each node was; empty: as fast as the machine
     prior_groups: int  # the most that any metric's prior rests on
     status: PairStatus
     holm_p: dict[str, float]  # "model nodes metric" -> Holm-adjusted p_worse; gates nothing

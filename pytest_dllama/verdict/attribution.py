@@ -15,6 +15,7 @@ from pytest_dllama.record.cell import PartTime, Sample
 from pytest_dllama.record.verdict import AttributedPart, Attribution, Cause, MetricVerdict
 from pytest_dllama.stats import attribution as statistics
 from pytest_dllama.stats.errors import DataError
+from pytest_dllama.verdict.limits import FOR_ANOTHER
 from pytest_dllama.verdict.parts.cause import find_cause, work_changes
 from pytest_dllama.verdict.parts.columns import (
     ROOT,
@@ -82,12 +83,28 @@ def with_attribution(
     noise of the whole and large beside that of its part.
     """
     if verdict.status in ("REGRESSED", "IMPROVED"):
-        found = attribute(verdict.metric, base, new)
+        found = _of_another(verdict, base, new) or attribute(verdict.metric, base, new)
         return verdict.model_copy(update={"attribution": found})
     if verdict.metric in _OF_ONE_PHASE:  # RCT's work is theirs
         changed = changed_work(verdict.metric, base, new, _SURE)
         return verdict.model_copy(update={"changed_work": changed})
     return verdict
+
+
+def _of_another(
+    verdict: MetricVerdict, base: Sequence[Sample], new: Sequence[Sample]
+) -> Attribution | None:
+    """Of a metric that is judged for another's sake: spans are sums, which only that one has.
+
+    None where it is no such metric, or the other one did not change the same way: hiccups, which
+    steady TPOT leaves out, then hide in TPOT's parts what steady TPOT shows.
+    """
+    other = FOR_ANOTHER.get(verdict.metric)
+    sides = [[sample.tpot_ms for sample in side if sample.tpot_ms] for side in (base, new)]
+    if other != "tpot_ms" or verdict.change is None or not all(sides):
+        return None
+    went = mean(sides[1]) - mean(sides[0])
+    return attribute(other, base, new) if went * verdict.change > 0 else None
 
 
 def changed_work(

@@ -28,8 +28,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from pytest_dllama.files.user_files import SETTINGS_BYTES, read_text
 from pytest_dllama.metrics.catalog import METRICS
-from pytest_dllama.user_files import SETTINGS_BYTES, read_text
 from pytest_dllama.verdict.limits import Direction, Threshold, ThresholdError, Tolerance
 from pytest_dllama.verdict.scaling import ScalingLimit, parse_scaling
 from pytest_dllama.verdict.thresholds import LimitTable, TableKey, Thresholds

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from dllama_engine.cli import options
+from dllama_engine.cli.flags import parsing
 from tests.data import ROOT
 from tests.engine.processes import (
     Node,
@@ -205,6 +205,6 @@ def test_flags_that_do_not_go_together(
     flags: list[str], words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as end:
-        options.parse(["inference", "--model", "m", "--prompt", "x", "--steps", "3", *flags])
+        parsing.parse(["inference", "--model", "m", "--prompt", "x", "--steps", "3", *flags])
     assert end.value.code == 2
     assert words in capsys.readouterr().err

@@ -114,9 +114,9 @@ def make_sshd(tmp_path: Path) -> Iterator[Callable[..., sshd.Sshd]]:
     skip_or_fail(sshd.missing())
     servers: list[sshd.Sshd] = []
 
-    def make(**env: str) -> sshd.Sshd:
-        """With these variables set for everything that it runs."""
-        server = sshd.Sshd(tmp_path / f"own{len(servers) + 1}", tmp_path, env=env)
+    def make(lines: str = "", **env: str) -> sshd.Sshd:
+        """With these variables set for everything that it runs, and more lines of sshd_config."""
+        server = sshd.Sshd(tmp_path / f"own{len(servers) + 1}", tmp_path, env=env, lines=lines)
         server.start()
         servers.append(server)
         return server

@@ -71,7 +71,9 @@ class Sshd:
         port: int = 0,
         prefix: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
+        lines: str = "",
     ) -> None:
+        self.lines = lines  # more of its configuration
         self.env = env or {}
         self.folder, self.keys, self.address = folder, keys, address
         self.port = port or free_port()
@@ -96,6 +98,7 @@ class Sshd:
                 keys=self.keys,
                 more=more,
             )
+            + self.lines
         )
         command = [*self.prefix, str(find("sshd")), "-D", "-e", "-f", str(config)]
         with (self.folder / "sshd.log").open("ab") as log:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import os
 import pty
 import resource
@@ -51,14 +52,16 @@ class World:
     def fill(self, text: str, known: Path) -> str:
         ports = {name: server.port for name, server in self.servers.items()}
         keys = {f"{name}_key": " ".join(self.public(name).split()[:2]) for name in self.servers}
-        other = " ".join((self.folder / "other.pub").read_text().split()[:2])
-        paths = {name: self.folder / name for name in ("id", "locked", "other")}
+        for name in ("other", "ca", "nobodys_ca"):
+            public = (self.folder / f"{name}.pub").read_text()
+            keys[f"{name}_key"] = " ".join(public.split()[:2])
+        names = ("id", "locked", "other", "signed", "elsewhere.pub", "revoked", "open")
+        paths = {name.partition(".")[0]: self.folder / name for name in names}
         words = {"key": paths["id"], **paths, "missing": self.folder / "missing", "known": known}
         return text.format(
             **ports,
             **keys,
             **words,
-            other_key=other,
             folder=known.parent,
             public_only=self.folder / "public_only",
         )
@@ -78,6 +81,7 @@ def world(tmp_path_factory) -> Iterator[World]:
         check=True,
     )
     shutil.copy(folder / "locked.pub", folder / "public_only.pub")
+    _certify(folder, servers["board"])
     for server in servers.values():
         allowed = server.home / ".ssh" / "authorized_keys"
         allowed.parent.mkdir(exist_ok=True)
@@ -86,6 +90,26 @@ def world(tmp_path_factory) -> Iterator[World]:
     yield World(folder, servers)
     for server in servers.values():
         server.kill()
+
+
+def _certify(folder: Path, board: sshd.Sshd) -> None:
+    """An authority that signed the board's key and `signed`; `id` has a certificate of no use."""
+    for name in ("ca", "nobodys_ca", "signed"):
+        sshd.make_key(folder / name)
+    sign = ["ssh-keygen", "-q", "-I", "test", "-s"]
+    for command in (
+        [*sign, folder / "ca", "-h", "-n", "127.0.0.1", board.folder / "host_key.pub"],
+        [*sign, folder / "ca", "-n", getpass.getuser(), folder / "signed.pub"],
+        [*sign, folder / "nobodys_ca", "-n", getpass.getuser(), folder / "id.pub"],
+        ["ssh-keygen", "-q", "-k", "-f", folder / "revoked", board.folder / "host_key.pub"],
+    ):
+        subprocess.run(command, check=True)
+    (folder / "signed-cert.pub").rename(folder / "elsewhere.pub")
+    shutil.copy(folder / "id", folder / "open")
+    (folder / "open").chmod(0o644)
+    board.lines = (
+        f"HostCertificate {board.folder}/host_key-cert.pub\nTrustedUserCAKeys {folder}/ca.pub\n"
+    )
 
 
 @pytest.fixture
@@ -223,6 +247,43 @@ CASES = {  # ssh_config before the common part, known_hosts, whether one gets in
     "the second jump host with another key": (
         "Host board\n  ProxyJump j1,j2\n" + KEY,
         *("[127.0.0.1]:{j2} {other_key}\n", False, "its host key is not the one in "),
+    ),
+    "an authority": (
+        "Host *\n  StrictHostKeyChecking yes\n" + KEY,
+        *("@cert-authority [127.0.0.1]:{board} {ca_key}\n", True, ""),
+    ),
+    "another authority": (
+        "Host *\n  StrictHostKeyChecking yes\n" + KEY,
+        *("@cert-authority * {nobodys_ca_key}\n", False, "signed by an authority that known_"),
+    ),
+    "a revoked authority": (
+        "Host *\n  StrictHostKeyChecking yes\n" + KEY,
+        *("@cert-authority * {ca_key}\n@revoked * {ca_key}\n", False, "its certificate does not"),
+    ),
+    "RevokedHostKeys": (
+        "Host *\n  RevokedHostKeys {revoked}\n" + KEY,
+        *("", False, "its host key is not to be trusted: it is revoked by "),
+    ),
+    "RevokedHostKeys that are not there": (
+        "Host *\n  RevokedHostKeys {missing}\n" + KEY,
+        *("", False, "cannot be read: No such file"),
+    ),
+    "CertificateFile": (
+        "Host *\n  IdentityFile {signed}\n  CertificateFile {elsewhere}\n",
+        *("", True, ""),
+    ),
+    "a key that others can read": (
+        "Host *\n  IdentityFile {open}\n",
+        *("", False, "is passed over, for others can read it (mode 0644); chmod 600 "),
+    ),
+    "NoHostAuthenticationForLocalhost": (
+        "Host *\n  NoHostAuthenticationForLocalhost yes\n" + KEY,
+        *(BOARD + " {other_key}\n", True, ""),
+    ),
+    "AddressFamily": ("Host *\n  AddressFamily inet6\n" + KEY, "", False, "cannot be resolved"),
+    "a ProxyCommand that ends": (
+        "Host board\n  ProxyCommand sh -c 'echo no tunnel >&2; exit 3'\n" + KEY,
+        *("", False, "its ProxyCommand ended with exit code 3: no tunnel"),
     ),
     "ProxyCommand": (
         "Host board\n  ProxyCommand ssh -F {folder}/config -W %h:%p j1\n" + KEY,
@@ -440,8 +501,9 @@ def test_an_agent_with_more_keys_than_a_server_takes(world, tmp_path, agent) -> 
 def test_two_writers_lose_no_key(tmp_path) -> None:
     file = tmp_path / "known"
     code = (
-        "import sys\nfrom pathlib import Path\nfrom pytest_dllama.hosts.ssh.known_hosts import "
-        "add_key\nfor n in range(100): add_key(Path(sys.argv[1]), f'{sys.argv[2]}{n}', 'k', 'b')"
+        "import sys\nfrom pathlib import Path\n"
+        "from pytest_dllama.hosts.host_keys.known_hosts import add_key\n"
+        "for n in range(100): add_key(Path(sys.argv[1]), f'{sys.argv[2]}{n}', 'k', 'b')"
     )
     writers = [
         subprocess.Popen([sys.executable, "-c", code, str(file), name]) for name in ("a", "b")
@@ -457,7 +519,7 @@ def test_a_full_disk_leaves_known_hosts_as_it_was(tmp_path) -> None:
     limits = (resource.RLIMIT_FSIZE, (8, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
     code = (
         "import resource, signal, sys\nfrom pathlib import Path\n"
-        "from pytest_dllama.hosts.ssh.known_hosts import add_key\n"
+        "from pytest_dllama.hosts.host_keys.known_hosts import add_key\n"
         f"signal.signal(signal.SIGXFSZ, signal.SIG_IGN); resource.setrlimit{limits!r}\n"
         "add_key(Path(sys.argv[1]), 'here', 'k', 'b')"
     )

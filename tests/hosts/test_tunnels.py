@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from dllama_engine.cli.arguments import WorkerArgs
-from dllama_engine.cli.options import parse
+from dllama_engine.cli.flags.arguments import WorkerArgs
+from dllama_engine.cli.flags.parsing import parse
 from tests.data import ROOT
 from tests.engine.processes import (
     GENEROUS_S,

@@ -11,10 +11,10 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from pytest_benchmark.session import BenchmarkSession
 
-from pytest_dllama import benchmark_bridge
+from pytest_dllama.edge import benchmark_bridge
 
 ROWS = """
-    from pytest_dllama.benchmark_bridge import record_row
+    from pytest_dllama.edge.benchmark_bridge import record_row
 
     def test_good(benchmark):
         record_row(benchmark, [0.25, 0.5, 0.75], "RCT of m", {"tokens_per_s": 4.0}, trusted=True)
@@ -82,7 +82,7 @@ def test_storage_moves_late_when_only_the_tests_tell(project: pytest.Pytester) -
     project.makeconftest(
         """
         import pytest
-        from pytest_dllama import benchmark_bridge
+        from pytest_dllama.edge import benchmark_bridge
 
         def pytest_collection_finish(session):
             benchmark_bridge.move_storage(session.config, "local-machine")
@@ -99,7 +99,7 @@ def test_storage_moves_late_when_only_the_tests_tell(project: pytest.Pytester) -
 WORK = """
     import json
     from pathlib import Path
-    from pytest_dllama.benchmark_bridge import leave_out_other_work, record_row
+    from pytest_dllama.edge.benchmark_bridge import leave_out_other_work, record_row
 
     def test_row(benchmark, pytestconfig):
         work = json.loads(Path("work.json").read_text())

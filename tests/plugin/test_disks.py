@@ -11,18 +11,19 @@ from pathlib import Path
 import pytest
 
 from pytest_dllama.cli.main import main
-from pytest_dllama.history.run_files import RunFileError, read_run, run_text, write_whole
-from pytest_dllama.hosts.base import HostError, HostProcess
-from pytest_dllama.hosts.inventory import InventoryError, load_inventory
-from pytest_dllama.hosts.local import LocalHost
-from pytest_dllama.report_folder import (
+from pytest_dllama.files.report_folder import (
     LOCK_FILE,
     ReportFolder,
     ReportFolderError,
     check_file,
     keep_elsewhere,
 )
-from pytest_dllama.user_files import cache_folder, data_folder
+from pytest_dllama.files.user_files import cache_folder, data_folder
+from pytest_dllama.files.whole_file import write_whole
+from pytest_dllama.history.run_files import RunFileError, read_run, run_text
+from pytest_dllama.hosts.base import HostError, HostProcess
+from pytest_dllama.hosts.inventory import InventoryError, load_inventory
+from pytest_dllama.hosts.local import LocalHost
 from pytest_dllama.verdict.limits import ThresholdError
 from pytest_dllama.verdict.thresholds_file import load_thresholds
 from tests.data import LOGS, ROOT, RUNS
@@ -87,7 +88,7 @@ def test_a_folder_that_cannot_be_written_is_found_at_once(folder: str) -> None:
 
 def test_a_folder_on_a_full_disk_is_found_at_once(tmp_path: Path) -> None:
     """No file may grow: the same calls fail as on a full disk."""
-    code = "import sys; from pytest_dllama.report_folder import *\n"
+    code = "import sys; from pytest_dllama.files.report_folder import *\n"
     code += "try: ReportFolder(Path(sys.argv[1])).hold()\nexcept ReportFolderError as e: print(e)"
     done = subprocess.run(
         ["sh", "-c", 'ulimit -f 1; exec "$@"', "sh", sys.executable, "-c", code, tmp_path / "r"],
@@ -123,7 +124,7 @@ def test_a_session_is_refused_a_folder_in_which_another_one_measures(tmp_path: P
 
 _WANTS_THE_FOLDER = """
 from pathlib import Path
-from pytest_dllama.report_folder import ReportFolder, ReportFolderError
+from pytest_dllama.files.report_folder import ReportFolder, ReportFolderError
 def pytest_runtest_teardown(item):
     try:
         ReportFolder(Path("report")).hold()

@@ -10,8 +10,9 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from dllama_engine.formats.config import Arch, HiddenAct, ModelConfig, RopeType
+from dllama_engine.sharding.collective import halves_from
 from dllama_engine.sharding.plan import SyncMode
-from dllama_engine.telemetry.plan import rate_mbps
+from dllama_engine.telemetry.plan import collective_event, rate_mbps
 
 if TYPE_CHECKING:
     from dllama_engine.collectives.choice import Choice
@@ -85,9 +86,14 @@ def model_lines(config: ModelConfig, max_seq_len: int) -> list[str]:
 
 def collective_lines(plan: ShardPlan, choice: Choice | None) -> list[str]:
     """What serves, in the fork's words; and, where that was probed for, why."""
-    (first, *others) = plan.picks
-    served = "".join(f", {p.collective} from {p.from_tokens} tokens on" for p in others)
-    lines = [f"📡 Collective: {first.collective} (nNodes={plan.world_size}){served}"]
+    (_, first), *others = collective_event(plan, choice).picks
+    served = "".join(f", {name} from {n_tokens} tokens on" for n_tokens, name in others)
+    lines = [f"📡 Collective: {first} (nNodes={plan.world_size}){served}"]
+    if (from_tokens := halves_from(plan.picks)) is not None:
+        lines.append(
+            f"📡 Overlap: batches of {from_tokens} tokens and more go in halves, "
+            "one sent while the other is computed"
+        )
     if choice is not None:
         costs, rate = choice.costs, rate_mbps(choice.costs)
         lines.append(
@@ -96,6 +102,12 @@ def collective_lines(plan: ShardPlan, choice: Choice | None) -> list[str]:
             + ("take no time that shows" if rate is None else f"go at {rate:.0f} Mbit/s")
         )
         lines += [_predicted_line(choice, index) for index in range(len(choice.sizes))]
+        if choice.layer_s is not None:
+            whole_us, halves_us = (1e6 * time_s for time_s in choice.layer_s)
+            lines.append(
+                f"📡 A layer of {choice.sizes[-1]} tokens, in us by the model: whole "
+                f"{whole_us:.0f}, in halves {halves_us:.0f}"
+            )
     if plan.sync_mode is SyncMode.REDUCE and any(p.collective.scatters for p in plan.picks):
         lines.append("📡 Sums are cast a second time: the last bits of x differ from the mesh's")
     return lines

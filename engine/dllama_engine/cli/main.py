@@ -6,14 +6,15 @@ output, 143 SIGTERM (a worker that is told to stop has done its work: 0).
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import TextIO
 
-from dllama_engine.cli import options
-from dllama_engine.cli.arguments import PlanArgs, RootArgs, WorkerArgs
+from dllama_engine.cli.flags import parsing
+from dllama_engine.cli.flags.arguments import PlanArgs, RootArgs, WorkerArgs
 from dllama_engine.errors import EngineError, OutputError, WireError
 from dllama_engine.system import process
 from dllama_engine.telemetry.event_writer import EventWriter
@@ -26,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code."""
     process.prepare()
     try:
-        args = options.parse(argv)
+        args = parsing.parse(argv)
     except SystemExit as end:  # --help, --version or a usage error
         return _flushed(sys.stdout, end.code if isinstance(end.code, int) else 0)
     except OSError as error:  # unbuffered help that cannot be written
@@ -60,7 +61,7 @@ def _unwritten(stream: TextIO, error: OSError, code: int = 0) -> int:
     return code or _fail(_cannot_write(stream, error))
 
 
-def _run_with_events(args: options.Args, human: TextIO) -> int:
+def _run_with_events(args: parsing.Args, human: TextIO) -> int:
     """Run the mode and tell the events' reader how it ended."""
     try:
         events = EventWriter.open(args.events)
@@ -81,7 +82,7 @@ def _run_with_events(args: options.Args, human: TextIO) -> int:
     return code
 
 
-def _run_mode(args: options.Args, events: EventWriter, show: Show) -> int:
+def _run_mode(args: parsing.Args, events: EventWriter, show: Show) -> int:
     try:
         match args:
             case WorkerArgs():
@@ -112,6 +113,14 @@ def _run_mode(args: options.Args, events: EventWriter, show: Show) -> int:
 
 
 def _root(args: RootArgs, events: EventWriter, show: Show) -> None:
+    """Run the mode, `--requests` times; each time is whole in the events, from start to network."""
+    for n in range(args.requests):
+        if n:
+            gc.collect()  # operations refer back to their transformer, and so to its weights
+        _run_root(args, events, show)
+
+
+def _run_root(args: RootArgs, events: EventWriter, show: Show) -> None:
     from dllama_engine.cli import chat, modes
     from dllama_engine.cli.run import RootRun
 
@@ -133,7 +142,7 @@ def _root(args: RootArgs, events: EventWriter, show: Show) -> None:
 
 def _worker(args: WorkerArgs, events: EventWriter, show: Show) -> None:
     from dllama_engine.cluster.worker import Worker, WorkerOptions
-    from dllama_engine.wire.token import cluster_token
+    from dllama_engine.wire.connecting.token import cluster_token
 
     def log(line: str) -> None:
         with suppress(BrokenPipeError, OutputError):  # a worker outlives whoever read its log

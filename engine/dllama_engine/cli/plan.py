@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from dllama_engine.cli.arguments import PlanArgs
+from dllama_engine.cli.flags.arguments import PlanArgs
 from dllama_engine.formats.config import ModelConfig
 from dllama_engine.formats.model_file import ModelFile, model_bytes
 from dllama_engine.formats.paths import model_path

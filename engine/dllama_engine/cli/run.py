@@ -15,7 +15,7 @@ from dataclasses import fields
 from functools import partial
 
 from dllama_engine.cli import console
-from dllama_engine.cli.arguments import RootArgs
+from dllama_engine.cli.flags.arguments import RootArgs
 from dllama_engine.cluster.root import RootOptions
 from dllama_engine.errors import RequestError
 from dllama_engine.formats.model_file import ModelFile
@@ -26,7 +26,7 @@ from dllama_engine.generation.steps import Step, Tally
 from dllama_engine.kernels.cpu import cpu_label
 from dllama_engine.memory_rate import UNLIMITED, told
 from dllama_engine.recovery import LastingRoot, Recovery
-from dllama_engine.sharding.collective import Collective
+from dllama_engine.sharding.collective import Collective, Overlap
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.system.regular_file import read_regular
 from dllama_engine.telemetry import events as vocabulary
@@ -38,8 +38,8 @@ from dllama_engine.telemetry.plan import collective_event, plan_event
 from dllama_engine.text.tokenizer import Tokenizer, vocab_remark
 from dllama_engine.tracing.trace_file import check_target, write_trace
 from dllama_engine.version import package_version
-from dllama_engine.wire.dialing import format_address
-from dllama_engine.wire.token import cluster_token
+from dllama_engine.wire.connecting.dialing import format_address
+from dllama_engine.wire.connecting.token import cluster_token
 from dllama_engine.wire.trace import LinkTrace
 
 PROGRESS_PERIOD_S = 0.1
@@ -96,6 +96,7 @@ class RootRun:
                 buffer_type=FloatType.parse(args.buffer_float_type),
                 sync_mode=SyncMode(args.sync_mode),
                 collective=Collective.parse(args.collective),
+                overlap=Overlap.parse(args.overlap),
             )
             progress = _Progress(events, show if is_terminal else None)
             observer = Observer(lambda line: show(line + "\n"), progress)
@@ -221,6 +222,7 @@ class RootRun:
             "version": package_version(),
             "model": self.model.path.name,
             "collective": str(self.plan.collective),
+            "overlap": str(self.plan.overlap),
             "command": _utf8(" ".join(sys.argv)),
         }
         return write_trace(target, self.root.traces, about, self.events)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dllama_engine.errors import InsufficientMemoryError
 from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.system.sizes import format_bytes
-from dllama_engine.wire.handshake import WorkerInfo
+from dllama_engine.wire.connecting.handshake import WorkerInfo
 
 
 def check_memory(needed: Mapping[int, RankMemory], infos: Mapping[int, WorkerInfo]) -> None:

@@ -1,7 +1,8 @@
-"""Which collective serves, where `--collective auto` asks: all ranks probe, the root decides.
+"""How batches are exchanged, where `auto` asks: all ranks probe, the root decides.
 
 The frames of the probe are those of the exchanges to come: all ranks at once, on the cores that
-they will stay on, so that a shared switch or shared cores show in the figures.
+they will stay on, so that a shared switch or shared cores show in the figures. Where it is asked
+whether batches go in halves (`--overlap auto`) they multiply too; what the root sees counts.
 """
 
 from __future__ import annotations
@@ -16,9 +17,14 @@ import numpy as np
 from dllama_engine.arrays import Table
 from dllama_engine.cluster.placement import CoreSlots, pinned
 from dllama_engine.collectives.choice import COLLECTIVES, Choice, LinkCosts, choose
+from dllama_engine.collectives.halves import ComputeCosts, halved
 from dllama_engine.errors import HandshakeError
-from dllama_engine.sharding.collective import Collective, Pick
+from dllama_engine.formats.quants import Q_BLOCK, row_bytes
+from dllama_engine.memory_rate import UNLIMITED
+from dllama_engine.program.rate import value_s
+from dllama_engine.sharding.collective import Collective, Overlap, Pick
 from dllama_engine.sharding.plan import ShardPlan
+from dllama_engine.sharding.work import layer_values
 from dllama_engine.tables.links import RECV_AT, RECV_BYTES, SEND_AT, SEND_BYTES
 from dllama_engine.wire.frames import PROBE, SESSION
 from dllama_engine.wire.links import Links
@@ -70,22 +76,57 @@ def _typical_s(links: Links, rounds: Sequence[Table], times: int) -> float:
     return median(durations_s[_WARM_UP:])
 
 
-def choose_as_root(
+def probe_products(plan: ShardPlan, rank: int, slots: CoreSlots, batch_size: int) -> ComputeCosts:
+    """What the products of a layer take with a whole batch and with half of one."""
+    n_values, half = layer_values(plan, rank), (batch_size + 1) // 2
+    types = plan.config.weight_type, plan.buffer_type
+    sizes = plan.config.dim, n_values
+    whole_s, half_s = value_s(*sizes, *types, slots.own, (batch_size, half))
+    return ComputeCosts(batch_size, n_values * whole_s, n_values * half_s)
+
+
+def _measured(
     plan: ShardPlan, links: Links, slots: CoreSlots, batch_size: int
+) -> tuple[LinkCosts, ComputeCosts | None]:
+    """What the plan leaves open, in the same order on all ranks."""
+    with pinned(slots, lambda line: None):
+        costs = probe(links)
+        if plan.overlap is not Overlap.AUTO:
+            return costs, None
+        return costs, probe_products(plan, links.rank, slots, batch_size)
+
+
+def choose_as_root(
+    plan: ShardPlan,
+    links: Links,
+    slots: CoreSlots,
+    batch_size: int,
+    memory_rate: float = UNLIMITED,
 ) -> tuple[ShardPlan, Choice | None]:
-    """Probe, choose and tell the workers, if the plan asks for it; the plan with what serves."""
+    """Probe, choose and tell the workers, if the plan asks for it; the plan with what serves.
+
+    Args:
+        plan: what was asked for.
+        links: the root's.
+        slots: its cores.
+        batch_size: tokens of the largest batch.
+        memory_rate: bytes a second that an emulated board reads; infinite: as it is.
+    """
     if not _is_open(plan):
         return plan, None
     for rank in links.peers:  # no sooner: the root hears of each that it is connected
         links.send_json(SESSION, rank, {"state": "probing"})
-    with pinned(slots, lambda line: None):
-        choice = choose(probe(links), plan, batch_size)
+    costs, compute = _measured(plan, links, slots, batch_size)
+    if compute is not None:
+        n_bytes = layer_values(plan, 0) * row_bytes(plan.config.weight_type, Q_BLOCK) / Q_BLOCK
+        compute = compute.at_least(n_bytes / memory_rate)
+    choice = halved(choose(costs, plan, batch_size), plan, compute)
     for rank in links.peers:
         links.send_json(SESSION, rank, {"picks": [pick.to_json() for pick in choice.picks]})
     return plan.with_picks(choice.picks), choice
 
 
-def choose_as_worker(plan: ShardPlan, links: Links, slots: CoreSlots) -> ShardPlan:
+def choose_as_worker(plan: ShardPlan, links: Links, slots: CoreSlots, batch_size: int) -> ShardPlan:
     """Take part in the probe and hear what the root chose.
 
     Raises:
@@ -94,8 +135,7 @@ def choose_as_worker(plan: ShardPlan, links: Links, slots: CoreSlots) -> ShardPl
     if not _is_open(plan):
         return plan
     links.receive_json(SESSION, 0, timeout_s=links.timeout_s)
-    with pinned(slots, lambda line: None):
-        probe(links)
+    _measured(plan, links, slots, batch_size)
     answer: Any = links.receive_json(SESSION, 0, timeout_s=links.timeout_s)
     try:
         return plan.with_picks(Pick.from_json(pick) for pick in answer["picks"])
@@ -104,4 +144,5 @@ def choose_as_worker(plan: ShardPlan, links: Links, slots: CoreSlots) -> ShardPl
 
 
 def _is_open(plan: ShardPlan) -> bool:
-    return plan.collective is Collective.AUTO and plan.world_size > 1
+    left_open = plan.collective is Collective.AUTO or plan.overlap is Overlap.AUTO
+    return left_open and plan.world_size > 1

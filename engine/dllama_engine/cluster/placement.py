@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from dllama_engine.system.affinity import kept_on
-from dllama_engine.wire.handshake import WorkerInfo
+from dllama_engine.wire.connecting.handshake import WorkerInfo
 
 
 @dataclass(frozen=True, slots=True)

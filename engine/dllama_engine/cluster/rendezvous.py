@@ -8,9 +8,14 @@ from typing import Any
 from dllama_engine.cluster.session import Greeting
 from dllama_engine.errors import WireError, WorkerLost
 from dllama_engine.telemetry.observer import Observer
-from dllama_engine.wire.dialing import Address, format_address, reach
+from dllama_engine.wire.connecting.dialing import Address, format_address, reach
+from dllama_engine.wire.connecting.handshake import (
+    HANDSHAKE_TIMEOUT_S,
+    DialerRole,
+    WorkerInfo,
+    send_text,
+)
 from dllama_engine.wire.frames import SESSION
-from dllama_engine.wire.handshake import HANDSHAKE_TIMEOUT_S, DialerRole, WorkerInfo, send_text
 from dllama_engine.wire.links import Links
 
 _LOOK_S = 0.5  # at signals, while workers are waited for

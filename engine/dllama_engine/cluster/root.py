@@ -45,12 +45,12 @@ from dllama_engine.telemetry.timeline import RankTrace, receive_timeline
 from dllama_engine.transformer.transformer import Transformer
 from dllama_engine.transformer.weights import RankWeights
 from dllama_engine.wire import clock
-from dllama_engine.wire.dialing import Address
-from dllama_engine.wire.frames import SESSION, SYNC_WITH_ROOT
-from dllama_engine.wire.handshake import (
+from dllama_engine.wire.connecting.dialing import Address
+from dllama_engine.wire.connecting.handshake import (
     WorkerInfo,
     own_info,
 )
+from dllama_engine.wire.frames import SESSION, SYNC_WITH_ROOT
 from dllama_engine.wire.links import Links
 from dllama_engine.wire.trace import LinkCount, LinkTotals, totals_of
 
@@ -101,6 +101,13 @@ class Root:
         self._memory = PeakMemory()
         self._compute_ns = self._sync_ns = 0
         self._packet = np.zeros(CONTROL.size + 4 * options.batch_size * config.dim, np.uint8)
+        self._packet_bytes = self._packet.data
+        self._inputs: Floats = (
+            self._packet[CONTROL.size :].view(np.float32).reshape(options.batch_size, config.dim)
+        )
+        # The table (vocab, dim), read row by row from the file; and rows that were looked at.
+        self._embedding: Floats = model.raw(model.specs[0]).view(np.float32)
+        self._is_finite = bytearray(config.vocab_size)
         self._expected: dict[tuple[int, int], int] = {}
         self._counted: Table = np.zeros(
             (0, LINK_WIDTH), np.int64
@@ -177,7 +184,8 @@ class Root:
         # While the workers connect and do the same.
         warm_up(self.plan, self.options.kv_type, self._observer.say, met.attend)
         met.await_all("connected")
-        found = choose_as_root(self.plan, links, slots[0], self.options.batch_size)
+        options = self.options
+        found = choose_as_root(self.plan, links, slots[0], options.batch_size, options.memory_rate)
         self.plan, self.choice = found
 
     def load(self) -> None:
@@ -227,6 +235,7 @@ class Root:
         links = self._connected()
         self._control_routes = links.routes()
         self._control_routes[1:, SEND_AT] = self._packet.ctypes.data
+        self._control_routes_at, self._packet_size = self._control_routes.ctypes.data, 0
         vocab = [rank.vocab for rank in self.plan.ranks]
         self._logits = LogitsGather(links if links.peers else None, 0, vocab)
         self._transformer = Transformer(
@@ -256,27 +265,43 @@ class Root:
         """
         assert self._transformer is not None, "load() comes first"
         assert self._seen is not None
-        links, dim = self._connected(), self.plan.config.dim
-        start_ns = time.perf_counter_ns()
+        links, n_tokens = self._connected(), len(token_ids)
+        start_ns, spent_ns = time.perf_counter_ns(), links.spent_ns
         self._seen.begin_step(n_logits)
-        size = CONTROL.size + 4 * dim * len(token_ids)
-        packet = self._packet[:size]
-        CONTROL.pack_into(packet.data, 0, pos, len(token_ids), n_logits)
-        x = packet[CONTROL.size :].view(np.float32).reshape(len(token_ids), dim)
-        np.take(self._embedding(), token_ids, axis=0, out=x)
-        if not np.isfinite(x).all():
-            raise ModelFileError(
-                f"{self.model.path}: tensor embedding: the row of one of the tokens "
-                f"{list(token_ids)} holds a value that is not finite; convert the model again"
-            )
-        self.count(EMBEDDING, start_ns, time.perf_counter_ns())
-        if links.peers:
-            self._control_routes[1:, SEND_BYTES] = size
-            links.exchange_routes(SYNC_WITH_ROOT, self._control_routes)
+        CONTROL.pack_into(self._packet_bytes, 0, pos, n_tokens, n_logits)
+        x = self._embedded(token_ids)
+        self._seen.add(EMBEDDING, start_ns, time.perf_counter_ns())
+        if self.options.workers:
+            self._send_packet(links, CONTROL.size + x.nbytes)
         logits = self._logits.gather(self._transformer.forward(x, pos, n_logits))
         assert logits is not None  # this is rank 0
-        self._seen.end_step(start_ns, pos, len(token_ids), n_logits)
-        return logits, self._account(start_ns, len(token_ids), n_logits)
+        self._seen.end_step(start_ns, pos, n_tokens, n_logits)
+        return logits, self._account(start_ns, spent_ns, n_tokens, n_logits)
+
+    def _send_packet(self, links: Links, size: int) -> None:
+        """Tell all workers what is to be done."""
+        if size != self._packet_size:
+            self._packet_size = size
+            self._control_routes[1:, SEND_BYTES] = size
+        links.exchange_routes(SYNC_WITH_ROOT, self._control_routes, self._control_routes_at)
+
+    def _embedded(self, token_ids: Sequence[int]) -> Floats:
+        """The tokens' rows of the table float32 (tokens, dim), in the packet.
+
+        Raises:
+            ModelFileError: a value that is not finite.
+        """
+        table, x = self._embedding, self._inputs[: len(token_ids)]
+        for row, token_id in enumerate(token_ids):
+            x[row] = table[token_id]
+            if not self._is_finite[token_id]:
+                if not np.isfinite(x[row]).all():
+                    raise ModelFileError(
+                        f"{self.model.path}: tensor embedding: the row of token {token_id} "
+                        "holds a value that is not finite; convert the model again"
+                    )
+                self._is_finite[token_id] = True
+        return x
 
     def explain(self, error: EngineError) -> EngineError:
         """Of logits that cannot be: the worker whose bytes explain them, or the error itself."""
@@ -287,19 +312,15 @@ class Root:
         assert self._seen is not None
         self._seen.add(kind, start_ns, end_ns)
 
-    def _embedding(self) -> Floats:
-        """The table (vocab, dim), read row by row from the file."""
-        return self.model.raw(self.model.specs[0]).view(np.float32)
-
-    def _account(self, start_ns: int, n_tokens: int, n_logits: int) -> StepCost:
+    def _account(self, start_ns: int, spent_ns: int, n_tokens: int, n_logits: int) -> StepCost:
         links = self._connected()
         end_ns = time.perf_counter_ns()
-        trace, counted = links.take_trace(), links.table.copy()
+        counted = links.table.copy()
         cost = StepCost(
             start_ns,
             end_ns,
-            trace.total_ns,
-            trace,
+            links.spent_ns - spent_ns,
+            links.take_trace(),
             self._counted,
             counted,
             self._expected_bytes(n_tokens, n_logits),
@@ -392,4 +413,5 @@ class Root:
         if self._transformer is not None:
             self._transformer.close()
             self._transformer = None
+        self._embedding = self._embedding[:0].copy()  # no view keeps the file mapped
         self._pinned.close()

@@ -12,7 +12,7 @@ from dllama_engine.formats.model_file import FileIdentity
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.sharding.memory import RankMemory, rank_memory
 from dllama_engine.sharding.plan import ShardPlan
-from dllama_engine.wire.dialing import Address
+from dllama_engine.wire.connecting.dialing import Address
 
 CONTROL = struct.Struct("<iHH")  # pos, n_tokens (0 ends the session), n_logits; then x in f32
 MESH_TIMEOUT_S = 30.0  # at most, for workers to find each other

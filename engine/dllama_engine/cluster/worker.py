@@ -25,16 +25,16 @@ from dllama_engine.system.process_memory import PeakMemory
 from dllama_engine.telemetry.event_writer import EventWriter
 from dllama_engine.telemetry.events import Listening, SessionEnd, SessionStart
 from dllama_engine.wire import clock
-from dllama_engine.wire.dialing import format_address, reach
-from dllama_engine.wire.frames import SESSION, SYNC_WITH_ROOT
-from dllama_engine.wire.handshake import (
+from dllama_engine.wire.connecting.dialing import format_address, reach
+from dllama_engine.wire.connecting.handshake import (
     HANDSHAKE_TIMEOUT_S,
     DialerRole,
     receive_text,
     send_text,
 )
+from dllama_engine.wire.connecting.listener import Caller, Listener
+from dllama_engine.wire.frames import SESSION, SYNC_WITH_ROOT
 from dllama_engine.wire.links import Links
-from dllama_engine.wire.listener import Caller, Listener
 from dllama_engine.wire.trace import LinkTotals
 
 if TYPE_CHECKING:
@@ -165,7 +165,8 @@ class WorkerSession:
 
         model = open_same(config.model_file)
         links.send_json(SESSION, 0, {"state": "connected", **self._said(config, model)})
-        config = replace(config, plan=choose_as_worker(config.plan, links, config.slots))
+        serving = choose_as_worker(config.plan, links, config.slots, config.batch_size)
+        config = replace(config, plan=serving)
         weights = self._load(config, links, model)
         with pinned(config.slots, self._log):
             self._transformer = self._build(config, weights, links)
@@ -344,7 +345,7 @@ class WorkerSession:
             moving_ns = received_ns - spent_ns
             seen.add_receipt(SYNC_WITH_ROOT, 0, idle_ns, start_ns, moving_ns, waited=goes_on)
             x = packet[CONTROL.size : size].view(np.float32).reshape(n_tokens, dim)
-            logits.gather(self._transformer.forward(x, pos, n_logits))
+            logits.gather(self._transformer.forward(x, pos, n_logits), self._transformer.logits_at)
             forward_ns = time.perf_counter_ns() - start_ns
             seen.end_step(start_ns, pos, n_tokens, n_logits)
             counters = links.table.copy()

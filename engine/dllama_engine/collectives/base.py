@@ -84,10 +84,10 @@ class Exchanger(Protocol):
     def routes(self) -> Table:
         """A table of routes on which nothing goes anywhere yet."""
 
-    def exchange_routes(self, op: str, routes: Table) -> None:
-        """Send and receive one frame on every link that the routes name."""
+    def exchange_routes(self, op: str, routes: Table, routes_at: int = 0) -> None:
+        """Send and receive one frame on every link that the routes name, at that address."""
 
-    def settle(self, status: int, routes: Table) -> None:
+    def settle(self, status: int) -> None:
         """What an exchange that returned before its end needs."""
 
     def forget_exchange(self) -> None:

@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from dllama_engine.collectives.algorithms.doubling import Doubling
+from dllama_engine.collectives.algorithms.mesh import Mesh
+from dllama_engine.collectives.algorithms.ring import Ring
+from dllama_engine.collectives.algorithms.star import Star
+from dllama_engine.collectives.algorithms.two_shot import TwoShot
 from dllama_engine.collectives.base import Collective, Round
-from dllama_engine.collectives.doubling import Doubling
-from dllama_engine.collectives.mesh import Mesh
-from dllama_engine.collectives.ring import Ring
-from dllama_engine.collectives.star import Star
-from dllama_engine.collectives.two_shot import TwoShot
 from dllama_engine.sharding.collective import Collective as Name
 from dllama_engine.sharding.collective import Pick
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, reduce_chunks, vector_bytes
@@ -52,16 +52,24 @@ class Choice:
         picks: which collective serves which batches.
         sizes: batches, in tokens, that were looked at.
         predicted_s: of each candidate, one exchange at each of the sizes.
+        layer_s: of the largest batch, computed and exchanged: whole, and in halves of which one is
+            sent while the other is computed; None where that was not asked for.
     """
 
     costs: LinkCosts
     picks: tuple[Pick, ...]
     sizes: tuple[int, ...]
     predicted_s: Mapping[Name, tuple[float, ...]]
+    layer_s: tuple[float, float] | None = None
 
 
 def predicted_s(costs: LinkCosts, plan: ShardPlan, name: Name, n_tokens: int) -> float:
     """Time of one exchange of x's size for that many tokens, by the model."""
+    return sum(rounds_s(costs, plan, name, n_tokens))
+
+
+def rounds_s(costs: LinkCosts, plan: ShardPlan, name: Name, n_tokens: int) -> list[float]:
+    """The same of each of its rounds."""
     collective, n, dim = COLLECTIVES[name], plan.world_size, plan.config.dim
     if plan.sync_mode is SyncMode.INVARIANT:
         sizes = [vector_bytes(plan.buffer_type, rank.dim_rows.size) for rank in plan.ranks]
@@ -76,8 +84,8 @@ def predicted_s(costs: LinkCosts, plan: ShardPlan, name: Name, n_tokens: int) ->
 
 def _rounds_s(
     costs: LinkCosts, rounds: Sequence[Round], sizes: Sequence[int], n_tokens: int
-) -> float:
-    total_s, n = 0.0, len(sizes)
+) -> list[float]:
+    found, n = [], len(sizes)
     for moves in rounds:
         messages, n_bytes = [[0] * n, [0] * n], [[0] * n, [0] * n]  # sent, received; by rank
         for move in moves:
@@ -86,18 +94,23 @@ def _rounds_s(
                 messages[way][rank] += 1
                 n_bytes[way][rank] += size
         if most := max(map(max, messages)):
-            total_s += costs.round_s + (most - 1) * costs.message_s
-            total_s += costs.byte_s * n_tokens * max(map(max, n_bytes))
-    return total_s
+            busiest_s = costs.byte_s * n_tokens * max(map(max, n_bytes))
+            found.append(costs.round_s + (most - 1) * costs.message_s + busiest_s)
+    return found
 
 
 def choose(costs: LinkCosts, plan: ShardPlan, batch_size: int) -> Choice:
     """The best collective for single tokens, and for batches where another one is better.
 
+    Where the plan names one, that one serves all.
+
     In INVARIANT mode none sums across ranks: all are exact. In REDUCE mode those that cast sums a
     second time are picked only where that is worth it (`WORTH_A_CAST`).
     """
-    first, last = _best(costs, plan, 1), _best(costs, plan, batch_size)
+    if plan.collective is Name.AUTO:
+        first, last = _best(costs, plan, 1), _best(costs, plan, batch_size)
+    else:
+        first = last = plan.collective
     picks, sizes = [Pick(1, first)], [1]
     if last is not first:
         low, high = 1, batch_size  # `first` or another serves the one, `last` the other

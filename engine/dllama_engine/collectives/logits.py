@@ -32,14 +32,16 @@ class LogitsGather:
         self._links, self._rank, self._vocab = links, rank, vocab
         self._n_logits = 0
         self._routes: Table = np.empty(0, np.int64)
+        self._routes_at = 0
         self._whole: Floats = np.empty(0, np.float32)  # the ranks' slices, one behind the other
         self._parts: list[Floats] = []
 
-    def gather(self, local: Floats) -> Floats | None:
+    def gather(self, local: Floats, local_at: int = 0) -> Floats | None:
         """The whole logits (n_logits, vocab_size) on rank 0, None elsewhere.
 
         Args:
             local: this rank's logits (n_logits, vocab[rank].size), contiguous.
+            local_at: their address, if the caller has it at hand: to ask for it takes a while.
 
         Returns:
             What is valid until the next call.
@@ -50,10 +52,10 @@ class LogitsGather:
             self._prepare(len(local))
         if self._rank:
             if local.size:
-                self._routes[0, SEND_AT] = address(local)
-                self._links.exchange_routes(SYNC_LOGITS, self._routes)
+                self._routes[0, SEND_AT] = local_at or address(local)
+                self._links.exchange_routes(SYNC_LOGITS, self._routes, self._routes_at)
             return None
-        self._links.exchange_routes(SYNC_LOGITS, self._routes)
+        self._links.exchange_routes(SYNC_LOGITS, self._routes, self._routes_at)
         self._parts[0][:] = local
         if self._n_logits == 1:
             return self._whole.reshape(1, -1)
@@ -63,6 +65,7 @@ class LogitsGather:
         """Routes and, on rank 0, room for that many rows."""
         assert self._links is not None
         self._n_logits, self._routes = n_logits, self._links.routes()
+        self._routes_at = address(self._routes)
         if self._rank:
             self._routes[0, SEND_BYTES] = 4 * n_logits * self._vocab[self._rank].size
             return

@@ -108,7 +108,7 @@ def decode(
         top = top_two(logits[0])
         start_ns = time.perf_counter_ns()
         try:
-            token_id = sampler.sample(logits[0])
+            token_id = sampler.sample(logits[0], top[0][0])
         except LogitsError as error:
             raise root.explain(error) from None
         inject.sampling.wait(start_ns)

@@ -55,31 +55,42 @@ class Sampler:
         self._topp = np.float32(topp)
         self._random = Xorshift(seed)
 
-    def sample(self, logits: F32Array) -> int:
-        """The next token id for logits (vocab_size,), which are not changed."""
-        self._check(logits)
+    def sample(self, logits: F32Array, most_probable: int | None = None) -> int:
+        """The next token id for logits (vocab_size,), which are not changed.
+
+        Args:
+            logits: float32 (vocab_size,).
+            most_probable: where the largest of them is, if the caller knows: it is not looked for.
+
+        Raises:
+            LogitsError: they are not finite.
+        """
+        most_probable = self._checked(logits, most_probable)
         if self._temperature == 0:
-            return int(np.argmax(logits))
+            return most_probable
         coin = self._random.next_f32()
         with np.errstate(over="ignore"):
             scaled = logits / self._temperature
         if not np.isfinite(scaled.max()):  # a temperature so low that it is 0 in f32's range
-            return int(np.argmax(logits))
+            return most_probable
         probs = _softmax(scaled)
         if 0 < self._topp < 1:
             return _draw_topp(probs, self._topp, coin)
         return _draw(np.cumsum(probs, dtype=np.float32), coin)
 
-    def _check(self, logits: F32Array) -> None:
+    def _checked(self, logits: F32Array, first: int | None) -> int:
+        """The most probable token, the first of several."""
         if logits.shape != (self.vocab_size,):
             raise LogitsError(f"logits have the shape {logits.shape}, expected {self.vocab_size}")
-        top = logits.max()  # NaN if any is
-        if not np.isfinite(top):
+        if first is None:
+            first = int(logits.argmax())  # the first NaN if there is one
+        if not math.isfinite(logits[first]):
             bad = np.flatnonzero(np.isnan(logits) | (logits == np.inf))
             raise LogitsError(
                 f"{bad.size or logits.size} of {logits.size} logits are not finite, the first of "
                 f"token {int(bad[0]) if bad.size else 0}; the weights are damaged or overflow"
             )
+        return first
 
 
 def _softmax(logits: F32Array) -> F32Array:

@@ -11,9 +11,9 @@ from dllama_engine.wire.frames import OPS
 from dllama_engine.wire.trace import LinkTrace
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # as `StepCost`
 class Step:
-    """One forward pass of a request; `end_ns` is when its token was in hand."""
+    """One forward pass of a request, not to be changed; `end_ns` is when its token was in hand."""
 
     phase: Phase
     index: int  # within its phase

@@ -6,6 +6,7 @@ import ctypes
 import hashlib
 import os
 import sys
+from collections.abc import Mapping
 from functools import cache
 
 from dllama_engine.errors import EngineError
@@ -120,17 +121,20 @@ def variant() -> str:
     return wanted or possible[0]
 
 
+# What each variant needs of a CPU, best first; the last runs everywhere.
+VARIANTS: Mapping[str, frozenset[str]] = {
+    "vnni": frozenset(("avx512vnni", "avx512vl", "avx512f", "f16c")),
+    "avx2": frozenset(("avx2", "f16c")),
+    "dotprod": frozenset(("neon", "dotprod")),
+    "neon": frozenset(("neon",)),
+    "generic": frozenset(),
+}
+
+
 def available_variants() -> list[str]:
     """The variants that this CPU can run, best first."""
     features = cpu_features()
-    needs = {
-        "vnni": {"avx512vnni", "avx512vl", "avx512f", "f16c"},
-        "avx2": {"avx2", "f16c"},
-        "dotprod": {"neon", "dotprod"},
-        "neon": {"neon"},
-    }
-    found = [which for which, needed in needs.items() if needed <= features]
-    return [*found, "generic"]
+    return [which for which, needed in VARIANTS.items() if needed <= features]
 
 
 def cpu_label() -> str:

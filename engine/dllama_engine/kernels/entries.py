@@ -84,6 +84,7 @@ LEAD, HELP_OUT, DISMISS = (
     Entry("run.team.dismiss", 1),
 )
 EXCHANGE = Entry("run.exchange.exchange_at", 6, returns=True)
+COUNT_PENDING = Entry("run.observe.count_pending", 1)
 RELAY = Entry("run.relay.forward_at", 5, returns=True)
 PACK_Q40 = Entry("ops.packing.pack_q40", 8, returns=True)
 SPLIT_Q80 = Entry("ops.packing.split_q80", 6, returns=True)

@@ -29,7 +29,7 @@ class Entry:
     """An open file of the cache; `close` it. Several processes may read while one writes."""
 
     def __init__(self, path: Path, layout: Layout, descriptor: int) -> None:
-        self.path, self._layout, self._descriptor = path, layout, descriptor
+        self.path, self._descriptor = path, descriptor
         self._ends = (_HEAD_BYTES, *accumulate(
             (DIGEST_BYTES + piece.nbytes for piece in layout.pieces), initial=_HEAD_BYTES
         ))[1:]  # fmt: skip

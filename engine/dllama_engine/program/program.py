@@ -55,12 +55,10 @@ class Row:
     Attributes:
         fields: int64 (WIDTH,), as `tables.operations` has it.
         reads: bytes of weights and cache (`tables.operations`).
-        routes: of an exchange; None of anything else.
     """
 
     fields: npt.NDArray[np.int64]
     reads: tuple[int, int, int] = (0, 0, 0)
-    routes: npt.NDArray[np.int64] | None = None
 
 
 class Program:
@@ -97,10 +95,6 @@ class Program:
         reads = [row.reads for row in self.rows]
         return np.array(reads, np.int64).reshape(-1, operations.FLOOR_WIDTH)
 
-    def routes(self, number: int) -> npt.NDArray[np.int64] | None:
-        """Of an operation that is an exchange, or begins one; None of all others."""
-        return self.rows[number].routes if number < len(self.rows) else None
-
     def _add(
         self,
         function: Entry | int,
@@ -112,7 +106,6 @@ class Program:
         large: tuple[int, int] = (0, 0),
         kind: int | None = None,
         reads: tuple[int, int, int] = (0, 0, 0),
-        routes: npt.NDArray[np.int64] | None = None,
     ) -> None:
         """One operation with `rows` items and `a_row` more for each row of the batch.
 
@@ -125,7 +118,7 @@ class Program:
         at = function if isinstance(function, int) else function.address
         row[: operations.FIRST] = at, rows, a_row, grain, *large, times, kind, self._lane
         row[operations.FIRST : operations.FIRST + len(fields)] = fields
-        self.rows.append(Row(row, reads, routes))
+        self.rows.append(Row(row, reads))
 
     def _add_pieces(
         self,
@@ -245,7 +238,7 @@ class Program:
     ) -> None:
         """Send and receive by the routes (`tables.links`)."""
         fields = kind, address(links), address(mesh), address(routes), len(routes)
-        self._add(operations.EXCHANGE, *fields, routes=routes)
+        self._add(operations.EXCHANGE, *fields)
 
     def add_parts(self, parts: npt.NDArray[np.int64], x: Floats, is_q80: bool) -> None:
         """X += everyone's parts (`tables.parts`) in rank order."""

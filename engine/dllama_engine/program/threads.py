@@ -19,7 +19,6 @@ from dllama_engine.tables.team import (
     CONTROL_WORDS,
     FLOORS_AT,
     IDLE,
-    LANES,
     MARK,
     OP_SHIFT,
     POS,
@@ -51,6 +50,7 @@ class ThreadTeam:
         self.n_threads = n_threads
         self._control = _aligned_words(CONTROL_WORDS)
         self._at = int(self._control.ctypes.data)
+        self._words = self._control.data  # the same: a word is written in a third of the time
         self._control[WORD] = IDLE << OP_SHIFT
         self._tables: list[Table] = []  # a late helper may still look at an old one
         self._helpers: list[threading.Thread] = []
@@ -106,13 +106,13 @@ class ThreadTeam:
         """
         if len(self._helpers) < self.n_threads - 1:
             self._start()
-        control, status = self._control, DONE
-        control[MARK] = control[POSTED] = 0
-        control[TOKENS : TOKENS + LANES] = tokens, second[0]
-        control[POS : POS + LANES], control[ROW] = (pos, second[1]), row
+        words, status = self._words, DONE
+        words[MARK] = words[POSTED] = 0
+        words[TOKENS], words[POS], words[ROW] = tokens, pos, row
+        words[TOKENS + 1], words[POS + 1] = second
         while first < last or status == RESTING:
             LEAD(self._at, first, last)
-            first, status = int(control[STOPPED]), int(control[STATUS])
+            first, status = words[STOPPED], words[STATUS]
             if status not in (DONE, RESTING):
                 attend(first, status)
 

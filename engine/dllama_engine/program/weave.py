@@ -1,9 +1,8 @@
 """Two halves of a batch through the same operations: one computes while the other is on the wire.
 
 What the halves do between two exchanges does not depend on each other but for the cache, which the
-first half fills before the second reads it. So each exchange of the one is posted, work of the
-other follows, and only then it is waited for. One exchange at a time is under way, and all ranks
-exchange in the same order, whichever of the rounds they take part in.
+first half fills before the second reads it. All ranks send and receive in the same order, whichever
+of the rounds they take part in: none waits for what waits for it.
 """
 
 from __future__ import annotations
@@ -26,8 +25,9 @@ class _Stretch:
 def woven(first: Sequence[Row], second: Sequence[Row]) -> list[Row]:
     """The operations of both halves of a batch in one list.
 
-    Work of the first half, its exchange posted, work of the second, the first's exchange ended and
-    the second's posted, more work of the first, and so on.
+    Work of the first half, its exchange posted; work of the second, its exchange posted; then the
+    first's is waited for, more work of the first, and so on. So what a half computes goes out at
+    once, and two exchanges are under way at most.
 
     Args:
         first: of the first half, in their order.
@@ -38,11 +38,11 @@ def woven(first: Sequence[Row], second: Sequence[Row]) -> list[Row]:
     for halves in zip(_stretches(first), _stretches(second), strict=True):
         for stretch in halves:
             rows += stretch.work
+            if stretch.exchange is not None:
+                rows.append(_posted(stretch.exchange))
             if under_way is not None:
                 rows.append(under_way)
             under_way = stretch.exchange
-            if under_way is not None:
-                rows.append(_posted(under_way))
     return rows
 
 
@@ -50,12 +50,12 @@ def _stretches(rows: Sequence[Row]) -> list[_Stretch]:
     found: list[_Stretch] = []
     work: list[Row] = []
     for row in rows:
-        if row.routes is None:
-            work.append(row)
-        else:
-            assert row.fields[FUNCTION] == EXCHANGE, "a list that is woven already"
+        assert row.fields[FUNCTION] != POST, "a list that is woven already"
+        if row.fields[FUNCTION] == EXCHANGE:
             found.append(_Stretch(work, row))
             work = []
+        else:
+            work.append(row)
     return [*found, _Stretch(work, None)]
 
 

@@ -1,4 +1,4 @@
-"""Which collective a plan asks for, and which one serves how many tokens."""
+"""Which collective a plan asks for, and what serves how many tokens: which one, whole or halved."""
 
 from __future__ import annotations
 
@@ -38,6 +38,26 @@ class Collective(StrEnum):
             raise PlanError(f"collective {text!r}: there are {', '.join(cls)}") from None
 
 
+class Overlap(StrEnum):
+    """Whether batches go in halves, one computed while the other is sent; words of `--overlap`."""
+
+    OFF = "off"
+    ON = "on"
+    AUTO = "auto"
+
+    @classmethod
+    def parse(cls, text: str) -> Overlap:
+        """By its word.
+
+        Raises:
+            PlanError: there is none of that name.
+        """
+        try:
+            return cls(text)
+        except ValueError:
+            raise PlanError(f"overlap {text!r}: there are {', '.join(cls)}") from None
+
+
 @dataclass(frozen=True, slots=True)
 class Pick:
     """What serves batches of so many tokens and more, up to the next pick.
@@ -68,9 +88,31 @@ class Pick:
         return asdict(self)
 
 
-def first_picks(asked: Collective) -> tuple[Pick, ...]:
-    """What serves before anything is known of the links: what was asked for; for auto the mesh."""
-    return (Pick(1, Collective.MESH if asked is Collective.AUTO else asked),)
+def first_picks(asked: Collective, overlap: Overlap) -> tuple[Pick, ...]:
+    """What serves before anything is known of the links: what was asked for.
+
+    Where that is left open, it is the mesh, and no halves.
+    """
+    picks = (Pick(1, Collective.MESH if asked is Collective.AUTO else asked),)
+    return with_halves(picks, 2) if overlap is Overlap.ON else picks
+
+
+def with_halves(picks: Sequence[Pick], from_tokens: int) -> tuple[Pick, ...]:
+    """The same collectives; batches of so many tokens and more go in halves.
+
+    >>> [(p.from_tokens, p.in_halves) for p in with_halves([Pick(1, Collective.MESH)], 8)]
+    [(1, False), (8, True)]
+    """
+    below = [pick for pick in picks if pick.from_tokens < from_tokens]
+    above = [Pick(pick.from_tokens, pick.collective, True) for pick in picks[len(below) :]]
+    if not above or above[0].from_tokens > from_tokens:
+        above.insert(0, Pick(from_tokens, below[-1].collective, True))
+    return (*below, *above)
+
+
+def halves_from(picks: Sequence[Pick]) -> int | None:
+    """From how many tokens on batches go in halves; None if none does."""
+    return next((pick.from_tokens for pick in picks if pick.in_halves), None)
 
 
 def pick_for(picks: Sequence[Pick], n_tokens: int) -> Pick:

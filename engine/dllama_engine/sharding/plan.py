@@ -16,7 +16,7 @@ from typing import Any
 from dllama_engine.errors import PlanError
 from dllama_engine.formats.config import ModelConfig
 from dllama_engine.formats.quants import Q_BLOCK, FloatType, row_bytes
-from dllama_engine.sharding.collective import Collective, Pick, first_picks, pick_for
+from dllama_engine.sharding.collective import Collective, Overlap, Pick, first_picks, pick_for
 
 
 class SyncMode(StrEnum):
@@ -99,6 +99,7 @@ class ShardPlan:
     ranks: tuple[RankShard, ...]
     collective: Collective = Collective.MESH  # as asked for
     picks: tuple[Pick, ...] = (Pick(1, Collective.MESH),)  # what serves which batches
+    overlap: Overlap = Overlap.OFF  # as asked for
 
     def pick_for(self, n_tokens: int) -> Pick:
         """How a batch of that many tokens is exchanged."""
@@ -116,6 +117,7 @@ class ShardPlan:
             "buffer_type": int(self.buffer_type),
             "sync_mode": str(self.sync_mode),
             "collective": str(self.collective),
+            "overlap": str(self.overlap),
             "picks": [pick.to_json() for pick in self.picks],
         }
 
@@ -128,6 +130,7 @@ class ShardPlan:
             buffer_type=FloatType(data["buffer_type"]),
             sync_mode=SyncMode(data["sync_mode"]),
             collective=Collective.parse(data["collective"]),
+            overlap=Overlap.parse(data.get("overlap", Overlap.OFF)),
         )
         return plan.with_picks(Pick.from_json(pick) for pick in data["picks"])
 
@@ -139,6 +142,7 @@ def make_plan(
     buffer_type: FloatType = FloatType.Q80,
     sync_mode: SyncMode = SyncMode.REDUCE,
     collective: Collective = Collective.MESH,
+    overlap: Overlap = Overlap.OFF,
 ) -> ShardPlan:
     """Split `config` over `world_size` ranks.
 
@@ -167,8 +171,8 @@ def make_plan(
         RankShard(h, _kv_span(h, group), f, v, d)
         for h, f, v, d in zip(heads, ffn, vocab, dim_rows, strict=True)
     )
-    picks = first_picks(collective)
-    return ShardPlan(config, world_size, buffer_type, sync_mode, ranks, collective, picks)
+    picks = first_picks(collective, overlap if world_size > 1 else Overlap.OFF)
+    return ShardPlan(config, world_size, buffer_type, sync_mode, ranks, collective, picks, overlap)
 
 
 def _kv_span(heads: Span, group: int) -> Span:

@@ -16,3 +16,11 @@ PER_OCTAVE = 1 << OCTAVE_BITS
 OCTAVES = 36  # up to 2 ** 41 ns, 36 minutes; longer ones are in the last bucket
 BUCKETS = PER_OCTAVE * OCTAVES
 HISTOGRAM_WORDS = FIRST_BUCKET + BUCKETS
+
+# Exchanges that are not counted yet, int64 (ROWS_AT + room * (PEER_TIMES + world_size),): to count
+# touches memory all over the histograms, which would be fetched anew in every exchange.
+USED, ROOM, RANKS, TABLE_AT = range(4)  # rows written, and room for them; the histograms' address
+ROWS_AT = 8
+# A row: how long each peer that came last was waited for; then, by peer, twice the duration, one
+# more where it came last, or NOTHING where no frame was due.
+WAITED_EACH_NS, PEER_TIMES = 0, 1

@@ -18,7 +18,11 @@ POLLED_AT = 15  # which of the peers that are waited for it is; NOTHING if none
 HEARD_IN = 16  # the sweep over all peers in which its frame began to come; NOTHING before
 # Kept for raw spans: the frame was taken; the peer's began to come, and was whole.
 SENT_AT_NS, HEARD_AT_NS, WHOLE_AT_NS = 17, 18, 19
-LINK_WIDTH = 24  # whole cache lines
+SEND_FROM, RECV_INTO = 20, 21  # where the frames' payloads are
+# What was sent of the exchange that is waited for, as the next one may be on its way already: the
+# frame's bytes, header included; its number; for raw spans, when it was taken.
+OUT_BYTES, OUT_NUMBER, OUT_AT_NS = 22, 23, 24
+LINK_WIDTH = 32  # whole cache lines
 
 # The routes of an exchange, (world_size, ROUTE_WIDTH): where each peer's payloads are and how many
 # bytes an item of the batch takes; NOTHING is no frame at all, 0 an empty one. A payload begins so
@@ -34,19 +38,22 @@ TRACE_AT, TRACE_ROWS, TRACE_USED = 8, 9, 10  # records, (TRACE_ROWS, RECORD + wo
 SPENT_NS = 11  # in operations so far
 SCRATCH = 12  # four words: two buffers for a call, or a clock
 CALM, CALM_LENGTH = 16, 17  # exchanges to come in which the core is kept; how many, next time
-FACTOR = 18  # items of the batch
 SPANS_AT = 19  # the row of `tables.spans` that time is counted in; 0: it is not counted
 WAITED_NS = 20  # of the exchange under way, in which nothing moved
 SWEEPS = 21  # over all peers, in it
 ENDED_NS = 22  # when the last exchange ended
 CROWDED = 23  # whether ranks share cores
 AWAITED = 24  # frames to be received in the exchange under way
-HISTOGRAMS_AT = 25  # of `tables.histograms`; 0: there are none
+HISTOGRAMS_AT = 25  # of what waits to be counted there (`tables.histograms`); 0: nothing does
 TIMELINE_AT = 26  # the ring of exchanges (`tables.timeline`); 0: none is kept
 # An exchange that was posted: its rank computes since then (0: it is here); for how long it did;
 # when it last glanced at the links; what it met there that the exchange will end with.
 LEFT_NS, HIDDEN_NS, GLANCED_NS, MET = range(27, 31)
-POLLED = 31  # one word for each peer that is waited for
+# The exchange that was begun last: its routes, and the rest where another one is waited for first
+# (IS_NEXT) and only its frames to others are under way.
+ROUTES_AT, IS_NEXT, NEXT_KIND, NEXT_START_NS = range(31, 35)
+NEXT_LEFT_NS, NEXT_FACTOR, NEXT_BYTES = range(35, 38)  # how many items of the batch; sent
+POLLED = 38  # one word for each peer that is waited for
 MESH_WORDS = POLLED
 
 # A record of the trace: what, when, how long, payload bytes; then each peer's duration or NOTHING.

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from dllama_engine.arrays import Table
+from dllama_engine.kernels.entries import COUNT_PENDING
 from dllama_engine.tables.histograms import (
     BUCKETS,
     DURATION,
@@ -18,11 +19,20 @@ from dllama_engine.tables.histograms import (
     MAX_NS,
     MEASURES,
     OCTAVE_BITS,
+    PEER_TIMES,
     PER_OCTAVE,
+    RANKS,
+    ROOM,
+    ROWS_AT,
     SUM_NS,
+    TABLE_AT,
+    USED,
     WAITING,
 )
+from dllama_engine.tables.links import NOTHING
 from dllama_engine.telemetry.events import LinkTimes, Times
+
+_ROOM = 4096  # hundreds of tokens of a small model, a few of a large one: counted in 100 us or so
 
 
 def middle_ns(bucket: int) -> int:
@@ -45,22 +55,30 @@ class LinkHistograms:
 
     Args:
         world_size: number of ranks.
+        room: exchanges that may wait to be counted.
     """
 
-    def __init__(self, world_size: int) -> None:
+    def __init__(self, world_size: int, room: int = _ROOM) -> None:
         self._table: Table = np.zeros((world_size, MEASURES, HISTOGRAM_WORDS), np.int64)
+        words = ROWS_AT + room * (PEER_TIMES + world_size)
+        self._pending: Table = np.full(words, NOTHING, np.int64)  # no request is first to touch it
+        self._pending[[USED, ROOM, RANKS]] = 0, room, world_size
+        self._pending[TABLE_AT] = self._table.ctypes.data
 
     @property
     def address(self) -> int:
-        """Where compiled code counts."""
-        return int(self._table.ctypes.data)
+        """Where compiled code notes what is to be counted."""
+        return int(self._pending.ctypes.data)
 
     def forget(self) -> None:
-        """What was counted so far is not of the request."""
+        """What was noted and counted so far is not of the request."""
+        self._pending[USED] = 0
         self._table[:] = 0
 
     def told(self) -> tuple[LinkTimes, ...]:
         """As the event stream has them: links on which something was due."""
+        if self._pending[USED]:
+            COUNT_PENDING(self.address)
         return tuple(
             LinkTimes(peer, times_of(measures[DURATION]), times_of(measures[WAITING]))
             for peer, measures in enumerate(self._table)

@@ -27,6 +27,9 @@ class Observation:
         keep_work: tells it where to keep raw spans of work; 0: nowhere.
         spans: whether sums, histograms and counters are kept.
         raw: whether raw spans are.
+
+    Attributes:
+        add: work of Python's on the step under way: its kind (`tables.spans`), begin and end in ns.
     """
 
     def __init__(
@@ -44,6 +47,11 @@ class Observation:
         self._histograms = LinkHistograms(n) if spans else None
         self._kernel = KernelCounters(links) if spans else None
         self._raw = TimelineKeeper(n) if raw else None
+        # Called between the passes of a request, where every call counts.
+        self.add: Callable[[int, int, int], None] = self._add_both
+        if self._spans is None or self._raw is None:
+            part = self._spans or self._raw
+            self.add = part.add if part is not None else _ignore
         if self._histograms is not None:
             links.record_times(self._histograms.address)
         if self._raw is not None:
@@ -59,12 +67,11 @@ class Observation:
         if self._raw is not None:
             self._raw.add_step(start_ns, _now_ns(), pos, n_tokens, n_logits)
 
-    def add(self, kind: int, start_ns: int, end_ns: int) -> None:
-        """Work of Python's on the step under way, by `tables.spans`."""
-        if self._spans is not None:
-            self._spans.add(kind, end_ns - start_ns)
-        if self._raw is not None:
-            self._raw.add_work(kind, start_ns, end_ns)
+    def _add_both(self, kind: int, start_ns: int, end_ns: int) -> None:
+        assert self._spans is not None
+        assert self._raw is not None
+        self._spans.add(kind, start_ns, end_ns)
+        self._raw.add(kind, start_ns, end_ns)
 
     def add_receipt(
         self, op: str, peer: int, begun_ns: int, whole_ns: int, moving_ns: int, *, waited: bool
@@ -107,3 +114,7 @@ class Observation:
     def timeline(self) -> Timeline | None:
         """The raw spans, if they were kept."""
         return self._raw.kept() if self._raw is not None else None
+
+
+def _ignore(kind: int, start_ns: int, end_ns: int) -> None:
+    """Nothing is kept."""

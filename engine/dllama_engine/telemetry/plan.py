@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from dllama_engine.collectives.choice import Choice, LinkCosts
 from dllama_engine.collectives.traffic import step_traffic
+from dllama_engine.sharding.collective import Pick, halves_from
 from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.sharding.plan import RankShard, ShardPlan
 from dllama_engine.telemetry import events
@@ -27,9 +29,10 @@ def collective_event(plan: ShardPlan, choice: Choice | None) -> events.Collectiv
     """How nodes exchange and, where the root chose, on what grounds."""
     costs = None if choice is None else choice.costs
     predicted = {} if choice is None else choice.predicted_s
+    layer_s = None if choice is None else choice.layer_s
     return events.Collective(
         asked=str(plan.collective),
-        picks=tuple((pick.from_tokens, str(pick.collective)) for pick in plan.picks),
+        picks=_named(plan.picks),
         round_us=None if costs is None else 1e6 * costs.round_s,
         message_us=None if costs is None else 1e6 * costs.message_s,
         rate_mbps=None if costs is None else rate_mbps(costs),
@@ -37,7 +40,16 @@ def collective_event(plan: ShardPlan, choice: Choice | None) -> events.Collectiv
         predicted_us={
             str(name): tuple(1e6 * time_s for time_s in times) for name, times in predicted.items()
         },
+        overlap=str(plan.overlap),
+        halves_from=halves_from(plan.picks),
+        layer_us=None if layer_s is None else (1e6 * layer_s[0], 1e6 * layer_s[1]),
     )
+
+
+def _named(picks: Sequence[Pick]) -> tuple[tuple[int, str], ...]:
+    """Which collective serves from how many tokens on, whole or in halves."""
+    firsts = (next(alike) for _, alike in groupby(picks, lambda pick: pick.collective))
+    return tuple((pick.from_tokens, str(pick.collective)) for pick in firsts)
 
 
 def rate_mbps(costs: LinkCosts) -> float | None:

@@ -48,6 +48,9 @@ class Spans:
         Returns:
             Whether it goes on with the request of the step before.
         """
+        if n_logits and self._gave_logits and self._phase == DECODE:  # as nearly all steps
+            self._steps[DECODE] += 1
+            return True
         goes_on = any(self._steps) and (n_logits > 0 or not self._gave_logits)
         phase = DECODE if n_logits and self._gave_logits else PREFILL
         if phase != self._phase:
@@ -57,7 +60,7 @@ class Spans:
         return goes_on
 
     def _begin_phase(self, phase: int) -> None:
-        self._phase = phase
+        self._phase, self._row = phase, self._own[phase]
         for count_in in self._counters:
             count_in(int(self._table[phase].ctypes.data))
 
@@ -69,19 +72,19 @@ class Spans:
         self._gave_logits = False
         self._begin_phase(PREFILL)
 
-    def add(self, kind: int, ns: int) -> None:
-        """Time that Python spent on the step under way, by `tables.spans`."""
-        self._own[self._phase][kind] += ns
+    def add(self, kind: int, start_ns: int, end_ns: int) -> None:
+        """Work of Python's on the step under way, by `tables.spans`."""
+        self._row[kind] += end_ns - start_ns
 
     def add_receipt(self, peer: int, ns: int, moving_ns: int, *, waited: bool) -> None:
         """A frame of a peer's that Python received in `ns`: it moved for `moving_ns` of them."""
-        self.add(WIRE, moving_ns)
+        self._row[WIRE] += moving_ns
         if waited:
-            self.add_wait(peer, ns - moving_ns)
+            self._row[WAITED + peer] += ns - moving_ns
 
     def add_wait(self, peer: int, ns: int) -> None:
         """Time in which there was nothing to do until that peer's message."""
-        self._own[self._phase][WAITED + peer] += ns
+        self._row[WAITED + peer] += ns
 
     def told(self) -> tuple[PhaseSpans, ...]:
         """As the event stream has them: phases that had a step, kinds that took time."""

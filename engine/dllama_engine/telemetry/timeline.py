@@ -165,7 +165,7 @@ class TimelineKeeper:
         self._work[0, WRITTEN] = self._exchanges[0, WRITTEN] = 0
         self._steps.clear()
 
-    def add_work(self, kind: int, start_ns: int, end_ns: int) -> None:
+    def add(self, kind: int, start_ns: int, end_ns: int) -> None:
         """Work that Python did, by `tables.spans`."""
         row = _next(self._work)
         row[SPAN_KIND], row[SPAN_START_NS], row[SPAN_END_NS] = kind, start_ns, end_ns

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 
 from dllama_engine.errors import EngineError
-from dllama_engine.wire.handshake import probe_worker
+from dllama_engine.wire.connecting.handshake import probe_worker
 
 
 def main(argv: list[str]) -> int:

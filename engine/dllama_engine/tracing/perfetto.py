@@ -160,8 +160,10 @@ class _RankEvents:
         for kind, start, end in timeline.work.tolist():
             yield self._slice(COMPUTE, WORK[kind], start, end)
         rows = timeline.exchanges.tolist()
+        ended_ns = 0
         for row in rows:
-            yield from self._exchange(row)
+            yield from self._exchange(row, ended_ns)
+            ended_ns = row[END_NS]
         for peer in range(timeline.world_size):
             if peer != rank:
                 at = PEERS + PEER_WORDS * peer
@@ -178,9 +180,13 @@ class _RankEvents:
             "dur": round(max(self._us(end) - begin_us, 0.001), 3), "args": args,
         }  # fmt: skip
 
-    def _exchange(self, row: list[int]) -> Iterator[dict[str, Any]]:
-        """The whole of it and, in it, waiting for whoever's message began to come last."""
-        start, end, idle = row[START_NS], row[END_NS], row[NOTHING_MOVED_NS]
+    def _exchange(self, row: list[int], ended_ns: int) -> Iterator[dict[str, Any]]:
+        """The whole of it and, in it, waiting for whoever's message began to come last.
+
+        It may have begun before the last one `ended_ns`, as two may be under way; slices of one
+        track must not overlap.
+        """
+        start, end, idle = max(row[START_NS], ended_ns), row[END_NS], row[NOTHING_MOVED_NS]
         yield self._slice(EXCHANGE, OPS.get(row[FRAME_KIND], "?"), start, end)
         last = [
             peer

@@ -14,7 +14,7 @@ from dllama_engine.arrays import Floats, Table
 from dllama_engine.collectives.base import Exchanger
 from dllama_engine.errors import RequestError
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.program.program import Program, Row
+from dllama_engine.program.program import Program, Row, address
 from dllama_engine.program.threads import ThreadTeam
 from dllama_engine.program.weave import woven
 from dllama_engine.sharding.buffers import rank_buffers, wire_buffers
@@ -82,6 +82,7 @@ class Transformer:
         self._room = {name: buffer.zeros() for name, buffer in wired.items()}
         self._x: Floats = self._arrays["x"]
         self._logits: Floats = self._arrays["logits"]
+        self.logits_at = address(self._logits)  # of what `forward` returns
 
     def _heads_by_kv(self, group: int) -> npt.NDArray[np.int64]:
         """int64 (kv_heads + 1,): the first local query head that reads each local K/V head."""
@@ -193,14 +194,13 @@ class Transformer:
         return len(x) - n_logits
 
     def _settle(self, op: int, status: int) -> None:
-        """Operation `op` returned to Python: see to it if it is an exchange that is under way.
+        """Operation `op` returned to Python: see to the exchange, if one is under way.
 
         Raises:
             WireError: of the links.
         """
-        routes = self._program.routes(op)
-        if self._links is not None and routes is not None:
-            self._links.settle(status, routes)
+        if self._links is not None:
+            self._links.settle(status)
 
     def close(self) -> None:
         """End the helper threads."""

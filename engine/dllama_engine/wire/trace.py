@@ -1,12 +1,12 @@
 """What happened on one rank's links: operations, their durations and bytes; always recorded.
 
-Recording appends machine integers to growing arrays; everything else is computed afterwards.
+While a request runs, records are only copied; they become arrays when somebody looks.
 """
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -32,54 +32,105 @@ if TYPE_CHECKING:
     from dllama_engine.arrays import Table
 
 
+_MOST_UNREAD = 1024  # parts: each takes a kilobyte more than what it is read into
+
+
 class LinkTrace:
     """Operations of one rank, in order, and the time each peer took in them."""
 
-    __slots__ = ("bytes", "durations_ns", "kinds", "peer_durations_ns", "starts_ns")
+    __slots__ = (
+        *("_bytes", "_durations_ns", "_is_made", "_kinds", "_of", "_peers", "_starts_ns"),
+        "_unread",
+    )
 
-    def __init__(self, peers: Iterable[int]) -> None:
-        self.kinds = array("h")
-        self.starts_ns = array("q")
-        self.durations_ns = array("q")
-        self.bytes = array("q")  # payload sent and received
-        self.peer_durations_ns = {peer: array("q") for peer in peers}
+    def __init__(self, peers: Collection[int]) -> None:
+        self._of, self._is_made = peers, False
+        self._unread: list[npt.NDArray[np.int64] | LinkTrace] = []  # come after the arrays
 
     def add_op(self, kind: int, start_ns: int, duration_ns: int, n_bytes: int) -> None:
         """Record one operation."""
         self.kinds.append(kind)
-        self.starts_ns.append(start_ns)
-        self.durations_ns.append(duration_ns)
-        self.bytes.append(n_bytes)
+        self._starts_ns.append(start_ns)
+        self._durations_ns.append(duration_ns)
+        self._bytes.append(n_bytes)
 
     def add_records(self, records: npt.NDArray[np.int64]) -> None:
-        """Take over operations as compiled code writes them (`tables.links.RECORD`)."""
-        if len(records) == 0:
-            return
-        self.kinds.extend(records[:, RECORD_KIND].tolist())
-        self.starts_ns.frombytes(records[:, RECORD_START_NS].tobytes())
-        self.durations_ns.frombytes(records[:, RECORD_DURATION_NS].tobytes())
-        self.bytes.frombytes(records[:, RECORD_BYTES].tobytes())
-        for peer, durations_ns in self.peer_durations_ns.items():
-            column = records[:, RECORD + peer]
-            durations_ns.frombytes(column[column != NOTHING].tobytes())
+        """Take operations as compiled code writes them (`tables.links.RECORD`); they stay so."""
+        if len(records):
+            self._unread.append(records)
 
     def add_peer(self, peer: int, duration_ns: int) -> None:
         """Record when, in the present operation, a peer's frames were through."""
         self.peer_durations_ns[peer].append(duration_ns)
 
     def extend(self, later: LinkTrace) -> None:
-        """Append another trace's records."""
-        self.kinds.extend(later.kinds)
-        self.starts_ns.extend(later.starts_ns)
-        self.durations_ns.extend(later.durations_ns)
-        self.bytes.extend(later.bytes)
-        for peer, durations_ns in later.peer_durations_ns.items():
-            self.peer_durations_ns[peer].extend(durations_ns)
+        """Append another trace's records, to which nothing is added any more."""
+        self._unread.append(later)
+        if len(self._unread) > _MOST_UNREAD:
+            self._read()
 
     @property
-    def total_ns(self) -> int:
-        """Time spent in operations."""
-        return sum(self.durations_ns)
+    def kinds(self) -> array[int]:
+        """What each operation was (`wire.frames.OPS`, from 1 on)."""
+        self._read()
+        return self._kinds
+
+    @property
+    def starts_ns(self) -> array[int]:
+        """When each began."""
+        self._read()
+        return self._starts_ns
+
+    @property
+    def durations_ns(self) -> array[int]:
+        """How long each took."""
+        self._read()
+        return self._durations_ns
+
+    @property
+    def bytes(self) -> array[int]:
+        """Payload that each sent and received."""
+        self._read()
+        return self._bytes
+
+    @property
+    def peer_durations_ns(self) -> dict[int, array[int]]:
+        """By peer, until its frames were through, in each operation that it had a part in."""
+        self._read()
+        return self._peers
+
+    def _make(self) -> None:
+        self._kinds, self._is_made = array("h"), True
+        self._starts_ns, self._durations_ns, self._bytes = array("q"), array("q"), array("q")
+        self._peers = {peer: array("q") for peer in self._of}
+
+    def _read(self) -> None:
+        if not self._is_made:
+            self._make()
+        unread, self._unread = self._unread, []
+        for part in unread:
+            if isinstance(part, LinkTrace):
+                self._take(part)
+            else:
+                self._take_records(part)
+
+    def _take(self, later: LinkTrace) -> None:
+        later._read()
+        self._kinds.extend(later._kinds)
+        self._starts_ns.extend(later._starts_ns)
+        self._durations_ns.extend(later._durations_ns)
+        self._bytes.extend(later._bytes)
+        for peer, durations_ns in later._peers.items():
+            self._peers[peer].extend(durations_ns)
+
+    def _take_records(self, records: npt.NDArray[np.int64]) -> None:
+        self._kinds.extend(records[:, RECORD_KIND].tolist())
+        self._starts_ns.frombytes(records[:, RECORD_START_NS].tobytes())
+        self._durations_ns.frombytes(records[:, RECORD_DURATION_NS].tobytes())
+        self._bytes.frombytes(records[:, RECORD_BYTES].tobytes())
+        for peer, durations_ns in self._peers.items():
+            column = records[:, RECORD + peer]
+            durations_ns.frombytes(column[column != NOTHING].tobytes())
 
 
 @dataclass(frozen=True, slots=True)

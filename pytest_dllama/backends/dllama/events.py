@@ -7,7 +7,7 @@ the last token stand at dllama's own TTFT and RCT; every trap on the way is told
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import accumulate
 
 from pytest_dllama.backends.dllama.faults import Failure, failure_of
 from pytest_dllama.backends.dllama.notes import Wire, invalid_reasons, notes_of, traffic_of, wire_of
@@ -206,14 +206,13 @@ def decode_ends_ms(steps: Sequence[StepLine], times: Totals) -> list[float]:
     gaps_ms = [float(step.total_ms) for step in steps[1:]]
     if not gaps_ms:
         return [times.rct_ms]
-    rest_ms = (times.rct_ms - times.ttft_ms - sum(gaps_ms)) / len(gaps_ms)
-    ends = [times.ttft_ms]
-    for gap_ms in gaps_ms:
-        ends.append(ends[-1] + gap_ms + rest_ms)
-    if all(a <= b for a, b in pairwise(ends)):
-        return ends
-    even_ms = (times.rct_ms - times.ttft_ms) / len(gaps_ms)
-    return [times.ttft_ms + even_ms * i for i in range(len(steps))]
+    whole_ms = max(times.rct_ms - times.ttft_ms, 0.0)
+    rest_ms = whole_ms - sum(gaps_ms)
+    if rest_ms >= 0.0:
+        gaps_ms = [gap_ms + rest_ms / len(gaps_ms) for gap_ms in gaps_ms]
+    else:  # the total was printed with less digits than the steps have together
+        gaps_ms = [gap_ms * whole_ms / sum(gaps_ms) for gap_ms in gaps_ms]
+    return list(accumulate(gaps_ms, initial=times.ttft_ms))
 
 
 def _done(run: LoggedRun, times: Totals) -> Done:

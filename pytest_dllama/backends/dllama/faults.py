@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from pytest_dllama.backends.dllama.foreign import shells_word
 from pytest_dllama.backends.dllama.run import LoggedRun, Stall, Totals, is_sum, totals
 from pytest_dllama.backends.dllama.traffic import buffer_bytes
 
@@ -160,12 +161,21 @@ def _ends_early(run: LoggedRun, workers: Sequence[LoggedRun]) -> Failure:
     waits = f"; {_waits(run)}" if run.stalls else ""
     if any(line.startswith(("🔷", "🔶")) for line in run.unread):
         waits += f"; {len(run.unread)} lines are of an unknown format, such as {run.unread[0]!r}"
+    if word := _shells_word(run):
+        waits += f"; the shell said: {word}"
     said = [f"worker {w.node_index} said: {'; '.join(w.errors)}" for w in workers if w.errors]
     if run.prediction is not None and run.prediction.has_rate:
         how_far = "without any generated token: ask for more --steps"
         if run.prediction.n_tokens:
             how_far = "with a rate that is no figure (inf, nan or 0 ms a token)"
     return Failure("LogEnds", "; ".join([f"the root's output ends {how_far}{waits}", *said]))
+
+
+def _shells_word(run: LoggedRun) -> str:
+    """What the shell printed when a signal ended dllama: the last lines of all."""
+    last = [step.piece for step in run.decode[-1:]] + run.prompt_lines + run.foreign
+    words = (shells_word(line) for text in last for line in text.split("\n"))
+    return next((word for word in words if word), "")
 
 
 def _lost(run: LoggedRun) -> str | None:
@@ -190,8 +200,11 @@ def _lost(run: LoggedRun) -> str | None:
 
 def _lost_of_old(run: LoggedRun) -> str | None:
     assert run.prediction is not None
-    if run.prediction.n_tokens is None or len(run.averages) < 4:
+    n_averages = 3 if run.prints_no_rate else 4
+    if run.prediction.n_tokens is None or len(run.averages) < n_averages:
         return "the closing averages are not whole: lines were lost"
+    if run.positions and run.positions != list(range(len(run.steps))):
+        return "the positions of the forward passes do not count up: lines were lost or moved"
     if not run.decode:
         return "the lines of the forward passes are missing"
     return None

@@ -26,9 +26,10 @@ _PATTERNS: dict[str, str] = {
     r"\((?P<tokens>\d+) tokens\)",
     "pred_wall": r"🔶 P *(?P<ms>\d+) ms S *(?P<sent_kb>\d+) kB R *(?P<recv_kb>\d+) kB ?"
     r"(?P<piece>.*)",
-    # up to v0.11.2: one line a forward pass, of prompt and output alike
-    "pass": r"🔶 G *(?P<wall_ms>\d+) ms I *(?P<ms>\d+) ms T *(?P<sync_ms>\d+) ms "
-    r"S *(?P<sent_kb>\d+) kB R *(?P<recv_kb>\d+) kB ?(?P<piece>.*)",
+    # up to v0.11.2: one line a forward pass, of prompt and output alike; v0.4.0 with its position
+    "pass": r"🔶 (?:(?P<pos>\d{1,4}| {0,3}\d{1,3}) )?G *(?P<wall_ms>\d+) ms "
+    r"I *(?P<ms>\d+) ms T *(?P<sync_ms>\d+) ms S *(?P<sent_kb>\d+) kB "
+    r"R *(?P<recv_kb>\d+) kB ?(?P<piece>.*)",
     "passes": r"Generated tokens: *(?P<n>\d+)",
     "average": r"Avg (?P<name>tokens / second|generation time|inference time|transfer time): *"
     r"(?P<value>NUM)(?: ms)?",

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from pytest_dllama.backends.dllama.foreign import is_broken_step, is_foreign, is_of_a_program
 from pytest_dllama.backends.dllama.lines import Line, clean, looks_like_dllama, read_line
 from pytest_dllama.backends.dllama.run import (
     LoggedRun,
@@ -40,7 +41,6 @@ _TITLE_FOLLOWED_BY = {
     "Timing": "timing",
     "Results": "result",
 }
-_MOST_WORDS = 3  # of one token: what more words have was printed by another program
 _CLOSING = re.compile(
     r"\s*(?:nBatches|prefillChunks|nTokens|tokens/s|prefillMs|ttftMs|decodeMs|totalMs|Avg [a-z]+)\b"
 )
@@ -84,6 +84,7 @@ class LogParser:
         self._block = ""  # title of the block that is being read
         self._title = ""  # a title whose block is not proven yet
         self._previous = ""  # kind of the line before
+        self._is_broken = False  # a forward pass's line that cannot be read was seen
 
     def feed(self, text: str) -> None:
         """Read one line."""
@@ -93,6 +94,9 @@ class LogParser:
     def _feed_line(self, text: str) -> None:
         line = read_line(text)
         if self._title:
+            if line is None and is_foreign(text):  # between a title and its block
+                self._run.foreign.append(text)
+                return
             self._settle_title(line)
         if line is None or not self._belongs(line):
             self._text(text)
@@ -125,7 +129,9 @@ class LogParser:
     def _text(self, text: str) -> None:
         """A line that is not dllama's own."""
         if self._place == "preamble":
-            if text or self._run.prompt_lines:
+            is_blank = not text and not self._run.prompt_lines
+            self._is_broken = self._is_broken or is_broken_step(text)
+            if not (is_blank or self._is_broken or is_of_a_program(text)):
                 self._run.prompt_lines.append(text)
         elif self._place == "steps":
             self._continue_piece(text)
@@ -135,11 +141,11 @@ class LogParser:
             self._run.unread.append(text)
 
     def _continue_piece(self, text: str) -> None:
-        """A token with a line end in it goes on; no token holds many words, which is noted."""
+        """A token with a line end in it goes on; another program's line is told and left out."""
         decode = self._run.decode
-        if len(text.split()) > _MOST_WORDS:
+        if is_foreign(text):
             self._run.foreign.append(text)
-        if decode and not text.startswith(("🔶", "🔷")):
+        elif decode and not text.startswith(("🔶", "🔷")):
             decode[-1].piece += "\n" + text
 
     def _settle_title(self, following: Line | None) -> None:
@@ -169,6 +175,8 @@ class LogParser:
         begun = bool(run.steps or run.errors or run.has_weights or run.perplexity or run.stalls)
         begins = line.kind == "header" and line.word("key") in run.header and begun
         begins = begins or (line.kind == "header" and (run.is_worker or self._place == "blocks"))
+        if line.kind == "connecting" and begun:  # up to v0.11.2 it stands before the header
+            begins = self._place == "blocks" or line.whole("socket") in run.peer_addresses
         is_server = line.kind == "listening" and bool(run.header) and run.has_weights
         is_server = is_server and not (run.steps or run.is_worker)  # dllama-api listens for clients
         if begins or (line.kind == "listening" and not run.is_empty and not is_server):
@@ -179,12 +187,15 @@ class LogParser:
             self._runs.append(self._run)
         self._run = LoggedRun()
         self._place, self._block, self._previous = "preamble", "", ""
+        self._is_broken = False
 
     def _take(self, line: Line, text: str) -> None:
         run = self._run
         run.signs.add(line.kind)
         if "ropeCacheSize" in text and line.kind == "rope_cache":
             run.signs.add("rope_cache_size")
+        if line.kind == "loaded" and text.rstrip().endswith(" bytes"):
+            run.signs.add("loaded_bytes")
         if line.kind in _FORK_KINDS or (line.kind == "circle" and "Worker[" in text):
             run.signs.add("fork")
         if self._place == "preamble" and line.kind not in _AFTER_PROMPT:
@@ -211,6 +222,8 @@ class LogParser:
             self._run.damage = "lines of forward passes stand behind the closing lines"
         self._place = "steps"
         has_parts = "sync_ms" in line.values
+        if "pos" in line.values:
+            self._run.positions.append(line.whole("pos"))
         self._run.steps.append(
             StepLine(
                 "eval" if line.kind == "eval" else "pred",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pytest_dllama.backends.dllama.foreign import MOST_WORDS
 from pytest_dllama.backends.dllama.run import LoggedRun, MonitorTable, Totals
 from pytest_dllama.backends.dllama.traffic import (
     FORK_COLLECTIVES,
@@ -84,6 +85,10 @@ def notes_of(run: LoggedRun, nodes: int, times: Totals, wire: Wire | None) -> li
 
 def _old_versions(run: LoggedRun) -> str:
     """By what its head says: names that changed."""
+    if run.positions:
+        return "v0.4"
+    if "loaded_bytes" in run.signs:
+        return "v0.1 to v0.3"
     if run.header.get("arch") == "llama2":
         return "v0.5 or v0.6"
     if "rope_cache_size" not in run.signs:
@@ -228,10 +233,14 @@ def _other_notes(run: LoggedRun) -> list[str]:
         longest = max(stall.stalled_ms for stall in run.stalls)
         said.append(f"The run stalled, {longest} ms at the longest, and went on.")
     if run.foreign:
+        why = (
+            "with more words than a token has"
+            if any(len(text.split()) > MOST_WORDS for text in run.foreign)
+            else "that other programs are known to print"
+        )
         said.append(
-            f"{counted(len(run.foreign), 'line')} among the tokens with more words than a token "
-            f"has, such as {run.foreign[0][:80]!r}: if another program printed it, the text is "
-            "wrong."
+            f"{counted(len(run.foreign), 'line')} among the tokens {why}, such as "
+            f"{run.foreign[0][:80]!r}: taken for another program's and left out of the text."
         )
     if run.unread:
         said.append(f"{len(run.unread)} of dllama's lines could not be read: {run.unread[0]!r}")

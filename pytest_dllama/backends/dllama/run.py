@@ -140,6 +140,7 @@ class LoggedRun:
     has_weights: bool = False
     prompt_lines: list[str] = field(default_factory=list)
     steps: list[StepLine] = field(default_factory=list)
+    positions: list[int] = field(default_factory=list)  # of the steps, as v0.4.0 prints them
     n_batches: int | None = None
     evaluation: PhaseBlock | None = None
     prediction: PhaseBlock | None = None
@@ -188,9 +189,14 @@ class LoggedRun:
         return "pass" in self.signs or "average" in self.signs
 
     @property
+    def prints_no_rate(self) -> bool:
+        """Whether it is a version before v0.5, which prints its average time alone."""
+        return self.is_old and (bool(self.positions) or "loaded_bytes" in self.signs)
+
+    @property
     def prompt(self) -> str:
-        """The prompt that the root repeats before its first step."""
-        return "\n".join(self.prompt_lines)
+        """The prompt that the root repeats before its first step; old versions do not."""
+        return "" if self.is_old else "\n".join(self.prompt_lines)
 
     @property
     def prefill(self) -> list[StepLine]:

@@ -12,7 +12,8 @@ from pytest_dllama.exports.jsonl import jsonl_lines
 from pytest_dllama.exports.llmd import llmd_reports
 from pytest_dllama.exports.openmetrics import openmetrics_text
 from pytest_dllama.exports.samples_csv import write_samples
-from pytest_dllama.history.run_files import read_run, write_whole
+from pytest_dllama.files.whole_file import write_whole
+from pytest_dllama.history.run_files import read_run
 
 FORMATS = ("jsonl", "csv", "openmetrics", "llmd")
 

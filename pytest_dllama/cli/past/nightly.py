@@ -17,16 +17,17 @@ from pytest_dllama.cli.past.calibrate import calibrate
 from pytest_dllama.cli.past.trend import write_nightly
 from pytest_dllama.cli.past.watch import EXIT_REGRESSED, watch
 from pytest_dllama.cli.past.where import history_folder
+from pytest_dllama.files.report_folder import STEP_SUMMARY
+from pytest_dllama.files.whole_file import write_whole
 from pytest_dllama.history.accepted import latest, objections
 from pytest_dllama.history.calibrations import calibrations
 from pytest_dllama.history.nights import Night
 from pytest_dllama.history.places import default_folder
-from pytest_dllama.history.run_files import read_run, write_whole
+from pytest_dllama.history.run_files import read_run
 from pytest_dllama.history.store import HistoryError, RunStore, StoredRun
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.report.text.markdown import escape
 from pytest_dllama.report.text.numbers import percent
-from pytest_dllama.report_folder import STEP_SUMMARY
 
 NAME = "nightly"
 PAGE = "night.md"

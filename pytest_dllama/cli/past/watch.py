@@ -14,14 +14,15 @@ from pathlib import Path
 
 from pytest_dllama.cli.past.again import Measuring
 from pytest_dllama.cli.past.calibrate import own_options
+from pytest_dllama.files.whole_file import write_whole
 from pytest_dllama.history.accepted import Acceptance, accepted_runs, latest
 from pytest_dllama.history.nights import Night, SeriesAlarm, nights_of, runs_of_nights, watched
-from pytest_dllama.history.run_files import VERDICT_FILE, read_run, write_whole
+from pytest_dllama.history.run_files import VERDICT_FILE, read_run
 from pytest_dllama.history.series import Point, SeriesKey, series_of
 from pytest_dllama.history.store import HistoryError, RunStore, StoredRun
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import CellVerdict, MetricVerdict, PairStatus, VerdictFile, worst
-from pytest_dllama.report.pages.verdict import effect
+from pytest_dllama.report.terminal.verdict import effect
 from pytest_dllama.stats.looks import DECLARED
 from pytest_dllama.verdict.past.alarm import WATCHED, known_of, recorded, replay
 

@@ -7,14 +7,18 @@ import gzip
 import io
 import lzma
 import stat
+import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
+from typing import IO
 
 MAX_LOG_BYTES = 256 * 2**20  # a fork is known to have written 14 GB in an endless loop
 _MAX_LAYERS = 3  # an archive in an archive in an archive
+_MAX_MEMBERS = 64
 _TAR_MAGIC_AT = 257
+_JUNK = ("__MACOSX/", "._", ".DS_Store", "Thumbs.db")  # what packers add
 _UNREADABLE = {  # what a file begins with -> what it is, and what to do
     b"\x28\xb5\x2f\xfd": "a zstd archive; unpack it (unzstd)",
     b"7z\xbc\xaf": "a 7z archive; unpack it",
@@ -30,8 +34,8 @@ class LogTextError(ValueError):
     """A file that is no log that could be read; the message says why."""
 
 
-def unpacked(path: Path) -> tuple[bytes, list[str]]:
-    """A regular file's bytes, and what it was packed as.
+def unpacked(path: Path) -> tuple[list[bytes], list[str]]:
+    """A regular file's bytes, those of each file in it if it is an archive, and what it was.
 
     Raises:
         LogTextError: no regular file, too large, a broken archive, or one that cannot be read.
@@ -42,61 +46,100 @@ def unpacked(path: Path) -> tuple[bytes, list[str]]:
         raise LogTextError(f"{path}: no regular file; give a file that holds dllama's output")
     if about.st_size > MAX_LOG_BYTES:
         raise _too_large(path, f"{about.st_size >> 20} MiB")
-    data, kinds = path.read_bytes(), list[str]()
+    files, kinds = [path.read_bytes()], list[str]()
     for _ in range(_MAX_LAYERS):
-        kind = next((magic for magic in _READERS if data.startswith(magic)), None)
-        if kind is None:
+        name, read = _reader(files[0])
+        if read is None or len(files) != 1:
             break
-        name, read = _READERS[kind]
-        data = _unpack(path, data, name, read)
-        kinds.append(f"{name}, unpacked")
-    _refuse_unreadable(path, data)
-    return data, kinds
+        files = _unpack(path, files[0], name, read)
+        kinds.append(f"{name}, unpacked" + (f": {len(files)} files" if len(files) > 1 else ""))
+    for data in files:
+        _refuse_unreadable(path, data)
+    return files, kinds
 
 
-def _unpack(path: Path, data: bytes, name: str, read: Callable[[bytes], bytes]) -> bytes:
+def _reader(data: bytes) -> tuple[str, Callable[[bytes], list[bytes]] | None]:
+    if data[_TAR_MAGIC_AT : _TAR_MAGIC_AT + 5] == b"ustar":
+        return "tar", _tar
+    kind = next((magic for magic in _READERS if data.startswith(magic)), None)
+    return _READERS[kind] if kind is not None else ("", None)
+
+
+def _unpack(
+    path: Path, data: bytes, name: str, read: Callable[[bytes], list[bytes]]
+) -> list[bytes]:
+    broken = (EOFError, OSError, zlib.error, lzma.LZMAError, RuntimeError)
     try:
-        inner = read(data)
-    except (EOFError, OSError, zlib.error, lzma.LZMAError, zipfile.BadZipFile, RuntimeError) as e:
-        raise LogTextError(f"{path}: a broken {name} file: {e}; compress it anew") from e
+        files = read(data)
+    except (*broken, zipfile.BadZipFile, tarfile.TarError) as error:
+        raise LogTextError(f"{path}: a broken {name} file: {error}; compress it anew") from error
     except _SeveralFilesError as error:
         raise LogTextError(
-            f"{path}: {name} with {error} files, not one; unpack it and give the logs in it"
+            f"{path}: {name} with {error} files; unpack it and give the logs in it, at most "
+            f"{_MAX_MEMBERS}"
         ) from error
-    if len(inner) > MAX_LOG_BYTES:
+    if sum(map(len, files)) > MAX_LOG_BYTES:
         raise _too_large(path, "unpacked")
-    return inner
+    return files
 
 
 class _SeveralFilesError(ValueError):
     pass
 
 
-def _gzip(data: bytes) -> bytes:
+def _gzip(data: bytes) -> list[bytes]:
     with gzip.open(io.BytesIO(data)) as file:
-        return file.read(MAX_LOG_BYTES + 1)
+        return [file.read(MAX_LOG_BYTES + 1)]
 
 
-def _bzip2(data: bytes) -> bytes:
+def _bzip2(data: bytes) -> list[bytes]:
     with bz2.open(io.BytesIO(data)) as file:
-        return file.read(MAX_LOG_BYTES + 1)
+        return [file.read(MAX_LOG_BYTES + 1)]
 
 
-def _xz(data: bytes) -> bytes:
+def _xz(data: bytes) -> list[bytes]:
     with lzma.open(io.BytesIO(data)) as file:
+        return [file.read(MAX_LOG_BYTES + 1)]
+
+
+def _zip(data: bytes) -> list[bytes]:
+    with zipfile.ZipFile(io.BytesIO(data)) as archive:
+        entries = [e for e in archive.infolist() if not e.is_dir() and not _is_junk(e.filename)]
+        _check(len(entries))
+        return [_part(archive.open(entry)) for entry in sorted(entries, key=_zip_name)]
+
+
+def _zip_name(entry: zipfile.ZipInfo) -> str:
+    return entry.filename
+
+
+def _tar(data: bytes) -> list[bytes]:
+    with tarfile.open(fileobj=io.BytesIO(data), mode="r:") as archive:
+        entries = [e for e in archive.getmembers() if e.isreg() and not _is_junk(e.name)]
+        _check(len(entries))
+        files = [archive.extractfile(entry) for entry in sorted(entries, key=_tar_name)]
+        return [_part(file) for file in files if file is not None]
+
+
+def _tar_name(entry: tarfile.TarInfo) -> str:
+    return entry.name
+
+
+def _part(file: IO[bytes]) -> bytes:
+    with file:
         return file.read(MAX_LOG_BYTES + 1)
 
 
-def _zip(data: bytes) -> bytes:
-    with zipfile.ZipFile(io.BytesIO(data)) as archive:
-        files = [entry for entry in archive.infolist() if not entry.is_dir()]
-        if len(files) != 1:
-            raise _SeveralFilesError(len(files))
-        with archive.open(files[0]) as file:
-            return file.read(MAX_LOG_BYTES + 1)
+def _is_junk(name: str) -> bool:
+    return name.startswith(_JUNK) or name.rpartition("/")[2].startswith(_JUNK)
 
 
-_READERS: dict[bytes, tuple[str, Callable[[bytes], bytes]]] = {
+def _check(n_files: int) -> None:
+    if not 1 <= n_files <= _MAX_MEMBERS:
+        raise _SeveralFilesError(n_files)
+
+
+_READERS: dict[bytes, tuple[str, Callable[[bytes], list[bytes]]]] = {
     b"\x1f\x8b": ("gzip", _gzip),
     b"BZh": ("bzip2", _bzip2),
     b"\xfd7zXZ\x00": ("xz", _xz),
@@ -108,8 +151,6 @@ def _refuse_unreadable(path: Path, data: bytes) -> None:
     for magic, what in _UNREADABLE.items():
         if data.startswith(magic):
             raise LogTextError(f"{path}: {what}")
-    if data[_TAR_MAGIC_AT : _TAR_MAGIC_AT + 5] == b"ustar":
-        raise LogTextError(f"{path}: a tar archive; unpack it and give the logs in it")
 
 
 def _too_large(path: Path, found: str) -> LogTextError:

@@ -24,13 +24,13 @@ _CLOCK = r"\d{2}:\d{2}:\d{2}(?:[.,]\d{1,9})?"
 _ISO = rf"\d{{4}}-\d{{2}}-\d{{2}}[T ]{_CLOCK}"
 _ZONE = r"Z|[+-]\d{2}:?\d{2}"
 _DAY = rf"(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun) )?[A-Z][a-z]{{2}} [ \d]\d {_CLOCK}(?: \d{{4}})?"
-_EPOCH = r"(?<![\d.])\d{10,16}(?:\.\d{1,9})?(?!\d)"
+_EPOCH = r"(?<![\d.])\d{10,19}(?:\.\d{1,9})?(?!\d)"
 _UPTIME = r"\[ *\d+\.\d{3,9}\]"
 _TIME = re.compile(
     rf"(?P<iso>{_ISO})(?P<zone>{_ZONE})?|(?P<day>{_DAY})|(?P<clock>(?<![\d:]){_CLOCK})"
     rf"|(?P<epoch>{_EPOCH})|(?P<uptime>{_UPTIME})"
 )
-_ANY_TIME = rf"(?:{_ISO}(?:{_ZONE})?|{_DAY}|{_CLOCK}|{_EPOCH}|{_UPTIME})"
+ANY_TIME = rf"(?:{_ISO}(?:{_ZONE})?|{_DAY}|{_CLOCK}|{_EPOCH}|{_UPTIME})"
 _STREAM = re.compile(r"\b(?:stdout|stderr)\b")
 _COMPOSE = re.compile(r"[\w.-]+ +\| ")
 _HALF_DAY_S, _MANY_DAYS_S = 43_200.0, 300 * 86_400.0
@@ -134,7 +134,7 @@ def _origin(prefix: str) -> str:
 def _pattern(origin: str, literal: Callable[[str], str]) -> str:
     """A pattern of prefixes; blanks before a figure grow and shrink with it."""
     parts = re.split("([\0\1])", origin)
-    known = {"\0": _ANY_TIME, "\1": "(?:stdout|stderr)"}
+    known = {"\0": ANY_TIME, "\1": "(?:stdout|stderr)"}
     return "".join(known.get(part) or literal(part) for part in parts if part)
 
 

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_dllama.backends.dllama.lines import clean, read_line
 from pytest_dllama.forensics.logs.archives import unpacked
-from pytest_dllama.forensics.logs.collectors import FEWEST, MARK, Source, sources
+from pytest_dllama.forensics.logs.collectors import ANY_TIME, FEWEST, MARK, Source, sources
 from pytest_dllama.forensics.logs.json_logs import without_json
 from pytest_dllama.forensics.logs.lost_marks import with_marks
+from pytest_dllama.forensics.logs.markup import without_markup
 from pytest_dllama.forensics.logs.wrapped_lines import unwrapped
 
 _BOMS = (  # the longer ones first: UTF-32's begins like UTF-16's
@@ -31,11 +33,22 @@ _MISREAD_AS = (
 )
 _MAX_MISREADS = 2  # once by the shell, once more by the editor
 _SAMPLE_LINES, _SAMPLE_WIDTH = 300, 200
+_BY_ZEROS: dict[int, dict[tuple[int, ...], str]] = {  # bytes a letter: which of them are 0
+    4: {(1, 2, 3): "utf-32-le", (0, 1, 2): "utf-32-be"},
+    2: {(1,): "utf-16-le", (0,): "utf-16-be"},
+}
+_MOSTLY, _RARELY = 0.3, 0.05  # signs are no plain letters; some letters end with a zero byte
+_HOLE = re.compile("\0{8,}")
 _OTHER_ENDS = re.compile("[\u2028\u2029\x85]")
 _OTHER_BLANKS = re.compile("[\t\u00a0\u2000-\u200a\u202f\u3000]")
 _QUOTED_PRINTABLE = re.compile(r"=F0=9F(?:=[0-9A-F]{2}){2}")
 # dllama fills up its figures to a width
 _RUN_TOGETHER = re.compile(r"(?:🔷️?|🔶) (?:Eval|Pred|E|P|G) \d{1,3} ms")
+_UNSEEN = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+_BARS = re.compile("[｜│┃∣￨]")
+_THOUSANDS_OF_KB = re.compile(r"(?<=\d)['’., ](?=\d{3} kB)")
+_TIME_WITHIN = re.compile(rf"[\[(<]?{ANY_TIME}[\])>]? ?")
+_MOST_EMPTY = 3  # lines, behind each
 _THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\.)")
 _DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d)")
 
@@ -49,26 +62,57 @@ class LogText:
 
 
 def read_log(path: Path) -> LogText:
-    """Read a log file, compressed or not, in whatever a shell or a collector has made of it.
+    """Read a log file, packed or not, in whatever a shell or a collector has made of it.
 
     Raises:
         LogTextError: no regular file, too large, or a broken archive.
         OSError: it cannot be read.
     """
-    data, notes = unpacked(path)
-    text, said = _decoded(data)
-    notes += said
-    text, said = without_json(_with_plain_ends(text))
-    lines, more = with_marks(text.removesuffix("\n").split("\n"))
-    found, prefixes = sources(lines)
-    notes += [*said, *more, *prefixes]
-    for source in found:
-        for undo in (_without_blank_lines, _without_padding, _without_trailing_blanks, unwrapped):
-            source.lines, said = undo(source.lines)
-            notes += [note for note in said if note not in notes]
-        source.lines, said = _with_plain_blanks(source.lines)
+    files, notes = unpacked(path)
+    found: list[Source] = []
+    for data in files:
+        parts, said = _read_text(data)
+        found += parts
         notes += [note for note in said if note not in notes]
     return LogText(tuple(found), tuple(f"{path.name}: {note}" for note in notes))
+
+
+def _read_text(data: bytes) -> tuple[list[Source], list[str]]:
+    """The lines of each program in one file's bytes."""
+    text, notes = _decoded(data)
+    for undo_all in (without_json, without_markup):
+        text, said = undo_all(_with_plain_ends(text))
+        notes += said
+    text, said = _without_holes(text)
+    notes += said
+    lines, said = with_marks(_as_shown(text).removesuffix("\n").split("\n"))
+    found, prefixes = sources(lines)
+    notes += [*said, *prefixes]
+    for source in found:
+        for undo in _UNDONE:
+            source.lines, said = undo(source.lines)
+            notes += [note for note in said if note not in notes]
+    return found, notes
+
+
+def _without_holes(text: str) -> tuple[str, list[str]]:
+    """Zero bytes in a row, as a file has them that was cut while a program wrote on."""
+    found = _HOLE.sub("", text)
+    return found, ["zero bytes of a file that was cut, taken away"] if found != text else []
+
+
+def _as_shown(text: str) -> str:
+    """Lines that were overwritten on the terminal: of each the last that dllama printed."""
+    if "\r" not in text:
+        return text
+    return "\n".join(_last_shown(line) for line in text.split("\n"))
+
+
+def _last_shown(line: str) -> str:
+    parts = [part for part in line.split("\r") if clean(part)]
+    if len(parts) > 1 and read_line(clean(parts[0])) is None:
+        return next((p for p in reversed(parts) if read_line(clean(p)) is not None), line)
+    return parts[0] if len(parts) == 1 else line
 
 
 def _with_plain_ends(text: str) -> str:
@@ -86,18 +130,41 @@ def _decoded(data: bytes) -> tuple[str, list[str]]:
             text = data.decode(encoding, errors="replace").lstrip("\ufeff")
             notes = [] if encoding == "utf-8-sig" else [f"{encoding.upper()}, decoded"]
             return _repaired(text, notes)
-    head = data[:4096]
-    for offset, encoding in ((1, "utf-16-le"), (0, "utf-16-be")):
-        zeros = head[offset::2].count(0)
-        if len(head) > 64 and zeros > 0.3 * len(head) / 2 and head[1 - offset :: 2].count(0) == 0:
-            return _repaired(
-                data.decode(encoding, errors="replace"), [f"{encoding.upper()}, decoded"]
-            )
-    text = data.decode("utf-8", errors="replace")
+    if encoding := _encoding_of_zeros(data[:4096]):
+        text = data.decode(encoding, errors="replace")
+        return _repaired(text, [f"{encoding.upper()}, decoded"])
+    text = _of_utf8(data)
     if not MARK.search(text) and len(_QUOTED_PRINTABLE.findall(text)) >= FEWEST:
         text = codecs.decode(data, "quopri").decode("utf-8", errors="replace")
         return text, ["quoted-printable (a mail), decoded"]
     return _repaired(text, [])
+
+
+def _of_utf8(data: bytes) -> str:
+    """Signs may stand as two halves of UTF-16, each encoded by itself (CESU-8)."""
+    if b"\xed\xa0" in data:
+        try:
+            halves = data.decode("utf-8", errors="surrogatepass")
+            return halves.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        except UnicodeDecodeError:
+            pass  # other bytes are wrong too
+    return data.decode("utf-8", errors="replace")
+
+
+def _encoding_of_zeros(head: bytes) -> str:
+    """By where zeros stand in plain letters; empty if they do not tell."""
+    if len(head) < 64:
+        return ""
+    for width, encodings in _BY_ZEROS.items():
+        for zero_at, encoding in encodings.items():
+            shares = [head[i::width].count(0) / len(head[i::width]) for i in range(width)]
+            full = [
+                share > _MOSTLY if i in zero_at else share < _RARELY
+                for i, share in enumerate(shares)
+            ]
+            if all(full):
+                return encoding
+    return ""
 
 
 def _repaired(text: str, notes: list[str]) -> tuple[str, list[str]]:
@@ -143,13 +210,24 @@ def _reread(line: str, encoding: str) -> str:
 
 
 def _without_blank_lines(lines: list[str]) -> tuple[list[str], list[str]]:
-    """Every second line is empty, as an editor or a mail program makes it."""
-    if len(lines) < 2 * FEWEST:
+    """Empty lines, as many, behind each line, as an editor or a mail program makes them."""
+    for n_empty in range(1, _MOST_EMPTY + 1):
+        step = n_empty + 1
+        if len(lines) < step * FEWEST:
+            break
+        body = lines + [""] * (-len(lines) % step)
+        between = [line for i, line in enumerate(body) if i % step]
+        if not any(map(str.strip, between)) and any(MARK.search(x) for x in body[::step]):
+            which = "an empty line" if n_empty == 1 else f"{n_empty} empty lines"
+            return body[::step], [f"{which} after each line, taken away"]
+    return lines, []
+
+
+def _without_doubles(lines: list[str]) -> tuple[list[str], list[str]]:
+    """Every line twice, as two collectors of one program leave it."""
+    if len(lines) % 2 or len(lines) < 4 * FEWEST or lines[::2] != lines[1::2]:
         return lines, []
-    body = lines if len(lines) % 2 == 0 else [*lines, ""]
-    if any(line.strip() for line in body[1::2]) or not any(MARK.search(x) for x in body[::2]):
-        return lines, []
-    return body[::2], ["an empty line after each line, taken away"]
+    return lines[::2], ["every line stood twice: one of each taken"]
 
 
 def _without_trailing_blanks(lines: list[str]) -> tuple[list[str], list[str]]:
@@ -187,7 +265,7 @@ def _with_plain_blanks(lines: list[str]) -> tuple[list[str], list[str]]:
     """Tabs, no-break blanks, variants of signs and decimal commas of an editor's copy."""
     if any(_RUN_TOGETHER.match(line) for line in lines):
         return lines, ["blanks were run together by an editor: those of the text are lost"]
-    changed = [_plain(line) for line in lines]
+    changed = [_plain(line) if _may_be_changed(line) else None for line in lines]
     n_changed = sum(new is not None for new in changed)
     if not n_changed:
         return lines, []
@@ -199,11 +277,35 @@ def _with_plain_blanks(lines: list[str]) -> tuple[list[str], list[str]]:
     return [new or line for line, new in zip(lines, changed, strict=True)], [note]
 
 
+def _may_be_changed(line: str) -> bool:
+    return not line.isascii() or bool({"\t", ","} & set(line))
+
+
 def _plain(line: str) -> str | None:
     """The line as dllama prints it; None if it is already so, or no line of dllama's at all."""
-    if (line.isascii() and not {"\t", ","} & set(line)) or read_line(clean(line)) is not None:
+    if read_line(clean(line)) is not None:
         return None
-    text = _OTHER_BLANKS.sub(" ", line.replace("\ufe0f", ""))
-    if read_line(clean(text)) is None:
-        text = _DECIMAL_COMMA.sub(".", _THOUSANDS.sub("", text))
-    return text if read_line(clean(text)) is not None else None
+    text = line
+    for undo in _LETTERS:
+        text = undo(text)
+        if read_line(clean(text)) is not None:
+            return text
+    return None
+
+
+def _with_blanks(text: str) -> str:
+    """A tab behind the figures stands for a blank of dllama's and one of the token's."""
+    return text.replace("\ufe0f", "").replace("|\t", "|  ").replace("kB\t", "kB  ")
+
+
+_LETTERS: tuple[Callable[[str], str], ...] = (
+    lambda text: _OTHER_BLANKS.sub(" ", _UNSEEN.sub("", _with_blanks(text))),
+    lambda text: _BARS.sub("|", text, count=2),
+    lambda text: _THOUSANDS_OF_KB.sub("", text),
+    lambda text: _DECIMAL_COMMA.sub(".", _THOUSANDS.sub("", text)),
+    lambda text: _TIME_WITHIN.sub("", text, count=1),
+)
+_UNDONE = (
+    *(_without_blank_lines, _without_doubles, _without_padding, _without_trailing_blanks),
+    *(unwrapped, _with_plain_blanks),
+)

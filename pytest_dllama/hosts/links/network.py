@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
-from pathlib import Path
 
-from pytest_dllama.emulation.topology import Topology
-from pytest_dllama.hosts.base import HostError, HostProcess
+from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.links.prober import Prober, ProbeSamples
 from pytest_dllama.hosts.links.relay import LinkRelay
 
@@ -80,23 +77,11 @@ class EmulatedNetwork:
     """The emulated links of one cluster.
 
     Args:
-        topology: what they are.
-        nodes: of the largest cell.
-        logs: folder of the relay's files.
-        name: what they begin with.
-        start: starts a command on this machine.
+        relay: what they go through.
     """
 
-    def __init__(
-        self,
-        topology: Topology,
-        nodes: int,
-        logs: Path,
-        name: str,
-        start: Callable[[Sequence[str], str], HostProcess],
-    ) -> None:
-        self.topology = topology
-        self._relay = LinkRelay(topology, nodes, logs, name, start)
+    def __init__(self, relay: LinkRelay) -> None:
+        self._relay = relay
         self._prober: Prober | None = None
 
     @property
@@ -128,7 +113,7 @@ class EmulatedNetwork:
         if self._prober is not None and self._prober.nodes != nodes:
             self.close()
         if self._prober is None:
-            prober = Prober(self.topology, nodes, self._relay.doors.probe_port)
+            prober = Prober(self._relay.topology, nodes, self._relay.doors.probe_port)
             prober.open()
             self._prober = prober
         return LinkWatch(self._relay, self._prober)

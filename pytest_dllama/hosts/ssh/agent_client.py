@@ -20,12 +20,12 @@ from pytest_dllama.hosts.ssh.channel import Finished
 from pytest_dllama.hosts.ssh.connection import SshConnection
 
 MIN_PYTHON = (3, 11)
-_HELLO = """
-printf 'home=%s\\nssh=%s\\n' "$HOME" "$SSH_CONNECTION"
-command -v "$1" >/dev/null 2>&1 && printf 'python=%s\\n' "$("$1" -c \
-'import sys; print("%d.%d.%d" % sys.version_info[:3])' 2>&1 | tail -n 1)"
-exit 0
-"""
+# One line: csh knows no newline in quotes.
+_HELLO = (
+    'echo "home=$HOME"; echo "ssh=$SSH_CONNECTION"; '
+    'command -v "$1" >/dev/null 2>&1 && echo "python=$("$1" -c "$2" 2>&1 | tail -n 1)"; exit 0'
+)
+_VERSION = 'import sys; print("%d.%d.%d" % sys.version_info[:3])'
 
 
 class AgentClient:
@@ -64,7 +64,7 @@ class AgentClient:
         self._send_agent()
 
     def _hello(self) -> dict[str, str]:
-        done = self.connection.run(["sh", "-c", _HELLO, "hello", self._entry.python])
+        done = self.connection.run(["sh", "-c", _HELLO, "hello", self._entry.python, _VERSION])
         lines = done.out.decode("utf-8", "replace").splitlines()
         pairs = (line.partition("=") for line in lines)
         return {key: value for key, _, value in pairs}

@@ -10,6 +10,20 @@ from typing import Any
 from pytest_dllama.hosts.base import HostError
 
 CHUNK_BYTES = 256 * 1024
+BEGIN = "== pytest-dllama begins =="  # what stands before is the login's own: banners, .bashrc
+_BEGIN_LINE = BEGIN.encode() + b"\n"
+_SAID_CHARS = 200
+
+
+def announced(command: str) -> str:
+    """A command line (of shlex.join) that tells both of its outputs when it begins.
+
+    A login shell prints what its user's files make it print, and some (nologin, forced commands)
+    run nothing of ours at all. No newlines and no escapes, for csh and fish have their own; to csh
+    an exclamation mark in quotes is its history.
+    """
+    command = command.replace("!", "'\\!'")
+    return f'sh -c \'echo "{BEGIN}"; echo "{BEGIN}" >&2; exec "$@"\' sh {command}'
 
 
 class ConnectionLost(HostError):
@@ -47,7 +61,7 @@ class Channel:
     def lines(self, timeout_s: float | None = None) -> Iterator[bytes]:
         """Lines of standard output, until it ends for whatever reason or is silent for so long."""
         self._channel.settimeout(timeout_s)
-        rest = b""
+        rest, has_begun = b"", False
         while True:
             try:
                 data = self._channel.recv(CHUNK_BYTES)
@@ -56,6 +70,10 @@ class Channel:
             if not data:
                 return
             *whole, rest = (rest + data).split(b"\n")
+            if not has_begun:
+                begun = [n for n, line in enumerate(whole, 1) if line.endswith(BEGIN.encode())]
+                has_begun = begun != []
+                whole = whole[begun[0] :] if begun else []
             yield from whole
 
     def communicate(
@@ -79,9 +97,21 @@ class Channel:
         code = channel.recv_exit_status() if channel.exit_status_ready() or not lost else -1
         if code == -1:
             raise ConnectionLost(lost or f"{self._where}: connection lost during {what}")
-        return Finished(code, out, err)
+        said, begin, own = out.partition(_BEGIN_LINE)
+        if not begin:
+            raise HostError(f"{self._where}: {_not_run(code, said, err)}")
+        return Finished(code, own, err.partition(f"{BEGIN}\n")[2])
 
     def close(self) -> None:
         """Let go of it; its standard input ends."""
         with contextlib.suppress(Exception):
             self._channel.close()
+
+
+def _not_run(code: int, out: bytes, err: str) -> str:
+    words = " ".join(f"{out.decode('utf-8', 'replace')} {err}".split())[:_SAID_CHARS]
+    said = f"it said: {words}" if words else "it said nothing"
+    return (
+        f"its login shell does not run commands (exit code {code}; {said}); see the shell of that "
+        "user (chsh), what its .bashrc or .profile does, and forced commands of authorized_keys"
+    )

@@ -10,7 +10,6 @@ import contextlib
 import logging
 import shlex
 import socket
-import subprocess
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -21,15 +20,22 @@ from fabric import Config, Connection
 
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.inventory import HostEntry, Inventory
-from pytest_dllama.hosts.ssh.channel import CHUNK_BYTES, Channel, ConnectionLost, Finished
+from pytest_dllama.hosts.ssh.channel import (
+    CHUNK_BYTES,
+    Channel,
+    ConnectionLost,
+    Finished,
+    announced,
+)
 from pytest_dllama.hosts.ssh.host_key import HostKeyCheck
 from pytest_dllama.hosts.ssh.login import Login
+from pytest_dllama.hosts.ssh.proxy import Proxy
 from pytest_dllama.hosts.ssh.settings import SshSettings, route_to
 
 CONNECT_TIMEOUT_S = 10.0
 DEAD_AFTER_S = 15.0  # without an answer of the other side's network
 COMMAND_TIMEOUT_S = 60.0
-PROXY_END_S = 2.0
+THREAD_END_S = 2.0
 logging.getLogger("paramiko").addHandler(logging.NullHandler())  # our messages say it better
 
 
@@ -89,10 +95,14 @@ class SshConnection:
         where = self._name_of(hop)
         check = HostKeyCheck(hop, self._inventory, where)
         login = {"auth_strategy": Login(hop), "transport_factory": check.transport}
+        proxy = None
         if hop.proxy_command is not None and gateway is None:
-            shell = ["sh", "-c", f"exec {hop.proxy_command}"]
-            login["sock"] = proxy = paramiko.ProxyCommand(shlex.join(shell))
+            proxy = Proxy(hop.proxy_command)
+            login["sock"] = proxy.sock
             self._way.append(proxy)
+        elif gateway is None and (hop.family or hop.bind_address):
+            with _explained(where, hop):
+                login["sock"] = _dialled(hop)
         made = Connection(
             hop.hostname,
             user=hop.user,
@@ -104,7 +114,7 @@ class SshConnection:
         )
         made.client.set_missing_host_key_policy(check)
         self._way.append(made)
-        with _explained(where, hop):
+        with _told_by(proxy), _explained(where, hop):
             made.open()
             _fail_fast(made.transport)
         self.remarks += [text for text in check.remarks if text not in self.remarks]
@@ -114,17 +124,15 @@ class SshConnection:
         self._fabric = None
         while self._way:
             part = self._way.pop()
-            if isinstance(part, paramiko.ProxyCommand):
-                with contextlib.suppress(OSError):
-                    part.close()
-                _end(part.process)
+            if isinstance(part, Proxy):
+                part.close()
                 continue
             transport = part.client.get_transport()
             with contextlib.suppress(Exception):
                 part.close()
                 part.client.close()  # one that got half-way is none that Fabric closes
             if transport is not None and part.connect_kwargs.get("sock") is not None:
-                transport.join(PROXY_END_S)  # its thread reads a pipe that is closed next
+                transport.join(THREAD_END_S)  # its thread reads a socket that is closed next
 
     def channel(self, command: str) -> Channel:
         """Start a command on the host.
@@ -138,7 +146,7 @@ class SshConnection:
             raise ConnectionLost(f"{self.where}: the connection was closed")
         with _explained(self.where, self._route[-1]):
             channel = made.transport.open_session(timeout=CONNECT_TIMEOUT_S)
-            channel.exec_command(command)
+            channel.exec_command(announced(command))
         return Channel(channel, self.where)
 
     def run(
@@ -185,24 +193,46 @@ class SshConnection:
             self._drop()
 
 
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """paramiko asks a proxy to end, and leaves it and its pipes behind."""
+def _dialled(hop: SshSettings) -> socket.socket:
+    """A connection of ssh_config's AddressFamily, from its BindAddress.
+
+    Raises:
+        OSError: the last address that did not answer.
+    """
+    found = socket.getaddrinfo(hop.hostname, hop.port, hop.family, socket.SOCK_STREAM)
+    for number, (family, kind, protocol, _, address) in enumerate(found, start=1):
+        made = socket.socket(family, kind, protocol)
+        try:
+            made.settimeout(CONNECT_TIMEOUT_S)
+            if hop.bind_address:
+                made.bind((hop.bind_address, 0))
+            made.connect(address)
+            made.settimeout(None)
+        except OSError:
+            made.close()
+            if number == len(found):
+                raise
+        else:
+            return made
+    raise socket.gaierror(socket.EAI_NONAME, "no address")
+
+
+@contextlib.contextmanager
+def _told_by(proxy: Proxy | None) -> Iterator[None]:
+    """A proxy's own words say more than that the connection failed."""
     try:
-        process.wait(PROXY_END_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    for pipe in (process.stdin, process.stdout, process.stderr):
-        if pipe is not None:
-            with contextlib.suppress(OSError):
-                pipe.close()
+        yield
+    except ConnectionLost as error:
+        told = proxy.told() if proxy is not None else ""
+        raise ConnectionLost(f"{error}; {told}" if told else str(error)) from error
 
 
 def _fail_fast(transport: Any) -> None:
     """Notice a cut link within seconds; the kernel's own patience is a quarter of an hour."""
     transport.set_keepalive(5)
     sock = transport.sock
-    if isinstance(sock, socket.socket) and hasattr(socket, "TCP_USER_TIMEOUT"):
+    is_tcp = isinstance(sock, socket.socket) and sock.family != socket.AF_UNIX
+    if is_tcp and hasattr(socket, "TCP_USER_TIMEOUT"):
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, int(DEAD_AFTER_S * 1e3))
 
 
@@ -228,4 +258,8 @@ def _reason(error: Exception) -> str:
     text = str(error).removeprefix("[Errno None] ") or type(error).__name__
     if isinstance(error, (ConnectionRefusedError, paramiko.ssh_exception.NoValidConnectionsError)):
         return f"nobody answers there ({text}); is sshd running (sudo systemctl enable --now ssh)?"
+    if isinstance(error, EOFError) or "protocol banner" in text:
+        return "whoever answers there hung up before or during the login; is it an SSH server?"
+    if isinstance(error, paramiko.ChannelException):
+        return f"it opens no channel ({text}); see AllowTcpForwarding and MaxSessions of its sshd"
     return f"the connection failed ({text})"

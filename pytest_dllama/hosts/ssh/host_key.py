@@ -1,11 +1,13 @@
 """Whether a host is the one that it was: its key against known_hosts, as `ssh` judges it.
 
-A key is taken when a line has it, stored when nothing is known of the host and both ssh_config and
-the inventory allow that, refused otherwise.
+A key is taken when a line has it or an authority of known_hosts has signed it, stored when nothing
+is known of the host and both ssh_config and the inventory allow that, refused otherwise.
 """
 
 from __future__ import annotations
 
+import ipaddress
+import socket
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,8 +15,17 @@ from typing import Any
 import paramiko
 
 from pytest_dllama.hosts.base import HostError
+from pytest_dllama.hosts.host_keys.certificate import SUFFIX, read_certificate
+from pytest_dllama.hosts.host_keys.known_hosts import (
+    AUTHORITY,
+    REVOKED,
+    KnownHosts,
+    KnownKey,
+    add_key,
+    hashed_name,
+)
+from pytest_dllama.hosts.host_keys.revoked import why_revoked
 from pytest_dllama.hosts.inventory import Inventory
-from pytest_dllama.hosts.ssh.known_hosts import KnownHosts, KnownKey, add_key, hashed_name
 from pytest_dllama.hosts.ssh.settings import SshSettings
 
 _RSA = ("rsa-sha2-512", "rsa-sha2-256")  # signatures by a key of kind ssh-rsa
@@ -29,7 +40,8 @@ class HostKeyCheck:
         self._where = where
         own = inventory.known_hosts
         self._stores: Sequence[Path] = (own,) if own else settings.user_known_hosts
-        known = KnownHosts([*self._stores, *(() if own else settings.global_known_hosts)])
+        others = () if own else settings.global_known_hosts
+        known = KnownHosts([*self._stores, *others], settings.known_hosts_command)
         self.remarks = known.broken
         self._known = known.keys(settings.key_name)
         if not self._known and settings.host_key_alias is None:
@@ -44,8 +56,10 @@ class HostKeyCheck:
         made = paramiko.Transport(sock, **options)
         security = made.get_security_options()
         known = [k for key in self._known for k in (_RSA if key.kind == "ssh-rsa" else (key.kind,))]
-        kinds = list(security.key_types)
-        security.key_types = sorted(kinds, key=lambda kind: kind not in known)
+        kinds = sorted(security.key_types, key=lambda kind: kind not in known)
+        if any(key.marker == AUTHORITY for key in self._known):
+            kinds = [*(kind + SUFFIX for kind in kinds), *kinds]
+        security.key_types = kinds
         return made
 
     def missing_host_key(self, client: Any, hostname: str, key: Any) -> None:
@@ -54,10 +68,15 @@ class HostKeyCheck:
         Raises:
             HostError: the host may be another one, or is not to be trusted.
         """
+        if self._settings.trusts_loopback and _is_loopback(self._settings.hostname):
+            return
         kind, blob = key.get_name(), key.get_base64()
+        file = self._settings.revoked_keys
+        if file is not None and (reason := why_revoked(file, kind, blob)):
+            raise HostError(f"{self._where}: its host key is not to be trusted: {reason}")
         same = [known for known in self._known if (known.kind, known.blob) == (kind, blob)]
         for known in same:
-            if known.marker == "@revoked":
+            if known.marker == REVOKED:
                 raise HostError(
                     f"{self._where}: its host key is marked @revoked in {known.where}: do not "
                     "trust that machine; give it a new key"
@@ -65,8 +84,10 @@ class HostKeyCheck:
         plain = [known for known in self._known if not known.marker]
         if any(not known.marker for known in same):
             return
+        if (fault := self._certificate_fault(key)) == "":
+            return
         if not plain:
-            self._take_new(kind, blob)
+            self._take_new(kind, blob, fault)
         elif self._settings.strict != "no" or self._inventory.new_host_keys == "refuse":
             raise HostError(self._changed(plain[0], key))
         else:
@@ -74,6 +95,20 @@ class HostKeyCheck:
                 f"its host key is not the one in {plain[0].where}; ssh_config says "
                 "StrictHostKeyChecking no"
             )
+
+    def _certificate_fault(self, key: Any) -> str | None:
+        """Why its certificate does not do, empty if it does; None where no authority is named."""
+        trusted = {known.blob for known in self._known if known.marker == AUTHORITY}
+        if not trusted:
+            return None
+        blob = getattr(getattr(key, "public_blob", None), "key_blob", None)
+        if blob is None:
+            return "known_hosts names an authority for it, but it shows no certificate"
+        found = read_certificate(blob)
+        trusted -= {known.blob for known in self._known if known.marker == REVOKED}
+        name = self._settings.host_key_alias or self._settings.hostname.lower()
+        fault = found.fault(name, trusted) if found else "it cannot be read"
+        return fault and f"its certificate does not do: {fault}"
 
     def _changed(self, known: KnownKey, key: Any) -> str:
         file = known.where.rpartition(":")[0]
@@ -84,10 +119,19 @@ class HostKeyCheck:
             f"-f {file} -R '{self._settings.key_name}'"
         )
 
-    def _take_new(self, kind: str, blob: str) -> None:
+    def _take_new(self, kind: str, blob: str, fault: str | None) -> None:
+        """Store a key of which nothing is known, if that is allowed.
+
+        Args:
+            kind: as in ssh-ed25519.
+            blob: the key, base64.
+            fault: of its certificate.
+        """
         settings, name = self._settings, self._settings.key_name
         place = f"{settings.user}@{settings.hostname} -p {settings.port}"
         look = f"try: ssh {place} once, and compare the fingerprint"
+        if fault:
+            look = f"{fault}; {look}"
         if self._inventory.new_host_keys == "refuse":
             reason = f"new_host_keys = 'refuse'; {look}"
             raise HostError(f"{self._where}: its host key is unknown and {reason}")
@@ -101,3 +145,11 @@ class HostKeyCheck:
             add_key(file, hashed_name(name) if settings.hashes_names else name, kind, blob)
         except OSError as error:
             self.remarks.append(f"its host key cannot be stored in {file}: {error.strerror}")
+
+
+def _is_loopback(hostname: str) -> bool:
+    """Whether a name leads to this machine itself."""
+    try:
+        return ipaddress.ip_address(socket.gethostbyname(hostname)).is_loopback
+    except (OSError, ValueError):
+        return hostname == "::1"

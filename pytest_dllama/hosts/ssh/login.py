@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import copy
+import os
 import socket
+import stat
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import paramiko
 from paramiko.agent import AgentSSH
+from paramiko.pkey import PublicBlob
 
+from pytest_dllama.hosts.host_keys.certificate import SUFFIX, public_key_of
 from pytest_dllama.hosts.ssh.settings import SshSettings
 from pytest_dllama.hosts.terminal import ask_secret, has_terminal, terminal
 
@@ -73,9 +78,14 @@ class Login:
     def _keys(self) -> Iterator[tuple[str, paramiko.PKey]]:
         files = [file for file in self._settings.identity_files if _is_there(file)]
         named = {_public_part(file): file for file in files}
-        held = {key.asbytes(): key for key in self._agent_keys()}
+        held = {key.blob: key for key in self._agent_keys()}
+        certificates = self._certificates()
         for public, file in named.items():
             if public in held:
+                for where, certificate in certificates.get(public, ()):
+                    held[public].load_certificate(certificate)
+                    yield f"{where} (agent)", held[public]
+                    held[public].public_blob = None
                 yield f"{file} (agent)", held[public]
         if not self._settings.identities_only:
             for public, key in held.items():
@@ -85,7 +95,27 @@ class Login:
             if _public_part(file) in held or not file.is_file() or _is_public(file):
                 continue
             if (key := self._from_file(file)) is not None:
+                for where, certificate in certificates.get(key.asbytes(), ()):
+                    yield str(where), _certified(key, certificate)
                 yield str(file), key
+
+    def _certificates(self) -> dict[bytes, list[tuple[Path, str]]]:
+        """Files of certificates and their text, by the public key that they are for.
+
+        Those that ssh_config names, and the one beside each key.
+        """
+        beside = (file.with_name(f"{file.name}-cert.pub") for file in self._settings.identity_files)
+        found: dict[bytes, list[tuple[Path, str]]] = {}
+        for file in dict.fromkeys((*self._settings.certificate_files, *beside)):
+            try:
+                text = file.read_text(encoding="utf-8", errors="replace").strip()
+                blob = base64.b64decode(text.split()[1])
+                found.setdefault(public_key_of(blob), []).append((file, text))
+            except FileNotFoundError:
+                continue
+            except Exception as error:  # whatever two libraries make of a broken file
+                self._hints.append(f"{file} is no certificate that can be read ({_line(error)})")
+        return found
 
     def _agent_keys(self) -> tuple[Any, ...]:
         """Keys of the agent at its socket; none where nobody answers."""
@@ -101,11 +131,18 @@ class Login:
         except (OSError, paramiko.SSHException) as error:
             self._hints.append(f"the agent at {path} does not answer ({error})")
             return ()
-        return tuple(agent.get_keys())
+        keys = tuple(agent.get_keys())
+        for key in keys:
+            if key.get_name().endswith(SUFFIX):  # paramiko would show the bare key
+                key.public_blob = PublicBlob(key.get_name(), key.blob)
+        return keys
 
     def _from_file(self, file: Path) -> paramiko.PKey | None:
         if file in _opened:
             return _opened[file]
+        if reason := _too_open(file):
+            self._hints.append(reason)
+            return None
         try:
             return _load(file)
         except _Locked:
@@ -139,9 +176,28 @@ class _Locked(Exception):
 
 def _load(file: Path, passphrase: str | None = None) -> paramiko.PKey:
     try:
-        return paramiko.PKey.from_path(file, passphrase and passphrase.encode())
+        key = paramiko.PKey.from_path(file, passphrase and passphrase.encode())
+        key.public_blob = None  # a certificate beside it is offered by itself
+        return key
     except (TypeError, paramiko.PasswordRequiredException):  # no passphrase, and one is needed
         raise _Locked from None
+
+
+def _certified(key: Any, certificate: str) -> Any:
+    """The same key, which shows a certificate."""
+    shown = copy.copy(key)
+    shown.load_certificate(certificate)
+    return shown
+
+
+def _too_open(file: Path) -> str:
+    """A private key that others can read is passed over, as `ssh` does."""
+    with contextlib.suppress(OSError):
+        state = file.stat()
+        if state.st_uid == os.getuid() and state.st_mode & 0o077:
+            mode = f"{stat.S_IMODE(state.st_mode):04o}"
+            return f"{file} is passed over, for others can read it (mode {mode}); chmod 600 {file}"
+    return ""
 
 
 def _is_there(file: Path) -> bool:

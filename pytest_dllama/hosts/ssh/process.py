@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import queue
 import threading
 import time
 from collections.abc import Mapping
@@ -11,6 +10,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from pytest_dllama.hosts.base import STOP_GRACE_S, HostError, tail, unwritable
+from pytest_dllama.hosts.lines import Lines
 from pytest_dllama.hosts.ssh.agent_client import AgentClient
 from pytest_dllama.hosts.ssh.channel import Channel, ConnectionLost
 
@@ -43,7 +43,7 @@ class SshProcess:
         self._peaks: dict[str, int | None] = {}
         self._peaks_came = threading.Event()
         self._watches_memory = False
-        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._lines = Lines(name)
         self._channel: Channel | None = None
         self._code: int | None = None
         self._lost: str | None = None
@@ -109,7 +109,7 @@ class SshProcess:
             until_s = until_s or time.monotonic() + (RECONNECT_S if not self._stopping else 0)
             if not self._ended.wait(0.5) and time.monotonic() > until_s:
                 self._give_up(reason)
-        self._lines.put(None)
+        self._lines.end()
 
     def _take(self, channel: Channel) -> bool:
         """Keep the lines of one follower; whether any came."""
@@ -120,7 +120,7 @@ class SshProcess:
                 kind, line = frame[:1], frame[1:]
                 if kind in b"oO":
                     self._keep(out, line, 0, whole=kind == b"o")
-                    self._lines.put(line.decode("utf-8", errors="replace") + "\n")
+                    self._lines.put(line + b"\n")
                 elif kind in b"eE":
                     self._keep(err, line, 1, whole=kind == b"e")
                 elif kind in b"sS":
@@ -174,14 +174,9 @@ class SshProcess:
             TimeoutError: no line came within `timeout_s`.
             HostError: the host is out of reach.
         """
-        try:
-            line = self._lines.get(timeout=timeout_s)
-        except queue.Empty:
-            raise TimeoutError(f"{self.name} printed nothing for {timeout_s:g} s") from None
-        if line is None:
-            self._lines.put(None)  # the end stays the end
-            if self._lost is not None:
-                raise ConnectionLost(self._lost)
+        line = self._lines.read(timeout_s)
+        if line is None and self._lost is not None:
+            raise ConnectionLost(self._lost)
         return line
 
     def wait(self, timeout_s: float) -> int | None:

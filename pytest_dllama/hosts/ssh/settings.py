@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import shutil
+import socket
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,6 +36,10 @@ _STRICT: Mapping[str, Strict] = {
     "off": "no",
 }
 _JUMP = re.compile(r"(?:ssh://)?(?:(?P<user>.+)@)?(?P<host>\[[^]]+\]|[^:]+)(?::(?P<port>\d+))?/?")
+_LISTS = ("userknownhostsfile", "globalknownhostsfile")
+_DEFAULT_LISTS = ("~/.ssh/known_hosts", "/etc/ssh/ssh_known_hosts")
+_PATH_BEGINS = ("/", "~", "%", "$")
+_FAMILIES = {"inet": socket.AF_INET, "inet6": socket.AF_INET6}
 _DEFAULT_KEYS = ("id_rsa", "id_ecdsa", "id_ed25519")
 
 
@@ -57,6 +62,12 @@ class SshSettings:
     asks: bool  # for passphrases
     jumps: tuple[str, ...]  # the first one is reached first
     proxy_command: str | None
+    family: int = 0  # of socket: AF_INET, AF_INET6, either
+    bind_address: str | None = None
+    certificate_files: tuple[Path, ...] = ()
+    revoked_keys: Path | None = None
+    known_hosts_command: tuple[str, ...] = ()
+    trusts_loopback: bool = False  # NoHostAuthenticationForLocalhost
 
     @property
     def key_name(self) -> str:
@@ -155,7 +166,24 @@ def _asked(program: str, name: str, words: Sequence[str]) -> dict[str, list[str]
     for line in done.stdout.splitlines():
         key, _, value = line.partition(" ")
         values.setdefault(key.lower(), []).append(value)
+    for key in _LISTS:
+        values[key] = _unquoted_paths(" ".join(values.get(key, ())))
     return values
+
+
+def _unquoted_paths(text: str) -> list[str]:
+    """`ssh -G` tells several files in one line and leaves out the quotes.
+
+    >>> _unquoted_paths("/home/me/my keys/known ~/.ssh/known_hosts"), _unquoted_paths("a b")
+    (['/home/me/my keys/known', '~/.ssh/known_hosts'], ['a', 'b'])
+    """
+    found: list[str] = []
+    for word in text.split(" "):
+        if found and found[-1][:1] in _PATH_BEGINS and word[:1] not in _PATH_BEGINS:
+            found[-1] += f" {word}"
+        else:
+            found.append(word)
+    return [word for word in found if word]
 
 
 def _read(name: str, config: Path | None, key: str | None) -> dict[str, list[str]]:
@@ -171,6 +199,8 @@ def _read(name: str, config: Path | None, key: str | None) -> dict[str, list[str
     found = known.lookup(name)
     values = {word: value if isinstance(value, list) else [value] for word, value in found.items()}
     named = [*([key] if key else []), *values.get("identityfile", [])]
+    for key, default in zip(_LISTS, _DEFAULT_LISTS, strict=True):
+        values[key] = shlex.split((values.get(key) or [default])[0])
     values["identityfile"] = named or [f"~/.ssh/{key}" for key in _DEFAULT_KEYS]
     return values
 
@@ -191,7 +221,12 @@ def _settings(name: str, values: Mapping[str, Sequence[str]]) -> SshSettings:
         found = (_expanded(word, tokens) for word in words if word.lower() != "none")
         return tuple(Path(word).expanduser() for word in found)
 
-    jumps, command = given("proxyjump"), given("proxycommand")
+    if one("proxyusefdpass") == "yes":
+        raise HostError(
+            f"{name}: ssh_config says ProxyUseFdpass, which only `ssh` itself can do; give a "
+            "ProxyCommand that passes the data on"
+        )
+    jumps, command, revoked = given("proxyjump"), given("proxycommand"), given("revokedhostkeys")
     return SshSettings(
         name=name,
         hostname=hostname,
@@ -201,16 +236,31 @@ def _settings(name: str, values: Mapping[str, Sequence[str]]) -> SshSettings:
         identities_only=one("identitiesonly") == "yes",
         identity_agent=_agent_socket(one("identityagent", "SSH_AUTH_SOCK"), tokens),
         strict=_STRICT.get(one("stricthostkeychecking"), "ask"),
-        user_known_hosts=paths(shlex.split(one("userknownhostsfile", "~/.ssh/known_hosts"))),
-        global_known_hosts=paths(
-            shlex.split(one("globalknownhostsfile", "/etc/ssh/ssh_known_hosts"))
-        ),
+        user_known_hosts=paths(values["userknownhostsfile"]),
+        global_known_hosts=paths(values["globalknownhostsfile"]),
         host_key_alias=given("hostkeyalias"),
         hashes_names=one("hashknownhosts") == "yes",
         asks=one("batchmode") != "yes",
-        jumps=tuple(jumps.replace(" ", "").split(",")) if jumps else (),
+        jumps=tuple(_expanded(jumps, tokens).replace(" ", "").split(",")) if jumps else (),
         proxy_command=_expanded(command, tokens) if command else None,
+        family=_FAMILIES.get(one("addressfamily"), 0),
+        bind_address=given("bindaddress"),
+        certificate_files=paths([word.strip('"') for word in values.get("certificatefile", ())]),
+        revoked_keys=paths([revoked.strip('"')])[0] if revoked else None,
+        known_hosts_command=_command(given("knownhostscommand"), tokens),
+        trusts_loopback=one("nohostauthenticationforlocalhost") == "yes",
     )
+
+
+def _command(text: str | None, tokens: Mapping[str, str]) -> tuple[str, ...]:
+    """KnownHostsCommand; what is known only in the midst of a connection stands empty in it."""
+    if text is None:
+        return ()
+    asked = {**tokens, "H": tokens["h"], "I": "HOSTNAME", "K": "", "t": "", "f": ""}
+    try:
+        return tuple(_expanded(word, asked) for word in shlex.split(text))
+    except ValueError as error:
+        raise HostError(f"KnownHostsCommand {text!r} cannot be read: {error}") from None
 
 
 def _agent_socket(value: str, tokens: Mapping[str, str]) -> str | None:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_dllama.config.values import ConfigError
-from pytest_dllama.user_files import cache_folder
+from pytest_dllama.files.user_files import cache_folder
 
 BUILD_TIMEOUT_S = 900.0
 _IS_ERROR = re.compile(r"\berror:", re.IGNORECASE)  # as compilers, linkers and pip begin one

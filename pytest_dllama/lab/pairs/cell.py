@@ -6,13 +6,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.pairs.sessions import Session
 from pytest_dllama.lab.pairs.side import NAMES, Name
+from pytest_dllama.lab.requests.losses import Losses
 from pytest_dllama.metrics.catalog import METRICS, cell_metrics
-from pytest_dllama.metrics.samples import sample_of
+from pytest_dllama.metrics.samples import sample_of, session_sample
 from pytest_dllama.record.cell import OutputRecord, Sample
-from pytest_dllama.record.verdict import CellVerdict, ExactChange, MetricVerdict, SideSession, worst
+from pytest_dllama.record.verdict import (
+    CellVerdict,
+    ExactChange,
+    MetricVerdict,
+    Prospect,
+    SideSession,
+    worst,
+)
 from pytest_dllama.validity.faults import faults
 
 EXACT = tuple(name for name, metric in METRICS.items() if metric.better == "exact")
@@ -43,6 +52,11 @@ class PairedCell:
     error: str | None = None
     pairs_s: float = 0.0  # what the pairs took, starts included
     log_files: tuple[Path, ...] = ()  # of what broke off
+    work: set[tuple[int | None, int]] = field(default_factory=set)  # tokens in, tokens out
+    requests: int = 1  # of a session
+    prospects: tuple[Prospect, ...] = ()  # that these were chosen from
+    further_s: float | None = None  # one more request of one side
+    losses: Losses = field(default_factory=lambda: Losses(0))  # pairs that were taken anew
 
     @property
     def is_decided(self) -> bool:
@@ -58,30 +72,59 @@ class PairedCell:
         """Whole pairs that were taken."""
         return min(len(self.runs[name]) for name in NAMES)
 
-    def paired(self, metric: str) -> tuple[list[float], list[float]]:
-        """Values of base and new, one a pair that has both, in the order of the pairs."""
+    def paired(self, metric: str, requests: int | None = None) -> tuple[list[float], list[float]]:
+        """Values of base and new, one a pair that has both, in the order of the pairs.
+
+        Args:
+            metric: which.
+            requests: only so many of each session's first; None: all of them.
+        """
         found: dict[int, dict[str, float]] = {}
         for session in self.sessions:
-            if (value := session.metrics.get(metric)) is not None:
+            if (value := session.value(metric, requests)) is not None:
                 found.setdefault(session.pair, {})[session.side] = value
         whole = [both for _, both in sorted(found.items()) if len(both) == len(NAMES)]
         return [both["base"] for both in whole], [both["new"] for both in whole]
 
-    def note(self, side: Name, session: Session, output: OutputRecord, *, is_first: bool) -> None:
-        """Take a session in: its figures, its work, and what speaks against it."""
-        trace = session.run.trace
-        sample = sample_of(trace)
+    def note(
+        self, side: Name, session: Session, outputs: Sequence[OutputRecord], *, is_first: bool
+    ) -> None:
+        """Take a session in: its figures, its work, and what speaks against it.
+
+        Args:
+            side: whose it is.
+            session: with one trace a request.
+            outputs: of each request, against the oracle.
+            is_first: whether it was the pair's first.
+        """
+        traces = session.run.traces
+        samples = [sample_of(trace) for trace in traces]
         pair = len(self.runs[side]) + 1
-        estimates = cell_metrics([trace], [sample])
-        figures = {name: estimate.value for name, estimate in estimates.items()}
         self.runs[side].append(session)
-        self.samples[side].append(sample)
+        self.samples[side].append(session_sample(traces))
+        self.work |= {(sample.n_input_tokens, sample.n_output_tokens) for sample in samples}
+        wrong = [output for output in outputs if output.status == "different"]
         if side not in self.outputs or self.outputs[side].status != "different":
-            self.outputs[side] = output
-        known = {name: figures.get(name) for name in (*self.judged, *EXACT) if name in figures}
-        self.sessions.append(SideSession(pair=pair, side=side, is_first=is_first, metrics=known))
-        found = faults([trace], output)
+            self.outputs[side] = (*wrong, *outputs)[0]
+        figures = [self._figures([t], [s]) for t, s in zip(traces, samples, strict=True)]
+        self.sessions.append(
+            SideSession(
+                pair=pair,
+                side=side,
+                is_first=is_first,
+                metrics=self._figures(traces, samples),
+                requests=tuple(figures) if len(figures) > 1 else (),
+            )
+        )
+        found = faults(traces, self.outputs[side] if wrong else outputs[0])
         self.invalid += [f"{side}, pair {pair}: {fault.text}" for fault in found]
+
+    def _figures(
+        self, traces: Sequence[RequestTrace], samples: Sequence[Sample]
+    ) -> dict[str, float | None]:
+        """Of the metrics that are compared, the median over these requests."""
+        found = cell_metrics(traces, samples)
+        return {name: found[name].value for name in (*self.judged, *EXACT) if name in found}
 
     def latest(self) -> PairTaken:
         """The pair that was taken last."""
@@ -91,13 +134,8 @@ class PairedCell:
 
     def compare_work(self) -> None:
         """Both sides must have done the same, and show the same fault of the engine if any."""
-        work = {
-            (sample.n_input_tokens, sample.n_output_tokens)
-            for name in NAMES
-            for sample in self.samples[name]
-        }
-        if len(work) > 1:
-            listed = sorted(work, key=lambda item: (item[0] or 0, item[1]))
+        if len(self.work) > 1:
+            listed = sorted(self.work, key=lambda item: (item[0] or 0, item[1]))
             self.invalid.append(f"the sides did different work: {listed} tokens in, out")
         self.invalid += _fault_of_one_side(self.outputs)
 
@@ -127,6 +165,10 @@ class PairedCell:
                 "same_tokens": self._same_tokens(),
                 "sessions": self.sessions,
                 "pairs_s": self.pairs_s or None,
+                "requests": self.requests,
+                "further_s": self.further_s,
+                "prospects": self.prospects,
+                "retried": "; ".join(self.losses.reasons) or None,
             }
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,13 +19,15 @@ from pytest_dllama.hosts.base import HostError, Progress
 from pytest_dllama.lab.assembly import computing_of, links_of
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.pairs.cell import PairedCell, PairTaken
+from pytest_dllama.lab.pairs.session_length import lone_cost, settle_requests, warm_cost
 from pytest_dllama.lab.pairs.sessions import Sessions
 from pytest_dllama.lab.pairs.side import NAMES, Side
 from pytest_dllama.lab.progress import Silent, announce_compilation
 from pytest_dllama.lab.requests.cluster import ClusterError
 from pytest_dllama.lab.requests.failure import RequestFailed
+from pytest_dllama.lab.requests.losses import Losses
 from pytest_dllama.models.under_test import ModelUnderTest
-from pytest_dllama.record.verdict import CellVerdict
+from pytest_dllama.record.verdict import REQUESTS, CellVerdict, known_requests
 from pytest_dllama.stats.looks import Plan
 from pytest_dllama.stats.paired import ln_ratios
 from pytest_dllama.stats.prior import VarianceGroup, VariancePrior, groups_of
@@ -49,6 +51,8 @@ class Rules:
     priors: NoisePriors | None  # what is known of this cluster's noise; None: it is not kept
     seed: int  # of the order of sides and cells
     tolerances: Tolerances = lambda key: TOLERANCES  # metric -> relative change, of a cell
+    requests: int | None = 1  # of a session; None: as many as decide soonest
+    is_calibration: bool = False  # then None: as many as show the noise of fewer too
 
 
 class Duet:
@@ -79,8 +83,11 @@ class Duet:
         self.sessions = Sessions(sides, models, logs, self._progress)
         self._sides, self._rules, self._models = sides, rules, models
         self._random = random.Random(rules.seed)
-        self.cells = [PairedCell(key, tuple(rules.tolerances(key))) for key in keys]
-        self._known: dict[str, VariancePrior | None] = {}
+        limit = sides[1].config.retry_lost
+        self.cells = [
+            PairedCell(key, tuple(rules.tolerances(key)), losses=Losses(limit)) for key in keys
+        ]
+        self._known: dict[tuple[str, int], VariancePrior | None] = {}
 
     def run(self) -> tuple[CellVerdict, ...]:
         """Take pairs until every cell is decided or the plan has no look left."""
@@ -114,12 +121,19 @@ class Duet:
     # -- sessions ------------------------------------------------------------------------------
 
     def _guarded(self, cell: PairedCell, work: Callable[[PairedCell], None]) -> None:
-        try:
-            work(cell)
-        except _FAILURES as error:
-            cell.error = str(error)
-            if isinstance(error, RequestFailed):
-                cell.log_files = tuple(error.log_files)
+        """Do it, again after a loss as often as that is allowed: no cluster outlives its pair."""
+        while True:
+            try:
+                return work(cell)
+            except _FAILURES as error:
+                if cell.losses.allow(error):
+                    reason = cell.losses.reasons[-1]
+                    self._progress.settle(f"{cell.key}: lost: {reason}; taking the pair anew")
+                    continue
+                cell.error = str(error)
+                if isinstance(error, RequestFailed):
+                    cell.log_files = tuple(error.log_files)
+                return None
 
     def _prepare(self, cell: PairedCell) -> None:
         """Hosts, oracles, and one pair that is not measured: files and kernels get warm."""
@@ -127,8 +141,28 @@ class Duet:
         self._progress.stage(f"{cell.key}: reference output and warm-up of both sides")
         self._progress.detail("starting")
         self.sessions.prepare_oracles(cell.key)
+        again = self.sessions.run_again(cell.key)
         if cell.key.nodes > 1:
-            self.sessions.at_once(cell.key, self._sides, "warmup")
+            since_s, name = time.monotonic(), f"{cell.losses.prefix}warmup"
+            warmed = self.sessions.at_once(cell.key, self._sides, name)
+            took_s = time.monotonic() - since_s
+            cost = warm_cost(list(warmed.values()), took_s, run_again=again)
+        else:
+            cost = lone_cost(self.sessions.oracle_runs(cell.key), run_again=again)
+        tolerances = self._rules.tolerances(cell.key)
+        priors = self._priors(tolerances)
+        asked = self._rules.requests
+        if asked is None and self._rules.is_calibration:
+            asked = REQUESTS[-1] if again else 1
+        settle_requests(cell, asked, cost, priors, tolerances, self._rules.plan)
+
+    def _priors(self, metrics: Iterable[str]) -> dict[int, dict[str, VariancePrior]]:
+        """What is known, by number of requests and metric."""
+        found: dict[int, dict[str, VariancePrior]] = {}
+        for requests in REQUESTS if self._rules.requests is None else ():
+            known = {m: prior for m in metrics if (prior := self._prior(m, requests)) is not None}
+            found |= {requests: known} if known else {}
+        return found
 
     def _take(self, pair: int, look: int) -> None:
         """One pair of every undecided cell, the cells in random order."""
@@ -158,22 +192,23 @@ class Duet:
 
     def _pair(self, cell: PairedCell, pair: int) -> None:
         order, since_s = self._order(pair, cell), time.monotonic()
-        sessions = self.sessions.pair(cell.key, order, f"pair{pair + 1}")
+        name = f"{cell.losses.prefix}pair{pair + 1}"
+        sessions = self.sessions.pair(cell.key, order, name, cell.requests)
         for side in order:
             session = sessions[side.name]
-            output = self.sessions.output(side, cell.key, session.run)
-            cell.note(side.name, session, output, is_first=side is order[0])
+            outputs = self.sessions.outputs(side, cell.key, session)
+            cell.note(side.name, session, outputs, is_first=side is order[0])
         cell.compare_work()
         cell.pairs_s += time.monotonic() - since_s
         self._on_pair(cell.latest())
 
     # -- judging -------------------------------------------------------------------------------
 
-    def _prior(self, metric: str) -> VariancePrior | None:
-        if metric not in self._known:
+    def _prior(self, metric: str, requests: int) -> VariancePrior | None:
+        if (metric, requests) not in self._known:
             priors = self._rules.priors
-            self._known[metric] = priors.prior(metric) if priors else None
-        return self._known[metric]
+            self._known[metric, requests] = priors.prior(metric, requests) if priors else None
+        return self._known[metric, requests]
 
     def _judge(self, cell: PairedCell) -> None:
         """Judge what is open: a metric keeps what an earlier look said, as the plan supposes."""
@@ -192,7 +227,7 @@ class Duet:
                     base,
                     new,
                     level=self._rules.plan.level,
-                    prior=self._prior(metric),
+                    prior=self._prior(metric, cell.requests),
                     tolerance=tolerance,
                     resolution=resolution,
                 )
@@ -205,7 +240,7 @@ class Duet:
         """Emulated links and boards must have been kept for both sides, over all their sessions."""
         model = self._models.get(cell.key.model)
         for side in self._sides:
-            runs = [session.run for session in cell.runs[side.name]]
+            runs = [run for session in cell.runs[side.name] for run in session.runs]
             found = link_faults(links_of(side.config.topology, cell.key.nodes, runs))
             if model is not None:
                 samples = cell.samples[side.name]
@@ -215,15 +250,18 @@ class Duet:
 
     def _keep_variances(self) -> None:
         """Variances of valid cells feed the next run's prior; whatever the effect was."""
-        groups: dict[str, list[VarianceGroup]] = {}
+        found: dict[int, dict[str, list[VarianceGroup]]] = {}
         for cell in self.cells:
             if cell.error is None and not cell.invalid:
-                for metric in cell.judged:
-                    base, new = cell.paired(metric)
-                    if base and min(*base, *new) > 0:
-                        groups.setdefault(metric, []).extend(groups_of(ln_ratios(base, new)))
+                for requests in known_requests(cell.requests):
+                    groups = found.setdefault(requests, {})
+                    for metric in cell.judged:
+                        base, new = cell.paired(metric, requests)
+                        if base and min(*base, *new) > 0:
+                            groups.setdefault(metric, []).extend(groups_of(ln_ratios(base, new)))
         if self._rules.priors:
-            self._rules.priors.add(groups)
+            for requests, groups in found.items():
+                self._rules.priors.add(groups, requests)
 
 
 def _so_far(cell: PairedCell, plan: Plan, look: int) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from pytest_dllama.backends.revision import RevisionBackend
+from pytest_dllama.backends.base import EngineRequest
+from pytest_dllama.backends.revision import RevisionBackend, flags_of
 from pytest_dllama.config.baseline import Baseline
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError, at_least
@@ -15,6 +17,7 @@ from pytest_dllama.lab.builds.revisions import build_revision
 from pytest_dllama.lab.checks import engines
 from pytest_dllama.lab.machines.choice import hosts_of_sides, root_is_here
 from pytest_dllama.lab.pairs.side import Side
+from pytest_dllama.models.workloads import configured, workloads
 
 Tell = Callable[[str], None]
 
@@ -105,14 +108,34 @@ def _other_revision(baseline: Baseline, config: LabConfig, tell: Tell) -> _Base:
             "package of its own, so it cannot be sent to --hosts; compare it on this machine"
         )
     _, swept = engines(config)
-    side = Side(
-        "base",
-        build.revision.label,
-        RevisionBackend(build.environment, memory_bps=config.memory_bps),
-        config,
-        swept={
-            options: RevisionBackend(build.environment, options, config.memory_bps)
-            for options in swept
-        },
+    flags = flags_of(build.environment)
+    own, *others = (
+        RevisionBackend(build.environment, options, config.memory_bps, flags)
+        for options in ((), *swept)
     )
+    engines_of = dict(zip(swept, others, strict=True))
+    side = Side("base", build.revision.label, own, config, swept=engines_of)
+    _check_flags(side, flags, config)
     return _Base(side, OtherEngine(build.wheel, build.environment))
+
+
+def _check_flags(side: Side, known: frozenset[str], config: LabConfig) -> None:
+    """Refuse options that a revision does not have: each of its cells would be an ERROR."""
+    for workload in workloads(config):
+        own, engine = configured(config, workload), side.engine(workload)
+        asked = EngineRequest(
+            *(Path(), Path(), "", 1, own.nthreads, own.buffer_float_type, own.sync_mode),
+            *(own.temperature, own.seed, own.request_timeout_s, own.max_seq_len, own.kv_type),
+            *(workload.context_depth or 0, own.collective),
+        )
+        words = [*engine.root_command(asked, ["1:1"], "0"), *engine.worker_command("", 0, 1, "0")]
+        if lacking := sorted({word for word in words if word[:2] == "--"} - known):
+            raise ConfigError(
+                f"--baseline {side.label}: that revision has no {lacking[0]}, which these options "
+                f"need{_who_asks(lacking[0])}; compare with a later one, or leave the option out"
+            )
+
+
+def _who_asks(flag: str) -> str:
+    """The option of ours that is called otherwise at the engine."""
+    return " (--emulate)" if flag == "--memory-rate" else ""

@@ -84,7 +84,8 @@ class PairedLab(ComparingLab):
             side.hosts.check(max(counts), min(counts), needs, self._progress)
         names = dict.fromkeys(key.model for key in keys)
         models = {name: self._models.of(name) for name in names}
-        rules = Rules(self._plan, self._priors(), self.seed, self._tolerances)
+        how = self._compared_with.requests, self._compared_with.is_calibration
+        rules = Rules(self._plan, self._priors(), self.seed, self._tolerances, *how)
         duet = Duet(self._sides, models, keys, rules, self.logs, self._progress)
         try:
             duet.run()
@@ -101,12 +102,18 @@ class PairedLab(ComparingLab):
         if cell.error is not None or not sessions:
             logs = assembly.relative(cell.log_files, self.config.report_folder)
             why = cell.error or "no pair was taken"
-            return failed_cell(key.model, key.nodes, why, logs, workload=key.workload)
+            failed = failed_cell(key.model, key.nodes, why, logs, workload=key.workload)
+            return self._marked(cell, failed)
         runs = [session.run for session in sessions]
         record = self._record(key, runs, sessions[-1].workers, cell.outputs["new"])
         workers = [worker for session in sessions for worker in session.workers]
         logs = assembly.logs_of(runs, workers, self.config.report_folder)
-        return record.model_copy(update={"logs": logs})
+        return self._marked(cell, record.model_copy(update={"logs": logs}))
+
+    def _marked(self, cell: PairedCell, record: CellRecord) -> CellRecord:
+        """With what was lost before a pair was taken anew."""
+        lost = assembly.relative(cell.losses.log_files, self.config.report_folder)
+        return cell.losses.marked(record, lost)
 
     def _about(self) -> Compared:
         return Compared(

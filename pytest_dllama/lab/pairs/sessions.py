@@ -7,14 +7,15 @@ that costs once what one side costs, and disturbs no measurement, since requests
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from pytest_dllama.backends.base import Backend
+from pytest_dllama.backends.base import Backend, RunsAgain
 from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.events.stream import Event
 from pytest_dllama.hosts.base import Host, Progress
@@ -36,8 +37,15 @@ T = TypeVar("T")
 class Session:
     """One session of one side."""
 
-    run: RequestRun
+    run: RequestRun  # with the traces of all its requests
     workers: tuple[Worker, ...]  # that served it; they have ended
+    wall_s: float = 0.0  # of its root, or roots
+    others: tuple[RequestRun, ...] = ()  # of further roots, where one runs its request once only
+
+    @property
+    def runs(self) -> tuple[RequestRun, ...]:
+        """Of every root."""
+        return (self.run, *self.others)
 
 
 class Sessions:
@@ -79,14 +87,33 @@ class Sessions:
                 hosts[0].place(model.tokenizer_file)
             self._hosts[side.name] = hosts
 
-    def pair(self, key: CellKey, order: Sequence[Side], name: str) -> dict[Name, Session]:
-        """One measured request a side, in this order, one after the other.
+    def pair(
+        self, key: CellKey, order: Sequence[Side], name: str, requests: int = 1
+    ) -> dict[Name, Session]:
+        """So many measured requests a side, in this order, one after the other.
+
+        Where an engine cannot run a request again, roots of both sides take turns on the same
+        workers.
 
         Raises:
             ClusterError, RequestFailed, HostError: a session that gave no figures.
         """
         with self._clusters(key, order, name) as clusters:
-            return {side.name: self._session(side, clusters[side.name], key) for side in order}
+            if requests == 1 or self.run_again(key):
+                return {
+                    side.name: self._session(side, clusters[side.name], key, requests=requests)
+                    for side in order
+                }
+            turns = [
+                {s.name: self._session(s, clusters[s.name], key, root=_root(n)) for s in order}
+                for n in range(requests)
+            ]
+        return {side.name: _joined([turn[side.name] for turn in turns]) for side in order}
+
+    def run_again(self, key: CellKey) -> bool:
+        """Whether the engines of both sides can run a request several times by one root."""
+        engines = [side.engine(key.workload) for side in self.sides]
+        return all(isinstance(engine, RunsAgain) and engine.runs_again for engine in engines)
 
     def at_once(self, key: CellKey, order: Sequence[Side], name: str) -> dict[Name, Session]:
         """The same with both requests at the same time: warm-ups, whose times do not count."""
@@ -116,8 +143,17 @@ class Sessions:
         for side in missing:
             self._oracles[side.name, _work(key)] = found[who[-1].name if shared else side.name]
 
-    def output(self, side: Side, key: CellKey, run: RequestRun) -> OutputRecord:
-        """A side's output against its own oracle."""
+    def oracle_runs(self, key: CellKey) -> list[RequestRun]:
+        """The one-node runs of this cell's work, once they were prepared."""
+        oracles = [self._oracles.get((side.name, _work(key))) for side in self.sides]
+        return [oracle.run for oracle in oracles if oracle and oracle.run]
+
+    def outputs(self, side: Side, key: CellKey, session: Session) -> list[OutputRecord]:
+        """The output of each request of a session against its side's own oracle."""
+        run = session.run
+        return [self._output(side, key, replace(run, trace=trace)) for trace in run.traces]
+
+    def _output(self, side: Side, key: CellKey, run: RequestRun) -> OutputRecord:
         oracle = self._oracles[side.name, _work(key)]
         backend, config = side.backend, side.config
         request = engine_request(config, self._models[key.model], key.workload)
@@ -145,13 +181,22 @@ class Sessions:
         return Cluster(hosts, engine, self._logs, nthreads, prefix=prefix)
 
     def _session(
-        self, side: Side, cluster: Cluster, key: CellKey, engine: Backend | None = None
+        self,
+        side: Side,
+        cluster: Cluster,
+        key: CellKey,
+        engine: Backend | None = None,
+        *,
+        requests: int = 1,
+        root: str = "root",
     ) -> Session:
         request = engine_request(side.config, self._models[key.model], key.workload)
-        workers = cluster.workers(key.nodes)
-        run = run_request(cluster, request, key.nodes, cluster.name_of("root"), _ignore, engine)
-        check_work(run.trace, key.workload)
-        return Session(run, workers)
+        request = replace(request, requests=requests)
+        workers, since_s = cluster.workers(key.nodes), time.monotonic()
+        run = run_request(cluster, request, key.nodes, cluster.name_of(root), _ignore, engine)
+        for trace in run.traces:
+            check_work(trace, key.workload)
+        return Session(run, workers, time.monotonic() - since_s)
 
     def _oracle(self, side: Side, cluster: Cluster, alone: CellKey) -> Oracle:
         return find_oracle(
@@ -159,6 +204,19 @@ class Sessions:
             lambda engine: self._session(side, cluster, alone, engine).run,
             must_run=True,
         )
+
+
+def _root(n: int) -> str:
+    """The name of a session's n-th root: no log overwrites another."""
+    return f"root{n + 1}" if n else "root"
+
+
+def _joined(turns: Sequence[Session]) -> Session:
+    """One session of several roots on the same workers."""
+    first, *others = (session.run for session in turns)
+    run = replace(first, again=tuple(other.trace for other in others))
+    wall_s = sum(session.wall_s for session in turns)
+    return Session(run, turns[0].workers, wall_s, tuple(others))
 
 
 def _work(key: CellKey) -> str:

@@ -8,7 +8,8 @@ from datetime import datetime
 from pathlib import Path
 
 from pytest_dllama.config.settings import LabConfig
-from pytest_dllama.history.run_files import VERDICT_FILE, write_whole
+from pytest_dllama.files.whole_file import write_whole
+from pytest_dllama.history.run_files import VERDICT_FILE
 from pytest_dllama.record.verdict import CellVerdict, VerdictFile, worst
 from pytest_dllama.stats.intervals import holm
 
@@ -42,6 +43,7 @@ def verdict_file(
         for verdict in cell.metrics
         if verdict.p_worse is not None
     }
+    board = config.topology.board if config.topology else None
     adjusted: Sequence[float] = holm(list(p_values.values())).tolist() if p_values else ()
     return VerdictFile(
         created_utc=f"{compared.created:%Y-%m-%dT%H:%M:%SZ}",
@@ -57,6 +59,7 @@ def verdict_file(
         steps=None if config.output_tokens else config.steps,
         inject=config.inject,
         emulated=config.topology.told if config.topology else "",
+        emulated_board=board.name if board else "",
         prior_groups=compared.prior_groups,
         status=worst([cell.status for cell in cells]),
         holm_p={key: float(p) for key, p in zip(p_values, adjusted, strict=True)},

@@ -14,6 +14,7 @@ from pytest_dllama.events.stream import Error, EventFormatError, Listening
 from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess
 from pytest_dllama.hosts.links.emulated import EmulatedHost
 from pytest_dllama.hosts.links.network import EmulatedNetwork
+from pytest_dllama.hosts.links.relay import LinkRelay
 
 TOKEN_VARIABLE = "DLLAMA_PY_TOKEN"  # the name, not the secret
 START_TIMEOUT_S = 120.0
@@ -131,9 +132,9 @@ class Cluster:
         if nodes < 2 or not isinstance(host, EmulatedHost):
             return
         if self._network is None:
-            self._network = EmulatedNetwork(
-                host.topology, len(self.hosts), self.logs, self.name_of("links"), self._start_relay
-            )
+            name, start = self.name_of("links"), self._start_relay
+            relay = LinkRelay(host.topology, len(self.hosts), self.logs, name, start)
+            self._network = EmulatedNetwork(relay)
         try:
             self._network.ensure()
         except (HostError, OSError) as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.events.stream import Event, EventFormatError, Step
-from pytest_dllama.events.trace import RequestTrace, TraceError, build_trace
+from pytest_dllama.events.trace import RequestTrace, TraceError, build_traces
 from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess
 from pytest_dllama.hosts.links.network import NOT_WATCHED
 from pytest_dllama.hosts.links.prober import ProbeSamples
@@ -37,6 +37,12 @@ class RequestRun:
     log_files: tuple[Path, ...]
     last_token_s: float | None = None  # when it was read here, seconds since the epoch
     links: ProbeSamples | None = None  # of emulated links, beside it
+    again: tuple[RequestTrace, ...] = ()  # of the same request, run again in the same session
+
+    @property
+    def traces(self) -> tuple[RequestTrace, ...]:
+        """Of every time that the request was run."""
+        return (self.trace, *self.again)
 
 
 def run_request(
@@ -77,7 +83,7 @@ def run_request(
             lines, came_s = _read_lines(process, backend, timeout_s, on_event, watch)
         code = process.wait(STOP_GRACE_S)
         worker_logs = [worker.process.log_files[0] for worker in workers]
-        trace = build_trace(backend.events(lines, nodes, worker_logs))
+        trace, *again = build_traces(backend.events(lines, nodes, worker_logs), request.requests)
         trace = watch.fill(trace) if watch else trace
     except TraceError as error:
         message = str(error)
@@ -99,7 +105,8 @@ def run_request(
     except HostError as error:
         raise RequestFailed(str(error), type(error).__name__, process.log_files) from error
     last_token_s = _last_token_s(lines, came_s, backend)
-    return RequestRun(trace, backend.shown(command), process.log_files, last_token_s, links.samples)
+    shown, logs = backend.shown(command), process.log_files
+    return RequestRun(trace, shown, logs, last_token_s, links.samples, tuple(again))
 
 
 def _placed(request: EngineRequest, host: Host) -> EngineRequest:

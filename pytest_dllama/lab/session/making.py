@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from pytest_dllama.backends.embedded import check_injection
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.emulation.certified import too_crowded
 from pytest_dllama.hosts.base import Progress
@@ -43,6 +44,13 @@ def make_lab(
     check_cells(config, keys, backend)
     check_tracing(config, backend)
     nodes = max(key.nodes for key in keys)
+    if config.inject:
+        check_injection(
+            config.inject,
+            nodes,
+            on_boards=config.memory_bps is not None,
+            runs_here=config.hosts_file is None,
+        )
     if config.energy or config.power_file is not None:
         check_energy(config, names_of(config, nodes))
     if config.comparison is None or only_collects:

@@ -9,13 +9,13 @@ from pathlib import Path
 
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.exports.samples_csv import write_samples
+from pytest_dllama.files.report_folder import STEP_SUMMARY, keep_elsewhere
 from pytest_dllama.history.keeping import keep_run
 from pytest_dllama.history.run_files import VERDICT_FILE, run_text
 from pytest_dllama.lab.lab import Lab
 from pytest_dllama.lab.result_files import ResultFiles
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import VerdictFile
-from pytest_dllama.report_folder import STEP_SUMMARY, keep_elsewhere
 
 
 @dataclass(frozen=True, slots=True)

@@ -35,26 +35,32 @@ def _prior_lines(store: RunStore, calibration: Calibration) -> list[str]:
     """How far the cluster's prior has come."""
     metrics = dict.fromkeys(m.metric for cell in calibration.cells for m in cell.metrics)
     priors = NoisePriors(store.cluster.parent, store.cluster.name)
+    numbers = sorted({m.requests for cell in calibration.cells for m in cell.metrics})
     lines = []
     for metric in metrics:
-        missing = missing_groups(priors.groups(metric))
-        prior = priors.prior(metric)
-        if prior is not None:
-            d0 = "no limit" if math.isinf(prior.d0) else f"{prior.d0:.1f}"
+        unknown: dict[int, list[str]] = {}  # missing groups -> of how many requests
+        for requests in numbers:
+            prior = priors.prior(metric, requests)
+            several = f" at {requests} requests a session" if requests > 1 else ""
+            if prior is not None:
+                d0 = "no limit" if math.isinf(prior.d0) else f"{prior.d0:.1f}"
+                lines.append(
+                    f"prior of {metric}{several}: a pair varies by {prior.s0:.1%}, worth {d0} "
+                    f"degrees of freedom, from {prior.groups} groups of pairs"
+                )
+            elif missing := missing_groups(priors.groups(metric, requests)):
+                unknown.setdefault(missing, []).append(str(requests))
+        for missing, those in unknown.items():
+            of = f" at {', '.join(those)} requests a session" if those != ["1"] else ""
             lines.append(
-                f"prior of {metric}: a pair varies by {prior.s0:.1%}, worth {d0} degrees of "
-                f"freedom, from {prior.groups} groups of pairs"
-            )
-        elif missing:
-            lines.append(
-                f"no prior of {metric} yet: {missing} of {MIN_GROUPS} groups of pairs are missing; "
-                "verdicts are provisional until then"
+                f"no prior of {metric} yet{of}: {missing} of {MIN_GROUPS} groups of pairs are "
+                "missing; verdicts are provisional until then"
             )
     return lines
 
 
 def _table(store: RunStore, calibration: Calibration) -> Table:
-    head = ["cell", "metric", "median", "sd of a pair", "95 %", "lag-1"]
+    head = ["cell", "metric", "requests", "median", "sd of a pair", "95 %", "lag-1"]
     head += [f"{n} pairs find" for n in SHOWN_PAIRS] + [f"{n} pairs cost s" for n in SHOWN_PAIRS]
     priors = NoisePriors(store.cluster.parent, store.cluster.name)
     data = [
@@ -66,6 +72,7 @@ def _table(store: RunStore, calibration: Calibration) -> Table:
         [
             row["cell"],
             row["metric"],
+            str(row["requests"]),
             plain(row["median"], decimals_for(row["median"], 2)),
             f"{row['pair_sd']:.1%}",
             f"{row['pair_sd_lower']:.1%}..{row['pair_sd_upper']:.1%}",
@@ -81,13 +88,15 @@ def _table(store: RunStore, calibration: Calibration) -> Table:
 def _row(
     cell: CellNoise, metric: MetricNoise, calibration: Calibration, priors: NoisePriors
 ) -> dict[str, Any]:
-    prior = priors.prior(metric.metric)
+    prior = priors.prior(metric.metric, metric.requests)
     theta = theta_of(metric.tolerance)
-    pair_s = calibration.pair_s if cell.pair_s is None else cell.pair_s
+    cost_s = cell.cost_s(metric.requests)
+    pair_s = calibration.pair_s if cost_s is None else cost_s
     found = pair_noise(metric.differences, theta, prior, Plan().level)
     return {
         "cell": cell.id,
         "metric": metric.metric,
+        "requests": metric.requests,
         "median": metric.median,
         "pairs": found.pairs,
         "tolerance": metric.tolerance,

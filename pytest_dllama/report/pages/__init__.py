@@ -1,1 +1,1 @@
-"""What is written: Markdown, files, the terminal's table."""
+"""What is written: Markdown, HTML, comments, and their files."""

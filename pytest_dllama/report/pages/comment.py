@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from pytest_dllama.files.report_folder import STEP_SUMMARY
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import VerdictFile
 from pytest_dllama.report.figures.view import RunView
@@ -14,7 +15,6 @@ from pytest_dllama.report.pages.document import Document
 from pytest_dllama.report.pages.language import LAYOUT, environment_of
 from pytest_dllama.report.pages.sections import answer, questions
 from pytest_dllama.report.text import markdown
-from pytest_dllama.report_folder import STEP_SUMMARY
 
 LONGEST = 65_000  # characters; GitHub takes 65 536
 MARK = "<!-- pytest-dllama report -->"  # by which a job finds its own comment again

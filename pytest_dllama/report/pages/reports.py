@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-from pytest_dllama.history.run_files import write_whole
+from pytest_dllama.files.whole_file import write_whole
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import VerdictFile
 from pytest_dllama.report.figures.view import RunView

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_dllama.files.whole_file import write_whole
 from pytest_dllama.history.nights import SeriesAlarm
-from pytest_dllama.history.run_files import write_whole
 from pytest_dllama.history.series import SeriesKey
 from pytest_dllama.history.trend import Trend
 from pytest_dllama.report.figures.charts import Chart

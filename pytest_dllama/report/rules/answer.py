@@ -160,7 +160,7 @@ def _explained(cell: CellVerdict, one: MetricVerdict) -> Iterator[Sentence]:
     quantity = QUANTITIES[one.metric]
     for work in one.changed_work:
         yield WorkChanged(_found(cell, work), quantity, one.status)
-    if one.attribution is None:
+    if one.attribution is None or one not in cell.attributed:
         return
     cause = one.attribution.cause
     if cause is not None and (cause.also or len(cause.ranks) > 1):

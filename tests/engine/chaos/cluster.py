@@ -15,7 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dllama_engine.wire.handshake import HandshakeCut, HandshakeError, probe_worker
+from dllama_engine.wire.connecting.handshake import HandshakeCut, HandshakeError, probe_worker
 from tests.engine.chaos.emulated import EmulatedLinks
 from tests.engine.chaos.faults import HARMLESS, OF_BYTES, TIMEOUT_S, Link, Plan
 from tests.engine.chaos.relay import ChaosRelay

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 
-from dllama_engine.wire.handshake import DialerRole
+from dllama_engine.wire.connecting.handshake import DialerRole
 from tests.engine.chaos.faults import Link, Plan
 from tests.engine.chaos.units import Units
 

@@ -6,8 +6,8 @@ import socket
 import struct
 from collections.abc import Iterator
 
+from dllama_engine.wire.connecting.handshake import DialerRole
 from dllama_engine.wire.frames import HEADER, NAMES
-from dllama_engine.wire.handshake import DialerRole
 
 HELLO, PROOF, TEXT = "hello", "proof", "text"
 HELLO_BYTES = {True: 10 + 1 + 32, False: 10 + 32 + 32}  # of who dials, of who listens

@@ -40,7 +40,7 @@ KEYS = {
               "kv_type", "cpu", "pid", "ranks"},
     "plan": {"ranks", "decode_payload_bytes"},
     "collective": {"asked", "picks", "round_us", "message_us", "rate_mbps", "sizes",
-                   "predicted_us"},
+                   "predicted_us", "overlap", "halves_from", "layer_us"},
     "ready": {"load_s", "links", "shares"},
     "request": {"prompt", "n_input_tokens", "input_ids", "steps", "temperature", "topp", "seed"},
     "done": {"n_input_tokens", "n_output_tokens", "prefill_s", "decode_s", "ttft_s", "rct_s",
@@ -471,8 +471,8 @@ def test_a_closed_pipe_ends_quietly(workers: list[Node]) -> None:
 
 def test_help_imports_nothing_heavy() -> None:
     code = (
-        "import sys, dllama_engine.cli.main, dllama_engine.cli.options; "
-        "dllama_engine.cli.options.build_parser().format_help(); "
+        "import sys, dllama_engine.cli.main, dllama_engine.cli.flags.parsing; "
+        "dllama_engine.cli.flags.parsing.build_parser().format_help(); "
         "sys.exit(bool({'numpy', 'numba'} & set(sys.modules)))"
     )
     assert subprocess.run([command()[0], "-c", code], check=False).returncode == 0

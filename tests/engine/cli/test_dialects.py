@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from dllama_engine.cli import options
-from dllama_engine.cli.arguments import RootArgs, WorkerArgs
-from dllama_engine.cli.dialects import PASSED_OVER
+from dllama_engine.cli.flags import parsing
+from dllama_engine.cli.flags.arguments import RootArgs, WorkerArgs
+from dllama_engine.cli.flags.dialects import PASSED_OVER
 
 ROOT = ["inference", "--model", "tiny", "--prompt", "One", "--steps", "8"]
 
@@ -15,16 +15,16 @@ ROOT = ["inference", "--model", "tiny", "--prompt", "One", "--steps", "8"]
 @pytest.mark.parametrize("form", ["two words", "one word"])
 def test_a_flag_of_another_version_is_passed_over_with_a_remark(flag, form, capsys) -> None:
     given = [flag, "q40"] if form == "two words" else [f"{flag}=q40"]
-    args = options.parse([*ROOT, *given, "--nthreads", "2"])
+    args = parsing.parse([*ROOT, *given, "--nthreads", "2"])
     assert isinstance(args, RootArgs)
     assert args.n_threads == 2
     assert f"{flag} q40 is passed over: " in capsys.readouterr().err
-    assert isinstance(options.parse(["worker", *given, "--port", "1"]), WorkerArgs)
+    assert isinstance(parsing.parse(["worker", *given, "--port", "1"]), WorkerArgs)
 
 
 def test_a_mistyped_flag_is_one_line_with_the_nearest(capsys) -> None:
     with pytest.raises(SystemExit) as ended:
-        options.parse([*ROOT, "--nthread", "2"])
+        parsing.parse([*ROOT, "--nthread", "2"])
     assert ended.value.code == 2
     assert capsys.readouterr().err == (
         "dllama-py: error: unrecognized arguments: --nthread 2; did you mean --nthreads? "
@@ -34,6 +34,6 @@ def test_a_mistyped_flag_is_one_line_with_the_nearest(capsys) -> None:
 
 def test_the_help_names_every_chat_template(capsys) -> None:
     with pytest.raises(SystemExit):
-        options.parse(["--help"])
+        parsing.parse(["--help"])
     text = " ".join(capsys.readouterr().out.split())
     assert "llama2, llama3, deepSeek3 or chatml" in text

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dllama_engine.cli import options
-from dllama_engine.cli.arguments import PlanArgs, RootArgs, WorkerArgs
+from dllama_engine.cli.flags import parsing
+from dllama_engine.cli.flags.arguments import PlanArgs, RootArgs, WorkerArgs
 
 REPORT_LINE = (
     "inference --model dllama_model_llama-30b_q40.m --tokenizer dllama_tokenizer_llama2.t "
@@ -15,7 +15,7 @@ REPORT_LINE = (
 
 
 def test_a_command_line_of_the_scaling_report() -> None:
-    args = options.parse(REPORT_LINE.split())
+    args = parsing.parse(REPORT_LINE.split())
     assert isinstance(args, RootArgs)
     assert args.mode == "inference"
     assert args.workers == (("100.67.190.3", 9999), ("100.84.48.55", 9999), ("100.76.95.128", 9999))
@@ -24,13 +24,13 @@ def test_a_command_line_of_the_scaling_report() -> None:
 
 
 def test_flags_come_in_any_order_and_modes_pass_over_strange_ones() -> None:
-    args = options.parse("worker --nthreads 4 --port 0 --net-turbo 0 --steps 3".split())
+    args = parsing.parse("worker --nthreads 4 --port 0 --net-turbo 0 --steps 3".split())
     assert isinstance(args, WorkerArgs)
     assert (args.port, args.host, args.n_threads) == (0, "127.0.0.1", 4)
-    args = options.parse("inference --workers [::1]:9 h:1 --steps 1 --prompt x --model m".split())
+    args = parsing.parse("inference --workers [::1]:9 h:1 --steps 1 --prompt x --model m".split())
     assert isinstance(args, RootArgs)
     assert args.workers == (("::1", 9), ("h", 1))
-    args = options.parse("plan --shape llama-30b --nodes 4 --nbatches 8 --prompt x".split())
+    args = parsing.parse("plan --shape llama-30b --nodes 4 --nbatches 8 --prompt x".split())
     assert isinstance(args, PlanArgs)
     assert (args.shape, args.model, args.nodes, args.batch_size) == ("llama-30b", None, 4, 8)
 
@@ -51,6 +51,7 @@ def test_flags_come_in_any_order_and_modes_pass_over_strange_ones() -> None:
         ("worker --nthreads 0", "'0': expected a whole number, 1 to 1024"),
         ("worker --gpu-index 0", "CPUs only"),
         ("worker --collective tree", "invalid choice: 'tree' (choose from"),
+        ("worker --overlap maybe", "invalid choice: 'maybe' (choose from"),
         ("worker --pp-size 2", "one pipeline stage"),
         ("worker --timeout 0", "seconds above 0"),
         ("worker --timeout nan", "seconds above 0"),
@@ -69,20 +70,20 @@ def test_usage_errors_say_what_was_expected(
     line: str, words: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as caught:
-        options.parse(line.split())
+        parsing.parse(line.split())
     assert caught.value.code == 2
     assert words in capsys.readouterr().err
 
 
 def test_every_flag_is_explained_with_its_default() -> None:
-    for action in options.build_parser()._actions:
+    for action in parsing.build_parser()._actions:
         assert action.help
         if action.default not in (None, (), False, "==SUPPRESS==", -1):
             assert "default" in action.help, action.option_strings
 
 
 def test_exit_with_parent_takes_nothing_a_process_or_stdin() -> None:
-    assert options.parse(["worker"]).exit_with_parent == -1
-    assert options.parse(["worker", "--exit-with-parent"]).exit_with_parent == 0
-    assert options.parse(["worker", "--exit-with-parent", "42"]).exit_with_parent == 42
-    assert options.parse(["worker", "--exit-with-parent", "stdin"]).exit_with_parent is None
+    assert parsing.parse(["worker"]).exit_with_parent == -1
+    assert parsing.parse(["worker", "--exit-with-parent"]).exit_with_parent == 0
+    assert parsing.parse(["worker", "--exit-with-parent", "42"]).exit_with_parent == 42
+    assert parsing.parse(["worker", "--exit-with-parent", "stdin"]).exit_with_parent is None

@@ -9,7 +9,7 @@ import pytest
 from dllama_engine.cluster.admission import check_memory
 from dllama_engine.errors import InsufficientMemoryError
 from dllama_engine.sharding.memory import RankMemory
-from dllama_engine.wire.handshake import own_info
+from dllama_engine.wire.connecting.handshake import own_info
 
 GB = 1 << 30
 

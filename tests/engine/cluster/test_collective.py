@@ -57,6 +57,33 @@ def test_tokens_and_bytes_of_each(
             assert (link["recv_payload_bytes"], link["recv_messages"]) == planned[peer, 0]
 
 
+def test_a_prompt_in_halves_is_the_same_in_twice_as_many_messages(
+    workers: list[Node], mesh_ids: list[int], tmp_path: Path
+) -> None:
+    flags = {"overlap": "on", "sync_mode": "invariant"}
+    out, events, ids = infer(workers, tmp_path, **flags)
+    assert ids == mesh_ids
+    assert (
+        "📡 Collective: mesh (nNodes=4)\n📡 Overlap: batches of 2 tokens and more go in halves, "
+        "one sent while the other is computed\n"
+    ) in out
+    (told,) = of_kind(events, "collective")
+    assert (told["overlap"], told["halves_from"], told["picks"]) == ("on", 2, [[1, "mesh"]])
+    (plan,) = of_kind(events, "plan")
+    planned = {(s, d): n for s, d, _, n in plan["decode_payload_bytes"]}
+    steps = of_kind(events, "step")
+    prompt = next(step for step in steps if step["phase"] == "prefill")
+    assert prompt["n_tokens"] > 1
+    for step in steps:
+        counted = sum(e["sent_payload_bytes"] + e["recv_payload_bytes"] for e in step["links"])
+        assert counted == step["expected_payload_bytes"]
+    for link in prompt["links"]:
+        peer = link["peer"]
+        in_layers = planned[peer, 0] - 1  # a decoded token's, without its logits
+        assert link["sent_messages"] == 2 * in_layers + 1  # and the root's broadcast
+        assert link["recv_messages"] == 2 * in_layers
+
+
 @pytest.mark.parametrize("name", ["two-shot", "star", "ring"])
 def test_a_second_cast_is_said(name: str, workers: list[Node], tmp_path: Path) -> None:
     out = infer(workers, tmp_path, collective=name)[0]
@@ -64,13 +91,16 @@ def test_a_second_cast_is_said(name: str, workers: list[Node], tmp_path: Path) -
 
 
 def test_auto_says_what_and_why(workers: list[Node], tmp_path: Path) -> None:
-    out, events, _ = infer(workers, tmp_path, collective="auto")
+    out, events, _ = infer(workers, tmp_path, collective="auto", overlap="auto")
     (told,) = of_kind(events, "collective")
     assert told["asked"] == "auto"
     assert told["round_us"] > 0
     assert set(told["predicted_us"]) == set(NAMES)
     assert told["sizes"] == [1, 32]
     assert f"📡 Collective: {told['picks'][0][1]} (nNodes=4)" in out
+    whole_us, halves_us = told["layer_us"]
+    assert f"us by the model: whole {whole_us:.0f}, in halves {halves_us:.0f}\n" in out
+    assert (told["halves_from"] is None) == (halves_us > 0.9 * whole_us)
     assert "📡 Probed: a round takes " in out
     assert "📡 An exchange of 1 token, in us by the model: " in out
     plans = of_kind(events, "plan")

@@ -16,8 +16,8 @@ import pytest
 
 from dllama_engine.errors import HandshakeError
 from dllama_engine.synthetic.model import write_synthetic
-from dllama_engine.wire import handshake
-from dllama_engine.wire.handshake import HandshakeCut, probe_worker
+from dllama_engine.wire.connecting import handshake
+from dllama_engine.wire.connecting.handshake import HandshakeCut, probe_worker
 from tests.engine.processes import (
     TOKEN,
     Node,

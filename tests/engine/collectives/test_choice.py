@@ -131,7 +131,7 @@ def test_all_ranks_serve_by_what_the_root_chose(sync_mode: SyncMode) -> None:
         assert links is not None
         if rank == 0:
             return choose_as_root(open_plan, links, SLOTS, 32)[0]
-        return choose_as_worker(open_plan, links, SLOTS)
+        return choose_as_worker(open_plan, links, SLOTS, 32)
 
     plans = run_ranks(4, rank_main)
     assert [found.picks for found in plans] == [plans[0].picks] * 4
@@ -145,7 +145,7 @@ def test_what_is_asked_for_by_name_is_not_probed_for() -> None:
         if rank == 0:
             assert choose_as_root(fixed, links, SLOTS, 32) == (fixed, None)
         else:
-            assert choose_as_worker(fixed, links, SLOTS) == fixed
+            assert choose_as_worker(fixed, links, SLOTS, 32) == fixed
         return sum(links.totals().sent_messages)
 
     assert run_ranks(2, rank_main) == [0, 0]
@@ -161,7 +161,7 @@ def test_a_choice_that_cannot_be_read_is_refused() -> None:
             probe(links)
             links.send_json(SESSION, 1, {"picks": [{"from_tokens": 1, "collective": "tree"}]})
         else:
-            choose_as_worker(open_plan, links, SLOTS)
+            choose_as_worker(open_plan, links, SLOTS, 32)
 
     with pytest.raises(
         HandshakeError, match=r"the root's choice of collectives does not fit.*tree"

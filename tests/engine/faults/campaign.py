@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dllama_engine.wire.handshake import HandshakeCut, probe_worker
+from dllama_engine.wire.connecting.handshake import HandshakeCut, probe_worker
 from tests.data import ROOT
 from tests.engine.faults.relay import Relay
 from tests.engine.processes import TOKEN, Node, inference_arguments, model_arguments, wait_until

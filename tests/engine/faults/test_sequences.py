@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, precondition, rule, run_state_machine_as_test
 
 from dllama_engine.synthetic.model import write_synthetic
-from dllama_engine.wire import handshake
+from dllama_engine.wire.connecting import handshake
 from tests.engine.processes import (
     Node,
     inference_arguments,

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from dllama_engine.arrays import Floats
-from dllama_engine.cli import options
-from dllama_engine.cli.arguments import RootArgs, WorkerArgs
+from dllama_engine.cli.flags import parsing
+from dllama_engine.cli.flags.arguments import RootArgs, WorkerArgs
 from dllama_engine.errors import RequestError
 from dllama_engine.generation.generate import generate
 from dllama_engine.generation.sampler import Sampler
@@ -148,8 +148,8 @@ def test_what_a_spec_cannot_be(spec: str, words: str) -> None:
 
 
 def test_roots_and_workers_take_it() -> None:
-    root = options.parse("inference --model m --prompt x --steps 3 --inject tpot=5%".split())
-    worker = options.parse("worker --inject kernel=generic".split())
+    root = parsing.parse("inference --model m --prompt x --steps 3 --inject tpot=5%".split())
+    worker = parsing.parse("worker --inject kernel=generic".split())
     assert isinstance(root, RootArgs)
     assert isinstance(worker, WorkerArgs)
     assert root.inject.tpot == Delay(share=0.05)
@@ -158,6 +158,6 @@ def test_roots_and_workers_take_it() -> None:
 
 def test_a_wrong_spec_is_a_usage_error(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as caught:
-        options.parse("worker --inject tpt=5%".split())
+        parsing.parse("worker --inject tpt=5%".split())
     assert caught.value.code == 2
     assert "did you mean 'tpot'?" in capsys.readouterr().err

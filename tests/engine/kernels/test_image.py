@@ -28,7 +28,7 @@ from dllama_engine.kernels.image import mapped, store, targets
 from dllama_engine.kernels.image.file import Header, decode, encode
 from dllama_engine.kernels.ops import layers, matmul, moe, packing, parts, streaming
 from dllama_engine.kernels.ops.compiled import Compiled
-from dllama_engine.kernels.run import exchange, relay, team
+from dllama_engine.kernels.run import exchange, observe, relay, team
 from tests.engine import reference_runs
 from tests.engine.processes import GENEROUS_S, environment, start, start_worker, wait_until
 
@@ -72,7 +72,7 @@ def kept(built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_catalogue_names_all_that_is_compiled_by_address() -> None:
     operations = (layers, matmul, moe, packing, parts, streaming)
-    rooms = {"ops": operations, "run": (exchange, relay, team)}
+    rooms = {"ops": operations, "run": (exchange, observe, relay, team)}
     defined = {
         f"{room}.{module.__name__.rpartition('.')[2]}.{name}": (value.n_arguments, value.returns)
         for room, modules in rooms.items()

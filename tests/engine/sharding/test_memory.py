@@ -21,7 +21,7 @@ from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.system.sizes import format_bytes
 from dllama_engine.transformer.transformer import Transformer
 from dllama_engine.transformer.weights import RankWeights
-from dllama_engine.wire.handshake import WorkerInfo
+from dllama_engine.wire.connecting.handshake import WorkerInfo
 from tests.data import MODELS as GOLDEN
 from tests.engine.processes import Node, read_events, run, start_worker
 

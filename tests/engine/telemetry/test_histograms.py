@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dllama_engine.kernels.run.observe import bucket_of
-from dllama_engine.tables.histograms import BUCKETS, PER_OCTAVE
+from dllama_engine.tables.histograms import BUCKETS, PER_OCTAVE, USED
 from dllama_engine.telemetry.histograms import LinkHistograms, middle_ns
 from dllama_engine.wire.frames import SYNC_NODE_SLICES
 from tests.engine.wire.test_wire import in_threads, mesh
@@ -35,7 +35,7 @@ def test_buckets_follow_each_other_without_a_gap() -> None:
 def told() -> list[LinkHistograms]:
     """Three ranks exchange twenty times, then once to one side only."""
     ranks = mesh(3)
-    histograms = [LinkHistograms(3) for _ in ranks]
+    histograms = [LinkHistograms(3, room=8) for _ in ranks]  # less than there will be
 
     def exchange(rank: int) -> None:
         links = ranks[rank]
@@ -68,6 +68,25 @@ def test_every_awaited_frame_is_counted_once(told: list[LinkHistograms]) -> None
     assert counted == twenty | {(1, 0): (21, 21)}
 
 
+def test_an_exchange_only_notes_its_times() -> None:
+    """Counting touches memory all over the histograms: not between two frames of a token."""
+    ranks = mesh(2)
+    histograms = [LinkHistograms(2, room=4) for _ in ranks]
+
+    def exchange(rank: int) -> None:
+        ranks[rank].record_times(histograms[rank].address)
+        for _ in range(4):
+            ranks[rank].exchange(SYNC_NODE_SLICES, {1 - rank: b"abc"}, {1 - rank: bytearray(3)})
+
+    in_threads([lambda rank=rank: exchange(rank) for rank in range(2)])
+    for rank in range(2):
+        assert not histograms[rank]._table.any()
+        (link,) = histograms[rank].told()
+        assert (link.peer, link.duration.n, link.waiting.n) == (1 - rank, 4, 4)
+        assert histograms[rank].told() == (link,)
+        ranks[rank].close()
+
+
 def test_sums_and_maxima_are_exact_and_counts_near(told: list[LinkHistograms]) -> None:
     for histograms in told:
         for link in histograms.told():
@@ -83,6 +102,7 @@ def test_what_is_not_of_the_request_is_forgotten() -> None:
     histograms = LinkHistograms(2)
     histograms._table[1, 0, 5] = 3
     assert [link.duration.counts for link in histograms.told()] == [((3, 3),)]
+    histograms._pending[USED] = 1
     histograms.forget()
     assert histograms.told() == ()
     assert not np.any(histograms._table)

@@ -8,12 +8,27 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from dllama_engine.cluster.summary import RankSummary
 from dllama_engine.errors import WireError
+from dllama_engine.kernels.run.timing import _ends_span
 from dllama_engine.tables.links import RECEIVED_MESSAGES
-from dllama_engine.tables.spans import COMPUTE, DECODE, NAMES, PREFILL, SAMPLING, WAITED, WIRE
+from dllama_engine.tables.operations import EXCHANGE, FUNCTION, KIND, WIDTH
+from dllama_engine.tables.spans import (
+    COMPUTE,
+    COPY,
+    DECODE,
+    FEED_FORWARD,
+    NAMES,
+    PREFILL,
+    QKV,
+    SAMPLING,
+    WAITED,
+    WIRE,
+)
+from dllama_engine.tables.team import CONTROL_WORDS, LAST, TABLE_ROWS
 from dllama_engine.telemetry.spans import Spans
 from dllama_engine.wire.frames import SYNC_NODE_SLICES
 from tests.engine.processes import (
@@ -37,7 +52,7 @@ def test_a_phase_is_what_comes_before_or_after_the_first_token() -> None:
     goes_on = []
     for n_logits, ns in ((0, 1), (0, 2), (1, 4), (1, 8), (1, 16), (0, 32), (1, 64), (1, 128)):
         goes_on.append(spans.begin_step(n_logits))
-        spans.add(SAMPLING, 1000 * ns)
+        spans.add(SAMPLING, 5, 5 + 1000 * ns)
         spans.add_wait(1, 2000 * ns)
     assert goes_on == [False, True, True, True, True, False, True, True]
     prefill, decode = spans.told()
@@ -93,6 +108,24 @@ def test_waiting_is_for_whoever_comes_last() -> None:
         assert not tables[rank][DECODE].any()
     for links in ranks:
         links.close()
+
+
+def test_the_clock_is_read_only_where_the_kind_of_work_changes() -> None:
+    """Three operations of one kind, one of another, then an exchange, and after it another."""
+    kinds = [QKV, QKV, QKV, COPY, WIRE, COPY, FEED_FORWARD]
+    table = np.zeros((len(kinds), WIDTH), np.int64)
+    table[:, KIND], table[:, FUNCTION] = kinds, 4096
+    table[4, FUNCTION] = EXCHANGE
+    control = np.zeros(CONTROL_WORDS, np.int64)
+    control[TABLE_ROWS] = len(kinds)
+    reads = []
+    for first, last in ((0, 4), (5, 7)):  # what is between exchanges
+        control[LAST] = last
+        reads += [i for i in range(first, last) if _ends_span.py_func(control, table, i, i + 1)]
+    assert reads == [2, 5, 6]  # an exchange reads it at its own begin
+    table[3, KIND] = FEED_FORWARD  # and counts no other work than copying
+    control[LAST] = 4
+    assert _ends_span.py_func(control, table, 3, 4)
 
 
 @pytest.fixture(scope="module")

@@ -35,7 +35,7 @@ N_STEPS = 24
 
 @dataclass(frozen=True)
 class Traced:
-    """A traced request on three nodes."""
+    """A traced request on three nodes, its prompt in halves."""
 
     trace: dict[str, Any]
     events: list[dict[str, Any]]
@@ -64,7 +64,7 @@ def workers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[Node]]:
 @pytest.fixture(scope="module")
 def traced(workers: list[Node], tmp_path_factory: pytest.TempPathFactory) -> Traced:
     folder = tmp_path_factory.mktemp("traced")
-    line = inference_arguments(workers, steps=N_STEPS, trace=folder / "t.json")
+    line = inference_arguments(workers, steps=N_STEPS, trace=folder / "t.json", overlap="on")
     done = run(*line, "--events", folder / "e")
     assert done.returncode == 0, done.stderr
     assert sorted(path.name for path in folder.iterdir()) == ["e", "t.json"]
@@ -214,7 +214,7 @@ def test_a_ring_keeps_the_last_and_says_from_when_on() -> None:
     keeper = TimelineKeeper(1)
     n = WORK_ROOM + 10
     for i in range(n):
-        keeper.add_work(SAMPLING, i, i + 1)
+        keeper.add(SAMPLING, i, i + 1)
     kept = keeper.kept()
     assert kept.work[:, 1].tolist() == list(range(10, n))
     assert (kept.n_work, kept.kept_from_ns) == (n, 10)

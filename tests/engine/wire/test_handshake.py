@@ -24,8 +24,8 @@ from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.system import process_memory
 from dllama_engine.system.mapped_pages import drop_pages
 from dllama_engine.version import package_version
-from dllama_engine.wire import token as token_file
-from dllama_engine.wire.handshake import DialerRole, WorkerInfo, answer, dial, own_info
+from dllama_engine.wire.connecting import token as token_file
+from dllama_engine.wire.connecting.handshake import DialerRole, WorkerInfo, answer, dial, own_info
 from tests.data import MODELS as GOLDEN
 
 

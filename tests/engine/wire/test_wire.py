@@ -21,8 +21,7 @@ from hypothesis import strategies as st
 
 from dllama_engine.errors import InsufficientMemoryError, WireError, WorkerLost
 from dllama_engine.tables.links import CALM, CALM_LENGTH, RECV_SEQUENCE, SEND_SEQUENCE
-from dllama_engine.wire import frames
-from dllama_engine.wire import links as links_module
+from dllama_engine.wire import counted, frames
 from dllama_engine.wire.frames import SYNC_LOGITS, SYNC_NODE_SLICES, SYNC_WITH_ROOT
 from dllama_engine.wire.links import Links
 
@@ -332,7 +331,7 @@ def test_last_words_survive_a_failing_send() -> None:
 
 def test_the_trace_keeps_more_operations_than_compiled_code_has_room_for() -> None:
     left, right = mesh(2)
-    n = 2 * links_module._TRACE_ROWS + 5
+    n = 2 * counted._TRACE_ROWS + 5
     for value in range(n):
         left.send(SYNC_LOGITS, 1, bytes(value % 7))
         right.exchange(SYNC_LOGITS, {}, {0: bytearray(value % 7)})

@@ -123,7 +123,7 @@ def test_values_of_toml_are_taken_as_they_are(pytester: pytest.Pytester, file, t
     (pytester.path / file).write_text(NATIVE.format(table=table, model=MODEL))
     pytester.makeconftest(
         """
-        from pytest_dllama.plugin import CONFIG_KEY
+        from pytest_dllama.edge.stash import CONFIG_KEY
 
         def pytest_report_header(config):
             lab = config.stash[CONFIG_KEY]

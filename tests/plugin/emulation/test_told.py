@@ -20,8 +20,8 @@ from pytest_dllama.lab.requests.runner import RequestRun
 from pytest_dllama.record.emulation import EmulationRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.report.pages.markdown import render
-from pytest_dllama.report.pages.terminal import summary_lines
-from pytest_dllama.report.pages.verdict import verdict_lines
+from pytest_dllama.report.terminal.summary import summary_lines
+from pytest_dllama.report.terminal.verdict import verdict_lines
 from pytest_dllama.stats.looks import Plan
 from tests.plugin.lab.stated_times import StatedTimes, config
 from tests.plugin.report import report_runs
@@ -74,6 +74,8 @@ def test_the_title_and_a_table_of_the_page_say_it(emulated: RunRecord) -> None:
 def test_the_verdict_says_it(emulated: RunRecord) -> None:
     found = report_runs.verdict(emulated, emulated=TOPOLOGY.told)
     assert verdict_lines(found)[0] == f"EMULATED links ({TOPOLOGY.told})"
+    boards = report_runs.verdict(emulated, emulated="pi5x2-1gbe: all of it", emulated_board="pi5")
+    assert verdict_lines(boards)[0] == "EMULATED boards (pi5x2-1gbe: all of it)"
 
 
 def test_pairs_on_links_that_were_not_kept_are_not_believed(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from pytest_dllama.events.stream import (
     Step,
     parse_event,
 )
-from pytest_dllama.events.trace import TraceError, build_trace
+from pytest_dllama.events.trace import TraceError, build_trace, build_traces
 from pytest_dllama.validity.faults import faults
 from pytest_dllama.validity.output import oracle_output
 
@@ -98,6 +98,26 @@ def test_a_trace() -> None:
     assert (len(trace.prefill_steps), len(trace.decode_steps)) == (1, 1)
 
 
+BEGIN = {
+    "event": "start", "version": "1", "argv": [], "mode": "inference", "model": {},
+    "world_size": 1, "buffer_float_type": "q80", "sync_mode": "reduce", "nthreads": 1,
+    "batch_size": 32, "max_seq_len": 64, "kv_type": "f32", "cpu": "c", "pid": 1, "ranks": [],
+}  # fmt: skip
+
+
+def test_a_request_that_is_run_again_has_a_trace_each_time() -> None:
+    again = {**STEP, "token_id": 18}
+    events = _events(BEGIN, START, STEP, DONE, BEGIN, START, again, DONE)
+    first, second = build_traces(events, 2)
+    assert (first.token_ids, second.token_ids) == ((17,), (18,))
+    with pytest.raises(TraceError, match="ran its request 2 times, not 3"):
+        build_traces(events, 3)
+    with pytest.raises(TraceError, match="the start of the request"):  # the second broke off
+        build_traces(events[:-2], 2)
+    with pytest.raises(TraceError, match="ran its request 1 times, not 2"):
+        build_traces(_events(START, STEP, DONE), 2)
+
+
 def test_the_engines_error_is_the_traces_error() -> None:
     error = {"event": "error", "type": "WorkerLost", "message": "worker 2 is gone", "rank": 2}
     with pytest.raises(TraceError, match="worker 2 is gone") as caught:
@@ -131,21 +151,34 @@ def test_other_events() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "picks", "notes"),
+    ("asked", "picks", "overlap", "notes"),
     [
-        ("ring", [[1, "ring"]], ()),
-        ("auto", [[1, "mesh"]], ("--collective auto picked mesh",)),
+        ("ring", [[1, "ring"]], {}, ()),
+        ("auto", [[1, "mesh"]], {}, ("--collective auto picked mesh",)),
         (
             "auto",
             [[1, "mesh"], [9, "two-shot"]],
+            {"overlap": "on", "halves_from": 2},
             ("--collective auto picked mesh, two-shot from batches of 9 tokens on",),
+        ),
+        (
+            "mesh",
+            [[1, "mesh"]],
+            {"overlap": "auto", "halves_from": 7},
+            ("--overlap auto picked halves for batches of 7 tokens and more",),
+        ),
+        (
+            "mesh",
+            [[1, "mesh"]],
+            {"overlap": "auto", "halves_from": None},
+            ("--overlap auto picked off",),
         ),
     ],
 )
 def test_what_auto_picked_is_a_note(
-    asked: str, picks: list[list[object]], notes: tuple[str, ...]
+    asked: str, picks: list[list[object]], overlap: dict[str, object], notes: tuple[str, ...]
 ) -> None:
-    told = {"event": "collective", "asked": asked, "picks": picks, "round_us": 1.0}
+    told = {"event": "collective", "asked": asked, "picks": picks, "round_us": 1.0, **overlap}
     assert build_trace(_events(START, told, STEP, DONE)).notes == notes
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from pytest_dllama.cli.main import main
+from pytest_dllama.files.user_files import SETTINGS_BYTES
 from pytest_dllama.forensics.import_report import import_report
 from pytest_dllama.forensics.imported_run import ImportLogError
 from pytest_dllama.history.run_files import read_run
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
-from pytest_dllama.user_files import SETTINGS_BYTES
 from tests.plugin.forensics.written_report import CELLS, FACTS, as_markdown
 
 

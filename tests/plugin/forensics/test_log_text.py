@@ -12,6 +12,7 @@ import lzma
 import os
 import quopri
 import re
+import tarfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -484,7 +485,7 @@ def test_blanks_that_an_editor_ran_together_are_told(tmp_path: Path) -> None:
     [
         (b"\x28\xb5\x2f\xfd rest", "a zstd archive; unpack it"),
         (b"\x89PNG\r\n\x1a\n", "a picture; give the log as text"),
-        (b"root.log" + b"\0" * 249 + b"ustar", "a tar archive; unpack it"),
+        (b"root.log" + b"\0" * 249 + b"ustar", "a broken tar file"),
         (b"BZh91AY&SY broken", "a broken bzip2 file"),
         (b"PK\x03\x04 broken", "a broken zip file"),
         (lzma.compress(b"log" * 500)[:60], "a broken xz file"),
@@ -497,12 +498,33 @@ def test_files_that_are_no_text_are_named(data: bytes, words: str, tmp_path: Pat
         imported(path)
 
 
-def test_an_archive_of_several_files_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("packed", ["zip", "tar", "tar.gz"])
+def test_an_archive_gives_the_logs_in_it(packed: str, tmp_path: Path) -> None:
+    names = ("root.log", "two/root.log", "__MACOSX/._root.log")
+    texts = (LOG, LOG.replace("One morning, Mina", "Another prompt"), "\0junk")
+    path = tmp_path / "logs"
+    if packed == "zip":
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, text in zip(names, texts, strict=True):
+                archive.writestr(name, text)
+    else:
+        with tarfile.open(path, "w:gz" if packed == "tar.gz" else "w") as tar:
+            for name, text in zip(names, texts, strict=True):
+                member = tarfile.TarInfo(name)
+                member.size = len(text.encode())
+                tar.addfile(member, io.BytesIO(text.encode()))
+    run = imported(path)
+    assert run.request.prompt == "One morning, Mina | Another prompt"
+    assert [cell.status for cell in run.cells] == ["ok", "ok"]
+    assert any("unpacked: 2 files" in note for note in run.notes)
+
+
+def test_an_archive_of_many_files_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "logs.zip"
     with zipfile.ZipFile(path, "w") as archive:
-        for name in ("root.log", "worker.log"):
-            archive.writestr(name, LOG)
-    with pytest.raises(ImportLogError, match="zip with 2 files, not one; unpack it"):
+        for number in range(65):
+            archive.writestr(f"{number}.log", "")
+    with pytest.raises(ImportLogError, match="zip with 65 files; unpack it and give the logs in"):
         imported(path)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dllama.exports.samples_csv import write_samples
-from pytest_dllama.history import run_files
+from pytest_dllama.files import whole_file
 from pytest_dllama.history.run_files import RunFileError, archive_previous, read_run, write_run
 from pytest_dllama.hosts import controller
 from pytest_dllama.metrics import catalog
@@ -98,7 +98,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, monkeypatch) -> None:
     def no_space(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(run_files.os, "fsync", no_space)
+    monkeypatch.setattr(whole_file.os, "fsync", no_space)
     with pytest.raises(OSError, match="No space"):
         write_run(_run("2027-01-01T00:00:00Z"), path)
     assert read_run(path) == _run()

@@ -55,3 +55,16 @@ def test_a_damaged_file_is_passed_over(tmp_path: Path, text: str) -> None:
 def test_nothing_to_keep_leaves_no_file(tmp_path: Path) -> None:
     assert NoisePriors(tmp_path, "x").add({"rct_s": []}) is None
     assert list(tmp_path.rglob("*.json")) == []
+
+
+def test_noise_of_another_number_of_requests_is_no_prior(tmp_path: Path) -> None:
+    priors = NoisePriors(tmp_path, "x")
+    priors.add({"tpot_ms": groups(MIN_GROUPS)})
+    file = priors.add({"tpot_ms": groups(MIN_GROUPS, 1e-4)}, 3)
+    one, three = priors.prior("tpot_ms"), priors.prior("tpot_ms", 3)
+    assert one is not None
+    assert three is not None
+    assert one.s0 == pytest.approx(2 * three.s0)
+    assert priors.prior("tpot_ms", 5) is None
+    assert file is not None
+    assert '"schema_version": 2' in file.read_text()  # who reads 1 only passes it over

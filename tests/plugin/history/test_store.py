@@ -14,9 +14,9 @@ from pytest_dllama.history.accepted import (
     Acceptance,
     acceptances,
     latest,
-    load_accepted,
     objections,
     protected,
+    stored,
 )
 from pytest_dllama.history.run_files import read_run
 from pytest_dllama.history.store import HistoryError, Keep, RunStore
@@ -124,20 +124,25 @@ def test_a_damaged_run_is_passed_over_and_named(tmp_path: Path) -> None:
     assert f"{names[0]}.json: not a JSON file" in why
 
 
+def accepted_of(store: RunStore, engine: str | None = None) -> RunRecord | None:
+    found = stored(store, "accepted", engine)
+    return found.run if found else None
+
+
 def test_the_newest_decision_of_an_engine_counts(tmp_path: Path) -> None:
     store = RunStore(tmp_path, "cluster")
     first, second, third = (store.add(run_of(day)) for day in (1, 2, 3))
-    assert load_accepted(tmp_path, "cluster") is None
+    assert accepted_of(store) is None
     accept(store, second)
     accept(store, first)
     accept(store, third, engine="dllama")
-    assert load_accepted(tmp_path, "cluster", "embedded") == run_of(1)
-    assert load_accepted(tmp_path, "cluster", "dllama") == run_of(3)
-    assert load_accepted(tmp_path, "cluster") == run_of(3)
-    assert load_accepted(tmp_path, "another") is None
+    assert accepted_of(store, "embedded") == run_of(1)
+    assert accepted_of(store, "dllama") == run_of(3)
+    assert accepted_of(store) == run_of(3)
+    assert accepted_of(RunStore(tmp_path, "another")) is None
     assert latest(store, "anchor") is None
     store.path(first).unlink()
-    assert load_accepted(tmp_path, "cluster", "embedded") is None
+    assert accepted_of(store, "embedded") is None
 
 
 def test_a_decision_of_a_later_version_is_passed_over(tmp_path: Path) -> None:

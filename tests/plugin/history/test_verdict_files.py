@@ -10,7 +10,7 @@ import pytest
 from pytest_dllama.history.run_files import RunFileError
 from pytest_dllama.history.verdict_files import read_verdict, verdict_beside
 from pytest_dllama.record.verdict import verdict_schema
-from pytest_dllama.report.pages.verdict import verdict_lines
+from pytest_dllama.report.terminal.verdict import verdict_lines
 from tests.data import ROOT, VERDICTS
 from tests.plugin.report.report_runs import cell, run, verdict
 

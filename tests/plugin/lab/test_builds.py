@@ -8,12 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from dllama_engine.cli.flags.parsing import root_flags
 from pytest_dllama.config.baseline import parse_baseline
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.lab.builds import revisions
-from pytest_dllama.lab.builds.checkout import builds_folder, clear_builds, list_builds
+from pytest_dllama.lab.builds.checkout import Revision, builds_folder, clear_builds, list_builds
 from pytest_dllama.lab.builds.dllama import build_dllama, dllama_source
+from pytest_dllama.lab.builds.revisions import Build
 from pytest_dllama.lab.pairs.making import make_sides
 from tests.plugin.backends import dllama_stand_in
 
@@ -114,3 +116,25 @@ def test_from_a_wheel_a_revision_needs_a_path(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(revisions, "own_checkout", lambda: None)
     with pytest.raises(ConfigError, match=r"installed from a wheel, .* write git:PATH@REV"):
         revisions.build_revision("", "main", print)
+
+
+def test_an_option_that_a_revision_does_not_have_is_a_usage_error(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "env" / "bin" / "dllama-py"
+    program.parent.mkdir(parents=True)
+    known = {*root_flags(), "workers", "exit-with-parent"} - {"memory-rate"}
+    listed = " ".join(f"[--{flag} X]" for flag in sorted(known))
+    program.write_text(f"#!/bin/sh\necho 'usage: dllama-py {listed}'\n")
+    program.chmod(0o755)
+    built = Build(Revision(checkout, "0" * 40, "old"), tmp_path / "env", None)
+    monkeypatch.setattr("pytest_dllama.lab.pairs.making.build_revision", lambda *given: built)
+    base, config = parse_baseline("git:old"), LabConfig.of_texts({}, tmp_path)
+    make_sides(base, config, 2, lambda text: None)
+    on_boards = LabConfig.of_texts({"emulate": "pi5x2-1gbe"}, tmp_path)
+    with pytest.raises(ConfigError) as raised:
+        make_sides(base, on_boards, 2, lambda text: None)
+    assert str(raised.value) == (
+        "--baseline old (0000000000): that revision has no --memory-rate, which these options "
+        "need (--emulate); compare with a later one, or leave the option out"
+    )

@@ -24,8 +24,9 @@ from pytest_dllama.lab.pairs.making import make_sides
 from pytest_dllama.lab.progress import Silent
 from pytest_dllama.models.under_test import open_model
 from pytest_dllama.record.verdict import CellVerdict, PairStatus, VerdictFile, verdict_schema
-from pytest_dllama.report.pages.verdict import verdict_lines
+from pytest_dllama.report.terminal.verdict import verdict_lines
 from pytest_dllama.stats.looks import Plan
+from pytest_dllama.stats.prior import MIN_GROUPS, VarianceGroup
 from pytest_dllama.verdict.exit_codes import bisect_code, exit_code
 from pytest_dllama.verdict.limits import TOLERANCES
 from tests.plugin.lab.stated_times import PROGRAM, StatedTimes, config
@@ -43,7 +44,7 @@ class Told(Silent):
     def stage(self, text: str) -> None:
         self.lines.append(text)
 
-    detail = stage
+    detail = settle = stage
 
 
 def compare(
@@ -54,12 +55,14 @@ def compare(
     looks: tuple[int, ...] = (3, 5),
     nodes: int = 1,
     on_pair: Callable[[PairTaken], None] = lambda pair: None,
+    requests: int | None = 1,
 ) -> tuple[CellVerdict, list[str]]:
     settings = config(tmp_path)
     sides = (Side("base", "before", base, settings), Side("new", "after", new, settings))
     model = open_model(settings.models[0], lambda done, total: None)
     told = Told()
-    rules = Rules(Plan(looks), NoisePriors(tmp_path / "history", "test"), 7)
+    priors = NoisePriors(tmp_path / "history", "test")
+    rules = Rules(Plan(looks), priors, 7, requests=requests)
     duet = Duet(
         sides, {"tiny": model}, [CellKey("tiny", nodes)], rules, tmp_path / "logs",
         told, on_pair,
@@ -101,6 +104,45 @@ def test_a_metric_keeps_what_an_earlier_look_said(tmp_path: Path) -> None:
     assert cell.status == "REGRESSED"
 
 
+# Its n-th run: every third one takes three times as long.
+HICCUP = """
+import pathlib, sys
+at = pathlib.Path(sys.argv[2])
+n = len(at.read_text()) if at.exists() else 0
+at.write_text("x" * (n + 1))
+for i in range(9):
+    print("token", (50.001237 if i == 0 else 10.000731) * (3.0 if n % 3 == 0 else 1.0), "la")
+"""
+
+
+def test_of_several_requests_a_session_the_median_counts(tmp_path: Path) -> None:
+    """By an engine that cannot run one again: its roots take turns."""
+    sides = [StatedTimes(1.0, str(tmp_path / name), HICCUP) for name in ("base", "new")]
+    cell, _ = compare(tmp_path, *sides, looks=(3,), requests=3)
+    assert (cell.status, cell.requests) == ("PASS", 3)
+    session = cell.sessions[0]
+    assert session.metrics["tpot_ms"] == pytest.approx(10.000731)
+    of_each = [round(one["tpot_ms"] or 0) for one in session.requests]
+    assert sorted(of_each) == [10, 10, 30]
+    assert (tmp_path / "logs" / "tiny-1.pair1.new.root3.stdout.log").is_file()
+    priors = NoisePriors(tmp_path / "history", "test")
+    assert [len(priors.groups("tpot_ms", n)) for n in (1, 3, 5)] == [1, 1, 0]
+    assert priors.groups("tpot_ms", 3)[0].variance == 0
+
+
+def test_as_many_requests_as_decide_soonest_are_taken_by_what_is_known(tmp_path: Path) -> None:
+    priors = NoisePriors(tmp_path / "history", "test")
+    for requests, sd in ((1, 0.3), (3, 0.01)):
+        groups = [VarianceGroup(2, sd**2)] * MIN_GROUPS
+        priors.add(dict.fromkeys(TOLERANCES, groups), requests)
+    cell, _ = compare(tmp_path, StatedTimes(1.0), StatedTimes(1.0), looks=(2,), requests=None)
+    assert cell.requests == 3
+    one, three = cell.prospects
+    assert (one.requests, three.requests, three.pairs) == (1, 3, 2)
+    assert one.seconds > three.seconds
+    assert {verdict.is_provisional for verdict in cell.metrics} == {False}  # that of three is known
+
+
 def test_pairs_come_in_blocks_of_both_orders(tmp_path: Path) -> None:
     cell, _ = compare(tmp_path, StatedTimes(1.0), StatedTimes(1.0), looks=(6,))
     first = [s.side for s in sorted(cell.sessions, key=lambda s: s.pair) if s.is_first]
@@ -135,6 +177,38 @@ def test_a_side_that_breaks_is_an_error_with_its_words(tmp_path: Path) -> None:
     assert "no such instruction" in cell.reasons[0]
 
 
+# Is killed in these of its sessions, the one-node run being number 0.
+DYING = """
+import os, pathlib, signal, sys
+at, *deaths = sys.argv[2].split(",")
+at = pathlib.Path(at)
+n = len(at.read_text()) if at.exists() else 0
+at.write_text("x" * (n + 1))
+for i in range(9):
+    print("token", 50.001237 if i == 0 else 10.000731, "la", flush=True)
+    if str(n) in deaths:
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_pair_that_lost_a_rank_is_taken_anew_once_and_marked(tmp_path: Path) -> None:
+    new = StatedTimes(1.0, f"{tmp_path / 'sessions'},2", DYING)
+    cell, told = compare(tmp_path, StatedTimes(1.0), new, looks=(3,))
+    assert (cell.status, cell.metrics[0].pairs) == ("PASS", 3)
+    assert cell.retried is not None
+    assert "the root was killed by SIGKILL" in cell.retried
+    (line,) = [text for text in told if "taking the pair anew" in text]
+    assert line.startswith("tiny on 1 node: lost: the root was killed by SIGKILL")
+    assert (tmp_path / "logs" / "tiny-1.retry1.pair2.new.root.stdout.log").is_file()
+
+
+def test_a_pair_that_is_lost_again_is_an_error(tmp_path: Path) -> None:
+    new = StatedTimes(1.0, f"{tmp_path / 'sessions'},2,3", DYING)
+    cell, _ = compare(tmp_path, StatedTimes(1.0), new, looks=(3,))
+    assert cell.status == "ERROR"
+    assert "the root was killed by SIGKILL" in cell.reasons[0]
+
+
 def test_variances_of_valid_pairs_are_kept(tmp_path: Path) -> None:
     compare(tmp_path, StatedTimes(1.0), StatedTimes(1.3))
     priors = NoisePriors(tmp_path / "history", "test")
@@ -146,9 +220,12 @@ def test_variances_of_valid_pairs_are_kept(tmp_path: Path) -> None:
 
 def test_both_sides_run_with_workers_of_their_own(tmp_path: Path) -> None:
     engine = EmbeddedBackend()
-    cell, told = compare(tmp_path, engine, engine, looks=(2,), nodes=2)
+    cell, told = compare(tmp_path, engine, engine, looks=(2,), nodes=2, requests=2)
     assert cell.status not in ("ERROR", "INVALID"), cell.reasons
     assert len(cell.sessions) == 4
+    assert {len(session.requests) for session in cell.sessions} == {2}  # by one root each
+    assert not list((tmp_path / "logs").glob("*.root2.*"))
+    assert cell.further_s
     assert cell.same_tokens
     assert any("warm-up of both sides" in line for line in told)
     assert "pairs 1/2  cell 1 of 1" in told
@@ -221,6 +298,15 @@ def test_exit_codes(tmp_path: Path) -> None:
         (["--baseline", "git:/nowhere@main"], "is no git checkout"),
         (["--baseline", "dllama:/x"], "--engine dllama --dllama-bin PATH"),
         (["--baseline", "self", "--models", "huge"], "no shipped model of this name"),
+        (
+            ["--baseline", "self", "--nodes", "2", "--inject", "rank=5:compute=10%"],
+            "no cell has a rank 5: the largest has 2 nodes, rank 0 is the root",
+        ),
+        (["--baseline", "self", "--inject", "kernel=fast"], "no kernels 'fast'; this CPU can run"),
+        (
+            ["--baseline", "self", "--emulate", "pi5x2-1gbe", "--inject", "qkv=10%"],
+            "write tpot=, ttft= or sampling=, or --link and --nodes in place of --emulate",
+        ),
     ],
 )
 def test_usage_errors_come_before_any_process(

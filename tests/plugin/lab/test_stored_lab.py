@@ -22,7 +22,7 @@ from pytest_dllama.lab.pairs.stored_lab import Engines, StoredLab
 from pytest_dllama.lab.progress import Silent
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import CellVerdict
-from pytest_dllama.report.pages.verdict import verdict_lines
+from pytest_dllama.report.terminal.verdict import verdict_lines
 from pytest_dllama.verdict.thresholds import Thresholds
 from tests.plugin.lab.stated_times import PROGRAM, StatedTimes, config
 

@@ -10,10 +10,10 @@ from pytest_dllama.metrics.catalog import METRICS, Metric, cell_metrics
 from pytest_dllama.metrics.samples import sample_of
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.report.figures.quantities import MEMORY, NETWORK, SPEED
-from pytest_dllama.report.pages import terminal
 from pytest_dllama.report.pages.language import LANGUAGES
 from pytest_dllama.report.pages.markdown import render
 from pytest_dllama.report.tables.columns import metric_value
+from pytest_dllama.report.terminal import summary
 from pytest_dllama.verdict.limits import ThresholdError, explain
 from pytest_dllama.verdict.thresholds_file import parse_thresholds
 from tests.plugin.report.report_runs import cell, run
@@ -66,7 +66,7 @@ def test_a_metric_that_nobody_added_is_unknown() -> None:
 
 
 def test_reports_and_terminal_take_their_metrics_from_the_catalogue() -> None:
-    in_terminal = {metric for _, metric, *_ in terminal._FIGURES}
+    in_terminal = {metric for _, metric, *_ in summary._FIGURES}
     in_report = {quantity.key for quantity in (*SPEED, *MEMORY, *NETWORK)}
     own = {"total_bytes", "avg_ms", "root_memory", "worker_memory"}  # not metrics, or renamed
     assert in_terminal <= set(METRICS)

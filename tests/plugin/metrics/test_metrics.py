@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_dllama.events.stream import Rank
+from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.metrics import definitions
 from pytest_dllama.metrics.catalog import cell_metrics
 from pytest_dllama.metrics.network import (
@@ -15,7 +16,8 @@ from pytest_dllama.metrics.network import (
     root_bandwidth_mbps,
     sync_share,
 )
-from pytest_dllama.metrics.samples import sample_of
+from pytest_dllama.metrics.samples import median_parts, sample_of, session_sample
+from pytest_dllama.record.cell import PartTime
 from tests.plugin.traces_for_tests import decode_step, link, trace
 
 # The 13B model on 2 nodes of the reference report: 7 prompt tokens, 122 output tokens,
@@ -44,6 +46,35 @@ def test_figures_of_the_reference_report() -> None:
     assert sample.tokens_per_s == pytest.approx(0.8008, abs=5e-5)
     assert len(sample.itl_ms) == 121
     assert sum(sample.itl_ms) == pytest.approx(144_676, rel=1e-6)
+
+
+def _of_times(ttft_ms: float, gap_ms: float) -> RequestTrace:
+    ends_ns = [round(1e6 * (ttft_ms + i * gap_ms)) for i in range(5)]
+    steps = [decode_step(i, i, end, start_ns=end - 1000) for i, end in enumerate(ends_ns)]
+    return trace(steps, request_ns=0)
+
+
+def test_a_session_of_several_requests_has_the_median_of_each_figure() -> None:
+    traces = [_of_times(30, 2.0), _of_times(10, 9.0), _of_times(20, 1.0)]
+    found = session_sample(traces)
+    assert (found.ttft_s, found.tpot_ms) == (0.020, 2.0)  # of the first and of the last request
+    assert found.rct_s == pytest.approx(0.038)
+    assert found.itl_ms == (2.0,) * 4  # of the request with the median RCT
+    assert session_sample(traces[:1]) == sample_of(traces[0])
+
+
+def test_each_part_of_a_session_is_the_median_of_its_requests() -> None:
+    qkv = PartTime(phase="decode", part="qkv", rank=0, ms=1.0)
+    wait = PartTime(phase="decode", part="exchange-wait", rank=0, waited_for=1, ms=6.0)
+    one = sample_of(_of_times(30, 2.0))
+    times = [(1.0, True), (9.0, False), (2.0, False)]
+    samples = [
+        one.model_copy(
+            update={"parts": (qkv.model_copy(update={"ms": ms}), *([wait] if waits else []))}
+        )
+        for ms, waits in times
+    ]
+    assert [part.ms for part in median_parts(samples)] == [2.0, 0.0]  # two did not wait at all
 
 
 def test_engine_phases_give_prefill_and_decode_rates() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from pytest_dllama.metrics.percentiles import cell_percentiles, percentiles
 from pytest_dllama.record.cell import CellRecord, Sample
-from pytest_dllama.report.pages.terminal import percentile_lines
+from pytest_dllama.report.terminal.beside import percentile_lines
 
 
 def _sample(rct_s: float, n_output: int = 3) -> Sample:

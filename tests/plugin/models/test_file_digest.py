@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dllama import user_files
+from pytest_dllama.files import user_files
 from pytest_dllama.models.file_digest import file_digest
 
 

@@ -16,9 +16,9 @@ from pytest_dllama.record.verdict import (
 )
 from pytest_dllama.report.figures.quantities import SPEED
 from pytest_dllama.report.pages.language import environment_of
-from pytest_dllama.report.pages.verdict import attributed, verdict_lines
 from pytest_dllama.report.sentences.answer import CauseFound, EffectSits, WorkChanged
 from pytest_dllama.report.sentences.base import Sentence
+from pytest_dllama.report.terminal.verdict import attributed, verdict_lines
 
 TPOT = next(quantity for quantity in SPEED if quantity.key == "tpot_ms")
 WAIT: dict[str, Any] = {

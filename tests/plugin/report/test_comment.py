@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from pytest_dllama.cli.main import main
+from pytest_dllama.files.report_folder import STEP_SUMMARY
 from pytest_dllama.history.run_files import write_run
 from pytest_dllama.report.pages import comment
 from pytest_dllama.report.pages.language import LANGUAGES
-from pytest_dllama.report_folder import STEP_SUMMARY
 from tests.data import REPORTS
 from tests.plugin.report.report_runs import cell, run, verdict
 

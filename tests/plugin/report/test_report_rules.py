@@ -23,7 +23,6 @@ from pytest_dllama.report.figures.quantities import SYNC_SHARE, TOKENS_PER_S, TO
 from pytest_dllama.report.figures.view import RunView
 from pytest_dllama.report.pages.language import LANGUAGES
 from pytest_dllama.report.pages.markdown import render
-from pytest_dllama.report.pages.terminal import summary_lines
 from pytest_dllama.report.rules.advice import recommendations
 from pytest_dllama.report.rules.comparison import at_node_count, comparison, conclusion, steps
 from pytest_dllama.report.rules.findings import knees
@@ -61,6 +60,7 @@ from pytest_dllama.report.sentences.scaling import (
     UseNodes,
 )
 from pytest_dllama.report.sentences.status import CellExcluded, SharedCores, ThresholdMissed
+from pytest_dllama.report.terminal.summary import summary_lines
 from tests.plugin.report.report_runs import cell, estimate, network, run
 
 

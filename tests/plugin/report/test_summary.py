@@ -5,7 +5,7 @@ from __future__ import annotations
 from pytest_dllama.hosts import controller
 from pytest_dllama.record.cell import CellRecord, Estimate, OutputRecord, Verdict
 from pytest_dllama.record.run import Request, RunRecord
-from pytest_dllama.report.pages.terminal import summary_lines
+from pytest_dllama.report.terminal.summary import summary_lines
 
 
 def _estimate(value: float) -> Estimate:

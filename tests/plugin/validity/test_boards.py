@@ -9,7 +9,7 @@ from pytest_dllama.metrics.boards import computing
 from pytest_dllama.record.cell import PartTime, Sample
 from pytest_dllama.record.emulation import EmulationRecord, RankCompute
 from pytest_dllama.report.pages.markdown import render
-from pytest_dllama.report.pages.terminal import summary_lines
+from pytest_dllama.report.terminal.summary import summary_lines
 from pytest_dllama.validity.boards import board_faults
 from tests.plugin.report import report_runs
 

@@ -8,7 +8,14 @@ from collections.abc import Callable, Mapping
 import pytest
 
 from pytest_dllama.record.cell import PartTime, Sample
-from pytest_dllama.record.verdict import AttributedPart, Attribution, Cause, MetricVerdict
+from pytest_dllama.record.verdict import (
+    AttributedPart,
+    Attribution,
+    Cause,
+    CellVerdict,
+    MetricVerdict,
+)
+from pytest_dllama.report.terminal.verdict import attributed as attributed_words
 from pytest_dllama.verdict.attribution import attribute, changed_work, with_attribution
 
 # A decoded token of 10 ms on the root of three ranks, and what the others do meanwhile.
@@ -372,6 +379,39 @@ def test_changes_alone_are_attributed(status: str, is_told: bool) -> None:
     found = with_attribution(verdict, [sample()] * 3, new)
     assert (found.attribution is not None) is is_told
     assert [work.part for work in found.changed_work] == ([] if is_told else ["qkv"])
+
+
+def steady(change: float) -> MetricVerdict:
+    return MetricVerdict(
+        metric="steady_tpot_ms", status="REGRESSED", tolerance=0.05, base=1, new=1, change=change,
+        lower=change, upper=change, pairs=3, pair_sd=0.0, detectable_change=None,
+        pairs_to_decide=None, is_provisional=True, p_worse=0.0,
+    )  # fmt: skip
+
+
+def test_steady_tpot_has_the_parts_of_tpot_unless_they_went_the_other_way() -> None:
+    base = [sample(None, 0.002, 2 * i) for i in range(5)]
+    new = [sample(scaled("feed-forward", 1.3), 0.002, 2 * i + 1) for i in range(5)]
+    found = with_attribution(steady(+0.09), base, new).attribution
+    assert found is not None
+    assert (found.metric, found.parts[0].part) == ("tpot_ms", "feed-forward")
+    assert with_attribution(steady(-0.09), base, new).attribution == Attribution(
+        metric="steady_tpot_ms"
+    )
+
+
+def test_parts_are_told_once_and_as_whose_they_are() -> None:
+    base = [sample(None, 0.002, 2 * i) for i in range(5)]
+    new = [sample(scaled("feed-forward", 1.3), 0.002, 2 * i + 1) for i in range(5)]
+    own = steady(+0.09).model_copy(update={"metric": "tpot_ms"})
+    both = tuple(with_attribution(verdict, base, new) for verdict in (own, steady(+0.08)))
+    cell = CellVerdict(model="m", nodes=3, status="REGRESSED", metrics=both)
+    assert [verdict.metric for verdict in cell.attributed] == ["tpot_ms"]
+    alone = cell.model_copy(update={"metrics": both[1:]})
+    (told,) = map(attributed_words, alone.attributed)
+    assert told is not None
+    assert told.startswith("+8.0% steady TPOT: by the parts of TPOT: ")
+    assert "feed-forward on rank 0 (30% slower)" in told
 
 
 def test_a_small_change_of_the_whole_is_found_in_its_part() -> None:

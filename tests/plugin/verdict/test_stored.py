@@ -7,7 +7,7 @@ import math
 import pytest
 
 from pytest_dllama.record.cell import CellRecord, Sample
-from pytest_dllama.report.pages.verdict import effect, explained
+from pytest_dllama.report.terminal.verdict import effect, explained
 from pytest_dllama.verdict.stored import StoredSide, judge_stored
 
 TOLERANCES = {"tpot_ms": 0.05}

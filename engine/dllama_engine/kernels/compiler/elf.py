@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from dllama_engine.errors import EngineError
 
-X86_64, AARCH64 = 62, 183  # e_machine
+X86_64 = 62  # e_machine
 ALLOCATED, EXECUTED, WRITTEN = 2, 4, 1  # sh_flags
 _RELOCATABLE = 1
 _SYMBOLS, _RELA, _NO_BITS = 2, 4, 8  # sh_type

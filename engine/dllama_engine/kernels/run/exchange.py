@@ -14,7 +14,8 @@ from numba import carray, njit  # type: ignore[attr-defined]
 from dllama_engine.kernels.llvm.atomics import pointer
 from dllama_engine.kernels.llvm.clock import now_ns
 from dllama_engine.kernels.ops.compiled import entry
-from dllama_engine.kernels.run.frames import advance, header, keep_times, pending
+from dllama_engine.kernels.run.beginning import await_next, begin, has_room
+from dllama_engine.kernels.run.frames import advance, keep_times, pending, unsent
 from dllama_engine.kernels.run.observe import keep_exchange
 from dllama_engine.kernels.run.waiting import gives_way, is_ready, look
 from dllama_engine.tables.links import (
@@ -27,41 +28,29 @@ from dllama_engine.tables.links import (
     DONE,
     DURATION_NS,
     ENDED_NS,
-    FACTOR,
     FULL,
     GOT,
-    HEADER_BYTES,
-    HEARD_AT_NS,
-    HEARD_IN,
     HIDDEN_NS,
+    IS_NEXT,
     KIND,
     LEFT_NS,
     LINK_WIDTH,
     MESH_WORDS,
     MET,
     MOVED_NS,
-    NOTHING,
+    OUT_BYTES,
     OWN,
     RECORD,
     RECORD_BYTES,
     RECORD_DURATION_NS,
     RECORD_KIND,
     RECORD_START_NS,
-    RECV_BYTES,
     ROUTE_WIDTH,
     SCRATCH,
-    SEND_BYTES,
-    SEND_HEADER,
-    SEND_SEQUENCE,
-    SENT,
-    SENT_AT_NS,
-    SENT_BYTES,
-    SENT_MESSAGES,
     SPENT_NS,
     START_NS,
     SWEEPS,
     TO_RECV,
-    TO_SEND,
     TRACE_AT,
     TRACE_ROWS,
     TRACE_USED,
@@ -75,43 +64,6 @@ _SLEEP_MS = 100  # at most, before Python looks for signals and at the deadline
 _STAY_NS = 100_000_000  # at most, while frames move all the time
 
 
-@njit(inline="always")
-def has_room(mesh: Any) -> Any:
-    """Whether the trace can take one more exchange, if it is kept."""
-    return mesh[TRACE_ROWS] == 0 or mesh[TRACE_USED] < mesh[TRACE_ROWS]
-
-
-@njit(nogil=True)
-def begin(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> None:
-    """Number the frames and count what is sent."""
-    start_ns = now_ns(mesh.ctypes.data + 8 * SCRATCH)
-    mesh[KIND], mesh[START_NS], mesh[MOVED_NS] = kind, start_ns, start_ns
-    mesh[UNDER_WAY], mesh[BYTES], mesh[FACTOR] = 1, 0, items
-    mesh[WAITED_NS] = mesh[SWEEPS] = mesh[AWAITED] = 0
-    mesh[LEFT_NS], mesh[HIDDEN_NS], mesh[MET] = 0, 0, DONE
-    mesh[CALM] = max(mesh[CALM] - 1, 0)
-    for rank in range(links.shape[0]):
-        link = links[rank]
-        link[SENT] = link[TO_SEND] = link[GOT] = link[TO_RECV] = 0
-        link[DURATION_NS] = link[HEARD_IN] = NOTHING
-        link[SENT_AT_NS] = link[HEARD_AT_NS] = 0
-        if rank == mesh[OWN]:
-            continue
-        if routes[rank, SEND_BYTES] != NOTHING:
-            size = routes[rank, SEND_BYTES] * items
-            link[TO_SEND] = HEADER_BYTES + size
-            link[SEND_HEADER] = header(size, kind, link[SEND_SEQUENCE])
-            link[SEND_SEQUENCE] = (link[SEND_SEQUENCE] + 1) & 0xFFFF
-            link[SENT_BYTES] += size
-            link[SENT_MESSAGES] += 1
-            mesh[BYTES] += size
-        if routes[rank, RECV_BYTES] != NOTHING:
-            size = routes[rank, RECV_BYTES] * items
-            link[TO_RECV] = HEADER_BYTES + size
-            mesh[BYTES] += size
-            mesh[AWAITED] += 1
-
-
 @njit(nogil=True)
 def _come_back(mesh: Any) -> None:
     """The rank has computed since it posted the exchange: that time is none of the exchange's."""
@@ -122,19 +74,21 @@ def _come_back(mesh: Any) -> None:
 
 @njit(nogil=True)
 def _finish(links: Any, mesh: Any) -> None:
-    """Count the exchange's time and write it wherever it is kept."""
+    """Count the exchange's time and write it wherever it is kept; the next one is waited for."""
     mesh[ENDED_NS] = now_ns(mesh.ctypes.data + 8 * SCRATCH)
     duration_ns = mesh[ENDED_NS] - mesh[START_NS] - mesh[HIDDEN_NS]
     mesh[SPENT_NS] += duration_ns
-    mesh[UNDER_WAY] = 0
     for rank in range(links.shape[0]):
         link = links[rank]
-        if link[TO_SEND] and not link[TO_RECV]:  # only sent to
+        if link[OUT_BYTES] and not link[TO_RECV]:  # only sent to
             link[DURATION_NS] = duration_ns
             link[BUSY_NS] += duration_ns
     keep_exchange(links, mesh)
     if mesh[TRACE_ROWS] > 0:
         _record(links, mesh, duration_ns)
+    mesh[UNDER_WAY] = mesh[IS_NEXT]
+    if mesh[IS_NEXT] != 0:
+        await_next(links, mesh)
 
 
 @njit(nogil=True)
@@ -149,7 +103,65 @@ def _record(links: Any, mesh: Any, duration_ns: int) -> None:
     mesh[TRACE_USED] += 1
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True)
+def move(links: Any, mesh: Any, only_sends: bool) -> Any:
+    """Until the exchange under way is through, or if `only_sends` until its frames are taken.
+
+    Frames of the next one go on meanwhile.
+
+    Returns:
+        DONE, AGAIN, LOST or STRANGE.
+    """
+    if mesh[LEFT_NS] != 0:
+        _come_back(mesh)
+    if mesh[MET] != DONE:
+        met, mesh[MET] = mesh[MET], DONE
+        return met
+    world_size, own, yields = links.shape[0], mesh[OWN], 0
+    needs_sends = only_sends or mesh[IS_NEXT] == 0
+    entered_ns = still_ns = now_ns(mesh.ctypes.data + 8 * SCRATCH)
+    # At first nobody is asked whether they are ready: all can be sent to, and who comes last finds
+    # everything there. Who does not stops reading at the first peer that has sent nothing.
+    first, reads = True, True
+    while True:
+        more, moved, unheard = False, False, False
+        for step in range(1, world_size):  # each rank begins with the next: no two with the same
+            rank = (own + step) % world_size
+            link = links[rank]
+            if pending(link):
+                if first or is_ready(link, mesh):
+                    n, status = advance(links, mesh, rank, reads)
+                    if status != DONE:
+                        return np.int64(status)
+                    moved |= n > 0
+                    keep_times(link, mesh)
+                    reads = reads and (not first or link[GOT] > 0 or link[TO_RECV] == 0)
+                more |= needs_sends and unsent(link)
+                more |= not only_sends and link[GOT] < link[TO_RECV]
+                unheard |= link[TO_RECV] > 0 and link[GOT] == 0
+        mesh[SWEEPS] += 1
+        if not more:
+            return np.int64(DONE)
+        first, reads, now = False, True, now_ns(mesh.ctypes.data + 8 * SCRATCH)
+        if moved:
+            mesh[MOVED_NS], still_ns, yields = now, now, 0
+            if now - entered_ns > _STAY_NS:
+                return np.int64(AGAIN)
+        # On a shared core who waits for one peer only sleeps at once: that peer's frame is all that
+        # can come, and each look takes time from whoever sends it.
+        at_once = mesh[CROWDED] != 0 and mesh[AWAITED] <= 1
+        yields_now = yields < _YIELDS and mesh[CALM] == 0 and not at_once
+        sleeps = at_once or (not yields_now and now - still_ns > _SPIN_NS)
+        if yields_now:
+            yields = yields + 1 if gives_way(mesh, now) else _YIELDS
+        n_ready = look(links, mesh, _SLEEP_MS if sleeps else 0)
+        if unheard:  # once everybody's message has begun, what is left is the wire's
+            mesh[WAITED_NS] += now_ns(mesh.ctypes.data + 8 * SCRATCH) - now
+        if sleeps and n_ready <= 0:
+            return np.int64(AGAIN)
+
+
+@njit(nogil=True)
 def exchange(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> Any:
     """Send and receive one frame on every link that the routes name, side by side.
 
@@ -168,54 +180,12 @@ def exchange(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> Any:
     """
     if mesh[UNDER_WAY] == 0:
         if not has_room(mesh):
-            return FULL
+            return np.int64(FULL)
         begin(links, routes, mesh, kind, items)
-    if mesh[LEFT_NS] != 0:
-        _come_back(mesh)
-    if mesh[MET] != DONE:
-        met, mesh[MET] = mesh[MET], DONE
-        return met
-    world_size, own, yields = links.shape[0], mesh[OWN], 0
-    entered_ns = still_ns = now_ns(mesh.ctypes.data + 8 * SCRATCH)
-    # At first nobody is asked whether they are ready: all can be sent to, and who comes last finds
-    # everything there. Who does not stops reading at the first peer that has sent nothing.
-    first, reads = True, True
-    while True:
-        more, moved, unheard = False, False, False
-        for step in range(1, world_size):  # each rank begins with the next: no two with the same
-            rank = (own + step) % world_size
-            link = links[rank]
-            if pending(link):
-                if first or is_ready(link, mesh):
-                    n, status = advance(links, routes, mesh, rank, reads)
-                    if status != DONE:
-                        return status
-                    moved |= n > 0
-                    keep_times(link, mesh)
-                    reads = reads and (not first or link[GOT] > 0 or link[TO_RECV] == 0)
-                more |= pending(link)
-                unheard |= link[TO_RECV] > 0 and link[GOT] == 0
-        mesh[SWEEPS] += 1
-        if not more:
-            _finish(links, mesh)
-            return DONE
-        first, reads, now = False, True, now_ns(mesh.ctypes.data + 8 * SCRATCH)
-        if moved:
-            mesh[MOVED_NS], still_ns, yields = now, now, 0
-            if now - entered_ns > _STAY_NS:
-                return AGAIN
-        # On a shared core who waits for one peer only sleeps at once: that peer's frame is all that
-        # can come, and each look takes time from whoever sends it.
-        at_once = mesh[CROWDED] != 0 and mesh[AWAITED] <= 1
-        yields_now = yields < _YIELDS and mesh[CALM] == 0 and not at_once
-        sleeps = at_once or (not yields_now and now - still_ns > _SPIN_NS)
-        if yields_now:
-            yields = yields + 1 if gives_way(mesh, now) else _YIELDS
-        n_ready = look(links, mesh, _SLEEP_MS if sleeps else 0)
-        if unheard:  # once everybody's message has begun, what is left is the wire's
-            mesh[WAITED_NS] += now_ns(mesh.ctypes.data + 8 * SCRATCH) - now
-        if sleeps and n_ready <= 0:
-            return AGAIN
+    status = move(links, mesh, False)
+    if status == DONE:
+        _finish(links, mesh)
+    return status
 
 
 @entry(6, returns=True)

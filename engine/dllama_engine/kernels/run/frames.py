@@ -19,7 +19,6 @@ from dllama_engine.tables.links import (
     DONE,
     DURATION_NS,
     ERRNO,
-    FACTOR,
     FD,
     GOT,
     HEADER_BYTES,
@@ -33,14 +32,12 @@ from dllama_engine.tables.links import (
     NOTHING,
     RECEIVED_BYTES,
     RECEIVED_MESSAGES,
-    RECV_AT,
     RECV_HEADER,
-    RECV_OFFSET,
+    RECV_INTO,
     RECV_SEQUENCE,
     SCRATCH,
-    SEND_AT,
+    SEND_FROM,
     SEND_HEADER,
-    SEND_OFFSET,
     SENT,
     SENT_AT_NS,
     START_NS,
@@ -86,12 +83,11 @@ def _word_at(table: Any, row: int, field: int) -> Any:
 
 
 @njit(nogil=True)
-def _send(links: Any, routes: Any, mesh: Any, rank: int) -> Any:
+def _send(links: Any, mesh: Any, rank: int) -> Any:
     """Hand the kernel more of a frame: bytes it took, 0 if none, or minus the error's number."""
     link = links[rank]
     header_at = _word_at(links, rank, SEND_HEADER)
-    payload_at = routes[rank, SEND_AT] + routes[rank, SEND_OFFSET] * mesh[FACTOR]
-    pieces = _buffers(mesh, header_at, payload_at, link[TO_SEND], link[SENT])
+    pieces = _buffers(mesh, header_at, link[SEND_FROM], link[TO_SEND], link[SENT])
     n = _writev(link[FD], mesh.ctypes.data + 8 * SCRATCH, pieces)
     if n >= 0:
         link[SENT] += n
@@ -102,12 +98,11 @@ def _send(links: Any, routes: Any, mesh: Any, rank: int) -> Any:
 
 
 @njit(nogil=True)
-def _receive(links: Any, routes: Any, mesh: Any, rank: int) -> Any:
+def _receive(links: Any, mesh: Any, rank: int) -> Any:
     """Take more of a frame: bytes, 0 if none has come, or minus what went wrong, less one."""
     link = links[rank]
     header_at = _word_at(links, rank, RECV_HEADER)
-    payload_at = routes[rank, RECV_AT] + routes[rank, RECV_OFFSET] * mesh[FACTOR]
-    pieces = _buffers(mesh, header_at, payload_at, link[TO_RECV], link[GOT])
+    pieces = _buffers(mesh, header_at, link[RECV_INTO], link[TO_RECV], link[GOT])
     n = _readv(link[FD], mesh.ctypes.data + 8 * SCRATCH, pieces)
     if n > 0:
         link[GOT] += n
@@ -144,15 +139,15 @@ def _fails(mesh: Any, rank: int, number: int, status: int) -> Any:
 
 
 @njit(nogil=True)
-def advance(links: Any, routes: Any, mesh: Any, rank: int, reads: bool) -> Any:
+def advance(links: Any, mesh: Any, rank: int, reads: bool) -> Any:
     """Move what can be moved to one peer and, if it `reads`, from it: (bytes, status)."""
     link, moved = links[rank], np.int64(0)
-    if link[SENT] < link[TO_SEND]:
-        moved = _send(links, routes, mesh, rank)
+    if unsent(link):
+        moved = _send(links, mesh, rank)
         if moved < 0:
             return np.int64(0), _fails(mesh, rank, -moved, LOST)
     if reads and link[GOT] < link[TO_RECV]:
-        n = _receive(links, routes, mesh, rank)
+        n = _receive(links, mesh, rank)
         if n < 0:
             return moved, _fails(mesh, rank, -n - 1, LOST)
         moved += n
@@ -165,9 +160,15 @@ def advance(links: Any, routes: Any, mesh: Any, rank: int, reads: bool) -> Any:
 
 
 @njit(inline="always")
+def unsent(link: Any) -> Any:
+    """Whether the kernel has not taken all of a frame."""
+    return link[SENT] < link[TO_SEND]
+
+
+@njit(inline="always")
 def pending(link: Any) -> Any:
     """Whether anything is left to be sent to a peer or to come from it."""
-    return link[SENT] < link[TO_SEND] or link[GOT] < link[TO_RECV]
+    return unsent(link) or link[GOT] < link[TO_RECV]
 
 
 @njit(nogil=True)

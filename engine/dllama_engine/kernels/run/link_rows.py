@@ -18,12 +18,11 @@ from dllama_engine.kernels.run.exchange import exchange
 from dllama_engine.kernels.run.timing import count
 from dllama_engine.tables.links import (
     DONE,
-    ENDED_NS,
     LEFT_NS,
     LINK_WIDTH,
     MESH_WORDS,
     ROUTE_WIDTH,
-    START_NS,
+    UNDER_WAY,
 )
 from dllama_engine.tables.operations import FIRST, LANE, WIDTH
 from dllama_engine.tables.spans import COPY
@@ -54,41 +53,51 @@ def _tables(op: Any) -> Any:
 
 
 @njit(nogil=True)
+def _come(control: Any, mesh: Any) -> None:
+    """From work to the wire, unless what is under way has only been to Python."""
+    if mesh[UNDER_WAY] == 0 or mesh[LEFT_NS] != 0:
+        count(control, COPY, now_ns(control.ctypes.data + 8 * CLOCK))
+
+
+@njit(inline="always")
+def _counted(control: Any, until_ns: int) -> None:
+    """The wire has counted its own time up to here."""
+    control[MARK] = control[DUE] = until_ns
+
+
+@njit(nogil=True)
 def run_post(control: Any, table: Any, number: int) -> Any:
     """Begin a row's exchange; its status."""
-    op = table[number]
+    op, clock = table[number], control.ctypes.data + 8 * CLOCK
     links, routes, mesh = _tables(op)
+    _come(control, mesh)
     status = posted.post(links, routes, mesh, op[FIRST], control[TOKENS + op[LANE]])
-    if status == DONE:  # it has counted its own time
-        count(control, COPY, mesh[START_NS])
-        control[MARK] = control[DUE] = mesh[LEFT_NS]
-        control[POSTED] = number + 1
+    _counted(control, now_ns(clock))
+    control[POSTED] = number + 1
     return status
 
 
 @njit(nogil=True)
 def run_exchange(control: Any, table: Any, number: int) -> Any:
     """Do a row's exchange, or end it if it was posted; its status."""
-    op = table[number]
+    op, clock = table[number], control.ctypes.data + 8 * CLOCK
     links, routes, mesh = _tables(op)
-    if control[POSTED] != 0 and mesh[LEFT_NS] != 0:
-        count(control, COPY, now_ns(control.ctypes.data + 8 * CLOCK))
+    _come(control, mesh)
     status = exchange(links, routes, mesh, op[FIRST], control[TOKENS + op[LANE]])
-    if status == DONE:
-        if control[POSTED] == 0:
-            count(control, COPY, mesh[START_NS])
+    _counted(control, now_ns(clock))
+    if status == DONE and mesh[UNDER_WAY] == 0:
         control[POSTED] = 0
-        control[MARK] = control[DUE] = mesh[ENDED_NS]
     return status
 
 
 @njit(nogil=True)
 def glance(control: Any) -> None:
-    """Let a posted exchange go on; the leading thread only."""
+    """Let what was posted go on; the leading thread only."""
     if control[POSTED] != 0:
         table = carray(pointer(control[TABLE]), (control[TABLE_ROWS], WIDTH), np.int64)
-        links, routes, mesh = _tables(table[control[POSTED] - 1])
-        posted.glance(links, routes, mesh)
+        links, _, mesh = _tables(table[control[POSTED] - 1])
+        if mesh[UNDER_WAY] != 0:
+            posted.glance(links, mesh)
 
 
 @njit(nogil=True)

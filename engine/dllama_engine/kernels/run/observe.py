@@ -1,7 +1,8 @@
 """What compiled code keeps of time as it passes: sums, histograms, and the last raw spans.
 
 Each is a table at an address; where the address is 0 nothing of it is kept. Of an exchange all is
-counted at its end; the clock is read meanwhile only for raw spans.
+noted at its end; the clock is read meanwhile only for raw spans. Its times go to the histograms in
+batches, as peers may be waiting for what comes after an exchange.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import numpy as np
 from numba import carray, njit  # type: ignore[attr-defined]
 
 from dllama_engine.kernels.llvm.atomics import pointer
+from dllama_engine.kernels.ops.compiled import entry
 from dllama_engine.tables.histograms import (
     BUCKETS,
     DURATION,
@@ -20,10 +22,17 @@ from dllama_engine.tables.histograms import (
     MAX_NS,
     MEASURES,
     OCTAVE_BITS,
+    PEER_TIMES,
     PER_OCTAVE,
+    RANKS,
+    ROWS_AT,
     SUM_NS,
+    TABLE_AT,
+    USED,
+    WAITED_EACH_NS,
     WAITING,
 )
+from dllama_engine.tables.histograms import ROOM as ROOM_FOR
 from dllama_engine.tables.links import (
     DURATION_NS,
     ENDED_NS,
@@ -32,16 +41,18 @@ from dllama_engine.tables.links import (
     HEARD_IN,
     HIDDEN_NS,
     HISTOGRAMS_AT,
+    IS_NEXT,
     KIND,
     NOTHING,
+    OUT_AT_NS,
+    OUT_BYTES,
+    OUT_NUMBER,
     RECV_SEQUENCE,
-    SEND_SEQUENCE,
     SENT_AT_NS,
     SPANS_AT,
     START_NS,
     TIMELINE_AT,
     TO_RECV,
-    TO_SEND,
     WAITED_NS,
     WHOLE_AT_NS,
 )
@@ -105,12 +116,14 @@ def keep_exchange(links: Any, mesh: Any) -> None:
 
     Frames that began to come between two sweeps share the waiting: nobody saw which was the last.
     """
+    if mesh[SPANS_AT] == 0 and mesh[HISTOGRAMS_AT] == 0 and mesh[TIMELINE_AT] == 0:
+        return
     last, n_last = _last_heard(links)
     waited_ns: Any = mesh[WAITED_NS] // n_last if last != NOTHING else np.int64(0)
     if mesh[SPANS_AT] != 0:
         _count_spans(links, mesh, last, waited_ns)
     if mesh[HISTOGRAMS_AT] != 0:
-        _count_times(links, mesh, last, waited_ns)
+        _note_times(links, mesh[HISTOGRAMS_AT], last, waited_ns)
     if mesh[TIMELINE_AT] != 0:
         _keep_raw(links, mesh, last)
 
@@ -129,16 +142,45 @@ def _count_spans(links: Any, mesh: Any, last: int, waited_ns: int) -> None:
 
 
 @njit(nogil=True)
-def _count_times(links: Any, mesh: Any, last: int, waited_ns: int) -> None:
-    """Of every link on which a frame was due."""
+def _note_times(links: Any, pending_at: int, last: int, waited_ns: int) -> None:
+    """Of every link on which a frame was due, to be counted later."""
     world_size = links.shape[0]
-    shape = (world_size, MEASURES, HISTOGRAM_WORDS)
-    histograms = carray(pointer(mesh[HISTOGRAMS_AT]), shape, np.int64)
+    head = carray(pointer(pending_at), (ROWS_AT,), np.int64)
+    if head[USED] == head[ROOM_FOR]:
+        _count_pending(pending_at)
+    width = PEER_TIMES + world_size
+    row = carray(pointer(pending_at + 8 * (ROWS_AT + width * head[USED])), (width,), np.int64)
+    row[WAITED_EACH_NS] = waited_ns
     for rank in range(world_size):
+        times = np.int64(NOTHING)
         if links[rank, TO_RECV] > 0:
-            add_time(histograms[rank, DURATION], links[rank, DURATION_NS])
-            waited: Any = waited_ns if links[rank, HEARD_IN] == last else np.int64(0)
-            add_time(histograms[rank, WAITING], waited)
+            times = links[rank, DURATION_NS] << 1 | (links[rank, HEARD_IN] == last)
+        row[PEER_TIMES + rank] = times
+    head[USED] += 1
+
+
+@njit(nogil=True)
+def _count_pending(pending_at: int) -> None:
+    """Count what was noted; from then on there is room again."""
+    head = carray(pointer(pending_at), (ROWS_AT,), np.int64)
+    world_size, width = head[RANKS], PEER_TIMES + head[RANKS]
+    rows = carray(pointer(pending_at + 8 * ROWS_AT), (head[USED], width), np.int64)
+    shape = (world_size, MEASURES, HISTOGRAM_WORDS)
+    histograms = carray(pointer(head[TABLE_AT]), shape, np.int64)
+    for i in range(head[USED]):
+        for rank in range(world_size):
+            times = rows[i, PEER_TIMES + rank]
+            if times != NOTHING:
+                was_last = times & 1
+                add_time(histograms[rank, DURATION], times >> 1)
+                add_time(histograms[rank, WAITING], was_last * rows[i, WAITED_EACH_NS])
+    head[USED] = 0
+
+
+@entry(1)
+def count_pending(pending_at: int) -> None:
+    """Count exchanges that were noted (`tables.histograms`) and are not counted yet."""
+    _count_pending(pending_at)
 
 
 @njit(nogil=True)
@@ -160,10 +202,11 @@ def _keep_raw(links: Any, mesh: Any, last: int) -> None:
         link, at = links[rank], PEERS + PEER_WORDS * rank
         row[at + SEND_NUMBER] = row[at + RECV_NUMBER] = NOTHING
         row[at + WAS_LAST] = 0
-        if link[TO_SEND] > 0:
-            row[at + SEND_NUMBER] = (link[SEND_SEQUENCE] - 1) & 0xFFFF
-            row[at + SEND_PAYLOAD] = link[TO_SEND] - HEADER_BYTES
-            row[at + SENT_NS] = link[SENT_AT_NS]
+        if link[OUT_BYTES] > 0:
+            row[at + SEND_NUMBER] = link[OUT_NUMBER]
+            row[at + SEND_PAYLOAD] = link[OUT_BYTES] - HEADER_BYTES
+            has_next = mesh[IS_NEXT] != 0
+            row[at + SENT_NS] = link[OUT_AT_NS] if has_next else link[SENT_AT_NS]
         if link[TO_RECV] > 0:
             row[at + RECV_NUMBER] = (link[RECV_SEQUENCE] - 1) & 0xFFFF
             row[at + RECV_PAYLOAD] = link[TO_RECV] - HEADER_BYTES

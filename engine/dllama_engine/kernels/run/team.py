@@ -76,11 +76,17 @@ def _n_chunks(control: Any, op: Any) -> Any:
 
 
 @njit(nogil=True)
-def _advance(control: Any, table: Any, word: int) -> None:
-    """From the finished operation to the next one of the range, or to none."""
-    op = (word >> _OP) + 1
+def _following(control: Any, table: Any, op: int) -> Any:
+    """The next operation of the range that has anything to do; LAST if none has."""
+    op += 1
     while op < control[LAST] and _n_chunks(control, table[op]) == 0:
         op += 1
+    return op
+
+
+@njit(nogil=True)
+def _advance(control: Any, table: Any, word: int, op: int) -> None:
+    """From the finished operation to the one that follows, or to none."""
     some = op < control[LAST]
     following = (((word & _LOW32) + 1) & _LOW32) | ((op if some else IDLE) << _OP)
     wanted = some and _n_chunks(control, table[op]) > 1
@@ -122,8 +128,9 @@ def _take_chunk(control: Any) -> bool:
     _run_chunk(table[op], chunk, control[TOKENS + lane], control[POS + lane], control[ROW])
     if add(control, ENDED, 1) + 1 == n:
         store(control, ENDED, 0)
-        end(control, table, op)
-        _advance(control, table, word)
+        following = _following(control, table, op)
+        end(control, table, op, following)
+        _advance(control, table, word, following)
     return True
 
 
@@ -134,7 +141,7 @@ def _share_out(control: Any, first: int, last: int) -> None:
         return
     control[LAST] = last
     table = carray(pointer(control[TABLE]), (control[TABLE_ROWS], WIDTH), np.int64)
-    _advance(control, table, (load(control, WORD) & _LOW32) | ((first - 1) << _OP))
+    _advance(control, table, load(control, WORD), _following(control, table, first - 1))
     spins = 0
     while load(control, WORD) >> _OP != IDLE:
         if _take_chunk(control):
@@ -178,7 +185,7 @@ def _lead(control: Any, first: int, last: int) -> Any:
                 if status != DONE:
                     return first, status
             first += 1
-            if first < last and now_ns(clock) - entered_ns > _STAY_NS:
+            if function == PAUSE and first < last and now_ns(clock) - entered_ns > _STAY_NS:
                 return first, AGAIN
     return last, DONE if rested(control) else RESTING
 

@@ -14,18 +14,22 @@ from dllama_engine.kernels.llvm.atomics import pointer, relax
 from dllama_engine.kernels.llvm.clock import now_ns
 from dllama_engine.kernels.run.observe import keep_span
 from dllama_engine.tables.operations import (
+    EXCHANGE,
     FIRST,
     FIXED,
     FLOOR_WIDTH,
+    FUNCTION,
     KIND,
     LANE,
     PER_EXPERT,
     PER_POSITION,
+    POST,
 )
-from dllama_engine.tables.spans import KINDS
+from dllama_engine.tables.spans import COPY, KINDS
 from dllama_engine.tables.team import (
     DUE,
     FLOORS_AT,
+    LAST,
     MARK,
     POS,
     SLOW_AT,
@@ -81,10 +85,26 @@ def _floored(control: Any, table: Any, number: int, ended_ns: int) -> Any:
 
 
 @njit(nogil=True)
-def end(control: Any, table: Any, number: int) -> None:
-    """An operation has ended, and the next has not begun: one thread at a time is here."""
+def _ends_span(control: Any, table: Any, number: int, following: int) -> Any:
+    """Whether work of another kind comes next, or something that counts no work."""
+    kind = table[number, KIND]
+    if following < control[LAST]:
+        return table[following, KIND] != kind
+    if kind != COPY or following >= control[TABLE_ROWS]:
+        return True
+    function = table[following, FUNCTION]
+    return function != EXCHANGE and function != POST  # which count all until their begin as COPY
+
+
+@njit(nogil=True)
+def end(control: Any, table: Any, number: int, following: int) -> None:
+    """An operation has ended, and the next has not begun: one thread at a time is here.
+
+    The clock is read where the kind of work changes; where time is made to pass on purpose, always.
+    """
     is_watched = control[SPANS_AT] != 0 or control[TIMELINE_AT] != 0
-    if is_watched or control[SLOW_AT] != 0 or control[FLOORS_AT] != 0:
+    is_slowed = control[SLOW_AT] != 0 or control[FLOORS_AT] != 0
+    if is_slowed or (is_watched and _ends_span(control, table, number, following)):
         kind, now = table[number, KIND], now_ns(control.ctypes.data + 8 * SPAN_CLOCK)
         if control[FLOORS_AT] != 0:
             now = _floored(control, table, number, now)

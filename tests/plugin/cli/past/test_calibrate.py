@@ -87,6 +87,29 @@ def test_differences_are_of_whole_pairs_in_their_order() -> None:
     assert found.left_out == ()
 
 
+def test_sessions_of_several_requests_show_the_noise_of_fewer() -> None:
+    old = verdict()
+    (cell,) = old.cells
+    sessions = [
+        SideSession(
+            pair=pair, side=side, is_first=side == "base", metrics={"tpot_ms": values[1]},
+            requests=tuple({"tpot_ms": value} for value in values),
+        )
+        for pair, side, values in (
+            *((1, "base", (10.0, 8.0, 9.0)), (1, "new", (11.0, 9.0, 8.0))),
+            *((2, "new", (10.0, 9.5, 9.0)), (2, "base", (8.0, 9.0, 9.5))),
+        )
+    ]  # fmt: skip
+    several = {"sessions": tuple(sessions), "requests": 3, "further_s": 1.5}
+    cells = (cell.model_copy(update=several),)
+    found = calibration_of(old.model_copy(update={"cells": cells}), "embedded").cells[0]
+    one, three = found.metrics
+    assert (one.requests, three.requests) == (1, 3)
+    assert one.differences == pytest.approx((math.log(1.1), math.log(10 / 8)))
+    assert three.differences == pytest.approx((math.log(9 / 9), math.log(9.5 / 9)))
+    assert (found.cost_s(3), found.cost_s(1)) == (12.0, 6.0)  # four requests fewer
+
+
 def test_only_valid_a_against_a_calibrates() -> None:
     with pytest.raises(DataError, match="a calibration is A/A: --baseline self, not git:main"):
         calibration_of(verdict(baseline="git:main"), "embedded")
@@ -107,7 +130,7 @@ def test_a_calibration_is_of_the_engine_against_itself(
 ) -> None:
     values = {
         "calibrate": 5, "baseline": "self", "bisect": False, "inject": "", "pairs": (3, 5),
-        "inconclusive": "warn", "order-seed": None,
+        "inconclusive": "warn", "order-seed": None, "requests-per-session": None,
     }  # fmt: skip
     found = comparison_of(values, Path())
     assert found is not None

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dllama_engine.errors import HandshakeError, WireError
-from dllama_engine.wire.handshake import (
+from dllama_engine.wire.connecting.handshake import (
     HANDSHAKE_TIMEOUT_S,
     DialerRole,
     WorkerInfo,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from dllama_engine.errors import HandshakeError, WireError
-from dllama_engine.wire.handshake import (
+from dllama_engine.wire.connecting.handshake import (
     HANDSHAKE_TIMEOUT_S,
     DialerRole,
     HandshakeCut,

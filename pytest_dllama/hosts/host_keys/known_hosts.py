@@ -14,14 +14,17 @@ import hmac
 import os
 import re
 import secrets
+import shlex
 import stat
+import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-_MARKERS = ("@cert-authority", "@revoked")
+COMMAND_TIMEOUT_S = 10.0
+AUTHORITY, REVOKED = "@cert-authority", "@revoked"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,20 +40,42 @@ class KnownKey:
 class KnownHosts:
     """Several files together; `broken` names the lines that cannot be read."""
 
-    def __init__(self, files: Sequence[Path]) -> None:
+    def __init__(self, files: Sequence[Path], command: Sequence[str] = ()) -> None:
+        """Read the files, and what a KnownHostsCommand prints."""
         self.broken: list[str] = []
         self._lines: list[tuple[str, KnownKey]] = []  # names, key
         for file in files:
             self._read(file)
+        if command:
+            self._ask(command)
 
     def _read(self, file: Path) -> None:
         try:
-            text = file.read_bytes().decode("utf-8", "surrogateescape")
+            data = file.read_bytes()
         except FileNotFoundError:
             return
         except OSError as error:
             self.broken.append(f"{file} cannot be read: {error.strerror}")
             return
+        self._take(data, str(file))
+
+    def _ask(self, command: Sequence[str]) -> None:
+        words = shlex.join(command)
+        try:
+            done = subprocess.run(
+                command, stdin=subprocess.DEVNULL, capture_output=True, timeout=COMMAND_TIMEOUT_S
+            )
+        except (OSError, ValueError, subprocess.TimeoutExpired) as error:
+            self.broken.append(f"KnownHostsCommand {words} cannot be asked: {error}")
+            return
+        if done.returncode != 0:
+            said = " ".join(done.stderr.decode("utf-8", "replace").split())
+            self.broken.append(f"KnownHostsCommand {words}: exit code {done.returncode}: {said}")
+            return
+        self._take(done.stdout, f"KnownHostsCommand {words}")
+
+    def _take(self, data: bytes, file: str) -> None:
+        text = data.decode("utf-8", "surrogateescape")
         for number, line in enumerate(text.split("\n"), start=1):
             words = line.split()
             if not words or words[0].startswith("#"):
@@ -58,7 +83,7 @@ class KnownHosts:
             marker = words.pop(0) if words[0].startswith("@") else ""
             where = f"{file}:{number}"
             names, kind, blob, *_ = (*words, "", "", "")
-            if marker in ("", *_MARKERS) and _is_key(kind, blob):
+            if marker in ("", AUTHORITY, REVOKED) and _is_key(kind, blob):
                 self._lines.append((names, KnownKey(kind, blob, where, marker)))
             else:
                 self.broken.append(f"{where} is no line of known_hosts and is passed over")
@@ -69,14 +94,22 @@ class KnownHosts:
 
 
 def _is_key(kind: str, blob: str) -> bool:
-    """Whether the blob begins with its own kind, as every SSH key does."""
+    """Whether the blob is whole: strings with their lengths, the first one its own kind.
+
+    A line that was cut is none, or the host would seem to have another key.
+    """
     try:
         data = base64.b64decode(blob, validate=True)
     except (binascii.Error, ValueError):
         return False
-    if not data:
-        return False
-    return data[4 : 4 + int.from_bytes(data[:4], "big")] == kind.encode("utf-8", "surrogateescape")
+    strings = []
+    while len(data) >= 4:
+        end = 4 + int.from_bytes(data[:4], "big")
+        if end > len(data):
+            return False
+        strings.append(data[4:end])
+        data = data[end:]
+    return not data and len(strings) > 1 and strings[0] == kind.encode("utf-8", "surrogateescape")
 
 
 def _matches(names: str, name: str) -> bool:

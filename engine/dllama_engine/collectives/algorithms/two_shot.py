@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from dllama_engine.collectives.algorithms.mesh import Mesh
 from dllama_engine.collectives.base import Flow, Move, Round, traffic
-from dllama_engine.collectives.mesh import Mesh
 from dllama_engine.sharding.collective import Collective as Name
 
 

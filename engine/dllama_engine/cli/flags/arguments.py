@@ -35,10 +35,12 @@ class RootArgs(ProcessArgs):
     chat_template: str | None
     max_seq_len: int  # 0: the model's
     context_depth: int  # positions filled before the request
+    requests: int  # how often the request is run, each time in a session of its own
     workers: tuple[Address, ...]
     buffer_float_type: str
     sync_mode: str
     collective: str
+    overlap: str
     kv_type: str
     batch_size: int
     n_threads: int

@@ -12,6 +12,7 @@ from pytest_dllama.record.verdict import (
     MetricVerdict,
     VerdictFile,
 )
+from pytest_dllama.report.terminal.columns import aligned
 
 NAMES = {
     "ttft_s": "TTFT",
@@ -31,19 +32,9 @@ MANY_PAIRS = 50  # more than anybody takes for one answer
 def verdict_lines(found: VerdictFile) -> list[str]:
     """The table of cells, worst first, then what a reader must know beside it."""
     cells = sorted(found.cells, key=lambda cell: PRECEDENCE.index(cell.status))
-    emulated = [f"EMULATED links ({found.emulated})"] if found.emulated else []
-    return [*emulated, *_aligned([HEADER, *map(_row, cells)]), *_remarks(found, cells)]
-
-
-def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  ".join(
-            text.rjust(width) if column in _RIGHT else text.ljust(width)
-            for column, (text, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    what = "boards" if found.emulated_board else "links"
+    emulated = [f"EMULATED {what} ({found.emulated})"] if found.emulated else []
+    return [*emulated, *aligned([HEADER, *map(_row, cells)], _RIGHT), *_remarks(found, cells)]
 
 
 def _row(cell: CellVerdict) -> tuple[str, ...]:
@@ -85,13 +76,18 @@ def _remarks(found: VerdictFile, cells: Sequence[CellVerdict]) -> list[str]:
                     if verdict.status == status
                 ]
         lines += [
-            f"WHY {cell.id}: {why}" for verdict in cell.metrics if (why := attributed(verdict))
+            f"WHY {cell.id}: {why}" for verdict in cell.attributed if (why := attributed(verdict))
         ]
         lines += [
             f"WORK {cell.id}: {_cause(work)}, {_of_metric(work, verdict)}"
             for verdict in cell.metrics
             for work in verdict.changed_work
         ]
+        lines += _sessions(cell)
+        if cell.retried:
+            lines.append(
+                f"note {cell.id}: a pair was taken anew, for a rank was lost: {cell.retried}"
+            )
         for change in cell.exact_changes:
             lines.append(f"CHANGED {cell.id}: {change.metric} {change.base:g} -> {change.new:g}")
         if cell.same_tokens is False:
@@ -108,6 +104,18 @@ def _remarks(found: VerdictFile, cells: Sequence[CellVerdict]) -> list[str]:
             "pairs had to tell it; pairs of --baseline self add to what is known"
         )
     return lines
+
+
+def _sessions(cell: CellVerdict) -> list[str]:
+    """How many requests its sessions had, and what speaks for it; nothing of one that is all."""
+    if cell.requests == 1 and not cell.prospects:
+        return []
+    several = f"{cell.requests} request{'s' if cell.requests > 1 else ''}"
+    expected = "; ".join(
+        f"{one.requests}: {one.pairs} pairs in {one.seconds:.0f} s" for one in cell.prospects
+    )
+    why = f", which decide soonest by what is known of the noise ({expected})" if expected else ""
+    return [f"SESSIONS {cell.id}: {several} each, the median counts{why}"]
 
 
 def _how(found: VerdictFile) -> str:
@@ -136,6 +144,8 @@ def attributed(verdict: MetricVerdict) -> str | None:
     cause = found.cause if found else None
     # Of one kind of one rank's work the parts themselves say it.
     lead = f"{_cause(cause)}: " if cause and (cause.also or len(cause.ranks) > 1) else ""
+    if found and found.metric != verdict.metric:
+        lead = f"by the parts of {NAMES[found.metric]}: {lead}"
     return f"{verdict.change:+.1%} {name}: {lead}{sits}"
 
 

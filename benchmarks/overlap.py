@@ -1,0 +1,125 @@
+"""`python -m benchmarks.overlap`: batches in halves against whole ones, on emulated links.
+
+Base is the engine with `--overlap off`, new with `--overlap on`; adjacent pairs of sessions, judged
+as users' changes are. The time to the first token is what it is about; that of later tokens must
+not change. With `--overlap auto` in a run of its own the engine says what its model expects.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from benchmarks.suite_defaults import suite_config
+from pytest_dllama.backends.embedded import EmbeddedBackend
+from pytest_dllama.emulation.topology import uniform
+from pytest_dllama.hosts.links.emulated import EmulatedHosts
+from pytest_dllama.lab.cells import CellKey
+from pytest_dllama.lab.pairs.duet import Duet, Rules, Side
+from pytest_dllama.lab.progress import PlainLines
+from pytest_dllama.models.under_test import open_model
+from pytest_dllama.record.cell import Workload
+from pytest_dllama.record.verdict import CellVerdict, MetricVerdict
+from pytest_dllama.report.terminal.verdict import effect
+from pytest_dllama.stats.looks import Plan
+
+METRICS = {"ttft_s": 0.02, "steady_tpot_ms": 0.02}  # what may be lost without being one
+HEAD = ("link", "cell", "TTFT ms whole", "in halves", "TPOT ms whole", "in halves", "pairs", "said")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is compared, on which links."""
+
+    links: tuple[str, ...]
+    models: tuple[str, ...]
+    nodes: tuple[int, ...]
+    prompt_tokens: int
+    output_tokens: int
+    looks: tuple[int, ...]
+    nthreads: int = 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Take pairs and print a row a cell; 1 if halves surely cost time on any link."""
+    options = _parser().parse_args(argv)
+    asked = Asked(
+        links=tuple(options.links.split(",")),
+        models=tuple(options.models.split(",")),
+        nodes=tuple(int(n) for n in options.nodes.split(",")),
+        prompt_tokens=options.prompt_tokens,
+        output_tokens=options.output_tokens,
+        looks=tuple(options.looks),
+        nthreads=options.nthreads,
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        found = [(link, compare(asked, link, Path(folder) / link)) for link in asked.links]
+    print(f"| {' | '.join(HEAD)} |\n|{'---|' * len(HEAD)}")
+    for link, cells in found:
+        for cell in cells:
+            print(f"| {' | '.join(row(link, cell))} |")
+    print(f"\n{os.cpu_count()} cores; load average at the end: {os.getloadavg()[0]:.1f}.")
+    return int(any(cell.status in ("ERROR", "REGRESSED") for _, cells in found for cell in cells))
+
+
+def compare(asked: Asked, link: str, folder: Path) -> tuple[CellVerdict, ...]:
+    """The verdict of every cell on one kind of link; logs stay in `folder`."""
+    topology = uniform(link)
+    steps = asked.prompt_tokens + asked.output_tokens
+    config = suite_config(asked.models, asked.nodes, steps, folder)
+    config = replace(config, topology=topology, nthreads=asked.nthreads)
+    progress = PlainLines(lambda text: print(text, flush=True))
+    with progress.running():
+        opened = {s.name: open_model(s, progress.transfer) for s in config.models}
+    hosts = EmulatedHosts(topology)
+    sides = (
+        Side("base", "whole", EmbeddedBackend((("overlap", "off"),)), config, hosts),
+        Side("new", "in halves", EmbeddedBackend((("overlap", "on"),)), config, hosts),
+    )
+    seed = random.SystemRandom().randrange(10**6)
+    rules = Rules(Plan(asked.looks), None, seed, lambda key: METRICS)
+    work = Workload(prompt_tokens=asked.prompt_tokens, output_tokens=asked.output_tokens)
+    keys = [CellKey(name, n, work) for name in opened for n in asked.nodes]
+    duet = Duet(sides, opened, keys, rules, folder / "logs", progress)
+    with progress.running():
+        return duet.run()
+
+
+def row(link: str, cell: CellVerdict) -> tuple[str, ...]:
+    """A cell on one kind of link."""
+    by_name = {verdict.metric: verdict for verdict in cell.metrics}
+    ttft, tpot = by_name.get("ttft_s"), by_name.get("steady_tpot_ms")
+    pairs = str(max((verdict.pairs for verdict in cell.metrics), default=0))
+    said = " ".join((str(cell.status), *cell.reasons))
+    return (link, cell.id, *_both(ttft, 1e3), *_both(tpot, 1.0), pairs, said)
+
+
+def _both(verdict: MetricVerdict | None, factor: float) -> tuple[str, str]:
+    """Base, and the change with its interval; plus is slower."""
+    if verdict is None or verdict.base is None:
+        return "-", "-"
+    return f"{factor * verdict.base:.2f}", effect(verdict)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.overlap", description=__doc__)
+    parser.add_argument("--links", default="1gbe,100mbe", metavar="LINK,..")
+    parser.add_argument("--nodes", default="2,4", metavar="N,..")
+    parser.add_argument("--models", default="synthetic:llama-160m", metavar="MODEL,..")
+    parser.add_argument("--prompt-tokens", type=int, default=64, metavar="N")
+    parser.add_argument("--output-tokens", type=int, default=32, metavar="N")
+    parser.add_argument("--nthreads", type=int, default=1, metavar="N")
+    parser.add_argument(
+        "--looks", nargs="+", type=int, default=(5, 10, 20), metavar="N",
+        help="after how many pairs to judge (default: 5 10 20)",
+    )  # fmt: skip
+    return parser
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,155 @@
+"""A command line -> the typed arguments of its mode; files are not touched."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import fields
+from functools import partial
+from typing import TYPE_CHECKING, NoReturn, TypeVar
+
+from dllama_engine.cli.flags.arguments import PlanArgs, ProcessArgs, RootArgs, WorkerArgs
+from dllama_engine.cli.flags.declared import add_flags
+from dllama_engine.cli.flags.dialects import pass_over
+from dllama_engine.version import package_version
+
+if TYPE_CHECKING:
+    from _typeshed import SupportsWrite
+
+Args = RootArgs | WorkerArgs | PlanArgs
+T = TypeVar("T", bound=ProcessArgs)
+
+MODES = ("inference", "chat", "perplexity", "worker", "plan")
+
+_DESCRIPTION = """\
+Runs a quantized model on one or more nodes, with dllama's files and flags.
+
+modes:
+  inference   continue --prompt up to --steps tokens
+  chat        talk with the model
+  perplexity  score a text
+  worker      serve as a node; a root names it in --workers
+  plan        print who would hold and send what, without loading the model
+"""
+
+
+def parse(argv: Sequence[str] | None = None) -> Args:
+    """Parse a command line; a usage error ends the process with status 2."""
+    parser = build_parser()
+    words, remarks = pass_over(sys.argv[1:] if argv is None else argv)
+    args = parser.parse_args(words)
+    for remark in remarks:
+        print(f"⚠️  {remark}", file=sys.stderr)
+    _check(parser, args)
+    args.workers = tuple(args.workers)
+    match args.mode:
+        case "worker":
+            return _filled(WorkerArgs, args)
+        case "plan":
+            return _filled(PlanArgs, args)
+    return _filled(RootArgs, args)
+
+
+class _Parser(argparse.ArgumentParser):
+    """Says what is wrong and where help is, in place of seventy lines of usage."""
+
+    def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
+        """Help that cannot be written is an error, where argparse passes over it."""
+        stream = file or sys.stderr
+        try:
+            stream.write(message)
+        except OSError:
+            if stream is not sys.stderr:  # there the exit status must do
+                raise
+
+    def error(self, message: str) -> NoReturn:
+        known = [flag for action in self._actions for flag in action.option_strings]
+        unknown = message.removeprefix("unrecognized arguments: ").split()
+        near = difflib.get_close_matches(unknown[0], known, 1) if unknown[0] != message else []
+        hint = f"; did you mean {near[0]}?" if near else ""
+        self.exit(2, f"{self.prog}: error: {message}{hint} (dllama-py --help lists all flags)\n")
+
+
+def _filled(kind: type[T], args: argparse.Namespace) -> T:
+    """The flags that concern a mode; every field is a flag's `dest`."""
+    return kind(**{field.name: getattr(args, field.name) for field in fields(kind)})
+
+
+def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """End the process where flags do not go together."""
+    if args.gpu_index is not None or args.gpu_segments is not None:
+        parser.error("--gpu-index, --gpu-segments: this engine runs on CPUs only")
+    if args.steps is None and args.mode == "inference":
+        parser.error("inference needs --steps, the number of tokens with the prompt's")
+    if args.prompt is None and args.file is None and args.mode in ("inference", "perplexity"):
+        parser.error(f"{args.mode} needs --prompt or --file")
+    if args.prompt is not None and args.file is not None:
+        parser.error("give --prompt or --file, not both")
+    if args.context_depth and args.mode in ("chat", "perplexity"):
+        parser.error(f"--context-depth is inference's; {args.mode} starts with an empty context")
+    if args.requests > 1 and (args.mode in ("chat", "perplexity") or args.trace is not None):
+        what = "--trace holds one request" if args.trace is not None else f"{args.mode} has one run"
+        parser.error(f"--requests {args.requests} is inference's, and {what}")
+    if args.trace == "-" and args.events is None:
+        parser.error("--trace - goes into the event stream: give --events too")
+    if args.model is None and args.mode in ("inference", "chat", "perplexity"):
+        parser.error(f"{args.mode} needs --model")
+    if args.mode in ("inference", "chat", "perplexity"):
+        _check_recovery(parser, args)
+    twice = [f"{host}:{port}" for host, port in args.workers]
+    for address in set(twice):
+        if twice.count(address) > 1:
+            parser.error(f"--workers names {address} twice; every node is a process of its own")
+    if args.mode == "plan" and (args.model is None) == (args.shape is None):
+        parser.error("plan needs either --model or --shape")
+
+
+def _check_recovery(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    """What is done about lost workers needs some, and may not change the tokens."""
+    asked = [
+        flag for flag, value in (("--retry-lost", args.retry_lost), ("--shrink", args.shrink))
+        if value
+    ]  # fmt: skip
+    if asked and not args.workers:
+        parser.error(f"{asked[0]} is about lost workers; name them with --workers")
+    if args.shrink and args.sync_mode != "invariant":
+        parser.error(
+            f"--shrink needs --sync-mode invariant: with {args.sync_mode} sums, and so tokens, "
+            "depend on the node count"
+        )
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """All flags of all modes; as in dllama, a mode passes over those that do not concern it."""
+    parser = _Parser(
+        prog="dllama-py",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("mode", choices=MODES, metavar="MODE", help=" | ".join(MODES))
+    parser.add_argument("--version", action="version", version=f"%(prog)s {package_version()}")
+    add_flags(parser)
+    return parser
+
+
+def root_flags() -> dict[str, Callable[[str], str | None]]:
+    """Every flag with one value, by its name: what tells why a value cannot be, None if it can."""
+    return {
+        option.removeprefix("--"): partial(_why_not, action)
+        for action in build_parser()._actions
+        for option in action.option_strings
+        if option.startswith("--") and action.nargs is None
+    }
+
+
+def _why_not(action: argparse.Action, text: str) -> str | None:
+    try:
+        value = action.type(text) if callable(action.type) else text
+    except argparse.ArgumentTypeError as error:
+        return str(error)
+    if action.choices is not None and value not in action.choices:
+        return f"{text!r}: choose {' or '.join(map(str, action.choices))}"
+    return None

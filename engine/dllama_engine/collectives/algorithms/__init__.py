@@ -1,0 +1,1 @@
+"""How many ranks exchange in rounds: one algorithm a module, behind `base.Collective`."""

@@ -1,0 +1,1 @@
+"""How two ranks get a connection that both may trust: reached, heard, proven."""

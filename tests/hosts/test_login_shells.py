@@ -1,0 +1,72 @@
+"""What a login shell prints, and shells that run nothing of ours."""
+
+from __future__ import annotations
+
+import shlex
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pytest_dllama.hosts.base import HostError
+from pytest_dllama.hosts.inventory import Inventory
+from pytest_dllama.hosts.ssh import agent_client
+from pytest_dllama.hosts.ssh.channel import BEGIN, announced
+from pytest_dllama.hosts.ssh.host import SshHost
+from tests.hosts import sshd
+
+MakeSshd = Callable[..., sshd.Sshd]
+InventoryOf = Callable[..., Inventory]
+TALKATIVE = "printf 'home=/wrong\\nno newline'; echo oh >&2\n"
+
+
+def test_what_a_shell_prints_at_login_is_not_ours(
+    make_sshd: MakeSshd, inventory_of: InventoryOf, tmp_path: Path
+) -> None:
+    noise = tmp_path / "noise"
+    noise.write_text(TALKATIVE)
+    server = make_sshd(f'ForceCommand . {noise}; eval "$SSH_ORIGINAL_COMMAND"\n')
+    inventory = inventory_of([server])
+    host = SshHost(inventory.hosts[0], inventory)
+    try:
+        done = host.agent.connection.run(["sh", "-c", "echo '!a'; echo b >&2; exit 3"])
+        assert (done.code, done.out, done.err) == (3, b"!a\n", "b\n")
+        assert host.agent.ask("room")["available_bytes"] > 0
+        process = host.start(["echo", "hello"], "worker", tmp_path / "logs", {})
+        assert process.wait(20) == 0
+        assert (tmp_path / "logs" / "worker.stdout.log").read_text() == "hello\n"
+        host.clear()
+    finally:
+        host.agent.connection.close()
+
+
+@pytest.mark.parametrize(
+    ("command", "words"),
+    [
+        ("echo This account is not available; exit 1", "(exit code 1; it said: This account is"),
+        ("true", "(exit code 0; it said nothing)"),
+    ],
+)
+def test_a_shell_that_runs_no_commands(
+    make_sshd: MakeSshd, inventory_of: InventoryOf, command: str, words: str
+) -> None:
+    """It was told to install a python."""
+    inventory = inventory_of([make_sshd(f"ForceCommand {command}\n")])
+    host = SshHost(inventory.hosts[0], inventory)
+    with pytest.raises(HostError, match="its login shell does not run commands") as caught:
+        host.agent.open()
+    host.agent.connection.close()
+    assert words in str(caught.value)
+
+
+def test_a_command_is_the_same_in_every_shell() -> None:
+    """csh knows no newline in quotes and takes `!` for its history; fish has escapes in quotes."""
+    hello = shlex.join(["sh", "-c", agent_client._HELLO, "hello", "python3", agent_client._VERSION])
+    assert "\n" not in announced(hello)
+    assert "\\" not in announced(hello)
+    words = ["printf", "%s", "it's !a !!"]
+    line = announced(shlex.join(words))
+    assert "!" not in line.replace("\\!", "")
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == (f"{BEGIN}\nit's !a !!", f"{BEGIN}\n")
