@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
+from pytest_dllama.metrics.parts import OTHER
 from pytest_dllama.report.figures.charts import (
     MOST_PANELS,
     Bars,
@@ -223,9 +224,12 @@ def _stack(axes: Axes, panel: Stack, drawing: Drawing) -> None:
     for part in panel.parts:
         i, name = drawing.places[part.name], PART_NAMES.get(part.name, part.name)
         values = [value or 0.0 for value in part.values]
+        is_rest = part.name == OTHER  # of no kind of its own, so of no colour of theirs
+        colour = drawing.theme.muted if is_rest else drawing.colour(i)
+        hatch = "" if is_rest else HATCHES[i % len(HATCHES)]
         bars = axes.bar(
-            x, values, 0.6, bottom=below, color=drawing.colour(i), label=name,
-            hatch=HATCHES[i % len(HATCHES)], edgecolor=drawing.theme.surface, linewidth=0.6,
+            x, values, 0.6, bottom=below, color=colour, label=name,
+            hatch=hatch, edgecolor=drawing.theme.surface, linewidth=0.6,
         )  # fmt: skip
         for bar, label, value in zip(bars, panel.labels, values, strict=True):
             drawing.hint(bar, f"{name}, {label} nodes: {_figure_of(value)} ms")

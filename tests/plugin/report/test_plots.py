@@ -326,3 +326,10 @@ def test_an_effect_of_nothing_is_no_effect() -> None:
     view = RunView.of(RUN, judged.model_copy(update={"cells": cells}))
     assert "ab" not in gallery.charts(view)
     assert Effect("a", 1, 0, 2, "PASS", 5).low == 0
+
+
+def test_what_no_part_covers_has_a_colour_of_its_own() -> None:
+    names = [f"part {i}" for i in range(len(LIGHT.series))]  # as many as there are colours
+    parts = tuple(Series(name, (1.0,)) for name in (*names, "other"))
+    drawn = draw.svg(Chart("x", "nodes", "ms", (Stack("a", ("2",), parts),)))
+    assert f"fill: {LIGHT.muted}" in drawn

@@ -253,8 +253,8 @@ NOT_IN_A_PAGE = (
     "{} tokens/s", "--model-file {}", "is in these files twice", "no line of dllama's",
     "only workers' logs", "pipeline run (pp=", "v0.12.0 to v0.12.7", "some version before",
     "dllama said: ", "it waited {} ms", ", each for {} bytes", ", in step {}", " on {} sockets",
-    "; the shell said: {}", "{}: a deadlock", "lines are of an unknown format", "worker {} said", "one node: {}",
-    "; at the first token a near tie", "a near tie: ", "worker {} {}",
+    "{}: a deadlock", "lines are of an unknown format", "worker {} said", "one node: {}",
+    "; at the first token a near tie", "a near tie: ", "worker {} {}", "; the shell said: {}",
 )  # fmt: skip
 
 
