@@ -57,6 +57,13 @@ LAYERS: Mapping[str, Layers] = {
         ("image",),
         ("cpu", "sources"),
     ),
+    "dllama_engine.cluster": (
+        ("root", "worker"),
+        ("worker_session", "accounts"),
+        ("setup", "summary"),
+        ("session",),
+        ("placement",),
+    ),
     "dllama_engine.collectives": (
         ("combine", "halves", "logits", "traffic"),
         ("choice", "scatter"),
@@ -120,7 +127,7 @@ MAY_KNOW: Mapping[str, tuple[str, ...]] = {
     "llvmlite": ("dllama_engine",),
     "numpy": ("dllama_engine", "pytest_dllama.stats"),
     "scipy": ("pytest_dllama.stats",),
-    "matplotlib": ("pytest_dllama.report.plots",),
+    "matplotlib": ("pytest_dllama.report.plots.drawing",),
     "prometheus_client": ("pytest_dllama.exports.openmetrics",),
     "llmd_benchmark_report": ("pytest_dllama.exports.llmd",),
     "pydantic": ("pytest_dllama",),

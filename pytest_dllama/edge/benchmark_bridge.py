@@ -2,8 +2,9 @@
 
 pytest-benchmark 5 has no public way to take foreign samples, so this module leans on
 `BenchmarkFixture._make_stats`, `_mode` and `params`, and on `BenchmarkSession.storage` and
-`compared_mapping`; a contract test (`tests/plugin/test_benchmark_bridge.py`) fails when a release
-changes them. It may be missing, or switched off: nothing of it is imported before it is needed.
+`compared_mapping`; a contract test (`tests/plugin/edge/test_benchmark_bridge.py`) fails when a
+release changes them. It may be missing, or switched off: nothing of it is imported before it is
+needed.
 """
 
 from __future__ import annotations

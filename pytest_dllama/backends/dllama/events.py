@@ -10,7 +10,14 @@ from collections.abc import Sequence
 from itertools import accumulate
 
 from pytest_dllama.backends.dllama.faults import Failure, failure_of
-from pytest_dllama.backends.dllama.notes import Wire, invalid_reasons, notes_of, traffic_of, wire_of
+from pytest_dllama.backends.dllama.notes import (
+    Wire,
+    can_tell_bytes,
+    invalid_reasons,
+    notes_of,
+    traffic_of,
+    wire_of,
+)
 from pytest_dllama.backends.dllama.run import LoggedRun, MonitorTable, StepLine, Totals, totals
 from pytest_dllama.backends.dllama.traffic import Traffic, collectives_per_row
 from pytest_dllama.events.stream import (
@@ -76,15 +83,16 @@ def run_events(
 
 def _blocks_alone(run: LoggedRun, times: Totals) -> list[Event]:
     """A paste of the closing blocks: their rates and the whole time; no token by itself."""
-    assert run.evaluation is not None
     assert run.prediction is not None
-    n_input, n_output = run.evaluation.n_tokens or 0, run.prediction.n_tokens or 0
-    ends = [round(times.prefill_ms * 1e6)] if times.prefill_ms is not None else [0]
-    each_ns = (times.rct_ms * 1e6 - ends[0]) / n_output
-    ends += [round(ends[0] + each_ns * i) for i in range(1, n_output + 1)]
-    prefill = Step(
-        event="step", phase="prefill", index=0, n_tokens=n_input, start_ns=0, end_ns=ends[0]
-    )
+    n_output = run.prediction.n_tokens or 0
+    n_input = (run.evaluation.n_tokens or 0) if run.evaluation else 0
+    ends = [round((times.prefill_ms or 0.0) * 1e6)]
+    first_ns, n_even = float(ends[0]), n_output
+    if times.is_own_clock and n_output > 1:  # then the first token's time is known
+        first_ns, n_even = times.ttft_ms * 1e6, n_output - 1
+        ends.append(round(first_ns))
+    each_ns = (times.rct_ms * 1e6 - first_ns) / n_even
+    ends += [round(first_ns + each_ns * i) for i in range(1, n_even + 1)]
     decode = [
         Step(
             event="step",
@@ -97,18 +105,33 @@ def _blocks_alone(run: LoggedRun, times: Totals) -> list[Event]:
         )
         for i in range(n_output)
     ]
+    prefill = [
+        Step(event="step", phase="prefill", index=0, n_tokens=n_input, start_ns=0, end_ns=ends[0])
+    ]
     clock = () if times.is_own_clock else ("ttft_s", "tpot_ms")
+    unknown = (*OLD_UNKNOWN, "tpot_ms") if run.is_old else clock
     done = _done(run, times).model_copy(
-        update={"n_output_tokens": n_output, "unknown": (*clock, "itl_ms")}
+        update={"n_output_tokens": n_output, "unknown": (*unknown, "itl_ms")}
     )
-    text = "Only the closing blocks are at hand: their rates and the sum; the rest is not known."
     return [
         RequestStart(event="request", n_input_tokens=n_input + 1),
-        prefill,
+        *(prefill if run.evaluation else []),
         *decode,
         done,
-        Note(event="note", text=text),
+        Note(event="note", text=_of_the_end(run)),
     ]
+
+
+def _of_the_end(run: LoggedRun) -> str:
+    text = "Only the closing blocks are at hand: their rates and the sum; the rest is not known."
+    if run.ends_unprinted:
+        return (
+            "dllama before v0.12 counts a last pass that it does not print where the text ends: "
+            "its averages are taken, no single token."
+        )
+    if not run.decode:
+        return text
+    return f"{text} Its head is missing, and so are all but {len(run.decode)} of its passes' lines."
 
 
 def _worker_notes(workers: Sequence[LoggedRun]) -> list[Note]:
@@ -144,9 +167,7 @@ def _input_tokens(run: LoggedRun) -> int:
 def _steps(run: LoggedRun, nodes: int, times: Totals, wire: Wire | None) -> list[Step]:
     ends_ms = [*_prefill_ends_ms(run.prefill, times), *decode_ends_ms(run.decode, times)]
     # Without the model's figures, or of a version that counts its weights in, bytes are unknown.
-    has_bytes = nodes > 1 and (
-        wire is not None or (run.printed_kb > 0 and run.shape is not None and not run.is_old)
-    )
+    has_bytes = nodes > 1 and (wire is not None or (run.shape is not None and can_tell_bytes(run)))
     steps: list[Step] = []
     position = previous_ns = 0
     for number, (line, end_ms) in enumerate(zip(run.steps, ends_ms, strict=True)):

@@ -8,11 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_dllama.backends.dllama.foreign import shells_word
-from pytest_dllama.backends.dllama.run import LoggedRun, Stall, Totals, is_sum, totals
+from pytest_dllama.backends.dllama.damage import damaged, lost
+from pytest_dllama.backends.dllama.lines import shells_word
+from pytest_dllama.backends.dllama.run import LoggedRun, Stall, totals
 from pytest_dllama.backends.dllama.traffic import buffer_bytes
-
-_PRINTED_MS = 1.0  # prefillMs is a wall time, ms/tok a rounded mean: they differ by less
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +42,14 @@ def failure_of(run: LoggedRun, workers: Sequence[LoggedRun] = ()) -> Failure | N
             "a log of dllama's chat or API server, which prints no times: give the output of "
             "`dllama inference`; the conversation is not stored",
         )
-    lost = run.damage or _lost(run)
-    if lost:
-        return Failure("LogDamaged", lost)
-    if totals(run) is None:
+    why = run.damage or lost(run)
+    if why:
+        return Failure("LogDamaged", why)
+    times = totals(run)
+    if times is None:
         return _ends_early(run, workers)
-    return _damaged(run)
+    why = damaged(run, times)
+    return Failure("LogDamaged", why) if why else None
 
 
 def _unreachable(run: LoggedRun, address: str, reason: str) -> Failure:
@@ -176,114 +177,3 @@ def _shells_word(run: LoggedRun) -> str:
     last = [step.piece for step in run.decode[-1:]] + run.prompt_lines + run.foreign
     words = (shells_word(line) for text in last for line in text.split("\n"))
     return next((word for word in words if word), "")
-
-
-def _lost(run: LoggedRun) -> str | None:
-    """A line that a whole log has and this one lacks, where a figure would be another without it.
-
-    Without its Evaluation block a prompt has Eval lines still: see `run.has_lost_evaluation`.
-    """
-    if run.prediction is None or not run.prediction.has_rate:
-        return None  # it ends early, which is told
-    if run.is_old:
-        return _lost_of_old(run)
-    evaluation = run.evaluation
-    if run.steps and not run.prefill and (evaluation is None or not evaluation.has_rate):
-        return "the Eval lines and the Evaluation block are missing: lines were lost"
-    has_some = bool({"timing", "chunks"} & run.signs)
-    if has_some and not {"ttftMs", "totalMs"} <= run.timing_ms.keys():
-        return "the Timing block is not whole: lines were lost"
-    if run.sockets and run.peer_addresses and run.sockets != set(run.peer_addresses):
-        return "not every worker has its two lines, connecting and connected: lines were lost"
-    return None
-
-
-def _lost_of_old(run: LoggedRun) -> str | None:
-    assert run.prediction is not None
-    n_averages = 3 if run.prints_no_rate else 4
-    if run.prediction.n_tokens is None or len(run.averages) < n_averages:
-        return "the closing averages are not whole: lines were lost"
-    if run.positions and run.positions != list(range(len(run.steps))):
-        return "the positions of the forward passes do not count up: lines were lost or moved"
-    if not run.decode:
-        return "the lines of the forward passes are missing"
-    return None
-
-
-def _damaged(run: LoggedRun) -> Failure | None:
-    """Step lines that are not those which the closing blocks sum up."""
-    if not run.steps:
-        return _contradiction(run)
-    for name, block, steps in (
-        ("Evaluation", run.evaluation, run.prefill),
-        ("Prediction", run.prediction, run.decode),
-    ):
-        printed = sum(step.n_tokens for step in steps)
-        if block is not None and block.n_tokens is not None and block.n_tokens != printed:
-            return Failure(
-                "LogDamaged",
-                f"the log has {printed} tokens in its {steps[0].phase if steps else 'Eval'} lines "
-                f"where the {name} block says {block.n_tokens}: lines were lost, doubled or mixed "
-                "with another run's",
-            )
-    times = totals(run)
-    assert times is not None  # `failure_of` has looked
-    if (contradiction := _contradiction(run)) is not None:
-        return contradiction
-    phases = [step.phase for step in run.steps]
-    if phases != sorted(phases):  # "eval" before "pred"
-        return Failure("LogDamaged", "Eval lines stand behind Pred lines: lines were moved")
-    slack_ms = _PRINTED_MS + 0.01 * sum(run.rows)  # ms per token has two decimals
-    if not (times.prefill_ms or 0.0) - slack_ms <= times.ttft_ms <= times.rct_ms + slack_ms:
-        return Failure(
-            "LogDamaged",
-            f"the times do not follow each other: prefill {times.prefill_ms or 0.0:.2f} ms, first "
-            f"token {times.ttft_ms:.2f} ms, last token {times.rct_ms:.2f} ms; this is no Timing "
-            "block of the real fork (dllama-py's own runs are measured with pytest, not imported)",
-        )
-    if any(step.wall_ms is not None for step in run.steps) and not run.is_old:
-        return _damaged_wall(run, times)
-    if times.prefill_ms is not None and not is_sum(times.prefill_ms, run.prefill):
-        summed_ms = sum(step.total_ms for step in run.prefill)
-        return Failure(
-            "LogDamaged",
-            f"the Eval lines sum up to {summed_ms} ms where the Evaluation block says "
-            f"{times.prefill_ms or 0.0:.0f} ms: lines were changed, lost or mixed",
-        )
-    if not is_sum(times.decode_ms or 0.0, run.decode):
-        summed_ms = sum(step.total_ms for step in run.decode)
-        return Failure(
-            "LogDamaged",
-            f"the Pred lines sum up to {summed_ms} ms where the Prediction block says "
-            f"{times.decode_ms:.0f} ms: lines were changed, lost or mixed with another run's",
-        )
-    return None
-
-
-def _contradiction(run: LoggedRun) -> Failure | None:
-    """A closing block whose two rates are not those of one time."""
-    for name, block in (("Evaluation", run.evaluation), ("Prediction", run.prediction)):
-        if block is not None and block.contradicts_itself:
-            return Failure(
-                "LogDamaged",
-                f"the {name} block says {block.tokens_per_s} tokens/s and {block.ms_per_token} "
-                "ms a token, which are not one time: lines were changed or mixed",
-            )
-    return None
-
-
-def _damaged_wall(run: LoggedRun, times: Totals) -> Failure | None:
-    """v0.12.0 to v0.12.7 sum up whole loops, printing and all: never less than their lines."""
-    for name, total_ms, steps in (
-        ("Evaluation", times.prefill_ms, run.prefill),
-        ("Prediction", times.decode_ms, run.decode),
-    ):
-        summed_ms = sum(step.total_ms for step in steps)
-        slack_ms = _PRINTED_MS + 0.01 * sum(step.n_tokens for step in steps)
-        if total_ms is not None and total_ms < summed_ms - slack_ms:
-            return Failure(
-                "LogDamaged",
-                f"the lines of the {name} block's phase sum up to {summed_ms} ms where it says "
-                f"{total_ms:.0f} ms: lines were changed or mixed with another run's",
-            )
-    return None

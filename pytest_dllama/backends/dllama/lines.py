@@ -1,7 +1,8 @@
 """The grammar of the real dllama's output: one line of text -> what it says, or None.
 
 Upstream and the fork print the same lines but for the fork's additions. Every pattern mirrors one
-printf of dllama; nothing here remembers an earlier line.
+printf of dllama; nothing here remembers an earlier line. What other programs print into the same
+file, and shells of dllama's death, is known by its own shape.
 """
 
 from __future__ import annotations
@@ -116,6 +117,20 @@ _KINDS = {
 # The marks that stand at the start of a line that dllama printed by itself.
 _MARKS = tuple("🔷🔶💡📄📀🧠💿📡🔀📊⭕🚁📦🔍📈🐌⚠⏳🚨⏩🕒")
 _WITH_PIECE = ("pred", "pred_wall", "pass")  # a piece's blanks are text
+MOST_WORDS = 3  # of one token, behind a line end in it
+_PROGRAMS = re.compile(
+    r"--More--.*"  # a pager
+    r"|==> .+ <=="  # tail of several files
+    r"|(?:throttled=0x[0-9a-fA-F]+|temp=[\d.]+'C|frequency\(\d+\)=\d+|volt=[\d.]+V)"  # a Pi's own
+    r"|\^C"
+    r"|\[ *\d+\.\d{6}\] \S+: .*"  # the kernel
+)
+_BROKEN_STEP = re.compile(r"(?:🔷️?|🔶) *(?:\d+ *)?(?:Eval|Pred|E|P|G)\b *\d")
+_SHELLS_WORD = re.compile(
+    r"(?:\S+: line \d+: +\d+ |\[\d+\][+-]? +|z?sh: )?"
+    r"(?i:(?P<word>segmentation fault|killed|aborted?|bus error|illegal (?:hardware )?instruction))"
+    r"(?: \(core dumped\))?(?:  +\S.*| +(?:sudo|nice|\./)\S*.*)?"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,3 +194,38 @@ def read_line(text: str) -> Line | None:
 def looks_like_dllama(text: str) -> bool:
     """Whether a line that could not be read starts like one of dllama's: cut or garbled."""
     return text.startswith(_MARKS)
+
+
+def is_foreign(text: str) -> bool:
+    """Whether a line among the tokens is no token's.
+
+    >>> is_foreign("throttled=0x50005"), is_foreign("and then"), is_foreign("a b c d")
+    (True, False, True)
+    """
+    return len(text.split()) > MOST_WORDS or is_of_a_program(text)
+
+
+def is_of_a_program(text: str) -> bool:
+    """Whether a line is one that a pager, a kernel or a Pi's own tools are known to print."""
+    return _PROGRAMS.fullmatch(text.strip()) is not None
+
+
+def is_broken_step(text: str) -> bool:
+    """Whether a line is dllama's of a forward pass, changed so that it cannot be read.
+
+    >>> is_broken_step("🔶 Pred    9 ms ｜ Sent"), is_broken_step("🔶 Pred and prejudice")
+    (True, False)
+    """
+    return _BROKEN_STEP.match(text) is not None
+
+
+def shells_word(text: str) -> str:
+    """How a shell says that a signal ended a program; empty if the line is none of that.
+
+    >>> shells_word("./run.sh: line 9: 2680 Segmentation fault      nice ./main inference")
+    'Segmentation fault'
+    >>> shells_word("zsh: segmentation fault  sudo nice ./dllama"), shells_word("He was killed")
+    ('segmentation fault', '')
+    """
+    match = _SHELLS_WORD.fullmatch(text.strip())
+    return match["word"] if match else ""

@@ -9,8 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from pytest_dllama.backends.dllama.foreign import is_broken_step, is_foreign, is_of_a_program
-from pytest_dllama.backends.dllama.lines import Line, clean, looks_like_dllama, read_line
+from pytest_dllama.backends.dllama.lines import (
+    Line,
+    clean,
+    is_broken_step,
+    is_foreign,
+    is_of_a_program,
+    looks_like_dllama,
+    read_line,
+)
 from pytest_dllama.backends.dllama.run import (
     LoggedRun,
     MonitorTable,

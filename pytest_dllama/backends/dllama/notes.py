@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_dllama.backends.dllama.foreign import MOST_WORDS
+from pytest_dllama.backends.dllama.lines import MOST_WORDS
 from pytest_dllama.backends.dllama.run import LoggedRun, MonitorTable, Totals
 from pytest_dllama.backends.dllama.traffic import (
     FORK_COLLECTIVES,
@@ -54,6 +54,11 @@ def wire_of(run: LoggedRun, nodes: int) -> Wire | None:
     table = run.monitor
     n_threads = find_threads(run.shape, nodes, build, run.rows, table.operations, table.total_mb)
     return Wire(build, n_threads)
+
+
+def can_tell_bytes(run: LoggedRun) -> bool:
+    """Whether its printed kB, which no closed form gives, can be taken at all."""
+    return run.printed_kb > 0 and not run.is_old and run.has_even_bytes
 
 
 def traffic_of(run: LoggedRun, nodes: int, wire: Wire, rows: int) -> Traffic:
@@ -153,7 +158,8 @@ def _time_notes(run: LoggedRun, times: Totals) -> list[str]:
 
 def _byte_notes(run: LoggedRun, nodes: int, wire: Wire | None) -> list[str]:
     if wire is None:
-        how = "not shown" if run.shape is None else "lower bounds and unchecked"
+        is_shown = run.shape is not None and can_tell_bytes(run)
+        how = "lower bounds and unchecked" if is_shown else "not shown"
         return [
             f"dllama printed {run.printed_kb} kB (of 1024, cut off, over all of the root's links); "
             f"{_why_no_form(run)}, so bytes are {how}."
@@ -176,6 +182,8 @@ def _why_no_form(run: LoggedRun) -> str:
         return "no closed form is known for pipeline stages"
     if run.shape is None:
         return "the model's header is not in the log"
+    if not run.has_even_bytes:
+        return "lines of one token each differ in them, so that some were changed"
     return "no closed form of a known build gives these figures"
 
 

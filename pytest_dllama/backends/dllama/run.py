@@ -5,6 +5,7 @@ Filled by `log`; knows nothing of lines. What was not printed is None or empty, 
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -15,6 +16,8 @@ WRAP_MS = 2**32 / 1e3  # dllama sums microseconds in 32 bits
 MAX_NODES = 1024  # a larger count is a damaged line
 _MAX_FIGURE = 10**9  # of a model's dimensions
 _TRUNCATION_MS = 2.0  # a step prints two figures, each cut to a whole ms
+_END_TOKEN = re.compile(r"</?s>|<\|\w+\|>")
+_LEAST_PER_S_AT_0_MS = 1e5  # 0.01 ms a token and more print as such
 _PRINT_ERROR_MS = 0.01  # a block prints ms per token with two decimals
 
 
@@ -67,8 +70,12 @@ class PhaseBlock:
     @property
     def contradicts_itself(self) -> bool:
         """Whether its two rates are not those of one time."""
-        if not self.tokens_per_s or not self.ms_per_token:
+        if not self.has_rate or not (self.tokens_per_s or self.ms_per_token):
             return False
+        if not self.tokens_per_s:  # inf or nan, which come with 0 ms or nan
+            return True
+        if not self.ms_per_token:
+            return self.tokens_per_s < _LEAST_PER_S_AT_0_MS
         slack = 0.006 * (self.tokens_per_s + self.ms_per_token)
         return abs(self.tokens_per_s * self.ms_per_token - 1e3) > slack
 
@@ -189,6 +196,21 @@ class LoggedRun:
         return "pass" in self.signs or "average" in self.signs
 
     @property
+    def is_tail(self) -> bool:
+        """Whether only its end is there: no head, and fewer passes than the block says."""
+        if self.header or self.has_weights or self.prediction is None:
+            return False
+        return len(self.decode) < (self.prediction.n_tokens or 0)
+
+    @property
+    def ends_unprinted(self) -> bool:
+        """Whether an old version met the text's end: its last pass is counted, not printed."""
+        if not self.is_old or not self.decode or self.prediction is None:
+            return False
+        is_end = _END_TOKEN.fullmatch(self.decode[-1].piece.strip()) is not None
+        return is_end and self.prediction.n_tokens == len(self.decode) + 1
+
+    @property
     def prints_no_rate(self) -> bool:
         """Whether it is a version before v0.5, which prints its average time alone."""
         return self.is_old and (bool(self.positions) or "loaded_bytes" in self.signs)
@@ -218,6 +240,14 @@ class LoggedRun:
     def printed_kb(self) -> int:
         """All that the steps sent and received, as printed."""
         return sum(step.sent_kb + step.recv_kb for step in self.steps)
+
+    @property
+    def has_even_bytes(self) -> bool:
+        """Whether passes of one token print the same kB, as they move the same bytes."""
+        for kbs in ([step.sent_kb for step in self.decode], [step.recv_kb for step in self.decode]):
+            if max(kbs, default=0) - min(kbs, default=0) > 1:
+                return False
+        return True
 
     @property
     def rows(self) -> list[int]:
@@ -251,7 +281,9 @@ def _of_blocks_alone(run: LoggedRun) -> Totals | None:
     """Of a paste of the closing blocks: rates and the whole, no single step."""
     blocks = [run.evaluation, run.prediction]
     sums = [block.total_ms if block else None for block in blocks]
-    if run.steps or run.is_old or sums[0] is None or sums[1] is None:
+    if run.is_old and sums[1] is not None:
+        return Totals(None, sums[1], 0.0, sums[1], False, 0, has_steps=False)
+    if run.is_old or sums[0] is None or sums[1] is None:
         return None
     own_ms = run.timing_ms.get("totalMs")
     rct_ms = own_ms if own_ms is not None else sums[0] + sums[1]
@@ -285,8 +317,10 @@ def totals(run: LoggedRun) -> Totals | None:
     """The run's times; None unless its closing blocks are there."""
     if run.prediction is None or run.prediction.total_ms is None:
         return None
-    if not run.decode:
+    if run.is_tail or run.ends_unprinted or not run.steps:
         return _of_blocks_alone(run)
+    if not run.decode:
+        return None
     if run.evaluation is not None and run.evaluation.n_tokens is None:
         run.evaluation.n_tokens = sum(step.n_tokens for step in run.prefill)
     decode_ms, wraps = unwrap(run.prediction.total_ms, run.decode)

@@ -26,9 +26,9 @@ from pytest_dllama.report.pages.blocks import (
 )
 from pytest_dllama.report.pages.document import Document
 from pytest_dllama.report.pages.language import LANGUAGES, LAYOUT, environment_of, picture_words
-from pytest_dllama.report.plots import draw
+from pytest_dllama.report.plots.drawing import draw
+from pytest_dllama.report.plots.drawing.words import in_words
 from pytest_dllama.report.plots.trend import small_chart
-from pytest_dllama.report.plots.words import in_words
 from pytest_dllama.report.tables.columns import Code
 from pytest_dllama.report.tables.trend import cell_name, direction, events_table, trend_table
 from pytest_dllama.report.text import markdown

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dllama_engine.cluster.choosing import choose_as_root, choose_as_worker, probe
 from dllama_engine.cluster.placement import CoreSlots
+from dllama_engine.cluster.setup.choosing import choose_as_root, choose_as_worker, probe
 from dllama_engine.collectives.choice import COLLECTIVES, LinkCosts, choose, predicted_s
 from dllama_engine.errors import HandshakeError, PlanError
 from dllama_engine.sharding.collective import Collective, Pick

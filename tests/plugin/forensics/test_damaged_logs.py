@@ -101,3 +101,50 @@ def test_a_whole_log_has_figures(name: str) -> None:
     assert found
     assert found["decode_tokens_per_s"] > 0
     assert 0 <= found.get("sync_share", 0.0) <= 1
+
+
+CHANGED = [  # log, what stands there, what is made of it, words of the failure
+    ("fork_inference_n2.log", "ttftMs: 216.45", "ttftMs: 296.45", "Timing block contradicts"),
+    ("fork_inference_n2.log", "totalMs: 1732.92", "totalMs: 1932.92", "Timing block contradicts"),
+    ("fork_inference_n2.log", "prefillMs: 177.15", "prefillMs: 171.15", "Timing block contradicts"),
+    ("fork_tiny_n2.log", "Root expects 1 ", "Root expects 5 ", "the log says 2 and 6 nodes"),
+    ("fork_tiny_n2.log", "auto (nNodes=2)", "auto (nNodes=6)", "the log says 2 and 6 nodes"),
+    ("v0.12.1_tiny_n2.log", "inf (0.00 ms", "inf (0.40 ms", "says no tokens/s and 0.4 ms a token"),
+    ("v0.5.2_tiny_n2.log", "  1.31 ms", "  1.32 ms", "average 1.31 where the log says 1.32"),
+    ("v0.5.2_tiny_n2.log", ": 571.43", ": 571.53", "average 571.43 where the log says 571.53"),
+    ("v0.5.2_tiny_n2.log", "I    1 ms T    4", "I    2 ms T    4", "(inference time)"),
+]
+
+
+@pytest.mark.parametrize(("name", "old", "new", "words"), CHANGED)
+def test_a_changed_figure_that_another_contradicts_is_told(
+    name: str, old: str, new: str, words: str, tmp_path: Path
+) -> None:
+    text = (LOGS / name).read_text(encoding="utf-8")
+    assert old in text
+    path = tmp_path / "root.log"
+    path.write_text(text.replace(old, new, 1), encoding="utf-8")
+    (cell,) = import_logs([path], ImportOptions()).cells
+    assert words in str(cell.error)
+
+
+def test_kilobytes_of_one_changed_line_are_not_shown(tmp_path: Path) -> None:
+    text = (LOGS / "v0.16.4_tiny_n2.log").read_text(encoding="utf-8")
+    path = tmp_path / "root.log"
+    path.write_text(text.replace("Sent     4 kB", "Sent     9 kB", 1), encoding="utf-8")
+    run = import_logs([path], ImportOptions())
+    assert "bytes_per_token" not in run.cells[0].metrics
+    assert any("lines of one token each differ in them" in note for note in run.notes)
+
+
+@pytest.mark.parametrize("name", [name for name in WHOLE if "v0.12.1" not in name])
+def test_the_end_of_a_log_gives_the_rates_of_its_blocks(name: str, tmp_path: Path) -> None:
+    lines = (LOGS / name).read_text(encoding="utf-8").split("\n")
+    at = [i for i, line in enumerate(lines) if line.startswith("🔶")][-3]
+    path = tmp_path / "root.log"
+    path.write_text("\n".join(lines[at:]), encoding="utf-8")
+    (cell,) = import_logs([path], ImportOptions(nodes=2)).cells
+    found = {metric: estimate.value for metric, estimate in cell.metrics.items()}
+    whole = figures(LOGS / name) or {}
+    assert found["decode_tokens_per_s"] > 0
+    assert found == pytest.approx({metric: whole[metric] for metric in found}, rel=1e-4)

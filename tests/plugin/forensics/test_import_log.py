@@ -110,8 +110,9 @@ def test_a_long_prompts_rounding_is_no_damage(tmp_path: Path) -> None:
         ("(5 tokens)", "(2000 tokens)"),
         ("nTokens: 5\n", "nTokens: 2000\n"),
         ("Eval   20 ms Sync  156 ms", "Eval 60000 ms Sync 10718 ms"),
-        ("ttftMs: 216.45", "ttftMs: 70715.00"),
-        ("totalMs: 1732.92", "totalMs: 72300.00"),
+        ("prefillMs: 177.15", "prefillMs: 70726.00"),
+        ("ttftMs: 216.45", "ttftMs: 70765.00"),
+        ("totalMs: 1732.92", "totalMs: 72281.77"),
     )
     cell = cell_of(fork_with(tmp_path, *changes))
     assert cell.status == "ok", cell.error

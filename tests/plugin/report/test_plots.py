@@ -26,9 +26,10 @@ from pytest_dllama.report.figures.view import RunView
 from pytest_dllama.report.pages import reports
 from pytest_dllama.report.pages.language import picture_words
 from pytest_dllama.report.pages.markdown import render
-from pytest_dllama.report.plots import draw, gallery, itl
-from pytest_dllama.report.plots.theme import DARK, LIGHT
-from pytest_dllama.report.plots.words import in_words
+from pytest_dllama.report.plots import gallery, itl
+from pytest_dllama.report.plots.drawing import draw
+from pytest_dllama.report.plots.drawing.theme import DARK, LIGHT
+from pytest_dllama.report.plots.drawing.words import in_words
 from tests.data import REPORTS
 from tests.plugin.report.report_runs import cell, estimate, network, run, verdict
 

@@ -18,8 +18,8 @@ from pytest_dllama.report.figures import nights as of_all
 from pytest_dllama.report.figures.charts import Chart, Event, Track
 from pytest_dllama.report.figures.charts import Point as Drawn
 from pytest_dllama.report.pages.trend import Trends, charts, render_markdown, write_trend
-from pytest_dllama.report.plots import draw
-from pytest_dllama.report.plots.theme import DARK, LIGHT
+from pytest_dllama.report.plots.drawing import draw
+from pytest_dllama.report.plots.drawing.theme import DARK, LIGHT
 from pytest_dllama.report.plots.trend import small_chart
 from pytest_dllama.report.tables.columns import Code, Word
 from pytest_dllama.report.tables.trend import direction, events_table, trend_table

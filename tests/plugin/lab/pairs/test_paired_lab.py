@@ -21,7 +21,7 @@ from pytest_dllama.lab.pairs.side import Side
 from pytest_dllama.lab.progress import Silent
 from pytest_dllama.verdict.thresholds import Thresholds
 from pytest_dllama.verdict.thresholds_file import parse_thresholds
-from tests.plugin.lab.stated_times import PROGRAM, StatedTimes, config
+from tests.plugin.lab.pairs.stated_times import PROGRAM, StatedTimes, config
 
 KEY = CellKey("tiny", 1)
 

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from pytest_dllama.history.run_files import read_run
-from tests.plugin.neighbours.environment import SMALL, Environment, make_environment
+from tests.plugin.edge.environment import SMALL, Environment, make_environment
 
 pytestmark = pytest.mark.long
 

@@ -2,7 +2,7 @@
 
 The image is built by a process of its own, so that no rank ever holds a compiler. Ranks that start
 together on one host take turns: one has it built and the others find it. Where there can be no
-image, numba compiles what the plan needs (`cluster.compile_here`).
+image, numba compiles what the plan needs (`compile_here`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import select
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from dllama_engine.cluster.aside import Attend, aside
+from dllama_engine.cluster.setup.aside import Attend, aside
 from dllama_engine.errors import EngineError
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.kernels.image import mapped, store
@@ -59,7 +59,7 @@ def _compile(plan: ShardPlan, kv_type: FloatType, tell: Tell) -> None:
         if _built(tell):
             return
     try:
-        from dllama_engine.cluster.compile_here import compile_for  # numba with it
+        from dllama_engine.cluster.setup.compile_here import compile_for  # numba with it
     except ModuleNotFoundError as error:
         raise EngineError(
             f"no compiled kernels fit this machine and they cannot be compiled, as {error.name} is "

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from xml.etree import ElementTree
 
-from pytest_dllama.report.plots.svg import SVG
+from pytest_dllama.report.plots.drawing.svg import SVG
 from pytest_dllama.report.text.told import Told, translated
 
 TEXTS = (f"{{{SVG}}}text", f"{{{SVG}}}title")

@@ -1,6 +1,6 @@
 """Compile with numba, or load from its cache, all kernels that a plan will call.
 
-The road of a rank that has no image of machine code (`cluster.warmup`).
+The road of a rank that has no image of machine code (`warmup`).
 
 A tiny model of the same kind runs once. What is not in the cache yet is compiled by a process of
 its own, since a compiler's memory would stay with the rank for its whole life. Ranks that start
@@ -78,7 +78,7 @@ def _compile_elsewhere(tiny: ShardPlan, kv_type: FloatType) -> bool:
     and then this process does what is left.
     """
     with subprocess.Popen(
-        [sys.executable, "-P", "-m", "dllama_engine.cluster.compile_here"],
+        [sys.executable, "-P", "-m", "dllama_engine.cluster.setup.compile_here"],
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

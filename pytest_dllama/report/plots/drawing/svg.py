@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from xml.etree import ElementTree
 
-from pytest_dllama.report.plots.theme import dark_rules
+from pytest_dllama.report.plots.drawing.theme import dark_rules
 
 SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"

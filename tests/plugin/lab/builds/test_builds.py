@@ -112,6 +112,20 @@ def test_an_engine_that_does_not_fit_is_a_usage_error(checkout: Path, tmp_path: 
         make_sides(parse_baseline(f"dllama:{checkout}@HEAD"), config, 1, print)
 
 
+def test_a_path_without_a_program_is_told_by_the_words_that_named_it(
+    checkout: Path, tmp_path: Path
+) -> None:
+    program = tmp_path / "dllama"
+    program.write_text(f'#!/bin/sh\nexec {sys.executable} {dllama_stand_in.__file__} "$@"\n')
+    program.chmod(0o755)
+    given = {"nodes": "1", "engine": "dllama", "dllama-bin": str(program)}
+    config = LabConfig.of_texts(given, tmp_path)
+    with pytest.raises(ConfigError, match=r"--baseline dllama:/no/such: no such program"):
+        make_sides(parse_baseline("dllama:/no/such"), config, 1, print)
+    with pytest.raises(ConfigError, match=f"is a folder; .* built then: dllama:{checkout}@REV"):
+        make_sides(parse_baseline(f"dllama:{checkout}"), config, 1, print)
+
+
 def test_from_a_wheel_a_revision_needs_a_path(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(revisions, "own_checkout", lambda: None)
     with pytest.raises(ConfigError, match=r"installed from a wheel, .* write git:PATH@REV"):
