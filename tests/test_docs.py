@@ -11,8 +11,8 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from dllama_engine.cli.options import build_parser
 
+from dllama_engine.cli.flags.parsing import build_parser
 from pytest_dllama.cli.main import COMMANDS
 from pytest_dllama.config.options import SETTINGS
 from tests.data import ROOT
