@@ -67,7 +67,8 @@ def test_what_cannot_be(text: str, words: str) -> None:
 
 
 VALUES: dict[str, Any] = {
-    "pairs": (3, 5), "inconclusive": "warn", "order-seed": None, "bisect": False, "requests-per-session": None,
+    "pairs": (3, 5), "inconclusive": "warn", "order-seed": None, "bisect": False,
+    "requests-per-session": None,
 }  # fmt: skip
 
 
