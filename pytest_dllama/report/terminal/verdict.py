@@ -107,15 +107,27 @@ def _remarks(found: VerdictFile, cells: Sequence[CellVerdict]) -> list[str]:
 
 
 def _sessions(cell: CellVerdict) -> list[str]:
-    """How many requests its sessions had, and what speaks for it; nothing of one that is all."""
-    if cell.requests == 1 and not cell.prospects:
+    """How many requests its sessions had, and what speaks for it.
+
+    >>> from pytest_dllama.record.verdict import Prospect
+    >>> known = [Prospect(requests=n, pairs=p, seconds=s) for n, p, s in ((1, 7, 12), (3, 3, 6))]
+    >>> cell = CellVerdict(model="m", nodes=2, status="PASS", requests=3, prospects=known)
+    >>> for part in _sessions(cell)[0].split(": soonest "):
+    ...     print(part)
+    SESSIONS m-2: 3 requests each, the median counts
+    (1: 7 pairs in 12 s; 3: 3 pairs in 6 s)
+    >>> _sessions(cell.model_copy(update={"requests": 1, "prospects": known[:1]}))
+    []
+    """
+    if cell.requests == 1 and len(cell.prospects) < 2:
         return []
-    several = f"{cell.requests} request{'s' if cell.requests > 1 else ''}"
+    several = "1 request" if cell.requests == 1 else f"{cell.requests} requests"
     expected = "; ".join(
         f"{one.requests}: {one.pairs} pairs in {one.seconds:.0f} s" for one in cell.prospects
     )
-    why = f", which decide soonest by what is known of the noise ({expected})" if expected else ""
-    return [f"SESSIONS {cell.id}: {several} each, the median counts{why}"]
+    median = ", the median counts" if cell.requests > 1 else ""
+    why = f": soonest ({expected})" if len(cell.prospects) > 1 else ""
+    return [f"SESSIONS {cell.id}: {several} each{median}{why}"]
 
 
 def _how(found: VerdictFile) -> str:
