@@ -16,7 +16,6 @@ from pytest_dllama.stats.looks import Plan
 from pytest_dllama.stats.power import MAX_PAIRS, pairs_needed
 from pytest_dllama.stats.prior import VariancePrior
 
-
 # A pair takes at most so many times what one of single requests takes: three pairs stay a matter of
 # seconds, whatever is known of the noise.
 DEAREST = 1.6
