@@ -18,7 +18,7 @@ from pytest_dllama.config.options import SETTINGS
 from tests.data import ROOT
 
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "README.ko.md")),
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "engine/dllama_engine/models/tiny.md",
 ]
