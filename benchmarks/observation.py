@@ -1,7 +1,8 @@
 """`python -m benchmarks.observation`: what observing costs, by the judge of users' changes.
 
 Base is the engine with `--spans off`: no sums, no histograms of links, no kernel counters. New is
-the engine as it is; with `--what trace`, base is that and new keeps raw spans besides. Steady TPOT
+the engine as it is; with `--what trace`, base is that and new keeps raw spans besides; with `--what
+cores`, base leaves ranks to the system (`--cores any`) and new keeps each on its own. Steady TPOT
 may become 1 % longer. PASS says that it surely does not, REGRESSED that it surely does. Pairs are
 cheap and the limit is narrow, so that many are taken; let nothing else run meanwhile.
 """
@@ -44,6 +45,7 @@ class Observed:
 WHAT = {
     "spans": Observed("spans", (("spans", "off"),), (), "spans off"),
     "trace": Observed("raw spans", (), (("trace", "-"),), "raw spans off"),
+    "cores": Observed("cores of their own", (("cores", "any"),), (), "any cores"),
 }
 
 

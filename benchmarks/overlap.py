@@ -1,8 +1,8 @@
-"""`python -m benchmarks.overlap`: batches in halves against whole ones, on emulated links.
+"""`python -m benchmarks.overlap`: batches in halves against whole ones, on emulated links or none.
 
-Base is the engine with `--overlap off`, new with `--overlap on`; adjacent pairs of sessions, judged
-as users' changes are. The time to the first token is what it is about; that of later tokens must
-not change. With `--overlap auto` in a run of its own the engine says what its model expects.
+Base is the engine with `--overlap off`, new with `--overlap on` (or `auto`); adjacent pairs of
+sessions, judged as users' changes are. The time to the first token is what it is about; that of
+later tokens must not change.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from benchmarks.suite_defaults import suite_config
 from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.emulation.topology import uniform
 from pytest_dllama.hosts.links.emulated import EmulatedHosts
+from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.pairs.duet import Duet, Rules, Side
 from pytest_dllama.lab.progress import PlainLines
@@ -29,6 +30,7 @@ from pytest_dllama.report.terminal.verdict import effect
 from pytest_dllama.stats.looks import Plan
 
 METRICS = {"ttft_s": 0.02, "steady_tpot_ms": 0.02}  # what may be lost without being one
+NO_LINK = "none"
 HEAD = ("link", "cell", "TTFT ms whole", "in halves", "TPOT ms whole", "in halves", "pairs", "said")
 
 
@@ -43,6 +45,7 @@ class Asked:
     output_tokens: int
     looks: tuple[int, ...]
     nthreads: int = 1
+    new: str = "on"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -56,6 +59,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         output_tokens=options.output_tokens,
         looks=tuple(options.looks),
         nthreads=options.nthreads,
+        new=options.new,
     )
     with tempfile.TemporaryDirectory() as folder:
         found = [(link, compare(asked, link, Path(folder) / link)) for link in asked.links]
@@ -69,17 +73,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def compare(asked: Asked, link: str, folder: Path) -> tuple[CellVerdict, ...]:
     """The verdict of every cell on one kind of link; logs stay in `folder`."""
-    topology = uniform(link)
+    topology = None if link == NO_LINK else uniform(link)
     steps = asked.prompt_tokens + asked.output_tokens
     config = suite_config(asked.models, asked.nodes, steps, folder)
     config = replace(config, topology=topology, nthreads=asked.nthreads)
     progress = PlainLines(lambda text: print(text, flush=True))
     with progress.running():
         opened = {s.name: open_model(s, progress.transfer) for s in config.models}
-    hosts = EmulatedHosts(topology)
+    hosts = LocalHosts() if topology is None else EmulatedHosts(topology)
     sides = (
         Side("base", "whole", EmbeddedBackend((("overlap", "off"),)), config, hosts),
-        Side("new", "in halves", EmbeddedBackend((("overlap", "on"),)), config, hosts),
+        Side("new", "in halves", EmbeddedBackend((("overlap", asked.new),)), config, hosts),
     )
     seed = random.SystemRandom().randrange(10**6)
     rules = Rules(Plan(asked.looks), None, seed, lambda key: METRICS)
@@ -108,7 +112,13 @@ def _both(verdict: MetricVerdict | None, factor: float) -> tuple[str, str]:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.overlap", description=__doc__)
-    parser.add_argument("--links", default="1gbe,100mbe", metavar="LINK,..")
+    parser.add_argument(
+        "--links", default="1gbe,100mbe", metavar="LINK,..",
+        help=f"as of --link, or {NO_LINK}: loopback (default: %(default)s)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--new", choices=("on", "auto"), default="on", help="--overlap of the new side"
+    )
     parser.add_argument("--nodes", default="2,4", metavar="N,..")
     parser.add_argument("--models", default="synthetic:llama-160m", metavar="MODEL,..")
     parser.add_argument("--prompt-tokens", type=int, default=64, metavar="N")

@@ -23,8 +23,8 @@ from functools import cache
 from typing import Any
 
 from dllama_engine.cluster.placement import CoreSlots
-from dllama_engine.cluster.rendezvous import Rendezvous
 from dllama_engine.cluster.session import Greeting, SessionConfig
+from dllama_engine.cluster.setup.rendezvous import Rendezvous
 from dllama_engine.cluster.summary import RankSummary
 from dllama_engine.errors import EngineError, WireError
 from dllama_engine.formats.quants import FloatType

@@ -95,7 +95,7 @@ def _session(model: ModelUnderTest, options: argparse.Namespace, prompt: str) ->
             *("--tokenizer", str(model.tokenizer_file), "--prompt", prompt),
             *("--steps", str(options.steps), "--nthreads", "1", "--temperature", "0"),
             *("--buffer-float-type", "q80", "--exit-with-parent", str(os.getpid())),
-            *(("--workers", *workers) if workers else ()),
+            *(("--cores", options.cores, "--workers", *workers) if workers else ()),
         ]
         ended = subprocess.run(
             command, stdout=subprocess.PIPE, text=True, check=True, timeout=DEADLINE_S
@@ -150,6 +150,10 @@ def _percent(sd: float) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.pair_noise", description=__doc__)
     parser.add_argument("--models", nargs="+", default=["tiny", "synthetic:llama-160m"])
+    parser.add_argument(
+        "--cores", choices=("own", "any"), default="own",
+        help="whether nodes that fill the cores stay on their own (default: %(default)s)",
+    )  # fmt: skip
     for flag, default, text in (
         ("--nodes", 2, "of the cluster"),
         ("--steps", 64, "positions of a request"),

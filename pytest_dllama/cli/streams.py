@@ -5,14 +5,21 @@ from __future__ import annotations
 import argparse
 import codecs
 import contextlib
+import difflib
 import io
 import os
+import re
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, NoReturn
 
 if TYPE_CHECKING:
     from _typeshed import SupportsWrite
 
+_UNKNOWN = re.compile(
+    r"invalid choice: '(?P<choice>[^']*)' \(choose from (?P<choices>.*)\)"
+    r"|unrecognized arguments: (?P<flag>-[^ =]+)"
+)
 _SHOWN = "pytest_dllama.shown"  # our handler of letters that cannot be encoded
 
 
@@ -53,7 +60,36 @@ def say_error(text: str) -> None:
 
 
 class Parser(argparse.ArgumentParser):
-    """Help that cannot be written is an error, where argparse passes over it."""
+    """Help that cannot be written is an error, where argparse passes over it; slips get a hint."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong, with the nearest right spelling."""
+        super().error(message + self._hint(message))
+
+    def _hint(self, message: str) -> str:
+        """The nearest command, choice or flag.
+
+        >>> parser = Parser()
+        >>> parser._hint("argument WHAT: invalid choice: 'acept' (choose from 'accept', 'show')")
+        "; did you mean 'accept'?"
+        >>> parser._hint("unrecognized arguments: --hlep")
+        "; did you mean '--help'?"
+        """
+        wrong = _UNKNOWN.search(message)
+        if wrong is None:
+            return ""
+        known = re.findall(r"[^', ]+", wrong["choices"] or "") or list(self._flags())
+        near = difflib.get_close_matches(wrong["choice"] or wrong["flag"], known, 1)
+        return f"; did you mean {near[0]!r}?" if near else ""
+
+    def _flags(self) -> Iterator[str]:
+        """Of this parser, and of its commands: of theirs the whole command line complains."""
+        for action in self._actions:
+            yield from action.option_strings
+            if isinstance(action, argparse._SubParsersAction):
+                for command in action.choices.values():
+                    if isinstance(command, Parser):
+                        yield from command._flags()
 
     def _print_message(self, message: str, file: SupportsWrite[str] | None = None) -> None:
         stream = file or sys.stderr

@@ -2,8 +2,9 @@
 
 pytest-benchmark 5 has no public way to take foreign samples, so this module leans on
 `BenchmarkFixture._make_stats`, `_mode` and `params`, and on `BenchmarkSession.storage` and
-`compared_mapping`; a contract test (`tests/plugin/test_benchmark_bridge.py`) fails when a release
-changes them. It may be missing, or switched off: nothing of it is imported before it is needed.
+`compared_mapping`; a contract test (`tests/plugin/edge/test_benchmark_bridge.py`) fails when a
+release changes them. It may be missing, or switched off: nothing of it is imported before it is
+needed.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_dllama.config.settings import LabConfig
     from pytest_dllama.record.cell import Workload
 
-PLUGIN_NAME = "benchmark"
+PLUGIN_NAMES = ("benchmark", "pytest_benchmark.plugin")  # loaded by itself, or by -p
 STORAGE_FLAG = "--benchmark-storage"
 DEFAULT_STORAGE = "file://./.benchmarks"
 WORK = ("model", "nodes", "steps", "prompt")  # where these differ, times cannot be compared
@@ -120,7 +121,7 @@ def leave_out_other_work(
 
 def is_active(config: pytest.Config) -> bool:
     """Whether pytest-benchmark is loaded."""
-    return config.pluginmanager.hasplugin(PLUGIN_NAME)
+    return any(config.pluginmanager.hasplugin(name) for name in PLUGIN_NAMES)
 
 
 def storage_is_default(config: pytest.Config) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from pytest_dllama.backends.base import EngineOptions, EngineRequest
+from pytest_dllama.backends.base import EngineOptions
 from pytest_dllama.backends.dllama import asking
 from pytest_dllama.backends.dllama.backend import DllamaBackend
 from pytest_dllama.backends.registry import make_backend
@@ -24,6 +24,7 @@ from pytest_dllama.lab.requests.runner import run_request
 from pytest_dllama.models import engine_facts
 from tests.hosts.sshd import Sshd
 from tests.plugin.backends import dllama_stand_in
+from tests.plugin.backends.requests import REQUEST
 
 
 @contextmanager
@@ -63,18 +64,7 @@ def cluster(
 def test_requests_one_after_the_other(cluster: Cluster, tmp_path: Path) -> None:
     for file in ("m.m", "t.t"):
         (tmp_path / file).write_bytes(b"sent to the root's host")
-    request = EngineRequest(
-        model_file=tmp_path / "m.m",
-        tokenizer_file=tmp_path / "t.t",
-        prompt="hello world",
-        steps=48,
-        nthreads=1,
-        buffer_float_type="q80",
-        sync_mode="reduce",
-        temperature=0.0,
-        seed=1,
-        timeout_s=60.0,
-    )
+    request = replace(REQUEST, model_file=tmp_path / "m.m", tokenizer_file=tmp_path / "t.t")
     cluster.ensure(2)
     for n in range(2):
         run = run_request(cluster, request, 2, f"run{n}", lambda event: None)
@@ -105,17 +95,8 @@ def test_a_real_dllama_over_ssh(
     inventory = inventory_of(pis[:2], binary=binary)
     backend = make_backend("dllama", EngineOptions(binary=binary))
     assert isinstance(backend, DllamaBackend)
-    request = EngineRequest(
-        model_file=files[0],
-        tokenizer_file=files[1],
-        prompt="One morning, Mina",
-        steps=16,
-        nthreads=1,
-        buffer_float_type="q80",
-        sync_mode="reduce",
-        temperature=0.0,
-        seed=1,
-        timeout_s=60.0,
+    request = replace(
+        REQUEST, model_file=files[0], tokenizer_file=files[1], prompt="One morning, Mina", steps=16
     )
     with over_ssh(inventory, backend, tmp_path / "logs", binary) as cluster:
         cluster.ensure(2)

@@ -13,7 +13,7 @@ from pytest_dllama.hosts.fleet.preflight import Need, _memory
 from pytest_dllama.hosts.inventory import Inventory
 from pytest_dllama.lab.machines.choice import apart, hosts_of_sides
 from tests.hosts.sshd import Sshd
-from tests.plugin.lab.stated_times import config
+from tests.plugin.lab.pairs.stated_times import config
 
 
 def test_the_second_engine_has_ports_of_its_own(

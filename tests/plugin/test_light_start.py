@@ -62,4 +62,6 @@ def test_the_help_lists_all_commands_and_an_unknown_one_is_answered_with_them(
     with pytest.raises(SystemExit) as ended:
         main(["reprot"])
     assert ended.value.code == 2
-    assert "invalid choice: 'reprot'" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "invalid choice: 'reprot'" in error
+    assert "did you mean 'report'?" in error

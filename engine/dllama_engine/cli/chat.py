@@ -11,7 +11,7 @@ from dllama_engine.cli.typed_lines import TypedLines
 from dllama_engine.generation.generate import decode, prefill
 from dllama_engine.generation.sampler import Sampler
 from dllama_engine.generation.steps import Tally
-from dllama_engine.telemetry.events import FinishReason
+from dllama_engine.telemetry.events.request import FinishReason
 from dllama_engine.text.chat_template import ChatFormat, Message, StopDetector, chat_format
 
 

@@ -18,7 +18,7 @@ from dllama_engine.cli.flags.arguments import PlanArgs, RootArgs, WorkerArgs
 from dllama_engine.errors import EngineError, OutputError, WireError
 from dllama_engine.system import process
 from dllama_engine.telemetry.event_writer import EventWriter
-from dllama_engine.telemetry.events import End, Error
+from dllama_engine.telemetry.events.session import End, Error
 
 Show = Callable[[str], None]
 
@@ -141,7 +141,8 @@ def _run_root(args: RootArgs, events: EventWriter, show: Show) -> None:
 
 
 def _worker(args: WorkerArgs, events: EventWriter, show: Show) -> None:
-    from dllama_engine.cluster.worker import Worker, WorkerOptions
+    from dllama_engine.cluster.worker import Worker
+    from dllama_engine.cluster.worker_session import WorkerOptions
     from dllama_engine.wire.connecting.token import cluster_token
 
     def log(line: str) -> None:

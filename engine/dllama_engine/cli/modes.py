@@ -13,7 +13,7 @@ from dllama_engine.errors import RequestError
 from dllama_engine.generation.generate import check_request, filling_ids, generate, prefill, score
 from dllama_engine.generation.sampler import Sampler
 from dllama_engine.generation.steps import Step
-from dllama_engine.telemetry.events import FinishReason
+from dllama_engine.telemetry.events.request import FinishReason
 
 
 def inference(run: RootRun) -> None:

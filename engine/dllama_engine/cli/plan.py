@@ -22,7 +22,7 @@ from dllama_engine.sharding.memory import (
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.system.sizes import format_bytes
-from dllama_engine.telemetry.events import Plan
+from dllama_engine.telemetry.events.session import Plan
 from dllama_engine.telemetry.plan import plan_event
 
 _SPANS = ("heads", "kv_heads", "ffn", "vocab")

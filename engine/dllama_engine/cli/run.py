@@ -29,9 +29,11 @@ from dllama_engine.recovery import LastingRoot, Recovery
 from dllama_engine.sharding.collective import Collective, Overlap
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.system.regular_file import read_regular
-from dllama_engine.telemetry import events as vocabulary
 from dllama_engine.telemetry.event_writer import EventWriter
-from dllama_engine.telemetry.events import FinishReason
+from dllama_engine.telemetry.events.base import PROTOCOL
+from dllama_engine.telemetry.events.ranks import Network
+from dllama_engine.telemetry.events.request import Done, FinishReason, Request, Scored
+from dllama_engine.telemetry.events.session import Progress, RankAddress, Ready, Start
 from dllama_engine.telemetry.network_stats import network_stats
 from dllama_engine.telemetry.observer import Observer
 from dllama_engine.telemetry.plan import collective_event, plan_event
@@ -145,7 +147,7 @@ class RootRun:
                 say(line)
             say(f"🔀 Topology: pp=1 tp={self.plan.world_size}")
             say("📊 Network performance monitoring enabled")
-        self.events.emit(vocabulary.Ready(root.load_s, root.load_links, root.shares))
+        self.events.emit(Ready(root.load_s, root.load_links, root.shares))
 
     def new_tally(self) -> Tally:
         """An empty sum over the steps to come."""
@@ -155,7 +157,7 @@ class RootRun:
         self, t_ns: int, prompt: str, input_ids: list[int], steps: int, seed: int
     ) -> None:
         """The request as it is about to run."""
-        request = vocabulary.Request(
+        request = Request(
             prompt=_utf8(prompt),
             n_input_tokens=len(input_ids),
             input_ids=input_ids,
@@ -189,7 +191,7 @@ class RootRun:
             total_log_prob: of all its tokens after the first, if it scored a text.
         """
         first_ns, last_ns = tally.first_token_ns, tally.last_token_ns
-        done = vocabulary.Done(
+        done = Done(
             n_input_tokens=n_input_tokens,
             n_output_tokens=tally.n_decode_tokens,
             prefill_s=tally.prefill_ns / 1e9,
@@ -208,7 +210,7 @@ class RootRun:
         for rank in self.root.finish():
             self.events.emit(rank)
         stats = network_stats(self.root.own_trace or tally.trace, self.root.request_links())
-        self.events.emit(vocabulary.Network(stats.links, stats.ops))
+        self.events.emit(Network(stats.links, stats.ops))
         if self.args.trace is not None:
             self.say(self._write_trace(self.args.trace))
         if stats.links:
@@ -240,8 +242,8 @@ class RootRun:
         args, root, config = self.args, self.root, self.model.config
         path = self.model.path
         addresses = ["local", *map(format_address, args.workers)]
-        start = vocabulary.Start(
-            protocol=vocabulary.PROTOCOL,
+        start = Start(
+            protocol=PROTOCOL,
             version=package_version(),
             argv=sys.argv,
             mode=args.mode,
@@ -255,7 +257,7 @@ class RootRun:
             kv_type=args.kv_type,
             cpu=cpu_label(),
             pid=os.getpid(),
-            ranks=tuple(vocabulary.RankAddress(*rank) for rank in enumerate(addresses)),
+            ranks=tuple(RankAddress(*rank) for rank in enumerate(addresses)),
         )
         self.events.emit(start)
         self._emit_plan()
@@ -302,14 +304,15 @@ def _options(args: RootArgs) -> RootOptions:
         inject=args.inject,
         memory_rate=args.memory_rate,
         maps_local_weights=args.local_weights == "map",
+        keeps_cores=args.cores == "own",
     )
 
 
-def _scored(done: vocabulary.Done, total_log_prob: float) -> vocabulary.Scored:
+def _scored(done: Done, total_log_prob: float) -> Scored:
     average = total_log_prob / (done.n_input_tokens - 1)
     values = {field.name: getattr(done, field.name) for field in fields(done)}
     perplexity = math.exp(min(-average, 700.0))
-    return vocabulary.Scored(**values, perplexity=perplexity, avg_log_prob=average)
+    return Scored(**values, perplexity=perplexity, avg_log_prob=average)
 
 
 class _Progress:
@@ -323,6 +326,6 @@ class _Progress:
         now_s = time.monotonic()
         if done == total or now_s - self._last_s >= PROGRESS_PERIOD_S:
             self._last_s = now_s
-            self._events.emit(vocabulary.Progress(phase, done, total, unit))
+            self._events.emit(Progress(phase, done, total, unit))
             if self._show is not None and phase == "load":
                 self._show(f"\r💿 {100 * done // total:3d} %{chr(13) if done == total else ''}")

@@ -1,8 +1,10 @@
-"""Which cores a rank's threads stay on, where the threads of a host's ranks outnumber its cores.
+"""Which cores a rank's threads stay on, where those of a host's ranks take all of its cores.
 
 Ranks wait for each other 44 times a token (22 layers). If the system has put five of eight ranks on
 one of two cores, the other core idles at each of these times, and the system takes no notice: a
-rank sleeps and wakes too often for its balancing. So each rank takes its place in turn.
+rank sleeps and wakes too often for its balancing. So each rank takes its place in turn. Two ranks
+on two cores likewise: who sends a frame wakes its receiver on its own core if the other one is busy
+for a moment, and there both stay for seconds; which of the two it is makes sessions differ.
 """
 
 from __future__ import annotations
@@ -24,26 +26,31 @@ class CoreSlots:
         first: how many threads the ranks before it have.
         own: its own.
         all: those of all ranks together.
+        keeps: whether it stays on its cores, too, where there is one for each thread.
     """
 
     first: int
     own: int
     all: int
+    keeps: bool = True
 
     def cores(self, available: Sequence[int]) -> list[int] | None:
         """The rank's cores out of the available ones; None where the system places it better.
 
-        That is where there are cores enough, or where the threads cannot be dealt out evenly.
+        That is where there are cores to spare, or where the threads cannot be dealt out evenly.
 
         >>> [CoreSlots(first, 1, 4).cores([0, 1]) for first in range(4)]
         [[0], [1], [0], [1]]
-        >>> CoreSlots(2, 2, 8).cores([0, 1, 2, 3]), CoreSlots(0, 1, 2).cores([0, 1])
-        ([2, 3], None)
+        >>> CoreSlots(2, 2, 8).cores([0, 1, 2, 3]), CoreSlots(1, 1, 2).cores([0, 1])
+        ([2, 3], [1])
+        >>> CoreSlots(0, 1, 2).cores([0, 1, 2]), CoreSlots(0, 1, 2, keeps=False).cores([0, 1])
+        (None, None)
         >>> CoreSlots(0, 1, 3).cores([0, 1]), CoreSlots(0, 2, 4).cores([0, 1])
         (None, None)
         """
         n = len(available)
-        if self.all <= n or self.own >= n or self.all % n:
+        has_room = self.all < n or (self.all == n and not self.keeps)
+        if has_room or self.own >= n or self.all % n:
             return None
         return sorted({available[(self.first + i) % n] for i in range(self.own)})
 
@@ -60,15 +67,15 @@ def available_cores() -> list[int]:
     return list(range(os.cpu_count() or 1))
 
 
-def slots_by_rank(infos: Mapping[int, WorkerInfo]) -> dict[int, CoreSlots]:
-    """Every rank's place among the ranks of its host, in rank order."""
+def slots_by_rank(infos: Mapping[int, WorkerInfo], *, keeps: bool = True) -> dict[int, CoreSlots]:
+    """Every rank's place among the ranks of its host, in rank order; `keeps` is for all of them."""
     threads: dict[str, int] = {}
     first = {}
     for rank, info in sorted(infos.items()):
         first[rank] = threads.get(info.boot_id, 0)
         threads[info.boot_id] = first[rank] + info.n_threads
     return {
-        rank: CoreSlots(first[rank], info.n_threads, threads[info.boot_id])
+        rank: CoreSlots(first[rank], info.n_threads, threads[info.boot_id], keeps)
         for rank, info in infos.items()
     }
 

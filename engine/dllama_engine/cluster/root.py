@@ -15,18 +15,18 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from dllama_engine.arrays import Floats, Table
-from dllama_engine.cluster.admission import check_memory
-from dllama_engine.cluster.choosing import choose_as_root
-from dllama_engine.cluster.handing_out import hand_out
+from dllama_engine.arrays import Floats
+from dllama_engine.cluster.accounts import StepAccounts
 from dllama_engine.cluster.placement import CoreSlots, is_crowded, pinned, slots_by_rank
-from dllama_engine.cluster.rendezvous import Rendezvous
 from dllama_engine.cluster.session import CONTROL, SessionConfig
+from dllama_engine.cluster.setup.admission import check_memory
+from dllama_engine.cluster.setup.choosing import choose_as_root
+from dllama_engine.cluster.setup.handing_out import hand_out
+from dllama_engine.cluster.setup.rendezvous import Rendezvous
+from dllama_engine.cluster.setup.warmup import warm_up
 from dllama_engine.cluster.summary import SUMMARY_BYTES, RankSummary
-from dllama_engine.cluster.warmup import warm_up
 from dllama_engine.collectives.choice import Choice
 from dllama_engine.collectives.logits import LogitsGather
-from dllama_engine.collectives.traffic import step_traffic
 from dllama_engine.errors import EngineError, InsufficientMemoryError, ModelFileError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
@@ -35,13 +35,15 @@ from dllama_engine.memory_rate import UNLIMITED
 from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.system.process_memory import PeakMemory
-from dllama_engine.tables.links import LINK_WIDTH, SEND_AT, SEND_BYTES
+from dllama_engine.tables.links import SEND_AT, SEND_BYTES
 from dllama_engine.tables.spans import EMBEDDING
-from dllama_engine.telemetry.events import Rank, ShareLoad
+from dllama_engine.telemetry.events.ranks import Rank
+from dllama_engine.telemetry.events.session import ShareLoad
 from dllama_engine.telemetry.observation import Observation
 from dllama_engine.telemetry.observer import Observer
 from dllama_engine.telemetry.step_cost import StepCost
 from dllama_engine.telemetry.timeline import RankTrace, receive_timeline
+from dllama_engine.transformer.embedding import EmbeddingTable
 from dllama_engine.transformer.transformer import Transformer
 from dllama_engine.transformer.weights import RankWeights
 from dllama_engine.wire import clock
@@ -52,7 +54,7 @@ from dllama_engine.wire.connecting.handshake import (
 )
 from dllama_engine.wire.frames import SESSION, SYNC_WITH_ROOT
 from dllama_engine.wire.links import Links
-from dllama_engine.wire.trace import LinkCount, LinkTotals, totals_of
+from dllama_engine.wire.trace import LinkCount, LinkTotals
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +74,7 @@ class RootOptions:
     trace: bool = False  # whether they keep their last raw spans
     inject: Injection = NOTHING
     memory_rate: float = UNLIMITED  # emulated, bytes a second
+    keeps_cores: bool = True  # ranks that just fill a host's cores stay on their own
     maps_local_weights: bool = True  # workers of this machine read the model's file themselves
 
 
@@ -99,20 +102,13 @@ class Root:
         self._pinned = ExitStack()
         self._weight_bytes = 0
         self._memory = PeakMemory()
-        self._compute_ns = self._sync_ns = 0
         self._packet = np.zeros(CONTROL.size + 4 * options.batch_size * config.dim, np.uint8)
         self._packet_bytes = self._packet.data
         self._inputs: Floats = (
             self._packet[CONTROL.size :].view(np.float32).reshape(options.batch_size, config.dim)
         )
-        # The table (vocab, dim), read row by row from the file; and rows that were looked at.
-        self._embedding: Floats = model.raw(model.specs[0]).view(np.float32)
-        self._is_finite = bytearray(config.vocab_size)
-        self._expected: dict[tuple[int, int], int] = {}
-        self._counted: Table = np.zeros(
-            (0, LINK_WIDTH), np.int64
-        )  # the links' table, last looked at
-        self._loaded = self._counted  # when the model was loaded
+        self._embedding = EmbeddingTable(model)
+        self._accounts = StepAccounts()
         self.traces: list[RankTrace] = []  # raw spans of all ranks, once they said goodbye
         self._seen: Observation | None = None  # once it is loaded
         # (tokens, logits) of passes before any request: a batch of a prompt, a generated token.
@@ -167,7 +163,7 @@ class Root:
             if options.maps_local_weights:
                 here = infos[0].boot_id
                 self._beside = frozenset(r for r in links.peers if infos[r].boot_id == here)
-            self._configure(met, slots_by_rank(infos))
+            self._configure(met, slots_by_rank(infos, keeps=options.keeps_cores))
         except BaseException as error:
             self.abandon(error)
             links.close()
@@ -212,7 +208,7 @@ class Root:
             raise ModelFileError(f"{self.model.path}: {error}") from None
         self._memory.sample()
         links.take_trace()
-        self._counted = self._loaded = links.table.copy()
+        self._accounts.begin(links)
         self.load_links = links.totals().counts(0)
         self.load_s = time.perf_counter() - self._start_s
         assert self._transformer is not None
@@ -269,14 +265,16 @@ class Root:
         start_ns, spent_ns = time.perf_counter_ns(), links.spent_ns
         self._seen.begin_step(n_logits)
         CONTROL.pack_into(self._packet_bytes, 0, pos, n_tokens, n_logits)
-        x = self._embedded(token_ids)
+        x = self._inputs[:n_tokens]
+        self._embedding.copy_rows(token_ids, x)
         self._seen.add(EMBEDDING, start_ns, time.perf_counter_ns())
         if self.options.workers:
             self._send_packet(links, CONTROL.size + x.nbytes)
         logits = self._logits.gather(self._transformer.forward(x, pos, n_logits))
         assert logits is not None  # this is rank 0
         self._seen.end_step(start_ns, pos, n_tokens, n_logits)
-        return logits, self._account(start_ns, spent_ns, n_tokens, n_logits)
+        sizes = n_tokens, n_logits
+        return logits, self._accounts.add(links, self.plan, start_ns, spent_ns, sizes)
 
     def _send_packet(self, links: Links, size: int) -> None:
         """Tell all workers what is to be done."""
@@ -284,24 +282,6 @@ class Root:
             self._packet_size = size
             self._control_routes[1:, SEND_BYTES] = size
         links.exchange_routes(SYNC_WITH_ROOT, self._control_routes, self._control_routes_at)
-
-    def _embedded(self, token_ids: Sequence[int]) -> Floats:
-        """The tokens' rows of the table float32 (tokens, dim), in the packet.
-
-        Raises:
-            ModelFileError: a value that is not finite.
-        """
-        table, x = self._embedding, self._inputs[: len(token_ids)]
-        for row, token_id in enumerate(token_ids):
-            x[row] = table[token_id]
-            if not self._is_finite[token_id]:
-                if not np.isfinite(x[row]).all():
-                    raise ModelFileError(
-                        f"{self.model.path}: tensor embedding: the row of token {token_id} "
-                        "holds a value that is not finite; convert the model again"
-                    )
-                self._is_finite[token_id] = True
-        return x
 
     def explain(self, error: EngineError) -> EngineError:
         """Of logits that cannot be: the worker whose bytes explain them, or the error itself."""
@@ -312,41 +292,15 @@ class Root:
         assert self._seen is not None
         self._seen.add(kind, start_ns, end_ns)
 
-    def _account(self, start_ns: int, spent_ns: int, n_tokens: int, n_logits: int) -> StepCost:
-        links = self._connected()
-        end_ns = time.perf_counter_ns()
-        counted = links.table.copy()
-        cost = StepCost(
-            start_ns,
-            end_ns,
-            links.spent_ns - spent_ns,
-            links.take_trace(),
-            self._counted,
-            counted,
-            self._expected_bytes(n_tokens, n_logits),
-        )
-        self._counted = counted
-        self._compute_ns += cost.compute_ns
-        self._sync_ns += cost.sync_ns
-        return cost
-
-    def _expected_bytes(self, n_tokens: int, n_logits: int) -> int:
-        key = (n_tokens, n_logits)
-        if key not in self._expected:
-            traffic = step_traffic(self.plan, n_tokens, n_logits)
-            self._expected[key] = sum(t.payload_bytes for ends, t in traffic.items() if 0 in ends)
-        return self._expected[key]
-
     def forget_costs(self) -> None:
         """What was run so far is not of the request: its bytes and times are left out."""
-        self._loaded = self._counted
-        self._compute_ns = self._sync_ns = 0
+        self._accounts.forget()
         if self._seen is not None:
             self._seen.forget()
 
     def request_links(self) -> LinkTotals:
         """What crossed the links since the model was loaded, or its costs were forgotten."""
-        return totals_of(self._counted) - totals_of(self._loaded)
+        return self._accounts.links()
 
     def idle_until(self, readable: int) -> None:
         """Wait until a file descriptor can be read, and keep the cluster meanwhile.
@@ -371,9 +325,10 @@ class Root:
         """
         links = self._connected()
         self._memory.sample()
-        spent_ns = self._compute_ns, self._sync_ns
+        spent_ns = self._accounts.compute_ns, self._accounts.sync_ns
         own = RankSummary.of_this_process(
-            self.session(0), self._memory, self._weight_bytes, spent_ns, totals_of(self._counted),
+            self.session(0), self._memory, self._weight_bytes, spent_ns,
+            self._accounts.all_links(),
             self._seen,
         )  # fmt: skip
         if self._seen is not None:
@@ -413,5 +368,5 @@ class Root:
         if self._transformer is not None:
             self._transformer.close()
             self._transformer = None
-        self._embedding = self._embedding[:0].copy()  # no view keeps the file mapped
+        self._embedding.close()
         self._pinned.close()

@@ -106,7 +106,7 @@ class SessionConfig:
                 rehearsals=int(data.get("rehearsals", 0)),
                 timeout_s=float(data["timeout_s"]),
                 workers=tuple((str(host), int(port)) for host, port in data["workers"]),
-                slots=CoreSlots(**{name: int(n) for name, n in data["slots"].items()}),
+                slots=_slots(data["slots"]),
                 spans=bool(data["spans"]),
                 trace=bool(data.get("trace", False)),
                 model_file=FileIdentity(**file) if (file := data.get("model_file")) else None,
@@ -135,3 +135,9 @@ class SessionConfig:
     def packet_bytes(self) -> int:
         """The largest control packet: its head and a whole batch of x."""
         return CONTROL.size + 4 * self.batch_size * self.plan.config.dim
+
+
+def _slots(data: dict[str, Any]) -> CoreSlots:
+    keeps = bool(data.get("keeps", True))
+    counts = {name: int(n) for name, n in data.items() if name != "keeps"}
+    return CoreSlots(**counts, keeps=keeps)

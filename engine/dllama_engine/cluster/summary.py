@@ -10,7 +10,7 @@ from typing import Any, Literal
 from dllama_engine.cluster.session import SessionConfig
 from dllama_engine.errors import WireError
 from dllama_engine.system.process_memory import PeakMemory
-from dllama_engine.telemetry import events
+from dllama_engine.telemetry.events import ranks
 from dllama_engine.telemetry.observation import Observation
 from dllama_engine.wire.trace import LinkCount, LinkTotals
 
@@ -31,10 +31,10 @@ class RankSummary:
     compute_us: float
     sync_us: float
     links: tuple[LinkCount, ...]
-    spans: tuple[events.PhaseSpans, ...]
-    times: tuple[events.LinkTimes, ...] = ()
-    tcp: tuple[events.TcpCount, ...] = ()
-    nics: tuple[events.NicCount, ...] = ()
+    spans: tuple[ranks.PhaseSpans, ...]
+    times: tuple[ranks.LinkTimes, ...] = ()
+    tcp: tuple[ranks.TcpCount, ...] = ()
+    nics: tuple[ranks.NicCount, ...] = ()
 
     @classmethod
     def of_this_process(
@@ -90,16 +90,16 @@ class RankSummary:
             links = tuple(LinkCount(**link) for link in data["links"])
             spans = tuple(_spans(phase) for phase in data["spans"])
             times = tuple(_link_times(link) for link in data.get("times", ()))
-            tcp = tuple(events.TcpCount(**link) for link in data.get("tcp", ()))
-            nics = tuple(events.NicCount(**nic) for nic in data.get("nics", ()))
+            tcp = tuple(ranks.TcpCount(**link) for link in data.get("tcp", ()))
+            nics = tuple(ranks.NicCount(**nic) for nic in data.get("nics", ()))
             parts = {"links": links, "spans": spans, "times": times, "tcp": tcp, "nics": nics}
             return cls(**(data | parts))
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
             raise WireError(f"the summary of {sender} does not fit: {error}") from None
 
-    def event(self, role: Literal["root", "worker"], address: str) -> events.Rank:
+    def event(self, role: Literal["root", "worker"], address: str) -> ranks.Rank:
         """As the event stream has it, with what the root knows of the rank."""
-        return events.Rank(
+        return ranks.Rank(
             rank=self.rank,
             role=role,
             address=address,
@@ -119,17 +119,17 @@ class RankSummary:
         )
 
 
-def _spans(data: Any) -> events.PhaseSpans:
+def _spans(data: Any) -> ranks.PhaseSpans:
     waited_us = tuple((int(peer), float(us)) for peer, us in data["waited_us"])
-    return events.PhaseSpans(**(data | {"waited_us": waited_us}))
+    return ranks.PhaseSpans(**(data | {"waited_us": waited_us}))
 
 
-def _link_times(data: Any) -> events.LinkTimes:
-    return events.LinkTimes(
+def _link_times(data: Any) -> ranks.LinkTimes:
+    return ranks.LinkTimes(
         int(data["peer"]), *(_times(data[measure]) for measure in ("duration", "waiting"))
     )
 
 
-def _times(data: Any) -> events.Times:
+def _times(data: Any) -> ranks.Times:
     counts = tuple((int(ns), int(n)) for ns, n in data["counts"])
-    return events.Times(**(data | {"counts": counts}))
+    return ranks.Times(**(data | {"counts": counts}))

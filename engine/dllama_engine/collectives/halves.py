@@ -1,13 +1,13 @@
 """When a batch goes in halves: by the model of `collectives.choice`, and what products take.
 
-Whole, a layer takes its computing and all its exchanges. In halves, the computing of the one goes
-on during the first round of the other's exchange, and of the last round only the longer of the two
-counts; the rounds between hide nothing. So with one round an exchange of the halves costs
+Whole, a layer takes its computing and, behind it, its exchanges. Of the halves one computes while
+the other is on the wire, so that an exchange of both takes the longest of
 
-    2 max(computing of a half, exchange of a half)
+    what both compute
+    the bytes and further messages of both, which share the wire
+    what one computes, and its exchange: its next work waits for that
 
-where a whole one costs its computing and an exchange: two halves win as soon as the computing
-takes longer than what an exchange takes whatever its size.
+What a message more costs the processor is not in it: small gains count as none (`BETTER`).
 """
 
 from __future__ import annotations
@@ -55,9 +55,9 @@ def batch_s(
     whole_s = sum(rounds_s(costs, plan, name, n_tokens))
     half = (n_tokens + 1) // 2
     rounds = rounds_s(costs, plan, name, half)
-    computed_s = compute.layer_s(half) / n_exchanges
-    first_s, last_s = max(computed_s, rounds[0]), max(computed_s, rounds[-1])
-    halves_s = first_s + last_s + 2 * sum(rounds) - rounds[0] - rounds[-1]
+    computed_s, exchanged_s = compute.layer_s(half) / n_exchanges, sum(rounds)
+    busy_s = exchanged_s - len(rounds) * costs.round_s
+    halves_s = max(2 * computed_s, 2 * busy_s, computed_s + exchanged_s)
     return compute.layer_s(n_tokens) + n_exchanges * whole_s, n_exchanges * halves_s
 
 

@@ -20,7 +20,7 @@ from dllama_engine.generation.sampler import LogitsError, Sampler, Xorshift
 from dllama_engine.generation.steps import Step
 from dllama_engine.injection import NOTHING, Injection
 from dllama_engine.tables.spans import DETOKENIZING, SAMPLING
-from dllama_engine.telemetry.events import Top
+from dllama_engine.telemetry.events.base import Top
 from dllama_engine.telemetry.step_cost import StepCost
 from dllama_engine.text.tokenizer import StreamDecoder
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from dllama_engine.telemetry import events
-from dllama_engine.telemetry.events import Phase, Top
+from dllama_engine.telemetry.events import request
+from dllama_engine.telemetry.events.base import Phase, Top
 from dllama_engine.telemetry.step_cost import StepCost
 from dllama_engine.wire.frames import OPS
 from dllama_engine.wire.trace import LinkTrace
@@ -25,10 +25,10 @@ class Step:
     piece: str | None = None
     top: Top | None = None
 
-    def event(self) -> events.Step:
+    def event(self) -> request.Step:
         """As the event stream has it."""
         cost = self.cost
-        return events.Step(
+        return request.Step(
             phase=self.phase,
             index=self.index,
             pos=self.pos,

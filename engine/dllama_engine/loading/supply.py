@@ -17,7 +17,7 @@ from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.loading import digests
 from dllama_engine.loading.pieces import Layout, Ranges, digest_of
 from dllama_engine.sharding.plan import ShardPlan
-from dllama_engine.telemetry.events import ShareLoad, Source
+from dllama_engine.telemetry.events.session import ShareLoad, Source
 
 _Offer = tuple[int, str]  # pieces from the first on, digest of their digests
 

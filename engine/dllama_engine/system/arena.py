@@ -3,6 +3,10 @@
 Reading weights at memory speed crosses a 4 KB page every 200 nanoseconds, and a virtual machine
 pays twice for each translation. One stretch for all, as a huge page for each matrix would waste
 half a page a matrix.
+
+Small stretches too: which lines of the second-level cache a page can use is where it lies in
+physical memory. Small pages lie elsewhere in each process, some of them in each other's way; a huge
+page is as large as that cache, and the same in every session.
 """
 
 from __future__ import annotations
@@ -25,12 +29,13 @@ class Arena:
     """
 
     def __init__(self, capacity_bytes: int) -> None:
-        size = -(-capacity_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
+        huge = capacity_bytes >= _HUGE // 2 and hasattr(mmap, "MADV_HUGEPAGE")
+        page = _HUGE if huge else mmap.PAGESIZE
+        size = -(-capacity_bytes // page) * page  # the last page is whole, wherever it begins
         self._bytes: npt.NDArray[np.uint8] = np.empty(0, np.uint8)
         self._next = 0
         if size == 0:
             return
-        huge = size >= 4 * _HUGE and hasattr(mmap, "MADV_HUGEPAGE")
         mapping = mmap.mmap(-1, size + (_HUGE if huge else 0), flags=mmap.MAP_PRIVATE)
         if huge:
             mapping.madvise(mmap.MADV_HUGEPAGE)

@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import BinaryIO
 
 from dllama_engine.errors import OutputError, RequestError
-from dllama_engine.telemetry.events import Event
+from dllama_engine.telemetry.events.base import Event
 
 _READER_S = 5.0  # for the reader of a named pipe to come
 

@@ -30,7 +30,7 @@ from dllama_engine.tables.histograms import (
     WAITING,
 )
 from dllama_engine.tables.links import NOTHING
-from dllama_engine.telemetry.events import LinkTimes, Times
+from dllama_engine.telemetry.events.ranks import LinkTimes, Times
 
 _ROOM = 4096  # hundreds of tokens of a small model, a few of a large one: counted in 100 us or so
 

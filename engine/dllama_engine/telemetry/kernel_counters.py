@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from dllama_engine.telemetry.events import NicCount, TcpCount
+from dllama_engine.telemetry.events.ranks import NicCount, TcpCount
 from dllama_engine.wire.links import Links
 
 _NET_DEV = Path("/proc/net/dev")

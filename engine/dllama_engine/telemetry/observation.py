@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-from dllama_engine.telemetry.events import LinkTimes, NicCount, PhaseSpans, TcpCount
+from dllama_engine.telemetry.events.ranks import LinkTimes, NicCount, PhaseSpans, TcpCount
 from dllama_engine.telemetry.histograms import LinkHistograms
 from dllama_engine.telemetry.kernel_counters import KernelCounters
 from dllama_engine.telemetry.spans import Spans

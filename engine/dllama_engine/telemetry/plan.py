@@ -10,14 +10,14 @@ from dllama_engine.collectives.traffic import step_traffic
 from dllama_engine.sharding.collective import Pick, halves_from
 from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.sharding.plan import RankShard, ShardPlan
-from dllama_engine.telemetry import events
+from dllama_engine.telemetry.events import session
 
 
-def plan_event(plan: ShardPlan, memories: Sequence[RankMemory]) -> events.Plan:
+def plan_event(plan: ShardPlan, memories: Sequence[RankMemory]) -> session.Plan:
     """Who holds what, and what one decoded token moves over each directed link."""
     ranks = zip(range(plan.world_size), plan.ranks, memories, strict=True)
     traffic = step_traffic(plan, 1, 1)
-    return events.Plan(
+    return session.Plan(
         ranks=tuple(_planned_rank(*rank) for rank in ranks),
         decode_payload_bytes=tuple(
             (src, dst, t.payload_bytes, t.messages) for (src, dst), t in traffic.items()
@@ -25,12 +25,12 @@ def plan_event(plan: ShardPlan, memories: Sequence[RankMemory]) -> events.Plan:
     )
 
 
-def collective_event(plan: ShardPlan, choice: Choice | None) -> events.Collective:
+def collective_event(plan: ShardPlan, choice: Choice | None) -> session.Collective:
     """How nodes exchange and, where the root chose, on what grounds."""
     costs = None if choice is None else choice.costs
     predicted = {} if choice is None else choice.predicted_s
     layer_s = None if choice is None else choice.layer_s
-    return events.Collective(
+    return session.Collective(
         asked=str(plan.collective),
         picks=_named(plan.picks),
         round_us=None if costs is None else 1e6 * costs.round_s,
@@ -57,8 +57,8 @@ def rate_mbps(costs: LinkCosts) -> float | None:
     return 8e-6 / costs.byte_s if costs.byte_s else None
 
 
-def _planned_rank(rank: int, shard: RankShard, memory: RankMemory) -> events.PlannedRank:
-    return events.PlannedRank(
+def _planned_rank(rank: int, shard: RankShard, memory: RankMemory) -> session.PlannedRank:
+    return session.PlannedRank(
         rank=rank,
         heads=(shard.heads.start, shard.heads.stop),
         kv_heads=(shard.kv_heads.start, shard.kv_heads.stop),

@@ -20,7 +20,8 @@ from dllama_engine.tables.spans import (
     WIRE,
     span_words,
 )
-from dllama_engine.telemetry.events import Phase, PhaseSpans
+from dllama_engine.telemetry.events.base import Phase
+from dllama_engine.telemetry.events.ranks import PhaseSpans
 
 _PHASE_NAMES: tuple[Phase, Phase] = ("prefill", "decode")  # in the order of the table's rows
 

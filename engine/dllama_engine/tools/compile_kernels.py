@@ -17,7 +17,7 @@ from dllama_engine.system import process
 def main() -> int:
     """Warm up for each config; returns the exit code."""
     process.prepare()
-    from dllama_engine.cluster.warmup import warm_up
+    from dllama_engine.cluster.setup.warmup import warm_up
     from dllama_engine.formats.config import ModelConfig
     from dllama_engine.formats.model_file import ModelFile
     from dllama_engine.formats.paths import model_path

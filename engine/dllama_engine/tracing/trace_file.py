@@ -11,7 +11,7 @@ from typing import Any
 from dllama_engine.errors import OutputError, RequestError
 from dllama_engine.system.atomic_file import atomic_writer
 from dllama_engine.telemetry.event_writer import EventWriter
-from dllama_engine.telemetry.events import TracePart
+from dllama_engine.telemetry.events.session import TracePart
 from dllama_engine.telemetry.timeline import RankTrace
 from dllama_engine.tracing.perfetto import Kept, kept, trace_file
 

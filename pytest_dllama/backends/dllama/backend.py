@@ -31,7 +31,9 @@ from pytest_dllama.backends.dllama.versions import (
 )
 from pytest_dllama.backends.process_guard import guarded, unguarded
 from pytest_dllama.config.values import ConfigError
-from pytest_dllama.events.stream import Error, Event, Listening, Note, Step
+from pytest_dllama.events.request import Step
+from pytest_dllama.events.session import Error, Listening, Note
+from pytest_dllama.events.stream import Event
 from pytest_dllama.hosts.base import Host, HostProcess
 from pytest_dllama.models import engine_facts
 

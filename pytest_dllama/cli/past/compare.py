@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import difflib
 import sys
 
 from pytest_dllama.cli.past.where import add_filters, add_where, filtered, run_of, wanted_metrics
@@ -123,8 +124,11 @@ def _limits(text: str) -> dict[str, float]:
     for part in text.split(","):
         name, _, percents = part.strip().partition(":")
         if name != ANY and name not in METRICS:
+            near = difflib.get_close_matches(name, (ANY, *METRICS), 1)
+            hint = f"did you mean {near[0]!r}? " if near else ""
             raise argparse.ArgumentTypeError(
-                f"{name!r} is no metric; use {ANY} or one of {', '.join(METRICS)}"
+                f"{name!r} is no metric; {hint}write METRIC:PERCENT, the metric being {ANY} or one "
+                f"of {', '.join(METRICS)}"
             )
         try:
             found[name] = float(percents.removesuffix("%")) / 100

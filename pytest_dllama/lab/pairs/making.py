@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from pytest_dllama.config.values import ConfigError, at_least
 from pytest_dllama.hosts.packages.other_engine import OtherEngine
 from pytest_dllama.lab.builds.dllama import build_dllama, dllama_source
 from pytest_dllama.lab.builds.revisions import build_revision
-from pytest_dllama.lab.checks import engines
+from pytest_dllama.lab.engines import engines
 from pytest_dllama.lab.machines.choice import hosts_of_sides, root_is_here
 from pytest_dllama.lab.pairs.side import Side
 from pytest_dllama.models.workloads import configured, workloads
@@ -82,6 +83,7 @@ def _other_dllama(baseline: Baseline, config: LabConfig, tell: Tell) -> _Base:
             f"--baseline {baseline.text}: it is compared with --engine dllama --dllama-bin PATH"
         )
     if not baseline.revision:
+        _check_program(baseline, config)
         return _Base(_dllama(replace(config, dllama_bin=baseline.path), baseline.path))
     source = dllama_source(baseline.path, baseline.revision)
     revision = source.revision
@@ -91,6 +93,21 @@ def _other_dllama(baseline: Baseline, config: LabConfig, tell: Tell) -> _Base:
         program = f"dllama-{revision.commit[:10]}"
     side = _dllama(replace(config, dllama_bin=program), f"dllama {revision.label}")
     return _Base(side, OtherEngine(commit=revision.commit, source=source.tar))
+
+
+def _check_program(baseline: Baseline, config: LabConfig) -> None:
+    """Refuse a path without a program by the words that named it."""
+    if not root_is_here(config) or shutil.which(baseline.path) is not None:
+        return
+    if Path(baseline.path).is_dir():
+        raise ConfigError(
+            f"--baseline {baseline.text} is a folder; of a checkout of the source name the "
+            f"revision too, which is built then: {baseline.text}@REV"
+        )
+    raise ConfigError(
+        f"--baseline {baseline.text}: no such program, or it is not executable; give the path of "
+        "a dllama, or dllama:CHECKOUT@REV to have one built"
+    )
 
 
 def _dllama(config: LabConfig, label: str) -> Side:

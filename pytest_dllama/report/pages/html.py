@@ -12,8 +12,8 @@ from pytest_dllama.record.verdict import VerdictFile
 from pytest_dllama.report.figures.view import RunView
 from pytest_dllama.report.pages.document import Document, report
 from pytest_dllama.report.pages.language import environment_of, templates_folder
-from pytest_dllama.report.plots.svg import inline
-from pytest_dllama.report.plots.theme import dark_rules
+from pytest_dllama.report.plots.drawing.svg import inline
+from pytest_dllama.report.plots.drawing.theme import dark_rules
 
 LAYOUT = "html/report.html.j2"
 

@@ -12,9 +12,10 @@ from pytest_dllama.record.verdict import VerdictFile
 from pytest_dllama.report.figures.view import RunView
 from pytest_dllama.report.pages import html, markdown
 from pytest_dllama.report.pages.language import LANGUAGES, picture_suffix, picture_words
-from pytest_dllama.report.plots import draw, gallery
-from pytest_dllama.report.plots.theme import DARK, LIGHT
-from pytest_dllama.report.plots.words import in_words
+from pytest_dllama.report.plots import gallery
+from pytest_dllama.report.plots.drawing import draw
+from pytest_dllama.report.plots.drawing.theme import DARK, LIGHT
+from pytest_dllama.report.plots.drawing.words import in_words
 
 Format = Literal["md", "html"]
 FORMATS: tuple[Format, ...] = ("md", "html")

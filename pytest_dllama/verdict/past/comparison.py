@@ -22,7 +22,7 @@ from pytest_dllama.stats.unpaired import welch
 
 SIGNIFICANT = 0.05  # two-sided
 Outcome = Literal["worse", "better", "~", "changed", "same", "?"]
-_OF_SAMPLE = ("ttft_s", "tpot_ms", "rct_s", "tokens_per_s", "load_s")
+_OF_SAMPLE = ("ttft_s", "tpot_ms", "steady_tpot_ms", "rct_s", "tokens_per_s", "load_s")
 
 
 @dataclass(frozen=True, slots=True)

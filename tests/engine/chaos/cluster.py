@@ -91,7 +91,7 @@ class ChaosCluster:
         return [f"127.0.0.1:{doors.get(r, relay.listens)}" for r, relay in self.relays.items()]
 
     def _start_root(self, timeout_s: float) -> Node:
-        request = inference_arguments(steps=STEPS)
+        request = inference_arguments(steps=STEPS, overlap="on")  # two exchanges are under way
         return self._start(
             "root", *request, *FLAGS, "--timeout", timeout_s, "--workers", *self._addresses()
         )

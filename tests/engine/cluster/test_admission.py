@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from dllama_engine.cluster.admission import check_memory
+from dllama_engine.cluster.setup.admission import check_memory
 from dllama_engine.errors import InsufficientMemoryError
 from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.wire.connecting.handshake import own_info

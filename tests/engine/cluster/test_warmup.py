@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from dllama_engine.cluster import warmup
+from dllama_engine.cluster.setup import warmup
 from dllama_engine.errors import EngineError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.paths import model_path
@@ -17,7 +17,7 @@ from dllama_engine.sharding.plan import SyncMode, make_plan
 def test_without_an_image_and_without_numba_the_remedy_is_told(monkeypatch) -> None:
     monkeypatch.setattr(warmup.mapped, "use", lambda tell: False)
     monkeypatch.setattr(warmup.store, "is_wanted", lambda: False)
-    monkeypatch.delitem(sys.modules, "dllama_engine.cluster.compile_here", raising=False)
+    monkeypatch.delitem(sys.modules, "dllama_engine.cluster.setup.compile_here", raising=False)
     monkeypatch.setitem(sys.modules, "numba", None)
     with ModelFile.open(model_path("tiny")) as model:
         plan = make_plan(model.config, 1, buffer_type=FloatType.Q80, sync_mode=SyncMode.REDUCE)

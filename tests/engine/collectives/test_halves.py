@@ -5,13 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dllama_engine.collectives.choice import COLLECTIVES
-from dllama_engine.collectives.combine import Combiner
 from dllama_engine.collectives.traffic import step_traffic
 from dllama_engine.errors import WorkerLost
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.program.program import Program
-from dllama_engine.program.threads import ThreadTeam
 from dllama_engine.program.weave import woven
 from dllama_engine.sharding.collective import Collective
 from dllama_engine.sharding.plan import SyncMode
@@ -21,6 +18,7 @@ from dllama_engine.wire.frames import KINDS, SYNC_NODE_SLICES
 from dllama_engine.wire.links import Links
 from tests.data import MODELS as GOLDEN
 from tests.engine.ranks import CountingRun, ModelRun, run_ranks
+from tests.engine.woven import expected, run_woven
 
 IDS = [1, 2, 3, 4, 5, 6, 7, 8, 9]
 BATCHES = [5, 1, 2, 1]  # an odd one, single tokens, and the least that has halves
@@ -70,48 +68,11 @@ def test_one_node_may_compute_in_halves_too(model: str) -> None:
     assert np.array_equal(halves.logits(IDS), whole.logits(IDS))
 
 
-DIM, LAYERS = 1 << 18, 3  # a frame is 1 MiB: more than a socket takes
-
-
-def _sums(rank: int, n: int, links: Links, lane: int, x: np.ndarray) -> tuple[Program, object]:
-    """All-reduces of x itself, again and again: each lane has its own."""
-    room = {"gathered": np.zeros(4 * n * DIM, np.uint8)}
-    mesh = COLLECTIVES[Collective.MESH]
-    combiner = Combiner(rank, n, links, FloatType.F32, mesh, room)
-    program = Program(1e-5, 1, 2, lane)
-    for _ in range(LAYERS):
-        combiner.all_reduce(program, x, x)
-        program.pause()
-    return program, (room, combiner)
-
-
-def _run_woven(rank: int, links: Links | None) -> list[np.ndarray]:
-    """Both lanes' sums of (rank + 1) and of 10 (rank + 1)."""
-    assert links is not None
-    n = links.world_size
-    both = [np.full((1, DIM), factor * (rank + 1), np.float32) for factor in (1, 10)]
-    written = [_sums(rank, n, links, lane, x) for lane, x in enumerate(both)]
-    program = Program(1e-5, 1, 2)
-    program.rows += woven(*(one.rows for one, _ in written))
-    team = ThreadTeam(2)
-    team.install(program.table())
-    try:
-        run = lambda op, status: links.settle(status)  # noqa: E731
-        team.run(0, len(program), 1, attend=run, second=(1, 0))
-    finally:
-        team.close()
-    return both
-
-
 @pytest.mark.parametrize("n", [2, 3])
 def test_frames_larger_than_a_socket_takes_hold_nobody_up(n: int) -> None:
     """All send before anybody reads; what is left of a frame goes on beside work, or before it."""
-    sums = [float(rank + 1) for rank in range(n)]
-    for _ in range(LAYERS):
-        sums = [own + sum(sums) for own in sums]
-    for rank, both in enumerate(run_ranks(n, _run_woven)):
-        for factor, x in zip((1, 10), both, strict=True):
-            assert np.array_equal(x, np.full((1, DIM), factor * sums[rank], np.float32))
+    for rank, both in enumerate(run_ranks(n, run_woven)):
+        assert np.array_equal(both, expected(n, rank))
 
 
 def test_a_peer_that_is_gone_is_named_where_its_frames_are_waited_for() -> None:
@@ -120,7 +81,7 @@ def test_a_peer_that_is_gone_is_named_where_its_frames_are_waited_for() -> None:
         if rank == 1:
             return ""  # and closes its links
         with pytest.raises(WorkerLost) as lost:
-            _run_woven(rank, links)
+            run_woven(rank, links)
         return str(lost.value)
 
     assert "worker 1" in run_ranks(2, main)[0]

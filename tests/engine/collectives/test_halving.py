@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dllama_engine.cluster.choosing import choose_as_root, choose_as_worker
 from dllama_engine.cluster.placement import CoreSlots
+from dllama_engine.cluster.setup.choosing import choose_as_root, choose_as_worker
 from dllama_engine.collectives.choice import LinkCosts, choose, rounds_s
 from dllama_engine.collectives.halves import ComputeCosts, batch_s, halved
 from dllama_engine.errors import PlanError
@@ -36,23 +36,36 @@ def plan(
     )
 
 
-def test_a_half_is_computed_while_the_other_is_exchanged() -> None:
-    """By hand: a layer of 4096 values (4352 bytes) has two exchanges of one round."""
-    compute = ComputeCosts(32, whole_s=40e-3, half_s=20e-3)
-    wire_s = 4352 * 1e-8
+@pytest.mark.parametrize(
+    ("half_ms", "by_hand_ms"),
+    [
+        (40.0, 2 * 40.0),  # both compute all the time: two exchanges share a layer's work
+        (2.0, 2 * (1.0 + 1.0 + 0.69632)),  # a half's work, latency and bytes in a row
+        (0.0, 2 * (1.0 + 0.69632)),
+    ],
+)
+def test_the_longest_of_work_and_wire_and_one_half_alone(half_ms: float, by_hand_ms: float) -> None:
+    """A layer of 4096 values (4352 bytes) has two exchanges of one round of a millisecond."""
+    compute = ComputeCosts(32, whole_s=2e-3 * half_ms, half_s=1e-3 * half_ms)
     whole_s, halves_s = batch_s(COSTS, plan(), compute, 32)
-    assert whole_s == pytest.approx(40e-3 + 2 * (1e-3 + 32 * wire_s))
-    assert halves_s == pytest.approx(4 * max(10e-3, 1e-3 + 16 * wire_s))
-    idle = ComputeCosts(32, whole_s=0.0, half_s=0.0)
-    assert batch_s(COSTS, plan(), idle, 32)[1] == pytest.approx(4 * (1e-3 + 16 * wire_s))
+    assert whole_s == pytest.approx(2e-3 * half_ms + 2 * (1e-3 + 32 * 4352e-8))
+    assert halves_s == pytest.approx(1e-3 * by_hand_ms)
 
 
-def test_of_several_rounds_only_the_first_and_the_last_hide_anything() -> None:
-    compute = ComputeCosts(32, whole_s=40e-3, half_s=20e-3)
+def test_bytes_of_both_halves_share_the_wire() -> None:
+    """And so do further messages; latencies pass side by side."""
+    slow = LinkCosts(round_s=1e-3, message_s=1e-4, byte_s=1e-6)
+    compute, four = ComputeCosts(32, whole_s=2e-3, half_s=1e-3), plan(nodes=4)
+    bytes_s = 3 * 4352 * 16 * 1e-6
+    assert batch_s(slow, four, compute, 32)[1] == pytest.approx(2 * 2 * (2e-4 + bytes_s))
+
+
+def test_a_half_waits_for_all_rounds_of_its_exchange() -> None:
+    compute = ComputeCosts(32, whole_s=4e-3, half_s=2e-3)
     shots = plan(collective=Collective.TWO_SHOT)
-    scatter_s, gather_s = rounds_s(COSTS, shots, Collective.TWO_SHOT, 16)
-    expected = 2 * (max(10e-3, scatter_s) + scatter_s + gather_s + max(10e-3, gather_s))
-    assert batch_s(COSTS, shots, compute, 32)[1] == pytest.approx(expected)
+    rounds = rounds_s(COSTS, shots, Collective.TWO_SHOT, 16)
+    assert len(rounds) == 2
+    assert batch_s(COSTS, shots, compute, 32)[1] == pytest.approx(2 * (1e-3 + sum(rounds)))
 
 
 def test_computing_lies_on_a_line_through_what_was_measured() -> None:
@@ -66,14 +79,11 @@ def test_computing_lies_on_a_line_through_what_was_measured() -> None:
 @pytest.mark.parametrize(
     ("half_ms", "expected"),
     [
-        (0.0, None),  # nothing to hide: one more latency an exchange
-        (1.0, None),
-        (8.0, 6),  # so many tokens take three latencies to compute
+        (0.0, 6),  # only the bytes of the one behind the latency of the other
+        (8.0, 2),
     ],
 )
-def test_halves_are_picked_where_computing_outlasts_a_latency(
-    half_ms: float, expected: int | None
-) -> None:
+def test_halves_are_picked_from_where_they_win(half_ms: float, expected: int | None) -> None:
     asked, compute = plan(), ComputeCosts(32, 2e-3 * half_ms, 1e-3 * half_ms)
     choice = halved(choose(COSTS, asked, 32), asked, compute)
     assert halves_from(choice.picks) == expected

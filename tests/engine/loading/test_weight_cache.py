@@ -21,7 +21,7 @@ from dllama_engine.loading.share import KeptShare
 from dllama_engine.loading.streaming import send_weights
 from dllama_engine.loading.supply import Said, Supply
 from dllama_engine.sharding.plan import make_plan
-from dllama_engine.telemetry.events import ShareLoad
+from dllama_engine.telemetry.events.session import ShareLoad
 from dllama_engine.transformer.weights import RankWeights
 from dllama_engine.wire.frames import SESSION
 from dllama_engine.wire.links import Links

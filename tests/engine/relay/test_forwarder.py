@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dllama_engine.errors import RequestError
@@ -21,6 +22,8 @@ from dllama_engine.relay.dialers import dialer_of
 from dllama_engine.relay.doors import LOOPBACK, PROBE, Doors, read_routes
 from dllama_engine.relay.forwarder import MAX_CONNECTIONS, Connection, Forwarder, Passed
 from dllama_engine.relay.network import Network
+from dllama_engine.wire.links import Links
+from tests.engine.woven import expected, run_woven
 
 LATENCY_NS = 3_000_000
 RATE_PS = 8511  # 940 Mbit/s
@@ -100,6 +103,24 @@ def test_a_message_is_never_early(relay: Relay, pair: Pair) -> None:
         sender.sendall(b"hello")
         assert _read(receiver, 5) == b"hello"
         assert time.monotonic_ns() - sent_ns >= LATENCY_NS - relay.forwarder.lead_ns
+
+
+def test_halves_of_a_batch_are_summed_over_a_link_that_holds_senders_up(pair: Pair) -> None:
+    """Ranks that post frames of a mebibyte and compute before they read."""
+    ends = [Links(rank, 2, {1 - rank: end}, TIMEOUT_S) for rank, end in enumerate(pair)]
+    found: dict[int, list[np.ndarray]] = {}
+
+    def rank_main(rank: int) -> None:
+        found[rank] = run_woven(rank, ends[rank])
+
+    threads = [threading.Thread(target=rank_main, args=(rank,)) for rank in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(2 * TIMEOUT_S)
+    assert sorted(found) == [0, 1]
+    for rank, both in found.items():
+        assert np.array_equal(both, expected(2, rank))
 
 
 def test_a_long_stream_comes_whole_both_ways(pair: Pair) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dllama_engine.cluster.admission import check_memory
+from dllama_engine.cluster.setup.admission import check_memory
 from dllama_engine.errors import InsufficientMemoryError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dllama_engine.cluster.admission import check_memory
 from dllama_engine.cluster.placement import CoreSlots
 from dllama_engine.cluster.session import SessionConfig
+from dllama_engine.cluster.setup.admission import check_memory
 from dllama_engine.errors import HandshakeError, InsufficientMemoryError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType

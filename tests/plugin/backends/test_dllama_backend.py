@@ -13,21 +13,25 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
 import pytest
 
-from pytest_dllama.backends.base import EngineRequest, WorkerNotReady
+from pytest_dllama.backends.base import WorkerNotReady
 from pytest_dllama.backends.dllama.backend import DllamaBackend
 from pytest_dllama.backends.process_guard import guarded, unguarded
-from pytest_dllama.events.stream import Error, Event, Listening, Step
+from pytest_dllama.events.request import Step
+from pytest_dllama.events.session import Error, Listening
+from pytest_dllama.events.stream import Event
 from pytest_dllama.hosts.local import LocalHost
 from pytest_dllama.lab.requests.cluster import Cluster, ClusterError
 from pytest_dllama.lab.requests.failure import KILLED, RequestFailed
 from pytest_dllama.lab.requests.runner import RequestRun, run_request
 from pytest_dllama.metrics.samples import sample_of
 from tests.plugin.backends import dllama_stand_in
+from tests.plugin.backends.requests import REQUEST
 
 BUILD = "The output is that of dllama's upstream build."
 START_S = 20.0  # how long a process may take to show up or go; nothing is measured
@@ -60,18 +64,7 @@ def clusters(tmp_path: Path, binary: str) -> Iterator[Callable[..., Cluster]]:
 
 
 def run(cluster: Cluster, name: str = "run", nodes: int = 2, timeout_s: float = 60.0) -> RequestRun:
-    request = EngineRequest(
-        model_file=Path("m.m"),
-        tokenizer_file=Path("t.t"),
-        prompt="hello world",
-        steps=48,
-        nthreads=1,
-        buffer_float_type="q80",
-        sync_mode="reduce",
-        temperature=0.0,
-        seed=1,
-        timeout_s=timeout_s,
-    )
+    request = replace(REQUEST, timeout_s=timeout_s)
     return run_request(cluster, request, nodes, name, lambda event: None)
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from dllama_engine.formats.config import ModelConfig
-from pytest_dllama.backends.base import EngineOptions, EngineRequest
+from pytest_dllama.backends.base import EngineOptions
 from pytest_dllama.backends.dllama import asking
 from pytest_dllama.backends.dllama.backend import DllamaBackend
 from pytest_dllama.backends.dllama.rules import refused_nodes
@@ -28,6 +28,7 @@ from pytest_dllama.lab.requests.cluster import Cluster, ClusterError
 from pytest_dllama.lab.requests.runner import run_request
 from pytest_dllama.models import engine_facts
 from tests.plugin.backends import dllama_stand_in
+from tests.plugin.backends.requests import REQUEST
 
 # version -> the words that tell it, and the faults that it is said to have
 TOLD = {
@@ -195,7 +196,7 @@ def test_an_older_one_is_driven_without_what_it_lacks(
     try:
         cluster.ensure(2)
         (worker,) = cluster.workers(2)
-        run = run_request(cluster, request(), 2, "run", lambda event: None)
+        run = run_request(cluster, REQUEST, 2, "run", lambda event: None)
     finally:
         cluster.stop()
     assert "--host" not in worker.command
@@ -216,26 +217,11 @@ def test_the_newest_listens_only_where_it_is_told(
         cluster.ensure(2)
         (worker,) = cluster.workers(2)
         assert worker.command[2:4] == ("--host", "127.0.0.1")
-        run = run_request(cluster, request(), 2, "run", lambda event: None)
+        run = run_request(cluster, REQUEST, 2, "run", lambda event: None)
     finally:
         cluster.stop()
     assert "all addresses" not in "\n".join(run.trace.notes)
     assert "--host" not in backend.worker_command("pi4.local", 9999, 1, "")  # takes numbers only
-
-
-def request() -> EngineRequest:
-    return EngineRequest(
-        model_file=Path("m.m"),
-        tokenizer_file=Path("t.t"),
-        prompt="hello world",
-        steps=48,
-        nthreads=1,
-        buffer_float_type="q80",
-        sync_mode="reduce",
-        temperature=0.0,
-        seed=1,
-        timeout_s=60.0,
-    )
 
 
 def tiny() -> ModelConfig:
@@ -279,7 +265,7 @@ def test_a_real_dllama_runs_the_shipped_model(tmp_path: Path) -> None:
     backend.check_model(engine_facts.file_config(files[0]), 2)  # type: ignore[attr-defined]
     cluster = Cluster([LocalHost()] * 2, backend, tmp_path / "logs", 1)
     wanted = replace(
-        request(),
+        REQUEST,
         model_file=files[0],
         tokenizer_file=files[1],
         prompt="One morning, Mina",

@@ -5,6 +5,7 @@ The expected pieces were read from builds of v0.14.2 and v0.16.5 that print the 
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -25,6 +26,7 @@ from pytest_dllama.validity.faults import faults
 from pytest_dllama.validity.output import faulty_output
 from pytest_dllama.verdict.judge import judge
 from tests.data import MODELS, REPORTS
+from tests.plugin.backends.requests import REQUEST
 from tests.plugin.validity.test_text_check import oracle, trace
 
 TINY = engine_facts.MODELS_FOLDER / "tiny.t"
@@ -32,18 +34,7 @@ STALE = Engine("current", (0, 16, 4), None)
 
 
 def request(prompt: str, tokenizer: Path = TINY) -> EngineRequest:
-    return EngineRequest(
-        model_file=Path("m.m"),
-        tokenizer_file=tokenizer,
-        prompt=prompt,
-        steps=48,
-        nthreads=1,
-        buffer_float_type="q80",
-        sync_mode="reduce",
-        temperature=0.0,
-        seed=1,
-        timeout_s=60.0,
-    )
+    return replace(REQUEST, prompt=prompt, tokenizer_file=tokenizer)
 
 
 @pytest.mark.parametrize(

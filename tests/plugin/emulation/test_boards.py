@@ -23,7 +23,7 @@ from pytest_dllama.models import engine_facts
 from pytest_dllama.models.under_test import open_model
 from pytest_dllama.record.cell import PartTime
 from pytest_dllama.stats.looks import Plan
-from tests.plugin.lab.stated_times import StatedTimes, config
+from tests.plugin.lab.pairs.stated_times import StatedTimes, config
 from tests.plugin.real_runs import SMALL_MODEL
 from tests.plugin.validity.test_boards import SAMPLE
 

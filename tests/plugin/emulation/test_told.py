@@ -23,7 +23,7 @@ from pytest_dllama.report.pages.markdown import render
 from pytest_dllama.report.terminal.summary import summary_lines
 from pytest_dllama.report.terminal.verdict import verdict_lines
 from pytest_dllama.stats.looks import Plan
-from tests.plugin.lab.stated_times import StatedTimes, config
+from tests.plugin.lab.pairs.stated_times import StatedTimes, config
 from tests.plugin.report import report_runs
 
 TOPOLOGY = uniform("100mbe")

@@ -10,66 +10,67 @@ from typing import Any, get_args
 import pytest
 from pydantic import AliasChoices, BaseModel
 
-from dllama_engine.telemetry import events
 from dllama_engine.telemetry.event_writer import EventWriter
+from dllama_engine.telemetry.events import base, ranks, request, session
 from dllama_engine.telemetry.network_stats import LinkStats, OpStats
 from dllama_engine.wire.trace import LinkCount
 from pytest_dllama.events import stream
 from pytest_dllama.events.stream import parse_event
 
 COUNT = LinkCount(1, 10, 8, 20, 16, 1, 2, 2.5)
-SPANS = events.PhaseSpans("decode", 3, {"qkv": 12.5, "exchange-wire": 3.25}, ((0, 7.5),))
-TIMES = events.Times(3, 4.5, 2.25, ((1000, 2), (2250, 1)))
-TCP = events.TcpCount(0, "eth0", 210, 40, 150, 3, 900, 870.5)
-NIC = events.NicCount("eth0", 900, 800, 0, 2, 700, 600)
+SPANS = ranks.PhaseSpans("decode", 3, {"qkv": 12.5, "exchange-wire": 3.25}, ((0, 7.5),))
+TIMES = ranks.Times(3, 4.5, 2.25, ((1000, 2), (2250, 1)))
+TCP = ranks.TcpCount(0, "eth0", 210, 40, 150, 3, 900, 870.5)
+NIC = ranks.NicCount("eth0", 900, 800, 0, 2, 700, 600)
 DONE = (7, 3, 0.1, 0.2, 0.15, 0.3, "steps", "é\n")
-EVENTS: tuple[events.Event, ...] = (
-    events.Start(
-        events.PROTOCOL, "0.4", ["dllama-py"], "inference", {"dim": 64}, 2, "q80", "reduce", 1,
-        32, 256, "f32", "avx2", 42, (events.RankAddress(0, "local"), events.RankAddress(1, "h:1")),
+EVENTS: tuple[base.Event, ...] = (
+    session.Start(
+        base.PROTOCOL, "0.4", ["dllama-py"], "inference", {"dim": 64}, 2, "q80", "reduce", 1,
+        32, 256, "f32", "avx2", 42,
+        (session.RankAddress(0, "local"), session.RankAddress(1, "h:1")),
     ),
-    events.Plan(
-        (events.PlannedRank(0, (0, 4), (0, 2), (0, 96), (0, 128), 1000, 200, 30),),
+    session.Plan(
+        (session.PlannedRank(0, (0, 4), (0, 2), (0, 96), (0, 128), 1000, 200, 30),),
         ((0, 1, 68, 1), (1, 0, 68, 1)),
     ),
-    events.Collective(
+    session.Collective(
         "auto", ((1, "mesh"), (9, "two-shot")), 41.5, 3.5, 940.0, (1, 32), {"mesh": (45.0, 99.0)}
     ),
-    events.Progress("load", 5, 10, "bytes"),
-    events.Ready(1.5, (COUNT,)),
-    events.Lost(2, "h:2", "WorkerLost", "worker 2 is gone", "replay"),
-    events.Recovered(2, 7, 1.5),
-    events.Request("Hello", 2, [1, 5], 8, 0.0, 0.9, 7),
-    events.Step("prefill", 0, 0, 6, 1, 5, 3.5, 0.5, None, None, None, {}, (COUNT,), 30),
-    events.Step(
+    session.Progress("load", 5, 10, "bytes"),
+    session.Ready(1.5, (COUNT,)),
+    session.Lost(2, "h:2", "WorkerLost", "worker 2 is gone", "replay"),
+    session.Recovered(2, 7, 1.5),
+    request.Request("Hello", 2, [1, 5], 8, 0.0, 0.9, 7),
+    request.Step("prefill", 0, 0, 6, 1, 5, 3.5, 0.5, None, None, None, {}, (COUNT,), 30),
+    request.Step(
         "decode", 0, 6, 1, 5, 9, 3.5, 0.5, 17, "é", ((17, 3.5), (2, 1.25)),
         {"SYNC_LOGITS": [1.5]}, (COUNT,), 30,
     ),
-    events.Done(*DONE),
-    events.Scored(*DONE, perplexity=2.0, avg_log_prob=-0.69),
-    events.Rank(
+    request.Done(*DONE),
+    request.Scored(*DONE, perplexity=2.0, avg_log_prob=-0.69),
+    ranks.Rank(
         1, "worker", "h:1", "pi", 43, 1 << 20, None, 1000, 200, 8.5, 1.5, (COUNT,), (SPANS,),
-        (events.LinkTimes(0, TIMES, TIMES),), (TCP,), (NIC,),
+        (ranks.LinkTimes(0, TIMES, TIMES),), (TCP,), (NIC,),
     ),
-    events.TracePart(0, 2, "eJw="),
-    events.Network(
+    session.TracePart(0, 2, "eJw="),
+    ranks.Network(
         (LinkStats(1, 9, 90, 80, 98, 2.0, 3.0, 1.0, 2.0, 3.0, 3.0, 75.5),),
         (OpStats("SYNC_LOGITS", 9, 98, 2.0, 2.1, 2.5, 2.75, 3.0),),
     ),
-    events.Listening("127.0.0.1", 9999, 42),
-    events.SessionStart("127.0.0.1:5"),
-    events.SessionEnd("the root ended the session"),
-    events.Error("WorkerLost", "worker 2 is gone", 2),
-    events.End(1),
+    session.Listening("127.0.0.1", 9999, 42),
+    session.SessionStart("127.0.0.1:5"),
+    session.SessionEnd("the root ended the session"),
+    session.Error("WorkerLost", "worker 2 is gone", 2),
+    session.End(1),
 )  # fmt: skip
 OF_OTHER_ENGINES = {
     "network": {"total"},
     "done": {"unknown"},
 }  # fields that the reader knows and this engine has not
-UNREAD = {events.SessionStart, events.SessionEnd}
+UNREAD = {session.SessionStart, session.SessionEnd}
 
 
-def written(event: events.Event) -> str:
+def written(event: base.Event) -> str:
     line = io.BytesIO()
     EventWriter(line).emit(event, t_ns=5)
     return line.getvalue().decode()
@@ -101,7 +102,7 @@ def compare(read: BaseModel, told: dict[str, Any], where: str) -> None:
 
 
 @pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
-def test_the_reader_finds_every_field_under_its_name(event: events.Event) -> None:
+def test_the_reader_finds_every_field_under_its_name(event: base.Event) -> None:
     line = written(event)
     read = parse_event(line)
     if type(event) in UNREAD:
@@ -112,8 +113,10 @@ def test_the_reader_finds_every_field_under_its_name(event: events.Event) -> Non
 
 
 def test_every_event_of_the_vocabulary_is_among_these() -> None:
-    classes = {value for value in vars(events).values() if isinstance(value, type)}
-    kinds = {kind for kind in classes if issubclass(kind, events.Event)} - {events.Event}
+    rooms = (session, request, ranks)
+    known = [value for room in rooms for value in vars(room).values()]
+    classes = {value for value in known if isinstance(value, type)}
+    kinds = {kind for kind in classes if issubclass(kind, base.Event)} - {base.Event}
     assert {type(event) for event in EVENTS} == kinds
     read = {
         get_args(kind.model_fields["event"].annotation)[0]
@@ -133,4 +136,4 @@ def test_a_line_begins_with_its_name_and_time_and_parts_are_objects() -> None:
 
 def test_events_cannot_change() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        events.End(0).exit_code = 1  # type: ignore[misc]
+        session.End(0).exit_code = 1  # type: ignore[misc]

@@ -54,6 +54,7 @@ class RootArgs(ProcessArgs):
     inject: Injection
     memory_rate: float  # bytes a second, infinite: as it is
     local_weights: str
+    cores: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -129,6 +129,11 @@ def _add_cluster(group: argparse._ArgumentGroup) -> None:
         "open it, or it sends them as to any other (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
+        "--cores", choices=("own", "any"), default="own",
+        help="nodes on one machine whose threads are as many as its cores: each stays on its own, "
+        "or where the system puts it (default: %(default)s)",
+    )  # fmt: skip
+    group.add_argument(
         "--collective", choices=tuple(Collective), default=str(Collective.MESH),
         help="how nodes exchange: mesh, two-shot, star, ring, doubling, or auto, which probes the "
         "links (default: %(default)s)",

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dllama.cli.main import main
-from pytest_dllama.history.accepted import load_accepted
+from pytest_dllama.history.accepted import stored
 from pytest_dllama.history.nights import Night, nights_of
 from pytest_dllama.history.run_files import write_run
 from pytest_dllama.history.store import RunStore
@@ -169,10 +169,10 @@ def test_accepting_and_the_anchor(folder: Path, capsys: pytest.CaptureFixture[st
     assert code == 0
     assert f"accepted: {first} of cluster, again by git:{0:040x}" in out
     assert "it is the anchor too, since there was none" in out
-    accepted = load_accepted(folder, CLUSTER)
+    accepted = stored(RunStore(folder, CLUSTER), "accepted")
     assert accepted is not None
-    assert accepted.revision is not None
-    assert accepted.revision.subject == "change 0"
+    assert accepted.run.revision is not None
+    assert accepted.run.revision.subject == "change 0"
     code, out, _ = run(capsys, folder, "baseline", "accept", "--as", "dllama:/opt/dllama")
     assert code == 0  # seen, but nothing proves it
     line = next(text for text in out.splitlines() if "tiny-2" in text and "tpot_ms" in text)
@@ -221,7 +221,7 @@ def test_an_invalid_run_is_not_accepted(
     code, _, err = run(capsys, folder, "baseline", "accept", str(path))
     assert code == 2
     assert "cannot be accepted: tiny-2: INVALID: wire: a byte more; measure again" in err
-    assert load_accepted(folder, CLUSTER) is None
+    assert stored(RunStore(folder, CLUSTER), "accepted") is None
 
 
 def test_hostile_names_break_no_table(

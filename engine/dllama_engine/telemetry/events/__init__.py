@@ -1,0 +1,1 @@
+"""The vocabulary of the event stream: one frozen dataclass an event."""
