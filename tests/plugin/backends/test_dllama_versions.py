@@ -101,9 +101,7 @@ def test_a_version_that_may_abort_at_the_last_place_gets_one_more(
 ) -> None:
     """v0.13.6, which aborts, answers as v0.14.2 does; a place more harms nobody."""
     backend = DllamaBackend("dllama", engine=asking.engine_here(program(version)))
-    asked = EngineRequest(
-        *(Path("m"), Path("t")), "x", 48, 1, "q80", "reduce", 0.0, 1, 60.0, max_seq_len=48
-    )
+    asked = replace(REQUEST, max_seq_len=48)
     command = backend.root_command(asked, (), str(os.getpid()))
     assert command[command.index("--max-seq-len") + 1] == places
 
