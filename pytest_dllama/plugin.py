@@ -14,7 +14,7 @@ import pytest
 from pytest_dllama.config import flags
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
-from pytest_dllama.edge import neighbours, selection
+from pytest_dllama.edge import benchmark_bridge, neighbours, selection
 from pytest_dllama.edge.announcement import surprises, what_is_measured
 from pytest_dllama.edge.benchmark_storage import move_benchmarks, place_benchmarks
 from pytest_dllama.edge.preparing import all_keys, hold_folder, make_lab_of
@@ -71,7 +71,7 @@ def pytest_configure(config: pytest.Config) -> None:
         config.stash[CONFIG_KEY] = LabConfig.from_pytest(config)
     except ConfigError as error:
         raise pytest.UsageError(str(error)) from None
-    has_benchmark = config.pluginmanager.hasplugin("benchmark")
+    has_benchmark = benchmark_bridge.is_active(config)
     config.pluginmanager.register(BenchmarkRows() if has_benchmark else NoRows())
     if config.stash[CONFIG_KEY].explicit:
         place_benchmarks(config)
@@ -116,10 +116,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     if not read:
         return
     keys = [key for key in all_keys(config) if key in read]
-    sentence = neighbours.refuse_side_by_side(config)
+    ours = [item for item in session.items if selection.cells_of(item)]
+    sentence = neighbours.refuse_side_by_side(config) or neighbours.refuse_forked(config, ours)
     if sentence is not None:
         raise pytest.UsageError(sentence)
-    for item in filter(selection.cells_of, session.items):
+    for item in ours:
         limits_of(item)
     from pytest_dllama.verdict.limits import ThresholdError
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_dllama.config.settings import LabConfig
     from pytest_dllama.record.cell import Workload
 
-PLUGIN_NAME = "benchmark"
+PLUGIN_NAMES = ("benchmark", "pytest_benchmark.plugin")  # loaded by itself, or by -p
 STORAGE_FLAG = "--benchmark-storage"
 DEFAULT_STORAGE = "file://./.benchmarks"
 WORK = ("model", "nodes", "steps", "prompt")  # where these differ, times cannot be compared
@@ -121,7 +121,7 @@ def leave_out_other_work(
 
 def is_active(config: pytest.Config) -> bool:
     """Whether pytest-benchmark is loaded."""
-    return config.pluginmanager.hasplugin(PLUGIN_NAME)
+    return any(config.pluginmanager.hasplugin(name) for name in PLUGIN_NAMES)
 
 
 def storage_is_default(config: pytest.Config) -> bool:

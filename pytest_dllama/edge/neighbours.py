@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pytest_dllama.record.cell import CellRecord
     from pytest_dllama.record.run import RunRecord
 
+_AGAIN = {"reruns": 1, "count": 2, "retries": 1}  # options, and from where on they mean it
 REFUSAL = "dllama_refusal"  # what a process of pytest-xdist tells the one that started it
 
 
@@ -32,6 +33,34 @@ def refuse_side_by_side(config: pytest.Config) -> str | None:
     return sentence
 
 
+def refuse_forked(config: pytest.Config, items: Iterable[pytest.Item]) -> str | None:
+    """With pytest-forked: why cells cannot be measured by tests in processes of their own."""
+    forks_all = config.getoption("forked", default=None)
+    if forks_all is None:
+        return None  # it is not there, and its mark means nothing
+    if forks_all:
+        found = "--forked: leave it out"
+    elif any(item.get_closest_marker("forked") for item in items):
+        found = "@pytest.mark.forked: take it from tests that read cells"
+    else:
+        return None
+    return (
+        "cells cannot be measured in a process that ends with its test, for many tests read one: "
+        f"{found}, or leave the cells out with -m 'not dllama'"
+    )
+
+
+def broken_off_by(error: BaseException) -> str | None:
+    """The plugin whose own error this is, as its package is called; None: it is nobody's.
+
+    >>> broken_off_by(ValueError("ours"))
+    """
+    package = type(error).__module__.partition(".")[0]
+    if not package.startswith("pytest_") or package == "pytest_dllama":
+        return None
+    return package.replace("_", "-")
+
+
 def refusal_of(node: Any) -> str | None:
     """In the controller of pytest-xdist: what a process refused to do."""
     output: Any = getattr(node, "workeroutput", None) or {}
@@ -41,8 +70,10 @@ def refusal_of(node: Any) -> str | None:
 
 def same_again(config: pytest.Config, items: Iterable[pytest.Item]) -> list[str]:
     """What to know where tests run more than once: the cell behind them is measured once."""
-    found = [text for option, least in (("reruns", 1), ("count", 2))
+    found = [text for option, least in _AGAIN.items()
              if (text := _repeated(config, option, least))]  # fmt: skip
+    if config.getoption("flake_finder_enable", default=False):
+        found.append("--flake-finder")
     marks = {"flaky": "@pytest.mark.flaky", "repeat": "@pytest.mark.repeat"}
     items = list(items)
     found += [

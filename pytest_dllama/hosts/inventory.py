@@ -20,6 +20,11 @@ from pytest_dllama.hosts.course import counted
 
 DEFAULT_FOLDER = "~/.local/share/pytest-dllama"
 Port = Annotated[int, Field(ge=1, le=65535)]
+# Without a user, a port or brackets; an option it is not. One colon is a port's, more are IPv6's.
+_ADDRESS = r"^([^-\s@\[\]/:][^\s@\[\]/:]*|[^\s@\[\]/]*:[^\s@\[\]/]*:[^\s@\[\]/]*)?$"
+Address = Annotated[str, Field(pattern=_ADDRESS)]
+Lease = Annotated[float, Field(ge=3, allow_inf_nan=False)]  # seconds
+_FOLDER = r"^[^\x00-\x1f]*[^~./\s\x00-\x1f][^\x00-\x1f]*$"  # more than a root or a home
 
 
 class InventoryError(ToldError, ValueError):
@@ -32,8 +37,8 @@ class HostEntry(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
-    address: str = ""  # where SSH reaches it, or a name of ssh_config; empty: the name
-    user: str | None = None
+    address: Address = ""  # where SSH reaches it, or a name of ssh_config; empty: the name
+    user: Annotated[str, Field(pattern=r"^[^-\s]\S*$")] | None = None
     port: Port | None = None
     key: str | None = None  # private key file
     jump: str | None = None  # [USER@]HOST[:PORT]
@@ -43,7 +48,7 @@ class HostEntry(BaseModel):
     nthreads: Annotated[int, Field(ge=1, le=1024)] | None = None
     python: str = "python3"
     provision: bool = True  # false: `python` has the engine already
-    folder: str = DEFAULT_FOLDER
+    folder: Annotated[str, Field(pattern=_FOLDER)] = DEFAULT_FOLDER
     labels: tuple[str, ...] = Field(default=(), strict=False)
     binary: str | None = None  # of --engine dllama, in place of --dllama-bin
     weight_cache: str = ""  # as `dllama-py worker --weight-cache` takes it; empty: its default
@@ -65,9 +70,9 @@ class Inventory(BaseModel):
     new_host_keys: Literal["accept", "refuse"] = "accept"
     ssh_config: Path | None = None  # None: ~/.ssh/config
     wheelhouse: Path | None = None  # wheels for hosts without internet
-    lease_s: Annotated[float, Field(ge=3)] = 120.0  # how long a process outlives our last word
-    cooling_s: Annotated[float, Field(ge=1)] = 900.0  # how long --cooldown waits for the hosts
-    keep_s: Annotated[float, Field(ge=3)] = 1800.0  # the same, of a worker that --keep-workers left
+    lease_s: Lease = 120.0  # how long a process outlives our last word
+    cooling_s: Annotated[float, Field(ge=1, allow_inf_nan=False)] = 900.0  # of --cooldown
+    keep_s: Lease = 1800.0  # the same, of a worker that --keep-workers left
 
     @property
     def has_root(self) -> bool:
@@ -112,6 +117,9 @@ class Inventory(BaseModel):
 
 REMEDIES = {
     "name": "letters, digits, dots, dashes and underscores, as in pi1",
+    "address": "a name or an IP address alone, as in 192.168.0.11; `user` and `port` are keys",
+    "user": "the name to log in with, as in pi",
+    "folder": "a folder of its own, which `hosts clean` may empty, as in ~/pytest-dllama",
     "port": "a port of 1 to 65535; SSH listens on 22 as a rule",
     "listen_port": "0 for any free port, or one of 1 to 65535 such as 9999",
     "role": '"root" for rank 0, "worker" for the others',
@@ -175,7 +183,8 @@ def _read(file: Path) -> dict[str, Any]:
 def _hosts(file: Path, tables: Mapping[str, Any], faults: list[str]) -> list[HostEntry]:
     """The entries that can be read; faults of the others are added to `faults`."""
     defaults, entries = tables.get("defaults", {}), tables.get("host", [])
-    if not isinstance(defaults, dict) or not isinstance(entries, list) or not entries:
+    is_list = isinstance(entries, list) and all(isinstance(entry, dict) for entry in entries)
+    if not isinstance(defaults, dict) or not is_list or not entries:
         faults.append(
             f"{file}: no [[host]] table; write one for each machine, as in\n"
             '  [[host]]\n  name = "pi1"\n  address = "192.168.0.11"\n  role = "root"'
@@ -185,7 +194,7 @@ def _hosts(file: Path, tables: Mapping[str, Any], faults: list[str]) -> list[Hos
         faults.append(f"{file}: [defaults]: name, address and role belong to each [[host]]")
     hosts = []
     for number, entry in enumerate(entries, start=1):
-        name = entry.get("name") if isinstance(entry, dict) else None
+        name = entry.get("name")
         where = f"{file}: [[host]] {number}" + (f" ({name})" if name else "")
         try:
             host = HostEntry.model_validate({**defaults, **entry})

@@ -23,6 +23,7 @@ SPREADS = 4  # a limit lies so many standard deviations off
 # Of a run's median, in ln: measured on quiet two-core machines it is 3 to 8 % from run to run.
 USUAL_SD = 0.08
 LEAST_MARGIN = 0.10
+_WIDEST = 3.0  # in ln: twenty times the median limits nothing, and more is no number
 MEMORY_MARGIN = 0.10
 _TIMES = ("ttft_s", "tpot_ms", "rct_s")
 LIMITED = (*_TIMES, "tokens_per_s", "prefill_tokens_per_s", "decode_tokens_per_s")
@@ -152,7 +153,7 @@ def _margin(medians: Sequence[float], samples: Sequence[float]) -> tuple[float, 
         why = f"{len(samples)} samples of one run vary by {own:.1%}"
     else:
         sd, why = USUAL_SD, "a single sample, of unknown spread"
-    return max(math.expm1(SPREADS * sd), LEAST_MARGIN), why
+    return max(math.expm1(min(SPREADS * sd, _WIDEST)), LEAST_MARGIN), why
 
 
 def _sd(values: Sequence[float]) -> float:

@@ -102,6 +102,16 @@ def test_a_subset_keeps_the_order(tmp_path) -> None:
         (("[[host]]", "[[hosts]]"), "no [[host]] table; write one for each machine"),
         (("nthreads = 4", "nthreads = 0"), "[[host]] 1 (a): nthreads = 0: it should be greater"),
         (("[defaults]", "[defaults"), "hosts.toml is no TOML file"),
+        *(
+            (('"10.0.0.3"', f'"{wrong}"'), "a name or an IP address alone, as in ")
+            for wrong in ("pi@a.lan", "[::1]:22", "-oProxyCommand=true", "a b", "a/8", "a.lan:22")
+        ),
+        *(
+            (('name = "c"', f'name = "c"\nfolder = "{folder}"'), "a folder of its own, which ")
+            for folder in ("", "/", "~", "~/", ".", "//")
+        ),
+        (("lease_s = 60.0", "lease_s = inf"), "lease_s = inf: it should be a finite number"),
+        (('name = "c"', 'name = "c"\nuser = "-x"'), "the name to log in with, as in pi"),
     ],
 )
 def test_faults_say_file_table_key_value_limit(tmp_path, change, expected) -> None:
@@ -113,6 +123,16 @@ def test_faults_say_file_table_key_value_limit(tmp_path, change, expected) -> No
 def test_all_faults_are_told_at_once(tmp_path) -> None:
     text = THREE.replace("port = 2222", "port = 0").replace('name = "c"', 'name = "c c"')
     assert len(_faults(tmp_path, text).splitlines()) == 2
+
+
+def test_hosts_that_are_no_tables(tmp_path) -> None:
+    assert "no [[host]] table" in _faults(tmp_path, "host = [1, 2]\n")
+
+
+@pytest.mark.parametrize("address", ["::1", "fe80::1%eth0", "pi1.local", "파이.local", "10.0.0.1"])
+def test_addresses_of_every_kind(tmp_path, address: str) -> None:
+    text = THREE.replace('"10.0.0.3"', f'"{address}"')
+    assert _load(tmp_path, text).hosts[2].address == address
 
 
 def test_no_file(tmp_path) -> None:

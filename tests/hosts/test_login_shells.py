@@ -27,8 +27,7 @@ def test_what_a_shell_prints_at_login_is_not_ours(
     noise = tmp_path / "noise"
     noise.write_text(TALKATIVE)
     server = make_sshd(f'ForceCommand . {noise}; eval "$SSH_ORIGINAL_COMMAND"\n')
-    inventory = inventory_of([server])
-    host = SshHost(inventory.hosts[0], inventory)
+    host = _host(inventory_of([server]))
     try:
         done = host.agent.connection.run(["sh", "-c", "echo '!a'; echo b >&2; exit 3"])
         assert (done.code, done.out, done.err) == (3, b"!a\n", "b\n")
@@ -52,12 +51,34 @@ def test_a_shell_that_runs_no_commands(
     make_sshd: MakeSshd, inventory_of: InventoryOf, command: str, words: str
 ) -> None:
     """It was told to install a python."""
-    inventory = inventory_of([make_sshd(f"ForceCommand {command}\n")])
-    host = SshHost(inventory.hosts[0], inventory)
+    host = _host(inventory_of([make_sshd(f"ForceCommand {command}\n")]))
     with pytest.raises(HostError, match="its login shell does not run commands") as caught:
         host.agent.open()
     host.agent.connection.close()
     assert words in str(caught.value)
+
+
+def test_a_folder_with_other_things_is_left_alone(
+    make_sshd: MakeSshd, inventory_of: InventoryOf, tmp_path: Path
+) -> None:
+    """`hosts clean` removed models and tmp from whatever folder was named."""
+    theirs = tmp_path / "distributed-llama"
+    (theirs / "models").mkdir(parents=True)
+    server = make_sshd()
+    host = _host(inventory_of([server], folder=str(theirs)))
+    with pytest.raises(HostError, match=r"holds other things \(models\), and `hosts clean`"):
+        host.agent.open()
+    assert list(theirs.iterdir()) == [theirs / "models"]
+    own = _host(inventory_of([server], folder=str(theirs / "pytest-dllama")))
+    own.agent.open()
+    own.remove_folder()
+    assert list(theirs.iterdir()) == [theirs / "models"]
+    for each in (host, own):
+        each.agent.connection.close()
+
+
+def _host(inventory: Inventory) -> SshHost:
+    return SshHost(inventory.hosts[0], inventory)
 
 
 def test_a_command_is_the_same_in_every_shell() -> None:

@@ -26,6 +26,14 @@ _HELLO = (
     'command -v "$1" >/dev/null 2>&1 && echo "python=$("$1" -c "$2" 2>&1 | tail -n 1)"; exit 0'
 )
 _VERSION = 'import sys; print("%d.%d.%d" % sys.version_info[:3])'
+# A folder with things that are not ours is left alone: `hosts clean` would remove its models.
+_SEND = (
+    'umask 077; [ -s "$2" ] && exit 0; if [ ! -d "$1" ]; then '
+    'others=$(ls -A "$3" 2>/dev/null | grep -vx lost+found | head -n 4); '
+    '[ -z "$others" ] || { echo $others >&2; exit 73; }; fi; '
+    'mkdir -p "$1" && cat > "$2.$$" && mv "$2.$$" "$2"'
+)
+_IS_ANOTHERS = 73
 
 
 class AgentClient:
@@ -92,9 +100,14 @@ class AgentClient:
     def _send_agent(self) -> None:
         name, data = agent_archive()
         folder = f"{self.folder}/agent"
-        script = 'umask 077; [ -s "$2" ] || { mkdir -p "$1" && cat > "$2.$$" && mv "$2.$$" "$2"; }'
-        command = ["sh", "-c", script, "agent", folder, f"{folder}/{name}"]
+        command = ["sh", "-c", _SEND, "agent", folder, f"{folder}/{name}", self.folder]
         done = self.connection.run(command, data)
+        if done.code == _IS_ANOTHERS:
+            raise HostError(
+                f"{self.connection.where}: the working folder {self.folder} holds other things "
+                f"({done.err.strip()}), and `hosts clean` empties it; name one of its own with "
+                f"`folder`, as in {self.folder.rstrip('/')}/pytest-dllama"
+            )
         if done.code != 0:
             raise HostError(
                 f"{self.connection.where}: the working folder {self.folder} cannot be written: "

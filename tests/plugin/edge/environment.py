@@ -22,6 +22,8 @@ NEIGHBOURS = (
     "pytest-html",
     "pytest-testinfra",
     "pytest-codspeed",
+    "pytest-forked",
+    "pytest-socket",
 )
 SMALL = (
     *("--dllama-models", f"{MODELS / 'llama_q40.m'}:{MODELS / 'golden.t'}"),

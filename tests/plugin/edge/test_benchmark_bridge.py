@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import warnings
+from types import SimpleNamespace
+from typing import Any
 
 # Loaded here, for a pytester run forgets what it imported; numpy cannot be loaded twice.
 import hypothesis  # noqa: F401
@@ -32,6 +34,15 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
     pytester.makepyfile(test_rows=ROWS)
     pytester.makeini("[pytest]\nfilterwarnings = error\n")
     return pytester
+
+
+def test_it_is_known_by_either_name() -> None:
+    """Without autoload it is loaded by `-p pytest_benchmark.plugin`, and rows were left out."""
+    for name, is_there in (("benchmark", True), ("pytest_benchmark.plugin", True), ("x", False)):
+        manager = pytest.PytestPluginManager()
+        manager.register(object(), name)
+        config: Any = SimpleNamespace(pluginmanager=manager)
+        assert benchmark_bridge.is_active(config) is is_there
 
 
 def test_the_private_parts_are_there() -> None:
@@ -166,4 +177,4 @@ def test_a_fixture_of_another_plugin_gets_no_row() -> None:
 def test_without_pytest_benchmark_nothing_is_touched(project: pytest.Pytester) -> None:
     project.makepyfile(test_rows="def test_it(pytestconfig):\n    assert pytestconfig\n")
     project.runpytest("-p", "no:benchmark", "--nodes=2").assert_outcomes(passed=1)
-    assert benchmark_bridge.PLUGIN_NAME == "benchmark"
+    assert benchmark_bridge.PLUGIN_NAMES[0] == "benchmark"

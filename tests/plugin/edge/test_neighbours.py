@@ -108,6 +108,26 @@ def test_several_processes_are_refused_in_a_sentence(env: Environment) -> None:
     assert "Traceback" not in done.stdout + done.stderr
 
 
+def test_a_process_for_each_test_is_refused_in_a_sentence(env: Environment) -> None:
+    """Every cell was measured in a process that ended with its test: no table, no run file."""
+    done = env.pytest(*NO_TESTINFRA, *SUITES, *SMALL, "--nodes", "2", "--forked")
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR, done.stdout + done.stderr
+    assert (
+        "ERROR: cells cannot be measured in a process that ends with its test, for many tests read "
+        "one: --forked: leave it out, or leave the cells out with -m 'not dllama'"
+    ) in done.stderr
+
+
+def test_what_a_plugin_forbids_costs_its_cell_and_not_the_run(env: Environment) -> None:
+    """A traceback a test and no run file."""
+    options = ("--nodes", "2", "--disable-socket", "-k", "output")
+    done = env.pytest(*NO_TESTINFRA, *SUITES, *SMALL, *options)
+    assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
+    (cell,) = read_run(env.project / "report" / "run.json").cells
+    assert (cell.error or "").startswith("pytest-socket forbids it (SocketBlockedError: ")
+    assert "Traceback" not in done.stdout
+
+
 def test_several_processes_may_run_the_rest(env: Environment) -> None:
     (env.project / "tests" / "test_cells.py").write_text("def test_cell(cell):\n    pass\n")
     done = env.run(

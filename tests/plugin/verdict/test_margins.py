@@ -67,6 +67,20 @@ def test_a_single_sample_says_so() -> None:
     assert "a single sample, of unknown spread" in text
 
 
+def test_samples_beyond_reason_make_a_limit_and_no_crash() -> None:
+    """A run file may hold any number."""
+    run = _run()
+    cells = tuple(
+        c.model_copy(update={"samples": tuple(
+            s.model_copy(update={"tokens_per_s": rate})
+            for s, rate in zip(c.samples, (1e308, 1e-300, 1.0), strict=False)
+        )})
+        for c in run.cells
+    )  # fmt: skip
+    text = thresholds_text([run.model_copy(update={"cells": cells})], ["run.json"])
+    assert parse_thresholds(tomllib.loads(text), "f")
+
+
 def test_repeats_tell_their_spread_of_rates_too() -> None:
     assert "unknown spread" not in thresholds_text([_run()], ["run.json"])
 
