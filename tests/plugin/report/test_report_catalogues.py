@@ -256,6 +256,8 @@ NOT_IN_A_PAGE = (
     "dllama said: ", "it waited {} ms", ", each for {} bytes", ", in step {}", " on {} sockets",
     "{}: a deadlock", "lines are of an unknown format", "worker {} said", "one node: {}",
     "; at the first token a near tie", "a near tie: ", "worker {} {}", "; the shell said: {}",
+    *("Old model format is not supported", "This version supports only Q40"),  # dllama's words
+    *("Invalid tokenizer header key", "This build does not support GPU"),
 )  # fmt: skip
 
 
