@@ -22,7 +22,13 @@ from pytest_dllama.backends.dllama.lines import clean, read_line
 from pytest_dllama.backends.dllama.log import parse_lines, parse_log
 from pytest_dllama.backends.dllama.rules import refused_nodes, refused_version
 from pytest_dllama.backends.dllama.run import LoggedRun
-from pytest_dllama.backends.dllama.versions import OLDEST_DRIVEN, UNKNOWN, Engine, flag_pairs
+from pytest_dllama.backends.dllama.versions import (
+    LAST_PLACE,
+    OLDEST_DRIVEN,
+    UNKNOWN,
+    Engine,
+    flag_pairs,
+)
 from pytest_dllama.backends.process_guard import guarded, unguarded
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.events.request import Step
@@ -166,6 +172,7 @@ class DllamaBackend:
         """Arguments that run one request."""
         engine = self._at(self._root)
         has_length = request.max_seq_len and not engine.lacks("--max-seq-len")
+        places = (request.max_seq_len or 0) + engine.may_have_fault(LAST_PLACE)
         command = [
             *(self._binary, "inference"),
             *("--model", str(request.model_file), "--tokenizer", str(request.tokenizer_file)),
@@ -173,7 +180,7 @@ class DllamaBackend:
             *("--nthreads", str(request.nthreads)),
             *("--buffer-float-type", request.buffer_float_type),
             *("--temperature", f"{request.temperature:g}", "--seed", str(request.seed)),
-            *(("--max-seq-len", str(request.max_seq_len)) if has_length else ()),
+            *(("--max-seq-len", str(places)) if has_length else ()),
             *self._more_at(engine),
             *(("--workers", *workers) if workers else ()),
         ]

@@ -80,6 +80,7 @@ class Fault:
     source: str
 
 
+LAST_PLACE = "last_place_aborts"
 FAULTS: tuple[Fault, ...] = (
     Fault(
         "binds_all",
@@ -97,6 +98,14 @@ FAULTS: tuple[Fault, ...] = (
         "its first token may be decoded from a stale token: where the prompt's last merge was at "
         "its end, or none took place",
         "src/dllama.cpp: inputTokens[pos + 1] after pos has reached the last token",
+    ),
+    Fault(
+        LAST_PLACE,
+        (0, 13, 0),
+        (0, 13, 7),
+        False,
+        "it aborts at the last place of the context: it is given a context of one place more",
+        "src/nn/nn-cpu-ops.cpp, shiftForward_F32_F32: an assertion with < where <= is right",
     ),
     Fault(
         "one_run_a_worker",
@@ -172,6 +181,17 @@ class Engine:
     def has_fault(self, name: str) -> bool:
         """Whether it has the fault of a name."""
         return any(fault.name == name for fault in self.faults)
+
+    def may_have_fault(self, name: str) -> bool:
+        """Whether some version that it may be has the fault of a name."""
+        if self.first is None or self.is_fork:
+            return False
+        return any(
+            fault.name == name
+            and (fault.below is None or self.first < fault.below)
+            and (self.below is None or self.below > fault.first)
+            for fault in FAULTS
+        )
 
     def _has(self, fault: Fault) -> bool:
         if self.first is None:

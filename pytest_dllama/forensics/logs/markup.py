@@ -110,6 +110,8 @@ def _page(text: str) -> tuple[str, list[str]]:
     broken = _BREAK.sub("\n", text)
     has_tags = _CLOSING_TAG.search(broken) is not None
     found = quoted or (html.unescape(_TAG.sub("", broken)) if has_tags else broken)
+    if found == text:
+        return text, []
     is_page = text.lstrip().startswith("<") and _PAGE.search(text) is not None
     if _is_better(found, text) or ((is_page or quoted) and n_readable(found) >= _FEWEST):
         return found, ["a page of HTML or XML, its text taken"]

@@ -23,6 +23,10 @@ class RequestFailed(RuntimeError):
         self.log_files = log_files
 
 
+# Kinds of an output that stops: the engine left no error of its own (of dllama: `LogEnds`).
+SILENT_ENDS = ("TraceError", "LogEnds")
+
+
 def given_up(workers: Sequence[Worker]) -> list[str]:
     """Why workers were ended from here: what the root says of them is a consequence."""
     return [
@@ -51,7 +55,7 @@ def death(killed: signal.Signals, host: Host) -> str:
 
 def failed_request(message: str, kind: str, process: HostProcess) -> RequestFailed:
     """With the process's last words when the engine itself left no error event."""
-    if kind in ("TraceError", "ExitCode", "TimeoutError", KILLED):
+    if kind in (*SILENT_ENDS, "ExitCode", "TimeoutError", KILLED):
         last_words = process.error_tail()
         message = f"{message}; its last words: {last_words}" if last_words else message
     return RequestFailed(message, kind, process.log_files)

@@ -18,6 +18,7 @@ from pytest_dllama.hosts.links.prober import ProbeSamples
 from pytest_dllama.lab.requests.cluster import Cluster
 from pytest_dllama.lab.requests.failure import (
     KILLED,
+    SILENT_ENDS,
     RequestFailed,
     death,
     failed_request,
@@ -90,7 +91,7 @@ def run_request(
     except TraceError as error:
         message = str(error)
         kind = error.kind
-        if kind == "TraceError" and (killed := killed_by(code)):
+        if kind in SILENT_ENDS and (killed := killed_by(code)):
             message, kind = f"{death(killed, host)}; {message}", KILLED
         message = "; ".join([*links.lost(), *given_up(workers), message])
         raise failed_request(message, kind, process) from error

@@ -6,6 +6,7 @@ A stand-in, not dllama: nothing here measures anything.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -26,7 +27,7 @@ from pytest_dllama.events.session import Error, Listening
 from pytest_dllama.events.stream import Event
 from pytest_dllama.hosts.local import LocalHost
 from pytest_dllama.lab.requests.cluster import Cluster, ClusterError
-from pytest_dllama.lab.requests.failure import RequestFailed
+from pytest_dllama.lab.requests.failure import KILLED, RequestFailed
 from pytest_dllama.lab.requests.runner import RequestRun, run_request
 from pytest_dllama.metrics.samples import sample_of
 from tests.plugin.backends import dllama_stand_in
@@ -149,7 +150,10 @@ def test_a_root_that_crashes_tells_how_far_it_came(clusters: Callable[..., Clust
     cluster.ensure(2)
     with pytest.raises(RequestFailed, match="output ends after 43 tokens") as caught:
         run(cluster)
-    assert caught.value.kind == "LogEnds"
+    assert caught.value.kind == KILLED
+    said = str(caught.value)
+    assert re.search("the root was killed by SIGSEGV; .* of memory available then", said)
+    assert said.endswith("its last words: nn-cpu.cpp:1: Assertion `a < b' failed.")
 
 
 def test_a_worker_out_of_reach(clusters: Callable[..., Cluster]) -> None:

@@ -36,7 +36,10 @@ TOLD = {
     "v0.10.6": ("v0.10.0 or later, before v0.11.0", {"binds_all", "one_run_a_worker"}),
     "v0.11.2": ("v0.11.0 or later, before v0.12.0", {"binds_all", "one_run_a_worker"}),
     "v0.12.1": ("v0.12.0 or later, before v0.13.0", {"binds_all", "stale_first_token"}),
-    "v0.13.0": ("v0.13.0 or later, before v0.13.6", {"binds_all", "stale_first_token"}),
+    "v0.13.0": (
+        "v0.13.0 or later, before v0.13.6",
+        {"binds_all", "stale_first_token", "last_place_aborts"},
+    ),
     "v0.14.2": ("v0.13.6 or later, before v0.15.0", {"binds_all", "stale_first_token"}),
     "v0.15.4": ("v0.15.0 or later, before v0.16.1", {"binds_all", "stale_first_token"}),
     "v0.16.3": ("v0.16.1 or later, before v0.16.4", {"binds_all", "stale_first_token"}),
@@ -88,6 +91,19 @@ def test_a_program_is_asked_once(
     assert asking.engine_here(binary) is first
     Path(binary).write_text("#!/bin/sh\necho something else\n")
     assert asking.engine_here(binary) == UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("version", "places"), [("v0.12.1", "48"), ("v0.13.0", "49"), ("v0.14.2", "49"), ("fork", "48")]
+)
+def test_a_version_that_may_abort_at_the_last_place_gets_one_more(
+    program: Callable[[str], str], version: str, places: str
+) -> None:
+    """v0.13.6, which aborts, answers as v0.14.2 does; a place more harms nobody."""
+    backend = DllamaBackend("dllama", engine=asking.engine_here(program(version)))
+    asked = replace(REQUEST, max_seq_len=48)
+    command = backend.root_command(asked, (), str(os.getpid()))
+    assert command[command.index("--max-seq-len") + 1] == places
 
 
 def test_a_program_that_is_no_dllama(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
