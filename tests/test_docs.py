@@ -11,14 +11,14 @@ from importlib import import_module
 from pathlib import Path
 
 import pytest
-from dllama_engine.cli.options import build_parser
 
+from dllama_engine.cli.flags.parsing import build_parser
 from pytest_dllama.cli.main import COMMANDS
 from pytest_dllama.config.options import SETTINGS
 from tests.data import ROOT
 
 PAGES = [
-    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "README.ko.md")),
     *sorted((ROOT / "docs").glob("*.md")),
     ROOT / "engine/dllama_engine/models/tiny.md",
 ]

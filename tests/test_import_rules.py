@@ -84,7 +84,7 @@ LAYERS: Mapping[str, Layers] = {
         ("lab",),
         ("assembly",),
         ("machines",),
-        ("requests", "builds", "power", "opened_models", "result_files"),
+        ("requests", "builds", "power", "engines", "opened_models", "result_files"),
         ("progress", "checks"),
         ("cells",),
     ),

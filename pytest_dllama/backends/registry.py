@@ -11,6 +11,7 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 
 from pytest_dllama.backends.base import Backend, EngineOptions
+from pytest_dllama.backends.program_file import why_no_program
 from pytest_dllama.config.values import ConfigError
 
 GROUP = "pytest_dllama.engines"
@@ -105,10 +106,7 @@ def _dllama(options: EngineOptions) -> Backend:
         return DllamaBackend(options.binary, arguments, EmbeddedBackend())
     found = shutil.which(options.binary)
     if found is None:
-        raise ConfigError(
-            f"--dllama-bin {options.binary}: no such program, or it is not executable; build it "
-            "(make dllama) and give its path"
-        )
+        raise ConfigError(f"--dllama-bin {options.binary}: {why_no_program(options.binary)}")
     for tool in ("sh", "stdbuf", "tail"):
         if shutil.which(tool) is None:
             raise ConfigError(f"--engine dllama needs the program {tool} (coreutils); install it")
@@ -116,8 +114,8 @@ def _dllama(options: EngineOptions) -> Backend:
         engine = engine_here(found, flag_pairs(arguments))
     except OSError as error:
         raise ConfigError(
-            f"--dllama-bin {found} cannot be started: {error.strerror or error}; build it on this "
-            "machine (make dllama)"
+            f"--dllama-bin {found} cannot be started ({error.strerror or error}): "
+            f"{why_no_program(found)}"
         ) from error
     if why := refused_version(engine, f"--dllama-bin {found}"):
         raise ConfigError(why)

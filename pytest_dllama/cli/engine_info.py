@@ -8,6 +8,7 @@ import shutil
 from pytest_dllama.backends.dllama.asking import engine_here
 from pytest_dllama.backends.dllama.rules import refused_version
 from pytest_dllama.backends.dllama.versions import FLAGS, Engine
+from pytest_dllama.backends.program_file import why_no_program
 
 
 def add_engine_info(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -26,8 +27,13 @@ def add_engine_info(commands: argparse._SubParsersAction[argparse.ArgumentParser
 def _engine_info(arguments: argparse.Namespace) -> int:
     found = shutil.which(arguments.binary)
     if found is None:
-        raise FileNotFoundError(2, "no such program, or it is not executable", arguments.binary)
-    for line in lines_of(engine_here(found), found):
+        raise FileNotFoundError(2, why_no_program(arguments.binary), arguments.binary)
+    try:
+        engine = engine_here(found)
+    except OSError as error:
+        why = f"{error.strerror or error}: {why_no_program(found)}"
+        raise OSError(error.errno, why, found) from error
+    for line in lines_of(engine, found):
         print(line)
     return 0
 

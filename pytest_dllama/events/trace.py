@@ -8,22 +8,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from pytest_dllama.events.stream import (
+from pytest_dllama.events.ranks import Network, Rank
+from pytest_dllama.events.request import Done, RequestStart, Step
+from pytest_dllama.events.session import (
     Collective,
-    Done,
     Error,
-    Event,
     Lost,
-    Network,
     Note,
     Plan,
-    Rank,
     Ready,
-    RequestStart,
     Start,
-    Step,
     TracePart,
 )
+from pytest_dllama.events.stream import Event
 
 
 class TraceError(RuntimeError):

@@ -22,7 +22,12 @@ from pytest_dllama.forensics.report_text import (
 )
 from pytest_dllama.hosts.controller import probe_environment
 from pytest_dllama.metrics import catalog
-from pytest_dllama.models.engine_facts import EngineError, ModelConfig, shape_config, shape_record
+from pytest_dllama.models.engine_facts import (
+    EngineError,
+    ModelConfig,
+    shape_config,
+    shape_record,
+)
 from pytest_dllama.record.cell import CellRecord, Estimate, OutputRecord, RankRecord, Sample
 from pytest_dllama.record.network import NetworkRecord, OpStats
 from pytest_dllama.record.notes import run_notes

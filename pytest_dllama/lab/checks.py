@@ -1,11 +1,10 @@
-"""Which cells there are, what is checked of them before anything starts, and their engines."""
+"""Which cells there are, and what is checked of them before anything starts."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from pytest_dllama.backends.base import Backend, ChecksModels, EngineOptions, TellsMemory
-from pytest_dllama.backends.registry import make_backend
+from pytest_dllama.backends.base import Backend, ChecksModels, TellsMemory
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError, ModelSpec
 from pytest_dllama.hosts.base import ModelNeed
@@ -14,7 +13,7 @@ from pytest_dllama.models.engine_facts import available_bytes
 from pytest_dllama.models.fit import Holding, check_fit
 from pytest_dllama.models.sizes import RequestSize
 from pytest_dllama.models.under_test import check_model, config_of
-from pytest_dllama.models.workloads import Options, configured, engine_options, workloads
+from pytest_dllama.models.workloads import configured, workloads
 
 
 def cell_keys(config: LabConfig) -> list[CellKey]:
@@ -26,33 +25,6 @@ def cell_keys(config: LabConfig) -> list[CellKey]:
         for nodes in config.node_counts
         for workload in found
     ]
-
-
-def engines(config: LabConfig) -> tuple[Backend, Mapping[Options, Backend]]:
-    """The engine, and the engine with each combination of its own options that is swept.
-
-    Raises:
-        ConfigError: no such engine, or an option that it does not have or cannot take.
-    """
-    made: dict[EngineOptions, Backend] = {}
-    swept: dict[Options, Backend] = {}
-    for workload in workloads(config):
-        own, options = configured(config, workload), engine_options(workload)
-        asked = EngineOptions(
-            config.dllama_bin,
-            config.dllama_args,
-            own.sync_mode,
-            kv_type=own.kv_type,
-            collective=own.collective,
-            swept=options,
-            inject=config.inject,
-            memory_bps=config.memory_bps,
-            runs_here=config.hosts_file is None,
-        )
-        if asked not in made:  # options of ours are refused here too, where the engine lacks them
-            made[asked] = make_backend(config.engine, asked)
-        swept.setdefault(options, made[asked])
-    return swept.pop((), None) or next(iter(swept.values())), swept
 
 
 def check_cells(config: LabConfig, keys: Sequence[CellKey], backend: Backend) -> None:

@@ -8,15 +8,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pytest_dllama.backends.base import Backend, FillsContext
+from pytest_dllama.backends.base import FillsContext
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.files.whole_file import write_whole
-from pytest_dllama.hosts.base import HostError, Hosts, Progress
+from pytest_dllama.hosts.base import HostError, Progress
 from pytest_dllama.hosts.course import counted
-from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab import assembly
 from pytest_dllama.lab.cells import CellKey
+from pytest_dllama.lab.engines import Engines
 from pytest_dllama.lab.machines.identity import Identity
 from pytest_dllama.lab.machines.provisioning import Provisioning
 from pytest_dllama.lab.machines.roofline_probe import Rooflines
@@ -35,8 +35,8 @@ from pytest_dllama.lab.requests.tracing import TraceMissing, joined, trace_file
 from pytest_dllama.lab.result_files import ResultFiles
 from pytest_dllama.metrics import catalog
 from pytest_dllama.metrics.samples import session_sample
-from pytest_dllama.models.workloads import Options, configured, engine_options
-from pytest_dllama.record.cell import CellRecord, OutputRecord, Workload
+from pytest_dllama.models.workloads import configured
+from pytest_dllama.record.cell import CellRecord, OutputRecord
 from pytest_dllama.record.notes import run_notes
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import CellVerdict, VerdictFile
@@ -55,10 +55,8 @@ class Lab:
         config: what the user asked for.
         keys: the cells this session will read; the cluster is made for the largest.
         thresholds: limits to judge by.
-        backend: the engine.
-        swept: the engine with swept options of its own, by these.
+        engines: what is measured, and where.
         progress: where to tell how far it is.
-        hosts: the machines; this one if none are given.
     """
 
     def __init__(
@@ -66,19 +64,16 @@ class Lab:
         config: LabConfig,
         keys: Sequence[CellKey],
         thresholds: Thresholds,
-        backend: Backend,
+        engines: Engines,
         progress: Progress,
-        hosts: Hosts | None = None,
-        swept: Mapping[Options, Backend] | None = None,
     ) -> None:
         self.config = config
         self.keys = tuple(keys)
         self.files = ResultFiles(config.report_folder)
         self._thresholds = thresholds
-        self._backend = backend
-        self._swept = swept or {}
+        self._engines = engines
         self._progress = progress
-        self._hosts: Hosts = hosts or LocalHosts()
+        self._hosts = engines.hosts
         self._rooflines = Rooflines(self._hosts, progress)
         self._started = datetime.now(UTC)
         self._start_s = time.monotonic()
@@ -179,7 +174,7 @@ class Lab:
         if (why := self._why_skipped(key)) is not None:
             return failed_cell(key.model, key.nodes, why, workload=key.workload, skipped=True)
         self._provisioning.look(key.nodes)
-        backend, model = self._engine(key.workload), self._models.of(key.model)
+        backend, model = self._engines.of(key.workload), self._models.of(key.model)
         request = engine_request(self.config, model, key.workload)  # can the context hold it?
         cluster = self._provision(key)
         requests = CellRequests(
@@ -211,7 +206,7 @@ class Lab:
         """The one-node run that outputs are compared with: a measured one, or one run extra."""
         alone = CellKey(requests.key.model, 1, requests.key.workload)
         if alone not in self._oracles:
-            self._oracles[alone] = requests.oracle(self._engine(alone.workload))
+            self._oracles[alone] = requests.oracle(self._engines.of(alone.workload))
         return self._oracles[alone]
 
     def _trace(self, requests: CellRequests, path: Path) -> None:
@@ -226,7 +221,7 @@ class Lab:
 
     def _why_skipped(self, key: CellKey) -> str | None:
         """Why this engine has no such cell; None: it can be measured."""
-        backend = self._engine(key.workload)
+        backend = self._engines.of(key.workload)
         if key.workload.context_depth and not isinstance(backend, FillsContext):
             return (
                 f"{backend.name} cannot fill a part of the context before a request's clock starts"
@@ -250,7 +245,7 @@ class Lab:
             self._engine_notes[key].append(size.note)
         samples = [stamped(session_sample(run.traces), run.last_token_s) for run in runs]
         energy = roofline = None
-        if "roofline_share" not in self._engine(key.workload).cannot_give:
+        if "roofline_share" not in self._engines.of(key.workload).cannot_give:
             roofline = self._rooflines.of(model, key.nodes, request, samples)
         if self._energy is not None:
             samples, energy = self._energy.of(key.nodes, samples)
@@ -272,10 +267,6 @@ class Lab:
             memory_bps=self.config.memory_bps,
         )
 
-    def _engine(self, workload: Workload) -> Backend:
-        """The engine with the options that this workload sweeps of its own."""
-        return self._swept.get(engine_options(workload), self._backend)
-
     def _provision(self, key: CellKey) -> Cluster:
         """Workers for a cell; meters are read from when the hosts are ready on."""
         if self._provisioning.cluster is None:
@@ -285,7 +276,7 @@ class Lab:
                 self._energy.start(sites, self._identity.environment.hostname)
                 self._energy.measure_idle(self._progress)
         nthreads = configured(self.config, key.workload).nthreads
-        return self._provisioning.provide(key.nodes, self._engine(key.workload), nthreads)
+        return self._provisioning.provide(key.nodes, self._engines.of(key.workload), nthreads)
 
     def run_record(self) -> RunRecord:
         """The run so far: cells in the order they were asked for, unmeasured ones left out."""
@@ -295,7 +286,7 @@ class Lab:
             environment=self._identity.environment,
             revision=self._revision,
             request=assembly.request_record(
-                self.config, self._backend.name, self._hosts.kind, self._n_batches
+                self.config, self._engines.backend.name, self._hosts.kind, self._n_batches
             ),
             models=self._models.records,
             cells=tuple(self._records[key] for key in self.keys if key in self._records),
@@ -320,7 +311,7 @@ class Lab:
 
     def cannot_give(self, key: CellKey) -> Mapping[str, str]:
         """Metrics that the cell's engine never tells or nobody asked for, with the reason."""
-        return {**self._engine(key.workload).cannot_give, **not_asked(self._energy)}
+        return {**self._engines.of(key.workload).cannot_give, **not_asked(self._energy)}
 
     @property
     def hosts_known(self) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pytest_dllama.events.stream import NicCount, Rank, TcpCount, Times
+from pytest_dllama.events.ranks import NicCount, Rank, TcpCount, Times
 from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.metrics.definitions import PERCENTILE_MIN_SAMPLES
 from pytest_dllama.record.links import LinkTimes, NicTraffic, TcpLink

@@ -9,7 +9,8 @@ from collections import defaultdict
 from collections.abc import Sequence
 from typing import Any
 
-from pytest_dllama.events.stream import NetworkLink, Step
+from pytest_dllama.events.ranks import NetworkLink
+from pytest_dllama.events.request import Step
 from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.metrics import definitions
 from pytest_dllama.metrics.links import link_times, nic_traffic, tcp_links

@@ -7,7 +7,7 @@ rank's parts are the same step as that rank lived it.
 
 from __future__ import annotations
 
-from pytest_dllama.events.stream import Phase
+from pytest_dllama.events.base import Phase
 from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.record.cell import PartTime
 

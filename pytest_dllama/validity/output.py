@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_dllama.events.stream import Step
+from pytest_dllama.events.request import Step
 from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.record.cell import OutputRecord, TokenAlternative
 from pytest_dllama.validity.text import compare_text, compared

@@ -23,7 +23,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_dllama.events.stream import Step
+from pytest_dllama.events.request import Step
 from pytest_dllama.events.trace import RequestTrace
 
 SPREAD_FACTOR = 4.0

@@ -8,7 +8,7 @@ neither maps nor keeps.
 
 from __future__ import annotations
 
-from pytest_dllama.events.stream import Step
+from pytest_dllama.events.request import Step
 from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.record.cell import Fault
 

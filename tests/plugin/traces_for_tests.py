@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pytest_dllama.events.stream import Done, LinkCount, Plan, Rank, Ready, RequestStart, Step
+from pytest_dllama.events.base import LinkCount
+from pytest_dllama.events.ranks import Rank
+from pytest_dllama.events.request import Done, RequestStart, Step
+from pytest_dllama.events.session import Plan, Ready
 from pytest_dllama.events.trace import RequestTrace
 
 Top = Sequence[tuple[int, float]]

@@ -25,7 +25,9 @@ from pytest_dllama.backends.dllama.run import LoggedRun
 from pytest_dllama.backends.dllama.versions import OLDEST_DRIVEN, UNKNOWN, Engine, flag_pairs
 from pytest_dllama.backends.process_guard import guarded, unguarded
 from pytest_dllama.config.values import ConfigError
-from pytest_dllama.events.stream import Error, Event, Listening, Note, Step
+from pytest_dllama.events.request import Step
+from pytest_dllama.events.session import Error, Listening, Note
+from pytest_dllama.events.stream import Event
 from pytest_dllama.hosts.base import Host, HostProcess
 from pytest_dllama.models import engine_facts
 

@@ -20,20 +20,11 @@ from pytest_dllama.backends.dllama.notes import (
 )
 from pytest_dllama.backends.dllama.run import LoggedRun, MonitorTable, StepLine, Totals, totals
 from pytest_dllama.backends.dllama.traffic import Traffic, collectives_per_row
-from pytest_dllama.events.stream import (
-    Done,
-    Error,
-    Event,
-    LinkCount,
-    Network,
-    NetworkOp,
-    NetworkTotal,
-    Note,
-    Rank,
-    RequestStart,
-    Start,
-    Step,
-)
+from pytest_dllama.events.base import LinkCount
+from pytest_dllama.events.ranks import Network, NetworkOp, NetworkTotal, Rank
+from pytest_dllama.events.request import Done, RequestStart, Step
+from pytest_dllama.events.session import Error, Note, Start
+from pytest_dllama.events.stream import Event
 
 # dllama before v0.12 does not tell the prompt's passes from those of the output.
 OLD_UNKNOWN = ("n_input_tokens", "ttft_s", "tokens_per_s")

@@ -13,6 +13,19 @@ from pytest_dllama.backends.dllama.lines import shells_word
 from pytest_dllama.backends.dllama.run import LoggedRun, Stall, totals
 from pytest_dllama.backends.dllama.traffic import buffer_bytes
 
+_REMEDIES = {  # what dllama says -> what it means
+    "Invalid tokenizer header key": "this dllama does not know all keys of the tokenizer file "
+    "(9 and 10 came with v0.14.0): use a newer one, or a tokenizer file without them",
+    "Unsupported header key": "this dllama does not know the model's architecture (Qwen3 came with "
+    "v0.14.0, its mixture of experts with v0.16.0): use a newer one",
+    "Old model format is not supported": "the model file is of an old dllama: convert it anew",
+    "Old tokenizer version": "the tokenizer file is of an older dllama: convert it anew",
+    "This version supports only Q40 weights with Q80 sync type": "add --buffer-float-type q80, or "
+    "use a model with q40 weights",
+    "This build does not support GPU": "leave out --gpu-index, or build dllama with "
+    "DLLAMA_VULKAN=1",
+}
+
 
 @dataclass(frozen=True, slots=True)
 class Failure:
@@ -66,6 +79,8 @@ def _unreachable(run: LoggedRun, address: str, reason: str) -> Failure:
 def _stopped(run: LoggedRun, workers: Sequence[LoggedRun]) -> Failure:
     timeouts = [stall for stall in run.stalls if stall.kind == "NET_TIMEOUT"]
     errors = "; ".join(run.errors)
+    if remedy := next((text for words, text in _REMEDIES.items() if words in errors), None):
+        errors = f"{errors}: {remedy}"
     if not timeouts:
         waits = f"; {_waits(run)}" if run.stalls else ""
         return Failure("DllamaError", (errors or "stopped without a reason") + waits)

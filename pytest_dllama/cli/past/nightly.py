@@ -17,6 +17,8 @@ from pytest_dllama.cli.past.calibrate import calibrate
 from pytest_dllama.cli.past.trend import write_nightly
 from pytest_dllama.cli.past.watch import EXIT_REGRESSED, watch
 from pytest_dllama.cli.past.where import history_folder
+from pytest_dllama.config.baseline import parse_calibration, parse_looks
+from pytest_dllama.config.values import ConfigError
 from pytest_dllama.files.report_folder import STEP_SUMMARY
 from pytest_dllama.files.whole_file import write_whole
 from pytest_dllama.history.accepted import latest, objections
@@ -59,21 +61,32 @@ def _nightly(arguments: argparse.Namespace) -> int:
     parser.add_argument("--history", type=history_folder, default=default_folder())
     parser.add_argument("--report", type=Path, default=Path("report"))
     parser.add_argument("--pairs")
-    parser.add_argument("--calibrate", type=int, default=CALIBRATION_PAIRS)
+    parser.add_argument("--calibrate", default=str(CALIBRATION_PAIRS))
     parser.add_argument("--as", dest="spec")
     own, options = parser.parse_known_args(arguments.pytest_args)
+    pairs_to_calibrate = _checked(own)
     measuring = Measuring(tuple(options), own.history.absolute())
     status, path = measuring.suites(own.report)
     run = read_run(path)
     told = [f"the suites ended with {status}: see the report"] if status else []
     store = RunStore(measuring.history, run.fingerprint)
-    if own.calibrate and not calibrations(store).entries():
-        told += _calibrated(measuring, own.calibrate, own.report)
+    if pairs_to_calibrate and not calibrations(store).entries():
+        told += _calibrated(measuring, pairs_to_calibrate, own.report)
     told += _accepted_first(store, run, own.spec)
     night = watch(run, measuring, own.pairs, own.report)
     told += _trend(store, own.report)
     _publish(own.report, list(_page(run, night, told)))
     return EXIT_REGRESSED if night.status == "REGRESSED" else 0
+
+
+def _checked(own: argparse.Namespace) -> int:
+    """The number of pairs to calibrate with; what cannot be is told before the night begins."""
+    try:
+        if own.pairs is not None:
+            parse_looks(own.pairs)
+        return parse_calibration(own.calibrate)
+    except ConfigError as error:
+        raise HistoryError(str(error)) from None
 
 
 def _calibrated(measuring: Measuring, pairs: int, report: Path) -> list[str]:

@@ -6,17 +6,16 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
-from pytest_dllama.backends.base import Backend
 from pytest_dllama.config.baseline import Comparison
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.history.keeping import history_folder
 from pytest_dllama.history.priors import NoisePriors
 from pytest_dllama.history.run_files import VERDICT_FILE
-from pytest_dllama.hosts.base import Hosts, Progress
+from pytest_dllama.hosts.base import Progress
 from pytest_dllama.lab.cells import CellKey
+from pytest_dllama.lab.engines import Engines
 from pytest_dllama.lab.lab import Lab
 from pytest_dllama.lab.pairs.verdict_file import Compared, verdict_file, write_verdict
-from pytest_dllama.models.workloads import Options
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import CellVerdict, VerdictFile
@@ -31,11 +30,9 @@ class ComparingLab(Lab, ABC):
         config: what the user asked for.
         keys: the cells this session will read.
         thresholds: limits to judge by, and tolerances.
-        backend: the new side's engine.
+        engines: the new side's, and its machines.
         progress: where to tell how far it is.
-        hosts: the new side's machines.
         labels: of base and new, for people.
-        swept: the engine with swept options of its own, by these.
     """
 
     def __init__(
@@ -43,13 +40,11 @@ class ComparingLab(Lab, ABC):
         config: LabConfig,
         keys: Sequence[CellKey],
         thresholds: Thresholds,
-        backend: Backend,
+        engines: Engines,
         progress: Progress,
-        hosts: Hosts,
         labels: tuple[str, str],
-        swept: Mapping[Options, Backend],
     ) -> None:
-        super().__init__(config, keys, thresholds, backend, progress, hosts, swept)
+        super().__init__(config, keys, thresholds, engines, progress)
         assert config.comparison is not None
         self._compared_with: Comparison = config.comparison
         self._labels = labels

@@ -15,7 +15,7 @@ from pytest_dllama.config.values import ConfigError, at_least
 from pytest_dllama.hosts.packages.other_engine import OtherEngine
 from pytest_dllama.lab.builds.dllama import build_dllama, dllama_source
 from pytest_dllama.lab.builds.revisions import build_revision
-from pytest_dllama.lab.checks import engines
+from pytest_dllama.lab.engines import engines
 from pytest_dllama.lab.machines.choice import hosts_of_sides, root_is_here
 from pytest_dllama.lab.pairs.side import Side
 from pytest_dllama.models.workloads import configured, workloads

@@ -12,6 +12,7 @@ from pytest_dllama.hosts.base import Progress
 from pytest_dllama.lab import assembly
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.checks import model_needs
+from pytest_dllama.lab.engines import Engines
 from pytest_dllama.lab.pairs.cell import PairedCell
 from pytest_dllama.lab.pairs.comparing import ComparingLab, missed_limits
 from pytest_dllama.lab.pairs.duet import Duet, Rules
@@ -44,9 +45,8 @@ class PairedLab(ComparingLab):
     ) -> None:
         base, new = sides
         labels = (base.label, new.label)
-        super().__init__(
-            config, keys, thresholds, new.backend, progress, new.hosts, labels, new.swept
-        )
+        engines = Engines(new.backend, new.swept, new.hosts)
+        super().__init__(config, keys, thresholds, engines, progress, labels)
         self._sides = sides
         self._plan = Plan(self._compared_with.looks)
         given = self._compared_with.order_seed

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_dllama.backends.base import Backend
 from pytest_dllama.config.baseline import Baseline
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
@@ -16,26 +14,17 @@ from pytest_dllama.history.keeping import history_folder
 from pytest_dllama.history.run_files import RunFileError, read_run
 from pytest_dllama.history.series import WORK, SeriesKey, is_sound, series_of, work_digest, work_of
 from pytest_dllama.history.store import RunStore
-from pytest_dllama.hosts.base import Hosts, Progress
+from pytest_dllama.hosts.base import Progress
 from pytest_dllama.lab import assembly
 from pytest_dllama.lab.cells import CellKey
+from pytest_dllama.lab.engines import Engines
 from pytest_dllama.lab.pairs.comparing import ComparingLab, missed_limits
 from pytest_dllama.lab.pairs.verdict_file import Compared
-from pytest_dllama.models.workloads import Options
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import CellVerdict, MetricVerdict, PairStatus, worst
 from pytest_dllama.verdict.stored import LEVEL, StoredSide, judge_stored
 from pytest_dllama.verdict.thresholds import Thresholds
-
-
-@dataclass(frozen=True, slots=True)
-class Engines:
-    """The engine that is measured, and where."""
-
-    backend: Backend
-    swept: Mapping[Options, Backend]
-    hosts: Hosts
 
 
 class StoredLab(ComparingLab):
@@ -63,16 +52,7 @@ class StoredLab(ComparingLab):
         assert config.comparison is not None
         baseline = config.comparison.baseline
         labels = (baseline.text, f"this {config.engine} engine")
-        super().__init__(
-            config,
-            keys,
-            thresholds,
-            engines.backend,
-            progress,
-            engines.hosts,
-            labels,
-            engines.swept,
-        )
+        super().__init__(config, keys, thresholds, engines, progress, labels)
         self._stored = self._load(baseline)
         self._labels = (f"{baseline.text} of {self._stored.created_utc}", labels[1])
         self._check(baseline)
@@ -107,7 +87,9 @@ class StoredLab(ComparingLab):
                 f"--baseline {baseline.text}: it was measured on {theirs or 'unknown machines'}, "
                 f"and these are {mine}: figures of other machines are not comparable"
             )
-        asked = assembly.request_record(self.config, self._backend.name, self._hosts.kind, None)
+        asked = assembly.request_record(
+            self.config, self._engines.backend.name, self._hosts.kind, None
+        )
         other = [
             f"{name} is {getattr(self._stored.request, name)!r} there and {getattr(asked, name)!r} "
             "here"

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 
 from pytest_dllama.backends.base import Backend
 from pytest_dllama.config.settings import LabConfig
-from pytest_dllama.events.stream import Event, Step
-from pytest_dllama.events.stream import Progress as LoadProgress
+from pytest_dllama.events.request import Step
+from pytest_dllama.events.session import Progress as LoadProgress
+from pytest_dllama.events.stream import Event
 from pytest_dllama.hosts.base import Hosts, Progress
 from pytest_dllama.hosts.course import counted
 from pytest_dllama.lab.cells import CellKey

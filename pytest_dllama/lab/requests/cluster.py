@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_dllama.backends.base import Backend, Looks, WorkerNotReady
-from pytest_dllama.events.stream import Error, EventFormatError, Listening
+from pytest_dllama.events.base import EventFormatError
+from pytest_dllama.events.session import Error, Listening
 from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess
 from pytest_dllama.hosts.links.emulated import EmulatedHost
 from pytest_dllama.hosts.links.network import EmulatedNetwork

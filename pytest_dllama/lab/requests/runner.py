@@ -8,7 +8,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
-from pytest_dllama.events.stream import Event, EventFormatError, Step
+from pytest_dllama.events.base import EventFormatError
+from pytest_dllama.events.request import Step
+from pytest_dllama.events.stream import Event
 from pytest_dllama.events.trace import RequestTrace, TraceError, build_traces
 from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess
 from pytest_dllama.hosts.links.network import NOT_WATCHED

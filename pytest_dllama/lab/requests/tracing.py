@@ -16,7 +16,7 @@ from pathlib import Path
 from pytest_dllama.backends.base import Backend, TellsSpans
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
-from pytest_dllama.events.stream import TracePart
+from pytest_dllama.events.session import TracePart
 from pytest_dllama.lab.cells import CellKey
 
 OPTION = "--trace-dir"

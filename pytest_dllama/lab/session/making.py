@@ -10,7 +10,8 @@ from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.emulation.certified import too_crowded
 from pytest_dllama.hosts.base import Progress
 from pytest_dllama.lab.cells import CellKey
-from pytest_dllama.lab.checks import check_cells, engines
+from pytest_dllama.lab.checks import check_cells
+from pytest_dllama.lab.engines import Engines, engines
 from pytest_dllama.lab.lab import Lab
 from pytest_dllama.lab.machines.choice import hosts_of, names_of
 from pytest_dllama.lab.power.watch import check_energy
@@ -54,10 +55,11 @@ def make_lab(
     if config.energy or config.power_file is not None:
         check_energy(config, names_of(config, nodes))
     if config.comparison is None or only_collects:
-        return Lab(config, keys, thresholds, backend, progress, hosts_of(config, nodes), swept)
+        own = Engines(backend, swept, hosts_of(config, nodes))
+        return Lab(config, keys, thresholds, own, progress)
     from pytest_dllama.lab.pairs.making import make_sides  # scipy: only for who compares
     from pytest_dllama.lab.pairs.paired_lab import PairedLab
-    from pytest_dllama.lab.pairs.stored_lab import Engines, StoredLab
+    from pytest_dllama.lab.pairs.stored_lab import StoredLab
 
     if config.comparison.baseline.is_stored:
         own = Engines(backend, swept, hosts_of(config, nodes))

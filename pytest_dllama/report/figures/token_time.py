@@ -13,6 +13,19 @@ ROOT = 0
 COMPUTE, SYNC = "compute", "sync"  # where the engine tells no parts
 
 
+# What pictures call parts whose id is no word; a page's own words are in the templates.
+PART_NAMES = {
+    COMPUTE: "computing",
+    "eval": "computing",
+    SYNC: "exchange and waiting",
+    "qkv": "q, k, v",
+    "output-projection": "output projection",
+    "exchange-copy": "exchange: copying",
+    "exchange-wire": "exchange: wire",
+    "exchange-wait": "exchange: waiting",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class TokenTime:
     """Parts of a mean decode step, in the order of a step."""

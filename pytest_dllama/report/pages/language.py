@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from pytest_dllama.errors import ToldError
 from pytest_dllama.report.figures import quantities
+from pytest_dllama.report.figures.token_time import PART_NAMES
 from pytest_dllama.report.pages.writer import Writer
 from pytest_dllama.report.sentences.base import Sentence
 from pytest_dllama.report.text import markdown
@@ -66,7 +67,7 @@ def picture_words(language: str) -> tuple[Told, ...]:
     folder = templates_folder()
     known = load_told(language, folder, "pictures")
     parts = load_words(language, folder)["parts"].items() if known else ()
-    return (*known, *(Told.of(part, text) for part, text in parts))
+    return (*known, *(Told.of(PART_NAMES.get(part, part), text) for part, text in parts))
 
 
 def picture_suffix(language: str) -> str:

@@ -30,7 +30,7 @@ from pytest_dllama.report.plots.drawing import draw
 from pytest_dllama.report.plots.drawing.words import in_words
 from pytest_dllama.report.plots.trend import small_chart
 from pytest_dllama.report.tables.columns import Code
-from pytest_dllama.report.tables.trend import events_table, trend_table
+from pytest_dllama.report.tables.trend import cell_name, direction, events_table, trend_table
 from pytest_dllama.report.text import markdown
 from pytest_dllama.report.text.numbers import moment, percent
 
@@ -68,7 +68,7 @@ def _blocks(trends: Trends, undrawn: Mapping[str, str] | None) -> Iterator[Block
     first, last = (moment(night.created_utc) for night in (nights[0], nights[-1]))
     n, of = str(len(trends.series)), str(len(nights))
     yield said("text.trend_span", n=n, nights=of, first=first, last=last)
-    yield from _standing(nights[-1])
+    yield from _standing(nights[-1], trends)
     yield TableBlock(trend_table(trends.series, trends.names))
     yield said("text.trend_change")
     if undrawn is not None:
@@ -80,10 +80,20 @@ def _blocks(trends: Trends, undrawn: Mapping[str, str] | None) -> Iterator[Block
     yield from table(events_table(nights, trends.between)) or (said("text.no_events"),)
 
 
-def _standing(last: NightOfAll) -> Iterator[Block]:
+def _standing(last: NightOfAll, trends: Trends) -> Iterator[Block]:
     """The answer: what is not as it was."""
+    worse = [one for one in trends.series if direction(one) == "worse"]
     if last.alarms:
         yield Items(tuple(map(_alarm, last.alarms)))
+    elif worse:  # what changed most stands first
+        yield said(
+            "text.trend_worse",
+            n=str(len(worse)),
+            of=str(len(trends.series)),
+            cell=cell_name(worse[0], trends.series),
+            metric=Code(worse[0].key.metric),
+            change=percent((worse[0].change or 0.0) * 100),
+        )
     else:
         yield said("text.trend_quiet")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import pairwise
 
 from pytest_dllama.report.figures.compare import (
@@ -45,10 +46,26 @@ def comparison(view: RunView, quantity: Quantity) -> list[Sentence]:
     said: list[Sentence] = []
     for other in view.models[1:]:
         said += _pair(view, quantity, view.models[0], other)
+    said = _once(said)
     if quantity in SPEED:
         said += best_nodes(view, quantity)
         said += [step for step in steps(view, quantity) if _worsens(step)]
     return said
+
+
+def _once(said: list[Sentence]) -> list[Sentence]:
+    """With one sentence for all others that cannot be told from the first on the same nodes."""
+    levels: dict[Level, list[str]] = {}
+    for one in said:
+        if isinstance(one, Level):
+            levels.setdefault(replace(one, other=""), []).append(one.other)
+    found: list[Sentence] = []
+    for one in said:
+        if not isinstance(one, Level):
+            found.append(one)
+        elif names := levels.pop(replace(one, other=""), None):  # where the first of them stood
+            found.append(replace(one, more=tuple(names[1:])))
+    return found
 
 
 def _pair(view: RunView, quantity: Quantity, first: str, other: str) -> list[Sentence]:

@@ -12,6 +12,7 @@ from pytest_dllama.report.sentences.status import (
     CellFailed,
     CellRetried,
     Coverage,
+    FiguresDoubted,
     OutputCounts,
     RepeatRule,
     SharedCores,
@@ -66,6 +67,16 @@ def troubles(view: RunView) -> list[Sentence]:
             reasons = cell.verdict.reasons if cell.verdict else ()
             said.append(CellExcluded(name_of(cell), cell.nodes, wrong, reasons))
     return said
+
+
+def doubted(view: RunView) -> list[Sentence]:
+    """Of imported figures, how many cells a note says something of."""
+    if view.run.request.host_kind != "log":
+        return []
+    notes = [note.partition(": ")[0] for note in view.run.notes]
+    ids = {cell.id for cell in view.run.cells}
+    told = [name for name in notes if name in ids]
+    return [FiguresDoubted(len(set(told)), len(view.cells), len(told))] if told else []
 
 
 def why_not(view: RunView) -> list[Sentence]:

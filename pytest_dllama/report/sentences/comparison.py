@@ -30,6 +30,7 @@ class Level(Sentence):
     other: str
     nodes: tuple[int, ...]
     equal: bool
+    more: tuple[str, ...] = ()  # others of which the same is to be said
 
 
 @dataclass(frozen=True, slots=True)

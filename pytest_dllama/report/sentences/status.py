@@ -37,6 +37,15 @@ class SharedCores(Sentence):
 
 
 @dataclass(frozen=True, slots=True)
+class FiguresDoubted(Sentence):
+    """Imported figures of which notes say that something is wrong with them."""
+
+    cells: int  # of which a note tells
+    total: int
+    notes: int
+
+
+@dataclass(frozen=True, slots=True)
 class CellFailed(Sentence):
     """A cell without figures, and why."""
 

@@ -26,6 +26,7 @@ OTHERS = ("ttft_s", "rct_s")  # of which the table has the status only
 _SHORT = {"INCONCLUSIVE": "open", "REGRESSED": "WORSE", "IMPROVED": "better", "PASS": "pass"}
 _RIGHT = (1, 5)  # columns of numbers
 LEAST_SHARE, MOST_PARTS = 0.10, 3  # of a change, that are worth a word
+_MANY_TIMES = 10  # as slow: from here on it is told so, not in percent
 MANY_PAIRS = 50  # more than anybody takes for one answer
 
 
@@ -107,15 +108,27 @@ def _remarks(found: VerdictFile, cells: Sequence[CellVerdict]) -> list[str]:
 
 
 def _sessions(cell: CellVerdict) -> list[str]:
-    """How many requests its sessions had, and what speaks for it; nothing of one that is all."""
-    if cell.requests == 1 and not cell.prospects:
+    """How many requests its sessions had, and what speaks for it.
+
+    >>> from pytest_dllama.record.verdict import Prospect
+    >>> known = [Prospect(requests=n, pairs=p, seconds=s) for n, p, s in ((1, 7, 12), (3, 3, 6))]
+    >>> cell = CellVerdict(model="m", nodes=2, status="PASS", requests=3, prospects=known)
+    >>> for part in _sessions(cell)[0].split(": soonest "):
+    ...     print(part)
+    SESSIONS m-2: 3 requests each, the median counts
+    (1: 7 pairs in 12 s; 3: 3 pairs in 6 s)
+    >>> _sessions(cell.model_copy(update={"requests": 1, "prospects": known[:1]}))
+    []
+    """
+    if cell.requests == 1 and len(cell.prospects) < 2:
         return []
-    several = f"{cell.requests} request{'s' if cell.requests > 1 else ''}"
+    several = "1 request" if cell.requests == 1 else f"{cell.requests} requests"
     expected = "; ".join(
         f"{one.requests}: {one.pairs} pairs in {one.seconds:.0f} s" for one in cell.prospects
     )
-    why = f", which decide soonest by what is known of the noise ({expected})" if expected else ""
-    return [f"SESSIONS {cell.id}: {several} each, the median counts{why}"]
+    median = ", the median counts" if cell.requests > 1 else ""
+    why = f": soonest ({expected})" if len(cell.prospects) > 1 else ""
+    return [f"SESSIONS {cell.id}: {several} each{median}{why}"]
 
 
 def _how(found: VerdictFile) -> str:
@@ -201,6 +214,13 @@ def _what(part: str) -> str:
 
 
 def _faster_or_slower(change: float | None) -> str:
+    """A change of work, in words.
+
+    >>> _faster_or_slower(0.31), _faster_or_slower(-0.2), _faster_or_slower(391.4)
+    ('31% slower', '20% faster', '392 times as slow')
+    """
+    if change is not None and change >= _MANY_TIMES - 1:
+        return f"{1 + change:.0f} times as slow"
     return "" if change is None else f"{abs(change):.0%} {'slower' if change > 0 else 'faster'}"
 
 

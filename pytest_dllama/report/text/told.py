@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 DEEPEST = 4  # sentences within sentences
+FEW_WORDS = 2
 LONGEST = 4000  # characters: more is output of a program, not a sentence of ours
 
 
@@ -32,6 +33,8 @@ class Told:
         parts = re.split(r"\{(\d)\}", template)
         literal = [re.escape(part) for part in parts[::2]]
         values = [f"(?P<v{number}>.*?)" for number in parts[1::2]]
+        if len(values) == 1 and not literal[0] and len(" ".join(parts[::2]).split()) <= FEW_WORDS:
+            values[0] = f"(?P<v{parts[1]}>\\S*?)"  # `{1} threads` is a number of them, no sentence
         joined = [piece for pair in zip(literal, [*values, ""], strict=True) for piece in pair]
         return cls(re.compile("".join(joined), re.DOTALL), text)
 
@@ -46,6 +49,8 @@ def translated(text: str, known: Sequence[Told], depth: int = DEEPEST) -> str:
     'tiny on 2 nodes: 나'
     >>> translated("tiny-2: 5 heads", [Told.of("{1} heads", "헤드 {1}개")])
     'tiny-2: 헤드 5개'
+    >>> translated("a 1; b; c", known), translated("in one of the heads", known)
+    ('가 1; 나; c', 'in one of the heads')
     """
     if depth == 0 or len(text) > LONGEST:
         return text
@@ -54,11 +59,15 @@ def translated(text: str, known: Sequence[Told], depth: int = DEEPEST) -> str:
         match = told.pattern.fullmatch(text)
         if match is not None:
             fallback = _worded(told, match, known, depth)
-            if not _takes_name(match):
+            if not _takes_more(match):
                 return fallback
     name, colon, rest = text.partition(": ")  # a note of one cell or host
-    if colon and (inner := translated(rest, known, depth - 1)) != rest:
+    if colon and "; " not in name and (inner := translated(rest, known, depth - 1)) != rest:
         return f"{name}{colon}{inner}"
+    sentences = text.split("; ")  # several of ours, one after the other
+    each = [translated(one, known, depth - 1) for one in sentences] if len(sentences) > 1 else []
+    if any(one != other for one, other in zip(each, sentences, strict=False)):
+        return "; ".join(each)
     return fallback
 
 
@@ -70,12 +79,13 @@ def _worded(told: Told, match: re.Match[str], known: Sequence[Told], depth: int)
     return _filled(told.text, values)
 
 
-def _takes_name(match: re.Match[str]) -> bool:
-    """Whether a name in front went into the first value.
+def _takes_more(match: re.Match[str]) -> bool:
+    """Whether a name in front went into the first value, or another sentence into any.
 
     `tiny-2: 5 heads` is a note of tiny-2 rather than `{1} heads` of so many.
     """
-    return any(match.start(name) == 0 and ": " in text for name, text in match.groupdict().items())
+    values = match.groupdict().items()
+    return any("; " in text or (match.start(name) == 0 and ": " in text) for name, text in values)
 
 
 def _filled(text: str, values: Mapping[str, str]) -> str:

@@ -21,7 +21,9 @@ import pytest
 from pytest_dllama.backends.base import WorkerNotReady
 from pytest_dllama.backends.dllama.backend import DllamaBackend
 from pytest_dllama.backends.process_guard import guarded, unguarded
-from pytest_dllama.events.stream import Error, Event, Listening, Step
+from pytest_dllama.events.request import Step
+from pytest_dllama.events.session import Error, Listening
+from pytest_dllama.events.stream import Event
 from pytest_dllama.hosts.local import LocalHost
 from pytest_dllama.lab.requests.cluster import Cluster, ClusterError
 from pytest_dllama.lab.requests.failure import RequestFailed

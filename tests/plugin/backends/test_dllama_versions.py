@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import re
 import shutil
 import sys
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from pytest_dllama.backends.dllama import asking
 from pytest_dllama.backends.dllama.backend import DllamaBackend
 from pytest_dllama.backends.dllama.rules import refused_nodes
 from pytest_dllama.backends.dllama.versions import UNKNOWN, identify
+from pytest_dllama.backends.program_file import why_no_program
 from pytest_dllama.backends.registry import make_backend
 from pytest_dllama.cli.main import main
 from pytest_dllama.config.values import ConfigError
@@ -95,6 +98,44 @@ def test_a_program_that_is_no_dllama(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "does not answer as any known dllama" in capsys.readouterr().out
     assert main(["engine-info", str(tmp_path / "none")]) == 2
     assert "no such program" in capsys.readouterr().err
+
+
+def _elf(machine: int) -> bytes:
+    return b"\x7fELF\x02\x01\x01" + b"\0" * 11 + machine.to_bytes(2, "little") + b"\0" * 200
+
+
+OWN, OTHER = (183, 62) if platform.machine() == "aarch64" else (62, 183)
+NO_PROGRAMS = {  # what stands in the file, its mode -> words
+    "of a Pi": (_elf(OTHER), 0o755, "build it here"),
+    "without the right": (_elf(OWN), 0o644, "chmod +x"),
+    "cut off": (_elf(OWN), 0o755, "may be cut off"),
+    "empty": (b"", 0o755, "an empty file"),
+    "text": (b"hello", 0o755, "neither an ELF file nor a script"),
+    "of Windows": (b"MZ\x90", 0o755, "a Windows program"),
+    "script": (b"#!/no/such/shell\n", 0o755, "a script for /no/such/shell, which is not there"),
+}
+
+
+@pytest.mark.parametrize("kind", NO_PROGRAMS)
+def test_why_a_file_is_no_program_is_told(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, mode, words = NO_PROGRAMS[kind]
+    path = tmp_path / "폴더 with blanks"
+    path.write_bytes(data)
+    path.chmod(mode)
+    assert main(["engine-info", str(path)]) == 2
+    assert words in capsys.readouterr().err
+    with pytest.raises(ConfigError, match=re.escape(words)):
+        make_backend("dllama", EngineOptions(binary=str(path)))
+
+
+def test_a_folder_and_a_link_to_nothing_are_no_programs(tmp_path: Path) -> None:
+    (tmp_path / "dllama").write_bytes(b"#!/bin/sh\n")
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "gone")
+    assert f"a folder; give the program in it ({tmp_path}/dllama)" in why_no_program(str(tmp_path))
+    assert f"a link to {tmp_path}/gone, which is not there" in why_no_program(str(link))
 
 
 def test_a_program_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

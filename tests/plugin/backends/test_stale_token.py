@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
@@ -15,6 +17,8 @@ from pytest_dllama.backends.dllama.backend import DllamaBackend
 from pytest_dllama.backends.dllama.versions import UNKNOWN, Engine
 from pytest_dllama.history.run_files import read_run
 from pytest_dllama.lab.cells import Cell
+from pytest_dllama.lab.requests.oracle import Oracle, output_against
+from pytest_dllama.lab.requests.runner import RequestRun
 from pytest_dllama.models import engine_facts
 from pytest_dllama.record.cell import CellRecord, OutputRecord
 from pytest_dllama.report.pages.markdown import render
@@ -82,6 +86,16 @@ def faulty_cell() -> CellRecord:
         output=output,
         verdict=judge(faults=faults([trace(["On", "ly", " if"])], output), output=output),
     )
+
+
+def test_a_build_that_has_it_mended_is_not_accused() -> None:
+    """The flags do not tell such a fork; its text does."""
+    right = Oracle(cast(RequestRun, SimpleNamespace(trace=oracle())))
+    backend = DllamaBackend("dllama", engine=STALE)
+    same = cast(RequestRun, SimpleNamespace(trace=trace(["a", "b", "c"])))
+    right_text = output_against(Oracle(same), same, request("One"), backend)
+    assert right_text.status != "engine_fault"
+    assert output_against(right, same, request("One"), backend).status == "engine_fault"
 
 
 def test_speed_is_judged_and_never_a_baseline() -> None:

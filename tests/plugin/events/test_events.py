@@ -6,14 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dllama.events.stream import (
-    Error,
-    EventFormatError,
-    Listening,
-    Start,
-    Step,
-    parse_event,
-)
+from pytest_dllama.events.base import EventFormatError
+from pytest_dllama.events.request import Step
+from pytest_dllama.events.session import Error, Listening, Start
+from pytest_dllama.events.stream import parse_event
 from pytest_dllama.events.trace import TraceError, build_trace, build_traces
 from pytest_dllama.validity.faults import faults
 from pytest_dllama.validity.output import oracle_output

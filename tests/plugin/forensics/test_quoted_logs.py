@@ -320,3 +320,19 @@ def test_an_old_version_that_met_the_texts_end_has_its_averages(tmp_path: Path) 
     run = imported(ended.encode(), tmp_path)
     assert figures(run) == pytest.approx({"rct_s": 0.028, "decode_tokens_per_s": 607.14}, rel=1e-3)
     assert any("counts a last pass that it does not print" in note for note in run.notes)
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        ("Invalid tokenizer header key:9", "9 and 10 came with v0.14.0"),
+        ("Unsupported header key", "Qwen3 came with v0.14.0"),
+        ("This version supports only Q40 weights with Q80 sync type", "--buffer-float-type q80"),
+    ],
+)
+def test_what_an_error_of_dllamas_means_is_said(error: str, words: str, tmp_path: Path) -> None:
+    path = tmp_path / "root.log"
+    path.write_text(f"🚨 Critical error: {error}\n", encoding="utf-8")
+    (cell,) = import_logs([path], ImportOptions(nodes=1)).cells
+    assert f"{error}: " in str(cell.error)
+    assert words in str(cell.error)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pytest_dllama.events.stream import LinkTimes, NicCount, Rank, TcpCount, Times
+from pytest_dllama.events.ranks import LinkTimes, NicCount, Rank, TcpCount, Times
 from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.metrics.links import link_times, nic_traffic, tcp_links
 from tests.plugin.traces_for_tests import decode_step, trace

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dllama.events.stream import Rank
+from pytest_dllama.events.ranks import Rank
 from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.metrics import definitions
 from pytest_dllama.metrics.catalog import cell_metrics

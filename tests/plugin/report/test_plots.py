@@ -231,7 +231,7 @@ def test_values_show_when_pointed_at(name: str) -> None:
         "ab": "a-4 TPOT: +8.3 % (+7.0 to +9.6), REGRESSED",
         "tokens-per-s": "measured, 4 nodes: 15.00 (14.00 to 16.00)",
         "tpot": "memory roofline, 2 nodes: 4.00",
-        "token-time": "compute, 2 nodes: 75.75 ms",
+        "token-time": "computing, 2 nodes: 75.75 ms",
         "itl": "2 nodes: 4.00 to 6.00",
         "itl-distribution": "4 nodes: 33.33 to 100.00",
         "memory": "plan, worker: 8.00",
@@ -327,3 +327,10 @@ def test_an_effect_of_nothing_is_no_effect() -> None:
     view = RunView.of(RUN, judged.model_copy(update={"cells": cells}))
     assert "ab" not in gallery.charts(view)
     assert Effect("a", 1, 0, 2, "PASS", 5).low == 0
+
+
+def test_what_no_part_covers_has_a_colour_of_its_own() -> None:
+    names = [f"part {i}" for i in range(len(LIGHT.series))]  # as many as there are colours
+    parts = tuple(Series(name, (1.0,)) for name in (*names, "other"))
+    drawn = draw.svg(Chart("x", "nodes", "ms", (Stack("a", ("2",), parts),)))
+    assert f"fill: {LIGHT.muted}" in drawn

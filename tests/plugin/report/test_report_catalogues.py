@@ -18,6 +18,7 @@ from pytest_dllama.metrics import catalog
 from pytest_dllama.record.cell import Verdict
 from pytest_dllama.record.hosts import FindingKind
 from pytest_dllama.report import pages
+from pytest_dllama.report.figures.token_time import PART_NAMES
 from pytest_dllama.report.pages.language import LANGUAGES, ReportError, load_words, templates_folder
 from pytest_dllama.report.pages.markdown import render
 from pytest_dllama.report.sentences import (
@@ -227,7 +228,8 @@ def test_missing_templates_are_explained(monkeypatch: pytest.MonkeyPatch) -> Non
 # Whatever of these modules has the length of a sentence may stand in a run file: as a note, a
 # reason, an error of a cell.
 TELLING = (
-    *("backends.dllama.events", "backends.dllama.faults", "backends.dllama.notes"),
+    *("backends.dllama.damage", "backends.dllama.events", "backends.dllama.faults"),
+    "backends.dllama.notes",
     *("backends.dllama.traffic", "events.trace", "forensics.import_bench", "forensics.import_log"),
     *("forensics.bench.aiperf", "forensics.bench.base", "forensics.bench.guidellm"),
     "forensics.report_doubts",
@@ -253,7 +255,9 @@ NOT_IN_A_PAGE = (
     "only workers' logs", "pipeline run (pp=", "v0.12.0 to v0.12.7", "some version before",
     "dllama said: ", "it waited {} ms", ", each for {} bytes", ", in step {}", " on {} sockets",
     "{}: a deadlock", "lines are of an unknown format", "worker {} said", "one node: {}",
-    "; at the first token a near tie", "a near tie: ", "worker {} {}",
+    "; at the first token a near tie", "a near tie: ", "worker {} {}", "; the shell said: {}",
+    *("Old model format is not supported", "This version supports only Q40"),  # dllama's words
+    *("Invalid tokenizer header key", "This build does not support GPU"),
 )  # fmt: skip
 
 
@@ -299,3 +303,8 @@ def test_words_of_pictures_are_what_the_program_draws() -> None:
     of = [entry["of"] for entry in entries["told"]]
     assert [text for text in of if re.sub(r"\{\d\}", "{}", text) not in said] == []
     assert len(of) == len(set(of))
+
+
+def test_pictures_call_parts_what_the_english_page_calls_them() -> None:
+    words = tomllib.loads((templates_folder() / "en/words.toml").read_text(encoding="utf-8"))
+    assert {part: PART_NAMES.get(part, part) for part in words["parts"]} == words["parts"]

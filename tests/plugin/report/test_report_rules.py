@@ -441,3 +441,15 @@ def test_a_cell_that_was_measured_anew_is_marked_and_told_in_both_languages() ->
     lines = summary_lines(record)
     assert any(line.startswith("a-4 ↻ ") for line in lines)
     assert "a-4, measured anew ↻: worker 1 is lost" in lines
+
+
+def test_all_that_cannot_be_told_from_the_first_are_one_sentence() -> None:
+    view = RunView.of(run([cell(name, 2, [1.0, 2.0]) for name in "abcd"]))
+    assert comparison(view, TOKENS_PER_S) == [
+        Level(TOKENS_PER_S, "a", "b", (2,), equal=False, more=("c", "d"))
+    ]
+    text = render(view.run, "en")
+    assert "between a and any of b, c and d in generation speed on 2 nodes" in text
+    assert "2대에서는 a와 b, c, d의 Tokens/s에 반복 편차를 넘는 차이가 없음" in render(
+        view.run, "ko"
+    )

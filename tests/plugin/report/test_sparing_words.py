@@ -139,3 +139,13 @@ def test_one_cell_needs_no_count() -> None:
     record = run([cell("a", 2, status="failed", error="no root")])
     assert render(record, "en").startswith("# ERROR: a-2\n")
     assert render(record, "ko").startswith("# 오류: a-2\n")
+
+
+def test_imported_figures_with_notes_are_read_with_caution() -> None:
+    record = run([cell("a", 2, [1]), cell("a", 4, [2])], host_kind="log")
+    noted = record.model_copy(update={"notes": ("Imported.", "a-4: odd.", "a-4: odder.")})
+    first = render(noted, "en").split("\n## ", 1)[0]
+    assert "**Caution**: 2 notes on figures of 1 of 2 cells that were imported as they" in first
+    korean = render(noted, "ko").split("\n## ", 1)[0]
+    assert "**주의**: 적힌 그대로 가져온 구성 2개 중 1개의 수치에 참고 사항 2건이 있음" in korean
+    assert "Caution" not in render(record, "en").split("\n## ", 1)[0]

@@ -258,3 +258,14 @@ def test_the_same_cell_with_other_work_has_its_own_row_and_name(tmp_path: Path) 
     table = trend_table(page.series, page.names)
     assert [row[0] for row in table.rows] == [f"tiny-2 ({t.key.work[:6]})" for t in page.series]
     assert len(table.rows) == 2
+
+
+def test_series_that_got_worse_without_an_alarm_are_not_called_quiet() -> None:
+    grown = [_trend("tpot_ms", [1, 1, 1, 2, 2, 2]), _trend("ttft_s", [1, 1, 1, 1, 1, 1])]
+    text = render_markdown(Trends(CLUSTER, grown, {}), "en")
+    assert "No alarm, but 1 of 2 series end worse than they began, most `tpot_ms` of a" in text
+    assert "(+100.0%)" in text
+    korean = render_markdown(Trends(CLUSTER, grown, {}), "ko")
+    assert "경보는 없지만 시계열 2개 중 1개가 처음보다 나빠졌습니다" in korean
+    quiet = render_markdown(Trends(CLUSTER, grown[1:], {}), "en")
+    assert "No series stands above its level." in quiet

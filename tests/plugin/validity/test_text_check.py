@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_dllama.events.stream import Done, RequestStart, Step
+from pytest_dllama.events.request import Done, RequestStart, Step
 from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.validity.faults import faults, repeat_faults
 from pytest_dllama.validity.output import compare_output

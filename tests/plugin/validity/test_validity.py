@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from pytest_dllama.events.stream import Plan, Ready, ShareLoad
+from pytest_dllama.events.session import Plan, Ready, ShareLoad
 from pytest_dllama.metrics.loading import loading_record
 from pytest_dllama.record.cell import Fault
 from pytest_dllama.validity.faults import faults

@@ -96,7 +96,14 @@ def _points(view: RunView) -> Iterator[Piece]:
     for key, found in (
         ("why", [*answer.why(view), *status.why_not(view)]),
         ("open", answer.undecided(view)),
-        ("caution", [*status.shared_cores(view), *shared_machines(view.run.hosts)]),
+        (
+            "caution",
+            [
+                *status.shared_cores(view),
+                *shared_machines(view.run.hosts),
+                *status.doubted(view),
+            ],
+        ),
         ("slowed", heated),
         ("best_count", tops),
         ("limit_now", limits.limits(view)),

@@ -94,7 +94,8 @@ def token_time(view: RunView) -> Iterator[Block]:
 def right(view: RunView) -> Iterator[Block]:
     """Outputs against the oracle's, bytes against the plan's."""
     yield heading(2, "sections.right")
-    yield Items((*status.correctness(view)[:1], *resources.wire(view)))
+    found = (*status.correctness(view)[:1], *resources.wire(view))
+    yield Items(found or (Words("text.no_cell_measured"),))
     yield from table(unlike_table(view))
 
 

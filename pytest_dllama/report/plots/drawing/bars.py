@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pytest_dllama.metrics.parts import OTHER
 from pytest_dllama.report.figures.charts import Bars, Stack
+from pytest_dllama.report.figures.token_time import PART_NAMES
 from pytest_dllama.report.plots.drawing.canvas import HATCHES, Drawing, figure_of, legend
 
 if TYPE_CHECKING:
@@ -20,14 +22,17 @@ def draw_stack(axes: Axes, panel: Stack, drawing: Drawing) -> None:
     x = range(len(panel.labels))
     below = [0.0] * len(panel.labels)
     for part in panel.parts:
-        i = drawing.places[part.name]
+        i, name = drawing.places[part.name], PART_NAMES.get(part.name, part.name)
         values = [value or 0.0 for value in part.values]
+        is_rest = part.name == OTHER  # of no kind of its own, so of no colour of theirs
+        colour = drawing.theme.muted if is_rest else drawing.colour(i)
+        hatch = "" if is_rest else HATCHES[i % len(HATCHES)]
         bars = axes.bar(
-            x, values, 0.6, bottom=below, color=drawing.colour(i), label=part.name,
-            hatch=HATCHES[i % len(HATCHES)], edgecolor=drawing.theme.surface, linewidth=0.6,
+            x, values, 0.6, bottom=below, color=colour, label=name,
+            hatch=hatch, edgecolor=drawing.theme.surface, linewidth=0.6,
         )  # fmt: skip
         for bar, label, value in zip(bars, panel.labels, values, strict=True):
-            drawing.hint(bar, f"{part.name}, {label} nodes: {figure_of(value)} ms")
+            drawing.hint(bar, f"{name}, {label} nodes: {figure_of(value)} ms")
         below = [a + b for a, b in zip(below, values, strict=True)]
     _name_bars(axes, panel.labels)
     handles, labels = axes.get_legend_handles_labels()  # top of the bar first

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dllama.cli.main import main
+from pytest_dllama.cli.past.again import Measuring
 from pytest_dllama.config.baseline import comparison_of, parse_calibration
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.history.calibrations import calibration_of, calibrations
@@ -146,3 +147,19 @@ def test_a_number_of_pairs_that_cannot_be(text: str, capsys: pytest.CaptureFixtu
     if not text.startswith("-"):
         assert main(["calibrate", text]) == 2
         assert "write a number of pairs, 3 or more" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "why"),
+    [
+        (("--calibrate", "2"), "--calibrate '2': write a number of pairs, 3 or more"),
+        (("--calibrate", "x"), "--calibrate 'x': write a number of pairs, 3 or more"),
+        (("--pairs", "9,3"), "--pairs 9,3: the first look needs 2 pairs or more"),
+    ],
+)
+def test_a_night_that_cannot_be_is_refused_before_it_begins(
+    words: tuple[str, ...], why: str, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    monkeypatch.setattr(Measuring, "suites", lambda *args: pytest.fail("the night began"))
+    assert main(["nightly", *words]) == 2
+    assert why in capsys.readouterr().err

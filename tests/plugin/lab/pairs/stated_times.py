@@ -11,7 +11,8 @@ from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.backends.process_guard import guarded, unguarded
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import parse_models
-from pytest_dllama.events.stream import Done, Event, RequestStart, Step
+from pytest_dllama.events.request import Done, RequestStart, Step
+from pytest_dllama.events.stream import Event
 from pytest_dllama.hosts.base import HostProcess
 
 # Prints what it says it took: a first token, then eight more.

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
 
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.pairs.cell import PairedCell
+from pytest_dllama.lab.pairs.sessions import Session
+from pytest_dllama.lab.requests.runner import RequestRun
 from pytest_dllama.record.cell import OutputRecord, OutputStatus
 from pytest_dllama.record.verdict import MetricVerdict
+from tests.plugin.traces_for_tests import decode_step, trace
 
 FAULT = "dllama's own fault: a stale first token"
 
@@ -54,6 +59,35 @@ def test_other_faults_are_invalid(base: OutputRecord, new: OutputRecord, words: 
     verdict = _compared(base, new).verdict()
     assert verdict.status == "INVALID"
     assert words in verdict.reasons[0]
+
+
+def _session(*requests: Sequence[int]) -> Session:
+    """One session that gave these tokens, request by request."""
+    traces = [
+        trace([decode_step(i, token, 1_000_000 * (i + 1)) for i, token in enumerate(tokens)])
+        for tokens in requests
+    ]
+    return Session(RequestRun(traces[0], (), (), again=tuple(traces[1:])), ())
+
+
+def test_one_wrong_request_of_a_session_makes_the_cell_invalid() -> None:
+    cell = PairedCell(CellKey("tiny", 2), ("tpot_ms",))
+    right, wrong = _output("identical", (1, 2)), _output("different", (1, 9), "parts at token 2")
+    cell.note("base", _session((1, 2), (1, 2)), [right, right], is_first=True)
+    assert cell.invalid == []
+    cell.note("new", _session((1, 2), (1, 9)), [right, wrong], is_first=False)
+    assert "new, pair 1: output: parts at token 2" in cell.invalid
+    assert any("repeat 2 of 2 gave other tokens than repeat 1" in why for why in cell.invalid)
+    assert cell.outputs["new"].status == "different"
+
+
+def test_one_request_that_did_other_work_makes_the_cell_invalid() -> None:
+    cell = PairedCell(CellKey("tiny", 2), ("tpot_ms",))
+    right = _output("identical", (1, 2))
+    cell.note("base", _session((1, 2), (1, 2)), [right, right], is_first=True)
+    cell.note("new", _session((1, 2), (1, 2, 3)), [right, right], is_first=False)
+    cell.compare_work()
+    assert "the sides did different work: [(7, 2), (7, 3)] tokens in, out" in cell.invalid
 
 
 def _judged(status: str) -> MetricVerdict:

@@ -15,6 +15,7 @@ from pytest_dllama.history.priors import NoisePriors
 from pytest_dllama.history.run_files import read_run
 from pytest_dllama.history.verdict_files import read_verdict, verdict_beside
 from pytest_dllama.lab.cells import Cell, CellKey, CheckFailed
+from pytest_dllama.lab.engines import Engines
 from pytest_dllama.lab.lab import Lab
 from pytest_dllama.lab.pairs.paired_lab import PairedLab
 from pytest_dllama.lab.pairs.side import Side
@@ -132,7 +133,9 @@ def test_what_is_broken_off_from_outside_is_an_error_of_the_verdict(tmp_path: Pa
 
 def test_a_verdict_goes_to_the_archive_with_its_run(tmp_path: Path) -> None:
     _lab(tmp_path, StatedTimes(1.0), StatedTimes(1.3)).cell(KEY)
-    plain = Lab(config(tmp_path / "report"), [KEY], Thresholds(), StatedTimes(1.0), Silent())
+    plain = Lab(
+        config(tmp_path / "report"), [KEY], Thresholds(), Engines(StatedTimes(1.0)), Silent()
+    )
     plain.cell(KEY)
     plain.stop()
     assert not (tmp_path / "report/verdict.json").exists()

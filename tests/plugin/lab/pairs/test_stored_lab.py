@@ -17,8 +17,9 @@ from pytest_dllama.history.run_files import read_run, write_run
 from pytest_dllama.history.store import RunStore
 from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab.cells import Cell, CellKey, CheckFailed
+from pytest_dllama.lab.engines import Engines
 from pytest_dllama.lab.lab import Lab
-from pytest_dllama.lab.pairs.stored_lab import Engines, StoredLab
+from pytest_dllama.lab.pairs.stored_lab import StoredLab
 from pytest_dllama.lab.progress import Silent
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import CellVerdict
@@ -33,7 +34,7 @@ KEY = CellKey("tiny", 1)
 def stored(tmp_path: Path) -> Path:
     """The file of a run of three repeats."""
     own = replace(config(tmp_path / "before"), repeats=3, engine="stated")
-    lab = Lab(own, [KEY], Thresholds(), StatedTimes(1.0), Silent())
+    lab = Lab(own, [KEY], Thresholds(), Engines(StatedTimes(1.0)), Silent())
     lab.cell(KEY)
     lab.stop()
     return lab.files.run_file

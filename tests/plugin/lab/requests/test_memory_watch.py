@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_dllama.backends.process_guard import guarded
-from pytest_dllama.events.stream import Rank
+from pytest_dllama.events.ranks import Rank
 from pytest_dllama.hosts.agent.memory import FamilyMemory
 from pytest_dllama.hosts.base import HostProcess
 from pytest_dllama.hosts.local import LocalHost

@@ -13,7 +13,7 @@ import pytest
 from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
-from pytest_dllama.events.stream import TracePart
+from pytest_dllama.events.session import TracePart
 from pytest_dllama.lab.requests.tracing import TraceMissing, check_tracing, joined
 from tests.data import ROOT
 from tests.engine.tracing.trace_format import problems
