@@ -16,6 +16,10 @@ from pytest_dllama.stats.looks import Plan
 from pytest_dllama.stats.power import MAX_PAIRS, pairs_needed
 from pytest_dllama.stats.prior import VariancePrior
 
+# A pair takes at most so many times what one of single requests takes: three pairs stay a matter of
+# seconds, whatever is known of the noise.
+DEAREST = 1.6
+
 
 @dataclass(frozen=True, slots=True)
 class PairCost:
@@ -41,7 +45,8 @@ def prospects(
     takes most, rounded up to a look of the plan.
 
     Args:
-        priors: by number of requests and metric; one that lacks a metric of the others is left out.
+        priors: by number of requests and metric; one that lacks a metric of the others is left out,
+            as is one whose pairs are dear (DEAREST).
         tolerances: relative changes, by metric; metrics of which nothing is known do not count.
         plan: the looks and their level.
         cost: of a pair.
@@ -51,6 +56,8 @@ def prospects(
     found = []
     for requests, of_metric in sorted(priors.items()):
         if not metrics or not known.intersection(metrics) <= of_metric.keys():
+            continue
+        if cost.pair_s(requests) > DEAREST * cost.one_s:
             continue
         pairs = max(
             _pairs(theta_of(tolerances[metric]), of_metric[metric], plan) for metric in metrics

@@ -6,7 +6,7 @@ before it travels on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from dllama_engine.arrays import Floats, Table
 from dllama_engine.collectives.base import Collective, Move
-from dllama_engine.collectives.rounds import Place, part_table, round_table
+from dllama_engine.collectives.rounds import Place, PlaceOf, part_table, round_table
 from dllama_engine.formats.quants import FloatType, row_bytes
 from dllama_engine.program.program import address
 from dllama_engine.sharding.plan import Span
@@ -91,11 +91,11 @@ def _places(
     return places
 
 
-def _of(places: Mapping[Move, Place]) -> Any:
+def _of(places: Mapping[Move, Place]) -> PlaceOf:
     return lambda move: places.get(move, (0, 0, 0))
 
 
-def _parts(spans: Sequence[Span], places: Any, *, from_sum: bool) -> Table | None:
+def _parts(spans: Sequence[Span], places: Iterable[Place], *, from_sum: bool) -> Table | None:
     """Parts of the partial sum's columns, or of a sum that has these columns only."""
     if not spans:
         return None

@@ -13,6 +13,7 @@ _NOT_THE_FORKS = (
     "this is no Timing block of the real fork (dllama-py's own runs are measured with pytest, not "
     "imported)"
 )
+_MOST_BESIDE_MS = 100.0  # of sampling and printing, beside a forward pass
 _PRINTED = 0.0051  # two decimals
 
 
@@ -56,7 +57,7 @@ def damaged(run: LoggedRun, times: Totals) -> str | None:
         run: a run whose closing lines are there.
         times: its times.
     """
-    checks = [_contradiction(run), _other_nodes(run)]
+    checks = [_two_versions(run), _contradiction(run), _other_nodes(run)]
     if times.has_steps:
         checks += [
             _other_count(run),
@@ -66,6 +67,16 @@ def damaged(run: LoggedRun, times: Totals) -> str | None:
         ]
         checks += [_other_averages(run) if run.is_old else _other_sum(run, times)]
     return next((why for why in checks if why), None)
+
+
+def _two_versions(run: LoggedRun) -> str | None:
+    """Lines that no one build prints together."""
+    has_walls = {step.wall_ms is not None for step in run.steps}
+    is_mixed = len(has_walls) > 1 or (
+        run.is_old and ("eval" in run.signs or run.evaluation is not None)
+    )
+    is_mixed = is_mixed or (run.variant == "fork" and True in has_walls and not run.is_old)
+    return "lines of two versions of dllama: they are of different runs" if is_mixed else None
 
 
 def _contradiction(run: LoggedRun) -> str | None:
@@ -135,6 +146,9 @@ def _other_timing(run: LoggedRun, times: Totals) -> str | None:
     first_ms = run.decode[0].total_ms
     most_ms = first_ms + max(decode - sum(step.total_ms for step in run.decode), 0.0)
     is_whole = abs(prefill + decode - total) <= 3 * _PRINTED
+    n_passes = max(len(run.decode), len(run.prefill))
+    for own, passes in ((prefill, times.prefill_ms), (decode, times.decode_ms)):
+        is_whole = is_whole and (passes is None or own - passes <= _MOST_BESIDE_MS * n_passes)
     if is_whole and first_ms - _PRINTED_MS <= ttft - prefill <= most_ms + _PRINTED_MS:
         return None
     return (

@@ -26,6 +26,7 @@ OTHERS = ("ttft_s", "rct_s")  # of which the table has the status only
 _SHORT = {"INCONCLUSIVE": "open", "REGRESSED": "WORSE", "IMPROVED": "better", "PASS": "pass"}
 _RIGHT = (1, 5)  # columns of numbers
 LEAST_SHARE, MOST_PARTS = 0.10, 3  # of a change, that are worth a word
+_MANY_TIMES = 10  # as slow: from here on it is told so, not in percent
 MANY_PAIRS = 50  # more than anybody takes for one answer
 
 
@@ -213,6 +214,13 @@ def _what(part: str) -> str:
 
 
 def _faster_or_slower(change: float | None) -> str:
+    """A change of work, in words.
+
+    >>> _faster_or_slower(0.31), _faster_or_slower(-0.2), _faster_or_slower(391.4)
+    ('31% slower', '20% faster', '392 times as slow')
+    """
+    if change is not None and change >= _MANY_TIMES - 1:
+        return f"{1 + change:.0f} times as slow"
     return "" if change is None else f"{abs(change):.0%} {'slower' if change > 0 else 'faster'}"
 
 

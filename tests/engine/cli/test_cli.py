@@ -1,9 +1,8 @@
-"""`dllama-py` as a process: requests, the event stream's truth, errors and exit codes."""
+"""`dllama-py` as a process: requests, chats, scores, and the event stream's truth."""
 
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 from collections import Counter
 from pathlib import Path
@@ -12,7 +11,6 @@ from typing import Any
 import pytest
 
 from dllama_engine.formats.model_file import ModelFile
-from dllama_engine.synthetic.model import write_synthetic
 from tests.data import MODELS as GOLDEN
 from tests.engine.processes import (
     Node,
@@ -375,82 +373,6 @@ def test_chat_ends_with_its_input() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_chat_without_a_known_template_says_what_to_give() -> None:
-    done = run("chat", *model_arguments(), "--chat-template", "vicuna")
-    assert done.returncode == 1
-    assert "llama2" in done.stderr
-    assert "--chat-template" in done.stderr
-
-
-# -- errors ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("arguments", "words"),
-    [
-        (["--model", "missing.m"], ["missing.m: no such model file"]),
-        (["--tokenizer", "missing.t"], ["missing.t"]),
-        (["--model", GOLDEN / "golden.t"], ["golden.t", "magic"]),
-        (["--steps", 3], ["the prompt has 5 tokens, more than the 3 steps", "--steps"]),
-        (["--max-seq-len", 2], ["the prompt has 5 tokens, the context holds 2"]),
-        (["--events", "/nonexistent/x"], ["--events /nonexistent/x: No such file"]),
-        (["--workers", *(f"127.0.0.1:{port}" for port in range(2, 11))], ["10 nodes", "1 to 8"]),
-        (
-            ["--workers", "127.0.0.1:1", "--connect-timeout", 0.1],
-            ["Cannot connect to worker 1 at 127.0.0.1:1 (Connection refused", "dllama-py worker"],
-        ),
-        (["--workers", "no.such.host.invalid:1"], ["Cannot connect", "no.such.host.invalid:1"]),
-        (["--workers", "127.0.0.1:1", "--token-file", "/nonexistent/x"], ["cluster's token"]),
-    ],
-)
-def test_errors_of_the_user_are_one_line_and_exit_code_1(
-    arguments: list[object], words: list[str]
-) -> None:
-    done = run(*inference_arguments(), *arguments)
-    assert done.returncode == 1
-    assert done.stderr.startswith("🚨 Critical error: ")
-    assert done.stderr.count("\n") == 1
-    for word in words:
-        assert word in done.stderr
-
-
-def test_an_unreachable_worker_prints_dllamas_line() -> None:
-    done = run(*inference_arguments(), "--workers", "127.0.0.1:1", "--connect-timeout", 0.1)
-    assert "⭕ Socket[0]: connecting to 127.0.0.1:1 worker\n" in done.stdout
-    assert "\nCannot connect to 127.0.0.1:1 (Connection refused)\n" in done.stdout
-
-
-def test_model_and_tokenizer_of_different_vocabularies(tmp_path: Path) -> None:
-    """As with the real dllama: a remark, and it runs."""
-    model, _ = write_synthetic("dim=64,n_layers=1,n_heads=2,hidden_dim=64,vocab_size=300", tmp_path)
-    done = run(*inference_arguments(), "--model", model)
-    assert done.returncode == 0, done.stderr
-    assert (
-        "⚠️  The tokenizer has 512 tokens, the model's vocabulary 300: tokens from 300 on are never "
-        "used; the model does not know bos (508)\n"
-    ) in done.stdout
-
-
-def test_an_error_is_an_event_too(tmp_path: Path) -> None:
-    events = tmp_path / "events.jsonl"
-    done = run(*inference_arguments(steps=2), "--events", events)
-    assert done.returncode == 1
-    error, end = read_events(events)
-    assert error["type"] == "RequestError"
-    assert error["message"] in done.stderr
-    assert end["exit_code"] == 1
-
-
-def test_a_prompt_that_is_no_utf8_ends_without_a_traceback(tmp_path: Path) -> None:
-    events = tmp_path / "events.jsonl"
-    prompt = os.fsdecode(b"caf\xe9 \xff")
-    done = run(
-        "inference", *model_arguments(), "--prompt", prompt, "--steps", 40, "--events", events
-    )
-    assert "Traceback" not in done.stderr
-    assert read_events(events)[-1]["exit_code"] == done.returncode
-
-
 def test_a_closed_pipe_ends_quietly(workers: list[Node]) -> None:
     process = subprocess.Popen(
         command(*inference_arguments(workers[:1], steps=250)),
@@ -467,43 +389,6 @@ def test_a_closed_pipe_ends_quietly(workers: list[Node]) -> None:
     process.stderr.close()
     done = run(*inference_arguments(workers[:1], steps=8))
     assert done.returncode == 0
-
-
-def test_help_imports_nothing_heavy() -> None:
-    code = (
-        "import sys, dllama_engine.cli.main, dllama_engine.cli.flags.parsing; "
-        "dllama_engine.cli.flags.parsing.build_parser().format_help(); "
-        "sys.exit(bool({'numpy', 'numba'} & set(sys.modules)))"
-    )
-    assert subprocess.run([command()[0], "-c", code], check=False).returncode == 0
-
-
-def test_a_plan_loads_no_compiler() -> None:
-    code = (
-        "import sys; from dllama_engine.cli.main import main; "
-        "assert main(['plan', '--shape', 'llama-160m', '--nodes', '2']) == 0; "
-        "sys.exit(bool({'numba', 'llvmlite'} & set(sys.modules)))"
-    )
-    done = subprocess.run([command()[0], "-c", code], capture_output=True, check=False)
-    assert done.returncode == 0, done.stderr
-
-
-def test_compiled_kernels_go_to_the_users_cache(tmp_path: Path) -> None:
-    """A read-only home falls back to a folder of this user's; nothing fails."""
-    home = tmp_path / "home"
-    home.mkdir()
-    code = "from dllama_engine.system import process; print(process.kernel_cache_folder())"
-    folders = []
-    for cache in (home / "cache", Path("/proc/nowhere")):
-        done = subprocess.run(
-            [command()[0], "-c", code], env=environment(XDG_CACHE_HOME=str(cache)),
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        folders.append(Path(done.stdout.strip()))
-    assert folders[0].parent == home / "cache" / "dllama-py"
-    assert folders[0].name.startswith("numba-")
-    assert folders[1].is_dir()
-    assert folders[1].stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize("n_workers", [0, 1])
@@ -527,34 +412,6 @@ def test_a_scale_that_is_not_finite_is_told_with_its_file_and_tensor(
     assert (f"worker 1 at {workers[0].address}" in done.stderr) == bool(n_workers)
 
 
-# -- plan -----------------------------------------------------------------------------------------
-
-
-def test_plan_prints_who_holds_what() -> None:
-    done = run("plan", "--shape", "llama-30b", "--nodes", 8)
-    assert done.returncode == 0, done.stderr
-    lines = done.stdout.splitlines()
-    assert lines[0].startswith("llama: 60 layers, dim 6656, 52 heads, 52 K/V heads, ffn 17920")
-    assert lines[1].startswith(
-        "8 nodes, q80 buffers, reduce sync, collective mesh, f32 KV cache of 2048"
-    )
-    assert lines[4].split()[:5] == ["0", "root", "0-6", "0-6", "0-2239"]
-    assert len([line for line in lines if line.endswith("GiB")]) == 9
-    matrix = next(i for i, line in enumerate(lines) if line.startswith("payload bytes"))
-    assert lines[matrix + 2].split() == ["0", "-", *["875272"] * 7]
-    assert lines[matrix + 3].split() == ["1", "864640", "-", *["848640"] * 6]
-    assert lines[-1].startswith("in all 47822264 bytes in ")
-
-
-def test_a_plan_tells_the_links_of_its_collective() -> None:
-    """By hand, 60 layers of two exchanges: in a mesh 56 messages each, by doubling 24."""
-    ends = 7 + 7  # the root's packets and the logits
-    for collective, messages in (("mesh", 56), ("doubling", 24), ("star", 14)):
-        done = run("plan", "--shape", "llama-30b", "--nodes", 8, "--collective", collective)
-        assert f", collective {collective}, " in done.stdout
-        assert f" in {120 * messages + ends} messages; over the root's links" in done.stdout
-
-
 def test_plan_as_json_agrees_with_the_plan_event(runs: dict[int, tuple[str, Events]]) -> None:
     done = run(
         "plan", "--model", GOLDEN / "llama_f32.m", "--nodes", 3, "--buffer-float-type", "f32",
@@ -569,9 +426,3 @@ def test_plan_as_json_agrees_with_the_plan_event(runs: dict[int, tuple[str, Even
         for name, value in of(runs[3][1], "start")[0]["model"].items()
         if name not in ("path", "size_bytes")
     }
-
-
-def test_plan_of_too_many_nodes_is_refused() -> None:
-    done = run("plan", "--model", GOLDEN / "llama_q40.m", "--nodes", 9)
-    assert done.returncode == 1
-    assert "runs on 1 to 8 nodes" in done.stderr

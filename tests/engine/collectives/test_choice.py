@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
+from dllama_engine.arrays import Table
 from dllama_engine.cluster.placement import CoreSlots
+from dllama_engine.cluster.setup import choosing
 from dllama_engine.cluster.setup.choosing import choose_as_root, choose_as_worker, probe
 from dllama_engine.collectives.choice import COLLECTIVES, LinkCosts, choose, predicted_s
 from dllama_engine.errors import HandshakeError, PlanError
 from dllama_engine.sharding.collective import Collective, Pick
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.synthetic.shapes import parse_shape
+from dllama_engine.tables.links import NOTHING, ROUTE_WIDTH, SEND_BYTES
 from dllama_engine.wire.frames import SESSION
 from dllama_engine.wire.links import Links
 from tests.data import ROOT
@@ -121,6 +125,31 @@ def test_a_probe_ends_on_every_rank_and_leaves_the_links_in_step(nodes: int) -> 
         assert costs.round_s > 0
         assert costs.message_s >= 0
         assert costs.byte_s >= 0
+
+
+def test_a_peer_that_runs_ahead_does_not_make_a_slow_link_free(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Full frames take 3 ms, but every other one waits for two: seen under load, a link's rate."""
+
+    class Ahead:
+        """Links of a clock of their own."""
+
+        world_size, rank, now_s, calls = 2, 0, 0.0, 0
+
+        def routes(self) -> Table:
+            return np.full((2, ROUTE_WIDTH), NOTHING, np.int64)
+
+        def exchange_routes(self, op: str, routes: Table) -> None:
+            self.calls += 1
+            long = 6e-3 if self.calls % 2 else 0.0
+            self.now_s += long if routes[1, SEND_BYTES] > 0 else 1e-3
+
+    links = Ahead()
+    monkeypatch.setattr(choosing.time, "perf_counter", lambda: links.now_s)
+    costs = probe(links)  # type: ignore[arg-type]
+    assert costs.round_s == pytest.approx(1e-3)
+    assert costs.byte_s == pytest.approx(2e-3 / choosing.PAYLOAD_BYTES)
 
 
 @pytest.mark.parametrize("sync_mode", list(SyncMode))

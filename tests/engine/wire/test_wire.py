@@ -20,7 +20,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dllama_engine.errors import InsufficientMemoryError, WireError, WorkerLost
-from dllama_engine.tables.links import CALM, CALM_LENGTH, RECV_SEQUENCE, SEND_SEQUENCE
+from dllama_engine.tables.links import (
+    CALM,
+    CALM_LENGTH,
+    RECV_SEQUENCE,
+    SEND_SEQUENCE,
+    SWEEPS,
+)
 from dllama_engine.wire import counted, frames
 from dllama_engine.wire.frames import SYNC_LOGITS, SYNC_NODE_SLICES, SYNC_WITH_ROOT
 from dllama_engine.wire.links import Links
@@ -87,6 +93,25 @@ def test_a_rank_that_keeps_its_core_counts_the_exchanges_down(pair: tuple[Links,
         assert got == b"abc"
         if left_over:  # at 0 it yields, and may find that another program has the core
             assert left.mesh[CALM] == left_over
+
+
+def test_beside_other_programs_a_rank_on_a_shared_core_does_not_look_again_and_again() -> None:
+    """It keeps its core from them, but its own peers need it: it sleeps once nothing is there."""
+    ranks = mesh(3)
+    for links in ranks:
+        links.is_crowded, links.mesh[CALM] = True, 100
+
+    def exchange(rank: int) -> None:
+        if rank == 2:
+            time.sleep(0.05)
+        got = {peer: bytearray(3) for peer in ranks[rank].peers}
+        ranks[rank].exchange(SYNC_NODE_SLICES, dict.fromkeys(ranks[rank].peers, b"abc"), got)
+
+    in_threads([lambda rank=rank: exchange(rank) for rank in range(3)])
+    # One to begin with, one for each frame, one for each tenth of a second on a busy machine.
+    assert all(links.mesh[SWEEPS] <= 12 for links in ranks[:2])  # 40 and more by looking
+    for links in ranks:
+        links.close()
 
 
 @pytest.mark.parametrize(("world_size", "yields"), [(2, False), (3, True)])

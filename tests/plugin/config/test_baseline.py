@@ -68,6 +68,7 @@ def test_what_cannot_be(text: str, words: str) -> None:
 
 VALUES: dict[str, Any] = {
     "pairs": (3, 5), "inconclusive": "warn", "order-seed": None, "bisect": False,
+    "requests-per-session": None,
 }  # fmt: skip
 
 

@@ -148,3 +148,26 @@ def test_the_end_of_a_log_gives_the_rates_of_its_blocks(name: str, tmp_path: Pat
     whole = figures(LOGS / name) or {}
     assert found["decode_tokens_per_s"] > 0
     assert found == pytest.approx({metric: whole[metric] for metric in found}, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("head", "tail", "cut_at", "words"),
+    [
+        ("fork_tiny_n2.log", "fork_inference_n2.log", "Timing", "Timing block contradicts"),
+        ("v0.12.1_tiny_n2.log", "v0.16.4_tiny_n2.log", "🔶", "lines of two versions of dllama"),
+        ("v0.16.4_tiny_n2.log", "v0.5.2_tiny_n2.log", "🔶", "lines of two versions of dllama"),
+        ("fork_tiny_n2.log", "v0.12.1_tiny_n2.log", "🔷️ E", "lines of two versions of dllama"),
+    ],
+)
+def test_halves_of_two_logs_are_told(
+    head: str, tail: str, cut_at: str, words: str, tmp_path: Path
+) -> None:
+    halves = []
+    for name in (head, tail):
+        lines = (LOGS / name).read_text(encoding="utf-8").split("\n")
+        at = next(i for i, line in enumerate(lines) if line.startswith(cut_at))
+        halves.append((lines[:at], lines[at:]))
+    path = tmp_path / "root.log"
+    path.write_text("\n".join(halves[0][0] + halves[1][1]), encoding="utf-8")
+    (cell,) = import_logs([path], ImportOptions()).cells
+    assert words in str(cell.error)

@@ -256,9 +256,8 @@ NOT_IN_A_PAGE = (
     "dllama said: ", "it waited {} ms", ", each for {} bytes", ", in step {}", " on {} sockets",
     "{}: a deadlock", "lines are of an unknown format", "worker {} said", "one node: {}",
     "; at the first token a near tie", "a near tie: ", "worker {} {}", "; the shell said: {}",
-    # dllama's own words
-    "Invalid tokenizer header key", "Old model format is not", "only Q40 weights with Q80 sync",
-    "This build does not support GPU",
+    *("Old model format is not supported", "This version supports only Q40"),  # dllama's words
+    *("Invalid tokenizer header key", "This build does not support GPU"),
 )  # fmt: skip
 
 

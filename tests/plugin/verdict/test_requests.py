@@ -24,18 +24,27 @@ def noise(ttft: float, tpot: float) -> dict[str, VariancePrior]:
 
 def test_less_noise_for_cheap_requests_decides_sooner() -> None:
     known = {1: noise(0.12, 0.03), 3: noise(0.05, 0.014), 5: noise(0.05, 0.013)}
-    one, three, five = prospects(known, TOLERANCES, PLAN, PairCost(1.0, 0.1))
+    one, three, five = prospects(known, TOLERANCES, PLAN, PairCost(1.0, 0.05))
     assert (one.requests, three.requests, five.requests) == (1, 3, 5)
     assert (three.pairs, five.pairs) == (3, 3)  # no look is earlier
     assert one.pairs > 5
-    assert three.seconds == pytest.approx(3 * 1.4)
-    assert five.seconds == pytest.approx(3 * 1.8)
+    assert three.seconds == pytest.approx(3 * 1.2)
+    assert five.seconds == pytest.approx(3 * 1.4)
     assert soonest([one, three, five]) == 3
 
 
-def test_dear_requests_that_help_little_are_not_asked_for() -> None:
+def test_requests_that_help_little_are_not_asked_for() -> None:
     known = {1: noise(0.05, 0.02), 3: noise(0.05, 0.02)}
-    assert soonest(prospects(known, TOLERANCES, PLAN, PairCost(1.0, 2.0))) == 1
+    one, three = prospects(known, TOLERANCES, PLAN, PairCost(1.0, 0.1))
+    assert one.pairs == three.pairs
+    assert soonest([one, three]) == 1
+
+
+def test_pairs_stay_a_matter_of_seconds() -> None:
+    """Long requests are not asked again, however much that helped: other pairs are as good."""
+    known = {1: noise(0.30, 0.2), 3: noise(0.01, 0.01)}
+    found = prospects(known, TOLERANCES, PLAN, PairCost(1.0, 0.2))
+    assert [one.requests for one in found] == [1]
 
 
 def test_the_metric_that_takes_most_pairs_counts() -> None:

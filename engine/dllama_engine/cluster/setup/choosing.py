@@ -57,7 +57,7 @@ def probe(links: Links) -> LinkCosts:
     full[:, [SEND_BYTES, RECV_BYTES]] = PAYLOAD_BYTES
     full[:, SEND_AT], full[:, RECV_AT] = out.ctypes.data, [row.ctypes.data for row in into]
     round_s = _typical_s(links, doubling, _EMPTY) / len(doubling)
-    empty_s, full_s = _typical_s(links, [empty], _EMPTY), _typical_s(links, [full], _FULL)
+    empty_s, full_s = _typical_s(links, [empty], _EMPTY), _typical_s(links, [full], _FULL, 2)
     return LinkCosts(
         round_s=round_s,
         message_s=max(0.0, empty_s - round_s) / max(1, n - 2),
@@ -65,15 +65,19 @@ def probe(links: Links) -> LinkCosts:
     )
 
 
-def _typical_s(links: Links, rounds: Sequence[Table], times: int) -> float:
-    """Median duration of such rounds among several, one behind the other."""
-    durations_s = []
+def _typical_s(links: Links, rounds: Sequence[Table], times: int, over: int = 1) -> float:
+    """Median time of such rounds among several, one behind the other.
+
+    Of any `over` in a row, from end to end: who is kept from its core, or whose peer is ahead by
+    one, waits long for the one and finds the next there, and would take a slow link for a free one.
+    """
+    ends_s = [time.perf_counter()]
     for _ in range(_WARM_UP + times):
-        start_s = time.perf_counter()
         for routes in rounds:
             links.exchange_routes(PROBE, routes)
-        durations_s.append(time.perf_counter() - start_s)
-    return median(durations_s[_WARM_UP:])
+        ends_s.append(time.perf_counter())
+    rows_s = [after - before for before, after in zip(ends_s, ends_s[over:], strict=False)]
+    return median(rows_s[_WARM_UP:]) / over
 
 
 def probe_products(plan: ShardPlan, rank: int, slots: CoreSlots, batch_size: int) -> ComputeCosts:

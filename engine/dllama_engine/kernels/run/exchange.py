@@ -149,7 +149,8 @@ def move(links: Any, mesh: Any, only_sends: bool) -> Any:
                 return np.int64(AGAIN)
         # On a shared core who waits for one peer only sleeps at once: that peer's frame is all that
         # can come, and each look takes time from whoever sends it.
-        at_once = mesh[CROWDED] != 0 and mesh[AWAITED] <= 1
+        # Beside other programs nobody yields: there who looks again and again keeps its peers away.
+        at_once = mesh[CROWDED] != 0 and (mesh[AWAITED] <= 1 or mesh[CALM] > 0)
         yields_now = yields < _YIELDS and mesh[CALM] == 0 and not at_once
         sleeps = at_once or (not yields_now and now - still_ns > _SPIN_NS)
         if yields_now:

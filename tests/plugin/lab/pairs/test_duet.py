@@ -130,7 +130,11 @@ def test_of_several_requests_a_session_the_median_counts(tmp_path: Path) -> None
     assert priors.groups("tpot_ms", 3)[0].variance == 0
 
 
-def test_as_many_requests_as_decide_soonest_are_taken_by_what_is_known(tmp_path: Path) -> None:
+def test_as_many_requests_as_decide_soonest_are_taken_by_what_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of an engine that takes a new root for each request, which pairs of one are rarely worth.
+    monkeypatch.setattr("pytest_dllama.verdict.requests.DEAREST", 9.0)
     priors = NoisePriors(tmp_path / "history", "test")
     for requests, sd in ((1, 0.3), (3, 0.01)):
         groups = [VarianceGroup(2, sd**2)] * MIN_GROUPS

@@ -1,0 +1,45 @@
+"""What a process of `dllama-py` loads and where it keeps what it made."""
+
+from __future__ import annotations
+
+import subprocess
+from pathlib import Path
+
+from tests.engine.processes import command, environment
+
+
+def test_help_imports_nothing_heavy() -> None:
+    code = (
+        "import sys, dllama_engine.cli.main, dllama_engine.cli.flags.parsing; "
+        "dllama_engine.cli.flags.parsing.build_parser().format_help(); "
+        "sys.exit(bool({'numpy', 'numba'} & set(sys.modules)))"
+    )
+    assert subprocess.run([command()[0], "-c", code], check=False).returncode == 0
+
+
+def test_a_plan_loads_no_compiler() -> None:
+    code = (
+        "import sys; from dllama_engine.cli.main import main; "
+        "assert main(['plan', '--shape', 'llama-160m', '--nodes', '2']) == 0; "
+        "sys.exit(bool({'numba', 'llvmlite'} & set(sys.modules)))"
+    )
+    done = subprocess.run([command()[0], "-c", code], capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_compiled_kernels_go_to_the_users_cache(tmp_path: Path) -> None:
+    """A read-only home falls back to a folder of this user's; nothing fails."""
+    home = tmp_path / "home"
+    home.mkdir()
+    code = "from dllama_engine.system import process; print(process.kernel_cache_folder())"
+    folders = []
+    for cache in (home / "cache", Path("/proc/nowhere")):
+        done = subprocess.run(
+            [command()[0], "-c", code], env=environment(XDG_CACHE_HOME=str(cache)),
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        folders.append(Path(done.stdout.strip()))
+    assert folders[0].parent == home / "cache" / "dllama-py"
+    assert folders[0].name.startswith("numba-")
+    assert folders[1].is_dir()
+    assert folders[1].stat().st_mode & 0o077 == 0
