@@ -18,7 +18,7 @@ from pathlib import Path
 
 from benchmarks.suite_defaults import suite_config
 from pytest_dllama.backends.embedded import EmbeddedBackend
-from pytest_dllama.history.priors import NoisePriors
+from pytest_dllama.history.noise.priors import NoisePriors
 from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.pairs.duet import Duet, Rules, Side

@@ -21,7 +21,7 @@ from benchmarks.verdict_proof.busy import one_busy_core
 from benchmarks.verdict_proof.journal import Comparison, Condition, Failure, Journal, Pair
 from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.config.settings import LabConfig
-from pytest_dllama.history.priors import NoisePriors
+from pytest_dllama.history.noise.priors import NoisePriors
 from pytest_dllama.hosts.base import Progress
 from pytest_dllama.hosts.checkout import revision_at
 from pytest_dllama.hosts.controller import fingerprint, probe_environment

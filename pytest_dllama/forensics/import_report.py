@@ -38,6 +38,7 @@ _MIB = 2**20
 _UNCHECKED = "output unchecked: a report holds no tokens"
 _HIGH_VARIANCE = 2.0  # dllama's rule: P95 > 2 * P50
 _NEEDED = ("n_output_tokens", "rct_s")
+_SPEED = ("tokens_per_s", "tpot_ms", "ttft_s", "rct_s")
 
 
 def import_report(path: Path) -> RunRecord:
@@ -120,6 +121,9 @@ def _cell(cell: ReportedCell) -> CellRecord:
 def _complete(cell: ReportedCell) -> list[str]:
     """Compute what a summary leaves out and the rest determines; notes that say so."""
     figures = cell.figures
+    for name in _SPEED:
+        if figures.get(name, 1.0) <= 0:  # no figure
+            del figures[name]
     known = {name: figures.get(name, 0.0) for name in ("ttft_s", "tpot_ms", "rct_s")}
     if "n_output_tokens" not in figures and all(value > 0 for value in known.values()):
         gaps = (known["rct_s"] - known["ttft_s"]) * 1e3 / known["tpot_ms"]

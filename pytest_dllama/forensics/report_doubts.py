@@ -115,7 +115,7 @@ def _contradictions(cell: ReportedCell) -> Iterator[str]:
             yield f"{name} is {own:g} in its section and {value:g} in the summary table."
     if {"tpot_ms", "ttft_s", "rct_s", "n_output_tokens"} <= figures.keys():
         gaps = figures["n_output_tokens"] - 1
-        if gaps > 0:
+        if gaps > 0 and figures["tpot_ms"] > 0:
             computed = (figures["rct_s"] - figures["ttft_s"]) / gaps * 1e3
             if abs(computed / figures["tpot_ms"] - 1) > 0.005:
                 yield (

@@ -18,6 +18,7 @@ from pytest_dllama.forensics.report_words import (
 
 _HEADING = re.compile(r"^#{1,6}\s+(?P<title>.*?)\s*$")
 _NUMBER = re.compile(r"-?\d[\d,]*(?:\.\d+)?")
+_BEYOND_REASON = 1e18  # of any unit: no figure
 _SPEED = ("tokens_per_s", "tpot_ms", "ttft_s", "rct_s")
 
 
@@ -82,4 +83,5 @@ def _row(
 
 
 def _value(text: str) -> float:
-    return float(text.replace(",", ""))
+    value = float(text.replace(",", ""))
+    return value if abs(value) < _BEYOND_REASON else 0.0

@@ -24,16 +24,18 @@ from pytest_dllama.forensics.report_words import (
     model_of,
 )
 
+_N = r"\d[\d,]*(?:\.\d+)?"
 _HEADING = re.compile(r"^(?P<marks>#{1,6})\s+(?P<title>.*?)\s*$")
 _ITEM = re.compile(r"^\s*[-*]\s+(?P<key>[^:]+?)\s*:\**\s*(?P<value>.+?)\s*$")
-_RATE = re.compile(r"tokens/s:\s*(?P<per_s>[\d.,]+)\s*\((?P<ms>[\d.,]+)\s*ms/tok\)")
+_RATE = re.compile(rf"tokens/s:\s*(?P<per_s>{_N})\s*\((?P<ms>{_N})\s*ms/tok\)")
 _COUNT = re.compile(r"^\s*(?P<key>nBatches|nTokens):\s*(?P<n>\d+)\s*$")
-_OPERATION = re.compile(r"^(?P<ops>[\d,]+) ops, (?P<mb>[\d.,]+) MB, (?P<avg>[\d.,]+) ms avg$")
+_OPERATION = re.compile(rf"^(?P<ops>\d[\d,]*) ops, (?P<mb>{_N}) MB, (?P<avg>{_N}) ms avg$")
 _PERCENTILES = re.compile(
-    r"P50:\s*(?P<p50>[\d.,]+)\s*ms,\s*P95:\s*(?P<p95>[\d.,]+)\s*ms,\s*P99:\s*(?P<p99>[\d.,]+)\s*ms"
+    rf"P50:\s*(?P<p50>{_N})\s*ms,\s*P95:\s*(?P<p95>{_N})\s*ms,\s*P99:\s*(?P<p99>{_N})\s*ms"
 )
-_FIGURE = re.compile(r"(?P<n>-?[\d.,]*\d)\s*(?P<unit>[a-z초밀리]*)", re.IGNORECASE)
-_SIZE = re.compile(r"^(?P<n>[\d.,]+)\s*(?P<unit>[KMG])i?B\b", re.IGNORECASE)
+_FIGURE = re.compile(rf"(?P<n>-?{_N})\s*(?P<unit>[a-z초밀리]*)", re.IGNORECASE)
+_SIZE = re.compile(rf"^(?P<n>{_N})\s*(?P<unit>[KMG])i?B\b", re.IGNORECASE)
+_BEYOND_REASON = 1e18  # of any unit: no figure
 _UNITS = {"K": 1e3, "M": 1e6, "G": 1e9}  # "7,338 MB (약 7.3 GB)": decimal
 _FILE_NAME = re.compile(r"^(?:dllama_model_)?(?P<name>.+?)(?:_q\d+|_f\d+)?(?:\.m|\.gguf)?$")
 
@@ -235,7 +237,8 @@ def _number(text: str) -> float:
     >>> _number("1,227.59")
     1227.59
     """
-    return float(text.replace(",", ""))
+    value = float(text.replace(",", ""))
+    return value if value < _BEYOND_REASON else 0.0
 
 
 def _bytes(value: str) -> int | None:
@@ -245,7 +248,8 @@ def _bytes(value: str) -> int | None:
     (7338000000, 12000000000, None)
     """
     found = _SIZE.match(value)
-    return round(_number(found["n"]) * _UNITS[found["unit"].upper()]) if found else None
+    size = _number(found["n"]) * _UNITS[found["unit"].upper()] if found else 0.0
+    return round(size) or None
 
 
 def environment_names(environment: Mapping[str, str], key: str) -> list[str]:

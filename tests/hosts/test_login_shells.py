@@ -7,11 +7,12 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+import paramiko
 import pytest
 
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.inventory import Inventory
-from pytest_dllama.hosts.ssh import agent_client
+from pytest_dllama.hosts.ssh import agent_client, connection
 from pytest_dllama.hosts.ssh.channel import BEGIN, announced
 from pytest_dllama.hosts.ssh.host import SshHost
 from tests.hosts import sshd
@@ -56,6 +57,19 @@ def test_a_shell_that_runs_no_commands(
         host.agent.open()
     host.agent.connection.close()
     assert words in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("code", "is_behind", "words"),
+    [
+        (1, True, "its jump host forwards nothing (no); see AllowTcpForwarding of its sshd"),
+        (2, True, "its jump host does not reach it (no); is it on"),
+        (2, False, "it opens no more sessions (no); see MaxSessions of its sshd"),
+    ],
+)
+def test_why_a_channel_is_not_opened(code: int, is_behind: bool, words: str) -> None:
+    error = paramiko.ChannelException(code, "no")
+    assert connection._reason(error, is_behind).startswith(words)
 
 
 def test_a_folder_with_other_things_is_left_alone(

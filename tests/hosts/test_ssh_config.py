@@ -236,6 +236,10 @@ CASES = {  # ssh_config before the common part, known_hosts, whether one gets in
         "Host board\n  ProxyJump nobody@127.0.0.1:1\n" + KEY,
         *("", False, "board (its jump host nobody@127.0.0.1:1): nobody answers there"),
     ),
+    "nobody behind the jump host": (
+        "Host board\n  Port 1\n  ProxyJump j1\n" + KEY,
+        *("", False, "its jump host does not reach it (Connect failed); is it on"),
+    ),
     "ProxyJump none": (
         "Host board\n  ProxyJump none\nHost *\n  ProxyJump 127.0.0.1:1\n" + KEY,
         *("", True, ""),

@@ -29,6 +29,8 @@ class Observation:
         raw: whether raw spans are.
 
     Attributes:
+        begin_step: a step with so many logits begins; whether it goes on with the request of the
+            step before.
         add: work of Python's on the step under way: its kind (`tables.spans`), begin and end in ns.
     """
 
@@ -48,6 +50,9 @@ class Observation:
         self._kernel = KernelCounters(links) if spans else None
         self._raw = TimelineKeeper(n) if raw else None
         # Called between the passes of a request, where every call counts.
+        self.begin_step: Callable[[int], bool] = (
+            self._spans.begin_step if self._spans is not None else _goes_on_with_nothing
+        )
         self.add: Callable[[int, int, int], None] = self._add_both
         if self._spans is None or self._raw is None:
             part = self._spans or self._raw
@@ -57,10 +62,6 @@ class Observation:
         if self._raw is not None:
             links.record_exchanges(self._raw.exchanges_at)
             keep_work(self._raw.work_at)
-
-    def begin_step(self, n_logits: int) -> bool:
-        """A step begins; whether it goes on with the request of the step before."""
-        return self._spans.begin_step(n_logits) if self._spans is not None else False
 
     def end_step(self, start_ns: int, pos: int, n_tokens: int, n_logits: int) -> None:
         """It has ended."""
@@ -114,6 +115,11 @@ class Observation:
     def timeline(self) -> Timeline | None:
         """The raw spans, if they were kept."""
         return self._raw.kept() if self._raw is not None else None
+
+
+def _goes_on_with_nothing(n_logits: int) -> bool:
+    """Nothing is kept that a step could go on with."""
+    return False
 
 
 def _ignore(kind: int, start_ns: int, end_ns: int) -> None:

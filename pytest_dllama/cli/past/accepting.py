@@ -9,7 +9,7 @@ from pytest_dllama.config.baseline import parse_baseline
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.history.accepted import Acceptance, Kind, acceptances, accepted_runs
 from pytest_dllama.history.nights import runs_of_nights, watched
-from pytest_dllama.history.priors import NoisePriors
+from pytest_dllama.history.noise.priors import NoisePriors
 from pytest_dllama.history.series import series_of, work_digest
 from pytest_dllama.history.store import HistoryError, RunStore, StoredRun
 from pytest_dllama.lab.builds.revisions import own_checkout

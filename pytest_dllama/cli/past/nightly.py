@@ -22,8 +22,8 @@ from pytest_dllama.config.values import ConfigError
 from pytest_dllama.files.report_folder import STEP_SUMMARY
 from pytest_dllama.files.whole_file import write_whole
 from pytest_dllama.history.accepted import latest, objections
-from pytest_dllama.history.calibrations import calibrations
 from pytest_dllama.history.nights import Night
+from pytest_dllama.history.noise.calibrations import calibrations
 from pytest_dllama.history.places import default_folder
 from pytest_dllama.history.run_files import read_run
 from pytest_dllama.history.store import HistoryError, RunStore, StoredRun

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 
 from pytest_dllama.cli.past.where import add_where, store_of
-from pytest_dllama.history.calibrations import calibrations
+from pytest_dllama.history.noise.calibrations import calibrations
 from pytest_dllama.report.lists.noise import noise_lines
 from pytest_dllama.report.lists.table import FORMATS
 

@@ -36,7 +36,7 @@ def _is_record(document: Document) -> bool:
 def _figures(document: Document) -> Any:
     """Where a summary has its metrics: at the top, or in older versions below `records`."""
     places = (document, document.get("records"), document.get("metrics"))
-    return next((p for p in places if isinstance(p, dict) and "request_latency" in p), None)
+    return next((p for p in places if isinstance(within(p, "request_latency"), dict)), None)
 
 
 def read(documents: Sequence[Document]) -> BenchFile:

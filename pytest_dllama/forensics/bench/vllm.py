@@ -63,7 +63,8 @@ def _requests(document: Document) -> Iterator[Any]:
     errors = document.get("errors")
     failed = errors if isinstance(errors, list) else []
     for index, (ttft, itls, n_input, n_output) in enumerate(zip(*columns, strict=False)):
-        gaps = [float(gap) for gap in itls or () if positive(gap) is not None or gap == 0]
+        known = itls if isinstance(itls, list) else []
+        gaps = [float(gap) for gap in known if positive(gap) is not None or gap == 0]
         first = positive(ttft)
         if first is None or (index < len(failed) and failed[index]):
             yield None

@@ -114,7 +114,7 @@ class SshConnection:
         )
         made.client.set_missing_host_key_policy(check)
         self._way.append(made)
-        with _told_by(proxy), _explained(where, hop):
+        with _told_by(proxy), _explained(where, hop, is_behind=gateway is not None):
             made.open()
             _fail_fast(made.transport)
         self.remarks += [text for text in check.remarks if text not in self.remarks]
@@ -237,8 +237,8 @@ def _fail_fast(transport: Any) -> None:
 
 
 @contextlib.contextmanager
-def _explained(where: str, hop: SshSettings) -> Iterator[None]:
-    """Turn what can go wrong between two machines into a sentence with its remedy."""
+def _explained(where: str, hop: SshSettings, *, is_behind: bool = False) -> Iterator[None]:
+    """Turn what can go wrong between two machines, or behind a third, into a sentence."""
     try:
         yield
     except paramiko.AuthenticationException as error:
@@ -247,10 +247,10 @@ def _explained(where: str, hop: SshSettings) -> Iterator[None]:
             f"{hop.user}@{hop.hostname}, or give the right `user` and `key`"
         ) from None
     except (paramiko.SSHException, OSError, EOFError) as error:
-        raise ConnectionLost(f"{where}: {_reason(error)}") from error
+        raise ConnectionLost(f"{where}: {_reason(error, is_behind)}") from error
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Exception, is_behind: bool) -> str:
     if isinstance(error, socket.gaierror):
         return "its name cannot be resolved; give its IP address as `address`"
     if isinstance(error, TimeoutError):
@@ -261,5 +261,14 @@ def _reason(error: Exception) -> str:
     if isinstance(error, EOFError) or "protocol banner" in text:
         return "whoever answers there hung up before or during the login; is it an SSH server?"
     if isinstance(error, paramiko.ChannelException):
-        return f"it opens no channel ({text}); see AllowTcpForwarding and MaxSessions of its sshd"
+        return _refusal(error, is_behind)
     return f"the connection failed ({text})"
+
+
+def _refusal(error: paramiko.ChannelException, is_behind: bool) -> str:
+    """Why a channel is not opened: to a host behind another one, or for one more command."""
+    if not is_behind:
+        return f"it opens no more sessions ({error.text}); see MaxSessions of its sshd"
+    if error.code == paramiko.common.OPEN_FAILED_ADMINISTRATIVELY_PROHIBITED:
+        return f"its jump host forwards nothing ({error.text}); see AllowTcpForwarding of its sshd"
+    return f"its jump host does not reach it ({error.text}); is it on, and is sshd running there?"

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pytest_dllama.config.baseline import Comparison
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.history.keeping import history_folder
-from pytest_dllama.history.priors import NoisePriors
+from pytest_dllama.history.noise.priors import NoisePriors
 from pytest_dllama.history.run_files import VERDICT_FILE
 from pytest_dllama.hosts.base import Progress
 from pytest_dllama.lab.cells import CellKey

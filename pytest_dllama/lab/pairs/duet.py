@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_dllama.config.values import ConfigError
-from pytest_dllama.history.priors import NoisePriors
+from pytest_dllama.history.noise.priors import NoisePriors
 from pytest_dllama.hosts.base import HostError, Progress
 from pytest_dllama.lab.assembly import computing_of, links_of
 from pytest_dllama.lab.cells import CellKey

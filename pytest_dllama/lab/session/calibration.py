@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from pytest_dllama.config.settings import LabConfig
-from pytest_dllama.history.calibrations import calibration_of, calibrations
 from pytest_dllama.history.keeping import history_folder
+from pytest_dllama.history.noise.calibrations import calibration_of, calibrations
 from pytest_dllama.history.store import RunStore
 from pytest_dllama.record.verdict import VerdictFile
 from pytest_dllama.report.lists.noise import noise_lines

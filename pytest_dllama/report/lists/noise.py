@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from pytest_dllama.history.calibrations import Calibration, CellNoise, MetricNoise
-from pytest_dllama.history.priors import NoisePriors
+from pytest_dllama.history.noise.calibrations import Calibration, CellNoise, MetricNoise
+from pytest_dllama.history.noise.priors import NoisePriors
 from pytest_dllama.history.store import RunStore
 from pytest_dllama.report.lists.table import Table
 from pytest_dllama.report.text.numbers import decimals_for, number, plain

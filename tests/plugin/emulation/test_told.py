@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from pytest_dllama.emulation.topology import uniform
-from pytest_dllama.history.priors import NoisePriors
+from pytest_dllama.history.noise.priors import NoisePriors
 from pytest_dllama.hosts.links.accuracy import cell_links
 from pytest_dllama.hosts.links.prober import ProbeSamples
 from pytest_dllama.lab.cells import CellKey

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pytest_dllama.forensics.bench.base import BenchFileError
 from pytest_dllama.forensics.bench.files import parse_bench_file
 from pytest_dllama.forensics.import_bench import import_bench
 from pytest_dllama.forensics.imported_run import ImportLogError
@@ -237,3 +241,39 @@ def test_an_aiperf_summary_without_a_stream_has_no_first_token(tmp_path: Path) -
     assert run.cells[0].model == "a_b"
     assert run.cells[0].metrics.keys() == {"rct_s", "tokens_per_s"}
     assert any("Only means over all requests" in note for note in run.notes)
+
+
+# -- damage ---------------------------------------------------------------------------------------
+
+ODD = (None, True, -1, float("nan"), 10**400, "x", [], {}, [None], {"a": 1})
+
+
+def _places(told: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    items = told.items() if isinstance(told, dict) else enumerate(told)
+    for key, value in items:
+        yield (*path, key)
+        if isinstance(value, dict | list):
+            yield from _places(value, (*path, key))
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        RESULT | {"median_ttft_ms": 1.0, "ttfts": [0.1], "itls": [[0.1]], "input_lens": [4],
+                  "output_lens": [2]},
+        {"benchmarks": [_benchmark(1.0, requests={"successful": [{"request_latency": 1.0}]})]},
+        _record(130.0),
+        {"request_latency": {"unit": "ms", "p50": 1.0}, "input_config": {"models": ["a"]}},
+        {"n_prompt": 8, "n_gen": 0, "avg_ns": 5, "samples_ns": [5], "model_filename": "m"},
+    ],
+)  # fmt: skip
+def test_whatever_stands_for_a_figure_it_is_read_or_refused(whole: dict[str, Any]) -> None:
+    for path in _places(whole):
+        for odd in ODD:
+            damaged = copy.deepcopy(whole)
+            holder = damaged
+            for key in path[:-1]:
+                holder = holder[key]
+            holder[path[-1]] = odd
+            with contextlib.suppress(BenchFileError):
+                parse_bench_file(json.dumps(damaged))

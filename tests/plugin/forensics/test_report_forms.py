@@ -167,7 +167,21 @@ def test_a_cell_of_a_table_without_times_is_an_error_in_words(tmp_path: Path) ->
     assert run.cells[0].error == "the report lacks n_output_tokens, rct_s of this cell"
 
 
+def test_a_time_of_zero_is_missing(tmp_path: Path) -> None:
+    run = imported(tmp_path, ENGLISH.replace("TPOT: 900.00 ms", "TPOT: 0.00 ms"))
+    assert "tpot_ms" not in run.cells[0].metrics
+
+
 def test_a_comparison_of_models_is_no_summary(tmp_path: Path) -> None:
     text = "### 속도 비교\n\n| 노드 수 | a | b |\n|--|--|--|\n| 2대 | 1.0 | 2.0 |\n"
     with pytest.raises(ImportLogError, match="and no table with node counts and speeds"):
         imported(tmp_path, text)
+
+
+@pytest.mark.parametrize("figure", ["0", "0.00", "1..2", ".5", "-3", "9" * 400, "1,2,3", "-"])
+def test_a_figure_that_is_none_breaks_no_report(tmp_path: Path, figure: str) -> None:
+    for told in ("900.00 ms", "2000 ms", "11.0 s", "1.50 ms", "4.0 GB"):
+        number, _, unit = told.partition(" ")
+        text = ENGLISH.replace(told, f"{figure} {unit}").replace(f": {number} {unit}", figure)
+        assert [cell.id for cell in imported(tmp_path, text).cells] == ["a-1", "a-4", "b-2"]
+    imported(tmp_path, TABLES.replace("900.00", figure).replace("10.000", figure))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dllama.history.priors import NoisePriors
+from pytest_dllama.history.noise.priors import NoisePriors
 from pytest_dllama.stats.prior import MIN_GROUPS, VarianceGroup
 
 

@@ -14,7 +14,7 @@ from pytest_dllama.cli.main import main
 from pytest_dllama.cli.past.again import Measuring
 from pytest_dllama.config.baseline import comparison_of, parse_calibration
 from pytest_dllama.config.values import ConfigError
-from pytest_dllama.history.calibrations import calibration_of, calibrations
+from pytest_dllama.history.noise.calibrations import calibration_of, calibrations
 from pytest_dllama.history.store import RunStore
 from pytest_dllama.record.verdict import CellVerdict, MetricVerdict, SideSession, VerdictFile
 from pytest_dllama.stats.errors import DataError

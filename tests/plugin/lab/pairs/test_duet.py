@@ -17,7 +17,7 @@ from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.cli.main import main
 from pytest_dllama.config.baseline import parse_baseline
 from pytest_dllama.config.settings import LabConfig
-from pytest_dllama.history.priors import NoisePriors
+from pytest_dllama.history.noise.priors import NoisePriors
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.pairs.duet import Duet, PairTaken, Rules, Side
 from pytest_dllama.lab.pairs.making import make_sides

@@ -11,7 +11,7 @@ import pytest
 from pytest_dllama.backends.base import Backend
 from pytest_dllama.config.baseline import Comparison, parse_baseline
 from pytest_dllama.config.settings import LabConfig
-from pytest_dllama.history.priors import NoisePriors
+from pytest_dllama.history.noise.priors import NoisePriors
 from pytest_dllama.history.run_files import read_run
 from pytest_dllama.history.verdict_files import read_verdict, verdict_beside
 from pytest_dllama.lab.cells import Cell, CellKey, CheckFailed
