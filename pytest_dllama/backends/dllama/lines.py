@@ -181,6 +181,8 @@ def read_line(text: str) -> Line | None:
     'ef'
     """
     bare = text.rstrip()
+    if not bare:
+        return None
     for kind in _KINDS.get(text[:1], _KINDS[""]):
         match = _COMPILED[kind].fullmatch(text if kind in _WITH_PIECE else bare)
         if match is not None:
