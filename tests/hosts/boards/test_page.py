@@ -119,7 +119,8 @@ def test_clean_all_removes_all_that_is_ours(make_sshd, inventory_of, tmp_path) -
     (command,) = [c for c in COMMANDS if "--all" in c]
     server = make_sshd()
     inventory = inventory_of([server])
-    (server.folder / "work" / "models").mkdir(parents=True)
+    for name in ("agent", "models"):  # of earlier sessions
+        (server.folder / "work" / name).mkdir(parents=True)
     (server.folder / "work" / "mine.txt").write_text("keep")
     words = [*command.split()[1:], "--hosts", str(inventory.file)]
     done = subprocess.run(
