@@ -94,7 +94,7 @@ def _sums(name: Collective, links: Links, n_bytes: int) -> tuple[Program, Any]:
     partial = np.full((1, dim), 1.0, np.float32)
     for _ in range(_AT_ONCE):
         combiner.all_reduce(program, partial, x)
-    return program, (room, x, partial)
+    return program, (room, x, partial, combiner)
 
 
 if __name__ == "__main__":
