@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Literal
 from pytest_dllama.hosts.agent import room
 from pytest_dllama.hosts.agent.memory import FamilyMemory
 from pytest_dllama.hosts.agent.supervisor import as_bytes
-from pytest_dllama.hosts.command import own_command
+from pytest_dllama.hosts.command import own_command, own_environ
 from pytest_dllama.hosts.lines import Lines
 from pytest_dllama.record.hosts import HostRecord, PairRecord
 
@@ -79,7 +79,7 @@ class LocalHost:
                     stdin=subprocess.DEVNULL,
                     stdout=subprocess.PIPE,
                     stderr=stderr,
-                    env={**os.environ, **secrets, "PYTHONUNBUFFERED": "1", "PYTHONUTF8": "1"},
+                    env={**own_environ(os.environ), **secrets},
                     start_new_session=True,
                 )
             except OSError as error:

@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import psutil
 import pytest
 
 from pytest_dllama.hosts.base import HostError
+from pytest_dllama.hosts.command import PROGRAM, own_environ
 from pytest_dllama.hosts.local import LocalHost
 
 STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('on', flush=True); "
@@ -56,3 +58,23 @@ def test_stop_is_by_force_in_the_end_and_takes_the_children(tmp_path) -> None:
 def test_a_program_that_is_not_there(tmp_path) -> None:
     with pytest.raises(HostError, match="no-such-program cannot be started on localhost"):
         LocalHost().start(["no-such-program"], "p", tmp_path, {})
+
+
+def test_the_engine_keeps_its_byte_code_where_python_may_write_none_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An installed baseline has such files; who compiles at each start is slower between tokens."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.delenv("PYTHONPYCACHEPREFIX", raising=False)
+    process = LocalHost().start([PROGRAM, "--version"], "version", tmp_path, {})
+    assert process.wait(60.0) == 0
+    process.stop()
+    found = {path.name.partition(".")[0] for path in tmp_path.rglob("*.pyc")}
+    assert {"main", "version"} <= found
+
+
+def test_a_place_of_the_users_for_byte_code_is_kept() -> None:
+    own = own_environ({"PYTHONDONTWRITEBYTECODE": "1", "PYTHONPYCACHEPREFIX": "/a"})
+    assert own["PYTHONPYCACHEPREFIX"] == "/a"
+    assert "PYTHONPYCACHEPREFIX" not in own_environ({})
