@@ -39,10 +39,14 @@ class CellNoise(Record):
     further_s: float | None = None  # what one more request of a side takes
 
     def cost_s(self, requests: int) -> float | None:
-        """What a pair takes whose sessions have so many requests, not more than these had."""
+        """What a pair takes whose sessions have so many requests, not more than these had.
+
+        Not less than these requests' share of the pair: starts take no time below zero.
+        """
         if self.pair_s is None or requests == self.requests:
             return self.pair_s
-        return max(self.pair_s - 2 * (self.requests - requests) * (self.further_s or 0.0), 0.0)
+        without = self.pair_s - 2 * (self.requests - requests) * (self.further_s or 0.0)
+        return max(without, self.pair_s * requests / self.requests)
 
     @property
     def id(self) -> str:

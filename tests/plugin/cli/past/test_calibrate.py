@@ -109,6 +109,8 @@ def test_sessions_of_several_requests_show_the_noise_of_fewer() -> None:
     assert one.differences == pytest.approx((math.log(1.1), math.log(10 / 8)))
     assert three.differences == pytest.approx((math.log(9 / 9), math.log(9.5 / 9)))
     assert (found.cost_s(3), found.cost_s(1)) == (12.0, 6.0)  # four requests fewer
+    disturbed = found.model_copy(update={"further_s": 9.0})
+    assert disturbed.cost_s(1) == 4.0  # its share of the pair, where less would be no time at all
 
 
 def test_only_valid_a_against_a_calibrates() -> None:
