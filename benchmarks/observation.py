@@ -10,23 +10,17 @@ cheap and the limit is narrow, so that many are taken; let nothing else run mean
 from __future__ import annotations
 
 import argparse
-import random
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks import two_ways
 from benchmarks.suite_defaults import suite_config
-from pytest_dllama.backends.embedded import EmbeddedBackend
-from pytest_dllama.history.noise.priors import NoisePriors
+from benchmarks.two_ways import Way
 from pytest_dllama.hosts.local import LocalHosts
-from pytest_dllama.lab.cells import CellKey
-from pytest_dllama.lab.pairs.duet import Duet, Rules, Side
-from pytest_dllama.lab.progress import PlainLines
-from pytest_dllama.models.under_test import open_model
 from pytest_dllama.record.verdict import CellVerdict
 from pytest_dllama.report.terminal.verdict import effect
-from pytest_dllama.stats.looks import Plan
 
 METRIC, ALLOWED = "steady_tpot_ms", 0.01  # what observing adds, it adds to every token
 LOOKS = (20, 40, 80, 120)
@@ -71,24 +65,8 @@ def compare(
 ) -> tuple[CellVerdict, ...]:
     """The verdict of each model on each node count; logs and noise stay in `folder`."""
     config = suite_config(models, nodes, steps, folder)
-    progress = PlainLines(lambda text: print(text, flush=True))
-    with progress.running():
-        opened = {s.name: open_model(s, progress.transfer) for s in config.models}
-    hosts = LocalHosts()
-    sides = (
-        Side("base", what.without, EmbeddedBackend(what.base), config, hosts),
-        Side("new", f"{what.name} on", EmbeddedBackend(what.new), config, hosts),
-    )
-    rules = Rules(
-        Plan(tuple(looks)),
-        NoisePriors(folder / "history", "observation"),
-        random.SystemRandom().randrange(10**6),
-        lambda key: {METRIC: ALLOWED},
-    )
-    keys = [CellKey(name, n) for name in opened for n in nodes]
-    duet = Duet(sides, opened, keys, rules, folder / "logs", progress)
-    with progress.running():
-        return duet.run()
+    ways = Way(what.without, what.base), Way(f"{what.name} on", what.new)
+    return two_ways.compare(ways, config, LocalHosts(), looks, {METRIC: ALLOWED}, folder)
 
 
 def line(cell: CellVerdict, what: Observed = WHAT["spans"]) -> str:

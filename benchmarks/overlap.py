@@ -9,25 +9,20 @@ from __future__ import annotations
 
 import argparse
 import os
-import random
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from benchmarks import two_ways
 from benchmarks.suite_defaults import suite_config
-from pytest_dllama.backends.embedded import EmbeddedBackend
+from benchmarks.two_ways import Way
 from pytest_dllama.emulation.topology import uniform
 from pytest_dllama.hosts.links.emulated import EmulatedHosts
 from pytest_dllama.hosts.local import LocalHosts
-from pytest_dllama.lab.cells import CellKey
-from pytest_dllama.lab.pairs.duet import Duet, Rules, Side
-from pytest_dllama.lab.progress import PlainLines
-from pytest_dllama.models.under_test import open_model
 from pytest_dllama.record.cell import Workload
 from pytest_dllama.record.verdict import CellVerdict, MetricVerdict
 from pytest_dllama.report.terminal.verdict import effect
-from pytest_dllama.stats.looks import Plan
 
 METRICS = {"ttft_s": 0.02, "steady_tpot_ms": 0.02}  # what may be lost without being one
 NO_LINK = "none"
@@ -77,21 +72,10 @@ def compare(asked: Asked, link: str, folder: Path) -> tuple[CellVerdict, ...]:
     steps = asked.prompt_tokens + asked.output_tokens
     config = suite_config(asked.models, asked.nodes, steps, folder)
     config = replace(config, topology=topology, nthreads=asked.nthreads)
-    progress = PlainLines(lambda text: print(text, flush=True))
-    with progress.running():
-        opened = {s.name: open_model(s, progress.transfer) for s in config.models}
     hosts = LocalHosts() if topology is None else EmulatedHosts(topology)
-    sides = (
-        Side("base", "whole", EmbeddedBackend((("overlap", "off"),)), config, hosts),
-        Side("new", "in halves", EmbeddedBackend((("overlap", asked.new),)), config, hosts),
-    )
-    seed = random.SystemRandom().randrange(10**6)
-    rules = Rules(Plan(asked.looks), None, seed, lambda key: METRICS)
+    ways = Way("whole", (("overlap", "off"),)), Way("in halves", (("overlap", asked.new),))
     work = Workload(prompt_tokens=asked.prompt_tokens, output_tokens=asked.output_tokens)
-    keys = [CellKey(name, n, work) for name in opened for n in asked.nodes]
-    duet = Duet(sides, opened, keys, rules, folder / "logs", progress)
-    with progress.running():
-        return duet.run()
+    return two_ways.compare(ways, config, hosts, asked.looks, METRICS, folder, work)
 
 
 def row(link: str, cell: CellVerdict) -> tuple[str, ...]:

@@ -5,12 +5,29 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, Self
 
 from dllama_engine.errors import PlanError
 
 
-class Collective(StrEnum):
+class _Option(StrEnum):
+    """Words of an option of the same name."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """By its word.
+
+        Raises:
+            PlanError: there is none of that name.
+        """
+        try:
+            return cls(text)
+        except ValueError:
+            name = cls.__name__.lower()
+            raise PlanError(f"{name} {text!r}: there are {', '.join(cls)}") from None
+
+
+class Collective(_Option):
     """How ranks exchange their vectors; the words of `--collective`."""
 
     AUTO = "auto"
@@ -25,37 +42,13 @@ class Collective(StrEnum):
         """Whether partial sums are summed by one rank a column, and so cast a second time."""
         return self in (Collective.TWO_SHOT, Collective.STAR, Collective.RING)
 
-    @classmethod
-    def parse(cls, text: str) -> Collective:
-        """By its word.
 
-        Raises:
-            PlanError: there is none of that name.
-        """
-        try:
-            return cls(text)
-        except ValueError:
-            raise PlanError(f"collective {text!r}: there are {', '.join(cls)}") from None
-
-
-class Overlap(StrEnum):
+class Overlap(_Option):
     """Whether batches go in halves, one computed while the other is sent; words of `--overlap`."""
 
     OFF = "off"
     ON = "on"
     AUTO = "auto"
-
-    @classmethod
-    def parse(cls, text: str) -> Overlap:
-        """By its word.
-
-        Raises:
-            PlanError: there is none of that name.
-        """
-        try:
-            return cls(text)
-        except ValueError:
-            raise PlanError(f"overlap {text!r}: there are {', '.join(cls)}") from None
 
 
 @dataclass(frozen=True, slots=True)
