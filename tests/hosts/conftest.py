@@ -13,7 +13,7 @@ from typing import ClassVar
 import pytest
 
 from pytest_dllama.hosts.inventory import Inventory, load_inventory
-from tests.hosts import netns, sshd
+from tests.hosts import netns, ssh_world, sshd
 from tests.hosts.wheels import make_wheelhouse
 
 
@@ -144,3 +144,28 @@ def inventory_of(tmp_path: Path) -> Callable[..., Inventory]:
         return load_inventory(file)
 
     return make
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ssh_world.World]:
+    skip_or_fail(sshd.missing())
+    yield from ssh_world.made_in(tmp_path_factory.mktemp("config"))
+
+
+@pytest.fixture
+def agent(world, tmp_path, monkeypatch) -> Iterator[str]:
+    """An agent that holds the key with the passphrase."""
+    path = str(tmp_path / "agent")
+    process = subprocess.Popen(["ssh-agent", "-D", "-a", path], stdout=subprocess.DEVNULL)
+    while not os.path.exists(path):
+        assert process.poll() is None
+    helper = tmp_path / "helper"
+    helper.write_text("#!/bin/sh\necho open sesame\n")
+    helper.chmod(0o755)
+    asking = {"SSH_ASKPASS": str(helper), "SSH_ASKPASS_REQUIRE": "force"}
+    env = {**os.environ, "SSH_AUTH_SOCK": path, **asking}
+    subprocess.run(["ssh-add", "-q", str(world.folder / "locked")], env=env, check=True)
+    monkeypatch.setenv("SSH_AUTH_SOCK", path)
+    yield path
+    process.terminate()
+    process.wait()
