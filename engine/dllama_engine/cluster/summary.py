@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from dllama_engine.cluster.session import SessionConfig
@@ -18,23 +18,8 @@ SUMMARY_BYTES = 8 << 20  # at most: the histograms grow with the number of links
 
 
 @dataclass(frozen=True, slots=True)
-class RankSummary:
-    """One rank's account; a worker's crosses the wire as its last message."""
-
-    rank: int
-    hostname: str
-    pid: int
-    peak_rss_bytes: int
-    peak_pss_bytes: int | None
-    weight_bytes: int
-    kv_cache_bytes: int
-    compute_us: float
-    sync_us: float
-    links: tuple[LinkCount, ...]
-    spans: tuple[ranks.PhaseSpans, ...]
-    times: tuple[ranks.LinkTimes, ...] = ()
-    tcp: tuple[ranks.TcpCount, ...] = ()
-    nics: tuple[ranks.NicCount, ...] = ()
+class RankSummary(ranks.RankAccount):
+    """A rank's account; a worker's crosses the wire as its last message."""
 
     @classmethod
     def of_this_process(
@@ -99,24 +84,8 @@ class RankSummary:
 
     def event(self, role: Literal["root", "worker"], address: str) -> ranks.Rank:
         """As the event stream has it, with what the root knows of the rank."""
-        return ranks.Rank(
-            rank=self.rank,
-            role=role,
-            address=address,
-            hostname=self.hostname,
-            pid=self.pid,
-            peak_rss_bytes=self.peak_rss_bytes,
-            peak_pss_bytes=self.peak_pss_bytes,
-            weight_bytes=self.weight_bytes,
-            kv_cache_bytes=self.kv_cache_bytes,
-            compute_us=self.compute_us,
-            sync_us=self.sync_us,
-            links=self.links,
-            spans=self.spans,
-            times=self.times,
-            tcp=self.tcp,
-            nics=self.nics,
-        )
+        told = {field.name: getattr(self, field.name) for field in fields(self)}
+        return ranks.Rank(role=role, address=address, **told)
 
 
 def _spans(data: Any) -> ranks.PhaseSpans:

@@ -49,8 +49,8 @@ EVENTS: tuple[base.Event, ...] = (
     request.Done(*DONE),
     request.Scored(*DONE, perplexity=2.0, avg_log_prob=-0.69),
     ranks.Rank(
-        1, "worker", "h:1", "pi", 43, 1 << 20, None, 1000, 200, 8.5, 1.5, (COUNT,), (SPANS,),
-        (ranks.LinkTimes(0, TIMES, TIMES),), (TCP,), (NIC,),
+        1, "pi", 43, 1 << 20, None, 1000, 200, 8.5, 1.5, (COUNT,), (SPANS,),
+        (ranks.LinkTimes(0, TIMES, TIMES),), (TCP,), (NIC,), role="worker", address="h:1",
     ),
     session.TracePart(0, 2, "eJw="),
     ranks.Network(

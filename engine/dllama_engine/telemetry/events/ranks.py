@@ -77,14 +77,10 @@ class NicCount:
 
 
 @dataclass(frozen=True, slots=True)
-class Rank(Event):
-    """One process's account of the session."""
-
-    NAME: ClassVar[str] = "rank"
+class RankAccount:
+    """What one process tells of its session."""
 
     rank: int
-    role: Literal["root", "worker"]
-    address: str
     hostname: str
     pid: int
     peak_rss_bytes: int
@@ -98,6 +94,16 @@ class Rank(Event):
     times: tuple[LinkTimes, ...] = ()  # nor these, then
     tcp: tuple[TcpCount, ...] = ()  # none where the kernel does not tell
     nics: tuple[NicCount, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rank(RankAccount, Event):
+    """One process's account, with what the root knows of it."""
+
+    NAME: ClassVar[str] = "rank"
+
+    role: Literal["root", "worker"]
+    address: str
 
 
 @dataclass(frozen=True, slots=True)
