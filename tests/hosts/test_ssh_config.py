@@ -123,6 +123,10 @@ CASES = {  # ssh_config before the common part, known_hosts, whether one gets in
         "Host *\n  NoHostAuthenticationForLocalhost yes\n" + KEY,
         *(BOARD + " {other_key}\n", True, ""),
     ),
+    "a revoked key of this very machine": (
+        "Host *\n  NoHostAuthenticationForLocalhost yes\n  RevokedHostKeys {revoked}\n" + KEY,
+        *("", False, "its host key is not to be trusted: it is revoked by "),
+    ),
     "AddressFamily": ("Host *\n  AddressFamily inet6\n" + KEY, "", False, "cannot be resolved"),
     "a ProxyCommand that ends": (
         "Host board\n  ProxyCommand sh -c 'echo no tunnel >&2; exit 3'\n" + KEY,

@@ -68,12 +68,12 @@ class HostKeyCheck:
         Raises:
             HostError: the host may be another one, or is not to be trusted.
         """
-        if self._settings.trusts_loopback and _is_loopback(self._settings.hostname):
-            return
         kind, blob = key.get_name(), key.get_base64()
         file = self._settings.revoked_keys
         if file is not None and (reason := why_revoked(file, kind, blob)):
             raise HostError(f"{self._where}: its host key is not to be trusted: {reason}")
+        if self._settings.trusts_loopback and _is_loopback(self._settings.hostname):
+            return
         same = [known for known in self._known if (known.kind, known.blob) == (kind, blob)]
         for known in same:
             if known.marker == REVOKED:
