@@ -140,7 +140,8 @@ def test_several_processes_may_run_the_rest(env: Environment) -> None:
 
 def test_a_timeout_costs_its_cell_and_not_the_run(env: Environment) -> None:
     done = env.pytest(
-        *(*NO_TESTINFRA, *SUITES, *SMALL, "--nodes", "2,3", "--timeout", "0.5", "-k", "output")
+        *(*NO_TESTINFRA, *SUITES, *SMALL, "--nodes", "2,3", "--timeout", "0.5", "-k", "output"),
+        *("--inject", "ttft=20s"),  # no request ends in time
     )
     assert done.returncode == pytest.ExitCode.TESTS_FAILED, done.stdout + done.stderr
     cells = read_run(env.project / "report" / "run.json").cells
