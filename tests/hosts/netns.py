@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import os
+import random
 import shutil
 import subprocess
 
-_NUMBERS = itertools.count()
+_SUBNETS = range(1, 251)  # of 10.214.N.0/24
 
 
 def missing() -> str | None:
@@ -27,15 +27,22 @@ def missing() -> str | None:
 
 
 class Network:
-    """A bridge with `n` namespaces; ours is address 254."""
+    """A bridge with `n` namespaces; ours is address 254.
+
+    Its name is its subnet's: who makes the bridge has the subnet, whatever other sessions run or
+    left when they were killed.
+    """
 
     def __init__(self, n: int) -> None:
         self.n = n
-        self._key = (8 * os.getpid() + next(_NUMBERS)) % 100_000  # this process may have several
-        self._bridge = f"pdb{self._key}"
+        self._key = 0  # none yet
+
+    @property
+    def _bridge(self) -> str:
+        return f"pdb{self._key}"
 
     def address(self, n: int) -> str:
-        return f"10.213.{self._key % 250}.{n}"
+        return f"10.214.{self._key}.{n}"
 
     def prefix(self, n: int) -> tuple[str, ...]:
         """What runs a command in a namespace."""
@@ -45,7 +52,7 @@ class Network:
         return f"pd{self._key}n{n}"
 
     def up(self) -> None:
-        _ip(f"link add {self._bridge} type bridge")
+        self._take_subnet()
         _ip(f"addr add {self.address(254)}/24 dev {self._bridge}")
         _ip(f"link set {self._bridge} up")
         for n in range(1, self.n + 1):
@@ -57,6 +64,19 @@ class Network:
             _ip(f"-n {name} link set eth0 up")
             _ip(f"-n {name} link set lo up")
 
+    def _take_subnet(self) -> None:
+        """Make a bridge that nobody has; what the kernel says where not one can be made."""
+        for key in random.sample(_SUBNETS, len(_SUBNETS)):
+            try:
+                _ip(f"link add pdb{key} type bridge")
+            except subprocess.CalledProcessError as error:
+                if "File exists" not in error.stderr:
+                    raise
+            else:
+                self._key = key
+                return
+        raise OverflowError(f"all {len(_SUBNETS)} subnets are taken: ip link | grep pdb")
+
     def cut(self, n: int) -> None:
         """Pull the cable."""
         _ip(f"link set pv{self._key}n{n} down")
@@ -66,6 +86,8 @@ class Network:
 
     def down(self) -> None:
         """Take away whatever is there: links first, a namespace lets go of them at its leisure."""
+        if not self._key:
+            return
         for n in range(1, self.n + 1):
             _ip(f"link del pv{self._key}n{n}", check=False)
             _ip(f"netns del {self._name(n)}", check=False)
