@@ -38,6 +38,14 @@ def wait_until(condition: Callable[[], Any], what: str, timeout_s: float = GENER
     return value
 
 
+def runs(pid: int) -> bool:
+    """Whether a process is there and is no zombie: a container's first process may reap none."""
+    try:
+        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 def read_events(path: Path) -> list[dict[str, Any]]:
     """All whole lines of an event file."""
     if not path.exists():

@@ -28,6 +28,7 @@ from tests.engine.processes import (
     model_arguments,
     read_events,
     run,
+    runs,
     start,
     start_worker,
     wait_until,
@@ -354,15 +355,7 @@ def test_a_worker_ends_with_its_killed_parent(tmp_path: Path) -> None:
     parent.kill()
     parent.wait()
     parent.stdout.close()
-    wait_until(lambda: not _runs(child), "the worker's end")
-
-
-def _runs(pid: int) -> bool:
-    """Whether a process is there and is no zombie that nobody has waited for."""
-    try:
-        return " Z " not in Path(f"/proc/{pid}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return False
+    wait_until(lambda: not runs(child), "the worker's end")
 
 
 def test_a_worker_ends_with_the_process_it_is_told(tmp_path: Path) -> None:
