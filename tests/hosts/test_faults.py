@@ -21,6 +21,7 @@ from pytest_dllama.hosts.ssh.host import SshHost
 from pytest_dllama.hosts.ssh.process import SshProcess
 from pytest_dllama.hosts.ssh.upload import upload_file
 from pytest_dllama.lab.requests.cluster import Cluster, ClusterError
+from tests.engine.processes import GENEROUS_S
 from tests.hosts import netns, sshd
 from tests.hosts.conftest import skip_or_fail
 
@@ -42,7 +43,7 @@ def _fault(inventory: Inventory) -> str:
 
 
 def _read_all(process: SshProcess) -> None:
-    while process.read_line(60):
+    while process.read_line(GENEROUS_S):
         pass
 
 
@@ -188,7 +189,7 @@ def test_a_killed_worker_is_started_again(make_sshd, inventory_of, tmp_path) -> 
     cluster.ensure(2)
     (worker,) = cluster.workers(2)
     os.kill(worker.process.pid or 0, 9)
-    assert worker.process.wait(20) == -9
+    assert worker.process.wait(GENEROUS_S) == -9
     cluster.ensure(2)
     assert cluster.workers(2)[0].process.pid != worker.process.pid
     cluster.stop()
@@ -222,7 +223,7 @@ def test_a_server_that_dies_fails_the_reader_and_the_lease_ends_the_process(
     server = make_sshd()
     host = _host(inventory_of([server], head="lease_s = 3.0"))
     process = host.start([sys.executable, "-c", TICKING], "p", tmp_path / "logs", {})
-    assert process.read_line(10) == "tick\n"
+    assert process.read_line(GENEROUS_S) == "tick\n"
     server.kill()
     with pytest.raises(HostError, match=r"p is out of reach: pi1 .*within 3 s"):
         _read_all(process)
@@ -243,7 +244,7 @@ def test_a_cut_cable_fails_the_reader(pis, network, inventory_of, tmp_path, monk
     inventory = inventory_of(pis[3:4], head="lease_s = 3.0", folder=str(tmp_path / "cut"))
     host = _host(inventory)
     process = host.start([sys.executable, "-c", TICKING], "p", tmp_path / "logs", {})
-    assert process.read_line(10) == "tick\n"
+    assert process.read_line(GENEROUS_S) == "tick\n"
     network.cut(4)
     try:
         with pytest.raises(HostError, match="p is out of reach"):
@@ -264,15 +265,15 @@ def test_a_mended_cable_goes_on(pis, network, inventory_of, tmp_path) -> None:
     host = _host(inventory_of(pis[3:4], folder=str(tmp_path / "mended")))
     code = "import time\nfor n in range(40): print(n, flush=True); time.sleep(0.05)"
     process = host.start([sys.executable, "-c", code], "p", tmp_path / "logs", {})
-    assert process.read_line(10) == "0\n"
+    assert process.read_line(GENEROUS_S) == "0\n"
     network.cut(4)
     time.sleep(1)
     network.mend(4)
     lines = ["0\n"]
-    while line := process.read_line(30):
+    while line := process.read_line(GENEROUS_S):
         lines.append(line)
     assert lines == [f"{n}\n" for n in range(40)]
-    assert process.wait(10) == 0
+    assert process.wait(GENEROUS_S) == 0
     host.close()
 
 
