@@ -15,6 +15,7 @@ from types import ModuleType
 import psutil
 import pytest
 
+from benchmarks.page import markers
 from benchmarks.verdicts.proof.__main__ import parser, wishes
 from benchmarks.verdicts.proof.blocks import Block, blocks, differences, judge, priors_of
 from benchmarks.verdicts.proof.findings import causes, injected, page, promises, rivals, tables
@@ -380,17 +381,13 @@ def test_otava_judges_the_same_sessions(tmp_path: Path) -> None:
     assert flagged == {block.id for block in far}
 
 
-def test_figures_go_between_the_markers(tmp_path: Path) -> None:
+def test_figures_go_into_their_section(tmp_path: Path) -> None:
     path = tmp_path / "proof.md"
-    (begin, end), (other, other_end) = page.markers("quiet"), page.markers("loaded")
+    (begin, end), (other, other_end) = (markers(page.name(name)) for name in ("quiet", "loaded"))
     rest = f"\nMore.\n{other}\nkept\n{other_end}\n"
     path.write_text(f"# Proof\n{begin}\nold\n{end}{rest}")
     page.write(path, "new\n")
     assert path.read_text() == f"# Proof\n{begin}\n\nnew\n\n{end}{rest}"
-    path.write_text("# Proof\n")
-    with pytest.raises(page.NoMarkers, match="no place for the figures: put <!--"):
-        page.write(path, "new")
-    assert path.read_text() == "# Proof\n"
 
 
 @pytest.mark.parametrize("text", ["tiny", "tiny-", "-2", "tiny-0"])
