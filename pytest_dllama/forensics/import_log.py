@@ -26,10 +26,10 @@ from pytest_dllama.forensics.imported_run import (
     models_of,
     notes_of_run,
     request_of,
-    told_apart,
 )
 from pytest_dllama.forensics.logs.archives import LogTextError
 from pytest_dllama.forensics.logs.log_text import read_log
+from pytest_dllama.forensics.same_work import told_apart
 from pytest_dllama.hosts.controller import probe_environment
 from pytest_dllama.metrics import catalog
 from pytest_dllama.metrics.samples import sample_of
@@ -122,6 +122,9 @@ def _sessions(logs: _Logs, options: ImportOptions) -> list[Session]:
     sessions = []
     for run, path in logs.roots:
         nodes = run.nodes or options.nodes
+        if nodes is None and run.says_nothing and len(logs.roots) > 1:
+            logs.notes.append(f"{path.name}: a run that ended before it connected is left out.")
+            continue
         if nodes is None:
             raise ImportLogError(
                 f"{path}: nothing tells on how many nodes it ran{_what_it_says(run)}; add "
@@ -142,7 +145,8 @@ def _what_it_says(run: LoggedRun) -> str:
     blocks = {"prompt": run.evaluation, "decode": run.prediction}
     rates = [f"{n} {b.tokens_per_s} tokens/s" for n, b in blocks.items() if b and b.tokens_per_s]
     said = [*(f"it says: {error}" for error in run.errors), *rates]
-    return f" ({'; '.join(['its head is missing', *said])})"
+    why = "it ends before it connected" if run.header else "its head is missing"
+    return f" ({'; '.join([why, *said])})"
 
 
 def _take_workers(left: list[LoggedRun], run: LoggedRun, nodes: int) -> list[LoggedRun]:
