@@ -109,7 +109,7 @@ LAYERS: Mapping[str, Layers] = {
         ("__main__",),
         ("engine", "kernels", "wire", "emulation", "verdicts"),
         ("sessions",),
-        ("table",),
+        ("page", "table"),
     ),
     "benchmarks.verdicts": (("alarm_simulation", "pair_noise", "proof"), ("simulation",)),
     "benchmarks.verdicts.proof": (
