@@ -17,7 +17,7 @@ from pytest_dllama.lab.builds.checkout import Revision, builds_folder, clear_bui
 from pytest_dllama.lab.builds.dllama import build_dllama, dllama_source
 from pytest_dllama.lab.builds.revisions import Build
 from pytest_dllama.lab.pairs.making import make_sides
-from tests.plugin.backends import dllama_stand_in
+from tests.plugin.backends import dllama_stand_in, stand_in_program
 
 WHO = ("-c", "user.name=t", "-c", "user.email=t@example.org")
 MAKEFILE = "dllama:\n\tcp dllama.in dllama && chmod +x dllama && echo built >> {log}\n"
@@ -33,10 +33,7 @@ def checkout(tmp_path: Path) -> Path:
     """A checkout of a program that answers as dllama does."""
     folder = tmp_path / "distributed-llama"
     folder.mkdir()
-    source = str(Path(dllama_stand_in.__file__).resolve())
-    (folder / "dllama.in").write_text(
-        f"#!{sys.executable}\nimport runpy\nrunpy.run_path({source!r}, run_name='__main__')\n"
-    )
+    (folder / "dllama.in").write_text(stand_in_program.text())
     (folder / "Makefile").write_text(MAKEFILE.format(log=tmp_path / "built.log"))
     _commit(folder)
     return folder
