@@ -36,7 +36,7 @@ from pytest_dllama.metrics.samples import sample_of
 from pytest_dllama.record.cell import CellRecord, OutputRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.validity.output import compare_output, oracle_output, unchecked_output
-from pytest_dllama.verdict.cell import cell_record, failed_cell
+from pytest_dllama.verdict.cell import MeasuredCell, cell_record, failed_cell
 
 
 @dataclass(slots=True)
@@ -221,17 +221,16 @@ def _cell(
     notes += [f"One run of {len(sessions)} failed and is left out: {e}." for e in failures]
     samples = [sample_of(trace) for trace in traces]
     limits = options.thresholds.of(first.model, first.nodes)
-    cell = cell_record(
+    measured = MeasuredCell(
         first.model,
         first.nodes,
         traces,
         samples,
         _output(first, traces[0], oracle),
-        limits=limits,
-        cannot_give=CANNOT_GIVE,
         roofline=imported_roofline(first, samples, options),
         logs=logs,
     )
+    cell = cell_record(measured, limits, CANNOT_GIVE)
     notes += [
         f"The limit of {limit.metric} is not judged: {CANNOT_GIVE[limit.metric]}."
         for limit in limits
