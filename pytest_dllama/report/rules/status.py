@@ -15,6 +15,7 @@ from pytest_dllama.report.sentences.status import (
     FiguresDoubted,
     OutputCounts,
     RepeatRule,
+    SessionLengths,
     SharedCores,
     ThresholdCounts,
     ThresholdMissed,
@@ -40,7 +41,17 @@ def overview(view: RunView) -> list[Sentence]:
     )
     request = view.run.request
     repeats = RepeatRule(request.repeats, request.warmup)
-    return [coverage, repeats, *troubles(view)]
+    return [coverage, repeats, *session_lengths(view), *troubles(view)]
+
+
+def session_lengths(view: RunView) -> list[SessionLengths]:
+    """The requests of a session, where pairs were taken: a stored run is no pair of anything."""
+    groups: dict[int, list[str]] = {}
+    for cell in view.verdict.cells if view.verdict and view.verdict.looks else ():
+        if cell.metrics:
+            groups.setdefault(cell.requests, []).append(cell.id)
+    found = tuple((requests, tuple(cells)) for requests, cells in sorted(groups.items()))
+    return [SessionLengths(found)] if found else []
 
 
 def shared_cores(view: RunView) -> list[SharedCores]:

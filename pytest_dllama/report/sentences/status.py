@@ -29,6 +29,13 @@ class RepeatRule(Sentence):
 
 
 @dataclass(frozen=True, slots=True)
+class SessionLengths(Sentence):
+    """How many requests the sessions of pairs had; a session's value is their median."""
+
+    groups: tuple[tuple[int, tuple[str, ...]], ...]  # (requests, ids of cells), ascending
+
+
+@dataclass(frozen=True, slots=True)
 class SharedCores(Sentence):
     """Local processes that had to share cores: their node counts say nothing of real ones."""
 
