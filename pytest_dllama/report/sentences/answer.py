@@ -64,6 +64,7 @@ class Compared(Sentence):
     pairs: int
     passed: int
     cells: int
+    is_slowed: bool = False  # the new side, on purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,7 @@ class EffectSits(Sentence):
     change: float | None  # of the part itself, 0.31 is 31 % slower
     because_part: str | None = None  # the waited-for rank's own work that changed so
     because_change: float | None = None
+    also: tuple[tuple[Quantity, float], ...] = ()  # shares of other changes that sit there, too
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,15 @@ from pytest_dllama.report.sentences.answer import (
     LimitStraggler,
 )
 from tests.data import REPORTS
-from tests.plugin.report.report_runs import cell, estimate, metric_verdict, network, run, verdict
+from tests.plugin.report.report_runs import (
+    cell,
+    estimate,
+    metric_verdict,
+    network,
+    run,
+    verdict,
+    waiting_for,
+)
 
 SIX = run(
     [cell("tiny", n, [speed, speed + 1, speed + 2]) for n, speed in ((2, 90), (4, 160), (8, 120))]
@@ -75,6 +83,36 @@ def test_a_regression_is_the_headline_and_its_cause_follows() -> None:
     assert "31.0% slower" in why
     (picture,) = [line for line in lines if line.startswith("![")]
     assert picture.endswith("](pictures/ab.svg)")
+
+
+def test_one_cause_of_several_metrics_is_told_once() -> None:
+    judged = verdict(SIX, "160m-4")
+    slow = next(cell for cell in judged.cells if cell.id == "160m-4")
+    both = tuple(
+        metric_verdict(name, 8.3, attribution=waiting_for(3).model_copy(update={"metric": name}))
+        for name in ("tpot_ms", "rct_s")
+    )
+    slower = slow.model_copy(update={"metrics": both})
+    cells = tuple(slower if cell is slow else cell for cell in judged.cells)
+    text = render(SIX, "en", judged.model_copy(update={"cells": cells}))
+    (why,) = [line for line in _first_screen(text) if line.startswith("- **Why**")]
+    assert "91.0% of the change in TPOT and 91.0% in RCT is waiting for rank 3" in why
+    assert why.count("waiting for rank 3") == 1
+
+
+def test_how_a_side_was_slowed_down_is_told_by_the_title_alone() -> None:
+    how = "rank=1:feed-forward=60%"
+    label = f"this embedded engine, slowed down on purpose ({how})"
+    judged = verdict(SIX).model_copy(update={"new_label": label, "inject": how})
+    record = SIX.model_copy(update={"request": SIX.request.model_copy(update={"inject": how})})
+    for language, words in (
+        ("en", "this embedded engine, slowed down, against main (a1b2c3d): 5 pairs"),
+        ("ko", "이 embedded 엔진, 일부러 늦춤 (기준: main (a1b2c3d)): 5쌍"),
+    ):
+        first = _first_screen(render(record, language, judged))
+        assert f"`{how}`" in first[0]
+        assert words in first[2]
+        assert "\n".join(first).count(how) == 1
 
 
 def test_the_same_in_korean() -> None:
