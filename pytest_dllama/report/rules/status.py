@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pytest_dllama.record.cell import CellRecord
@@ -22,6 +23,7 @@ from pytest_dllama.report.sentences.status import (
     TieExplained,
     WorkerCountWrong,
 )
+from pytest_dllama.report.text.alike import without_figures
 from pytest_dllama.report.text.numbers import token_shown
 from pytest_dllama.report.text.shell import option_values
 
@@ -77,7 +79,18 @@ def troubles(view: RunView) -> list[Sentence]:
             wrong = cell.output is not None and cell.output.status == "different"
             reasons = cell.verdict.reasons if cell.verdict else ()
             said.append(CellExcluded(name_of(cell), cell.nodes, wrong, reasons))
-    return said
+    return _failed_alike(said)
+
+
+def _failed_alike(said: Sequence[Sentence]) -> list[Sentence]:
+    """Of the cells that failed for one reason, the first with how many there are more."""
+    found: dict[object, Sentence] = {}
+    for one in said:
+        key = (one.skipped, without_figures(one.error)) if isinstance(one, CellFailed) else one
+        first = found.setdefault(key, one)
+        if isinstance(first, CellFailed) and first is not one:
+            found[key] = replace(first, others=first.others + 1)
+    return list(found.values())
 
 
 def doubted(view: RunView) -> list[Sentence]:

@@ -191,12 +191,13 @@ class LimitRate(Sentence):
 
 @dataclass(frozen=True, slots=True)
 class LimitLatency(Sentence):
-    """The exchanges of a token, one round trip each, take most of the exchange's time."""
+    """The exchanges of a token, one trip each, take most of the exchange's time."""
 
     cell: str
     exchanges: float
-    rtt_ms: float
+    trip_ms: float  # there and back
     sync_ms: float
+    is_one_way: bool = False  # of emulated links: there alone
 
 
 @dataclass(frozen=True, slots=True)

@@ -60,6 +60,7 @@ class CellFailed(Sentence):
     nodes: int
     skipped: bool
     error: str
+    others: int = 0  # cells that failed alike, but for the figures in the error
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ import pytest
 
 from pytest_dllama.history.run_files import read_run
 from pytest_dllama.record.cell import PartTime, RankRecord, Sample, Verdict, Workload
+from pytest_dllama.record.emulation import CellLinks, LinkAccuracy
 from pytest_dllama.record.hosts import PairRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import VerdictFile
@@ -300,6 +301,40 @@ def test_a_slow_link_limits_by_its_rate() -> None:
 def test_a_far_link_limits_by_its_latency() -> None:
     # 100 operations in 10 steps: ten round trips a token.
     assert _limit(_linked(0.5, 1000)) == LimitLatency("a-2", 10, 0.5, pytest.approx(6.0))
+
+
+def _emulated(one_way_us: float, mbps: float) -> RunRecord:
+    link = LinkAccuracy(
+        source=0, target=1, set_us=one_way_us, n=48, median_us=one_way_us, p99_us=one_way_us,
+        set_mbps=mbps,
+    )  # fmt: skip
+    record = _linked(9, 9).model_copy(update={"pairs": ()})
+    links = CellLinks(links=(link,), n_busy=0, n_messages=0, n_late=0)
+    return record.model_copy(
+        update={"cells": (record.cells[0].model_copy(update={"links": links}),)}
+    )
+
+
+def test_an_emulated_link_limits_by_what_was_set_one_way() -> None:
+    slow, far = _emulated(100, 100), _emulated(400, 1000)
+    assert _limit(slow) == LimitRate("a-2", 100, pytest.approx(5.0), pytest.approx(6))
+    assert _limit(far) == LimitLatency("a-2", 10, 0.4, pytest.approx(6.0), is_one_way=True)
+    assert "10.0 exchanges a token, each a way of 0.400 ms" in render(far, "en")
+    assert "토큰당 통신 10.0회, 편도 0.400 ms씩" in render(far, "ko")
+
+
+def test_cells_that_failed_alike_are_told_once() -> None:
+    cells = [
+        cell("tiny", n, status="failed", error=f"worker 127.0.0.1:{n}000 cannot be reached")
+        for n in (2, 4, 8)
+    ]
+    for language, words in (
+        ("en", "**tiny** on 2 nodes (and 2 more cells): failed - worker 127.0.0.1:2000"),
+        ("ko", "**tiny**, 2대 (그 밖에 구성 2개): 실행 실패 - worker 127.0.0.1:2000"),
+    ):
+        first = "\n".join(_first_screen(render(run(cells), language)))
+        assert words in first
+        assert first.count("cannot be reached") == 1
 
 
 def test_exchange_without_a_known_cause_is_only_that() -> None:
