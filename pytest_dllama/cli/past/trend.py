@@ -10,6 +10,7 @@ from pathlib import Path
 from pytest_dllama.cli.past.where import (
     add_filters,
     add_where,
+    check_filters,
     filtered,
     store_of,
     wanted_metrics,
@@ -52,6 +53,7 @@ def add_trend(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _trend(arguments: argparse.Namespace) -> int:
     store = store_of(arguments)
+    check_filters(arguments, (kept.run for kept in store.runs()))
     metrics = wanted_metrics(arguments)
     found = trends(
         store, tuple(metrics) if metrics else None, max(arguments.n, 0),

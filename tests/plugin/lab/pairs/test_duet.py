@@ -295,6 +295,7 @@ def test_exit_codes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--baseline", ""], "--baseline '' names nothing; write self, git:REV"),
         (["--baseline", "slef"], "did you mean 'self'"),
         (["--baseline", "self", "--pairs", "5,3"], "each further look more than the one before"),
         (["--baseline", "self", "--pairs", "x"], "write numbers of pairs"),

@@ -252,6 +252,8 @@ def test_two_patterns_that_match_are_an_error() -> None:
         ("bytes_per_token = { worse = '5%' }", "bytes_per_token is exact, every change"),
         ("roofline_share = { worse = '5%' }", "single sessions have no roofline_share"),
         ("tpot_s = 3", r"unknown metric 'tpot_s'; did you mean 'tpot_ms'\?"),
+        ("node.2.tpot_ms = 3", r"unknown metric 'node'; did you mean 'nodes'\?"),
+        ("scalin = ['4 nodes at least 1.6 x 2 nodes']", r"did you mean 'scaling'\?"),
         ("ttft_ms = 3", r"unknown metric 'ttft_ms'; did you mean 'ttft_s'\?"),
         ("tpot_ms = '0.04 s'", r"'0.04 s': the unit of tpot_ms is ms; did you mean 40 ms\?"),
         (
