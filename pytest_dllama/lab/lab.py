@@ -42,8 +42,8 @@ from pytest_dllama.record.notes import picked_otherwise, run_notes
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import CellVerdict, VerdictFile
 from pytest_dllama.verdict.cell import MeasuredCell, cell_record, failed_cell
-from pytest_dllama.verdict.scaling import ScalingLimit
-from pytest_dllama.verdict.thresholds import Thresholds
+from pytest_dllama.verdict.limits.scaling import ScalingLimit
+from pytest_dllama.verdict.limits.thresholds import Thresholds
 
 LOG_FOLDER = "logs"
 CellError = (ClusterError, RequestFailed, ConfigError, HostError, MeterError)
