@@ -69,7 +69,7 @@ benchmarks: $(VENV)/.installed  ## Kernels and steps beside the memory roofline 
 	$(BIN)/python -m benchmarks
 
 verdict-proof: $(VENV)/.installed-dev  ## How often verdicts are right; hours, resumable (PROOF_ARGS="--quick")
-	$(BIN)/python -m benchmarks.verdict_proof $(PROOF_ARGS)
+	$(BIN)/python -m benchmarks.verdicts.proof $(PROOF_ARGS)
 
 fault-campaign: $(VENV)/.installed-dev  ## Kill, stop and cut every rank at every line of a session
 	$(BIN)/python -m tests.engine.faults $(FAULT_ARGS)
@@ -78,7 +78,7 @@ chaos: $(VENV)/.installed-dev  ## 200 random faults on links and nodes (CHAOS_AR
 	$(BIN)/python -m tests.engine.chaos $(CHAOS_ARGS)
 
 test-arm: $(VENV)/.installed-dev  ## The AArch64 kernels under qemu (Debian's qemu-user, arm64 Python)
-	$(BIN)/python -m benchmarks.arm
+	$(BIN)/python -m benchmarks.kernels.arm
 
 train: $(VENV)/.installed  ## Make the shipped model `tiny` again (PyTorch CPU, about half an hour)
 	$(BIN)/pip install --quiet -e '.[train]'

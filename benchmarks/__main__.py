@@ -20,11 +20,11 @@ def main() -> None:
     """Parse the options, measure, print."""
     options = _parser().parse_args()
     prepare()
-    from benchmarks.dispatch import dispatch_rows
-    from benchmarks.real_dllama import binary_from_environment
-    from benchmarks.room import too_large
-    from benchmarks.single import kernel_rows
-    from benchmarks.start import start_rows
+    from benchmarks.engine.capacity import too_large
+    from benchmarks.engine.dispatch import dispatch_rows
+    from benchmarks.engine.real_dllama import binary_from_environment
+    from benchmarks.engine.single import kernel_rows
+    from benchmarks.engine.start import start_rows
     from benchmarks.table import as_text
 
     dllama = binary_from_environment()
@@ -50,9 +50,9 @@ def main() -> None:
 
 
 def _shape_rows(shape: str, options: argparse.Namespace, dllama: str | None) -> list[Row]:
-    from benchmarks.nodes import node_rows
-    from benchmarks.real_dllama import dllama_rows
-    from benchmarks.single import Engine, model_rows
+    from benchmarks.engine.nodes import node_rows
+    from benchmarks.engine.real_dllama import dllama_rows
+    from benchmarks.engine.single import Engine, model_rows
     from dllama_engine.synthetic.model import write_synthetic
 
     model, _ = write_synthetic(shape, options.models)

@@ -1,7 +1,9 @@
-"""Rows of results: medians with spread, each beside its yardstick of the same run."""
+"""Tables: rows of medians with spread, each beside its yardstick of the same run; and Markdown."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
@@ -81,5 +83,30 @@ def as_text(rows: list[Row]) -> str:
 
 def as_markdown(rows: list[Row]) -> str:
     """A table for a document."""
-    cells = [HEAD, ["---"] * len(HEAD), *(row.cells() for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in cells)
+    return markdown_table(HEAD, (row.cells() for row in rows))
+
+
+def markdown_table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table for a document, of any cells.
+
+    >>> print(markdown_table(["cell", "pairs"], [["tiny-2", "3"]]))
+    | cell | pairs |
+    | --- | --- |
+    | tiny-2 | 3 |
+    """
+    return "\n".join((markdown_head(head), *map(markdown_row, rows)))
+
+
+def markdown_head(head: Sequence[str]) -> str:
+    """The head alone and the line below it: of tables that are printed as their rows come."""
+    return f"{markdown_row(head)}\n{markdown_row(['---'] * len(head))}"
+
+
+def markdown_row(cells: Iterable[str]) -> str:
+    """One line of a table."""
+    return f"| {' | '.join(cells)} |"
+
+
+def load_line() -> str:
+    """What else the machine did, at the end of a run that should have had it for itself."""
+    return f"{os.cpu_count()} cores; load average at the end: {os.getloadavg()[0]:.1f}."

@@ -150,6 +150,19 @@ def test_commands_and_flags_are_there(page: Path) -> None:
     assert wrong == []
 
 
+@pytest.mark.parametrize("page", [*PAGES, ROOT / "Makefile"], ids=lambda page: page.name)
+def test_programs_are_there(page: Path) -> None:
+    """What is run with `python -m`, and what is named in short: `benchmarks.kernels.ports`."""
+    text = re.sub(r"\s+", " ", page.read_text(encoding="utf-8"))  # a line may end before the name
+    named = re.findall(r"(?:-m |`)((?:benchmarks|tests|training)(?:\.\w+)*)\b(?!/)", text)
+    missing = []
+    for name in sorted({name for name in named if "NAME" not in name}):
+        path = ROOT / name.replace(".", "/")
+        if not (path.with_suffix(".py").exists() or (path / "__main__.py").exists()):
+            missing.append(name)
+    assert missing == []
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_ini_keys_are_there(page: Path) -> None:
     named = set(re.findall(r"\bdllama_[a-z_]+(?= =|`)", page.read_text(encoding="utf-8")))

@@ -157,8 +157,8 @@ SETTINGS: tuple[Setting, ...] = (
         "collective",
         "NAME",
         "mesh",
-        "how the embedded engine's nodes exchange: mesh, two-shot, star, ring, doubling, or auto, "
-        "which probes the links and picks (docs/network.md)",
+        "how the embedded engine's nodes exchange: mesh, two-shot, star, ring, doubling, "
+        "gather-bcast, or auto, which probes the links and picks (docs/network.md)",
         one_of("--collective", COLLECTIVES),
     ),
     Setting(

@@ -26,17 +26,17 @@ from pytest_dllama.forensics.imported_run import (
     models_of,
     notes_of_run,
     request_of,
-    told_apart,
 )
 from pytest_dllama.forensics.logs.archives import LogTextError
 from pytest_dllama.forensics.logs.log_text import read_log
+from pytest_dllama.forensics.same_work import told_apart
 from pytest_dllama.hosts.controller import probe_environment
 from pytest_dllama.metrics import catalog
 from pytest_dllama.metrics.samples import sample_of
 from pytest_dllama.record.cell import CellRecord, OutputRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.validity.output import compare_output, oracle_output, unchecked_output
-from pytest_dllama.verdict.cell import cell_record, failed_cell
+from pytest_dllama.verdict.cell import MeasuredCell, cell_record, failed_cell
 
 
 @dataclass(slots=True)
@@ -122,6 +122,9 @@ def _sessions(logs: _Logs, options: ImportOptions) -> list[Session]:
     sessions = []
     for run, path in logs.roots:
         nodes = run.nodes or options.nodes
+        if nodes is None and run.says_nothing and len(logs.roots) > 1:
+            logs.notes.append(f"{path.name}: a run that ended before it connected is left out.")
+            continue
         if nodes is None:
             raise ImportLogError(
                 f"{path}: nothing tells on how many nodes it ran{_what_it_says(run)}; add "
@@ -142,7 +145,8 @@ def _what_it_says(run: LoggedRun) -> str:
     blocks = {"prompt": run.evaluation, "decode": run.prediction}
     rates = [f"{n} {b.tokens_per_s} tokens/s" for n, b in blocks.items() if b and b.tokens_per_s]
     said = [*(f"it says: {error}" for error in run.errors), *rates]
-    return f" ({'; '.join(['its head is missing', *said])})"
+    why = "it ends before it connected" if run.header else "its head is missing"
+    return f" ({'; '.join([why, *said])})"
 
 
 def _take_workers(left: list[LoggedRun], run: LoggedRun, nodes: int) -> list[LoggedRun]:
@@ -217,17 +221,16 @@ def _cell(
     notes += [f"One run of {len(sessions)} failed and is left out: {e}." for e in failures]
     samples = [sample_of(trace) for trace in traces]
     limits = options.thresholds.of(first.model, first.nodes)
-    cell = cell_record(
+    measured = MeasuredCell(
         first.model,
         first.nodes,
         traces,
         samples,
         _output(first, traces[0], oracle),
-        limits=limits,
-        cannot_give=CANNOT_GIVE,
         roofline=imported_roofline(first, samples, options),
         logs=logs,
     )
+    cell = cell_record(measured, limits, CANNOT_GIVE)
     notes += [
         f"The limit of {limit.metric} is not judged: {CANNOT_GIVE[limit.metric]}."
         for limit in limits

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pytest_dllama.backends.dllama.notes import wire_of
@@ -58,39 +58,17 @@ def model_name(run: LoggedRun, options: ImportOptions) -> str:
     """The given name, else one made of the model's figures: a log has no file name."""
     if options.model_name:
         return options.model_name
-    header = run.header
-    figures = [header.get("Dim", ""), header.get("nLayers", "")]
+    header = _header(run)
+    figures = [header.get("dim", ""), header.get("nlayers", "")]
     if not all(re.fullmatch(r"[0-9]{1,9}", figure) for figure in figures):
         return DEFAULT_MODEL_NAME
-    arch = header.get("Arch", DEFAULT_MODEL_NAME).lower().replace(" ", "-")
+    arch = header.get("arch", DEFAULT_MODEL_NAME).lower().replace(" ", "-")
     return f"{arch}-dim{figures[0]}-layers{figures[1]}"
 
 
-def told_apart(sessions: Sequence[Session]) -> list[Session]:
-    """Runs of other work (prompt, tokens, build) get a model name of their own, `NAME #2`.
-
-    A run that failed tells no work: it stays with the first of its model and node count.
-    """
-    works: dict[str, list[object]] = {}
-    named = []
-    for session in sessions:
-        work = _work(session.run)
-        known = works.setdefault(session.model, [])
-        if work is not None and work not in known:
-            known.append(work)
-        number = known.index(work) + 1 if work is not None else 1
-        name = session.model if number == 1 else f"{session.model} #{number}"
-        named.append(replace(session, model=name))
-    return named
-
-
-def _work(run: LoggedRun) -> object | None:
-    """What a whole run did, as far as its text tells."""
-    if run.prediction is None or not run.prediction.has_rate:
-        return None
-    n_prompt = run.evaluation.n_tokens if run.evaluation else None
-    is_wall = any(step.wall_ms is not None for step in run.steps)
-    return run.prompt, n_prompt, run.prediction.n_tokens, run.variant, run.is_old, is_wall
+def _header(run: LoggedRun) -> dict[str, str]:
+    """By keys in small letters: before v0.12 they were written otherwise."""
+    return {key.casefold(): value for key, value in run.header.items()}
 
 
 def cell_groups(sessions: Sequence[Session]) -> list[list[Session]]:
@@ -145,11 +123,12 @@ def models_of(sessions: Sequence[Session]) -> tuple[ModelRecord, ...]:
 
 def model_of(run: LoggedRun, name: str) -> ModelRecord | None:
     """What the header says of the model; None for a header that is not whole."""
-    figures = {field: run.header.get(key, "") for field, key in HEADER_KEYS.items()}
+    header = _header(run)
+    figures = {field: header.get(key.casefold(), "") for field, key in HEADER_KEYS.items()}
     if not all(re.fullmatch(r"[0-9]{1,18}", figure) for figure in figures.values()):
         return None
     unknown = dict.fromkeys(("model_file", "tokenizer_file", "weight_type"), "-")
-    arch = run.header.get("Arch", "-").lower()
+    arch = header.get("arch", "-").lower()
     whole = {field: int(figure) for field, figure in figures.items()}
     return ModelRecord.model_validate(
         {"name": name, "arch": arch, "size_bytes": None, **unknown, **whole}

@@ -40,7 +40,7 @@ from pytest_dllama.record.cell import CellRecord, OutputRecord
 from pytest_dllama.record.notes import run_notes
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import CellVerdict, VerdictFile
-from pytest_dllama.verdict.cell import cell_record, failed_cell
+from pytest_dllama.verdict.cell import MeasuredCell, cell_record, failed_cell
 from pytest_dllama.verdict.scaling import ScalingLimit
 from pytest_dllama.verdict.thresholds import Thresholds
 
@@ -249,15 +249,13 @@ class Lab:
             roofline = self._rooflines.of(model, key.nodes, request, samples)
         if self._energy is not None:
             samples, energy = self._energy.of(key.nodes, samples)
-        return cell_record(
+        measured = MeasuredCell(
             key.model,
             key.nodes,
             [run.trace for run in runs],
             samples,
             output,
             workload=key.workload,
-            limits=self._thresholds.of(key.model, key.nodes, key.workload),
-            cannot_give=self.cannot_give(key),
             roofline=roofline,
             energy=energy,
             commands=assembly.commands_of(runs, workers),
@@ -266,6 +264,8 @@ class Lab:
             links=assembly.links_of(self.config.topology, key.nodes, runs),
             memory_bps=self.config.memory_bps,
         )
+        limits = self._thresholds.of(key.model, key.nodes, key.workload)
+        return cell_record(measured, limits, self.cannot_give(key))
 
     def _provision(self, key: CellKey) -> Cluster:
         """Workers for a cell; meters are read from when the hosts are ready on."""

@@ -31,7 +31,7 @@ RHO_MOST = 0.8
 MAX_PRIOR_DF = 200.0  # more would not change a digit
 LEAST_VARIANCE = 1e-12  # of ln values: no clock tells a millionth, rounding must not alarm
 
-# Made by `python -m benchmarks.alarm_simulation --calibrate --series 60000`: at most 1 of
+# Made by `python -m benchmarks.verdicts.alarm_simulation --calibrate --series 60000`: at most 1 of
 # 100 quiet series alarms in 80 nights at lag-1 correlation 0 to 0.3. A score alarms above LIMIT +
 # RHO_SLOPE * estimated rho: too small an estimate inflates the score of a correlated series.
 LIMIT = 3.85

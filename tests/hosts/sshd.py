@@ -15,6 +15,7 @@ from pathlib import Path
 
 import psutil
 
+START_S = 120.0  # a busy machine; only a server that does not come is waited for so long
 CONFIG = """
 Port {port}
 ListenAddress {address}
@@ -77,6 +78,7 @@ class Sshd:
         self.env = env or {}
         self.folder, self.keys, self.address = folder, keys, address
         self.port = port or free_port()
+        self._is_known = port != 0
         self.prefix = tuple(prefix)
         self.home = folder / "home"
         self.home.mkdir(parents=True)
@@ -88,6 +90,16 @@ class Sshd:
             Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
 
     def start(self) -> None:
+        """Run it; a port that somebody took meanwhile is changed, unless it is known already."""
+        while not self._listens():
+            told = (self.folder / "sshd.log").read_text()
+            assert "Address already in use" in told, told
+            assert not self._is_known, told
+            self.port = free_port()
+        self._is_known = True
+
+    def _listens(self) -> bool:
+        """Start the server and wait until it says that it listens, or ends."""
         config = self.folder / "sshd_config"
         more = "".join(f" {name}={value}" for name, value in self.env.items())
         config.write_text(
@@ -101,22 +113,15 @@ class Sshd:
             + self.lines
         )
         command = [*self.prefix, str(find("sshd")), "-D", "-e", "-f", str(config)]
-        with (self.folder / "sshd.log").open("ab") as log:
+        with (self.folder / "sshd.log").open("wb") as log:
             self._process = subprocess.Popen(command, stderr=log, start_new_session=True)
-        self._await_port()
-
-    def _await_port(self) -> None:
-        assert self._process
-        for _ in range(200):
-            if self._process.poll() is not None:
-                break
-            with (
-                contextlib.suppress(OSError),
-                socket.create_connection((self.address, self.port), 1),
-            ):
-                return
-            time.sleep(0.05)
-        raise AssertionError((self.folder / "sshd.log").read_text())
+        until_s = time.monotonic() + START_S
+        while self._process.poll() is None:
+            if "Server listening on" in (self.folder / "sshd.log").read_text():
+                return True
+            assert time.monotonic() < until_s, (self.folder / "sshd.log").read_text()
+            time.sleep(0.02)
+        return False
 
     def new_host_key(self) -> None:
         """As after an installation anew."""

@@ -19,6 +19,7 @@ import pytest
 from pytest_dllama.hosts.agent.supervisor import as_bytes, put
 from pytest_dllama.hosts.fleet.preflight import THROTTLED_BITS, decode_throttled
 from pytest_dllama.hosts.packages.agent_archive import agent_archive
+from tests.engine.processes import GENEROUS_S
 from tests.hosts.board import VARIABLE, Board
 from tests.hosts.conftest import skip_or_fail
 
@@ -51,6 +52,7 @@ class Asker:
             text=True,
             env=self.env,
             check=True,
+            timeout=GENEROUS_S,
         )
         answer: dict[str, Any] = json.loads(done.stdout)
         return answer
@@ -109,13 +111,11 @@ def test_the_kernels_own_file_comes_first(asker, board) -> None:
 
 @pytest.mark.parametrize(
     "script",
-    ["echo VCHI initialization failed; exit 255", "exit 1", "echo throttled=", "sleep 60"],
+    ["echo VCHI initialization failed; exit 255", "exit 1", "echo throttled=", "sleep 600"],
 )
 def test_a_firmware_program_that_does_not_answer(asker, board, script: str) -> None:
     board.vcgencmd(script)
-    start_s = time.monotonic()
     assert asker.ask("sample")["throttled"] is None
-    assert time.monotonic() - start_s < 30
 
 
 def test_a_board_that_is_well(asker, board) -> None:
@@ -134,8 +134,8 @@ def _lingering(board: Board, asker: Asker) -> None:
 
 
 def _start(asker: Asker, folder: Path) -> dict[str, Any]:
-    command = [sys.executable, "-c", "import os, time; print(os.environ['KEY']); time.sleep(60)"]
-    spec = {"command": command, "env": {"KEY": "hush-hush"}, "lease_s": 30.0}
+    command = [sys.executable, "-c", "import os, time; print(os.environ['KEY']); time.sleep(600)"]
+    spec = {"command": command, "env": {"KEY": "hush-hush"}, "lease_s": 300.0}
     return asker.ask("start", folder=str(folder / "run" / "session" / "p"), **spec)
 
 
@@ -192,7 +192,7 @@ def user_systemd(tmp_path_factory) -> Iterator[Path]:
     )
     environment = {**os.environ, "XDG_RUNTIME_DIR": str(runtime)}
     process = subprocess.Popen(["unshare", "-m", "sh", "-c", script], env=environment)
-    until_s = time.monotonic() + 20
+    until_s = time.monotonic() + GENEROUS_S
     while not (runtime / "systemd" / "private").exists():
         if process.poll() is not None or time.monotonic() > until_s:
             process.kill()
@@ -200,7 +200,7 @@ def user_systemd(tmp_path_factory) -> Iterator[Path]:
         time.sleep(0.05)
     yield runtime
     process.terminate()
-    process.wait(30)
+    process.wait(GENEROUS_S)
 
 
 def test_a_real_user_systemd_runs_the_process(asker, board, tmp_path, user_systemd) -> None:

@@ -30,11 +30,11 @@ def test_the_rails_of_a_board_are_read_over_ssh(server: sshd.Sshd, inventory_of)
     assert hosts.look() == {}
     (site,) = hosts.power_sites(1)
     assert (site.hosts, site.ranks) == (("pi1",), (0,))
-    assert abs(site.clock_offset_s) < 5.0  # it is this very machine
+    assert abs(site.clock_offset_s) < 60.0  # it is this very machine
     log = PowerLog(site)
     found = log.record()
     assert (found.source, found.detail, found.why_not) == ("pmic", "12 rails", None)
-    until_s = time.monotonic() + 20
+    until_s = time.monotonic() + 180
     while len(log.curve().times_s) < 3:
         assert time.monotonic() < until_s
         time.sleep(0.05)
@@ -43,7 +43,7 @@ def test_the_rails_of_a_board_are_read_over_ssh(server: sshd.Sshd, inventory_of)
     assert curve.joules[-1] / seconds == pytest.approx(WATTS, abs=1e-3)
     log.close()
     assert hosts.close() == []
-    until_s = time.monotonic() + 10
+    until_s = time.monotonic() + 120
     while sshd.leftovers(server.folder):
         assert time.monotonic() < until_s, sshd.leftovers(server.folder)
         time.sleep(0.1)

@@ -19,7 +19,7 @@ import pytest
 
 from tests.hosts import sshd
 
-PATIENCE_S = 60.0
+PATIENCE_S = 180.0  # only a failing test waits so long
 HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"  # the cursor
 
 
@@ -101,17 +101,24 @@ def _rows(terminal: Terminal, host: str) -> list[list[str]]:
     return [[cell.strip() for cell in row.split("│")[2:-1]] for row in rows]
 
 
+def _is_under_way(terminal: Terminal, host: str) -> bool:
+    return any("..." in row for row in _rows(terminal, host))
+
+
 def test_the_table_grows_and_stays(make_sshd, inventory_of, tmp_path, check) -> None:
     servers = [make_sshd(), make_sshd()]
-    slow = tmp_path / "slow-python"  # a step lasts longer than the table waits between drawings
-    slow.write_text(f'#!/bin/sh\nsleep 1\nexec {sys.executable} "$@"\n')
+    slow = tmp_path / "slow-python"  # a step lasts until the table was drawn with it under way
+    drawn = tmp_path / "drawn"
+    wait = f"until [ -e {drawn} ]; do sleep 0.05; done"
+    slow.write_text(f'#!/bin/sh\n{wait}\nexec {sys.executable} "$@"\n')
     slow.chmod(0o755)
     terminal = check(inventory_of(servers, python=str(slow)).file)
+    terminal.read_until(lambda _: all(_is_under_way(terminal, host) for host in ("pi1", "pi2")))
+    drawn.touch()
     assert terminal.finish() == 0, terminal.output
     for host in ("pi1", "pi2"):
         steps = [row for row in _rows(terminal, host) if len(row) == 6]  # one column a step
         assert steps[-1][:2] == ["ok", "ok"]
-        assert any("..." in row for row in steps), "it was drawn while it grew"
     assert "\x1b[1A" in terminal.output, "it was drawn in place"
     assert terminal.output.rindex(SHOW) > terminal.output.rindex(HIDE)
     assert any("memory available" in line for line in terminal.lines)
@@ -131,16 +138,14 @@ def test_ctrl_c_ends_the_table_and_leaves_the_terminal_as_it_was(
     make_sshd, inventory_of, tmp_path, check
 ) -> None:
     slow = tmp_path / "slow-python"
-    slow.write_text(f'#!/bin/sh\n[ "$2" = venv ] && exec sleep 20\nexec {sys.executable} "$@"\n')
+    slow.write_text(f'#!/bin/sh\n[ "$2" = venv ] && exec sleep 600\nexec {sys.executable} "$@"\n')
     slow.chmod(0o755)
     server: sshd.Sshd = make_sshd()
     file = inventory_of([server], python=str(slow), provision=True).file
     terminal = check(file)
     terminal.read_until(lambda text: re.search(r"ok[^\n]*ok[^\n]*ok[^\n]*\.\.\.", text))
     terminal.type("\x03")
-    begin_s = time.monotonic()
-    assert terminal.finish() == 130
-    assert time.monotonic() - begin_s < 15  # nobody waits for the installation
+    assert terminal.finish() == 130  # nobody waits for the installation
     assert "Traceback" not in terminal.output
     assert terminal.output.rindex(SHOW) > terminal.output.rindex(HIDE)
     assert terminal.lines[-1] == "pytest-dllama: stopped"

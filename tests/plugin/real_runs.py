@@ -62,7 +62,7 @@ class RealRun:
         finally:
             self.kill_everything()
 
-    def leftovers(self, patience_s: float = 10.0) -> list[str]:
+    def leftovers(self, patience_s: float = 60.0) -> list[str]:
         """Descendants that still run after a short while, as command lines."""
         end = time.monotonic() + patience_s
         while (found := self._alive()) and time.monotonic() < end:

@@ -66,10 +66,9 @@ def test_a_relay_that_dies_makes_its_cell_an_error_that_says_so(tmp_path: Path) 
     run = RealRun(tmp_path)
     often = ["--nodes", "3,2", "--steps", "40", "--retry-lost", "0"]
     run.start([*SUITE, *often, "--link", "latency=20ms"])
-    run.wait_until(lambda: list(run.report.glob("logs/*/*.root.stdout.log")))
+    run.wait_until(lambda: _speaks(run.report))
     (log,) = run.report.glob("logs/*/links.stdout.log")
     relay = json.loads(log.read_text().splitlines()[0])
-    run.wait_until(lambda: _speaks(run.report))
     os.kill(relay["pid"], signal.SIGKILL)
     assert run.finish() == 1
     assert run.leftovers() == []

@@ -216,6 +216,17 @@ KILLER = """
 import os, threading, time
 from pathlib import Path
 
+from pytest_dllama.hosts.local import LocalHost
+
+_start = LocalHost.start
+
+def _start_that_takes_long(self, command, name, *arguments, **named):
+    if name.endswith("-4.repeat1.root"):  # it is still decoding when its worker is killed
+        command = (*command, "--inject", "tpot=200ms")
+    return _start(self, command, name, *arguments, **named)
+
+LocalHost.start = _start_that_takes_long
+
 def pytest_sessionstart(session):
     threading.Thread(target=_kill_worker_2_in_the_middle, daemon=True).start()
 
@@ -252,19 +263,18 @@ def test_a_lost_worker_fails_its_cell_and_the_others_go_on(tmp_path) -> None:
 
 
 SWAPPER = """
-import os, threading, time
-from pathlib import Path
+import os
 
-def pytest_sessionstart(session):
-    threading.Thread(target=_swap_the_model_after_the_oracle, daemon=True).start()
+from pytest_dllama.hosts.local import LocalHost
 
-def _swap_the_model_after_the_oracle():
-    while True:
-        for log in Path("report").glob("logs/*/*.oracle.root.stdout.log"):
-            if '"event": "end"' in log.read_text():
-                os.replace("other.m", "model.m")
-                return
-        time.sleep(0.005)
+_start = LocalHost.start
+
+def _swap_the_model_after_the_oracle(self, command, name, *arguments, **named):
+    if name.endswith(".repeat1.root"):
+        os.replace("other.m", "model.m")
+    return _start(self, command, name, *arguments, **named)
+
+LocalHost.start = _swap_the_model_after_the_oracle
 """
 CHECKS = """
 import pytest
@@ -372,4 +382,4 @@ def test_even_kill_9_leaves_no_process(tmp_path) -> None:
     assert run.process is not None
     run.process.kill()
     assert run.finish() == -signal.SIGKILL
-    assert run.leftovers(patience_s=20) == []
+    assert run.leftovers() == []

@@ -100,6 +100,11 @@ def collective_lines(plan: ShardPlan, choice: Choice | None) -> list[str]:
             f"📡 Probed: a round takes {1e6 * costs.round_s:.0f} us, a further message "
             f"{1e6 * costs.message_s:.0f} us; a node's bytes "
             + ("take no time that shows" if rate is None else f"go at {rate:.0f} Mbit/s")
+            + (
+                ""
+                if costs.fan is None
+                else f"; to the root or back {1e6 * costs.fan.round_s:.0f} us"
+            )
         )
         lines += [_predicted_line(choice, index) for index in range(len(choice.sizes))]
         if choice.layer_s is not None:

@@ -8,11 +8,13 @@ from dataclasses import asdict
 from typing import Any
 
 from dllama_engine.cli.flags.arguments import PlanArgs
+from dllama_engine.collectives.base import Traffic
+from dllama_engine.collectives.traffic import step_traffic
 from dllama_engine.formats.config import ModelConfig
 from dllama_engine.formats.model_file import ModelFile, model_bytes
 from dllama_engine.formats.paths import model_path
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.sharding.collective import Collective
+from dllama_engine.sharding.collective import Collective, Overlap
 from dllama_engine.sharding.memory import (
     ROOT_RUNTIME_BYTES,
     WORKER_RUNTIME_BYTES,
@@ -41,6 +43,7 @@ def show_plan(args: PlanArgs, say: Callable[[str], None]) -> None:
         buffer_type=FloatType.parse(args.buffer_float_type),
         sync_mode=SyncMode(args.sync_mode),
         collective=Collective.parse(args.collective),
+        overlap=Overlap.parse(args.overlap),
     )
     seq_len = min(args.max_seq_len or config.seq_len, config.seq_len)
     memories = [
@@ -60,7 +63,7 @@ def show_plan(args: PlanArgs, say: Callable[[str], None]) -> None:
             "runtime_bytes": ROOT_RUNTIME_BYTES,
             "worker_runtime_bytes": WORKER_RUNTIME_BYTES,
         }
-        body = {"max_seq_len": seq_len, **asdict(described), **runtime}
+        body = {"max_seq_len": seq_len, **asdict(described), **runtime, "batch": _batch(plan, args)}
         say(json.dumps(head | body, indent=1))
         return
     for line in plan_lines(plan, memories, described, args, seq_len):
@@ -76,13 +79,14 @@ def plan_lines(
 ) -> list[str]:
     """The plan as aligned text."""
     config = plan.config
+    overlap = "" if plan.overlap is Overlap.OFF else f"overlap {plan.overlap}, "
     return [
         f"{config.arch.name.lower()}: {config.n_layers} layers, dim {config.dim}, "
         f"{config.n_heads} heads, {config.n_kv_heads} K/V heads, ffn {config.ff_dim}, "
         f"vocab {config.vocab_size}; {config.weight_type.label} weights, "
         f"{format_bytes(model_bytes(config))}",
         f"{plan.world_size} nodes, {args.buffer_float_type} buffers, {args.sync_mode} sync, "
-        f"collective {args.collective}, "
+        f"collective {args.collective}, {overlap}"
         f"{args.kv_type} KV cache of {seq_len} tokens, batches of {args.batch_size}",
         "",
         *_rank_table(described, memories),
@@ -90,6 +94,8 @@ def plan_lines(
         f"{format_bytes(WORKER_RUNTIME_BYTES)} (worker) for Python, its libraries and the kernels",
         "",
         *_link_table(plan, described),
+        *_batch_lines(plan, args),
+        *_open_lines(plan),
     ]
 
 
@@ -131,6 +137,37 @@ def _link_table(plan: ShardPlan, described: Plan) -> list[str]:
     ]
 
 
+def _batch(plan: ShardPlan, args: PlanArgs) -> dict[str, Any]:
+    """What a whole batch of a prompt moves over all links, none of its logits being asked for."""
+    flows = step_traffic(plan, args.batch_size, 0).values()
+    moved = sum(flows, Traffic(0, 0))
+    halves = plan.pick_for(args.batch_size).in_halves
+    return {"tokens": args.batch_size, "in_halves": halves, **asdict(moved)}
+
+
+def _batch_lines(plan: ShardPlan, args: PlanArgs) -> list[str]:
+    batch = _batch(plan, args)
+    if plan.world_size == 1 or args.batch_size == 1:
+        return []
+    how = " that goes in halves" if batch["in_halves"] else ""
+    return [
+        f"a batch of {batch['tokens']} prompt tokens{how}: {batch['payload_bytes']} bytes in "
+        f"{batch['messages']} messages"
+    ]
+
+
+def _open_lines(plan: ShardPlan) -> list[str]:
+    """What only a probe of the links decides, and what stands here in its place."""
+    shown = []
+    if plan.collective is Collective.AUTO:
+        shown.append("collective auto: the mesh is shown")
+    if plan.overlap is Overlap.AUTO:
+        shown.append("overlap auto: whole batches are shown")
+    if not shown or plan.world_size == 1:
+        return []
+    return ["", f"{'; '.join(shown)}; what serves is picked when nodes have connected"]
+
+
 def _aligned(rows: list[list[str]]) -> list[str]:
     """Columns of equal width; the first is text, the others stand right."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
@@ -155,6 +192,7 @@ def _options(args: PlanArgs) -> dict[str, Any]:
         "buffer_float_type": args.buffer_float_type,
         "sync_mode": args.sync_mode,
         "collective": args.collective,
+        "overlap": args.overlap,
         "kv_type": args.kv_type,
         "nbatches": args.batch_size,
     }

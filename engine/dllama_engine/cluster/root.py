@@ -119,6 +119,7 @@ class Root:
     def session(self, rank: int) -> SessionConfig:
         """What that rank must know; before `connect`, its cores count as its own."""
         options = self.options
+        maps = options.maps_local_weights and rank in self._beside
         return SessionConfig(
             session_id=self._session_id,
             rank=rank,
@@ -133,7 +134,7 @@ class Root:
             slots=self._slots.get(rank, CoreSlots(0, options.n_threads, options.n_threads)),
             spans=options.spans,
             trace=options.trace,
-            model_file=self.model.identity if rank in self._beside else None,
+            model_file=self.model.identity if maps else None,
         )
 
     def memory_needed(self, rank: int) -> RankMemory:
@@ -160,9 +161,8 @@ class Root:
             for rank, address in enumerate(options.workers, start=1):
                 infos[rank] = met.reach(rank, address)
             check_memory({rank: self.memory_needed(rank) for rank in infos}, infos)
-            if options.maps_local_weights:
-                here = infos[0].boot_id
-                self._beside = frozenset(r for r in links.peers if infos[r].boot_id == here)
+            here = infos[0].boot_id
+            self._beside = frozenset(r for r in links.peers if infos[r].boot_id == here)
             self._configure(met, slots_by_rank(infos, keeps=options.keeps_cores))
         except BaseException as error:
             self.abandon(error)
@@ -351,7 +351,7 @@ class Root:
         summary = RankSummary.from_json(answer, sender)
         if last is not None:
             timeline = receive_timeline(links, rank, sender, timeout_s)
-            times = clock.Clock(self._clocks[rank], last)
+            times = clock.between(self._clocks[rank], last, same_boot=rank in self._beside)
             self.traces.append(RankTrace(rank, links.address(rank), timeline, times))
         return summary.event("worker", links.address(rank))
 

@@ -2,7 +2,9 @@
 
 The model is alpha-beta with a cost a message (LogGP without its gap): a round takes the latency,
 each message of a rank beyond the first its own cost, and each byte that a rank sends or receives
-its time on the wire. Rounds wait for each other; what ranks do in one round goes on side by side.
+its time on the wire. Rounds wait for each other; what ranks do in one round goes on side by side,
+as far as they have cores: of ranks that share some, a round in which one sends to all, or all to
+one, takes much less than one in which everybody sends as much. So such rounds have their own costs.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from dllama_engine.collectives.algorithms.doubling import Doubling
+from dllama_engine.collectives.algorithms.gather_bcast import GatherBcast
 from dllama_engine.collectives.algorithms.mesh import Mesh
 from dllama_engine.collectives.algorithms.ring import Ring
 from dllama_engine.collectives.algorithms.star import Star
@@ -21,11 +24,24 @@ from dllama_engine.sharding.collective import Pick
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, reduce_chunks, vector_bytes
 
 COLLECTIVES: Mapping[Name, Collective] = {
-    one.name: one for one in (Mesh(), Doubling(), TwoShot(), Ring(), Star())
+    one.name: one for one in (Mesh(), Doubling(), TwoShot(), Ring(), Star(), GatherBcast())
 }
 # Another one than the mesh must promise this share of its time; one that casts sums a second time
 # this share of the best that does not: a probe of some milliseconds is not exact.
 BETTER, WORTH_A_CAST = 0.9, 0.75
+
+
+@dataclass(frozen=True, slots=True)
+class FanCosts:
+    """What a round costs in which all others send to one rank, or it to them, in seconds.
+
+    Attributes:
+        round_s: with empty frames.
+        byte_s: every byte that the one rank sends or receives.
+    """
+
+    round_s: float
+    byte_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,11 +52,14 @@ class LinkCosts:
         round_s: a round in which every rank sends one empty frame and receives one.
         message_s: every further frame of a rank in the same round.
         byte_s: every byte that a rank sends or receives.
+        fan: rounds in which all others send to one rank, or it to them; None: what the other costs
+            make of it.
     """
 
     round_s: float
     message_s: float
     byte_s: float
+    fan: FanCosts | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +113,16 @@ def _rounds_s(
                 messages[way][rank] += 1
                 n_bytes[way][rank] += size
         if most := max(map(max, messages)):
-            busiest_s = costs.byte_s * n_tokens * max(map(max, n_bytes))
-            found.append(costs.round_s + (most - 1) * costs.message_s + busiest_s)
+            empty_s, byte_s = costs.round_s + (most - 1) * costs.message_s, costs.byte_s
+            if costs.fan is not None and _is_fan(moves):
+                empty_s, byte_s = costs.fan.round_s, costs.fan.byte_s
+            found.append(empty_s + byte_s * n_tokens * max(map(max, n_bytes)))
     return found
+
+
+def _is_fan(moves: Round) -> bool:
+    """Whether all send to one rank, or one sends to all."""
+    return len({move.src for move in moves}) == 1 or len({move.dst for move in moves}) == 1
 
 
 def choose(costs: LinkCosts, plan: ShardPlan, batch_size: int) -> Choice:

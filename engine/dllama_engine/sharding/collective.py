@@ -36,6 +36,7 @@ class Collective(_Option):
     STAR = "star"
     RING = "ring"
     DOUBLING = "doubling"
+    GATHER_BCAST = "gather-bcast"
 
     @property
     def scatters(self) -> bool:

@@ -42,6 +42,7 @@ def collective_event(plan: ShardPlan, choice: Choice | None) -> session.Collecti
         },
         overlap=str(plan.overlap),
         halves_from=halves_from(plan.picks),
+        fan_us=None if costs is None or costs.fan is None else 1e6 * costs.fan.round_s,
         layer_us=None if layer_s is None else (1e6 * layer_s[0], 1e6 * layer_s[1]),
     )
 

@@ -2,14 +2,17 @@
 
 A process a rank; tracks for steps, work, exchanges with the waiting in them, and for each peer
 what is sent and received; an arrow a message. Times are the root's: microseconds since the first
-that is kept, with three digits.
+that is kept.
 
-The format: "Trace Event Format" (Chromium), as ui.perfetto.dev and its trace processor read it.
+The format: "Trace Event Format" (Chromium), as ui.perfetto.dev and its trace processor read it:
+slices of a track lie in each other or side by side to the nanosecond; an arrow's id is a number,
+and its end comes behind its begin.
 """
 
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -37,6 +40,7 @@ from dllama_engine.wire.frames import NAMES as OPS
 
 STEPS, COMPUTE, EXCHANGE = 1, 2, 3  # tracks of every rank
 TO_PEER, FROM_PEER = 1000, 100_000  # and of each peer, by its rank
+_RANKS, _NUMBERS = 1 << 10, 1 << 32  # of an arrow's id, which is below 2^53: exact in JavaScript
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +70,7 @@ def trace_file(traces: Sequence[RankTrace], about: Mapping[str, Any]) -> Iterato
         about: what the run was, for the metadata.
     """
     other = json.dumps(dict(about) | _metadata(traces), ensure_ascii=False)
-    yield b'{"displayTimeUnit":"ns","otherData":' + other.encode() + b',"traceEvents":['
+    yield b'{"otherData":' + other.encode() + b',"traceEvents":['
     begin_ns, between, arrows = _begin_ns(traces), b"\n", _arrows(traces)
     for trace in traces:
         events = [*_names(trace), *_RankEvents(trace, begin_ns, arrows).all()]
@@ -80,7 +84,8 @@ def _metadata(traces: Sequence[RankTrace]) -> dict[str, Any]:
     """Of each rank: its clock, and what is not there."""
     return {
         "clock": "CLOCK_MONOTONIC of rank 0; the others by their offset, measured over the links "
-        "before and after the request: a time of rank r is off by at most its clock_error_us",
+        "before and after the request: a time of rank r is off by at most its clock_error_us "
+        "(0: that rank is a process of the root's machine, and reads the same clock)",
         "ranks": [
             {
                 "rank": trace.rank,
@@ -120,7 +125,7 @@ def _names(trace: RankTrace) -> Iterator[dict[str, Any]]:
     tracks = {STEPS: "steps", COMPUTE: "compute", EXCHANGE: "exchange, and waiting in it"}
     tracks |= {TO_PEER + peer: f"send to rank {peer}" for peer in peers}
     tracks |= {FROM_PEER + peer: f"receive from rank {peer}" for peer in peers}
-    named = {"ph": "M", "pid": rank, "tid": 0}
+    named = {"ph": "M", "pid": rank, "tid": STEPS}  # any of its tracks: what is new makes one
     yield named | {"name": "process_name", "args": {"name": f"rank {rank}: {role} {trace.address}"}}
     yield named | {"name": "process_sort_index", "args": {"sort_index": rank}}
     for tid, name in tracks.items():
@@ -131,24 +136,46 @@ def _names(trace: RankTrace) -> Iterator[dict[str, Any]]:
 Arrow = tuple[int, int, int]  # from, to, number of the frame
 
 
-def _arrows(traces: Sequence[RankTrace]) -> frozenset[Arrow]:
-    """Messages of which both ends are there."""
-    sent: set[Arrow] = set()
+def arrow_id(source: int, target: int, number: int) -> int:
+    """The id of a message's arrow.
+
+    >>> arrow_id(0, 1, 43)
+    4294967339
+    """
+    return (source * _RANKS + target) * _NUMBERS + number % _NUMBERS
+
+
+def _arrows(traces: Sequence[RankTrace]) -> Mapping[Arrow, int]:
+    """Messages of which both ends are there, and when they left on the root's clock."""
+    sent: dict[Arrow, int] = {}
     received: set[Arrow] = set()
     for trace in traces:
         rank, rows = trace.rank, trace.timeline.exchanges
         for peer in range(trace.timeline.world_size):
-            at = PEERS + PEER_WORDS * peer
-            sent |= {(rank, peer, n) for n in rows[:, at + SEND_NUMBER].tolist() if n != NOTHING}
-            numbers = rows[:, at + RECV_NUMBER].tolist()
+            for row, begun_ns in _sendings(rows.tolist(), PEERS + PEER_WORDS * peer):
+                arrow = (rank, peer, row[PEERS + PEER_WORDS * peer + SEND_NUMBER])
+                sent[arrow] = trace.clock.on_root(begun_ns)
+            numbers = rows[:, PEERS + PEER_WORDS * peer + RECV_NUMBER].tolist()
             received |= {(peer, rank, n) for n in numbers if n != NOTHING}
-    return frozenset(sent & received)
+    return {arrow: ns for arrow, ns in sent.items() if arrow in received}
+
+
+def _sendings(rows: list[list[int]], at: int) -> Iterator[tuple[list[int], int]]:
+    """Exchanges with a frame for the peer whose words stand at `at`, and when its turn came.
+
+    Of two exchanges that are under way the second one's frame waits until the first one's is gone.
+    """
+    gone_ns = 0
+    for row in rows:
+        if row[at + SEND_NUMBER] != NOTHING:
+            yield row, max(row[START_NS], gone_ns)
+            gone_ns = max(gone_ns, row[at + SENT_NS])
 
 
 class _RankEvents:
     """The events of one rank, its times moved to the root's clock."""
 
-    def __init__(self, trace: RankTrace, begin_ns: int, arrows: frozenset[Arrow]) -> None:
+    def __init__(self, trace: RankTrace, begin_ns: int, arrows: Mapping[Arrow, int]) -> None:
         self._trace, self._begin_ns, self._arrows = trace, begin_ns, arrows
 
     def all(self) -> Iterator[dict[str, Any]]:
@@ -163,21 +190,21 @@ class _RankEvents:
         ended_ns = 0
         for row in rows:
             yield from self._exchange(row, ended_ns)
-            ended_ns = row[END_NS]
+            ended_ns = max(ended_ns, row[END_NS])
         for peer in range(timeline.world_size):
             if peer != rank:
                 at = PEERS + PEER_WORDS * peer
                 yield from self._sent(rows, peer, at)
                 yield from self._received(rows, peer, at)
 
-    def _us(self, ns: int) -> float:
-        return round((self._trace.clock.on_root(ns) - self._begin_ns) / 1e3, 3)
+    def _ns(self, ns: int) -> int:
+        return self._trace.clock.on_root(ns) - self._begin_ns
 
     def _slice(self, track: int, name: str, start: int, end: int, **args: Any) -> dict[str, Any]:
-        begin_us = self._us(start)
+        begin_ns = self._ns(start)
         return {
-            "ph": "X", "pid": self._trace.rank, "tid": track, "name": name, "ts": begin_us,
-            "dur": round(max(self._us(end) - begin_us, 0.001), 3), "args": args,
+            "ph": "X", "pid": self._trace.rank, "tid": track, "name": name, "ts": _us(begin_ns),
+            "dur": _us(max(self._ns(end) - begin_ns, 0)), "args": args,
         }  # fmt: skip
 
     def _exchange(self, row: list[int], ended_ns: int) -> Iterator[dict[str, Any]]:
@@ -200,32 +227,42 @@ class _RankEvents:
             yield self._slice(EXCHANGE, name, begun, min(heard, end), nothing_moved_us=idle / 1e3)
 
     def _sent(self, rows: list[list[int]], peer: int, at: int) -> Iterator[dict[str, Any]]:
-        for row in rows:
-            number = row[at + SEND_NUMBER]
-            if number == NOTHING:
-                continue
-            start, end = row[START_NS], row[at + SENT_NS]
-            yield self._slice(TO_PEER + peer, OPS.get(row[FRAME_KIND], "?"), start, end,
+        for row, begun_ns in _sendings(rows, at):
+            number, gone_ns = row[at + SEND_NUMBER], row[at + SENT_NS]
+            yield self._slice(TO_PEER + peer, OPS.get(row[FRAME_KIND], "?"), begun_ns, gone_ns,
                               bytes=row[at + SEND_PAYLOAD], number=number)  # fmt: skip
-            yield from self._arrow("s", TO_PEER + peer, (self._trace.rank, peer, number), start)
+            arrow = (self._trace.rank, peer, number)
+            yield from self._arrow("s", TO_PEER + peer, arrow, self._ns(begun_ns))
 
     def _received(self, rows: list[list[int]], peer: int, at: int) -> Iterator[dict[str, Any]]:
-        for row in rows:
-            number = row[at + RECV_NUMBER]
-            if number == NOTHING:
-                continue
-            heard, whole = row[at + HEARD_NS], row[at + WHOLE_NS]
+        came = [row for row in rows if row[at + RECV_NUMBER] != NOTHING]
+        nexts = [*(self._ns(row[at + HEARD_NS]) for row in came[1:]), sys.maxsize]
+        for row, next_ns in zip(came, nexts, strict=False):  # a time more where nothing came
+            number, heard, whole = row[at + RECV_NUMBER], row[at + HEARD_NS], row[at + WHOLE_NS]
             known = {} if row[at + RECV_PAYLOAD] < 0 else {"bytes": row[at + RECV_PAYLOAD]}
             yield self._slice(FROM_PEER + peer, OPS.get(row[FRAME_KIND], "?"), heard, whole,
                               number=number, **known)  # fmt: skip
-            yield from self._arrow("f", FROM_PEER + peer, (peer, self._trace.rank, number), heard)
+            arrow = (peer, self._trace.rank, number)
+            left_ns = self._arrows.get(arrow, self._begin_ns) - self._begin_ns
+            # By the error of clocks it may seem to come before it left; an arrow's end belongs to
+            # the last slice that has begun, and is lost where it stands before the arrow's begin.
+            ends_ns = max(self._ns(heard), min(left_ns + 1, next_ns - 1))
+            yield from self._arrow("f", FROM_PEER + peer, arrow, ends_ns)
 
     def _arrow(self, phase: str, track: int, arrow: Arrow, ns: int) -> Iterator[dict[str, Any]]:
-        """One end of a message's arrow, if it has two; both have the frame's number."""
+        """One end of a message's arrow, if it has two."""
         if arrow in self._arrows:
-            source, target, number = arrow
             end = {"bp": "e"} if phase == "f" else {}
             yield {
                 "ph": phase, "cat": "message", "name": "message", "pid": self._trace.rank,
-                "tid": track, "ts": self._us(ns), "id": f"{source}-{target}-{number}",
+                "tid": track, "ts": _us(ns), "id": arrow_id(*arrow),
             } | end  # fmt: skip
+
+
+def _us(ns: int) -> float:
+    """Microseconds, and a tenth of a nanosecond: so who cuts off what is less finds this one.
+
+    >>> _us(1_001), int(1.001 * 1000), int(_us(1_001) * 1000)
+    (1.0011, 1000, 1001)
+    """
+    return round((ns + 0.1) / 1e3, 4)

@@ -71,7 +71,8 @@ def _line(where: str, found: Kept) -> str:
     '🧭 Trace: t.json: 4 ranks, 1200 spans, clocks within 18.2 us; open it at ui.perfetto.dev'
     """
     missing = f", the {found.missing} before them overwritten" if found.missing else ""
-    clocks = f", clocks within {found.error_us:.1f} us" if found.ranks > 1 else ""
+    clocks = f", clocks within {found.error_us:.1f} us" if found.error_us else ", one clock"
+    clocks = clocks if found.ranks > 1 else ""
     nodes = f"{found.ranks} rank{'s' if found.ranks > 1 else ''}"
     spans = f"{nodes}, {found.spans} spans{missing}{clocks}"
     return f"🧭 Trace: {where}: {spans}; open it at ui.perfetto.dev"

@@ -64,6 +64,20 @@ class Clock:
 SAME = Clock(Reading(0, 0, 0), Reading(0, 0, 0))  # the root's own
 
 
+def between(first: Reading, last: Reading, *, same_boot: bool) -> Clock:
+    """The clock of a rank by its two readings.
+
+    Processes of one boot read one clock, unless a time namespace moves it: where neither reading
+    speaks against that, it is the root's own, and exact.
+
+    >>> near = Reading(1000, 30, 50)
+    >>> between(near, near, same_boot=True).error_ns, between(near, near, same_boot=False).error_ns
+    (0, 50)
+    """
+    agree = all(abs(reading.offset_ns) <= reading.error_ns for reading in (first, last))
+    return SAME if same_boot and agree else Clock(first, last)
+
+
 def ask(links: Links, rank: int) -> Reading:
     """Ask a worker that answers (`answer`) what its clock says.
 

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from dllama_engine.wire.frames import Buffer
 
 _now_ns = time.perf_counter_ns
+_LOOK_NS = 1_000_000_000  # counts of the time between two looks, at most: beyond it we were away
 
 
 class Links(CountedLinks):
@@ -95,6 +96,7 @@ class Links(CountedLinks):
         super().__init__(rank, world_size)
         self.timeout_s = timeout_s
         self._op = ""  # what is being received alone, for messages
+        self._looked_ns = 0  # when an exchange last had nothing to do
         self.is_setting_up = False  # exchanges have signs of life beside them
         self._blame = Blame(rank, timeout_s, lambda: tuple(self._peers.values()))
         self.presence = Presence(timeout_s, self._lost, self._blame.hear_out)
@@ -162,14 +164,24 @@ class Links(CountedLinks):
         if status == AGAIN:
             if self.is_setting_up:
                 self.presence.tell()
-            idle_ns = _now_ns() - int(self.mesh[MOVED_NS])
             waits = self.mesh[UNDER_WAY] and not self.mesh[LEFT_NS]
-            if waits and idle_ns > self.timeout_s * 1e9:
+            if waits and self._idle_ns() > self.timeout_s * 1e9:
                 raise self._blame.stalled(NAMES[int(self.mesh[KIND])])
         elif status == FULL:
             self._keep_records()
         elif status != STRANGE or not self._passed_over_sign():
             raise self._failed(status)
+
+    def _idle_ns(self) -> int:
+        """How long nothing has moved while this rank looked, which it does a few times a second.
+
+        A process that was stopped, or whose machine slept, cannot say that its peers were silent.
+        """
+        now_ns, moved_ns = _now_ns(), int(self.mesh[MOVED_NS])
+        away_ns = max(0, now_ns - max(self._looked_ns, moved_ns) - _LOOK_NS)
+        self._looked_ns = now_ns
+        self.mesh[MOVED_NS] = moved_ns + away_ns
+        return now_ns - moved_ns - away_ns
 
     def _passed_over_sign(self) -> bool:
         """Take a sign of life out of the frame that was being received: what follows is its."""
@@ -284,11 +296,15 @@ class Links(CountedLinks):
     def _await_frame(self, peer: Peer, timeout_s: float | None) -> None:
         """Wait for a frame's first byte; whoever waits for us meanwhile hears that we are there."""
         timeout_s = math.inf if timeout_s is None else timeout_s
-        until_s = time.monotonic() + timeout_s
+        look_s = min(self.presence.period_s, timeout_s)
+        waited_s, looked_s = 0.0, time.monotonic()
         poll = select.poll()
         poll.register(peer.sock, select.POLLIN)
-        while not poll.poll(1e3 * min(self.presence.period_s, timeout_s)):
-            if time.monotonic() > until_s:
+        while not poll.poll(1e3 * look_s):
+            now_s = time.monotonic()
+            waited_s += min(now_s - looked_s, look_s + _LOOK_NS / 1e9)  # else we were away
+            looked_s = now_s
+            if waited_s > timeout_s:
                 raise late_peers([peer], self._op, timeout_s)
             self.presence.tell()
 

@@ -14,6 +14,7 @@ _NOT_THE_FORKS = (
     "imported)"
 )
 _MOST_BESIDE_MS = 100.0  # of sampling and printing, beside a forward pass
+_DIM_OF_A_KB = 256  # from here on each token's embedding is a kB for every worker
 _PRINTED = 0.0051  # two decimals
 
 
@@ -98,6 +99,14 @@ def _other_nodes(run: LoggedRun) -> str | None:
     if len(said) > 1 and not run.is_worker:
         counts = " and ".join(map(str, said))
         return f"the log says {counts} nodes: lines were changed, lost or mixed with another run's"
+    moved_kb = run.printed_kb
+    dim = run.header.get("Dim", run.header.get("dim", ""))
+    is_silent = moved_kb == 0 and dim.isdecimal() and int(dim[:9]) >= _DIM_OF_A_KB
+    if run.steps and ((run.nodes == 1 and moved_kb) or ((run.nodes or 0) > 1 and is_silent)):
+        return (
+            f"the log's node count is {run.nodes}, and its passes moved {moved_kb} kB: lines were "
+            "changed, lost or mixed with another run's"
+        )
     return None
 
 
@@ -119,6 +128,8 @@ def _other_count(run: LoggedRun) -> str | None:
 
 
 def _moved(run: LoggedRun) -> str | None:
+    if run.is_old and not run.positions and run.pass_with_weights:
+        return "the pass that sent the weights is not the first: lines were moved"
     phases = [step.phase for step in run.steps]
     if phases != sorted(phases):  # "eval" before "pred"
         return "Eval lines stand behind Pred lines: lines were moved"

@@ -230,7 +230,7 @@ def decode_ends_ms(steps: Sequence[StepLine], times: Totals) -> list[float]:
 def _done(run: LoggedRun, times: Totals) -> Done:
     return Done(
         event="done",
-        unknown=OLD_UNKNOWN if run.is_old else _unknown(run, times),
+        unknown=_unknown(run, times),
         n_input_tokens=_input_tokens(run),
         n_output_tokens=len(run.decode),
         prefill_s=None if times.prefill_ms is None else times.prefill_ms / 1e3,
@@ -244,8 +244,11 @@ def _unknown(run: LoggedRun, times: Totals) -> tuple[str, ...]:
     """A prompt that took 0 whole ms has no time: neither has the first token.
 
     Nor has one whose closing block is lost: its lines are cut to whole ms, and so is any sum with
-    them, unless the program's own clock told it.
+    them, unless the program's own clock told it. Of an old version's passes on one node nothing
+    tells which came first.
     """
+    if run.is_old:
+        return OLD_UNKNOWN if run.first_pass_is_told else (*OLD_UNKNOWN, "tpot_ms", "itl_ms")
     if run.has_lost_evaluation:
         sums = () if times.is_own_clock else ("ttft_s", "rct_s", "tokens_per_s", "sync_share")
         return ("prefill_s", *sums)
@@ -274,8 +277,8 @@ def _network(run: LoggedRun, nodes: int, wire: Wire | None) -> list[Network]:
     """The fork's own report; for upstream, how many collectives its closed form has."""
     if run.monitor is not None:
         return [_monitored(run.monitor)]
-    if nodes < 2 or run.shape is None or run.is_old or run.variant == "fork":
-        return []  # the fork counts otherwise than the closed form
+    if wire is None or run.shape is None or run.variant == "fork":
+        return []  # no figures of a model that its bytes bear out; the fork counts otherwise
     operations = sum(run.rows) * collectives_per_row(run.shape)
     return [Network(event="network", total=NetworkTotal(operations=operations))]
 

@@ -51,6 +51,7 @@ _TITLE_FOLLOWED_BY = {
 _CLOSING = re.compile(
     r"\s*(?:nBatches|prefillChunks|nTokens|tokens/s|prefillMs|ttftMs|decodeMs|totalMs|Avg [a-z]+)\b"
 )
+_FEW_KEYS = 3  # of a header: one line of it twice is no second header
 _STALL_KINDS = {"net_stall", "net_timeout", "exec_stall"}
 _AFTER_PROMPT = {
     "died",
@@ -180,14 +181,22 @@ class LogParser:
         """A root starts with its tokenizer, a worker's session with Listening."""
         run = self._run
         begun = bool(run.steps or run.errors or run.has_weights or run.perplexity or run.stalls)
-        begins = line.kind == "header" and line.word("key") in run.header and begun
-        begins = begins or (line.kind == "header" and (run.is_worker or self._place == "blocks"))
+        begins = line.kind == "header" and self._is_of_another_run(line.word("key"), begun)
         if line.kind == "connecting" and begun:  # up to v0.11.2 it stands before the header
             begins = self._place == "blocks" or line.whole("socket") in run.peer_addresses
         is_server = line.kind == "listening" and bool(run.header) and run.has_weights
         is_server = is_server and not (run.steps or run.is_worker)  # dllama-api listens for clients
         if begins or (line.kind == "listening" and not run.is_empty and not is_server):
             self._close_run()
+
+    def _is_of_another_run(self, key: str, begun: bool) -> bool:
+        """Whether a line of a header begins a run: a whole header, or one run's, has each once."""
+        header = self._run.header
+        if self._run.is_worker or self._place in ("steps", "blocks"):
+            return True
+        if key in header:
+            return begun or (len(header) >= _FEW_KEYS and key == next(iter(header)))
+        return key.casefold() in map(str.casefold, header)  # v0.12 begins to write them otherwise
 
     def _close_run(self) -> None:
         if not self._run.is_empty:

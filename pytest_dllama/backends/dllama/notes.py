@@ -112,12 +112,15 @@ def _build_shown(run: LoggedRun) -> str:
     return _BUILDS[run.variant]
 
 
-def _old_notes() -> list[str]:
+def _old_notes(run: LoggedRun) -> list[str]:
+    if run.first_pass_is_told:
+        tpot = "decode speed is over all passes, TPOT over all but the first"
+    else:
+        tpot = "decode speed is over all passes; TPOT is not known on one node"
     return [
         "dllama before v0.12 prints one line for each forward pass, the prompt's tokens among "
         "them, and nothing tells where the prompt ends: TTFT and output tokens / RCT are not "
-        "known; decode speed is over all passes, TPOT over all but the first, and the text begins "
-        "with the prompt.",
+        f"known; {tpot}, and the text begins with the prompt.",
         "Its bytes hold the weights in the first line: no bytes a token are taken from them.",
         "On x86, v0.5.2 to v0.10.5 sum into an unset register: greedy output may differ from run "
         "to run.",
@@ -126,7 +129,7 @@ def _old_notes() -> list[str]:
 
 def _time_notes(run: LoggedRun, times: Totals) -> list[str]:
     if run.is_old:
-        return _old_notes()
+        return _old_notes(run)
     if run.has_lost_evaluation:
         n_tokens = sum(step.n_tokens for step in run.prefill)
         return [

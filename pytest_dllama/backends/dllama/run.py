@@ -169,6 +169,12 @@ class LoggedRun:
         return not (self.signs or self.header)
 
     @property
+    def says_nothing(self) -> bool:
+        """Whether it ends in its head: no pass, no figure, no reason."""
+        told = (self.steps, self.errors, self.stalls, self.prediction, self.evaluation)
+        return not (any(told) or self.has_weights or self.unreachable or self.perplexity)
+
+    @property
     def variant(self) -> Variant:
         """Which dllama printed it."""
         if "fork" in self.signs:
@@ -194,6 +200,18 @@ class LoggedRun:
     def is_old(self) -> bool:
         """Printed by dllama before v0.12: one line a pass, the prompt's not told apart."""
         return "pass" in self.signs or "average" in self.signs
+
+    @property
+    def pass_with_weights(self) -> int | None:
+        """Which pass of an old version sent the weights too: it was the first; None on one node."""
+        sent_kb = [step.sent_kb for step in self.decode]
+        most_kb = max(sent_kb, default=0)
+        return sent_kb.index(most_kb) if sent_kb.count(most_kb) == 1 else None
+
+    @property
+    def first_pass_is_told(self) -> bool:
+        """Whether an old version's first pass is known by more than its place."""
+        return bool(self.positions) or self.pass_with_weights == 0
 
     @property
     def is_tail(self) -> bool:

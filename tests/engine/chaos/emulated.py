@@ -10,9 +10,9 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from dllama_engine.system.atomic_file import atomic_writer
+from pytest_dllama.emulation.topology import uniform
 
-_LATENCY_NS, _JITTER_NS = 200_000, 50_000
-_GIGABIT_PS = 8510  # a byte
+LINK = "latency=0.2ms,jitter=0.05ms,rate=940mbit,seed=7"
 
 
 class EmulatedLinks:
@@ -21,11 +21,7 @@ class EmulatedLinks:
     def __init__(self, folder: Path, n_nodes: int) -> None:
         self._routes = folder / "routes.json"
         network = folder / "network.json"
-        ranks = range(n_nodes)
-        links = [(a, b, _LATENCY_NS, _JITTER_NS, 0, 0, 0) for a in ranks for b in ranks if a != b]
-        nodes = [(_GIGABIT_PS, _GIGABIT_PS)] * n_nodes
-        shape = {"seed": 7, "switch_ps": 0, "nodes": nodes, "links": links}
-        network.write_text(json.dumps(shape), "utf-8")
+        network.write_text(uniform(LINK).network_text(n_nodes), "utf-8")
         self.lead({}, {})
         self._process = subprocess.Popen(
             [

@@ -8,11 +8,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
+from pathlib import Path
 
 import pytest
 
 from tests.engine.chaos.__main__ import table
 from tests.engine.chaos.cluster import ChaosCluster
+from tests.engine.chaos.emulated import EmulatedLinks
 from tests.engine.chaos.faults import KINDS, Plan, plans
 
 # What happens where, and how the session must end.
@@ -52,6 +54,14 @@ def test_a_seed_draws_the_same_faults_again(cluster: ChaosCluster) -> None:
     assert {plan.phase for plan in drawn[0]} == {"handshake", "set-up", "loading", "forward"}
     for plan in drawn[0]:
         assert plan.number < cluster.counts[plan.link, plan.unit]
+
+
+def test_faults_can_be_put_behind_emulated_links(tmp_path: Path) -> None:
+    links = EmulatedLinks(tmp_path, 3)  # the relay must take the network that it is given
+    try:
+        assert sorted(links.doors) == [1, 2]
+    finally:
+        links.close()
 
 
 def test_outcomes_stand_by_kind_and_phase() -> None:

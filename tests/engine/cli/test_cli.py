@@ -38,7 +38,7 @@ KEYS = {
               "kv_type", "cpu", "pid", "ranks"},
     "plan": {"ranks", "decode_payload_bytes"},
     "collective": {"asked", "picks", "round_us", "message_us", "rate_mbps", "sizes",
-                   "predicted_us", "overlap", "halves_from", "layer_us"},
+                   "predicted_us", "overlap", "halves_from", "layer_us", "fan_us"},
     "ready": {"load_s", "links", "shares"},
     "request": {"prompt", "n_input_tokens", "input_ids", "steps", "temperature", "topp", "seed"},
     "done": {"n_input_tokens", "n_output_tokens", "prefill_s", "decode_s", "ttft_s", "rct_s",

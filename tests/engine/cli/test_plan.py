@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 from tests.data import MODELS as GOLDEN
 from tests.engine.processes import run
 
@@ -19,7 +21,7 @@ def test_plan_prints_who_holds_what() -> None:
     matrix = next(i for i, line in enumerate(lines) if line.startswith("payload bytes"))
     assert lines[matrix + 2].split() == ["0", "-", *["875272"] * 7]
     assert lines[matrix + 3].split() == ["1", "864640", "-", *["848640"] * 6]
-    assert lines[-1].startswith("in all 47822264 bytes in ")
+    assert lines[-2].startswith("in all 47822264 bytes in ")
 
 
 def test_a_plan_tells_the_links_of_its_collective() -> None:
@@ -29,6 +31,37 @@ def test_a_plan_tells_the_links_of_its_collective() -> None:
         done = run("plan", "--shape", "llama-30b", "--nodes", 8, "--collective", collective)
         assert f", collective {collective}, " in done.stdout
         assert f" in {120 * messages + ends} messages; over the root's links" in done.stdout
+
+
+def test_a_plan_tells_a_batch_whole_and_in_halves() -> None:
+    """By hand, on 2 nodes: 12 layers of two exchanges, a message each way, and the root's packet.
+
+    Bytes: an exchange of 768 values in Q80 is 816 a token and way; the packet is 8, and f32 values.
+    """
+    n_bytes = 24 * 2 * 816 * 32 + 8 + 4 * 768 * 32
+    for overlap, how, messages in (("off", "", 48), ("on", " that goes in halves", 96)):
+        done = run("plan", "--shape", "llama-160m", "--nodes", 2, "--overlap", overlap)
+        last = done.stdout.splitlines()[-1]
+        assert last == (
+            f"a batch of 32 prompt tokens{how}: {n_bytes} bytes in {messages + 1} messages"
+        )
+        assert (", overlap on, " in done.stdout) == (overlap == "on")
+        told = run("plan", "--shape", "llama-160m", "--nodes", 2, "--overlap", overlap, "--json")
+        assert json.loads(told.stdout)["batch"] == {
+            "tokens": 32, "in_halves": overlap == "on", "payload_bytes": n_bytes,
+            "messages": messages + 1,
+        }  # fmt: skip
+
+
+def test_a_plan_says_what_only_a_probe_decides() -> None:
+    done = run(
+        *("plan", "--shape", "llama-160m", "--nodes", 2),
+        *("--collective", "auto", "--overlap", "auto"),
+    )
+    assert done.stdout.splitlines()[-1] == (
+        "collective auto: the mesh is shown; overlap auto: whole batches are shown; "
+        "what serves is picked when nodes have connected"
+    )
 
 
 def test_plan_of_too_many_nodes_is_refused() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.engine.processes import Node, inference_arguments, read_events, run
 
-NAMES = ["mesh", "two-shot", "star", "ring", "doubling"]
+NAMES = ["mesh", "two-shot", "star", "ring", "doubling", "gather-bcast"]
 
 
 def infer(
@@ -102,6 +102,7 @@ def test_auto_says_what_and_why(workers: list[Node], tmp_path: Path) -> None:
     assert f"us by the model: whole {whole_us:.0f}, in halves {halves_us:.0f}\n" in out
     assert (told["halves_from"] is None) == (halves_us > 0.9 * whole_us)
     assert "📡 Probed: a round takes " in out
+    assert f"; to the root or back {told['fan_us']:.0f} us\n" in out
     assert "📡 An exchange of 1 token, in us by the model: " in out
     plans = of_kind(events, "plan")
     assert len(plans) == 2  # as it was before the choice, and as it serves

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,7 @@ from dllama_engine.arrays import Table
 from dllama_engine.cluster.placement import CoreSlots
 from dllama_engine.cluster.setup import choosing
 from dllama_engine.cluster.setup.choosing import choose_as_root, choose_as_worker, probe
-from dllama_engine.collectives.choice import COLLECTIVES, LinkCosts, choose, predicted_s
+from dllama_engine.collectives.choice import COLLECTIVES, FanCosts, LinkCosts, choose, predicted_s
 from dllama_engine.errors import HandshakeError, PlanError
 from dllama_engine.sharding.collective import Collective, Pick
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
@@ -23,6 +25,7 @@ from tests.engine.ranks import run_ranks
 GIGABIT = LinkCosts(round_s=120e-6, message_s=4e-6, byte_s=8.5e-9)
 HUNDRED_MEGABIT = LinkCosts(round_s=250e-6, message_s=5e-6, byte_s=85e-9)
 BUSY_CORES = LinkCosts(round_s=40e-6, message_s=40e-6, byte_s=1e-10)
+SHARED_CORES = LinkCosts(round_s=40e-6, message_s=12e-6, byte_s=1e-9, fan=FanCosts(25e-6, 1e-10))
 SLOTS = CoreSlots(0, 1, 1)
 
 
@@ -43,12 +46,25 @@ def test_the_model_is_rounds_messages_and_bytes() -> None:
         Collective.TWO_SHOT: 2 * (1e-3 + 6e-5 + 7 * b / 8 * 1e-8),
         Collective.RING: 14 * (1e-3 + b / 8 * 1e-8),
         Collective.STAR: 2 * (1e-3 + 6e-5 + 7 * b * 1e-8),
+        Collective.GATHER_BCAST: 2 * (1e-3 + 6e-5) + (7 + 56) * b * 1e-8,
     }
     assert by_hand.keys() == COLLECTIVES.keys()
     for name, expected in by_hand.items():
         assert predicted_s(costs, eight, name, 1) == pytest.approx(expected), name
     batch = predicted_s(costs, eight, Collective.MESH, 32)
     assert batch == pytest.approx(1e-3 + 6e-5 + 32 * 7 * b * 1e-8)
+
+
+def test_a_round_to_or_from_one_rank_costs_what_was_probed_of_it() -> None:
+    b = 4352
+    for nodes in (2, 8):
+        others = nodes - 1
+        fans = 2 * 25e-6 + (1 + nodes) * others * b * 1e-10
+        assert predicted_s(SHARED_CORES, plan(nodes), Collective.GATHER_BCAST, 1) == pytest.approx(
+            fans
+        )
+        mesh = 40e-6 + (others - 1) * 12e-6 + others * b * 1e-9
+        assert predicted_s(SHARED_CORES, plan(nodes), Collective.MESH, 1) == pytest.approx(mesh)
 
 
 @pytest.mark.parametrize(
@@ -72,6 +88,17 @@ def test_what_is_picked_by_size(
     assert choice.sizes == (1, 32)
 
 
+def test_ranks_that_share_cores_hand_everything_over_one_of_them() -> None:
+    """In the fewest messages; a second cast is worth it for batches, whose bytes it saves."""
+    eight = plan(8, shape="llama-160m")
+    choice = choose(SHARED_CORES, eight, batch_size=32)
+    assert words(choice.picks) == ["gather-bcast", "star"]
+    slices = choose(SHARED_CORES, plan(8, SyncMode.INVARIANT, "llama-160m"), batch_size=32)
+    assert words(slices.picks) == ["star"]  # which casts nothing there, and is the same
+    without = choose(replace(SHARED_CORES, fan=None), eight, batch_size=32)
+    assert words(without.picks) == ["mesh"]
+
+
 def test_the_table_of_the_docs_is_the_models() -> None:
     """80 exchanges of a 13B model on each switch, in milliseconds."""
     rows = [
@@ -80,7 +107,7 @@ def test_the_table_of_the_docs_is_the_models() -> None:
         if line.startswith(("| 1 Gbit", "| 100 Mbit"))
     ]
     assert len(rows) >= 7
-    names = ("mesh", "doubling", "two-shot", "ring", "star")
+    names = ("mesh", "doubling", "two-shot", "ring", "star", "gather-bcast")
     for case, *cells in rows:
         switch, nodes, tokens = case.split(", ")
         costs = GIGABIT if switch == "1 Gbit" else HUNDRED_MEGABIT
@@ -125,6 +152,9 @@ def test_a_probe_ends_on_every_rank_and_leaves_the_links_in_step(nodes: int) -> 
         assert costs.round_s > 0
         assert costs.message_s >= 0
         assert costs.byte_s >= 0
+        assert costs.fan is not None
+        assert costs.fan.round_s > 0
+        assert costs.fan.byte_s >= 0
 
 
 def test_a_peer_that_runs_ahead_does_not_make_a_slow_link_free(

@@ -107,6 +107,7 @@ def nonzero(flow: object) -> dict[tuple[int, int], Traffic]:
         ("two-shot", 112, 1.75),
         ("ring", 112, 1.75),
         ("star", 14, 7),
+        ("gather-bcast", 14, 56),
     ],
 )
 def test_what_eight_ranks_send(name: str, messages: int, most_bytes: float) -> None:

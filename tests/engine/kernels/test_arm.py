@@ -1,4 +1,4 @@
-"""The AArch64 kernels, compiled to assembly here; `python -m benchmarks.arm` runs them."""
+"""The AArch64 kernels, compiled to assembly here; `python -m benchmarks.kernels.arm` runs them."""
 
 from __future__ import annotations
 

@@ -6,6 +6,8 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from tests.engine.tracing.importer import TO_NS, imported
+
 Event = dict[str, Any]
 
 _COMMON = {"ph", "pid", "tid", "name"}
@@ -16,16 +18,17 @@ _FIELDS = {
     "f": _COMMON | {"ts", "id", "cat", "bp"},
 }
 _NAMING = {"process_name", "process_sort_index", "thread_name", "thread_sort_index"}
-_EDGE_US = 0.0015  # of times with three digits
 
 
 def problems(trace: Any) -> list[str]:
     """All that is wrong with a file of trace events; the first few are enough to see."""
     if not isinstance(trace, dict) or not isinstance(trace.get("traceEvents"), list):
         return ["no object with a list traceEvents"]
+    if "displayTimeUnit" in trace:
+        return ["displayTimeUnit: older importers take it for the unit of all times"]
     events: list[Event] = trace["traceEvents"]
     found = [*_fields(events), *_names(events)]
-    return found or [*_nesting(events), *_arrows(events)]
+    return found or [*_order(events), *_arrows(events), *_imported(events)]
 
 
 def _fields(events: Sequence[Event]) -> Iterator[str]:
@@ -36,6 +39,8 @@ def _fields(events: Sequence[Event]) -> Iterator[str]:
             continue
         if not all(isinstance(event[key], int) and event[key] >= 0 for key in ("pid", "tid")):
             yield f"event {i}: pid {event['pid']!r}, tid {event['tid']!r}"
+        if not 0 <= event.get("id", 0) < 2**53:
+            yield f"event {i}: id {event['id']!r}"
         for key in ("ts", "dur"):
             value = event.get(key, 0)
             if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
@@ -58,40 +63,38 @@ def _names(events: Sequence[Event]) -> Iterator[str]:
                 yield f"{key} has no name"
 
 
-def _nesting(events: Sequence[Event]) -> Iterator[str]:
-    """On a track slices come in the order of time and lie in each other or side by side."""
-    tracks: defaultdict[tuple[int, int], list[Event]] = defaultdict(list)
+def _order(events: Sequence[Event]) -> Iterator[str]:
+    """On a track slices come in the order of time."""
+    last: defaultdict[tuple[int, int], float] = defaultdict(float)
     for event in events:
         if event["ph"] == "X":
-            tracks[event["pid"], event["tid"]].append(event)
-    for track, slices in tracks.items():
-        open_until: list[float] = []
-        last = 0.0
-        for event in slices:
-            start, end = event["ts"], event["ts"] + event["dur"]
-            if start < last - _EDGE_US:
-                yield f"{track}: {event['name']} at {start} comes after {last}"
-            last = start
-            while open_until and open_until[-1] <= start + _EDGE_US:
-                open_until.pop()
-            if open_until and end > open_until[-1] + _EDGE_US:
-                yield f"{track}: {event['name']} at {start} ends at {end}, outside {open_until[-1]}"
-            open_until.append(end)
+            track = (event["pid"], event["tid"])
+            if event["ts"] < last[track]:
+                yield f"{track}: {event['name']} at {event['ts']} comes after {last[track]}"
+            last[track] = event["ts"]
+
+
+def _imported(events: Sequence[Event]) -> Iterator[str]:
+    """Nothing gets lost, and an arrow joins the two slices of its message."""
+    for to_ns in TO_NS:
+        found = imported(events, to_ns)
+        yield from (f"{to_ns.__name__}: {n} x {name}" for name, n in found.errors.items())
+        yield from (f"{to_ns.__name__}: {event}" for event in found.first_errors)
+        if found.slices != sum(event["ph"] == "X" for event in events):
+            yield f"{to_ns.__name__}: {found.slices} slices"
+        if len(found.flows) != sum(event["ph"] == "f" for event in events):
+            yield f"{to_ns.__name__}: {len(found.flows)} arrows"
+        for left, arrived in found.flows:
+            if left["args"]["number"] != arrived["args"]["number"]:
+                yield f"{to_ns.__name__}: an arrow from {left} to {arrived}"
 
 
 def _arrows(events: Sequence[Event]) -> Iterator[str]:
-    """Every arrow has one begin and one end, each in a slice of its track."""
-    slices: defaultdict[tuple[int, int], list[tuple[float, float]]] = defaultdict(list)
-    for event in events:
-        if event["ph"] == "X":
-            slices[event["pid"], event["tid"]].append((event["ts"], event["ts"] + event["dur"]))
-    ends: defaultdict[str, list[str]] = defaultdict(list)
+    """Every arrow has one begin and one end."""
+    ends: defaultdict[int, list[str]] = defaultdict(list)
     for event in events:
         if event["ph"] in "sf":
             ends[event["id"]].append(event["ph"])
-            starts = {start for start, _ in slices[event["pid"], event["tid"]]}
-            if event["ts"] not in starts:
-                yield f"arrow {event['id']}: {event['ph']} at {event['ts']} is in no slice"
     yield from (
         f"arrow {name}: {seen}" for name, seen in ends.items() if sorted(seen) != ["f", "s"]
     )

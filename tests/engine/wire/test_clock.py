@@ -41,6 +41,13 @@ def test_root_and_worker_speak_of_the_same_questions() -> None:
         links.close()
 
 
+def test_one_boot_has_one_clock_unless_it_is_found_moved() -> None:
+    near, moved = Reading(1000, -40, 50), Reading(9000, 3_600_000_000_000, 50)
+    assert clock.between(near, near, same_boot=True) is clock.SAME
+    assert clock.between(near, near, same_boot=False) == Clock(near, near)
+    assert clock.between(moved, moved, same_boot=True) == Clock(moved, moved)  # a time namespace
+
+
 def test_between_two_readings_the_drift_is_shared_out() -> None:
     drifting = Clock(Reading(0, 1000, 5), Reading(1_000_000, 1100, 9))
     assert drifting.error_ns == 9

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given
@@ -43,6 +43,20 @@ def connect() -> Iterator[Mesh]:
     yield connect_all
     for links in made:
         links.close()
+
+
+@pytest.fixture
+def pass_s(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Lets seconds pass for whoever tells and hears signs of life."""
+    ahead_s = 0.0
+
+    def let_pass(seconds: float) -> None:
+        nonlocal ahead_s
+        ahead_s += seconds
+
+    clock = SimpleNamespace(monotonic=lambda: ahead_s, sleep=time.sleep)
+    monkeypatch.setattr(presence, "time", clock)
+    return let_pass
 
 
 def attend_for_ever(links: Links) -> None:
@@ -101,53 +115,56 @@ def test_signs_between_frames_change_nothing(
     far.close()
 
 
-def test_a_peer_that_tells_is_waited_for_longer_than_the_timeout(connect: Mesh) -> None:
-    root, worker = connect(2, 0.2)
-    done = threading.Event()
+def test_a_peer_that_tells_is_waited_for_longer_than_the_timeout(
+    connect: Mesh, pass_s: Callable[[float], None]
+) -> None:
+    root, worker = connect(2, 20.0)
+    for _ in range(20):  # five timeouts
+        pass_s(5.0)
+        worker.presence.attend()
+        assert root.presence.attend(5.0) == ()  # until the sign is there
 
-    def work() -> None:
-        while not done.is_set():
-            worker.presence.attend(0.05)
+    def hear_nothing() -> None:
+        for _ in range(5):
+            pass_s(5.0)
+            root.presence.attend()
 
-    def wait() -> None:
-        until_s = time.monotonic() + 1.0  # five timeouts
-        while time.monotonic() < until_s:
-            assert root.presence.attend(0.05) == ()
-        done.set()
-
-    in_threads([work, wait])
+    with pytest.raises(WorkerLost, match=r"no sign of life from worker 1 at .* for 20 s"):
+        hear_nothing()
 
 
 def test_waiting_for_a_frame_is_telling_too(connect: Mesh) -> None:
     """A worker between two requests, and a root whose user thinks."""
-    root, worker = connect(2, 0.2)
+    root, worker = connect(2, 1.0)
 
     def think() -> None:
-        until_s = time.monotonic() + 1.0
+        until_s = time.monotonic() + 2.0  # two timeouts
         while time.monotonic() < until_s:
             root.presence.attend(0.05)
         root.send(SYNC_LOGITS, 1, b"now")
 
     buffer = bytearray(3)
-    in_threads([think, lambda: worker.receive(SYNC_LOGITS, 0, buffer, 0.2)])
+    in_threads([think, lambda: worker.receive(SYNC_LOGITS, 0, buffer, 1.0)])
     assert buffer == b"now"
 
 
-def test_a_silent_peer_is_named_among_telling_ones(connect: Mesh) -> None:
-    root, first, _second = connect(3, 0.3)
+def test_a_silent_peer_is_named_among_telling_ones(
+    connect: Mesh, pass_s: Callable[[float], None]
+) -> None:
+    root, first, _second = connect(3, 20.0)
 
-    def work() -> None:
-        with pytest.raises(WireError):
-            attend_for_ever(first)
+    def hear_one() -> None:
+        for _ in range(6):
+            pass_s(5.0)
+            first.presence.attend()
+            root.presence.attend(5.0)
 
-    def watch() -> None:
-        words = r"no sign of life from worker 2 at .* for 0\.3 s"
-        with pytest.raises(WorkerLost, match=words) as caught:
-            attend_for_ever(root)
-        assert caught.value.rank == 2
-        root.close()
-
-    in_threads([work, watch])
+    with pytest.raises(WorkerLost, match=r"no sign of life from worker 2 at .* for 20 s") as caught:
+        hear_one()
+    assert caught.value.rank == 2
+    root.close()
+    with pytest.raises(WireError):
+        attend_for_ever(first)
 
 
 def test_a_closed_peer_is_noticed_at_once_though_another_one_is_waited_for(connect: Mesh) -> None:
@@ -195,7 +212,7 @@ def test_signs_are_few(connect: Mesh) -> None:
 
 def test_the_root_names_whom_its_peer_waits_for(connect: Mesh) -> None:
     """It waits for worker 1 alone, which waits for worker 2, which is stopped."""
-    root, first, _second = connect(3, 0.4)
+    root, first, _second = connect(3, 2.0)
 
     def serve() -> None:
         with pytest.raises(WorkerLost, match="waiting for worker 2") as caught:
@@ -214,11 +231,11 @@ def test_the_root_names_whom_its_peer_waits_for(connect: Mesh) -> None:
 
 def test_signs_of_life_keep_who_waits_in_an_exchange_waiting(connect: Mesh) -> None:
     """A worker that is ready for its weights while the root waits for a slower one."""
-    root, worker = connect(2, 1.0)  # an exchange looks up a few times a second
+    root, worker = connect(2, 1.5)  # an exchange looks up a few times a second
     root.is_setting_up = worker.is_setting_up = True
 
     def wait_for_another() -> None:
-        until_s = time.monotonic() + 2.0  # two timeouts
+        until_s = time.monotonic() + 3.0  # two timeouts
         while time.monotonic() < until_s:
             root.presence.attend(0.05)
         root.send(SYNC_LOGITS, 1, b"now")

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
 from itertools import combinations
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,14 +22,19 @@ from hypothesis import strategies as st
 
 from dllama_engine.errors import InsufficientMemoryError, WireError, WorkerLost
 from dllama_engine.tables.links import (
+    AGAIN,
     CALM,
     CALM_LENGTH,
+    KIND,
+    MOVED_NS,
     RECV_SEQUENCE,
     SEND_SEQUENCE,
     SWEEPS,
+    UNDER_WAY,
 )
 from dllama_engine.wire import counted, frames
-from dllama_engine.wire.frames import SYNC_LOGITS, SYNC_NODE_SLICES, SYNC_WITH_ROOT
+from dllama_engine.wire import links as links_module
+from dllama_engine.wire.frames import KINDS, SYNC_LOGITS, SYNC_NODE_SLICES, SYNC_WITH_ROOT
 from dllama_engine.wire.links import Links
 
 
@@ -40,7 +46,7 @@ def tcp_pair() -> tuple[socket.socket, socket.socket]:
     return near, far
 
 
-def mesh(world_size: int, timeout_s: float = 20.0) -> list[Links]:
+def mesh(world_size: int, timeout_s: float = 60.0) -> list[Links]:
     """Every rank connected with every other."""
     ends: list[dict[int, socket.socket]] = [{} for _ in range(world_size)]
     for a, b in combinations(range(world_size), 2):
@@ -50,6 +56,15 @@ def mesh(world_size: int, timeout_s: float = 20.0) -> list[Links]:
 
 @pytest.fixture
 def pair() -> Iterator[tuple[Links, Links]]:
+    left, right = mesh(2)
+    yield left, right
+    left.close()
+    right.close()
+
+
+@pytest.fixture
+def impatient() -> Iterator[tuple[Links, Links]]:
+    """Who waits for the other one gives it up soon."""
     left, right = mesh(2, timeout_s=0.3)
     yield left, right
     left.close()
@@ -71,7 +86,7 @@ def in_threads(jobs: list[Callable[[], Any]]) -> list[Any]:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(120)
         assert not thread.is_alive(), "deadlock"
     if failures:
         raise failures[0]
@@ -107,9 +122,11 @@ def test_beside_other_programs_a_rank_on_a_shared_core_does_not_look_again_and_a
         got = {peer: bytearray(3) for peer in ranks[rank].peers}
         ranks[rank].exchange(SYNC_NODE_SLICES, dict.fromkeys(ranks[rank].peers, b"abc"), got)
 
+    start_s = time.monotonic()
     in_threads([lambda rank=rank: exchange(rank) for rank in range(3)])
     # One to begin with, one for each frame, one for each tenth of a second on a busy machine.
-    assert all(links.mesh[SWEEPS] <= 12 for links in ranks[:2])  # 40 and more by looking
+    limit = 12 + 10 * (time.monotonic() - start_s)
+    assert all(links.mesh[SWEEPS] <= limit for links in ranks[:2])  # 40 and more by looking
     for links in ranks:
         links.close()
 
@@ -124,7 +141,8 @@ def test_on_shared_cores_a_rank_that_waits_for_one_peer_sleeps_at_once(
     got = {peer: bytearray(3) for peer in first.peers}
 
     def late(links: Links) -> None:
-        time.sleep(0.05)
+        while first.mesh[SWEEPS] < world_size - 1:  # it has found nothing, and slept or yielded
+            time.sleep(0.001)
         links.send(SYNC_NODE_SLICES, 0, b"abc")
 
     receive = partial(first.exchange, SYNC_NODE_SLICES, {}, got)
@@ -274,8 +292,8 @@ def test_sequence_numbers_wrap(pair: tuple[Links, Links]) -> None:
         right.exchange(SYNC_LOGITS, {}, {0: bytearray(3)})
 
 
-def test_a_silent_peer_is_lost_after_the_deadline(pair: tuple[Links, Links]) -> None:
-    left, _ = pair
+def test_a_silent_peer_is_lost_after_the_deadline(impatient: tuple[Links, Links]) -> None:
+    left, _ = impatient
     with pytest.raises(WorkerLost) as caught:
         left.exchange(SYNC_NODE_SLICES, {1: b"x"}, {1: bytearray(100)})
     assert caught.value.rank == 1
@@ -286,10 +304,53 @@ def test_a_silent_peer_is_lost_after_the_deadline(pair: tuple[Links, Links]) -> 
     assert "--timeout" in words
 
 
-def test_a_peer_that_never_reads_is_lost_after_the_deadline(pair: tuple[Links, Links]) -> None:
-    left, _ = pair
+def test_a_peer_that_never_reads_is_lost_after_the_deadline(
+    impatient: tuple[Links, Links],
+) -> None:
+    left, _ = impatient
     with pytest.raises(WorkerLost, match=r"[1-9]\d* bytes unsent"):
         left.send(SYNC_NODE_SLICES, 1, bytes(64 << 20))
+
+
+def test_time_that_a_rank_itself_was_away_is_nobodys_silence(
+    pair: tuple[Links, Links], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was stopped, or whose machine slept: its peers have the whole timeout yet."""
+    left, _ = pair
+    now_ns = 10**15
+    monkeypatch.setattr(links_module, "_now_ns", lambda: now_ns)
+    left.mesh[[UNDER_WAY, KIND, MOVED_NS]] = 1, KINDS[SYNC_LOGITS], now_ns
+    for away_s in (0.1, 3600.0, 0.1, 3600.0):
+        now_ns += int(away_s * 1e9)
+        left.settle(AGAIN)
+    looks = []
+
+    def look_on() -> None:
+        nonlocal now_ns
+        while True:
+            now_ns += 10**8
+            left.settle(AGAIN)
+            looks.append(now_ns)
+
+    with pytest.raises(WorkerLost, match=r"no progress in SYNC_LOGITS for 60 s"):
+        look_on()
+    assert len(looks) == 578  # of a tenth of a second, and 2 s for all that was before
+
+
+def test_a_frame_is_waited_for_though_the_waiting_rank_was_away(
+    pair: tuple[Links, Links], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left, right = pair
+    away_s = iter([0.0, 3600.0])
+    clock = SimpleNamespace(monotonic=lambda: time.monotonic() + next(away_s, 3600.0))
+    monkeypatch.setattr(links_module, "time", clock)
+    left.presence.period_s = 0.01
+    timer = threading.Timer(0.1, right.send, (SYNC_LOGITS, 0, b"abc"))
+    timer.start()
+    buffer = bytearray(3)
+    left.receive(SYNC_LOGITS, 1, buffer, 60.0)
+    timer.join()
+    assert buffer == b"abc"
 
 
 def test_receive_has_its_own_deadline(pair: tuple[Links, Links]) -> None:
@@ -345,7 +406,7 @@ def test_last_words_name_the_rank_that_was_really_lost() -> None:
 
 
 def test_last_words_survive_a_failing_send() -> None:
-    left, right = mesh(2, timeout_s=2)
+    left, right = mesh(2)
     left.send(SYNC_NODE_SLICES, 1, bytes(100))
     left.say_last_words(InsufficientMemoryError("no room"))
     left.close()
@@ -370,10 +431,14 @@ def test_the_trace_keeps_more_operations_than_compiled_code_has_room_for() -> No
 def test_an_interrupt_leaves_no_watch_behind() -> None:
     left, right = mesh(2)
     previous = signal.signal(signal.SIGALRM, _interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.05)
+
+    def wait_for_nothing() -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        left.exchange(SYNC_NODE_SLICES, {}, {1: bytearray(10)})
+
     try:
         with pytest.raises(KeyboardInterrupt):
-            left.exchange(SYNC_NODE_SLICES, {}, {1: bytearray(10)})
+            wait_for_nothing()
     finally:
         signal.signal(signal.SIGALRM, previous)
     right.send(SYNC_NODE_SLICES, 0, bytes(10))

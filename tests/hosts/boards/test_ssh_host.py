@@ -23,6 +23,7 @@ from pytest_dllama.lab.requests.cluster import Cluster
 from pytest_dllama.lab.requests.runner import run_request
 from pytest_dllama.lab.requests.tracing import joined
 from pytest_dllama.models.engine_facts import shipped_model
+from tests.engine.processes import GENEROUS_S
 from tests.engine.tracing.trace_format import problems
 from tests.hosts import sshd
 
@@ -43,10 +44,10 @@ def _start(host: SshHost, tmp_path: Path, code: str, name: str = "p", **secrets:
 
 def test_lines_logs_and_end(host, tmp_path) -> None:
     process = _start(host, tmp_path, "import sys; print('a\\né'); print('oops', file=sys.stderr)")
-    assert [process.read_line(10) for _ in range(2)] == ["a\n", "é\n"]
-    assert process.read_line(10) is None
-    assert process.read_line(10) is None  # the end stays the end
-    assert process.wait(10) == 0
+    assert [process.read_line(GENEROUS_S) for _ in range(2)] == ["a\n", "é\n"]
+    assert process.read_line(GENEROUS_S) is None
+    assert process.read_line(GENEROUS_S) is None  # the end stays the end
+    assert process.wait(GENEROUS_S) == 0
     process.stop()
     assert process.error_tail() == "oops"
     assert [file.read_text() for file in process.log_files] == ["a\né\n", "oops\n"]
@@ -54,20 +55,20 @@ def test_lines_logs_and_end(host, tmp_path) -> None:
 
 def test_a_last_line_without_end_is_kept(host, tmp_path) -> None:
     process = _start(host, tmp_path, "import sys; sys.stdout.write('half')")
-    assert process.read_line(10) == "half\n"
-    assert process.wait(10) == 0
+    assert process.read_line(GENEROUS_S) == "half\n"
+    assert process.wait(GENEROUS_S) == 0
     assert process.log_files[0].read_text() == "half"
 
 
 def test_exit_codes_come_back(host, tmp_path) -> None:
     process = _start(host, tmp_path, "import sys; sys.exit(7)")
-    assert process.wait(10) == 7
+    assert process.wait(GENEROUS_S) == 7
 
 
 def test_secrets_are_on_no_command_line_and_in_no_file(host, pis, tmp_path) -> None:
     code = "import os, time; print(os.environ['KEY'], flush=True); time.sleep(60)"
     process = _start(host, tmp_path, code, KEY="hush-hush")
-    assert process.read_line(10) == "hush-hush\n"
+    assert process.read_line(GENEROUS_S) == "hush-hush\n"
     lines = _command_lines()
     assert any(b"time.sleep(60)" in line for line in lines)
     assert not any(b"hush-hush" in line for line in lines)
@@ -97,7 +98,7 @@ def test_a_program_that_is_not_there(host, tmp_path) -> None:
 def test_the_session_leaves_nothing(host, pis, tmp_path) -> None:
     stubborn = "import signal, time; signal.signal(15, signal.SIG_IGN); print('on', flush=True); "
     process = _start(host, tmp_path, stubborn + "time.sleep(60)", "stubborn")
-    assert process.read_line(10) == "on\n"
+    assert process.read_line(GENEROUS_S) == "on\n"
     _start(host, tmp_path, "import time; time.sleep(60)", "forgotten")
     process.stop(grace_s=0.3)
     assert process.wait(0) == -9
@@ -110,12 +111,12 @@ def test_lines_go_on_after_a_lost_connection(host, pis, tmp_path) -> None:
     code = f"import pathlib, time\nprint('one', flush=True)\nd = pathlib.Path({str(tmp_path)!r})\n"
     code += "while not (d / 'go').exists(): time.sleep(0.05)\nprint('two')"
     process = _start(host, tmp_path, code)
-    assert process.read_line(10) == "one\n"
+    assert process.read_line(GENEROUS_S) == "one\n"
     pis[0].cut_connections()
     (tmp_path / "go").touch()
-    assert process.read_line(30) == "two\n"
-    assert process.read_line(10) is None
-    assert process.wait(10) == 0
+    assert process.read_line(GENEROUS_S) == "two\n"
+    assert process.read_line(GENEROUS_S) is None
+    assert process.wait(GENEROUS_S) == 0
     assert process.log_files[0].read_text() == "one\ntwo\n"
 
 
@@ -125,7 +126,7 @@ def test_by_way_of_a_jump_host(make_sshd, inventory_of, tmp_path) -> None:
     inventory = inventory_of([board], jump=way)
     host = SshHost(inventory.hosts[0], inventory)
     process = _start(host, tmp_path, "print('far')")
-    assert process.read_line(10) == "far\n"
+    assert process.read_line(GENEROUS_S) == "far\n"
     assert len(jump.sessions()) > 0
     host.close()
 

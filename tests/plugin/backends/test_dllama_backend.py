@@ -34,7 +34,7 @@ from tests.plugin.backends import dllama_stand_in
 from tests.plugin.backends.requests import REQUEST
 
 BUILD = "The output is that of dllama's upstream build."
-START_S = 20.0  # how long a process may take to show up or go; nothing is measured
+START_S = 180.0  # how long a process may take to show up or go; nothing is measured
 
 
 @pytest.fixture
@@ -204,10 +204,10 @@ def is_alive(process: psutil.Process) -> bool:
 @pytest.mark.parametrize("parent", ["pid", "stdin"])
 def test_a_guarded_program_ends_with_its_parent(parent: str) -> None:
     """The parent is a process of its own, killed without a chance to clean up."""
-    starter = subprocess.Popen(["sleep", "60"], stdin=subprocess.PIPE)
+    starter = subprocess.Popen(["sleep", "600"], stdin=subprocess.PIPE)
     argument = str(starter.pid) if parent == "pid" else "stdin"
     guard = subprocess.Popen(
-        guarded(["sleep", "61"], argument), stdin=subprocess.PIPE, start_new_session=True
+        guarded(["sleep", "601"], argument), stdin=subprocess.PIPE, start_new_session=True
     )
     try:
         family = psutil.Process(guard.pid)
@@ -251,13 +251,14 @@ def test_a_program_that_ends_at_once_is_not_waited_for() -> None:
 
 
 @pytest.mark.parametrize("code", [0, 7])
-def test_a_guard_passes_the_exit_code_and_leaves_nobody(code: int) -> None:
-    guard = subprocess.Popen(
-        guarded(["sh", "-c", f"sleep 0.3; exit {code}"], str(os.getpid())), start_new_session=True
-    )
+def test_a_guard_passes_the_exit_code_and_leaves_nobody(code: int, tmp_path: Path) -> None:
+    program = f'until [ -e "$1" ]; do sleep 0.05; done; exit {code}'
+    command = ["sh", "-c", program, "sh", str(tmp_path / "seen")]
+    guard = subprocess.Popen(guarded(command, str(os.getpid())), start_new_session=True)
     family = psutil.Process(guard.pid)
     assert eventually(lambda: len(family.children(recursive=True)) >= 3)
     everyone = family.children(recursive=True)
+    (tmp_path / "seen").touch()
     assert guard.wait(START_S) == code
     assert eventually(lambda: not any(map(is_alive, everyone)))
 

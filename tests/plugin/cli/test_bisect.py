@@ -31,7 +31,7 @@ _quick = Root.forward
 
 
 def _slow(self, *arguments, **named):
-    _time.sleep(0.06)
+    _time.sleep(0.12)
     return _quick(self, *arguments, **named)
 
 
@@ -93,7 +93,7 @@ def test_the_slow_commit_is_found(history: tuple[Repository, list[str]], tmp_pat
     command = [
         *("git", "bisect", "run", sys.executable, "-P", "-m", "pytest_dllama.cli", "bench"),
         *("--bisect", "--baseline", f"git:.@{commits[0]}", "--nodes", "1", "--models", "tiny"),
-        *("--steps", "24", "--pairs", "3,6,10", "--thresholds", str(tmp_path / "limits.toml")),
+        *("--steps", "16", "--pairs", "3,6,10", "--thresholds", str(tmp_path / "limits.toml")),
         *("--report", str(tmp_path / "report"), "--history", "off", "--report-format", "none"),
         *("-p", "no:cacheprovider", "-p", "no:benchmark", "-k", "tpot"),
     ]

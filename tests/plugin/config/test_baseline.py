@@ -57,7 +57,10 @@ def test_options() -> None:
         ("option:nthreads=0", "a whole number of at least 1"),
         ("option:nthreads", "a whole number of at least 1"),
         ("option:buffer-float-type=q81", "write q80 or f32"),
-        ("option:collective=tree", "write mesh or two-shot or star or ring or doubling or auto"),
+        (
+            "option:collective=tree",
+            "write mesh or two-shot or star or ring or doubling or gather-bcast",
+        ),
         ("option:colour=red", "there are nthreads, buffer-float-type, sync-mode"),
     ],
 )

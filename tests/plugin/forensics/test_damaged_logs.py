@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pytest_dllama.forensics.import_log import ImportLogError, import_logs
-from pytest_dllama.forensics.imported_run import ImportOptions
+from pytest_dllama.forensics.import_log import import_logs
+from pytest_dllama.forensics.imported_run import ImportLogError, ImportOptions
 from pytest_dllama.record.cell import CellRecord
 from tests.data import LOGS
 
@@ -76,7 +76,16 @@ def moved(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
             yield f"lines {i + 1} and {i + 2} changed places: {lines[i]!r}", swapped
 
 
-@pytest.mark.parametrize("damage", [without_one, one_twice, cut, moved])
+def taken_to_the_first(lines: list[str]) -> Iterator[tuple[str, list[str]]]:
+    """An old version's passes, each before the others: on several nodes bytes tell the first."""
+    first = next((i for i, line in enumerate(lines) if line.startswith("🔶 G")), len(lines))
+    for i in range(first + 1, len(lines)):
+        if lines[i].startswith("🔶"):
+            passes = [lines[i], *lines[first:i], *lines[i + 1 :]]
+            yield f"line {i + 1} came to line {first + 1}: {lines[i]!r}", lines[:first] + passes
+
+
+@pytest.mark.parametrize("damage", [without_one, one_twice, cut, moved, taken_to_the_first])
 @pytest.mark.parametrize("name", WHOLE)
 def test_no_damaged_line_makes_another_figure(name: str, damage: Damage, tmp_path: Path) -> None:
     text = (LOGS / name).read_text(encoding="utf-8")

@@ -131,17 +131,18 @@ def test_this_machines_meter_is_read_by_a_process_that_ends_with_its_reader(
     board.write("rails", RAILS)
     board.vcgencmd("cat $(dirname $0)/../rails")
     monkeypatch.setenv("PATH", f"{board.bin}:/usr/bin:/bin")
+    start_s = time.time()
     log = PowerLog(local_power((0, 1)))
     try:
         found = log.record()
         assert (found.source, found.detail, found.period_s) == ("pmic", "12 rails", 0.25)
-        until_s = time.monotonic() + 20
+        until_s = time.monotonic() + 180
         while len(log.curve().times_s) < 3:
             assert time.monotonic() < until_s
             time.sleep(0.05)
         times_s, joules = log.curve().times_s, log.curve().joules
         assert joules[-1] / (times_s[-1] - times_s[0]) == pytest.approx(WATTS, abs=1e-3)
-        assert abs(time.time() - times_s[-1]) < 20
+        assert start_s <= times_s[-1] <= time.time()
     finally:
         log.close()
     log.close()

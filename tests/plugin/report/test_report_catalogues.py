@@ -270,6 +270,7 @@ TELLING = (
 NOT_IN_A_PAGE = (
     "; give the output of the root (dllama", "; save the report as UTF-8", "{}: no UTF-8 text",
     "no section of measured figures", "; add --nodes N", "its head is missing", "it says: ",
+    "it ends before it connected",
     "{} tokens/s", "--model-file {}", "is in these files twice", "no line of dllama's",
     "only workers' logs", "pipeline run (pp=", "v0.12.0 to v0.12.7", "some version before",
     "one node: {}", "; at the first token a near tie", "a near tie: ", "worker {} {}",

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import linalg
 
-from benchmarks.alarm_simulation import (
+from benchmarks.verdicts.alarm_simulation import (
     NIGHTS,
     ClusterShape,
     draw_clusters,
@@ -22,7 +22,7 @@ from benchmarks.alarm_simulation import (
     run_clusters,
     run_nights,
 )
-from benchmarks.verdict_simulation import drawn_sd, prior_of
+from benchmarks.verdicts.simulation import drawn_sd, prior_of
 from pytest_dllama.stats.change_point import (
     FIRST_ALARM,
     MIN_BEFORE,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.boards import HEAD, row
+from benchmarks.emulation.boards import HEAD, row
 from pytest_dllama.metrics.boards import computing
 from pytest_dllama.record.cell import PartTime, Sample
 from pytest_dllama.record.emulation import EmulationRecord, RankCompute

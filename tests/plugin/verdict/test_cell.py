@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from pytest_dllama.metrics.samples import sample_of
 from pytest_dllama.record.cell import CellRecord, RooflineRecord
 from pytest_dllama.validity.output import oracle_output
-from pytest_dllama.verdict.cell import cell_record, failed_cell
+from pytest_dllama.verdict.cell import MeasuredCell, cell_record, failed_cell
+from pytest_dllama.verdict.limits import Threshold
 from pytest_dllama.verdict.thresholds_file import marker_thresholds
 from tests.plugin.traces_for_tests import greedy
 
@@ -13,9 +16,14 @@ RUN = greedy([[(1, 10.0), (2, 5.0)]] * 3)
 LIMITS = marker_thresholds({"root_peak_rss_bytes": 9, "rct_s": 9})
 
 
-def _record(**more: object) -> CellRecord:
+def _record(
+    limits: Sequence[Threshold] = (),
+    cannot_give: Collection[str] = (),
+    roofline: RooflineRecord | None = None,
+) -> CellRecord:
     samples = [sample_of(RUN)] * 2
-    return cell_record("tiny", 1, [RUN, RUN], samples, oracle_output(RUN), **more)  # type: ignore[arg-type]
+    measured = MeasuredCell("tiny", 1, [RUN, RUN], samples, oracle_output(RUN), roofline=roofline)
+    return cell_record(measured, limits, cannot_give)
 
 
 def test_a_limit_without_a_value_is_missed_unless_the_engine_never_tells_it() -> None:

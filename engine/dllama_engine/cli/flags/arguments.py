@@ -82,6 +82,7 @@ class PlanArgs(ProcessArgs):
     buffer_float_type: str
     sync_mode: str
     collective: str
+    overlap: str
     kv_type: str
     batch_size: int
     json: bool

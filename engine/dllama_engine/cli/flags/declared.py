@@ -135,8 +135,8 @@ def _add_cluster(group: argparse._ArgumentGroup) -> None:
     )  # fmt: skip
     group.add_argument(
         "--collective", choices=tuple(Collective), default=str(Collective.MESH),
-        help="how nodes exchange: mesh, two-shot, star, ring, doubling, or auto, which probes the "
-        "links (default: %(default)s)",
+        help="how nodes exchange: mesh, two-shot, star, ring, doubling, gather-bcast, or auto, "
+        "which probes the links (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
         "--overlap", choices=tuple(Overlap), default=str(Overlap.OFF),

@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from dllama_engine.arrays import Table
+from dllama_engine.arrays import Bytes, Table
 from dllama_engine.cluster.placement import CoreSlots, pinned
-from dllama_engine.collectives.choice import COLLECTIVES, Choice, LinkCosts, choose
+from dllama_engine.collectives.choice import COLLECTIVES, Choice, FanCosts, LinkCosts, choose
 from dllama_engine.collectives.halves import ComputeCosts, halved
 from dllama_engine.errors import HandshakeError
 from dllama_engine.formats.quants import Q_BLOCK, row_bytes
@@ -34,35 +34,61 @@ _WARM_UP, _EMPTY, _FULL = 3, 20, 5  # how many exchanges of each kind
 
 
 def probe(links: Links) -> LinkCosts:
-    """Three kinds of exchanges, the same on all ranks at the same time; what this rank saw.
+    """Five kinds of exchanges, the same on all ranks at the same time; what this rank saw.
 
     None of them can end on a rank before every rank has begun it: nobody runs ahead.
 
     Raises:
         WorkerLost: a peer that does not take part before the links' deadline.
     """
-    n, rank = links.world_size, links.rank
+    n = links.world_size
     out, into = np.zeros(PAYLOAD_BYTES, np.uint8), np.empty((n, PAYLOAD_BYTES), np.uint8)
-    doubling = []
-    for moves in COLLECTIVES[Collective.DOUBLING].gather_rounds(n):
-        routes = links.routes()
-        for move in moves:
-            if move.src == rank:
-                routes[move.dst, SEND_BYTES] = 0
-            elif move.dst == rank:
-                routes[move.src, RECV_BYTES] = 0
-        doubling.append(routes)
+    doubling = _rounds(links, Collective.DOUBLING)
+    fans = _rounds(links, Collective.GATHER_BCAST)
+    full_fans = _rounds(links, Collective.GATHER_BCAST, out, into)
     empty, full = links.routes(), links.routes()
     empty[:, [SEND_BYTES, RECV_BYTES]] = 0
     full[:, [SEND_BYTES, RECV_BYTES]] = PAYLOAD_BYTES
     full[:, SEND_AT], full[:, RECV_AT] = out.ctypes.data, [row.ctypes.data for row in into]
     round_s = _typical_s(links, doubling, _EMPTY) / len(doubling)
     empty_s, full_s = _typical_s(links, [empty], _EMPTY), _typical_s(links, [full], _FULL, 2)
+    fan_s, full_fan_s = _typical_s(links, fans, _EMPTY) / 2, _typical_s(links, full_fans, _FULL) / 2
+    others_bytes = (n - 1) * PAYLOAD_BYTES
     return LinkCosts(
         round_s=round_s,
         message_s=max(0.0, empty_s - round_s) / max(1, n - 2),
-        byte_s=max(0.0, full_s - empty_s) / ((n - 1) * PAYLOAD_BYTES),
+        byte_s=max(0.0, full_s - empty_s) / others_bytes,
+        fan=FanCosts(fan_s, max(0.0, full_fan_s - fan_s) / others_bytes),
     )
+
+
+def _rounds(
+    links: Links, name: Collective, out: Bytes | None = None, into: Bytes | None = None
+) -> list[Table]:
+    """This rank's part in a collective's rounds: of empty frames, or of `out` into rows of `into`.
+
+    Args:
+        links: of the rank.
+        name: of the collective.
+        out: payload of every frame, uint8 (n_bytes,).
+        into: where that of each peer goes, uint8 (world_size, n_bytes).
+    """
+    rounds = []
+    for moves in COLLECTIVES[name].gather_rounds(links.world_size):
+        routes = links.routes()
+        for move in moves:
+            if move.src == links.rank:
+                routes[move.dst, [SEND_AT, SEND_BYTES]] = _place(out)
+            elif move.dst == links.rank:
+                source = None if into is None else into[move.src]
+                routes[move.src, [RECV_AT, RECV_BYTES]] = _place(source)
+        rounds.append(routes)
+    return rounds
+
+
+def _place(payload: Bytes | None) -> tuple[int, int]:
+    """Address and bytes."""
+    return (0, 0) if payload is None else (payload.ctypes.data, payload.nbytes)
 
 
 def _typical_s(links: Links, rounds: Sequence[Table], times: int, over: int = 1) -> float:

@@ -73,9 +73,10 @@ class Collective(Event):
 
     `picks` are (tokens, name): which collective serves batches from so many tokens on. Costs are a
     round in which each node sends one empty frame, a further message of a node in the same round,
-    and the rate of a node's bytes; `predicted_us` is one exchange by each name at each of `sizes`.
-    Batches of `halves_from` tokens and more go in halves, one sent while the other is computed;
-    `layer_us` is what the model says of a layer of the largest batch: whole, and in halves.
+    a round in which all others send to the root or it to them (`fan_us`), and the rate of a node's
+    bytes; `predicted_us` is one exchange by each name at each of `sizes`. Batches of `halves_from`
+    tokens and more go in halves, one sent while the other is computed; `layer_us` is what the model
+    says of a layer of the largest batch: whole, and in halves.
     """
 
     NAME: ClassVar[str] = "collective"
@@ -90,6 +91,7 @@ class Collective(Event):
     overlap: str = "off"
     halves_from: int | None = None
     layer_us: tuple[float, float] | None = None
+    fan_us: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -351,7 +351,7 @@ def test_a_crash_is_no_bad_commit(
 def test_ctrl_c_ends_requests_that_run_side_by_side(tmp_path: Path) -> None:
     began, ended = tmp_path / "began", tmp_path / "ended"
     slow = (
-        f"import pathlib, time\npathlib.Path({str(began)!r}).touch()\ntime.sleep(8)\n"
+        f"import pathlib, time\npathlib.Path({str(began)!r}).touch()\ntime.sleep(300)\n"
         f"pathlib.Path({str(ended)!r}).touch()\n"
     )
 

@@ -66,10 +66,11 @@ def _started(sites, *, reads_hosts: bool = False, file: Path | None = None) -> E
 def test_a_column_of_each_host_adds_up_over_those_of_the_cell(tmp_path: Path) -> None:
     sites = [_silent_site(name, rank) for rank, name in enumerate(("pi1", "pi2", "pi3"))]
     made = _started(sites, file=_meter(tmp_path, "pi1_w,pi2_w,pi3_w", 4.0, 3.0, 2.0))
-    (sample,), cell = made.of(2, [at(time.time())])
+    end_s = time.time()
+    (sample,), cell = made.of(2, [at(end_s)])
     assert sample.request_j == pytest.approx(7.0 * 2.0)
     assert sample.decode_j == pytest.approx(7.0 * 1.5)
-    assert sample.start_epoch_s == pytest.approx(time.time() - 2.0, abs=1.0)
+    assert sample.start_epoch_s == pytest.approx(end_s - 2.0, abs=1e-3)
     assert [machine.hosts for machine in cell.machines] == [("pi1",), ("pi2",)]
     assert cell.machines[1].j_per_token == pytest.approx(3.0 * 0.15)
     assert (cell.mean_w, cell.idle_w) == (pytest.approx(7.0), pytest.approx(7.0))
@@ -116,15 +117,18 @@ def test_a_clock_that_is_ahead_is_set_right() -> None:
 
 
 def test_idle_power_is_taken_away() -> None:
-    now_s = time.time()
+    now_s, idle_s = time.time(), 600.0  # a busy machine may come to measure it a while later
     about = b'{"source": "rapl", "detail": "package-0", "unit": "j", "period_s": 0.05}'
-    idle = [f"{now_s - 1 + n / 20} {2 * n / 20}".encode() for n in range(41)]  # 2 W, then 10 W
-    busy = [f"{now_s + 1 + n / 20} {4 + 10 * n / 20}".encode() for n in range(1, 81)]
+    n_idle = int(20 * idle_s)
+    idle = [f"{now_s + n / 20:.6f} {2 * n / 20}".encode() for n in range(-20, n_idle + 1)]  # 2 W
+    busy = [
+        f"{now_s + idle_s + n / 20:.6f} {2 * idle_s + 10 * n / 20}".encode() for n in range(1, 81)
+    ]
     lines = iter([about, *idle, *busy])
     site = PowerSite(("pi1",), (0,), lambda: PowerFeed(lines, lambda: None))
     made = _started([site], reads_hosts=True)
     assert made.records[0].idle_w == pytest.approx(2.0)
-    (sample,), cell = made.of(1, [at(now_s + 4.0)])
+    (sample,), cell = made.of(1, [at(now_s + idle_s + 3.0)])
     assert sample.request_j == pytest.approx(20.0)
     assert cell.request_j_above_idle == pytest.approx(16.0)
     assert cell.j_per_token_above_idle == pytest.approx((10.0 - 2.0) * 0.15)

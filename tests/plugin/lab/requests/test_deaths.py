@@ -47,20 +47,19 @@ def test_a_death_is_told_with_the_memory_then() -> None:
 
 
 _KILLS_THE_ROOT = """
-import psutil, threading, time
-def kill():
-    own = psutil.Process()
-    while True:
-        for child in own.children():
-            try:
-                words = child.cmdline()
-            except psutil.Error:
-                continue
-            if "inference" in words:
-                child.kill()
-                return
-        time.sleep(0.001)
-threading.Thread(target=kill, daemon=True).start()
+import os
+from pytest_dllama.hosts.local import LocalHost
+
+_start, _killed = LocalHost.start, []
+
+def _start_and_kill_the_first_root(self, command, *arguments, **named):
+    process = _start(self, command, *arguments, **named)
+    if "inference" in command and not _killed:
+        os.kill(process.pid, 9)
+        _killed.append(process.pid)
+    return process
+
+LocalHost.start = _start_and_kill_the_first_root
 """
 
 

@@ -1,0 +1,1 @@
+"""How well are emulated links and boards kept on this machine?"""

@@ -1,0 +1,66 @@
+"""`python -m benchmarks.emulation.links`: how well emulated links are kept, by preset.
+
+Each cell is a session of the suites with `--link`; what its probes found is read from the run file.
+On a quiet machine this table says for how many nodes a core a preset may be called certified.
+"""
+
+from __future__ import annotations
+
+import argparse
+
+from benchmarks.sessions.suites import suite_cells
+from benchmarks.table import load_line, markdown_head, markdown_row
+from pytest_dllama.emulation.spec import PRESETS
+from pytest_dllama.record.cell import CellRecord
+
+HEAD = ("link", "nodes", "delay set us", "median us", "p99 us", "rate set", "rate", "busy us",
+        "busy p99 us", "late", "verdict")  # fmt: skip
+
+
+def main() -> None:
+    """Parse the options, measure, print."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.emulation.links", description=__doc__
+    )
+    parser.add_argument("--links", nargs="+", default=[*PRESETS], metavar="LINK")
+    parser.add_argument("--nodes", default="2,4,8", metavar="N,N,..")
+    parser.add_argument("--model", default="tiny", metavar="MODEL")
+    parser.add_argument("--repeats", type=int, default=3, metavar="N")
+    parser.add_argument("--steps", type=int, default=64, metavar="N")
+    options = parser.parse_args()
+    asked = (
+        *("--nodes", options.nodes, "--models", options.model),
+        *("--repeats", str(options.repeats), "--steps", str(options.steps)),
+    )
+    print(markdown_head(HEAD))
+    for link in options.links:
+        for cell in suite_cells("--link", link, *asked):
+            print(markdown_row(_row(link, cell)), flush=True)
+    print(f"\n{load_line()}")
+
+
+def _row(link: str, cell: CellRecord) -> tuple[str, ...]:
+    verdict = cell.verdict.status if cell.verdict else "-"
+    if cell.links is None:
+        return (link, str(cell.nodes), *8 * ("-",), cell.error or verdict)
+    found, busy = cell.links.links, cell.links
+    worst = max(found, key=lambda way: abs(way.median_us - way.set_us))
+    rates = [way for way in found if way.mbps is not None and way.set_mbps]
+    rate = max(rates, key=lambda way: abs((way.mbps or 0) / (way.set_mbps or 1) - 1), default=None)
+    return (
+        *(link, str(cell.nodes), f"{worst.set_us:.0f}", f"{worst.median_us:.0f}"),
+        f"{max(way.p99_us for way in found):.0f}",
+        *((f"{rate.set_mbps:.1f}", f"{rate.mbps:.1f}") if rate else ("-", "-")),
+        _signed(busy.busy_median_error_us),
+        _signed(busy.busy_p99_error_us),
+        f"{100 * (busy.n_late or 0) / busy.n_messages:.1f} %" if busy.n_messages else "-",
+        verdict,
+    )
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.0f}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""How fast is the engine, on one node and on several local ones, beside memory and its peers?"""

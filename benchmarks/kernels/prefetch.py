@@ -1,0 +1,156 @@
+"""`python -m benchmarks.kernels.prefetch`: which way to fetch weights ahead is the best here.
+
+One token's Q40 x Q80 product of a matrix that no cache holds, one thread, each way compiled anew
+and all taken in turns, beside the rate at which memory is read (`dllama_engine.tools.bandwidth`). A
+last line times a matrix that the second-level cache holds: what the loop itself can do. Two
+minutes; let nothing else run meanwhile. Results do not depend on the way, to the bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+from unittest.mock import patch
+
+import numpy as np
+from numba import njit
+
+from dllama_engine.kernels.cpu import cpu_label, variant
+from dllama_engine.kernels.llvm.vectors import AHEAD_BYTES
+from dllama_engine.kernels.matmul import q40
+from dllama_engine.tables.blocks import BLOCK
+from dllama_engine.tables.packed import LANES, STEPS
+from dllama_engine.tools.bandwidth import MemoryProbe
+
+COLUMNS = 2048
+ROWS = 1 << 17  # 150 MB
+ROWS_IN_CACHE = 1 << 9  # 590 KB
+CHUNKS = 16  # of a pass, as threads take them
+
+
+@dataclass(slots=True)
+class Way:
+    """One way to fetch, and what it reached.
+
+    Attributes:
+        streams: places of the matrix that are read at once.
+        ahead: (bytes ahead, level of the cache: 1 or 2, as hints T0 and T1), or nothing.
+    """
+
+    streams: int
+    ahead: tuple[tuple[int, int], ...]
+    shares: list[float] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        if not self.ahead:
+            return f"{self.streams} places, not fetched ahead"
+        told = " and ".join(f"{n} ahead to level {level}" for n, level in self.ahead)
+        return f"{self.streams} places, {told}"
+
+
+PRESENT = Way(q40._STREAMS, AHEAD_BYTES)
+OTHERS = (
+    # Hint T1 means the same as T0 on AMD before Zen 4, and is dropped now and then on Zen 4
+    # (arXiv 2411.02814): so without it.
+    Way(2, ((4096, 1), (1536, 1))),
+    Way(2, ((4096, 1),)),
+    Way(2, ((2048, 1),)),
+    Way(4, ((4096, 2), (1024, 1))),
+    Way(4, ((2048, 1),)),
+    Way(2, ()),
+)
+
+
+class Product:
+    """A packed matrix of random weights, and one token's activations."""
+
+    def __init__(self, rows: int) -> None:
+        rng = np.random.default_rng(0)
+        groups, blocks = rows // LANES, COLUMNS // BLOCK
+        self.rows = rows
+        self.weights = rng.integers(0, 256, (groups, blocks, STEPS, BLOCK), np.uint8)
+        self.deltas = rng.random((groups, blocks, LANES), np.float32).astype(np.float16)
+        self.values = rng.integers(-127, 128, (1, COLUMNS)).astype(np.int8)
+        self.scales = rng.random((1, blocks), np.float32)
+        self.sums = np.empty((1, blocks), np.int32)
+        q40.block_sums(self.values, self.sums)
+        self.out = np.zeros((1, rows), np.float32)
+
+    @property
+    def nbytes(self) -> int:
+        """What a pass reads of the matrix."""
+        return self.weights.nbytes + self.deltas.nbytes
+
+    def pass_s(self, kernel: Callable[..., None], n_chunks: int = CHUNKS) -> float:
+        """Seconds of a pass."""
+        inputs = self.weights, self.deltas.view(np.uint16), self.values, self.scales, self.sums
+        part, start_s = self.rows // n_chunks, time.perf_counter()
+        for first in range(0, self.rows, part):
+            kernel(*inputs, self.out, first, first + part)
+        return time.perf_counter() - start_s
+
+
+def compiled(way: Way) -> Any:
+    """The product of this machine's variant that fetches so."""
+    with _fetching(way):
+        kernel = njit(nogil=True)(q40.make_q40_q80(variant()).py_func)  # not from numba's cache
+        Product(CHUNKS * LANES * 4).pass_s(kernel)
+    return kernel
+
+
+@contextmanager
+def _fetching(way: Way) -> Iterator[None]:
+    # Deltas are fetched an eighth of the first distance ahead: where none is, that is their own.
+    with (
+        patch.object(q40, "_STREAMS", way.streams),
+        patch.object(q40, "AHEAD_BYTES", way.ahead or ((0, 1),)),
+    ):
+        yield
+
+
+def measure(ways: Sequence[Way], rounds: int, rows: int = ROWS) -> tuple[float, float]:
+    """Fill in each way's shares of the memory's rate.
+
+    Returns:
+        That rate, and the first way's in the second-level cache, in GB/s.
+    """
+    kernels = [compiled(way) for way in ways]
+    product, probe = Product(rows), MemoryProbe()
+    expected, rates = None, []
+    for _ in range(rounds):
+        rates.append(probe.bandwidth(1, passes=4))
+        for way, kernel in zip(ways, kernels, strict=True):
+            best_s = min(product.pass_s(kernel) for _ in range(2))
+            way.shares.append(product.nbytes / best_s / rates[-1])
+            expected = product.out.copy() if expected is None else expected
+            assert np.array_equal(product.out, expected), f"{way} changes the results"
+    small = Product(ROWS_IN_CACHE)
+    cached_s = min(small.pass_s(kernels[0], 1) for _ in range(50 * rounds))
+    return median(rates) / 1e9, small.nbytes / cached_s / 1e9
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Print a line a way."""
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.kernels.prefetch", description=__doc__
+    )
+    parser.add_argument("--rounds", type=int, default=9, metavar="N", help="(default: 9)")
+    options = parser.parse_args(argv)
+    ways = [PRESENT, *OTHERS]
+    memory, cached = measure(ways, options.rounds)
+    print(f"{cpu_label()}, one thread; memory {memory:.1f} GB/s\n", flush=True)
+    print("| how one token's product reads | share of that |\n|---|---|")
+    for way in ways:
+        low, high = min(way.shares), max(way.shares)
+        print(f"| {way} | {median(way.shares):.2f} [{low:.2f}-{high:.2f}] |")
+    print(f"\nThe first, from the second-level cache: {cached:.1f} GB/s")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

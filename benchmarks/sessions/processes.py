@@ -1,0 +1,56 @@
+"""Processes of `dllama-py`: a root's command line, a worker that listens, one whole request."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+
+STEPS = 48
+
+
+def command(*arguments: str) -> list[str]:
+    """A command line of `dllama-py` that ends with this process."""
+    parent = str(os.getpid())
+    return [sys.executable, "-m", "dllama_engine.cli", *arguments, "--exit-with-parent", parent]
+
+
+def one_request(model: Path, n_nodes: int, n_threads: int, *more: str) -> tuple[float, float]:
+    """On fresh processes: tokens/s, median over the decode steps, and seconds to load."""
+    with ExitStack() as stack:
+        addresses = [start_worker(stack) for _ in range(n_nodes - 1)]
+        line = command(
+            "inference", "--model", str(model), "--tokenizer", str(model.with_suffix(".t")),
+            "--prompt", "a", "--steps", str(STEPS), "--nthreads", str(n_threads),
+            "--max-seq-len", "256", "--temperature", "0", "--events", "-", *more,
+        )  # fmt: skip
+        if addresses:
+            line += ["--workers", *addresses]
+        result = subprocess.run(line, capture_output=True, text=True, check=True, timeout=300)
+    events = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+    times_ns = [e["end_ns"] - e["start_ns"] for e in events if e.get("phase") == "decode"]
+    (load_s,) = [event["load_s"] for event in events if event["event"] == "ready"]
+    return 1e9 / float(median(times_ns[2:])), load_s
+
+
+def start_worker(stack: ExitStack, *more: str) -> str:
+    """A new worker with one thread, ended with the stack; its address once it listens."""
+    worker = stack.enter_context(
+        subprocess.Popen(
+            command("worker", "--port", "0", "--nthreads", "1", "--events", "-", *more),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+        )
+    )
+    stack.callback(worker.terminate)
+    assert worker.stdout is not None
+    for line in worker.stdout:
+        event = json.loads(line)
+        if event["event"] == "listening":
+            return f"127.0.0.1:{event['port']}"
+    raise RuntimeError(f"a worker ended with code {worker.wait()}")

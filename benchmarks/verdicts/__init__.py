@@ -1,0 +1,1 @@
+"""How often are verdicts and alarms right: simulated, and by real pairs?"""

@@ -1,0 +1,1 @@
+"""How are the pairs of a proof taken, and how long will it take?"""

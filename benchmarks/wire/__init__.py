@@ -1,0 +1,1 @@
+"""What do exchanges between ranks cost, and what hides them?"""
