@@ -27,7 +27,7 @@ from pytest_dllama.lab.progress import Silent
 from tests.benchmarks.proof_pairs import SAME, comparison, pairs
 from tests.data import ROOT
 
-DEADLINE_S = 300.0
+DEADLINE_S = 900.0
 
 
 @pytest.mark.parametrize("text", ["tiny", "tiny-", "-2", "tiny-0"])
