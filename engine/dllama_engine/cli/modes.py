@@ -7,6 +7,7 @@ import time
 from functools import partial
 
 from dllama_engine.cli import console
+from dllama_engine.cli.collector import uncollected
 from dllama_engine.cli.run import RootRun
 from dllama_engine.cli.step_log import PERIOD_NS, StepLog
 from dllama_engine.errors import RequestError
@@ -14,6 +15,10 @@ from dllama_engine.generation.generate import check_request, filling_ids, genera
 from dllama_engine.generation.sampler import Sampler
 from dllama_engine.generation.steps import Step
 from dllama_engine.telemetry.events.request import FinishReason
+
+# Before a request's clock starts: whoever reads the events has read that all is ready, workers have
+# forgotten what was rehearsed, and the cores are the ranks' own.
+_QUIET_S = 0.005
 
 
 def inference(run: RootRun) -> None:
@@ -31,14 +36,16 @@ def inference(run: RootRun) -> None:
     seed = seed_of(args.seed)
     sampler = Sampler(run.model.config.vocab_size, args.temperature, args.topp, seed)
     tally = run.new_tally()
+    time.sleep(_QUIET_S)
     request_ns = time.perf_counter_ns()
     input_ids = _input_ids(run)
-    run.emit_request(request_ns, prompt, input_ids, args.steps, seed)
+    begin = partial(run.emit_request, request_ns, prompt, input_ids, args.steps, seed)
     decoder = run.tokenizer.stream_decoder()
     steps = generate(
         run.root, input_ids, args.steps, args.batch_size, sampler, decoder, depth, args.inject
     )
-    with StepLog(partial(_tell_step, run), 0 if run.is_watched else PERIOD_NS) as log:
+    period_ns = 0 if run.is_watched else PERIOD_NS
+    with uncollected(), StepLog(partial(_tell_step, run), period_ns, begin) as log:
         for step in steps:
             tally.add(step)
             log.add(step)

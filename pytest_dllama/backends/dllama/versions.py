@@ -172,7 +172,9 @@ class Engine:
         first = shown(self.first)
         if self.is_fork:
             return f"the fork, based on {first} or later"
-        return f"{first} or later" + (f", before {shown(self.below)}" if self.below else "")
+        if self.below:
+            return f"{first} or later, before {shown(self.below)}"
+        return f"{first} or later"
 
     @property
     def faults(self) -> tuple[Fault, ...]:

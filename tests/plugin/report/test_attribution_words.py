@@ -14,11 +14,11 @@ from pytest_dllama.record.verdict import (
     MetricVerdict,
     VerdictFile,
 )
-from pytest_dllama.report.figures.quantities import SPEED
+from pytest_dllama.report.figures.quantities import RCT, SPEED
 from pytest_dllama.report.pages.language import environment_of
 from pytest_dllama.report.sentences.answer import CauseFound, EffectSits, WorkChanged
 from pytest_dllama.report.sentences.base import Sentence
-from pytest_dllama.report.terminal.verdict import attributed, verdict_lines
+from pytest_dllama.report.terminal.verdict import attributed, explained, verdict_lines
 
 TPOT = next(quantity for quantity in SPEED if quantity.key == "tpot_ms")
 WAIT: dict[str, Any] = {
@@ -47,6 +47,19 @@ def test_the_issues_sentence() -> None:
     assert attributed(verdict(WAIT)) == (
         "+6.1% TPOT: 92% of it is waiting for rank 3, whose feed-forward became 31% slower"
     )
+
+
+def test_an_improvement_has_its_interval_and_pairs() -> None:
+    found = verdict().model_copy(
+        update={"metric": "ttft_s", "status": "IMPROVED", "change": -0.3, "lower": -0.4,
+                "upper": -0.2, "tolerance": 0.15}
+    )  # fmt: skip
+    assert explained(found) == (
+        "TTFT -30.0% (-40.0..-20.0), tolerated 15.0%: surely better, by 20.0% or more; 3 pairs, "
+        "one varies by 1.0%"
+    )
+    cell = CellVerdict(model="tiny", nodes=2, status="IMPROVED", metrics=(found,))
+    assert f"IMPROVED tiny-2: {explained(found)}" in verdict_lines(verdict_file(cell))
 
 
 def test_work_of_several_ranks_is_said_before_what_it_causes() -> None:
@@ -132,6 +145,18 @@ def test_the_report_says_it_in_both_languages(language: str, words: str) -> None
 )
 def test_the_roots_own_part_in_both_languages(language: str, words: str) -> None:
     assert words in rendered(EffectSits("tiny-4", TPOT, "qkv", 0, 0.92, None, 0.2), language)
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", "92.0% of the change in TPOT and 80.0% in RCT is waiting for rank 3"),
+        ("ko", "TPOT 변화의 92.0%, RCT 변화의 80.0%가 랭크 3을 기다린 시간"),
+    ],
+)
+def test_several_changes_of_one_cause_are_one_sentence(language: str, words: str) -> None:
+    said = EffectSits("tiny-4", TPOT, "exchange-wait", 0, 0.92, 3, None, also=((RCT, 0.8),))
+    assert words in rendered(said, language)
 
 
 EVERYWHERE = CauseFound("tiny-4", "qkv", (0, 1, 2, 3), True, 0.4, also=("logits",))

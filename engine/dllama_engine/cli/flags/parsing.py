@@ -66,8 +66,8 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         known = [flag for action in self._actions for flag in action.option_strings]
-        unknown = message.removeprefix("unrecognized arguments: ").split()
-        near = difflib.get_close_matches(unknown[0], known, 1) if unknown[0] != message else []
+        _, is_unknown, flags = message.partition("unrecognized arguments: ")
+        near = difflib.get_close_matches(flags.split()[0], known, 1) if is_unknown else []
         hint = f"; did you mean {near[0]}?" if near else ""
         self.exit(2, f"{self.prog}: error: {message}{hint} (dllama-py --help lists all flags)\n")
 
