@@ -2,8 +2,8 @@
 
 Each case is a conversation that was right before something in it was changed: bytes on the way, or
 a value of a JSON text whose sender holds the token. Whoever reads it must get what was meant or
-raise an error of the engine's. Another exception, a case that takes longer than the alarm, or
-memory beyond the limit of this process ends the run with the number of the case, which
+raise an error of the engine's, in words. Another exception, a case that takes longer than the
+alarm, or memory beyond the limit of this process ends the run with the number of the case, which
 `--first N --cases 1` repeats.
 """
 
@@ -111,7 +111,9 @@ class WireFuzzer:
         try:
             outcome = case(rng)
         except EngineError as error:
-            outcome = "refused" if str(error) else "refused without a word"
+            if not str(error):
+                raise AssertionError("refused without a word") from error
+            outcome = "refused"
         finally:
             signal.alarm(0)
         self.outcomes[f"{self.subject.strip('_')} {outcome}"] += 1

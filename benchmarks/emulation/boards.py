@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks.sessions.suites import suite_cells
-from benchmarks.table import load_line, markdown_head, markdown_row
+from benchmarks.sessions.rows import Case, Sessions, add_options, show
 from pytest_dllama.record.cell import CellRecord
 
 HEAD = ("boards", "model", "MB a token", "set ms", "took ms", "off", "TPOT ms", "verdict", "why")
-BOARDS = ("pi4x1-1gbe", "pi4x2-1gbe", "pi4x4-1gbe", "pi5x1-1gbe", "pi5x2-1gbe", "pi5x4-1gbe")
-MODELS = ("tiny", "synthetic:llama-160m")
+NAME = "emulated boards"  # of the table's place in a document
+BOARDS = tuple(f"{board}-1gbe" for board in (
+    "pi4x1", "pi4x2", "pi4x4", "pi4x8", "pi5x1", "pi5x2", "pi5x4",
+))  # fmt: skip
+MODELS = ("synthetic:llama-160m",)
 
 
 def main() -> None:
@@ -24,16 +26,16 @@ def main() -> None:
     )
     parser.add_argument("--boards", nargs="+", default=BOARDS, metavar="BOARDxNODES-LINK")
     parser.add_argument("--models", nargs="+", default=MODELS, metavar="MODEL")
-    parser.add_argument("--repeats", type=int, default=3, metavar="N")
     parser.add_argument("--steps", type=int, default=32, metavar="N")
+    add_options(parser)
     options = parser.parse_args()
     asked = "--repeats", str(options.repeats), "--steps", str(options.steps)
-    print(markdown_head(HEAD))
-    for boards in options.boards:
-        for model in options.models:
-            cell = suite_cells("--emulate", boards, "--models", model, *asked)[0]
-            print(markdown_row(row(boards, cell)), flush=True)
-    print(f"\n{load_line()}")
+    cases = [
+        Case(boards, ("--emulate", boards, "--models", model, *asked))
+        for boards in options.boards
+        for model in options.models
+    ]
+    show(NAME, HEAD, Sessions(cases, options.minutes), row, options.write)
 
 
 def row(boards: str, cell: CellRecord) -> tuple[str, ...]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import argparse
 
-from benchmarks.sessions.suites import suite_cells
-from benchmarks.table import load_line, markdown_head, markdown_row
+from benchmarks.sessions.rows import Case, Sessions, add_options, show
 from pytest_dllama.emulation.spec import PRESETS
 from pytest_dllama.record.cell import CellRecord
 
+NAME = "emulated links"  # of the table's place in a document
 HEAD = ("link", "nodes", "delay set us", "median us", "p99 us", "rate set", "rate", "busy us",
         "busy p99 us", "late", "verdict")  # fmt: skip
 
@@ -25,18 +25,19 @@ def main() -> None:
     parser.add_argument("--links", nargs="+", default=[*PRESETS], metavar="LINK")
     parser.add_argument("--nodes", default="2,4,8", metavar="N,N,..")
     parser.add_argument("--model", default="tiny", metavar="MODEL")
-    parser.add_argument("--repeats", type=int, default=3, metavar="N")
-    parser.add_argument("--steps", type=int, default=64, metavar="N")
+    parser.add_argument("--steps", type=int, default=32, metavar="N")
+    add_options(parser)
     options = parser.parse_args()
     asked = (
-        *("--nodes", options.nodes, "--models", options.model),
+        *("--models", options.model),
         *("--repeats", str(options.repeats), "--steps", str(options.steps)),
     )
-    print(markdown_head(HEAD))
-    for link in options.links:
-        for cell in suite_cells("--link", link, *asked):
-            print(markdown_row(_row(link, cell)), flush=True)
-    print(f"\n{load_line()}")
+    cases = [
+        Case(link, ("--link", link, "--nodes", nodes, *asked))
+        for link in options.links
+        for nodes in options.nodes.split(",")
+    ]
+    show(NAME, HEAD, Sessions(cases, options.minutes), _row, options.write)
 
 
 def _row(link: str, cell: CellRecord) -> tuple[str, ...]:

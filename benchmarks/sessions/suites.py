@@ -13,11 +13,12 @@ from pytest_dllama.record.cell import CellRecord
 SUITES = Path(__file__).parents[2] / "suites"
 
 
-def suite_cells(*options: str) -> tuple[CellRecord, ...]:
+def suite_cells(*options: str, timeout_s: float | None = None) -> tuple[CellRecord, ...]:
     """Run the suite of TPOT with these options; cells that are INVALID are among those returned.
 
     Raises:
         SystemExit: nothing was measured; with all that pytest said.
+        TimeoutExpired: it took longer, and was ended.
     """
     with tempfile.TemporaryDirectory() as folder:
         command = [
@@ -25,7 +26,7 @@ def suite_cells(*options: str) -> tuple[CellRecord, ...]:
             *(str(SUITES), "-k", "tpot", *options),
             *("--history", "off", "--report", folder, "--report-format", "none"),
         ]
-        done = subprocess.run(command, capture_output=True, text=True)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout_s)
         run_file = Path(folder) / "run.json"
         if not run_file.exists():
             said = f"{done.stdout}{done.stderr}"

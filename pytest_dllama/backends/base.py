@@ -129,6 +129,22 @@ class KnowsFaults(Protocol):
 
 
 @runtime_checkable
+class ShowsFaults(Protocol):
+    """An engine whose wrong output of a known fault can be computed, so that it is proven."""
+
+    def faulty_reference(self, request: EngineRequest) -> Backend | None:
+        """An engine whose one-node run gives the output of that fault; None where none can."""
+
+
+@runtime_checkable
+class DecodesFrom(Protocol):
+    """An engine that can decode its first token from another one than the prompt's last."""
+
+    def decoding_from(self, token_id: int) -> Backend:
+        """The same engine, made to do so."""
+
+
+@runtime_checkable
 class Compiles(Protocol):
     """An engine whose first process on a machine may be busy compiling for a while."""
 

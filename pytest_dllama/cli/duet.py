@@ -8,12 +8,13 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+from pytest_dllama.config.baseline import FORMS
 from pytest_dllama.config.options import SETTINGS, Setting
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.sweeps import SEPARATOR
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.history.run_files import VERDICT_FILE
-from pytest_dllama.lab.builds.checkout import clear_builds, list_builds
+from pytest_dllama.lab.builds.checkout import builds_folder, clear_builds, list_builds
 from pytest_dllama.lab.checks import cell_keys
 from pytest_dllama.lab.lab import Lab
 from pytest_dllama.lab.progress import LiveLine, PlainLines
@@ -22,7 +23,7 @@ from pytest_dllama.record.verdict import VerdictFile
 from pytest_dllama.report.terminal.verdict import verdict_lines
 from pytest_dllama.stats.errors import DataError
 from pytest_dllama.verdict.exit_codes import BISECT_SKIP, bisect_code, exit_code
-from pytest_dllama.verdict.limits import ThresholdError
+from pytest_dllama.verdict.limits.limit import ThresholdError
 
 USAGE = 2
 # Of the suites' options those that only tests and pages know; here --seed is the order's.
@@ -81,14 +82,19 @@ def _builds(arguments: argparse.Namespace) -> int:
         n = clear_builds()
         print(f"{n} build{'' if n == 1 else 's'} removed")
         return 0
-    for what, checkout, size in list_builds():
+    builds = list_builds()
+    for what, checkout, size in builds:
         print(f"{what}  {size / 1e6:6.0f} MB  {checkout}")
+    total = f"{len(builds)} of them, {sum(size for *_, size in builds) / 1e6:.0f} MB"
+    print(f"{total} in {builds_folder()}" if builds else f"no builds in {builds_folder()}")
     return 0
 
 
 def _duet(arguments: argparse.Namespace) -> int:
     is_bisect = bool(arguments.dllama_bisect)
     try:
+        if not arguments.dllama_baseline.strip():  # of a variable, say, that was not set
+            raise ConfigError(f"--baseline '' names nothing; write {FORMS}")
         config = LabConfig.of_texts(_texts(arguments), Path())
         lab, found = _compare(config)
     except (ConfigError, DataError, ThresholdError) as error:

@@ -212,7 +212,7 @@ def _options(text: str, rest: str) -> dict[str, str]:
     for part in rest.split(","):
         name, is_given, value = (word.strip() for word in part.partition("="))
         if name not in OPTIONS:
-            near = difflib.get_close_matches(name, OPTIONS, 1, 0.5)
+            near = difflib.get_close_matches(name, OPTIONS, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(OPTIONS)}"
             raise ConfigError(f"--baseline {text}: no engine option {name!r}; {hint}")
         choices = OPTIONS[name]

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import os
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_dllama.files import user_files
+from pytest_dllama.files.locks import locked
 
 PREFIX = "synthetic-"  # as the engine names what it writes
 _OWN = (".m", ".t", ".tmp")  # nothing else is ever removed
@@ -69,7 +69,7 @@ def remove(folder: Path, models: Sequence[KeptModel], *, all_rests: bool = False
         Bytes that were freed.
     """
     freed = 0
-    with _locked(folder):
+    with locked(folder) if folder.is_dir() else nullcontext():  # as the engine's writer locks it
         rests = [path for path in _files(folder) if path.suffix == ".tmp"] if all_rests else []
         for path in [*(file for model in models for file in model.files), *rests]:
             freed += path.stat().st_size
@@ -87,17 +87,3 @@ def _files(folder: Path) -> list[Path]:
 def _is_ours(path: Path) -> bool:
     is_named = path.name.lstrip(".").startswith(PREFIX) and path.suffix in _OWN
     return is_named and path.is_file() and not path.is_symlink()
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """As the engine's writer locks it."""
-    if not folder.is_dir():
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)

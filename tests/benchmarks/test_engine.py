@@ -23,20 +23,14 @@ from pytest_dllama.backends.base import EngineRequest
 from pytest_dllama.backends.embedded import EmbeddedBackend
 from tests.data import LOGS
 from tests.data import ROOT as REPOSITORY
-from tests.plugin.backends import dllama_stand_in
+from tests.plugin.backends.stand_in_program import write_program
 
 SHAPE = "tiny-gqa"
 
 
 @pytest.fixture
 def stand_in(tmp_path: Path) -> Path:
-    path = tmp_path / "dllama"
-    source = Path(dllama_stand_in.__file__).resolve()
-    path.write_text(
-        f"#!{sys.executable}\nimport runpy\nrunpy.run_path({str(source)!r}, run_name='__main__')\n"
-    )
-    path.chmod(0o755)
-    return path
+    return write_program(tmp_path / "dllama")
 
 
 def test_doctests() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,14 @@ from dllama_engine.sharding.memory import token_read_bytes
 from dllama_engine.sharding.plan import make_plan
 from dllama_engine.tables.operations import FIXED
 from dllama_engine.tables.spans import COMPUTE, FEED_FORWARD, KINDS, NAMES, QKV
-from tests.engine.processes import GOLDEN, inference_arguments, read_events, run, start_worker
+from tests.engine.processes import (
+    GOLDEN,
+    in_a_quiet_moment,
+    inference_arguments,
+    read_events,
+    run,
+    start_worker,
+)
 
 MS = 1_000_000
 RATE = "4MB/s"  # so low that computing on a crowded machine is a small part of it
@@ -67,12 +75,17 @@ class Emulated:
 
 @pytest.mark.parametrize("n_threads", [1, 3])
 def test_a_stretch_takes_the_sum_of_its_floors_by_kind(n_threads: int) -> None:
-    one = Emulated(30, 0, 20, 150, n_threads=n_threads)  # longer than a rest without Python
-    spans = one.run()
-    assert spans.sum() >= 200 * MS
+
+    def measure() -> Any:
+        one = Emulated(30, 0, 20, 150, n_threads=n_threads)  # longer than a rest without Python
+        spans = one.run()
+        assert spans.sum() >= 200 * MS
+        assert one.x[0, 0] == 4  # each operation ran once
+        one.team.close()
+        return spans
+
+    spans = in_a_quiet_moment(measure, lambda spans: spans[FEED_FORWARD] > spans[QKV] > 40 * MS)
     assert spans[FEED_FORWARD] > spans[QKV] > 40 * MS
-    assert one.x[0, 0] == 4  # each operation ran once
-    one.team.close()
 
 
 def test_floors_can_be_taken_off_again() -> None:
@@ -90,11 +103,14 @@ def test_a_long_rest_lets_signals_in() -> None:
     def interrupt(signum: int, frame: object) -> None:
         raise KeyboardInterrupt
 
+    def run_until_then() -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        one.run()
+
     previous = signal.signal(signal.SIGALRM, interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.05)
     try:
         with pytest.raises(KeyboardInterrupt):
-            one.run()
+            run_until_then()
     finally:
         signal.signal(signal.SIGALRM, previous)
     one.team.close()
@@ -118,7 +134,22 @@ def test_a_token_takes_the_bytes_that_it_reads_and_is_the_same(
     """The closed form of the roofline, of every rank; nothing is faster, nothing reads twice."""
     nodes = [start_worker(tmp_path, f"w{n}", "--memory-rate", RATE) for n in range(1, n_nodes)]
     asked = inference_arguments(nodes, name=name, steps=STEPS, nbatches=1)
-    emulated = run(*asked, "--memory-rate", RATE, "--events", tmp_path / "e")
+    with ModelFile.open(GOLDEN / f"{name}.m") as model:
+        plan = make_plan(model.config, n_nodes, buffer_type=FloatType.Q80)
+    reads = [
+        token_read_bytes(plan, rank, n_positions=1, kv_type=FloatType.F32)
+        for rank in range(n_nodes)
+    ]
+    set_us = [1e6 * read / parse_memory_rate(RATE) for read in reads]
+
+    def measure() -> subprocess.CompletedProcess[str]:
+        (tmp_path / "e").unlink(missing_ok=True)
+        return run(*asked, "--memory-rate", RATE, "--events", tmp_path / "e")
+
+    def reads_once(_: object) -> bool:
+        return all(us < 2 * set_us[rank] for rank, us in computed_us(tmp_path / "e").items())
+
+    emulated = in_a_quiet_moment(measure, reads_once)
     for node in nodes:
         assert "EMULATED memory: --memory-rate 0.004GB/s" in node.log
         node.stop(signal.SIGKILL)
@@ -128,14 +159,10 @@ def test_a_token_takes_the_bytes_that_it_reads_and_is_the_same(
     assert emulated.returncode == plain.returncode == 0, emulated.stderr
     assert "EMULATED memory: --memory-rate 0.004GB/s" in emulated.stdout + emulated.stderr
     assert _tokens(tmp_path / "e") == _tokens(tmp_path / "p")
-    with ModelFile.open(GOLDEN / f"{name}.m") as model:
-        plan = make_plan(model.config, n_nodes, buffer_type=FloatType.Q80)
     found = computed_us(tmp_path / "e")
     assert sorted(found) == list(range(n_nodes))
     for rank, us in found.items():
-        read = token_read_bytes(plan, rank, n_positions=1, kv_type=FloatType.F32)
-        set_us = 1e6 * read / parse_memory_rate(RATE)
-        assert set_us <= us < 2 * set_us
+        assert set_us[rank] <= us < 2 * set_us[rank]
 
 
 def _tokens(path: Path) -> list[int]:

@@ -19,7 +19,7 @@ import pytest
 from pytest_dllama.hosts.agent.supervisor import as_bytes, put
 from pytest_dllama.hosts.fleet.preflight import THROTTLED_BITS, decode_throttled
 from pytest_dllama.hosts.packages.agent_archive import agent_archive
-from tests.engine.processes import GENEROUS_S
+from tests.engine.processes import GENEROUS_S, runs, wait_until
 from tests.hosts.board import VARIABLE, Board
 from tests.hosts.conftest import skip_or_fail
 
@@ -146,7 +146,7 @@ def test_a_commands_words_are_utf8_whatever_the_locale() -> None:
 
 def _clear(asker: Asker, folder: Path, pid: int) -> None:
     assert asker.ask("clear", run_folder=str(folder / "run"))["removed"] == ["session/p"]
-    assert not psutil.pid_exists(pid)
+    wait_until(lambda: not runs(pid), "the process's end")
 
 
 def test_without_lingering_a_session_of_its_own_detaches(asker, board, tmp_path) -> None:

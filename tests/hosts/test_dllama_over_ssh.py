@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -23,8 +22,8 @@ from pytest_dllama.lab.requests.cluster import Cluster
 from pytest_dllama.lab.requests.runner import run_request
 from pytest_dllama.models import engine_facts
 from tests.hosts.sshd import Sshd
-from tests.plugin.backends import dllama_stand_in
 from tests.plugin.backends.requests import REQUEST
+from tests.plugin.backends.stand_in_program import write_program
 
 
 @contextmanager
@@ -50,12 +49,7 @@ def cluster(
     pis: list[Sshd], inventory_of: Callable[..., Inventory], tmp_path: Path
 ) -> Iterator[Cluster]:
     """Two hosts with a dllama of their own, which the command line does not name."""
-    program = tmp_path / "dllama-of-this-host"
-    source = str(Path(dllama_stand_in.__file__).resolve())
-    program.write_text(
-        f"#!{sys.executable}\nimport runpy\nrunpy.run_path({source!r}, run_name='__main__')\n"
-    )
-    program.chmod(0o755)
+    program = write_program(tmp_path / "dllama-of-this-host")
     inventory = inventory_of(pis[:2], binary=str(program))
     with over_ssh(inventory, DllamaBackend("dllama"), tmp_path / "logs", str(program)) as made:
         yield made

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import statistics
 import subprocess
 import sys
 import threading
@@ -48,22 +47,22 @@ sock.recv(1)
 """
 
 
-def _median_ms(
+def _least_ms(
     receiver: Sequence[str], sender: Sequence[str], address: str, size: int,
     through: Callable[[int], tuple[str, int]],
 ) -> float:  # fmt: skip
-    """From a message's send to its last byte, over all messages."""
+    """From a message's send to its last byte: of the message that nothing else held up."""
     listen = [*receiver, sys.executable, "-c", RECEIVE, address, str(N_MESSAGES), str(size)]
     with subprocess.Popen(listen, stdout=subprocess.PIPE, text=True) as receiving:
         assert receiving.stdout is not None
         host, port = through(int(receiving.stdout.readline()))
         send = [*sender, sys.executable, "-c", SEND, host, str(port), str(N_MESSAGES), str(size)]
         sent = subprocess.run(
-            [*send, str(GAP_S)], capture_output=True, text=True, check=True, timeout=60
+            [*send, str(GAP_S)], capture_output=True, text=True, check=True, timeout=180
         )
         came = receiving.stdout.read()
     times = zip(map(int, sent.stdout.split()), map(int, came.split()), strict=True)
-    return statistics.median((end - start) / 1e6 for start, end in times)
+    return min((end - start) / 1e6 for start, end in times)
 
 
 @contextmanager
@@ -120,10 +119,10 @@ def test_the_relay_delays_as_the_kernel_does(
 ) -> None:
     """By as much within a tenth: what the one holds up, the other does."""
     address = shaped.address(2)
-    kernel = _median_ms(
+    kernel = _least_ms(
         shaped.prefix(2), shaped.prefix(1), address, size, lambda port: (address, port)
     )
     with _relay(tmp_path) as through:
-        relay = _median_ms((), (), LOOPBACK, size, through)
+        relay = _least_ms((), (), LOOPBACK, size, through)
     assert kernel > DELAY_MS  # it was in the way at all
     assert relay == pytest.approx(kernel, rel=0.1, abs=3)

@@ -14,7 +14,8 @@ from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from benchmarks.verdicts.proof.findings import causes, page
+from benchmarks import page
+from benchmarks.verdicts.proof.findings import causes
 from benchmarks.verdicts.proof.findings.injected import LEVELS, condition_of, injected
 from benchmarks.verdicts.proof.findings.promises import promises
 from benchmarks.verdicts.proof.findings.rivals import RivalFailed
@@ -69,8 +70,8 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument(
         "--write", type=Path, metavar="FILE", help="put the tables into this document"
     )
-    section = f"of the document's sections for them (default: {page.DEFAULT})"
-    found.add_argument("--section", default=page.DEFAULT, metavar="NAME", help=section)
+    section = "of the document's sections for them (default: %(default)s)"
+    found.add_argument("--section", default="quiet", metavar="NAME", help=section)
     return found
 
 
@@ -156,7 +157,7 @@ def _prove(options: argparse.Namespace, folder: Path) -> None:
     text = document(findings, promises(findings), more)
     print(text)
     if options.write:
-        page.write(options.write, text, options.section)
+        page.write(options.write, f"verdict-proof {options.section}", text)
 
 
 def _progress() -> Progress:

@@ -1,7 +1,8 @@
-"""When the steps of a request are told: where that disturbs the measurement least.
+"""When a request and its steps are told: where that disturbs the measurement least.
 
 To write a step down takes as long as some small models compute for a token. So steps are kept, and
 told when the request is over, or every half a second, so that whoever reads sees signs of life.
+That it has begun is told with them: who reads a line takes a core that a rank computes on.
 """
 
 from __future__ import annotations
@@ -19,19 +20,28 @@ PERIOD_NS = 500_000_000
 
 
 class StepLog:
-    """Tells steps in their order; what is kept is told when the `with` block ends.
+    """Tells a request and its steps; what is kept is told when the `with` block ends.
 
     Args:
         tell: writes one step down.
         period_ns: how long a step may be kept; 0 for somebody who watches.
+        begin: tells of the request, before any step.
     """
 
-    def __init__(self, tell: Callable[[Step], None], period_ns: int = PERIOD_NS) -> None:
-        self._tell, self._period_ns = tell, period_ns
+    def __init__(
+        self,
+        tell: Callable[[Step], None],
+        period_ns: int = PERIOD_NS,
+        begin: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._tell, self._period_ns, self._begin = tell, period_ns, begin
+        self._has_begun = False
         self._kept: list[Step] = []
         self._told_ns = time.perf_counter_ns()
 
     def __enter__(self) -> Self:
+        if not self._period_ns:
+            self._flush()
         return self
 
     def __exit__(
@@ -54,6 +64,9 @@ class StepLog:
 
     def _flush(self) -> None:
         kept, self._kept = self._kept, []
+        if not self._has_begun:
+            self._has_begun = True
+            self._begin()
         for step in kept:
             self._tell(step)
         self._told_ns = time.perf_counter_ns()

@@ -7,13 +7,11 @@ bytes. Knows nothing about nodes.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +26,7 @@ from dllama_engine.formats.vocab import encode_vocab
 from dllama_engine.synthetic.shapes import SHAPES, parse_shape
 from dllama_engine.synthetic.vocab import synthetic_vocab
 from dllama_engine.system.atomic_file import atomic_writer
+from dllama_engine.system.locks import locked
 
 POOL_BYTES = 16 << 20
 SPARE_DISK_BYTES = 64 << 20
@@ -59,7 +58,7 @@ def write_synthetic(
     model_path = folder / f"{_slug(shape, seed)}.m"
     tokenizer_path = model_path.with_suffix(".t")
     vocab = encode_vocab(synthetic_vocab(config.vocab_size))
-    with _locked(folder):
+    with locked(folder):  # a second process waits and then finds the file whole
         if not _is_whole(model_path, config):
             _check_disk_space(shape, folder, model_bytes(config) + len(vocab))
             _write(model_path, config, seed, progress or (lambda done, total: None))
@@ -193,14 +192,3 @@ def _check_disk_space(shape: str, folder: Path, needed_bytes: int) -> None:
             f"{SPARE_DISK_BYTES} stay spare: {needed_bytes - limit_bytes} bytes are missing; free "
             "them or choose another folder or a smaller shape"
         )
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One writer a folder: a second process waits and then finds the file whole."""
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(fd)

@@ -11,6 +11,7 @@ from pytest_dllama.cli.past.accepting import decide_on, night_noise_of, priors_o
 from pytest_dllama.cli.past.where import (
     add_filters,
     add_where,
+    check_filters,
     filtered,
     store_of,
     wanted_metrics,
@@ -71,6 +72,7 @@ def add_baseline(commands: argparse._SubParsersAction[argparse.ArgumentParser]) 
 
 def _accept(arguments: argparse.Namespace) -> int:
     store, found = _taken(arguments)
+    check_filters(arguments, (found.run,))
     anchor = stored(store, "anchor", found.run.request.engine)
     crept = _crept(store, anchor, found, arguments)
     worse = [item for item in crept if item.decision is Decision.REGRESSED]

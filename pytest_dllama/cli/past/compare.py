@@ -6,8 +6,16 @@ import argparse
 import dataclasses
 import difflib
 import sys
+from collections.abc import Sequence
 
-from pytest_dllama.cli.past.where import add_filters, add_where, filtered, run_of, wanted_metrics
+from pytest_dllama.cli.past.where import (
+    add_filters,
+    add_where,
+    check_filters,
+    filtered,
+    run_of,
+    wanted_metrics,
+)
 from pytest_dllama.history.store import HistoryError
 from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.report.lists.table import FORMATS, Table
@@ -19,6 +27,7 @@ from pytest_dllama.verdict.past.comparison import (
     compare_runs,
     differing_work,
     left_out,
+    without_figures,
 )
 
 EXIT_WORSE = 1
@@ -44,13 +53,15 @@ def add_compare(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
     parser.add_argument(
         "--fail-on", metavar="METRIC:P%,..", type=_limits, default={},
         help="exit with 1 where a metric became worse by more than this, significantly (p below "
-        f"{SIGNIFICANT:g}); {ANY}:P%% for every metric. Exact metrics need no significance",
+        f"{SIGNIFICANT:g}), or a sound cell of A is INVALID or failed in B; {ANY}:P%% for every "
+        "metric. Exact metrics need no significance",
     )  # fmt: skip
     parser.set_defaults(command=_compare)
 
 
 def _compare(arguments: argparse.Namespace) -> int:
     base, new = (run_of(text, arguments) for text in (arguments.base, arguments.new))
+    check_filters(arguments, (base.run, new.run))
     first, second = (filtered(found.run, arguments) for found in (base, new))
     differing = differing_work(first, second)
     if differing and arguments.fail_on:
@@ -58,6 +69,8 @@ def _compare(arguments: argparse.Namespace) -> int:
             f"--fail-on: {base.name} and {new.name} did different work: {'; '.join(differing)}"
         )
     rows = compare_runs(first, second, wanted_metrics(arguments))
+    if arguments.fail_on:
+        _check_that_it_judges(rows, arguments.fail_on, left_out(first, second))
     print(_table(rows).render(arguments.format))
     for text in differing:
         print(f"pytest-dllama: not the same work: {text}", file=sys.stderr)
@@ -66,7 +79,28 @@ def _compare(arguments: argparse.Namespace) -> int:
     worse = [row for row in rows if _fails(row, arguments.fail_on)]
     for row in worse:
         print(f"pytest-dllama: worse: {row.cell} {row.metric} {_delta(row)}", file=sys.stderr)
-    return EXIT_WORSE if worse else 0
+    lost = without_figures(first, second) if arguments.fail_on else []
+    for text in lost:
+        print(f"pytest-dllama: worse: {text}", file=sys.stderr)
+    return EXIT_WORSE if worse or lost else 0
+
+
+def _check_that_it_judges(
+    rows: list[Row], limits: dict[str, float], missing: Sequence[str]
+) -> None:
+    """Refuse a limit that nothing can miss, for its answer would always be 0."""
+    exact = {row.metric for row in rows if METRICS[row.metric].better == "exact"}
+    told = {row.metric for row in rows if row.p is not None}
+    for name in limits:
+        if name in told | exact or (name == ANY and (told or (rows and len(exact) == len(rows)))):
+            continue
+        if any(name in (row.metric, ANY) for row in rows):
+            raise HistoryError(
+                f"--fail-on {name}: one value in a run tells no change from noise; give runs of "
+                "--repeats 3 or more, and a metric that every repeat has"
+            )
+        why = "; ".join(missing) or "no cell of both runs shows it"
+        raise HistoryError(f"--fail-on {name} compares nothing: {why}")
 
 
 def _table(rows: list[Row]) -> Table:

@@ -8,7 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from pytest_dllama.cli.past.where import add_filters, add_where, store_of, wanted_metrics, wants
+from pytest_dllama.cli.past.where import (
+    add_filters,
+    add_where,
+    check_filters,
+    store_of,
+    wanted_metrics,
+    wants,
+)
 from pytest_dllama.history.accepted import acceptances
 from pytest_dllama.history.nights import watched
 from pytest_dllama.history.run_files import read_run
@@ -55,7 +62,9 @@ def _history(arguments: argparse.Namespace) -> int:
         print(f"no run of {store.fingerprint} in {arguments.history}; `pytest suites/` adds one")
         return 0
     marks = _marks(store)
-    readable = [found for found in store.runs() if found.name in set(names)]
+    kept = list(store.runs())
+    check_filters(arguments, (found.run for found in kept))
+    readable = [found for found in kept if found.name in set(names)]
     print(_table(readable, marks, arguments).render(arguments.format))
     if arguments.format == "text":
         print(f"{len(names)} of {len(store.names())} runs of {store.fingerprint}")

@@ -10,13 +10,14 @@ from pathlib import Path
 from pytest_dllama.cli.past.where import (
     add_filters,
     add_where,
+    check_filters,
     filtered,
     store_of,
     wanted_metrics,
 )
 from pytest_dllama.history.store import RunStore
 from pytest_dllama.history.trend import Trend, trends
-from pytest_dllama.hosts.checkout import commits_between
+from pytest_dllama.lab.builds.commits import commits_between
 from pytest_dllama.report.figures.nights import nights_of
 from pytest_dllama.report.pages.language import LANGUAGES
 from pytest_dllama.report.pages.trend import Trends, render_markdown, write_trend
@@ -52,6 +53,7 @@ def add_trend(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 def _trend(arguments: argparse.Namespace) -> int:
     store = store_of(arguments)
+    check_filters(arguments, (kept.run for kept in store.runs()))
     metrics = wanted_metrics(arguments)
     found = trends(
         store, tuple(metrics) if metrics else None, max(arguments.n, 0),

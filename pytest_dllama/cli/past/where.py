@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Collection
+import difflib
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from pytest_dllama.config.options import HISTORY_AUTO
@@ -67,6 +68,31 @@ def filtered(run: RunRecord, arguments: argparse.Namespace) -> RunRecord:
     """
     cells = tuple(cell for cell in run.cells if wants(arguments, cell))
     return run.model_copy(update={"cells": cells})
+
+
+def check_filters(arguments: argparse.Namespace, runs: Iterable[RunRecord]) -> None:
+    """Refuse a model or a node count that no cell of the runs has: an empty answer looks green.
+
+    Raises:
+        HistoryError: one of them, with the nearest that there is; or node counts that are none.
+    """
+    cells = [cell for run in runs for cell in run.cells]
+    models = list(dict.fromkeys(cell.model for cell in cells))
+    for name in arguments.model or ():
+        if name not in models:
+            near = difflib.get_close_matches(name, models, 1, 0.5)
+            meant = f"did you mean {near[0]!r}?" if near else f"there are {_listed(models)}"
+            raise HistoryError(f"--model {name!r}: no cell has it; {meant}")
+    if cells and not any(wants(arguments, cell) for cell in cells):
+        chosen = [cell for cell in cells if not arguments.model or cell.model in arguments.model]
+        counts = sorted({cell.nodes for cell in chosen})
+        raise HistoryError(
+            f"--nodes {arguments.nodes}: no cell has so many; there are {_listed(map(str, counts))}"
+        )
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
 
 
 def wanted_metrics(arguments: argparse.Namespace) -> Collection[str] | None:

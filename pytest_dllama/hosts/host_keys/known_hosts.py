@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import fcntl
 import hashlib
 import hmac
 import os
@@ -18,10 +17,11 @@ import shlex
 import stat
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+from pytest_dllama.files.locks import locked
 
 COMMAND_TIMEOUT_S = 10.0
 AUTHORITY, REVOKED = "@cert-authority", "@revoked"
@@ -158,7 +158,7 @@ def add_key(file: Path, names: str, kind: str, blob: str) -> None:
         with file.open("ab") as stream:
             stream.write(line)
         return
-    with _locked(file.parent):
+    with locked(file.parent):
         old = file.read_bytes() if file.exists() else b""
         mode = stat.S_IMODE(file.stat().st_mode) if file.exists() else 0o600
         if old and not old.endswith(b"\n"):
@@ -178,14 +178,3 @@ def _replace(file: Path, data: bytes, mode: int) -> None:
     except BaseException:
         os.unlink(part)
         raise
-
-
-@contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """One writer at a time, of this program and of others like it."""
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)

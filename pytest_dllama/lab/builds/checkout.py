@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import fcntl
 import io
 import json
 import re
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_dllama.config.values import ConfigError
+from pytest_dllama.files.locks import locked
 from pytest_dllama.files.user_files import cache_folder
 
 BUILD_TIMEOUT_S = 900.0
@@ -92,7 +91,8 @@ def kept_build(
         announce: called before that.
     """
     folder = builds_folder() / name
-    with _one_at_a_time(folder):
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with locked(folder.with_name(f"{folder.name}.lock")):
         if not (folder / _MARK).is_file():
             announce()
             shutil.rmtree(folder, ignore_errors=True)
@@ -161,11 +161,3 @@ def _git(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
         return subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True)
     except OSError:
         raise ConfigError("--baseline: a revision needs the program git; install it") from None
-
-
-@contextmanager
-def _one_at_a_time(folder: Path) -> Iterator[None]:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield

@@ -201,6 +201,7 @@ class Sessions:
     def _oracle(self, side: Side, cluster: Cluster, alone: CellKey) -> Oracle:
         return find_oracle(
             side.engine(alone.workload),
+            engine_request(side.config, self._models[alone.model], alone.workload),
             lambda engine: self._session(side, cluster, alone, engine).run,
             must_run=True,
         )

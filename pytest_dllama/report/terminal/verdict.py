@@ -26,6 +26,7 @@ OTHERS = ("ttft_s", "rct_s")  # of which the table has the status only
 _SHORT = {"INCONCLUSIVE": "open", "REGRESSED": "WORSE", "IMPROVED": "better", "PASS": "pass"}
 _RIGHT = (1, 5)  # columns of numbers
 LEAST_SHARE, MOST_PARTS = 0.10, 3  # of a change, that are worth a word
+_EXPLAINED = ("REGRESSED", "INCONCLUSIVE", "IMPROVED")  # the table has of most metrics one word
 _MANY_TIMES = 10  # as slow: from here on it is told so, not in percent
 MANY_PAIRS = 50  # more than anybody takes for one answer
 
@@ -70,7 +71,7 @@ def _remarks(found: VerdictFile, cells: Sequence[CellVerdict]) -> list[str]:
     for cell in cells:
         lines += [f"{cell.status} {cell.id}: {reason}" for reason in cell.reasons]
         for status in PRECEDENCE:
-            if status in ("REGRESSED", "INCONCLUSIVE"):
+            if status in _EXPLAINED:
                 lines += [
                     f"{status} {cell.id}: {explained(verdict)}"
                     for verdict in cell.metrics
@@ -218,9 +219,13 @@ def _faster_or_slower(change: float | None) -> str:
 
     >>> _faster_or_slower(0.31), _faster_or_slower(-0.2), _faster_or_slower(391.4)
     ('31% slower', '20% faster', '392 times as slow')
+    >>> _faster_or_slower(-0.992)
+    '125 times as fast'
     """
     if change is not None and change >= _MANY_TIMES - 1:
         return f"{1 + change:.0f} times as slow"
+    if change is not None and -1 < change <= 1 / _MANY_TIMES - 1:
+        return f"{1 / (1 + change):.0f} times as fast"
     return "" if change is None else f"{abs(change):.0%} {'slower' if change > 0 else 'faster'}"
 
 
@@ -236,6 +241,8 @@ def explained(verdict: MetricVerdict) -> str:
         noise = f"unpaired, {verdict.note}"
     if verdict.status == "REGRESSED":
         return f"{figures}: surely worse, by {verdict.lower or 0:.1%} or more; {noise}"
+    if verdict.status == "IMPROVED":
+        return f"{figures}: surely better, by {-(verdict.upper or 0):.1%} or more; {noise}"
     if verdict.status != "INCONCLUSIVE":
         return f"{figures}; {noise}"
     if not verdict.is_paired:

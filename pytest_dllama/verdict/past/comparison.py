@@ -92,6 +92,16 @@ def left_out(base: RunRecord, new: RunRecord) -> list[str]:
     return found
 
 
+def without_figures(base: RunRecord, new: RunRecord) -> list[str]:
+    """Cells that were sound and are not any more, a sentence each; a narrower run lacks none."""
+    were = {cell.id for cell in base.cells if is_sound(cell)}
+    return [
+        f"{cell.id}: {cell.verdict.status if cell.verdict else cell.status} in the second run"
+        for cell in new.cells
+        if cell.id in were and not is_sound(cell)
+    ]
+
+
 def _common(first: Sequence[str], second: Sequence[str]) -> list[str]:
     return [name for name in dict.fromkeys(first) if name in second]
 

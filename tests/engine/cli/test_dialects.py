@@ -32,6 +32,14 @@ def test_a_mistyped_flag_is_one_line_with_the_nearest(capsys) -> None:
     )
 
 
+def test_a_flag_that_is_right_by_itself_is_not_proposed_again(capsys) -> None:
+    with pytest.raises(SystemExit):
+        parsing.parse([*ROOT, "--workers", "h:1", "--shrink"])
+    said = capsys.readouterr().err
+    assert "--shrink needs --sync-mode invariant" in said
+    assert "did you mean" not in said
+
+
 def test_the_help_names_every_chat_template(capsys) -> None:
     with pytest.raises(SystemExit):
         parsing.parse(["--help"])

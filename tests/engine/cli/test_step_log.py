@@ -49,8 +49,8 @@ def test_who_watches_sees_each_step() -> None:
             assert told[-1] == index
 
 
-def break_off(tell: Callable[[Step], None]) -> None:
-    with StepLog(tell) as log:
+def break_off(tell: Callable[[Step], None], begin: Callable[[], None] = lambda: None) -> None:
+    with StepLog(tell, begin=begin) as log:
         log.add(step(0, 0))
         raise ValueError("the link broke")
 
@@ -71,3 +71,33 @@ def test_a_reader_who_left_hides_no_error() -> None:
     log = StepLog(gone, 0)
     with pytest.raises(BrokenPipeError):
         log.add(step(0, time.perf_counter_ns()))
+
+
+def test_that_a_request_has_begun_is_told_with_its_first_steps() -> None:
+    """To tell it at once would wake whoever reads, just when the first token is computed."""
+    told: list[str] = []
+    with StepLog(
+        lambda one: told.append(f"step {one.index}"), begin=lambda: told.append("begun")
+    ) as log:
+        assert told == []
+        log.add(step(0, 0))
+        assert told == []
+        log.add(step(1, time.perf_counter_ns() + PERIOD_NS))
+        log.add(step(2, time.perf_counter_ns()))
+        assert told == ["begun", "step 0", "step 1"]
+    assert told == ["begun", "step 0", "step 1", "step 2"]
+
+
+def test_who_watches_hears_at_once_that_it_has_begun() -> None:
+    told: list[str] = []
+    with StepLog(lambda one: told.append("step"), 0, lambda: told.append("begun")):
+        assert told == ["begun"]
+
+
+def test_a_request_without_a_step_has_begun_all_the_same() -> None:
+    told: list[str] = []
+    with StepLog(lambda one: told.append("step"), begin=lambda: told.append("begun")):
+        pass
+    with pytest.raises(ValueError, match="the link broke"):
+        break_off(lambda one: told.append("step"), lambda: told.append("begun again"))
+    assert told == ["begun", "begun again", "step"]

@@ -96,6 +96,8 @@ def test_who_computes_does_not_wait() -> None:
         links.mesh[UNDER_WAY], links.mesh[LEFT_NS], links.mesh[MOVED_NS] = 1, 1, 1
         links.settle(AGAIN)
         links.mesh[LEFT_NS] = 0
+        links.settle(AGAIN)  # its first look: until then it may have been away itself
+        links.mesh[MOVED_NS] -= int(2e9 * links.timeout_s)
         with pytest.raises(WorkerLost, match="SYNC_NODE_SLICES"):
             links.settle(AGAIN)
 

@@ -15,7 +15,7 @@ from pytest_dllama.hosts.ssh.host import SshHost
 from pytest_dllama.hosts.ssh.kept_token import forget_token, kept_token
 from pytest_dllama.lab.requests.cluster import Cluster
 from tests.data import ROOT
-from tests.engine.processes import wait_until
+from tests.engine.processes import runs, wait_until
 from tests.hosts import sshd
 from tests.plugin.real_runs import RealRun
 
@@ -108,9 +108,9 @@ def test_other_options_or_another_token_make_a_new_worker(sessions) -> None:
     assert sessions.worker_pid() == first
     second = sessions.worker_pid(nthreads=2)
     assert second != first
-    assert not psutil.pid_exists(first)
+    assert not runs(first)
     assert sessions.worker_pid(nthreads=2, token="ab" * 32) != second
-    assert not psutil.pid_exists(second)
+    assert not runs(second)
 
 
 def test_another_engine_makes_a_new_worker(sessions, monkeypatch) -> None:
@@ -128,12 +128,12 @@ def test_a_kept_worker_that_does_not_answer_is_replaced(sessions, monkeypatch) -
     monkeypatch.setattr("pytest_dllama.lab.requests.cluster.PROBE_TIMEOUT_S", 3.0)
     psutil.Process(first).suspend()
     assert sessions.worker_pid() != first
-    assert not psutil.pid_exists(first)
+    assert not runs(first)
 
 
 def test_a_kept_worker_ends_when_nobody_comes(sessions) -> None:
     pid = sessions.worker_pid(head="keep_s = 3.0")
-    wait_until(lambda: not psutil.pid_exists(pid), "the worker's end")
+    wait_until(lambda: not runs(pid), "the worker's end")
     reasons = wait_until(lambda: list(sessions.server.folder.rglob("reason")), "the reason")
     assert [file.read_text() for file in reasons] == ["nobody asked for it for 3 s"]
 

@@ -42,21 +42,38 @@ def _hosts_file(server: Sshd, boards, tmp_path: Path, head: str = "") -> str:
     return str(file)
 
 
+# Before the second of three requests the board is found throttled.
+THROTTLES = """
+from pathlib import Path
+
+from pytest_dllama.hosts.ssh.host import SshHost
+
+_start, _board = SshHost.start, Path({root!r})
+
+def _start_on_a_warm_board(self, command, name, *arguments, **named):
+    if name.endswith(".repeat2.root"):
+        (_board / "sys/class/thermal/thermal_zone0/temp").write_text("58500\\n")
+        (_board / "sys/devices/system/cpu/cpu2/cpufreq/scaling_cur_freq").write_text("1500000\\n")
+        (_board / "throttled").write_text("throttled=0x60004")
+    return _start(self, command, name, *arguments, **named)
+
+SshHost.start = _start_on_a_warm_board
+"""
+
+
 def test_a_warm_board_is_waited_for_and_what_happens_to_it_is_told(
     boards, board: Board, server: Sshd, tmp_path
 ) -> None:
     board.temperature(72.0)
+    (tmp_path / "throttles.py").write_text(THROTTLES.format(root=str(board.root)))
     run = RealRun(tmp_path, "md")
     hosts = _hosts_file(server, boards, tmp_path)
-    run.start([SUITES, *ONE, "--steps", "64", "--repeats", "3", "--hosts", hosts])
+    more = ("--steps", "64", "--repeats", "3", "-p", "throttles")
+    run.start([SUITES, *ONE, *more, "--hosts", hosts])
     run.wait_until(lambda: "dllama: pi1: ready" in run.output)
     time.sleep(1.0)
     assert not list(run.report.glob("logs/*/*root*"))  # nothing has begun
     board.temperature(55.0)
-    run.wait_until(lambda: list(run.report.glob("logs/*/*repeat1.root*")))
-    board.temperature(58.5)
-    board.clock(1500)
-    board.write("throttled", "throttled=0x60004")
     assert run.finish() == 0, run.output
     record = read_run(run.report / "run.json")
     assert record.notes == ()

@@ -10,7 +10,6 @@ import re
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -32,6 +31,7 @@ from pytest_dllama.lab.requests.runner import RequestRun, run_request
 from pytest_dllama.metrics.samples import sample_of
 from tests.plugin.backends import dllama_stand_in
 from tests.plugin.backends.requests import REQUEST
+from tests.plugin.backends.stand_in_program import write_program
 
 BUILD = "The output is that of dllama's upstream build."
 START_S = 180.0  # how long a process may take to show up or go; nothing is measured
@@ -40,13 +40,7 @@ START_S = 180.0  # how long a process may take to show up or go; nothing is meas
 @pytest.fixture
 def binary(tmp_path: Path) -> str:
     """The stand-in as a program of its own."""
-    path = tmp_path / "dllama"
-    source = Path(dllama_stand_in.__file__).resolve()
-    path.write_text(
-        f"#!{sys.executable}\nimport runpy\nrunpy.run_path({str(source)!r}, run_name='__main__')\n"
-    )
-    path.chmod(0o755)
-    return str(path)
+    return str(write_program(tmp_path / "dllama"))
 
 
 @pytest.fixture

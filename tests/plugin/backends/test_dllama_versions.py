@@ -6,7 +6,6 @@ import os
 import platform
 import re
 import shutil
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -29,6 +28,7 @@ from pytest_dllama.lab.requests.runner import run_request
 from pytest_dllama.models import engine_facts
 from tests.plugin.backends import dllama_stand_in
 from tests.plugin.backends.requests import REQUEST
+from tests.plugin.backends.stand_in_program import write_program
 
 # version -> the words that tell it, and the faults that it is said to have
 TOLD = {
@@ -54,14 +54,7 @@ def program(tmp_path: Path) -> Callable[[str], str]:
     """Makes the stand-in of a version."""
 
     def make(version: str) -> str:
-        path = tmp_path / f"dllama-{version}"
-        source = str(Path(dllama_stand_in.__file__).resolve())
-        path.write_text(
-            f"#!{sys.executable}\nimport os, runpy\nos.environ['STAND_IN_VERSION'] = {version!r}\n"
-            f"runpy.run_path({source!r}, run_name='__main__')\n"
-        )
-        path.chmod(0o755)
-        return str(path)
+        return str(write_program(tmp_path / f"dllama-{version}", version))
 
     return make
 

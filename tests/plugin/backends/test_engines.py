@@ -19,7 +19,7 @@ from pytest_dllama.backends.registry import engine_makers, make_backend
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.history.run_files import read_run
 from tests.data import ROOT
-from tests.plugin.backends import dllama_stand_in
+from tests.plugin.backends.stand_in_program import write_program
 
 GUIDE = (ROOT / "docs" / "real-dllama.md").read_text(encoding="utf-8")
 PROMPT = "hello world"  # six tokens, as in the samples
@@ -46,13 +46,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def stand_in(tmp_path: Path, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The stand-in as a program; pytester hides HOME, where our compiled kernels are."""
     monkeypatch.setenv("HOME", HOME)
-    path = tmp_path / "dllama"
-    source = str(Path(dllama_stand_in.__file__).resolve())
-    path.write_text(
-        f"#!{sys.executable}\nimport runpy\nrunpy.run_path({source!r}, run_name='__main__')\n"
-    )
-    path.chmod(0o755)
-    return path
+    return write_program(tmp_path / "dllama")
 
 
 def test_built_in_engines(stand_in: Path) -> None:

@@ -16,12 +16,13 @@ from pytest_dllama.lab.builds.checkout import builds_folder
 from tests.data import ROOT
 
 PARTS = ("engine", "pytest_dllama", "suites", "templates", "pyproject.toml", "README.md")
-# Far beyond the noise of any busy machine, as the slow commit is.
+# Far beyond the noise of any busy machine, as the slow commit is: there requests of a few
+# milliseconds were found to vary threefold.
 LIMITS = """
 [defaults]
-ttft_s = { worse = "300%" }
-tpot_ms = { worse = "300%" }
-rct_s = { worse = "300%" }
+ttft_s = { worse = "99900%" }
+tpot_ms = { worse = "1900%" }
+rct_s = { worse = "99900%" }
 """
 SLOW = """
 
@@ -31,7 +32,7 @@ _quick = Root.forward
 
 
 def _slow(self, *arguments, **named):
-    _time.sleep(0.12)
+    _time.sleep(0.25)
     return _quick(self, *arguments, **named)
 
 
@@ -93,7 +94,7 @@ def test_the_slow_commit_is_found(history: tuple[Repository, list[str]], tmp_pat
     command = [
         *("git", "bisect", "run", sys.executable, "-P", "-m", "pytest_dllama.cli", "bench"),
         *("--bisect", "--baseline", f"git:.@{commits[0]}", "--nodes", "1", "--models", "tiny"),
-        *("--steps", "16", "--pairs", "3,6,10", "--thresholds", str(tmp_path / "limits.toml")),
+        *("--steps", "12", "--pairs", "3,6,10", "--thresholds", str(tmp_path / "limits.toml")),
         *("--report", str(tmp_path / "report"), "--history", "off", "--report-format", "none"),
         *("-p", "no:cacheprovider", "-p", "no:benchmark", "-k", "tpot"),
     ]

@@ -54,6 +54,7 @@ def test_options() -> None:
         ("acepted", "did you mean 'accepted'"),
         ("run:", "run:FILE or accepted"),
         ("option:nthread=2", "did you mean 'nthreads'"),
+        ("option:nodes=2", "no engine option 'nodes'; there are nthreads, buffer-float-type"),
         ("option:nthreads=0", "a whole number of at least 1"),
         ("option:nthreads", "a whole number of at least 1"),
         ("option:buffer-float-type=q81", "write q80 or f32"),

@@ -3,14 +3,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import psutil
 import pytest
 
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.command import PROGRAM, own_environ
 from pytest_dllama.hosts.local import LocalHost
+from tests.engine.processes import GENEROUS_S, runs, wait_until
 
-GENEROUS_S = 180.0  # a busy machine; only a failing test waits so long
 STUBBORN = "import signal, time; signal.signal(15, signal.SIG_IGN); print('on', flush=True); "
 
 
@@ -52,9 +51,7 @@ def test_stop_is_by_force_in_the_end_and_takes_the_children(tmp_path) -> None:
     child_pid = int(process.read_line(GENEROUS_S) or 0)
     process.stop(grace_s=0.2)
     assert process.wait(0) == -9
-    left = [psutil.Process(child_pid)] if psutil.pid_exists(child_pid) else []
-    psutil.wait_procs(left, GENEROUS_S)
-    assert not psutil.pid_exists(child_pid)
+    wait_until(lambda: not runs(child_pid), "the child's end")
 
 
 def test_a_program_that_is_not_there(tmp_path) -> None:

@@ -18,7 +18,7 @@ from pytest_dllama.report.figures.quantities import RCT, SPEED
 from pytest_dllama.report.pages.language import environment_of
 from pytest_dllama.report.sentences.answer import CauseFound, EffectSits, WorkChanged
 from pytest_dllama.report.sentences.base import Sentence
-from pytest_dllama.report.terminal.verdict import attributed, verdict_lines
+from pytest_dllama.report.terminal.verdict import attributed, explained, verdict_lines
 
 TPOT = next(quantity for quantity in SPEED if quantity.key == "tpot_ms")
 WAIT: dict[str, Any] = {
@@ -47,6 +47,19 @@ def test_the_issues_sentence() -> None:
     assert attributed(verdict(WAIT)) == (
         "+6.1% TPOT: 92% of it is waiting for rank 3, whose feed-forward became 31% slower"
     )
+
+
+def test_an_improvement_has_its_interval_and_pairs() -> None:
+    found = verdict().model_copy(
+        update={"metric": "ttft_s", "status": "IMPROVED", "change": -0.3, "lower": -0.4,
+                "upper": -0.2, "tolerance": 0.15}
+    )  # fmt: skip
+    assert explained(found) == (
+        "TTFT -30.0% (-40.0..-20.0), tolerated 15.0%: surely better, by 20.0% or more; 3 pairs, "
+        "one varies by 1.0%"
+    )
+    cell = CellVerdict(model="tiny", nodes=2, status="IMPROVED", metrics=(found,))
+    assert f"IMPROVED tiny-2: {explained(found)}" in verdict_lines(verdict_file(cell))
 
 
 def test_work_of_several_ranks_is_said_before_what_it_causes() -> None:

@@ -66,8 +66,8 @@ class _Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         known = [flag for action in self._actions for flag in action.option_strings]
-        unknown = message.removeprefix("unrecognized arguments: ").split()
-        near = difflib.get_close_matches(unknown[0], known, 1) if unknown[0] != message else []
+        _, is_unknown, flags = message.partition("unrecognized arguments: ")
+        near = difflib.get_close_matches(flags.split()[0], known, 1) if is_unknown else []
         hint = f"; did you mean {near[0]}?" if near else ""
         self.exit(2, f"{self.prog}: error: {message}{hint} (dllama-py --help lists all flags)\n")
 
@@ -89,6 +89,8 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error("give --prompt or --file, not both")
     if args.context_depth and args.mode in ("chat", "perplexity"):
         parser.error(f"--context-depth is inference's; {args.mode} starts with an empty context")
+    if args.decode_from is not None and args.mode in ("chat", "perplexity"):
+        parser.error(f"--decode-from is inference's; {args.mode} reads its text as it is")
     if args.requests > 1 and (args.mode in ("chat", "perplexity") or args.trace is not None):
         what = "--trace holds one request" if args.trace is not None else f"{args.mode} has one run"
         parser.error(f"--requests {args.requests} is inference's, and {what}")

@@ -10,12 +10,10 @@ together on one host take turns, so that one has it compiled and the others find
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import json
-import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,6 +30,7 @@ from dllama_engine.kernels.sources import installed_digest
 from dllama_engine.sharding.collective import Collective
 from dllama_engine.sharding.plan import ShardPlan, make_plan
 from dllama_engine.sharding.slices import slice_nbytes, tensor_spans
+from dllama_engine.system.locks import locked_if_possible
 from dllama_engine.system.process import exit_with_parent
 from dllama_engine.transformer.transformer import Transformer
 from dllama_engine.transformer.weights import RankWeights
@@ -46,12 +45,13 @@ def compile_for(
 ) -> None:
     """Make every kernel of `plan` ready to call, without an image."""
     tiny = make_plan(_tiny(plan.config), 1, buffer_type=plan.buffer_type, sync_mode=plan.sync_mode)
-    mark = Path(config_folder()) / f"ready-{_kind(tiny, kv_type)}"
+    cache = Path(config_folder())
+    mark = cache / f"ready-{_kind(tiny, kv_type)}"
     if mark.exists():
         _run(tiny, kv_type)
         return
     tell("⏳ Compiling the kernels for this CPU; only the first time, a minute on a small board")
-    with _one_at_a_time() as may_write:
+    with locked_if_possible(cache / "warm-up.lock") as may_write:  # if not, all compile alone
         if may_write and not mark.exists() and _compile_elsewhere(tiny, kv_type):
             with contextlib.suppress(
                 OSError
@@ -159,21 +159,6 @@ def _zero_weights(plan: ShardPlan) -> RankWeights:
             raw = np.zeros(slice_nbytes(plan, spec, 0), np.uint8)
             weights.add(spec, raw.reshape(spans[0].size, -1))
     return weights
-
-
-@contextlib.contextmanager
-def _one_at_a_time() -> Iterator[bool]:
-    """A lock beside numba's cache; False where the cache cannot be written: all compile alone."""
-    folder = config_folder()
-    try:
-        os.makedirs(folder, exist_ok=True)
-        lock = open(os.path.join(folder, "warm-up.lock"), "w")
-    except OSError:
-        yield False
-        return
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield True
 
 
 def _main() -> None:

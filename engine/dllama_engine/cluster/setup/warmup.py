@@ -7,10 +7,8 @@ image, numba compiles what the plan needs (`compile_here`).
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import select
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from dllama_engine.cluster.setup.aside import Attend, aside
@@ -19,6 +17,7 @@ from dllama_engine.formats.quants import FloatType
 from dllama_engine.kernels.image import mapped, store
 from dllama_engine.kernels.image.targets import NATIVE
 from dllama_engine.sharding.plan import ShardPlan
+from dllama_engine.system.locks import locked_if_possible
 from dllama_engine.system.process import is_passing
 
 Tell = Callable[[str], None]
@@ -84,7 +83,7 @@ def _tell_of_passing_folder(tell: Tell) -> None:
 
 def _built(tell: Tell) -> bool:
     """Whether there is an image now, by this process's order or another's."""
-    with _one_at_a_time() as may_write:
+    with locked_if_possible(store.folder() / "build.lock", 0o700) as may_write:
         if mapped.use(lambda line: None):
             return True
         if not may_write:
@@ -131,18 +130,3 @@ def _build() -> str:
     if code == build.CANNOT_KEEP:
         raise EngineError(reason)
     return f"The kernels' compiler failed ({reason})" if code else ""
-
-
-@contextlib.contextmanager
-def _one_at_a_time() -> Iterator[bool]:
-    """A lock beside the images; False where there can be none: all compile alone."""
-    folder = store.folder()
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        lock = (folder / "build.lock").open("w")
-    except OSError:
-        yield False
-        return
-    with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield True

@@ -134,6 +134,14 @@ def test_other_work_is_said_and_never_judged(
         (["compare", "x", "last"], "no run begins with 'x' in the history of cluster"),
         (["compare", "last", "last", "--nodes", "two"], "--nodes two is no whole number"),
         (["history", "--cluster", "pi"], "--cluster pi is none of the clusters in"),
+        (
+            ["compare", "last", "last", "--model", "tyni"],
+            "--model 'tyni': no cell has it; did you mean 'tiny'?",
+        ),
+        (["history", "--model", "qwen"], "--model 'qwen': no cell has it; there are tiny"),
+        (["trend", "--model", "qwen"], "--model 'qwen': no cell has it; there are tiny"),
+        (["history", "--nodes", "3,8"], "--nodes 3,8: no cell has so many; there are 2, 4"),
+        (["baseline", "accept", "--model", "tyni"], "did you mean 'tiny'?"),
         (["baseline", "accept", "--as", "self"], "it must name a version that stays"),
         (["baseline", "accept", "--as", "gti:x"], "--as 'gti:x': did you mean 'git'?"),
     ],
@@ -160,6 +168,37 @@ def test_a_limit_that_cannot_be(
     with pytest.raises(SystemExit):
         main(["compare", "last", "last", "--fail-on", limit])
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("repeats", "limit", "message"),
+    [
+        (1, "tpot_ms:5%", "--fail-on tpot_ms: one value in a run tells no change from noise"),
+        (1, "any:5%", "--fail-on any: one value in a run tells no change from noise"),
+        (4, "j_per_token:5%", "--fail-on j_per_token compares nothing: no cell of both runs"),
+    ],
+)
+def test_a_limit_that_nothing_can_miss_is_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], repeats: int, limit: str, message: str
+) -> None:
+    for night in (5, 6):
+        RunStore(folder, CLUSTER).add(night_run(night, [cell(NEW[:repeats])]))
+    words = ["compare", names(folder)[-2], "last", "--fail-on", limit]
+    code, _, err = run(capsys, folder, *words)
+    assert code == 2
+    assert message in err
+
+
+def test_a_cell_that_is_sound_no_more_misses_every_limit(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = cell(BASE, nodes=4, verdict=Verdict(status="INVALID"))
+    RunStore(folder, CLUSTER).add(night_run(5, [cell(BASE), wrong]))
+    words = ["compare", names(folder)[0], "last"]
+    assert run(capsys, folder, *words)[0] == 0
+    code, _, err = run(capsys, folder, *words, "--fail-on", "any:5%")
+    assert code == 1
+    assert "worse: tiny-4: INVALID in the second run" in err
 
 
 def test_accepting_and_the_anchor(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from dllama_engine.cli.flags.parsing import root_flags
+from pytest_dllama.cli.main import main
 from pytest_dllama.config.baseline import parse_baseline
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
@@ -17,7 +18,7 @@ from pytest_dllama.lab.builds.checkout import Revision, builds_folder, clear_bui
 from pytest_dllama.lab.builds.dllama import build_dllama, dllama_source
 from pytest_dllama.lab.builds.revisions import Build
 from pytest_dllama.lab.pairs.making import make_sides
-from tests.plugin.backends import dllama_stand_in
+from tests.plugin.backends import dllama_stand_in, stand_in_program
 
 WHO = ("-c", "user.name=t", "-c", "user.email=t@example.org")
 MAKEFILE = "dllama:\n\tcp dllama.in dllama && chmod +x dllama && echo built >> {log}\n"
@@ -33,10 +34,7 @@ def checkout(tmp_path: Path) -> Path:
     """A checkout of a program that answers as dllama does."""
     folder = tmp_path / "distributed-llama"
     folder.mkdir()
-    source = str(Path(dllama_stand_in.__file__).resolve())
-    (folder / "dllama.in").write_text(
-        f"#!{sys.executable}\nimport runpy\nrunpy.run_path({source!r}, run_name='__main__')\n"
-    )
+    (folder / "dllama.in").write_text(stand_in_program.text())
     (folder / "Makefile").write_text(MAKEFILE.format(log=tmp_path / "built.log"))
     _commit(folder)
     return folder
@@ -47,7 +45,9 @@ def _commit(folder: Path) -> None:
         subprocess.run(["git", "-C", str(folder), *WHO, *words], check=True)
 
 
-def test_a_revision_of_dllama_is_built_once(checkout: Path, tmp_path: Path) -> None:
+def test_a_revision_of_dllama_is_built_once(
+    checkout: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     told: list[str] = []
     program = tmp_path / "dllama"
     program.write_bytes((checkout / "dllama.in").read_bytes())
@@ -65,8 +65,13 @@ def test_a_revision_of_dllama_is_built_once(checkout: Path, tmp_path: Path) -> N
     ((what, where, size),) = list_builds()
     assert what.split()[1] == "dllama"
     assert (where, size > 0) == (str(checkout), True)
+    main(["builds", "list"])
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[-1] == f"1 of them, {size / 1e6:.0f} MB in {builds_folder()}"
     assert clear_builds() == 1
     assert list_builds() == []
+    main(["builds", "list"])
+    assert capsys.readouterr().out == f"no builds in {builds_folder()}\n"
 
 
 def test_what_does_not_build_says_why_and_leaves_nothing(checkout: Path) -> None:

@@ -28,7 +28,7 @@ from pytest_dllama.report.terminal.verdict import verdict_lines
 from pytest_dllama.stats.looks import Plan
 from pytest_dllama.stats.prior import MIN_GROUPS, VarianceGroup
 from pytest_dllama.verdict.exit_codes import bisect_code, exit_code
-from pytest_dllama.verdict.limits import TOLERANCES
+from pytest_dllama.verdict.limits.limit import TOLERANCES
 from tests.plugin.lab.pairs.stated_times import PROGRAM, StatedTimes, config
 
 
@@ -295,6 +295,7 @@ def test_exit_codes(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (["--baseline", ""], "--baseline '' names nothing; write self, git:REV"),
         (["--baseline", "slef"], "did you mean 'self'"),
         (["--baseline", "self", "--pairs", "5,3"], "each further look more than the one before"),
         (["--baseline", "self", "--pairs", "x"], "write numbers of pairs"),

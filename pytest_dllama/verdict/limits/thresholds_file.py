@@ -30,11 +30,12 @@ from typing import Any
 
 from pytest_dllama.files.user_files import SETTINGS_BYTES, read_text
 from pytest_dllama.metrics.catalog import METRICS
-from pytest_dllama.verdict.limits import Direction, Threshold, ThresholdError, Tolerance
-from pytest_dllama.verdict.scaling import ScalingLimit, parse_scaling
-from pytest_dllama.verdict.thresholds import LimitTable, TableKey, Thresholds
+from pytest_dllama.verdict.limits.limit import Direction, Threshold, ThresholdError, Tolerance
+from pytest_dllama.verdict.limits.scaling import ScalingLimit, parse_scaling
+from pytest_dllama.verdict.limits.thresholds import LimitTable, TableKey, Thresholds
 
 _KEYS = ("min", "max", "worse")
+_TABLES = ("nodes", "workloads", "scaling")  # what a table may hold beside metrics
 # What a unit is in the smallest one of its kind, for a suggestion.
 _UNITS: tuple[Mapping[str, float], ...] = (
     {"us": 1e-6, "ms": 1e-3, "s": 1.0, "min": 60.0},
@@ -136,7 +137,7 @@ def _workload_tables(
 
 
 def _table(content: Mapping[str, Any], file: str, name: str) -> LimitTable:
-    _only_known(content, tuple(METRICS), file, f"[{name}]")
+    _only_known(content, tuple(METRICS), file, f"[{name}]", _TABLES)
     limits: list[Threshold] = []
     tolerances: dict[str, Tolerance] = {}
     for metric, value in content.items():
@@ -250,11 +251,19 @@ def _mapping(value: Any, file: str, name: str) -> Mapping[str, Any]:
     return value
 
 
-def _only_known(found: Mapping[str, Any], known: Sequence[str], file: str, where: str) -> None:
-    for key in found:
+def _only_known(
+    found: Mapping[str, Any],
+    known: Sequence[str],
+    file: str,
+    where: str,
+    tables: Sequence[str] = (),
+) -> None:
+    """Refuse other keys; `tables` may stand beside the known ones and were taken out before."""
+    for key, value in found.items():
         if key not in known:
             kind = "metric" if where.startswith("[") else "table"
-            near = _other_unit(key, known) or difflib.get_close_matches(key, known, n=1)
+            names = (*tables, *known) if isinstance(value, Mapping | list) else known
+            near = _other_unit(key, known) or difflib.get_close_matches(key, names, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
             raise ThresholdError(f"{file} {where}: unknown {kind} {key!r}; {hint}")
 

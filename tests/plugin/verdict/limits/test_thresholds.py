@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from pytest_dllama.metrics.catalog import ENERGY, METRICS
 from pytest_dllama.record.cell import Estimate, Workload
-from pytest_dllama.verdict import limits, scaling, thresholds, thresholds_file
-from pytest_dllama.verdict.limits import ThresholdError
-from pytest_dllama.verdict.thresholds import Thresholds
-from pytest_dllama.verdict.thresholds_file import load_thresholds, parse_thresholds
+from pytest_dllama.verdict.limits import limit as limits
+from pytest_dllama.verdict.limits import scaling, thresholds, thresholds_file
+from pytest_dllama.verdict.limits.limit import ThresholdError
+from pytest_dllama.verdict.limits.thresholds import Thresholds
+from pytest_dllama.verdict.limits.thresholds_file import load_thresholds, parse_thresholds
 from tests.data import ROOT
 
 FILE = """
@@ -251,6 +252,8 @@ def test_two_patterns_that_match_are_an_error() -> None:
         ("bytes_per_token = { worse = '5%' }", "bytes_per_token is exact, every change"),
         ("roofline_share = { worse = '5%' }", "single sessions have no roofline_share"),
         ("tpot_s = 3", r"unknown metric 'tpot_s'; did you mean 'tpot_ms'\?"),
+        ("node.2.tpot_ms = 3", r"unknown metric 'node'; did you mean 'nodes'\?"),
+        ("scalin = ['4 nodes at least 1.6 x 2 nodes']", r"did you mean 'scaling'\?"),
         ("ttft_ms = 3", r"unknown metric 'ttft_ms'; did you mean 'ttft_s'\?"),
         ("tpot_ms = '0.04 s'", r"'0.04 s': the unit of tpot_ms is ms; did you mean 40 ms\?"),
         (

@@ -1,89 +1,37 @@
-"""The proof of verdicts: what it keeps, what it judges, and the program from end to end."""
+"""The proof of verdicts: what its journal keeps, how pairs are judged, and what is found."""
 
 from __future__ import annotations
 
 import doctest
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 
-import psutil
 import pytest
 
-from benchmarks.verdicts.proof.__main__ import parser, wishes
 from benchmarks.verdicts.proof.blocks import Block, blocks, differences, judge, priors_of
-from benchmarks.verdicts.proof.findings import causes, injected, page, promises, rivals, tables
+from benchmarks.verdicts.proof.findings import causes, injected, promises, rivals, tables
 from benchmarks.verdicts.proof.findings.expected import simulated
 from benchmarks.verdicts.proof.findings.tables import Findings, document
 from benchmarks.verdicts.proof.journal import (
     AA,
     CALIBRATION,
-    Comparison,
     Condition,
     Journal,
     JournalError,
     Pair,
 )
 from benchmarks.verdicts.proof.taking import campaign, outlook
-from benchmarks.verdicts.proof.taking.busy import one_busy_core
-from benchmarks.verdicts.proof.taking.campaign import Campaign, OtherWork, Wish, parse_cell
-from pytest_dllama.hosts.controller import probe_environment
-from pytest_dllama.lab.progress import Silent
 from pytest_dllama.record.cell import PartTime, Sample
 from pytest_dllama.record.verdict import SideSession
 from pytest_dllama.stats.looks import Plan
 from pytest_dllama.stats.prior import VariancePrior
-from tests.data import ROOT
-
-SAME = Condition(stage=AA)
-DEADLINE_S = 300.0
-
-
-def pair(
-    number: int,
-    factor: float = 1.0,
-    *,
-    comparison: str = "c1",
-    cell: str = "tiny-2",
-    condition: Condition = SAME,
-    wobble: float = 0.0,
-) -> Pair:
-    """A pair whose new side took `factor` times as long, and `wobble` more or less by turns."""
-    new = factor * (1 + wobble * (-1) ** number)
-    base = 1 + wobble / 10 * (number % 3)  # never the same twice in a row
-    times = {"ttft_s": 0.05 * base, "tpot_ms": 10.0 * base, "rct_s": 0.5 * base}
-    sessions = (
-        SideSession(pair=number, side="base", is_first=True, metrics=dict(times)),
-        SideSession(
-            pair=number, side="new", is_first=False, metrics={n: t * new for n, t in times.items()}
-        ),
-    )
-    return Pair(
-        comparison=comparison, condition=condition, cell=cell, number=number, sessions=sessions,
-        wall_s=2.0, load=1.0,
-    )  # fmt: skip
-
-
-def pairs(count: int, factor: float = 1.0, **more: object) -> list[Pair]:
-    return [pair(number, factor, wobble=0.01, **more) for number in range(1, count + 1)]  # type: ignore[arg-type]
-
-
-def comparison(fingerprint: str = "here", steps: int = 64) -> Comparison:
-    return Comparison(
-        id="c1", created_utc="2026-01-01T00:00:00Z", condition=SAME, cells=("tiny-2",), seed=1,
-        steps=steps, prompt="One morning, Mina", revision=None, fingerprint=fingerprint,
-        environment=probe_environment(),
-    )  # fmt: skip
+from tests.benchmarks.proof_pairs import SAME, comparison, pair, pairs
 
 
 @pytest.mark.parametrize(
     "module",
-    [campaign, causes, injected, outlook, page, tables],
+    [campaign, causes, injected, outlook, tables],
     ids=lambda module: module.__name__,
 )
 def test_doctests(module: ModuleType) -> None:
@@ -378,128 +326,3 @@ def test_otava_judges_the_same_sessions(tmp_path: Path) -> None:
     assert program is not None
     flagged = rivals.by_otava(program, found, {b.id: past for b in found}, tmp_path)
     assert flagged == {block.id for block in far}
-
-
-def test_figures_go_between_the_markers(tmp_path: Path) -> None:
-    path = tmp_path / "proof.md"
-    (begin, end), (other, other_end) = page.markers("quiet"), page.markers("loaded")
-    rest = f"\nMore.\n{other}\nkept\n{other_end}\n"
-    path.write_text(f"# Proof\n{begin}\nold\n{end}{rest}")
-    page.write(path, "new\n")
-    assert path.read_text() == f"# Proof\n{begin}\n\nnew\n\n{end}{rest}"
-    path.write_text("# Proof\n")
-    with pytest.raises(page.NoMarkers, match="no place for the figures: put <!--"):
-        page.write(path, "new")
-    assert path.read_text() == "# Proof\n"
-
-
-@pytest.mark.parametrize("text", ["tiny", "tiny-", "-2", "tiny-0"])
-def test_a_cell_that_is_none_is_named(text: str) -> None:
-    with pytest.raises(ValueError, match="write MODEL-NODES, as in tiny-2 or llama-160m-4"):
-        parse_cell(text)
-
-
-def test_pairs_of_other_machines_or_requests_do_not_mix(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "pairs.jsonl")
-    journal.append(comparison(fingerprint="elsewhere", steps=16))
-    with pytest.raises(
-        OtherWork, match=r"has pairs of elsewhere, 16 steps.*another folder with --data"
-    ):
-        Campaign(journal, ["tiny-2"], 64, tmp_path, Silent())
-
-
-def test_what_is_to_go_is_told_by_what_pairs_took(tmp_path: Path) -> None:
-    journal = Journal(tmp_path / "pairs.jsonl")
-    for row in pairs(3):  # 2 s each
-        journal.append(row)
-    busy = Condition(stage=AA, is_busy=True)
-    asked = [Wish(SAME, ("tiny-2",), 93), Wish(busy, ("tiny-2",), 10)]
-    assert outlook.to_go(asked, journal) == "about 4 min to go: A/A 3 min, A/A, busy 40 s"
-    assert outlook.to_go([Wish(SAME, ("tiny-2",), 3)], journal) == ""
-    assert outlook.pair_s(journal, "tiny-4", is_busy=False) == outlook.GUESS_S
-
-
-def test_every_stage_is_planned_before_anything_is_measured(tmp_path: Path) -> None:
-    options = parser().parse_args([])
-    plan = list(wishes(options, Journal(tmp_path / "pairs.jsonl")))
-    stages = [wish.condition.stage for wish in plan]
-    assert list(dict.fromkeys(stages)) == ["calibration", "A/A", "injected", "cause", "small"]
-    assert plan[-1].condition.is_busy
-    assert {causes.part_of(w.condition) for w in plan if w.condition.stage == "small"} == {
-        "output-projection", "feed-forward",
-    }  # fmt: skip
-
-
-def test_a_busy_neighbour_computes_and_goes() -> None:
-    before = {child.pid for child in psutil.Process().children(recursive=True)}
-    with one_busy_core():
-        end = time.monotonic() + DEADLINE_S
-        while not (working := _computing(before)):
-            assert time.monotonic() < end
-            time.sleep(0.05)
-    while any(_lives(pid) for pid in working):
-        assert time.monotonic() < end
-        time.sleep(0.05)
-
-
-def _lives(pid: int) -> bool:
-    """A dead process that nobody has looked after yet is a zombie."""
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _computing(before: set[int]) -> list[int]:
-    found = [c for c in psutil.Process().children(recursive=True) if c.pid not in before]
-    return [c.pid for c in found if c.cpu_times().user > 0.2]
-
-
-def program(folder: Path, *arguments: str) -> list[str]:
-    options = ["--cells", "tiny-2", "--calibration", "0", "--steps", "16", "--data", str(folder)]
-    return [sys.executable, "-m", "benchmarks.verdicts.proof", *arguments, *options]
-
-
-def test_a_killed_proof_goes_on_where_it_was(tmp_path: Path) -> None:
-    """Real pairs; SIGKILL after the second, then to the end."""
-    journal = tmp_path / "pairs.jsonl"
-    command = program(tmp_path, "aa", "--pairs", "5")
-    first = subprocess.Popen(
-        command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        start_new_session=True,
-    )  # fmt: skip
-    end = time.monotonic() + DEADLINE_S
-    while not journal.exists() or journal.read_text().count('"kind":"pair"') < 2:
-        assert first.poll() is None
-        assert time.monotonic() < end
-        time.sleep(0.05)
-    os.kill(first.pid, signal.SIGKILL)
-    first.wait(DEADLINE_S)
-    kept = Journal(journal).pairs()
-    ended = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S, check=False
-    )
-    assert ended.returncode == 0, ended.stderr
-    found = Journal(journal)
-    assert found.pairs(SAME)[: len(kept)] == kept
-    assert len(found.pairs(SAME)) >= 5
-    assert len(found.comparisons()) == 2
-    assert found.failures() == []
-    assert (
-        "Without a prior (plain paired t, provisional): TTFT, TPOT, steady TPOT, RCT."
-        in ended.stdout
-    )
-    assert "| tiny-2 | 3 | " in ended.stdout
-    assert "| pytest-benchmark: `--benchmark-compare-fail=mean:5%` |" in ended.stdout
-    assert not (tmp_path / "logs" / found.comparisons()[1].id).exists()
-    for row in found.pairs():
-        assert row.metrics("new")["tpot_ms"] != row.metrics("base")["tpot_ms"]
-
-
-def test_a_stage_that_is_none_is_named(tmp_path: Path) -> None:
-    ended = subprocess.run(
-        program(tmp_path, "ab"), cwd=ROOT, capture_output=True, text=True, timeout=DEADLINE_S,
-        check=False,
-    )  # fmt: skip
-    assert ended.returncode == 2
-    assert "no stage ab: there is aa, injected, causes, busy" in ended.stderr
