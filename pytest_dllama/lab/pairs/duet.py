@@ -34,7 +34,7 @@ from pytest_dllama.stats.prior import VarianceGroup, VariancePrior, groups_of
 from pytest_dllama.validity.boards import board_faults
 from pytest_dllama.validity.links import link_faults
 from pytest_dllama.verdict.attribution import with_attribution
-from pytest_dllama.verdict.limits import TOLERANCES
+from pytest_dllama.verdict.limits.limit import TOLERANCES
 from pytest_dllama.verdict.regression import clock_resolution, is_told, judge_metric
 
 __all__ = ["Duet", "PairTaken", "Rules", "Side"]  # what others compare with

@@ -19,7 +19,7 @@ from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.report.pages.language import LANGUAGES
 from pytest_dllama.report.pages.markdown import render
-from pytest_dllama.verdict.thresholds_file import parse_thresholds
+from pytest_dllama.verdict.limits.thresholds_file import parse_thresholds
 from tests.data import MODELS
 from tests.plugin.backends.test_dllama_log import LOGS, NAMES, damaged_logs, generated, read
 

@@ -262,7 +262,7 @@ TELLING = (
         "validity.roofline",
         "validity.text",
         "validity.wire",
-        "verdict.limits",
+        "verdict.limits.limit",
     ),
     *("verdict.cell", "verdict.judge", "verdict.regression", "verdict.stored"),
 )

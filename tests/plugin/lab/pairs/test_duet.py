@@ -28,7 +28,7 @@ from pytest_dllama.report.terminal.verdict import verdict_lines
 from pytest_dllama.stats.looks import Plan
 from pytest_dllama.stats.prior import MIN_GROUPS, VarianceGroup
 from pytest_dllama.verdict.exit_codes import bisect_code, exit_code
-from pytest_dllama.verdict.limits import TOLERANCES
+from pytest_dllama.verdict.limits.limit import TOLERANCES
 from tests.plugin.lab.pairs.stated_times import PROGRAM, StatedTimes, config
 
 
