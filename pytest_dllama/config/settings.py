@@ -67,6 +67,7 @@ class LabConfig:
     max_seq_len: int = 0  # of the KV cache; 0: what a cell's request needs
     kv_type: str = "f32"
     collective: str = "mesh"
+    overlap: str = "off"
     report_formats: tuple[str, ...] = ("md", "html")
     inject: str = ""
     history_folder: Path | None = None  # None: the user's data folder
@@ -159,6 +160,7 @@ class LabConfig:
             max_seq_len=value["max-seq-len"],
             kv_type=value["kv-type"],
             collective=value["collective"],
+            overlap=value["overlap"],
             topology=topology_of(
                 value["link"], _path(raw["links"]), boards, has_hosts=bool(raw["hosts"].text)
             ),
