@@ -78,10 +78,17 @@ def _tokenizer_of(spec: ModelSpec) -> engine_facts.Tokenizer:
 
 
 def config_of(spec: ModelSpec) -> engine_facts.ModelConfig:
-    """A model's configuration, from its file or its shape; raises ConfigError or EngineError."""
-    if spec.kind == "synthetic":
-        return engine_facts.shape_config(spec.model)
-    return engine_facts.file_config(_files(spec)[0])
+    """A model's configuration, from its file or its shape.
+
+    Raises:
+        ConfigError: a missing or broken file, or an unknown shape.
+    """
+    try:
+        if spec.kind == "synthetic":
+            return engine_facts.shape_config(spec.model)
+        return engine_facts.file_config(_files(spec)[0])
+    except engine_facts.EngineError as error:
+        raise ConfigError(f"--models {spec.text}: {error}") from error
 
 
 def _files(spec: ModelSpec) -> tuple[Path, Path]:

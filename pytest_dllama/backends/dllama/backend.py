@@ -18,10 +18,10 @@ from weakref import WeakSet
 from pytest_dllama.backends.base import Backend, DecodesFrom, EngineRequest, WorkerNotReady
 from pytest_dllama.backends.dllama.asking import engine_of
 from pytest_dllama.backends.dllama.events import run_events
-from pytest_dllama.backends.dllama.lines import clean, read_line
-from pytest_dllama.backends.dllama.log import parse_lines, parse_log
+from pytest_dllama.backends.dllama.printed.lines import clean, read_line
+from pytest_dllama.backends.dllama.printed.log import parse_lines, parse_log
+from pytest_dllama.backends.dllama.printed.run import LoggedRun
 from pytest_dllama.backends.dllama.rules import refused_nodes, refused_version
-from pytest_dllama.backends.dllama.run import LoggedRun
 from pytest_dllama.backends.dllama.versions import (
     LAST_PLACE,
     OLDEST_DRIVEN,

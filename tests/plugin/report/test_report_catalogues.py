@@ -247,9 +247,14 @@ def test_missing_templates_are_explained(monkeypatch: pytest.MonkeyPatch) -> Non
 # Whatever of these modules has the length of a sentence may stand in a run file: as a note, a
 # reason, an error of a cell.
 TELLING = (
-    *("backends.dllama.damage", "backends.dllama.events", "backends.dllama.faults"),
+    *("backends.dllama.printed.damage", "backends.dllama.events", "backends.dllama.faults"),
     *("backends.dllama.notes", "backends.dllama.versions"),
-    *("backends.dllama.traffic", "events.trace", "forensics.import_bench", "forensics.import_log"),
+    *(
+        "backends.dllama.printed.traffic",
+        "events.trace",
+        "forensics.import_bench",
+        "forensics.import_log",
+    ),
     *("forensics.bench.aiperf", "forensics.bench.base", "forensics.bench.guidellm"),
     "forensics.report_doubts",
     *("forensics.bench.llama_bench", "forensics.bench.vllm"),
