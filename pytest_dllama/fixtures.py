@@ -17,7 +17,7 @@ from pytest_dllama.edge.stash import LAB_KEY, WARNINGS_KEY
 
 if TYPE_CHECKING:
     from pytest_dllama.lab.cells import Cell, CellKey, Scaling
-    from pytest_dllama.verdict.limits import Threshold
+    from pytest_dllama.verdict.limits.limit import Threshold
 
 MARKER = "dllama_threshold"
 _A_SECOND = {"s": 1.0, "ms": 1e3}  # a second in the units of times
@@ -97,8 +97,8 @@ def threshold(cell: Cell, request: pytest.FixtureRequest) -> Callable[[str], Non
 
 def limits_of(node: Any) -> tuple[Threshold, ...]:
     """Limits of the test's own markers, the nearest winning."""
-    from pytest_dllama.verdict.limits import ThresholdError
-    from pytest_dllama.verdict.thresholds_file import marker_thresholds
+    from pytest_dllama.verdict.limits.limit import ThresholdError
+    from pytest_dllama.verdict.limits.thresholds_file import marker_thresholds
 
     limits: dict[str, Any] = {}
     for mark in reversed(list(node.iter_markers(MARKER))):

@@ -122,7 +122,7 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         raise pytest.UsageError(sentence)
     for item in ours:
         limits_of(item)
-    from pytest_dllama.verdict.limits import ThresholdError
+    from pytest_dllama.verdict.limits.limit import ThresholdError
 
     try:
         if not config.option.collectonly:

@@ -32,6 +32,7 @@ class EngineRequest:
     kv_type: str = "f32"
     context_depth: int = 0  # positions to fill before the clock starts, see FillsContext
     collective: str = "mesh"
+    overlap: str = "off"
     trace: bool = False  # whether it tells its raw spans too (TellsSpans)
     requests: int = 1  # how often it is run by one root, see RunsAgain
 
@@ -129,6 +130,22 @@ class KnowsFaults(Protocol):
 
 
 @runtime_checkable
+class ShowsFaults(Protocol):
+    """An engine whose wrong output of a known fault can be computed, so that it is proven."""
+
+    def faulty_reference(self, request: EngineRequest) -> Backend | None:
+        """An engine whose one-node run gives the output of that fault; None where none can."""
+
+
+@runtime_checkable
+class DecodesFrom(Protocol):
+    """An engine that can decode its first token from another one than the prompt's last."""
+
+    def decoding_from(self, token_id: int) -> Backend:
+        """The same engine, made to do so."""
+
+
+@runtime_checkable
 class Compiles(Protocol):
     """An engine whose first process on a machine may be busy compiling for a while."""
 
@@ -149,6 +166,7 @@ class EngineOptions:
     sync_mode: str = "reduce"
     kv_type: str = "f32"
     collective: str = "mesh"
+    overlap: str = "off"
     swept: Sequence[tuple[str, str]] = ()  # options of its own that --sweep names, by name
     inject: str = ""  # --inject: how the embedded engine is slowed down on purpose
     memory_bps: float | None = None  # --emulate: bytes a second of each board's memory

@@ -5,6 +5,7 @@ The only module that knows `engine`; everything measured comes from its processe
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -31,7 +32,7 @@ _GIVEN = frozenset(
         *("model", "tokenizer", "prompt", "file", "workers", "timeout", "context-depth"),
         *("token-file", "events", "exit-with-parent", "host", "port", "idle-timeout"),
         *("nodes", "shape", "json", "chat-template", "inject", "trace"),
-        *("memory-rate", "requests"),
+        *("memory-rate", "requests", "decode-from"),
     )
 )
 
@@ -68,6 +69,13 @@ class EmbeddedBackend:
         emulated = ("--memory-rate", rate_text(memory_bps)) if memory_bps else ()
         self._inject = *(("--inject", inject) if inject else ()), *emulated
 
+    def decoding_from(self, token_id: int) -> EmbeddedBackend:
+        """The same engine, which takes this for a prompt's last token."""
+        other = copy.copy(self)
+        other.name = f"{self.name}-from-{token_id}"
+        other._swept = (*self._swept, ("decode-from", str(token_id)))
+        return other
+
     def must_compile(self) -> bool:
         """Whether no image of machine code is there for this process's engine."""
         return store.is_wanted() and store.find(lambda line: None) is None
@@ -96,6 +104,7 @@ class EmbeddedBackend:
             *(("--max-seq-len", str(request.max_seq_len)) if request.max_seq_len else ()),
             *(("--kv-type", request.kv_type) if request.kv_type != "f32" else ()),
             *(("--collective", request.collective) if request.collective != "mesh" else ()),
+            *(("--overlap", request.overlap) if request.overlap != "off" else ()),
             *(("--context-depth", str(request.context_depth)) if request.context_depth else ()),
             *(("--trace", "-") if request.trace else ()),
             *(("--requests", str(request.requests)) if request.requests > 1 else ()),

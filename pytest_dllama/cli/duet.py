@@ -23,7 +23,7 @@ from pytest_dllama.record.verdict import VerdictFile
 from pytest_dllama.report.terminal.verdict import verdict_lines
 from pytest_dllama.stats.errors import DataError
 from pytest_dllama.verdict.exit_codes import BISECT_SKIP, bisect_code, exit_code
-from pytest_dllama.verdict.limits import ThresholdError
+from pytest_dllama.verdict.limits.limit import ThresholdError
 
 USAGE = 2
 # Of the suites' options those that only tests and pages know; here --seed is the order's.

@@ -9,8 +9,8 @@ from pathlib import Path
 from pytest_dllama.files.whole_file import write_whole
 from pytest_dllama.history.run_files import read_run
 from pytest_dllama.record.run import RunRecord
-from pytest_dllama.verdict.limits import TOLERANCES, ThresholdError
-from pytest_dllama.verdict.margins import NothingToLimit, relative_table, thresholds_text
+from pytest_dllama.verdict.limits.limit import TOLERANCES, ThresholdError
+from pytest_dllama.verdict.limits.margins import NothingToLimit, relative_table, thresholds_text
 
 
 def add_thresholds(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -13,7 +13,7 @@ from pytest_dllama.errors import ToldError
 from pytest_dllama.hosts.course import counted
 from pytest_dllama.record.notes import run_notes
 from pytest_dllama.record.run import ModelRecord, Request
-from pytest_dllama.verdict.thresholds import Thresholds
+from pytest_dllama.verdict.limits.thresholds import Thresholds
 
 DEFAULT_MODEL_NAME = "model"
 HEADER_KEYS = {  # of a model's record -> as the log has them

@@ -9,8 +9,8 @@ from typing import Literal
 
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.emulation.topology import Topology
-from pytest_dllama.hosts.checkout import revision_at
 from pytest_dllama.hosts.links.accuracy import cell_links
+from pytest_dllama.lab.builds.commits import revision_at
 from pytest_dllama.lab.builds.revisions import own_checkout
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.machines.roofline_probe import read_bytes
@@ -62,6 +62,7 @@ def request_record(
         max_seq_len=config.max_seq_len or None,
         kv_type=config.kv_type,
         collective=config.collective if config.engine == "embedded" else None,
+        overlap=config.overlap if config.engine == "embedded" else None,
         inject=config.inject,
     )
 

@@ -12,8 +12,8 @@ from pytest_dllama.record.cell import CellRecord, FaultKind, ThresholdResult, Wo
 from pytest_dllama.record.verdict import CellVerdict, PairStatus
 from pytest_dllama.report.terminal.verdict import explained
 from pytest_dllama.validity.output import explain_difference
-from pytest_dllama.verdict.limits import FOR_ANOTHER, TOLERANCES, Threshold, explain
-from pytest_dllama.verdict.scaling import ScalingLimit
+from pytest_dllama.verdict.limits.limit import FOR_ANOTHER, TOLERANCES, Threshold, explain
+from pytest_dllama.verdict.limits.scaling import ScalingLimit
 
 
 @dataclass(frozen=True, slots=True)

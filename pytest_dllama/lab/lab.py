@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +38,12 @@ from pytest_dllama.metrics import catalog
 from pytest_dllama.metrics.samples import session_sample
 from pytest_dllama.models.workloads import configured
 from pytest_dllama.record.cell import CellRecord, OutputRecord
-from pytest_dllama.record.notes import run_notes
+from pytest_dllama.record.notes import picked_otherwise, run_notes
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import CellVerdict, VerdictFile
 from pytest_dllama.verdict.cell import MeasuredCell, cell_record, failed_cell
-from pytest_dllama.verdict.scaling import ScalingLimit
-from pytest_dllama.verdict.thresholds import Thresholds
+from pytest_dllama.verdict.limits.scaling import ScalingLimit
+from pytest_dllama.verdict.limits.thresholds import Thresholds
 
 LOG_FOLDER = "logs"
 CellError = (ClusterError, RequestFailed, ConfigError, HostError, MeterError)
@@ -239,7 +240,8 @@ class Lab:
         model = self._models.of(key.model)
         request = engine_request(self.config, model, key.workload)
         self._n_batches = runs[0].trace.start.batch_size if runs[0].trace.start else None
-        self._engine_notes[key] = [note for run in runs for note in run.trace.notes]
+        noted = [run.trace.notes for run in runs]
+        self._engine_notes[key] = [*chain.from_iterable(noted), *picked_otherwise(noted)]
         size = model.request_size(configured(self.config, key.workload), key.workload)
         if size.note:
             self._engine_notes[key].append(size.note)

@@ -157,12 +157,17 @@ class Tokenizer(EngineTokenizer):
         Raises:
             EngineError: a text that cannot be encoded.
         """
+        found = self.stale_ids(text)
+        if found is None:
+            return None
+        taken, last = (self.vocab.tokens[i].decode(errors="replace") for i in found)
+        return taken, last
+
+    def stale_ids(self, text: str) -> tuple[int, int] | None:
+        """Ids of the two pieces of `stale_last`; raises EngineError as it does."""
         ids, lasts = self.encode_with_lasts(text)
         fed = lasts[-1] if lasts else 0
-        if len(ids) < 2 or fed == ids[-1]:
-            return None
-        taken, last = (self.vocab.tokens[i].decode(errors="replace") for i in (fed, ids[-1]))
-        return taken, last
+        return None if len(ids) < 2 or fed == ids[-1] else (fed, ids[-1])
 
 
 def file_tokenizer(path: Path) -> Tokenizer:

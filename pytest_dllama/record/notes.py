@@ -20,3 +20,24 @@ def run_notes(by_cell: Mapping[str, Sequence[str]]) -> list[str]:
     for cell, notes in noted.items():
         said += [f"{cell}: {note}" for note in notes if note not in shared]
     return said
+
+
+def picked_otherwise(by_repeat: Sequence[Sequence[str]]) -> list[str]:
+    """That `auto` did not pick the same in every repeat of a cell: its figures are of two programs.
+
+    >>> picked_otherwise([["--overlap auto picked off"], ["--overlap auto picked off"]])
+    []
+    >>> for note in picked_otherwise([["--overlap auto picked off"], ["--overlap auto picked on"]]):
+    ...     print(note)
+    --overlap auto did not pick the same in every repeat: name one before figures are compared
+    """
+    picked: dict[str, set[str]] = {}
+    for note in {note for notes in by_repeat for note in notes}:
+        option, is_pick, what = note.partition(" auto picked ")
+        if is_pick:
+            picked.setdefault(option, set()).add(what)
+    return [
+        f"{option} auto did not pick the same in every repeat: name one before figures are compared"
+        for option, found in sorted(picked.items())
+        if len(found) > 1
+    ]

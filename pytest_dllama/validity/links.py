@@ -47,16 +47,17 @@ def link_faults(found: CellLinks | None) -> list[Fault]:
 
 
 def _of_link(link: LinkAccuracy) -> list[str]:
-    name, found = f"{link.source} to {link.target}", []
+    found = []
     if abs(link.median_us - link.set_us) > allowed_us(link.set_us):
         found.append(
-            f"{name} took {link.median_us:.0f} us (the median of {link.n} probes), set are "
-            f"{link.set_us:.0f} us; {allowed_us(link.set_us):.0f} us off are allowed"
+            f"{link.source} to {link.target} took {link.median_us:.0f} us (the median of {link.n} "
+            f"probes), set are {link.set_us:.0f} us; {allowed_us(link.set_us):.0f} us off are "
+            "allowed"
         )
     if link.set_mbps and link.mbps is not None:
         if abs(link.mbps / link.set_mbps - 1) > RATE_SHARE:
             found.append(
-                f"{name} carried {link.mbps:.1f} Mbit/s, set are {link.set_mbps:.1f}; "
-                f"{RATE_SHARE:.0%} off are allowed"
+                f"{link.source} to {link.target} carried {link.mbps:.1f} Mbit/s, set are "
+                f"{link.set_mbps:.1f}; {RATE_SHARE:.0%} off are allowed"
             )
     return found

@@ -15,7 +15,7 @@ from pytest_dllama.record.cell import PartTime, Sample
 from pytest_dllama.record.verdict import AttributedPart, Attribution, Cause, MetricVerdict
 from pytest_dllama.stats import attribution as statistics
 from pytest_dllama.stats.errors import DataError
-from pytest_dllama.verdict.limits import FOR_ANOTHER
+from pytest_dllama.verdict.limits.limit import FOR_ANOTHER
 from pytest_dllama.verdict.parts.cause import find_cause, work_changes
 from pytest_dllama.verdict.parts.columns import (
     ROOT,

@@ -31,7 +31,7 @@ from pytest_dllama.record.energy import EnergyRecord
 from pytest_dllama.validity.faults import faults
 from pytest_dllama.validity.roofline import share
 from pytest_dllama.verdict.judge import judge
-from pytest_dllama.verdict.limits import Threshold
+from pytest_dllama.verdict.limits.limit import Threshold
 
 NO_SWEEP = Workload()
 

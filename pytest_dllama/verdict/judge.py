@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pytest_dllama.record.cell import Fault, OutputRecord, ThresholdResult, Verdict
-from pytest_dllama.verdict.limits import explain
+from pytest_dllama.verdict.limits.limit import explain
 
 TRUSTED_OUTPUT = ("oracle", "identical", "tie")
 

@@ -19,7 +19,7 @@ from pytest_dllama.stats.paired import PairedEffect, ln_ratios, paired_effect
 from pytest_dllama.stats.power import detectable_change, pairs_to_decide
 from pytest_dllama.stats.prior import VariancePrior
 from pytest_dllama.stats.resolution import clock_grid
-from pytest_dllama.verdict.limits import FOR_ANOTHER, TOLERANCES
+from pytest_dllama.verdict.limits.limit import FOR_ANOTHER, TOLERANCES
 
 COARSEST_MS = 1.0  # no engine's clock tells less than whole milliseconds
 _FINE = 0.01  # of a token: a clock that tells single gaps

@@ -24,8 +24,8 @@ from pytest_dllama.history.run_files import RunFileError, read_run, run_text
 from pytest_dllama.hosts.base import HostError, HostProcess
 from pytest_dllama.hosts.inventory import InventoryError, load_inventory
 from pytest_dllama.hosts.local import LocalHost
-from pytest_dllama.verdict.limits import ThresholdError
-from pytest_dllama.verdict.thresholds_file import load_thresholds
+from pytest_dllama.verdict.limits.limit import ThresholdError
+from pytest_dllama.verdict.limits.thresholds_file import load_thresholds
 from tests.data import LOGS, ROOT, RUNS
 from tests.plugin.real_runs import SMALL_MODEL, RealRun
 

@@ -13,7 +13,7 @@ from pytest_dllama.stats.errors import Floats
 from pytest_dllama.stats.looks import Plan
 from pytest_dllama.stats.paired import ln_ratios
 from pytest_dllama.stats.prior import VariancePrior, fit_prior, groups_of
-from pytest_dllama.verdict.limits import TOLERANCES
+from pytest_dllama.verdict.limits.limit import TOLERANCES
 from pytest_dllama.verdict.regression import clock_resolution, judge_metric
 
 JUDGED = tuple(TOLERANCES)

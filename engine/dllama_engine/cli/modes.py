@@ -7,6 +7,7 @@ import time
 from functools import partial
 
 from dllama_engine.cli import console
+from dllama_engine.cli.collector import uncollected
 from dllama_engine.cli.run import RootRun
 from dllama_engine.cli.step_log import PERIOD_NS, StepLog
 from dllama_engine.errors import RequestError
@@ -26,7 +27,7 @@ def inference(run: RootRun) -> None:
     assert args.steps is not None  # `options.parse` wants them
     depth = args.context_depth
     seq_len, model_seq_len = run.root.max_seq_len, run.model.config.seq_len
-    n_input = len(run.tokenizer.encode(prompt))
+    n_input = len(_input_ids(run))
     check_request(n_input, args.steps, seq_len, depth, model_seq_len=model_seq_len)
     run.start()
     if depth:
@@ -37,14 +38,14 @@ def inference(run: RootRun) -> None:
     tally = run.new_tally()
     time.sleep(_QUIET_S)
     request_ns = time.perf_counter_ns()
-    input_ids = run.tokenizer.encode(prompt)
+    input_ids = _input_ids(run)
     begin = partial(run.emit_request, request_ns, prompt, input_ids, args.steps, seed)
     decoder = run.tokenizer.stream_decoder()
     steps = generate(
         run.root, input_ids, args.steps, args.batch_size, sampler, decoder, depth, args.inject
     )
     period_ns = 0 if run.is_watched else PERIOD_NS
-    with StepLog(partial(_tell_step, run), period_ns, begin) as log:
+    with uncollected(), StepLog(partial(_tell_step, run), period_ns, begin) as log:
         for step in steps:
             tally.add(step)
             log.add(step)
@@ -58,6 +59,18 @@ def inference(run: RootRun) -> None:
     for line in console.summary_lines(tally, args.batch_size, request_ns):
         run.say(line)
     run.finish(tally)
+
+
+def _input_ids(run: RootRun) -> list[int]:
+    """The prompt's, the last of them exchanged where that was asked for."""
+    ids, other = run.tokenizer.encode(run.text), run.args.decode_from
+    if other is None or not ids:
+        return ids
+    if other >= (vocab_size := run.model.config.vocab_size):
+        raise RequestError(
+            f"--decode-from {other}: the model has {vocab_size} tokens; give an id below that"
+        )
+    return [*ids[:-1], other]
 
 
 def _tell_step(run: RootRun, step: Step) -> None:

@@ -267,9 +267,10 @@ class Root:
         CONTROL.pack_into(self._packet_bytes, 0, pos, n_tokens, n_logits)
         x = self._inputs[:n_tokens]
         self._embedding.copy_rows(token_ids, x)
-        self._seen.add(EMBEDDING, start_ns, time.perf_counter_ns())
+        embedded_ns = time.perf_counter_ns()
         if self.options.workers:
             self._send_packet(links, CONTROL.size + x.nbytes)
+        self._seen.add(EMBEDDING, start_ns, embedded_ns)
         logits = self._logits.gather(self._transformer.forward(x, pos, n_logits))
         assert logits is not None  # this is rank 0
         self._seen.end_step(start_ns, pos, n_tokens, n_logits)

@@ -229,10 +229,14 @@ class WorkerSession:
             start_ns, received_ns = time.perf_counter_ns(), links.spent_ns
             goes_on = seen.begin_step(n_logits)  # else it was the user that all waited for
             moving_ns = received_ns - spent_ns
-            seen.add_receipt(SYNC_WITH_ROOT, 0, idle_ns, start_ns, moving_ns, waited=goes_on)
+            if config.trace:
+                received = SYNC_WITH_ROOT, 0, idle_ns, start_ns, moving_ns
+                seen.keep_receipt(*received, waited=goes_on)
             x = packet[CONTROL.size : size].view(np.float32).reshape(n_tokens, dim)
             logits.gather(self._transformer.forward(x, pos, n_logits), self._transformer.logits_at)
             forward_ns = time.perf_counter_ns() - start_ns
+            # Now that the root samples: for who is late with a layer all ranks wait.
+            seen.count_receipt(0, start_ns - idle_ns, moving_ns, waited=goes_on)
             seen.end_step(start_ns, pos, n_tokens, n_logits)
             counters = links.table.copy()
             if pos < config.context_depth or rehearsals > 0:

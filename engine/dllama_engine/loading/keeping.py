@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dllama_engine.arrays import Bytes
 from dllama_engine.loading.cache import not_kept
 from dllama_engine.loading.entry import Entry
+from dllama_engine.system.process import start_without_signals
 
 _WAITING = 4  # pieces in memory that the disk has not taken yet
 _LOOK_S = 0.1
@@ -35,7 +36,7 @@ class Keeper:
         self._work: queue.Queue[_Work | None] = queue.Queue(_WAITING)
         self._failed = threading.Event()
         self._thread = threading.Thread(target=self._write_all, name="dllama-keeping", daemon=True)
-        self._thread.start()
+        start_without_signals(self._thread)
 
     def add(self, index: int, raw: Bytes) -> None:
         """Keep a copy of a piece; waits where the disk is slower than the network."""

@@ -13,6 +13,7 @@ import numpy as np
 
 from dllama_engine.arrays import Table
 from dllama_engine.kernels.entries import DISMISS, HELP_OUT, LEAD
+from dllama_engine.system.process import start_without_signals
 from dllama_engine.system.scheduling import wake_on_time
 from dllama_engine.tables.links import DONE
 from dllama_engine.tables.team import (
@@ -124,7 +125,7 @@ class ThreadTeam:
                 name="dllama-kernel",
                 daemon=True,
             )
-            helper.start()
+            start_without_signals(helper)
             self._helpers.append(helper)
 
     def close(self) -> None:

@@ -112,6 +112,20 @@ def leave_quietly(*streams: TextIO) -> None:
             os.dup2(nowhere, stream.fileno())
 
 
+def start_without_signals(thread: threading.Thread) -> None:
+    """Start a thread that leaves SIGINT and SIGTERM to the main one.
+
+    A signal that comes while the process is suspended goes to any of its threads that takes it, and
+    a main thread that waits for a lock would not hear of it. Such a thread may start no process,
+    which would be deaf as well.
+    """
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        thread.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+
+
 def exit_with_parent(pid: int | None) -> None:
     """End this process when process `pid` ends, or at the end of standard input if it is None.
 
@@ -119,7 +133,9 @@ def exit_with_parent(pid: int | None) -> None:
     """
     watch = _watch_stdin if pid is None else _watch_process
     args = () if pid is None else (pid or os.getppid(),)
-    threading.Thread(target=watch, args=args, name="watch-parent", daemon=True).start()
+    start_without_signals(
+        threading.Thread(target=watch, args=args, name="watch-parent", daemon=True)
+    )
 
 
 def _watch_stdin() -> None:

@@ -74,12 +74,15 @@ class Observation:
         self._spans.add(kind, start_ns, end_ns)
         self._raw.add(kind, start_ns, end_ns)
 
-    def add_receipt(
+    def count_receipt(self, peer: int, ns: int, moving_ns: int, *, waited: bool) -> None:
+        """A frame that Python received in `ns`; `waited` if a user was not the reason."""
+        if self._spans is not None:
+            self._spans.add_receipt(peer, ns, moving_ns, waited=waited)
+
+    def keep_receipt(
         self, op: str, peer: int, begun_ns: int, whole_ns: int, moving_ns: int, *, waited: bool
     ) -> None:
-        """A frame that Python waited for and received; `waited` if a user was not the reason."""
-        if self._spans is not None:
-            self._spans.add_receipt(peer, whole_ns - begun_ns, moving_ns, waited=waited)
+        """The same as a raw span, before any other exchange."""
         if self._raw is not None:
             begun_ns = begun_ns if waited else whole_ns - moving_ns
             number = self._links.last_received(peer)

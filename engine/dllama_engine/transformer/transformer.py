@@ -97,14 +97,17 @@ class Transformer:
         program = self._program
         whole = lanes.whole(self.batch_size, self._arrays, self._room)
         self._layers: list[_Layers] = []
-        for pick in self.plan.picks:
+        # What serves single tokens comes last: with the end it is one stretch, run by one call.
+        for pick in reversed(self.plan.picks):
             first = len(program)
             if pick.in_halves:
                 halves = lanes.halves(self.batch_size, self._arrays, self._room)
                 program.rows += woven(*(self._written(lane, pick) for lane in halves))
             else:
                 program.rows += self._written(whole, pick)
-            self._layers.append(_Layers(pick.from_tokens, pick.in_halves, first, len(program)))
+            layers = _Layers(pick.from_tokens, pick.in_halves, first, len(program))
+            self._layers.insert(0, layers)
+        self._end = len(program)
         weight = self._weights.linear("logits")
         program.begin(LOGITS)
         if weight is not None:
@@ -112,6 +115,7 @@ class Transformer:
             into = inputs("input")
             program.norm(self._x, self._weights.norm("final_norm"), normed, into)
             program.matmul(weight, into, self._logits)
+        self._n_operations = len(program)
 
     def _writer(self, lane: Lane, program: Program) -> LayerWriter:
         writer = LayerWriter(self.plan, self.rank, self._shared, lane, program)
@@ -171,9 +175,14 @@ class Transformer:
                 row = self._run_halves(layers, x, pos, n_logits)
             else:
                 self._x[:tokens] = x
-                self._team.run(layers.first, layers.last, tokens, pos, attend=self._settle)
-                row = tokens - n_logits
-            self._team.run(self._layers[-1].last, len(self._program), n_logits, row=row)
+                row, stop = tokens - n_logits, layers.last
+                if row == 0 and stop == self._end:  # as of every token that is generated
+                    stop = self._n_operations
+                self._team.run(layers.first, stop, tokens, pos, attend=self._settle)
+                if stop > self._end:
+                    return self._logits[:n_logits]
+            if n_logits:
+                self._team.run(self._end, self._n_operations, n_logits, row=row)
         except BaseException:
             if self._links is not None:
                 self._links.forget_exchange()

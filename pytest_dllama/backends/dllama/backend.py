@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
+from pytest_dllama.backends.base import Backend, DecodesFrom, EngineRequest, WorkerNotReady
 from pytest_dllama.backends.dllama.asking import engine_of
 from pytest_dllama.backends.dllama.events import run_events
 from pytest_dllama.backends.dllama.lines import clean, read_line
@@ -142,6 +142,14 @@ class DllamaBackend:
             f"not from {last!r}, the prompt's last; speed counts, the text is not the model's. "
             "A prompt whose last merge is not at its end avoids it"
         )
+
+    def faulty_reference(self, request: EngineRequest) -> Backend | None:
+        """The reference, made to start from the stale token too: its text proves the fault."""
+        reference: object = self.reference
+        if not isinstance(reference, DecodesFrom) or self.output_fault(request) is None:
+            return None
+        ids = engine_facts.file_tokenizer(request.tokenizer_file).stale_ids(request.prompt)
+        return reference.decoding_from(ids[0]) if ids else None
 
     def _at(self, address: str) -> Engine:
         return self._engine or self._engines.get(address, UNKNOWN)

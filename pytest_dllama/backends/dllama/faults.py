@@ -92,12 +92,16 @@ def _stopped(run: LoggedRun, workers: Sequence[LoggedRun]) -> Failure:
 def _timeout(run: LoggedRun, stall: Stall) -> str:
     """What was waited for, how long, and where in the step."""
     where = next((s for s in reversed(run.stalls) if s.kind == "EXEC_STALL"), None)
-    step = f", in step {where.step}/{where.steps} ({where.what})" if where else ""
-    sockets = f" on {stall.sockets} sockets" if stall.sockets is not None else ""
-    return (
-        f"{stall.what} gave up after {stall.stalled_ms} ms with {stall.pending_bytes} bytes "
-        f"still to come{sockets}{step}"
-    )
+    said = [
+        f"{stall.what} gave up after {stall.stalled_ms} ms with {stall.pending_bytes} bytes still "
+        "to come"
+    ]
+    if stall.sockets is not None:
+        many = f"it waited on {stall.sockets} sockets"
+        said.append("it waited on one socket" if stall.sockets == 1 else many)
+    if where is not None:
+        said.append(f"it was in step {where.step}/{where.steps} ({where.what})")
+    return "; ".join(said)
 
 
 def _waits(run: LoggedRun) -> str:
@@ -130,15 +134,15 @@ def _deadlock(run: LoggedRun, workers: Sequence[LoggedRun], stall: Stall) -> str
     if not pending:
         return everybody
     amounts = " or ".join(map(str, sorted(pending)))
-    everybody += f", each for {amounts} bytes"
     chunk = _ring_chunk(run, pending, stall)
-    if chunk is None:
-        return f"{everybody}: a deadlock"
-    return (
-        f"{everybody}, which is one chunk of a ring all-reduce ({chunk} bytes / {run.nodes} nodes) "
-        f"while the root runs {run.collective or 'another collective'}: start the root and every "
-        "worker with the same --collective"
-    )
+    wait = f"each waits for {amounts} bytes: a deadlock"
+    if chunk is not None:
+        wait = (
+            f"each waits for {amounts} bytes, one chunk of a ring all-reduce ({chunk} bytes / "
+            f"{run.nodes} nodes), while the root runs {run.collective or 'another collective'}: "
+            "start the root and every worker with the same --collective"
+        )
+    return f"{everybody}; {wait}"
 
 
 def _net_waiting(workers: Sequence[LoggedRun]) -> list[LoggedRun]:
@@ -161,30 +165,34 @@ def _ring_chunk(run: LoggedRun, pending: set[int], stall: Stall) -> int | None:
 
 def _ranks(workers: Sequence[LoggedRun]) -> str:
     ranks = sorted(worker.node_index or 0 for worker in workers)
-    return f"worker{'s' if len(ranks) > 1 else ''} {', '.join(map(str, ranks))}"
+    if len(ranks) == 1:
+        return f"worker {ranks[0]}"
+    return f"workers {', '.join(map(str, ranks))}"
 
 
 def _ends_early(run: LoggedRun, workers: Sequence[LoggedRun]) -> Failure:
     if run.decode:
         spent_s = sum(step.total_ms for step in run.steps) / 1e3
         how_far = f"after {len(run.decode)} tokens ({spent_s:.1f} s of forward passes)"
+        if len(run.decode) == 1:
+            how_far = f"after the first token ({spent_s:.1f} s of forward passes)"
     elif run.prefill:
         how_far = "in the prompt's evaluation"
     elif run.has_weights:
         how_far = "before the first forward pass"
     else:
         how_far = "before the weights were loaded"
-    waits = f"; {_waits(run)}" if run.stalls else ""
+    said = [_waits(run)] if run.stalls else []
     if any(line.startswith(("🔷", "🔶")) for line in run.unread):
-        waits += f"; {len(run.unread)} lines are of an unknown format, such as {run.unread[0]!r}"
+        said.append(f"lines of an unknown format: {len(run.unread)}, such as {run.unread[0]!r}")
     if word := _shells_word(run):
-        waits += f"; the shell said: {word}"
-    said = [f"worker {w.node_index} said: {'; '.join(w.errors)}" for w in workers if w.errors]
+        said.append(f"the shell said: {word}")
+    said += [f"worker {w.node_index} said: {'; '.join(w.errors)}" for w in workers if w.errors]
     if run.prediction is not None and run.prediction.has_rate:
         how_far = "without any generated token: ask for more --steps"
         if run.prediction.n_tokens:
             how_far = "with a rate that is no figure (inf, nan or 0 ms a token)"
-    return Failure("LogEnds", "; ".join([f"the root's output ends {how_far}{waits}", *said]))
+    return Failure("LogEnds", "; ".join([f"the root's output ends {how_far}", *said]))
 
 
 def _shells_word(run: LoggedRun) -> str:

@@ -11,8 +11,8 @@ from pytest_dllama.forensics.import_log import import_logs
 from pytest_dllama.forensics.imported_run import ImportLogError, ImportOptions
 from pytest_dllama.history.run_files import write_run
 from pytest_dllama.record.cell import CellRecord
-from pytest_dllama.verdict.thresholds import Thresholds
-from pytest_dllama.verdict.thresholds_file import load_thresholds
+from pytest_dllama.verdict.limits.thresholds import Thresholds
+from pytest_dllama.verdict.limits.thresholds_file import load_thresholds
 
 
 def add_import_log(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -17,7 +17,7 @@ from pytest_dllama.cli.past.where import (
 )
 from pytest_dllama.history.store import RunStore
 from pytest_dllama.history.trend import Trend, trends
-from pytest_dllama.hosts.checkout import commits_between
+from pytest_dllama.lab.builds.commits import commits_between
 from pytest_dllama.report.figures.nights import nights_of
 from pytest_dllama.report.pages.language import LANGUAGES
 from pytest_dllama.report.pages.trend import Trends, render_markdown, write_trend

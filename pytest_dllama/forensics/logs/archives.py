@@ -24,6 +24,15 @@ _UNREADABLE = {  # what a file begins with -> what it is, and what to do
     b"7z\xbc\xaf": "a 7z archive; unpack it",
     b"\x04\x22\x4d\x18": "an lz4 archive; unpack it (unlz4)",
     b"Rar!": "a rar archive; unpack it",
+    b"\x1f\x9d": "an archive of compress; unpack it (uncompress)",
+    b"\xff\x06\x00\x00sNaPpY": "a snappy archive; unpack it",
+    b"LPKSHHRH": "a journal of systemd; give what `journalctl --file` prints of it",
+    b"ElfFile\x00": "an event log of Windows; export its text",
+    b"SQLite format 3": "a database; give the log as text",
+    b"{\\rtf": "a document (RTF); save it as plain text",
+    b"%!PS": "a document (PostScript); give the log as text",
+    b"GIF8": "a picture; give the log as text",
+    b"RIFF": "a picture; give the log as text",
     b"%PDF": "a PDF; give the log as text",
     b"\x89PNG": "a picture; give the log as text",
     b"\xff\xd8\xff": "a picture; give the log as text",
@@ -102,6 +111,14 @@ def _xz(data: bytes) -> list[bytes]:
         return [file.read(MAX_LOG_BYTES + 1)]
 
 
+def _zlib(data: bytes) -> list[bytes]:
+    stream = zlib.decompressobj()
+    found = stream.decompress(data, MAX_LOG_BYTES + 1)
+    if not stream.eof and len(found) <= MAX_LOG_BYTES:
+        raise EOFError("it ends too early")
+    return [found]
+
+
 def _zip(data: bytes) -> list[bytes]:
     with zipfile.ZipFile(io.BytesIO(data)) as archive:
         entries = [e for e in archive.infolist() if not e.is_dir() and not _is_junk(e.filename)]
@@ -143,6 +160,8 @@ _READERS: dict[bytes, tuple[str, Callable[[bytes], list[bytes]]]] = {
     b"\x1f\x8b": ("gzip", _gzip),
     b"BZh": ("bzip2", _bzip2),
     b"\xfd7zXZ\x00": ("xz", _xz),
+    b"\x5d\x00\x00": ("lzma", _xz),
+    **{magic: ("zlib", _zlib) for magic in (b"\x78\x01", b"\x78\x9c", b"\x78\xda")},
     b"PK\x03\x04": ("zip", _zip),
 }
 

@@ -170,7 +170,8 @@ def _split(
             origins[current] = bare[current] = re.compile(re.escape(current))
             found[current], match = Source([]), other
         source = found[current]
-        source.lines.append(line[match.end() :] if match else line)
+        bare_line = line if line.strip() else ""  # `nl` puts blanks before an empty line
+        source.lines.append(line[match.end() :] if match else bare_line)
         seconds = _seconds(line[: match.end()]) if match else None
         if seconds is not None:
             source.times.append(seconds)

@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_dllama.backends.dllama.lines import clean, read_line
-from pytest_dllama.forensics.logs.archives import unpacked
-from pytest_dllama.forensics.logs.collectors import ANY_TIME, FEWEST, MARK, Source, sources
+from pytest_dllama.forensics.logs.archives import MAX_LOG_BYTES, unpacked
+from pytest_dllama.forensics.logs.collectors import FEWEST, MARK, Source, sources
 from pytest_dllama.forensics.logs.json_logs import without_json
 from pytest_dllama.forensics.logs.lost_marks import with_marks
 from pytest_dllama.forensics.logs.markup import without_markup
+from pytest_dllama.forensics.logs.plain_letters import with_plain_letters
+from pytest_dllama.forensics.logs.shown_bytes import without_shown_bytes
 from pytest_dllama.forensics.logs.wrapped_lines import unwrapped
+from pytest_dllama.hosts.course import counted
 
 _BOMS = (  # the longer ones first: UTF-32's begins like UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -38,19 +40,11 @@ _BY_ZEROS: dict[int, dict[tuple[int, ...], str]] = {  # bytes a letter: which of
     2: {(1,): "utf-16-le", (0,): "utf-16-be"},
 }
 _MOSTLY, _RARELY = 0.3, 0.05  # signs are no plain letters; some letters end with a zero byte
+_COUNTED = re.compile(r"(?=.{8}) *(\d+) (.*)", re.DOTALL)
 _HOLE = re.compile("\0{8,}")
-_OTHER_ENDS = re.compile("[\u2028\u2029\x85]")
-_OTHER_BLANKS = re.compile("[\t\u00a0\u2000-\u200a\u202f\u3000]")
+_OTHER_ENDS = re.compile("[\0\x1e\u2028\u2029\x85]")
 _QUOTED_PRINTABLE = re.compile(r"=F0=9F(?:=[0-9A-F]{2}){2}")
-# dllama fills up its figures to a width
-_RUN_TOGETHER = re.compile(r"(?:🔷️?|🔶) (?:Eval|Pred|E|P|G) \d{1,3} ms")
-_UNSEEN = re.compile("[\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
-_BARS = re.compile("[｜│┃∣￨]")
-_THOUSANDS_OF_KB = re.compile(r"(?<=\d)['’., ](?=\d{3} kB)")
-_TIME_WITHIN = re.compile(rf"[\[(<]?{ANY_TIME}[\])>]? ?")
 _MOST_EMPTY = 3  # lines, behind each
-_THOUSANDS = re.compile(r"(?<=\d),(?=\d{3}\.)")
-_DECIMAL_COMMA = re.compile(r"(?<=\d),(?=\d)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +74,15 @@ def read_log(path: Path) -> LogText:
 def _read_text(data: bytes) -> tuple[list[Source], list[str]]:
     """The lines of each program in one file's bytes."""
     text, notes = _decoded(data)
-    for undo_all in (without_json, without_markup):
+    for undo_all in (without_json, without_markup, without_shown_bytes):
         text, said = undo_all(_with_plain_ends(text))
         notes += said
     text, said = _without_holes(text)
     notes += said
-    lines, said = with_marks(_as_shown(text).removesuffix("\n").split("\n"))
+    lines, counted = _without_counts(_as_shown(text).removesuffix("\n").split("\n"))
+    lines, said = with_marks(lines)
     found, prefixes = sources(lines)
-    notes += [*said, *prefixes]
+    notes += [*counted, *said, *prefixes]
     for source in found:
         for undo in _UNDONE:
             source.lines, said = undo(source.lines)
@@ -209,6 +204,18 @@ def _reread(line: str, encoding: str) -> str:
     return data.decode("utf-8", errors="replace")
 
 
+def _without_counts(lines: list[str]) -> tuple[list[str], list[str]]:
+    """Lines of which `uniq -c` made one, with their number before it."""
+    found = [_COUNTED.fullmatch(line) for line in lines]
+    counts = [(int(match[1]), match[2]) for match in found if match is not None]
+    is_counted = FEWEST < len(counts) == len(lines) and max(n for n, _ in counts) > 1
+    if not is_counted or not any(n == 1 and MARK.match(text) for n, text in counts):
+        return lines, []
+    if sum(n * (len(text) + 1) for n, text in counts) > MAX_LOG_BYTES:
+        return lines, []
+    return [text for n, text in counts for _ in range(n)], ["lines with their counts, undone"]
+
+
 def _without_blank_lines(lines: list[str]) -> tuple[list[str], list[str]]:
     """Empty lines, as many, behind each line, as an editor or a mail program makes them."""
     for n_empty in range(1, _MOST_EMPTY + 1):
@@ -239,7 +246,7 @@ def _without_trailing_blanks(lines: list[str]) -> tuple[list[str], list[str]]:
     if n_blanks == 0:
         return lines, []
     text = [line[:-n_blanks] if line.strip() else line[n_blanks:] for line in lines]
-    return text, [f"{n_blanks} blanks at the end of each line, taken away"]
+    return text, [f"{counted(n_blanks, 'blank')} at the end of each line, taken away"]
 
 
 def _without_padding(lines: list[str]) -> tuple[list[str], list[str]]:
@@ -261,51 +268,7 @@ def _columns(line: str) -> int:
     return len(line) + len(MARK.findall(line))
 
 
-def _with_plain_blanks(lines: list[str]) -> tuple[list[str], list[str]]:
-    """Tabs, no-break blanks, variants of signs and decimal commas of an editor's copy."""
-    if any(_RUN_TOGETHER.match(line) for line in lines):
-        return lines, ["blanks were run together by an editor: those of the text are lost"]
-    changed = [_plain(line) if _may_be_changed(line) else None for line in lines]
-    n_changed = sum(new is not None for new in changed)
-    if not n_changed:
-        return lines, []
-    if not any(" " in line for line in lines):  # then the text has other blanks too
-        changed = [
-            new or _OTHER_BLANKS.sub(" ", old) for new, old in zip(changed, lines, strict=True)
-        ]
-    note = f"{n_changed} lines with blanks, signs or decimal commas of an editor's, put right"
-    return [new or line for line, new in zip(lines, changed, strict=True)], [note]
-
-
-def _may_be_changed(line: str) -> bool:
-    return not line.isascii() or bool({"\t", ","} & set(line))
-
-
-def _plain(line: str) -> str | None:
-    """The line as dllama prints it; None if it is already so, or no line of dllama's at all."""
-    if read_line(clean(line)) is not None:
-        return None
-    text = line
-    for undo in _LETTERS:
-        text = undo(text)
-        if read_line(clean(text)) is not None:
-            return text
-    return None
-
-
-def _with_blanks(text: str) -> str:
-    """A tab behind the figures stands for a blank of dllama's and one of the token's."""
-    return text.replace("\ufe0f", "").replace("|\t", "|  ").replace("kB\t", "kB  ")
-
-
-_LETTERS: tuple[Callable[[str], str], ...] = (
-    lambda text: _OTHER_BLANKS.sub(" ", _UNSEEN.sub("", _with_blanks(text))),
-    lambda text: _BARS.sub("|", text, count=2),
-    lambda text: _THOUSANDS_OF_KB.sub("", text),
-    lambda text: _DECIMAL_COMMA.sub(".", _THOUSANDS.sub("", text)),
-    lambda text: _TIME_WITHIN.sub("", text, count=1),
-)
 _UNDONE = (
     *(_without_blank_lines, _without_doubles, _without_padding, _without_trailing_blanks),
-    *(unwrapped, _with_plain_blanks),
+    *(unwrapped, with_plain_letters),
 )

@@ -50,14 +50,15 @@ def n_readable(text: str) -> int:
     return sum(read_line(clean(line)) is not None for line in text.split("\n"))
 
 
-def _is_better(new: str, old: str) -> bool:
+def is_better(new: str, old: str) -> bool:
+    """Whether more of dllama's lines can be read in a text, and enough to believe a form."""
     return n_readable(new) >= max(_FEWEST, n_readable(old) + 1)
 
 
 def _mail(text: str) -> tuple[str, list[str]]:
     if _BASE64.fullmatch(text) and len(text) > 200:
         found = _of_base64(text)
-        if _is_better(found, text):
+        if is_better(found, text):
             return found, ["base64, decoded"]
     head = _MAIL_HEAD.match(text)
     if head is None or "content-" not in head.group().lower():
@@ -91,7 +92,7 @@ def _literal(text: str) -> tuple[str, list[str]]:
     items = value if isinstance(value, list | tuple) else [value]
     found = [i.decode("utf-8", "replace") if isinstance(i, bytes) else str(i) for i in items]
     joined = "\n".join(item.removesuffix("\n") for item in found)
-    return (joined, ["a program's literal, read"]) if _is_better(joined, text) else (text, [])
+    return (joined, ["a program's literal, read"]) if is_better(joined, text) else (text, [])
 
 
 def _escaped(text: str) -> tuple[str, list[str]]:
@@ -99,7 +100,7 @@ def _escaped(text: str) -> tuple[str, list[str]]:
     if text.count("\\n") < _FEWEST or text.count("\n") > _FEWEST:
         return text, []
     found = _ESCAPE.sub(lambda match: _ESCAPES[match.group()], text.strip().strip("'\""))
-    return (found, [r"line ends written as \n, undone"]) if _is_better(found, text) else (text, [])
+    return (found, [r"line ends written as \n, undone"]) if is_better(found, text) else (text, [])
 
 
 def _page(text: str) -> tuple[str, list[str]]:
@@ -113,7 +114,7 @@ def _page(text: str) -> tuple[str, list[str]]:
     if found == text:
         return text, []
     is_page = text.lstrip().startswith("<") and _PAGE.search(text) is not None
-    if _is_better(found, text) or ((is_page or quoted) and n_readable(found) >= _FEWEST):
+    if is_better(found, text) or ((is_page or quoted) and n_readable(found) >= _FEWEST):
         return found, ["a page of HTML or XML, its text taken"]
     return text, []
 
@@ -130,6 +131,6 @@ def _entities(text: str) -> tuple[str, list[str]]:
         return text, []
     found = html.unescape(text).replace("\u00a0", " ")
     is_escaped = not {"<", ">"} & set(text) and n_readable(text) >= _FEWEST
-    if is_escaped or _is_better(found, text):
+    if is_escaped or is_better(found, text):
         return found, ["escapes of HTML, undone"]
     return text, []

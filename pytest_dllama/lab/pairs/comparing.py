@@ -19,8 +19,8 @@ from pytest_dllama.lab.pairs.verdict_file import Compared, verdict_file, write_v
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import CellVerdict, VerdictFile
-from pytest_dllama.verdict.limits import explain
-from pytest_dllama.verdict.thresholds import Thresholds
+from pytest_dllama.verdict.limits.limit import explain
+from pytest_dllama.verdict.limits.thresholds import Thresholds
 
 
 class ComparingLab(Lab, ABC):

@@ -34,7 +34,7 @@ from pytest_dllama.stats.prior import VarianceGroup, VariancePrior, groups_of
 from pytest_dllama.validity.boards import board_faults
 from pytest_dllama.validity.links import link_faults
 from pytest_dllama.verdict.attribution import with_attribution
-from pytest_dllama.verdict.limits import TOLERANCES
+from pytest_dllama.verdict.limits.limit import TOLERANCES
 from pytest_dllama.verdict.regression import clock_resolution, is_told, judge_metric
 
 __all__ = ["Duet", "PairTaken", "Rules", "Side"]  # what others compare with
@@ -140,7 +140,7 @@ class Duet:
         self.sessions.make_ready([cell.key for cell in self.cells], cell.key.nodes)
         self._progress.stage(f"{cell.key}: reference output and warm-up of both sides")
         self._progress.detail("starting")
-        self.sessions.prepare_oracles(cell.key)
+        self.sessions.prepare_oracles(cell.key, cell.losses.prefix)
         again = self.sessions.run_again(cell.key)
         if cell.key.nodes > 1:
             since_s, name = time.monotonic(), f"{cell.losses.prefix}warmup"

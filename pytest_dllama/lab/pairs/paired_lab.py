@@ -21,7 +21,7 @@ from pytest_dllama.lab.pairs.verdict_file import Compared
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.stats.looks import Plan
 from pytest_dllama.verdict.cell import failed_cell
-from pytest_dllama.verdict.thresholds import Thresholds
+from pytest_dllama.verdict.limits.thresholds import Thresholds
 
 
 class PairedLab(ComparingLab):

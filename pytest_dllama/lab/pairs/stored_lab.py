@@ -23,8 +23,8 @@ from pytest_dllama.lab.pairs.verdict_file import Compared
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import CellVerdict, MetricVerdict, PairStatus, worst
+from pytest_dllama.verdict.limits.thresholds import Thresholds
 from pytest_dllama.verdict.stored import LEVEL, StoredSide, judge_stored
-from pytest_dllama.verdict.thresholds import Thresholds
 
 
 class StoredLab(ComparingLab):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from pytest_dllama.backends.base import Backend
+from pytest_dllama.backends.base import Backend, EngineRequest
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.events.request import Step
 from pytest_dllama.events.session import Progress as LoadProgress
@@ -45,6 +45,11 @@ class CellRequests:
     losses: Losses
     progress: Progress
 
+    @property
+    def request(self) -> EngineRequest:
+        """What a root of the cell is asked."""
+        return engine_request(self.config, self.model, self.key.workload)
+
     def run(
         self, what: str, log: str, engine: Backend | None = None, *, traced: bool = False
     ) -> RequestRun:
@@ -65,7 +70,7 @@ class CellRequests:
         self.progress.detail("starting")
         run = run_request(
             self.cluster,
-            replace(engine_request(self.config, self.model, self.key.workload), trace=traced),
+            replace(self.request, trace=traced),
             self.key.nodes,
             f"{self.key.id}.{self.losses.prefix}{log}.root",
             self._tell,
@@ -91,7 +96,7 @@ class CellRequests:
                     raise
                 return alone.run("reference output", log, engine)
 
-        return find_oracle(measured, run_by)
+        return find_oracle(measured, alone.request, run_by)
 
     def _tell(self, event: Event) -> None:
         if isinstance(event, LoadProgress):

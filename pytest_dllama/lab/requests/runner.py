@@ -13,9 +13,9 @@ from pytest_dllama.events.request import Step
 from pytest_dllama.events.stream import Event
 from pytest_dllama.events.trace import RequestTrace, TraceError, build_traces
 from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess
-from pytest_dllama.hosts.links.network import NOT_WATCHED
+from pytest_dllama.hosts.links.network import NOT_WATCHED, Watch
 from pytest_dllama.hosts.links.prober import ProbeSamples
-from pytest_dllama.lab.requests.cluster import Cluster
+from pytest_dllama.lab.requests.cluster import Cluster, Worker
 from pytest_dllama.lab.requests.failure import (
     KILLED,
     SILENT_ENDS,
@@ -48,6 +48,19 @@ class RequestRun:
         return (self.trace, *self.again)
 
 
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A root that was started, and what goes on beside it."""
+
+    backend: Backend
+    host: Host
+    workers: Sequence[Worker]
+    process: HostProcess
+    command: tuple[str, ...]
+    links: Watch
+    watch: MemoryWatch | None
+
+
 def run_request(
     cluster: Cluster,
     request: EngineRequest,
@@ -65,8 +78,28 @@ def run_request(
     Raises:
         RequestFailed: the engine's error, a crash, or silence beyond the request's timeout.
     """
-    backend, host = backend or cluster.backend, cluster.hosts[0]
-    workers = cluster.workers(nodes)
+    running = _started(cluster, request, nodes, name, backend or cluster.backend)
+    process, links = running.process, running.links
+    try:
+        traces, last_token_s, code = _followed(running, request, nodes, on_event)
+    finally:
+        cluster.finish(process)
+    if code != 0:
+        killed = killed_by(code)
+        ended = death(killed, running.host) if killed else f"the root ended with exit code {code}"
+        raise failed_request(ended, KILLED if killed else "ExitCode", process)
+    try:
+        links.look()
+    except HostError as error:
+        raise RequestFailed(str(error), type(error).__name__, process.log_files) from error
+    shown, logs = running.backend.shown(running.command), process.log_files
+    return RequestRun(traces[0], shown, logs, last_token_s, links.samples, traces[1:])
+
+
+def _started(
+    cluster: Cluster, request: EngineRequest, nodes: int, name: str, backend: Backend
+) -> _Running:
+    host, workers = cluster.hosts[0], cluster.workers(nodes)
     links = NOT_WATCHED
     try:
         if cluster.network is not None and workers:
@@ -79,37 +112,37 @@ def run_request(
         process = cluster.start(0, command, name)
     except (HostError, WorkerNotReady) as error:
         raise RequestFailed(str(error), type(error).__name__) from error
+    return _Running(backend, host, workers, process, tuple(command), links, watch)
+
+
+def _followed(
+    running: _Running, request: EngineRequest, nodes: int, on_event: Callable[[Event], None]
+) -> tuple[tuple[RequestTrace, ...], float | None, int | None]:
+    """The traces of all that the root ran, when its last token came, and its exit code."""
+    backend, process, watch = running.backend, running.process, running.watch
     code: int | None = None
     try:
         timeout_s = request.timeout_s + SILENCE_MARGIN_S
-        with links.beside():
+        with running.links.beside():
             lines, came_s = _read_lines(process, backend, timeout_s, on_event, watch)
         code = process.wait(STOP_GRACE_S)
-        worker_logs = [worker.process.log_files[0] for worker in workers]
+        worker_logs = [worker.process.log_files[0] for worker in running.workers]
         trace, *again = build_traces(backend.events(lines, nodes, worker_logs), request.requests)
         trace = watch.fill(trace) if watch else trace
     except TraceError as error:
-        message = str(error)
-        kind = error.kind
-        if kind in SILENT_ENDS and (killed := killed_by(code)):
-            message, kind = f"{death(killed, host)}; {message}", KILLED
-        message = "; ".join([*links.lost(), *given_up(workers), message])
-        raise failed_request(message, kind, process) from error
+        raise _untold(running, error, code) from error
     except (TimeoutError, EventFormatError, HostError) as error:
         raise failed_request(str(error), type(error).__name__, process) from error
-    finally:
-        cluster.finish(process)
-    if code != 0:
-        killed = killed_by(code)
-        ended = death(killed, host) if killed else f"the root ended with exit code {code}"
-        raise failed_request(ended, KILLED if killed else "ExitCode", process)
-    try:
-        links.look()
-    except HostError as error:
-        raise RequestFailed(str(error), type(error).__name__, process.log_files) from error
-    last_token_s = _last_token_s(lines, came_s, backend)
-    shown, logs = backend.shown(command), process.log_files
-    return RequestRun(trace, shown, logs, last_token_s, links.samples, tuple(again))
+    return (trace, *again), _last_token_s(lines, came_s, backend), code
+
+
+def _untold(running: _Running, error: TraceError, code: int | None) -> RequestFailed:
+    """Of a request whose events end early or tell an error: who is to blame, as far as is known."""
+    message, kind = str(error), error.kind
+    if kind in SILENT_ENDS and (killed := killed_by(code)):
+        message, kind = f"{death(killed, running.host)}; {message}", KILLED
+    message = "; ".join([*running.links.lost(), *given_up(running.workers), message])
+    return failed_request(message, kind, running.process)
 
 
 def _placed(request: EngineRequest, host: Host) -> EngineRequest:

@@ -16,9 +16,9 @@ from pytest_dllama.lab.lab import Lab
 from pytest_dllama.lab.machines.choice import hosts_of, names_of
 from pytest_dllama.lab.power.watch import check_energy
 from pytest_dllama.lab.requests.tracing import check_tracing
-from pytest_dllama.verdict.limits import ThresholdError
-from pytest_dllama.verdict.thresholds import Thresholds
-from pytest_dllama.verdict.thresholds_file import load_thresholds
+from pytest_dllama.verdict.limits.limit import ThresholdError
+from pytest_dllama.verdict.limits.thresholds import Thresholds
+from pytest_dllama.verdict.limits.thresholds_file import load_thresholds
 
 
 def make_lab(

@@ -78,19 +78,24 @@ def _node_advice(view: RunView, model: str) -> Iterator[Sentence]:
 
 
 def _model_advice(view: RunView) -> Iterator[Sentence]:
-    """The fastest model at its best node count, against the next one."""
-    tops = [
-        (model, *top)
-        for model in view.models
-        if (top := max(series(view, model, TOKENS_PER_S), key=_speed, default=None)) is not None
-    ]
-    ranked = sorted(tops, key=lambda item: -item[2].value)
+    """The fastest model against the next one, each at the node count to choose."""
+    ranked = sorted(_speeds_to_choose(view), key=lambda item: -item[2].value)
     if len(ranked) < 2:
         return
     (model, nodes, value), (other, other_nodes, other_value) = ranked[:2]
     if other_value.value > 0 and not difference(value, other_value).tied:
         ratio = value.value / other_value.value
         yield FasterModel(model, nodes, value.value, other, other_nodes, other_value.value, ratio)
+
+
+def _speeds_to_choose(view: RunView) -> Iterator[tuple[str, int, Estimate]]:
+    """Of each model its best node count, or the only one that it was measured on."""
+    tops = best_of_models(view, TOKENS_PER_S)
+    for model in view.models:
+        if model in tops:
+            yield model, tops[model].nodes, tops[model].value
+        elif found := series(view, model, TOKENS_PER_S):
+            yield model, *found[0]
 
 
 def _speed(item: tuple[int, Estimate]) -> float:
@@ -120,7 +125,7 @@ def _network_advice(view: RunView) -> Iterator[Sentence]:
     if shared_cores(view):
         return
     yield from _sync_advice(view)
-    if view.run.request.host_kind == "local":  # no link to check
+    if view.run.request.host_kind in ("local", "log"):  # no link to check; percentiles of whatever
         return
     for seen in variance(view):
         yield CheckLinks(seen.model, seen.nodes, seen.p50_ms, seen.p95_ms)

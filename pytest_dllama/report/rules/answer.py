@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 from pytest_dllama.metrics.definitions import median_index
 from pytest_dllama.record.cell import CellRecord
@@ -10,7 +11,7 @@ from pytest_dllama.record.verdict import PRECEDENCE, Cause, CellVerdict, MetricV
 from pytest_dllama.report.figures.cell_detail import median_sample
 from pytest_dllama.report.figures.charts import finite
 from pytest_dllama.report.figures.quantities import SPEED, STEADY_TPOT, Quantity
-from pytest_dllama.report.figures.view import RunView, counts, verdict_of
+from pytest_dllama.report.figures.view import RunView, counts, new_side, verdict_of
 from pytest_dllama.report.sentences.answer import (
     CauseFound,
     Compared,
@@ -98,7 +99,9 @@ def _quiet(view: RunView) -> Sentence:
     cells = view.ordered()
     judged = [cell for cell in cells if _status(cell) == "PASS"]
     if cells and len(judged) == len(cells):
-        return HeadlinePass(len(cells), view.verdict.base_label if view.verdict else None)
+        against = view.verdict.base_label if view.verdict else None
+        unchecked = sum(c.output is None or c.output.status == "unchecked" for c in cells)
+        return HeadlinePass(len(cells), against, unchecked)
     measured = sum(cell.status == "ok" for cell in cells)
     return HeadlineMeasured(measured, len(cells), len(judged))
 
@@ -110,7 +113,8 @@ def compared(view: RunView) -> list[Sentence]:
         return []
     pairs = max((one.pairs for cell in found.cells for one in cell.metrics), default=0)
     passed = sum(cell.status in ("PASS", "IMPROVED") for cell in found.cells)
-    return [Compared(found.base_label, found.new_label, pairs, passed, len(found.cells))]
+    sides = found.base_label, new_side(found)
+    return [Compared(*sides, pairs, passed, len(found.cells), bool(found.inject))]
 
 
 def why(view: RunView) -> list[Sentence]:
@@ -120,7 +124,21 @@ def why(view: RunView) -> list[Sentence]:
         for one in cell.metrics:
             if one.metric in QUANTITIES:
                 said += _explained(cell, one)
-    return said
+    return _once(said)
+
+
+def _once(said: Sequence[Sentence]) -> list[Sentence]:
+    """What is the same of several metrics of a cell is told once, with the share of each."""
+    found: dict[Sentence, Sentence] = {}
+    for one in said:
+        if not isinstance(one, EffectSits):
+            found.setdefault(one, one)
+            continue
+        place = replace(one, quantity=SPEED[0], share=0.0)
+        first = found.setdefault(place, one)
+        if isinstance(first, EffectSits) and first is not one:
+            found[place] = replace(first, also=(*first.also, (one.quantity, one.share)))
+    return list(found.values())
 
 
 def undecided(view: RunView) -> list[Sentence]:

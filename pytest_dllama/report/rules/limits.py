@@ -91,19 +91,34 @@ def _exchange_limit(view: RunView, cell: CellRecord, sync: float, whole: float) 
     if (straggler := _straggler(cell)) is not None:
         rank, host, times = straggler
         return LimitStraggler(name, rank, host, times, sync / whole)
-    rates = [p.bandwidth_mbps for p in view.run.pairs if finite(p.bandwidth_mbps)]
     per_token = finite(cell.network.bytes_per_token) if cell.network else None
-    if rates and per_token and (mbps := min(rate for rate in rates if rate)) > 0:
+    if per_token and (mbps := min(_rates(view, cell), default=0.0)) > 0:
         transfer = per_token * 8 / 1e3 / mbps
         if transfer >= HALF * sync:
             return LimitRate(name, mbps, transfer, sync)
-    trips = [p.rtt_ms for p in view.run.pairs if finite(p.rtt_ms)]
+    trips = _trips_ms(view, cell)
     exchanges = _exchanges_a_token(cell)
     if trips and exchanges:
-        rtt = statistics.median(trip for trip in trips if trip is not None)
-        if exchanges * rtt >= HALF * sync:
-            return LimitLatency(name, exchanges, rtt, sync)
+        trip = statistics.median(trips)
+        if exchanges * trip >= HALF * sync:
+            return LimitLatency(name, exchanges, trip, sync, cell.links is not None)
     return LimitExchange(name, sync / whole, sync, whole)
+
+
+def _rates(view: RunView, cell: CellRecord) -> list[float]:
+    """Mbit/s of the links: as measured on emulated ones, else between the hosts."""
+    found = cell.links.links if cell.links else ()
+    rates = [link.mbps or link.set_mbps for link in found] or [
+        pair.bandwidth_mbps for pair in view.run.pairs
+    ]
+    return [rate for rate in rates if rate is not None and finite(rate)]
+
+
+def _trips_ms(view: RunView, cell: CellRecord) -> list[float]:
+    """One way on emulated links, whose delay is known; there and back between hosts."""
+    if cell.links is not None:
+        return [us / 1e3 for link in cell.links.links if (us := finite(link.median_us))]
+    return [trip for pair in view.run.pairs if (trip := finite(pair.rtt_ms))]
 
 
 def _straggler(cell: CellRecord) -> tuple[int, str, float] | None:

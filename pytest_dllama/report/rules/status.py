@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from pytest_dllama.record.cell import CellRecord
@@ -15,12 +16,14 @@ from pytest_dllama.report.sentences.status import (
     FiguresDoubted,
     OutputCounts,
     RepeatRule,
+    SessionLengths,
     SharedCores,
     ThresholdCounts,
     ThresholdMissed,
     TieExplained,
     WorkerCountWrong,
 )
+from pytest_dllama.report.text.alike import without_figures
 from pytest_dllama.report.text.numbers import token_shown
 from pytest_dllama.report.text.shell import option_values
 
@@ -40,7 +43,17 @@ def overview(view: RunView) -> list[Sentence]:
     )
     request = view.run.request
     repeats = RepeatRule(request.repeats, request.warmup)
-    return [coverage, repeats, *troubles(view)]
+    return [coverage, repeats, *session_lengths(view), *troubles(view)]
+
+
+def session_lengths(view: RunView) -> list[SessionLengths]:
+    """The requests of a session, where pairs were taken: a stored run is no pair of anything."""
+    groups: dict[int, list[str]] = {}
+    for cell in view.verdict.cells if view.verdict and view.verdict.looks else ():
+        if cell.metrics:
+            groups.setdefault(cell.requests, []).append(cell.id)
+    found = tuple((requests, tuple(cells)) for requests, cells in sorted(groups.items()))
+    return [SessionLengths(found)] if found else []
 
 
 def shared_cores(view: RunView) -> list[SharedCores]:
@@ -66,7 +79,18 @@ def troubles(view: RunView) -> list[Sentence]:
             wrong = cell.output is not None and cell.output.status == "different"
             reasons = cell.verdict.reasons if cell.verdict else ()
             said.append(CellExcluded(name_of(cell), cell.nodes, wrong, reasons))
-    return said
+    return _failed_alike(said)
+
+
+def _failed_alike(said: Sequence[Sentence]) -> list[Sentence]:
+    """Of the cells that failed for one reason, the first with how many there are more."""
+    found: dict[object, Sentence] = {}
+    for one in said:
+        key = (one.skipped, without_figures(one.error)) if isinstance(one, CellFailed) else one
+        first = found.setdefault(key, one)
+        if isinstance(first, CellFailed) and first is not one:
+            found[key] = replace(first, others=first.others + 1)
+    return list(found.values())
 
 
 def doubted(view: RunView) -> list[Sentence]:

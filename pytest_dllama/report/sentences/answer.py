@@ -44,6 +44,7 @@ class HeadlinePass(Sentence):
 
     cells: int
     against: str | None  # the baseline, if there was one
+    unchecked: int = 0  # cells whose output nobody compared
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ class Compared(Sentence):
     pairs: int
     passed: int
     cells: int
+    is_slowed: bool = False  # the new side, on purpose
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class EffectSits(Sentence):
     change: float | None  # of the part itself, 0.31 is 31 % slower
     because_part: str | None = None  # the waited-for rank's own work that changed so
     because_change: float | None = None
+    also: tuple[tuple[Quantity, float], ...] = ()  # shares of other changes that sit there, too
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,12 +192,13 @@ class LimitRate(Sentence):
 
 @dataclass(frozen=True, slots=True)
 class LimitLatency(Sentence):
-    """The exchanges of a token, one round trip each, take most of the exchange's time."""
+    """The exchanges of a token, one trip each, take most of the exchange's time."""
 
     cell: str
     exchanges: float
-    rtt_ms: float
+    trip_ms: float  # there and back
     sync_ms: float
+    is_one_way: bool = False  # of emulated links: there alone
 
 
 @dataclass(frozen=True, slots=True)

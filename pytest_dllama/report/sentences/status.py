@@ -29,6 +29,13 @@ class RepeatRule(Sentence):
 
 
 @dataclass(frozen=True, slots=True)
+class SessionLengths(Sentence):
+    """How many requests the sessions of pairs had; a session's value is their median."""
+
+    groups: tuple[tuple[int, tuple[str, ...]], ...]  # (requests, ids of cells), ascending
+
+
+@dataclass(frozen=True, slots=True)
 class SharedCores(Sentence):
     """Local processes that had to share cores: their node counts say nothing of real ones."""
 
@@ -53,6 +60,7 @@ class CellFailed(Sentence):
     nodes: int
     skipped: bool
     error: str
+    others: int = 0  # cells that failed alike, but for the figures in the error
 
 
 @dataclass(frozen=True, slots=True)

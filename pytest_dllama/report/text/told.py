@@ -33,8 +33,9 @@ class Told:
         parts = re.split(r"\{(\d)\}", template)
         literal = [re.escape(part) for part in parts[::2]]
         values = [f"(?P<v{number}>.*?)" for number in parts[1::2]]
-        if len(values) == 1 and not literal[0] and len(" ".join(parts[::2]).split()) <= FEW_WORDS:
-            values[0] = f"(?P<v{parts[1]}>\\S*?)"  # `{1} threads` is a number of them, no sentence
+        is_short = len(values) == 1 and len(" ".join(parts[::2]).split()) <= FEW_WORDS
+        if is_short and not parts[0].endswith(": "):  # `{1} threads` is a number, no sentence
+            values[0] = f"(?P<v{parts[1]}>\\S*?(?:, \\S+?)*?)"
         joined = [piece for pair in zip(literal, [*values, ""], strict=True) for piece in pair]
         return cls(re.compile("".join(joined), re.DOTALL), text)
 
@@ -49,6 +50,11 @@ def translated(text: str, known: Sequence[Told], depth: int = DEEPEST) -> str:
     'tiny on 2 nodes: 나'
     >>> translated("tiny-2: 5 heads", [Told.of("{1} heads", "헤드 {1}개")])
     'tiny-2: 헤드 5개'
+    >>> workers = [Told.of("workers {1}", "워커 {1}")]
+    >>> translated("workers 1, 2", workers), translated("workers are lost", workers)
+    ('워커 1, 2', 'workers are lost')
+    >>> translated("link: 5 heads; b", [*known, Told.of("link: {1}", "링크: {1}")])
+    '링크: 5 heads; 나'
     >>> translated("a 1; b; c", known), translated("in one of the heads", known)
     ('가 1; 나; c', 'in one of the heads')
     """
@@ -63,7 +69,7 @@ def translated(text: str, known: Sequence[Told], depth: int = DEEPEST) -> str:
                 return fallback
     name, colon, rest = text.partition(": ")  # a note of one cell or host
     if colon and "; " not in name and (inner := translated(rest, known, depth - 1)) != rest:
-        return f"{name}{colon}{inner}"
+        return f"{translated(name + colon, known, 1)}{inner}"
     sentences = text.split("; ")  # several of ours, one after the other
     each = [translated(one, known, depth - 1) for one in sentences] if len(sentences) > 1 else []
     if any(one != other for one, other in zip(each, sentences, strict=False)):

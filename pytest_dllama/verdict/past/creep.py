@@ -18,7 +18,7 @@ from pytest_dllama.record.run import RunRecord
 from pytest_dllama.stats.decision import Decision, decide, theta_of
 from pytest_dllama.stats.prior import VariancePrior
 from pytest_dllama.stats.unpaired import NightNoise, against_stored
-from pytest_dllama.verdict.limits import TOLERANCES
+from pytest_dllama.verdict.limits.limit import TOLERANCES
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,18 +39,16 @@ def test_a_plan_tells_a_batch_whole_and_in_halves() -> None:
     Bytes: an exchange of 768 values in Q80 is 816 a token and way; the packet is 8, and f32 values.
     """
     n_bytes = 24 * 2 * 816 * 32 + 8 + 4 * 768 * 32
-    for overlap, how, messages in (("off", "", 48), ("on", " that goes in halves", 96)):
-        done = run("plan", "--shape", "llama-160m", "--nodes", 2, "--overlap", overlap)
-        last = done.stdout.splitlines()[-1]
-        assert last == (
-            f"a batch of 32 prompt tokens{how}: {n_bytes} bytes in {messages + 1} messages"
-        )
-        assert (", overlap on, " in done.stdout) == (overlap == "on")
-        told = run("plan", "--shape", "llama-160m", "--nodes", 2, "--overlap", overlap, "--json")
-        assert json.loads(told.stdout)["batch"] == {
-            "tokens": 32, "in_halves": overlap == "on", "payload_bytes": n_bytes,
-            "messages": messages + 1,
-        }  # fmt: skip
+    asked = ("plan", "--shape", "llama-160m", "--nodes", 2)
+    whole = json.loads(run(*asked, "--json").stdout)
+    assert whole["batch"] == {
+        "tokens": 32, "in_halves": False, "payload_bytes": n_bytes, "messages": 48 + 1,
+    }  # fmt: skip
+    halved = run(*asked, "--overlap", "on").stdout
+    assert ", overlap on, " in halved
+    assert halved.splitlines()[-1] == (
+        f"a batch of 32 prompt tokens that goes in halves: {n_bytes} bytes in {96 + 1} messages"
+    )
 
 
 def test_a_plan_says_what_only_a_probe_decides() -> None:

@@ -301,6 +301,17 @@ def test_signals_end_an_idle_worker_cleanly(own_worker: Node, signum: int, code:
     assert own_worker.events("end")[0]["exit_code"] == code
 
 
+def test_a_suspended_worker_that_is_told_to_end_does_so_once_it_goes_on(own_worker: Node) -> None:
+    """As after Ctrl-Z, `kill %1` and `fg`: any thread may have taken the signal."""
+    own_worker.wait_event("listening")
+    own_worker.process.send_signal(signal.SIGSTOP)
+    state = Path(f"/proc/{own_worker.process.pid}/stat")
+    wait_until(lambda: " T " in state.read_text(), "a suspended worker")
+    own_worker.process.send_signal(signal.SIGTERM)
+    assert own_worker.stop(signal.SIGCONT) == 0, own_worker.log
+    assert own_worker.events("end")[0]["exit_code"] == 0
+
+
 def test_a_taken_port_is_an_error_with_a_remedy(workers: list[Node]) -> None:
     done = run("worker", "--port", workers[0].port)
     assert done.returncode == 1

@@ -12,12 +12,15 @@ from typing import cast
 
 import pytest
 
-from pytest_dllama.backends.base import EngineRequest
+from pytest_dllama.backends.base import Backend, EngineRequest
 from pytest_dllama.backends.dllama.backend import DllamaBackend
 from pytest_dllama.backends.dllama.versions import UNKNOWN, Engine
+from pytest_dllama.backends.embedded import EmbeddedBackend
+from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.history.run_files import read_run
 from pytest_dllama.lab.cells import Cell
-from pytest_dllama.lab.requests.oracle import Oracle, output_against
+from pytest_dllama.lab.requests.failure import RequestFailed
+from pytest_dllama.lab.requests.oracle import Oracle, find_oracle, output_against
 from pytest_dllama.lab.requests.runner import RequestRun
 from pytest_dllama.models import engine_facts
 from pytest_dllama.record.cell import CellRecord, OutputRecord
@@ -27,7 +30,7 @@ from pytest_dllama.validity.output import faulty_output
 from pytest_dllama.verdict.judge import judge
 from tests.data import MODELS, REPORTS
 from tests.plugin.backends.requests import REQUEST
-from tests.plugin.validity.test_text_check import oracle, trace
+from tests.plugin.validity.test_text_check import oracle, step, trace, whole
 
 TINY = engine_facts.MODELS_FOLDER / "tiny.t"
 STALE = Engine("current", (0, 16, 4), None)
@@ -88,14 +91,84 @@ def faulty_cell() -> CellRecord:
     )
 
 
+def run_of(request_trace: RequestTrace) -> RequestRun:
+    return cast(RequestRun, SimpleNamespace(trace=request_trace))
+
+
+def of_pieces(*pieces: str, last_margin: float = 5.0) -> RequestTrace:
+    """What our own engine gives: with logits, clear ones but for the last."""
+    steps = tuple(
+        step(i, piece).model_copy(update={"token_id": 70 + i, "top": ((70 + i, 9.0), (9, 9.0 - m))})
+        for i, piece in enumerate(pieces)
+        for m in (last_margin if i == len(pieces) - 1 else 5.0,)
+    )
+    return whole(steps, 6)
+
+
+def judged(cell: RequestTrace, right: RequestTrace, stale: RequestTrace | None) -> OutputRecord:
+    against = Oracle(run_of(right), faulty=run_of(stale) if stale else None)
+    backend = DllamaBackend("dllama", engine=STALE)
+    return output_against(against, run_of(cell), request("One"), backend)
+
+
 def test_a_build_that_has_it_mended_is_not_accused() -> None:
     """The flags do not tell such a fork; its text does."""
-    right = Oracle(cast(RequestRun, SimpleNamespace(trace=oracle())))
-    backend = DllamaBackend("dllama", engine=STALE)
-    same = cast(RequestRun, SimpleNamespace(trace=trace(["a", "b", "c"])))
-    right_text = output_against(Oracle(same), same, request("One"), backend)
-    assert right_text.status != "engine_fault"
-    assert output_against(right, same, request("One"), backend).status == "engine_fault"
+    right, stale = of_pieces("a", "b", "c", last_margin=0.01), of_pieces("x", "y", "z")
+    assert judged(trace(["a", "b", "c"]), right, stale).status == "identical"
+    later = judged(trace(["a", "b", "d"]), right, stale)
+    assert (later.status, "near tie" in str(later.note)) == ("tie", True)
+    other = judged(trace(["a", "k", "d"]), right, stale)
+    assert (other.status, other.oracle_text) == ("different", "abc")
+
+
+def test_the_stale_tokens_own_text_proves_it() -> None:
+    right, stale = of_pieces("a", "b", "c"), of_pieces("x", "y", "z", last_margin=0.01)
+    assert judged(trace(["x", "y", "z"]), right, stale).status == "engine_fault"
+    assert judged(trace(["x", "y", "w"]), right, stale).status == "engine_fault"  # by rounding
+    undecided = of_pieces("x", last_margin=0.01)
+    assert judged(trace(["w"]), of_pieces("a"), undecided).status == "engine_fault"
+    assert judged(trace(["w"]), of_pieces("a"), of_pieces("x")).status == "different"
+    assert judged(trace(["w"]), of_pieces("a"), None).status == "engine_fault"  # none was run
+
+
+def test_its_own_run_on_one_node_is_no_witness() -> None:
+    """Where the model does not fit our engine's one node, both texts have the fault."""
+    same = trace(["x", "y"])
+    assert judged(same, same, None).status == "engine_fault"
+
+
+def test_the_faults_own_text_is_computed_by_our_engine() -> None:
+    backend = DllamaBackend("dllama", reference=EmbeddedBackend(), engine=STALE)
+    other = backend.faulty_reference(request("One"))
+    assert other is not None
+    command = other.root_command(request("One"), [], "stdin")
+    assert command[command.index("--decode-from") + 1] == "349"  # "ne"
+    assert "--decode-from" not in EmbeddedBackend().root_command(request("One"), [], "stdin")
+    assert backend.faulty_reference(request("One morning, Mina")) is None
+    mended = Engine("current", (0, 16, 3), None, True, frozenset({"--collective"}))
+    assert (
+        DllamaBackend("d", (), EmbeddedBackend(), mended).faulty_reference(request("One")) is None
+    )
+    alone = DllamaBackend("dllama", engine=STALE)
+    assert alone.faulty_reference(request("One")) is None
+
+
+def test_the_oracle_has_both_texts() -> None:
+    asked: list[str] = []
+
+    def run_by(engine: Backend) -> RequestRun:
+        asked.append(engine.name)
+        if len(asked) > 2:
+            raise RequestFailed("no room", "OutOfMemory")
+        return run_of(of_pieces(engine.name))
+
+    backend = DllamaBackend("dllama", reference=EmbeddedBackend(), engine=STALE)
+    found = find_oracle(backend, request("One"), run_by)
+    assert asked == ["embedded", "embedded-from-349"]
+    assert found.faulty is not None
+    assert found.faulty.trace.text == "embedded-from-349"
+    with pytest.raises(RequestFailed, match="no room"):
+        find_oracle(EmbeddedBackend(), request("One"), run_by, must_run=True)
 
 
 def test_speed_is_judged_and_never_a_baseline() -> None:

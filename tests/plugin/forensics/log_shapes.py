@@ -145,7 +145,7 @@ SHAPES: dict[str, tuple[Callable[[str], bytes], str]] = {
     ),
     "question marks": (with_signs_as(lambda c: "?"), LOST),
     "signs dropped": (with_signs_as(lambda c: ""), LOST),
-    "octal": (with_signs_as(lambda c: "".join(f"\\{b:03o}" for b in c.encode())), LOST),
+    "octal": (with_signs_as(lambda c: "".join(f"\\{b:03o}" for b in c.encode())), "bytes shown as"),
     "signs by name": (
         lambda t: t.replace("🔶", ":large_orange_diamond:").replace("🔷️", ":diamond:").encode(),
         LOST,

@@ -19,7 +19,7 @@ from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.report.pages.language import LANGUAGES
 from pytest_dllama.report.pages.markdown import render
-from pytest_dllama.verdict.thresholds_file import parse_thresholds
+from pytest_dllama.verdict.limits.thresholds_file import parse_thresholds
 from tests.data import MODELS
 from tests.plugin.backends.test_dllama_log import LOGS, NAMES, damaged_logs, generated, read
 
@@ -162,9 +162,10 @@ def test_deadlock_of_two_collectives_is_found_with_the_workers_logs() -> None:
     (cell,) = imported(*WORKERS[::-1], "fork_inference_n4.log").cells
     assert cell.status == "failed"
     for words in (
-        "60000 ms with 8448 bytes still to come on 3 sockets, in step 17/345 (SYNC_NODES)",
-        "workers 1, 2, 3 wait too, each for 768 bytes",
-        "one chunk of a ring all-reduce (3072 bytes / 4 nodes) while the root runs star",
+        "gave up after 60000 ms with 8448 bytes still to come; it waited on 3 sockets; "
+        "it was in step 17/345 (SYNC_NODES)",
+        "workers 1, 2, 3 wait too; each waits for 768 bytes",
+        "one chunk of a ring all-reduce (3072 bytes / 4 nodes), while the root runs star",
         "same --collective",
         "Execution failed in one of the threads",
     ):
@@ -238,7 +239,7 @@ def test_steps_of_another_shape_are_named(tmp_path: Path) -> None:
         "💡 Arch: Llama\n💡 Dim: 64\n💿 Weights loaded\nhello\n🔶 Q   12 ms S  22 kB R  81 kB a\n"
     )
     cell = cell_of(written(tmp_path, text))
-    assert "1 lines are of an unknown format, such as '🔶 Q" in str(cell.error)
+    assert "lines of an unknown format: 1, such as '🔶 Q" in str(cell.error)
 
 
 def test_without_a_head_the_node_count_must_be_given(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from pytest_dllama.report.pages.language import LANGUAGES
 from pytest_dllama.report.pages.markdown import render
 from pytest_dllama.report.tables.columns import metric_value
 from pytest_dllama.report.terminal import summary
-from pytest_dllama.verdict.limits import ThresholdError, explain
-from pytest_dllama.verdict.thresholds_file import parse_thresholds
+from pytest_dllama.verdict.limits.limit import ThresholdError, explain
+from pytest_dllama.verdict.limits.thresholds_file import parse_thresholds
 from tests.plugin.report.report_runs import cell, run
 from tests.plugin.traces_for_tests import decode_step, trace
 

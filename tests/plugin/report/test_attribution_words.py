@@ -14,7 +14,7 @@ from pytest_dllama.record.verdict import (
     MetricVerdict,
     VerdictFile,
 )
-from pytest_dllama.report.figures.quantities import SPEED
+from pytest_dllama.report.figures.quantities import RCT, SPEED
 from pytest_dllama.report.pages.language import environment_of
 from pytest_dllama.report.sentences.answer import CauseFound, EffectSits, WorkChanged
 from pytest_dllama.report.sentences.base import Sentence
@@ -145,6 +145,18 @@ def test_the_report_says_it_in_both_languages(language: str, words: str) -> None
 )
 def test_the_roots_own_part_in_both_languages(language: str, words: str) -> None:
     assert words in rendered(EffectSits("tiny-4", TPOT, "qkv", 0, 0.92, None, 0.2), language)
+
+
+@pytest.mark.parametrize(
+    ("language", "words"),
+    [
+        ("en", "92.0% of the change in TPOT and 80.0% in RCT is waiting for rank 3"),
+        ("ko", "TPOT 변화의 92.0%, RCT 변화의 80.0%가 랭크 3을 기다린 시간"),
+    ],
+)
+def test_several_changes_of_one_cause_are_one_sentence(language: str, words: str) -> None:
+    said = EffectSits("tiny-4", TPOT, "exchange-wait", 0, 0.92, 3, None, also=((RCT, 0.8),))
+    assert words in rendered(said, language)
 
 
 EVERYWHERE = CauseFound("tiny-4", "qkv", (0, 1, 2, 3), True, 0.4, also=("logits",))

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from pytest_dllama.history.run_files import read_run
-from pytest_dllama.record.cell import PartTime, RankRecord, Sample, Verdict, Workload
+from pytest_dllama.record.cell import OutputStatus, PartTime, RankRecord, Sample, Verdict, Workload
+from pytest_dllama.record.emulation import CellLinks, LinkAccuracy
 from pytest_dllama.record.hosts import PairRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import VerdictFile
@@ -25,7 +26,15 @@ from pytest_dllama.report.sentences.answer import (
     LimitStraggler,
 )
 from tests.data import REPORTS
-from tests.plugin.report.report_runs import cell, estimate, metric_verdict, network, run, verdict
+from tests.plugin.report.report_runs import (
+    cell,
+    estimate,
+    metric_verdict,
+    network,
+    run,
+    verdict,
+    waiting_for,
+)
 
 SIX = run(
     [cell("tiny", n, [speed, speed + 1, speed + 2]) for n, speed in ((2, 90), (4, 160), (8, 120))]
@@ -75,6 +84,50 @@ def test_a_regression_is_the_headline_and_its_cause_follows() -> None:
     assert "31.0% slower" in why
     (picture,) = [line for line in lines if line.startswith("![")]
     assert picture.endswith("](pictures/ab.svg)")
+
+
+@pytest.mark.parametrize(
+    ("unchecked", "english", "korean"),
+    [
+        (2, "# PASS: both cells, no output checked", "# 통과: 구성 2개 모두, 출력 미확인"),
+        (1, "# PASS: both cells, 1 output unchecked", "# 통과: 구성 2개 모두, 출력 미확인 1개"),
+    ],
+)
+def test_a_pass_of_unchecked_outputs_says_so(unchecked: int, english: str, korean: str) -> None:
+    states: list[OutputStatus] = ["unchecked"] * unchecked + ["identical"] * (2 - unchecked)
+    record = run([cell("a", n, [1], output=state) for n, state in zip((2, 4), states, strict=True)])
+    assert render(record, "en").splitlines()[0] == english
+    assert render(record, "ko").splitlines()[0] == korean
+
+
+def test_one_cause_of_several_metrics_is_told_once() -> None:
+    judged = verdict(SIX, "160m-4")
+    slow = next(cell for cell in judged.cells if cell.id == "160m-4")
+    both = tuple(
+        metric_verdict(name, 8.3, attribution=waiting_for(3).model_copy(update={"metric": name}))
+        for name in ("tpot_ms", "rct_s")
+    )
+    slower = slow.model_copy(update={"metrics": both})
+    cells = tuple(slower if cell is slow else cell for cell in judged.cells)
+    text = render(SIX, "en", judged.model_copy(update={"cells": cells}))
+    (why,) = [line for line in _first_screen(text) if line.startswith("- **Why**")]
+    assert "91.0% of the change in TPOT and 91.0% in RCT is waiting for rank 3" in why
+    assert why.count("waiting for rank 3") == 1
+
+
+def test_how_a_side_was_slowed_down_is_told_by_the_title_alone() -> None:
+    how = "rank=1:feed-forward=60%"
+    label = f"this embedded engine, slowed down on purpose ({how})"
+    judged = verdict(SIX).model_copy(update={"new_label": label, "inject": how})
+    record = SIX.model_copy(update={"request": SIX.request.model_copy(update={"inject": how})})
+    for language, words in (
+        ("en", "this embedded engine, slowed down, against main (a1b2c3d): 5 pairs"),
+        ("ko", "이 embedded 엔진, 일부러 늦춤 (기준: main (a1b2c3d)): 5쌍"),
+    ):
+        first = _first_screen(render(record, language, judged))
+        assert f"`{how}`" in first[0]
+        assert words in first[2]
+        assert "\n".join(first).count(how) == 1
 
 
 def test_the_same_in_korean() -> None:
@@ -262,6 +315,40 @@ def test_a_slow_link_limits_by_its_rate() -> None:
 def test_a_far_link_limits_by_its_latency() -> None:
     # 100 operations in 10 steps: ten round trips a token.
     assert _limit(_linked(0.5, 1000)) == LimitLatency("a-2", 10, 0.5, pytest.approx(6.0))
+
+
+def _emulated(one_way_us: float, mbps: float) -> RunRecord:
+    link = LinkAccuracy(
+        source=0, target=1, set_us=one_way_us, n=48, median_us=one_way_us, p99_us=one_way_us,
+        set_mbps=mbps,
+    )  # fmt: skip
+    record = _linked(9, 9).model_copy(update={"pairs": ()})
+    links = CellLinks(links=(link,), n_busy=0, n_messages=0, n_late=0)
+    return record.model_copy(
+        update={"cells": (record.cells[0].model_copy(update={"links": links}),)}
+    )
+
+
+def test_an_emulated_link_limits_by_what_was_set_one_way() -> None:
+    slow, far = _emulated(100, 100), _emulated(400, 1000)
+    assert _limit(slow) == LimitRate("a-2", 100, pytest.approx(5.0), pytest.approx(6))
+    assert _limit(far) == LimitLatency("a-2", 10, 0.4, pytest.approx(6.0), is_one_way=True)
+    assert "10.0 exchanges a token, each a way of 0.400 ms" in render(far, "en")
+    assert "토큰당 통신 10.0회, 편도 0.400 ms씩" in render(far, "ko")
+
+
+def test_cells_that_failed_alike_are_told_once() -> None:
+    cells = [
+        cell("tiny", n, status="failed", error=f"worker 127.0.0.1:{n}000 cannot be reached")
+        for n in (2, 4, 8)
+    ]
+    for language, words in (
+        ("en", "**tiny** on 2 nodes (and 2 more cells): failed - worker 127.0.0.1:2000"),
+        ("ko", "**tiny**, 2대 (그 밖에 구성 2개): 실행 실패 - worker 127.0.0.1:2000"),
+    ):
+        first = "\n".join(_first_screen(render(run(cells), language)))
+        assert words in first
+        assert first.count("cannot be reached") == 1
 
 
 def test_exchange_without_a_known_cause_is_only_that() -> None:

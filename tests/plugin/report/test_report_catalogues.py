@@ -213,10 +213,29 @@ def test_the_programs_sentences_are_korean_in_the_korean_report() -> None:
     text = render(record, "ko")
     assert "출력 토큰 29번이 'nase' (1대 실행은 'fuhe'); 동점에 가까움: 로짓 차이 0.0511" in text
     assert "허용 오차 0.179 (같은 스텝 27개에서 rms 0.0434)" in text
-    assert "실행 실패 - 루트가 종료 코드 3로 끝남; 마지막 출력: Oh" in text
+    assert "실행 실패 - 루트가 끝남 (종료 코드 3); 마지막 출력: Oh" in text
     assert "pi1의 워커 1: printed nothing that anybody knows" in text  # nothing is lost
     assert "- 참고: a-2: 실행이 최대 9 ms 멈췄다가 계속됨." in text
     assert tie in render(record, "en")
+
+
+def test_what_stopped_dllama_is_korean_but_for_its_own_words() -> None:
+    deadlock = (
+        "readMany gave up after 60000 ms with 8448 bytes still to come; it waited on 3 sockets; it "
+        "was in step 17/345 (SYNC_NODES); no single worker is to blame: workers 1, 2, 3 wait too; "
+        "each waits for 768 bytes, one chunk of a ring all-reduce (3072 bytes / 4 nodes), while "
+        "the root runs star: start the root and every worker with the same --collective; dllama "
+        "said: Execution failed in one of the threads"
+    )
+    text = render(run([cell("a", 4, status="failed", error=deadlock)]), "ko")
+    (why,) = [line for line in text.splitlines() if line.startswith("- **원인**")]
+    assert (
+        "readMany: 8448바이트를 더 받아야 하는데 60000 ms 동안 오지 않아 포기함; 소켓 3개에서 "
+        "기다림; 345단계 중 17단계(SYNC_NODES)에서; 원인인 워커가 하나로 좁혀지지 않음: 워커 1, 2, "
+        "3도 기다림; 각각 768바이트, 곧 링 all-reduce의 한 조각(3072 B ÷ 4대)을 기다리는데 루트의 "
+        "집합 통신은 star: 루트와 모든 워커를 같은 --collective로 시작할 것; dllama의 출력: "
+        "Execution failed in one of the threads"
+    ) in why
 
 
 def test_missing_templates_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +248,7 @@ def test_missing_templates_are_explained(monkeypatch: pytest.MonkeyPatch) -> Non
 # reason, an error of a cell.
 TELLING = (
     *("backends.dllama.damage", "backends.dllama.events", "backends.dllama.faults"),
-    "backends.dllama.notes",
+    *("backends.dllama.notes", "backends.dllama.versions"),
     *("backends.dllama.traffic", "events.trace", "forensics.import_bench", "forensics.import_log"),
     *("forensics.bench.aiperf", "forensics.bench.base", "forensics.bench.guidellm"),
     "forensics.report_doubts",
@@ -243,7 +262,7 @@ TELLING = (
         "validity.roofline",
         "validity.text",
         "validity.wire",
-        "verdict.limits",
+        "verdict.limits.limit",
     ),
     *("verdict.cell", "verdict.judge", "verdict.regression", "verdict.stored"),
 )
@@ -254,9 +273,9 @@ NOT_IN_A_PAGE = (
     "it ends before it connected",
     "{} tokens/s", "--model-file {}", "is in these files twice", "no line of dllama's",
     "only workers' logs", "pipeline run (pp=", "v0.12.0 to v0.12.7", "some version before",
-    "dllama said: ", "it waited {} ms", ", each for {} bytes", ", in step {}", " on {} sockets",
-    "{}: a deadlock", "lines are of an unknown format", "worker {} said", "one node: {}",
-    "; at the first token a near tie", "a near tie: ", "worker {} {}", "; the shell said: {}",
+    "one node: {}", "; at the first token a near tie", "a near tie: ", "worker {} {}",
+    "src/funcs.cpp", "src/nn/nn-", "src/dllama.cpp", "src/socket.cpp",  # where a fault is
+    "Critical error: Unknown option",
     *("Old model format is not supported", "This version supports only Q40"),  # dllama's words
     *("Invalid tokenizer header key", "This build does not support GPU"),
 )  # fmt: skip

@@ -453,3 +453,10 @@ def test_all_that_cannot_be_told_from_the_first_are_one_sentence() -> None:
     assert "2대에서는 a와 b, c, d의 Tokens/s에 반복 편차를 넘는 차이가 없음" in render(
         view.run, "ko"
     )
+
+
+def test_models_are_compared_at_the_node_count_to_choose() -> None:
+    """The fastest median of several alike is not the one that the page recommends."""
+    cells = [cell("a", 2, [40, 41, 42]), cell("b", 2, [7, 8, 12]), cell("b", 4, [6, 10, 13])]
+    (said,) = [s for s in recommendations(RunView.of(run(cells))) if isinstance(s, FasterModel)]
+    assert (said.model, said.nodes, said.other, said.other_nodes) == ("a", 2, "b", 2)

@@ -8,8 +8,8 @@ from pytest_dllama.metrics.samples import sample_of
 from pytest_dllama.record.cell import CellRecord, RooflineRecord
 from pytest_dllama.validity.output import oracle_output
 from pytest_dllama.verdict.cell import MeasuredCell, cell_record, failed_cell
-from pytest_dllama.verdict.limits import Threshold
-from pytest_dllama.verdict.thresholds_file import marker_thresholds
+from pytest_dllama.verdict.limits.limit import Threshold
+from pytest_dllama.verdict.limits.thresholds_file import marker_thresholds
 from tests.plugin.traces_for_tests import greedy
 
 RUN = greedy([[(1, 10.0), (2, 5.0)]] * 3)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from pytest_dllama.record.cell import Estimate, Fault, OutputRecord
 from pytest_dllama.verdict.judge import judge
-from pytest_dllama.verdict.thresholds_file import marker_thresholds
+from pytest_dllama.verdict.limits.thresholds_file import marker_thresholds
 
 (LIMIT,) = marker_thresholds({"tpot_ms": 50})
 MET = LIMIT.check(Estimate(value=40, minimum=40, maximum=40, n=3))

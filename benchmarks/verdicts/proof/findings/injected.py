@@ -22,7 +22,7 @@ from benchmarks.verdicts.proof.journal import Condition, Pair, cells_of
 from pytest_dllama.record.verdict import PairStatus
 from pytest_dllama.stats.decision import theta_of
 from pytest_dllama.stats.noise import pair_noise
-from pytest_dllama.verdict.limits import TOLERANCES
+from pytest_dllama.verdict.limits.limit import TOLERANCES
 
 INJECTED = "injected"  # the stage
 METRICS = ("tpot_ms", "steady_tpot_ms")  # what is slowed down

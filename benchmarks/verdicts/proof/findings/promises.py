@@ -11,7 +11,7 @@ from benchmarks.verdicts.proof.findings.tables import Findings, bounded, count, 
 from benchmarks.verdicts.proof.journal import AA, Condition, Pair, cells_of
 from pytest_dllama.stats.decision import theta_of
 from pytest_dllama.stats.noise import pair_noise
-from pytest_dllama.verdict.limits import TOLERANCES
+from pytest_dllama.verdict.limits.limit import TOLERANCES
 
 FALSE_ALARMS, FALSE_ALARMS_BUSY = 0.01, 0.02
 FOUND, FOUND_CHANGE = 0.85, 0.10

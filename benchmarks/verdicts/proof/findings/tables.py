@@ -34,7 +34,7 @@ from pytest_dllama.record.verdict import PairStatus
 from pytest_dllama.stats.decision import theta_of
 from pytest_dllama.stats.intervals import clopper_pearson
 from pytest_dllama.stats.noise import pair_noise
-from pytest_dllama.verdict.limits import TOLERANCES
+from pytest_dllama.verdict.limits.limit import TOLERANCES
 
 WRONG: Sequence[PairStatus] = ("REGRESSED", "IMPROVED")  # of the same against the same
 NAMES = {

@@ -23,10 +23,10 @@ from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.history.noise.priors import NoisePriors
 from pytest_dllama.hosts.base import Progress
-from pytest_dllama.hosts.checkout import revision_at
 from pytest_dllama.hosts.controller import fingerprint, probe_environment
 from pytest_dllama.hosts.course import counted
 from pytest_dllama.hosts.local import LocalHosts
+from pytest_dllama.lab.builds.commits import revision_at
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.pairs.duet import Duet, PairTaken, Rules, Side
 from pytest_dllama.lab.progress import Silent

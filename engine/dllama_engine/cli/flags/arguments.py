@@ -35,6 +35,7 @@ class RootArgs(ProcessArgs):
     chat_template: str | None
     max_seq_len: int  # 0: the model's
     context_depth: int  # positions filled before the request
+    decode_from: int | None  # a token id in place of the prompt's last one
     requests: int  # how often the request is run, each time in a session of its own
     workers: tuple[Address, ...]
     buffer_float_type: str

@@ -69,6 +69,11 @@ def _add_model(group: argparse._ArgumentGroup) -> None:
         "count from there (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
+        "--decode-from", type=whole(0), metavar="ID",
+        help="decode the first token from this id in place of the prompt's last, as dllama does "
+        "where it reads a stale token (docs/real-dllama.md; default: do not)",
+    )  # fmt: skip
+    group.add_argument(
         "--requests", type=whole(1), default=1, metavar="N",
         help="run the request so often, each time in a session of its own that is loaded anew, for "
         "who measures (default: %(default)s)",

@@ -89,6 +89,8 @@ def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         parser.error("give --prompt or --file, not both")
     if args.context_depth and args.mode in ("chat", "perplexity"):
         parser.error(f"--context-depth is inference's; {args.mode} starts with an empty context")
+    if args.decode_from is not None and args.mode in ("chat", "perplexity"):
+        parser.error(f"--decode-from is inference's; {args.mode} reads its text as it is")
     if args.requests > 1 and (args.mode in ("chat", "perplexity") or args.trace is not None):
         what = "--trace holds one request" if args.trace is not None else f"{args.mode} has one run"
         parser.error(f"--requests {args.requests} is inference's, and {what}")

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dllama_engine.errors import HandshakeError, WireError
+from dllama_engine.system.process import start_without_signals
 from dllama_engine.wire.connecting.handshake import (
     HANDSHAKE_TIMEOUT_S,
     DialerRole,
@@ -70,7 +71,7 @@ class Listener:
                 "choose another --port, or 0 for any free one"
             ) from None
         self.port = self._socket.getsockname()[1]
-        threading.Thread(target=self._accept, name="accept", daemon=True).start()
+        start_without_signals(threading.Thread(target=self._accept, name="accept", daemon=True))
         return self.port
 
     def next_root(self, timeout_s: float | None) -> Caller | None:

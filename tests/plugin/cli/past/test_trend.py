@@ -9,7 +9,7 @@ import pytest
 
 from pytest_dllama.cli.main import main
 from pytest_dllama.history.store import RunStore
-from pytest_dllama.hosts.checkout import commits_between
+from pytest_dllama.lab.builds.commits import commits_between
 from pytest_dllama.record.run import Revision
 from tests.plugin.history.night_runs import CLUSTER, cell, night_run
 

@@ -20,8 +20,8 @@ from pytest_dllama.lab.lab import Lab
 from pytest_dllama.lab.pairs.paired_lab import PairedLab
 from pytest_dllama.lab.pairs.side import Side
 from pytest_dllama.lab.progress import Silent
-from pytest_dllama.verdict.thresholds import Thresholds
-from pytest_dllama.verdict.thresholds_file import parse_thresholds
+from pytest_dllama.verdict.limits.thresholds import Thresholds
+from pytest_dllama.verdict.limits.thresholds_file import parse_thresholds
 from tests.plugin.lab.pairs.stated_times import PROGRAM, StatedTimes, config
 
 KEY = CellKey("tiny", 1)

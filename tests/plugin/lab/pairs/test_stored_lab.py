@@ -24,7 +24,7 @@ from pytest_dllama.lab.progress import Silent
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import CellVerdict
 from pytest_dllama.report.terminal.verdict import verdict_lines
-from pytest_dllama.verdict.thresholds import Thresholds
+from pytest_dllama.verdict.limits.thresholds import Thresholds
 from tests.plugin.lab.pairs.stated_times import PROGRAM, StatedTimes, config
 
 KEY = CellKey("tiny", 1)

@@ -12,8 +12,8 @@ from pytest_dllama.cli.main import main
 from pytest_dllama.history.run_files import read_run, write_run
 from pytest_dllama.record.cell import CellRecord, Estimate
 from pytest_dllama.record.run import RunRecord
-from pytest_dllama.verdict.margins import NothingToLimit, thresholds_text
-from pytest_dllama.verdict.thresholds_file import load_thresholds, parse_thresholds
+from pytest_dllama.verdict.limits.margins import NothingToLimit, thresholds_text
+from pytest_dllama.verdict.limits.thresholds_file import load_thresholds, parse_thresholds
 from tests.data import RUNS
 
 

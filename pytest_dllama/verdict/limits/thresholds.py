@@ -14,7 +14,7 @@ from itertools import combinations
 
 from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.record.cell import Workload
-from pytest_dllama.verdict.limits import (
+from pytest_dllama.verdict.limits.limit import (
     FOR_ANOTHER,
     TOLERANCES,
     Direction,
@@ -22,7 +22,7 @@ from pytest_dllama.verdict.limits import (
     ThresholdError,
     Tolerance,
 )
-from pytest_dllama.verdict.scaling import ScalingLimit
+from pytest_dllama.verdict.limits.scaling import ScalingLimit
 
 TableKey = tuple[str | None, int | None, str]  # model or pattern, nodes, workload; None, "": of all
 NO_SWEEP = Workload()

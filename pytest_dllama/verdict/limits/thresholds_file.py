@@ -30,9 +30,9 @@ from typing import Any
 
 from pytest_dllama.files.user_files import SETTINGS_BYTES, read_text
 from pytest_dllama.metrics.catalog import METRICS
-from pytest_dllama.verdict.limits import Direction, Threshold, ThresholdError, Tolerance
-from pytest_dllama.verdict.scaling import ScalingLimit, parse_scaling
-from pytest_dllama.verdict.thresholds import LimitTable, TableKey, Thresholds
+from pytest_dllama.verdict.limits.limit import Direction, Threshold, ThresholdError, Tolerance
+from pytest_dllama.verdict.limits.scaling import ScalingLimit, parse_scaling
+from pytest_dllama.verdict.limits.thresholds import LimitTable, TableKey, Thresholds
 
 _KEYS = ("min", "max", "worse")
 _TABLES = ("nodes", "workloads", "scaling")  # what a table may hold beside metrics

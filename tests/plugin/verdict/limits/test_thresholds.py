@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from pytest_dllama.metrics.catalog import ENERGY, METRICS
 from pytest_dllama.record.cell import Estimate, Workload
-from pytest_dllama.verdict import limits, scaling, thresholds, thresholds_file
-from pytest_dllama.verdict.limits import ThresholdError
-from pytest_dllama.verdict.thresholds import Thresholds
-from pytest_dllama.verdict.thresholds_file import load_thresholds, parse_thresholds
+from pytest_dllama.verdict.limits import limit as limits
+from pytest_dllama.verdict.limits import scaling, thresholds, thresholds_file
+from pytest_dllama.verdict.limits.limit import ThresholdError
+from pytest_dllama.verdict.limits.thresholds import Thresholds
+from pytest_dllama.verdict.limits.thresholds_file import load_thresholds, parse_thresholds
 from tests.data import ROOT
 
 FILE = """

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from pytest_dllama.metrics.catalog import METRICS
-from pytest_dllama.verdict.limits import Direction, ThresholdError
+from pytest_dllama.verdict.limits.limit import Direction, ThresholdError
 
 USUAL_METRIC = "tokens_per_s"
 FORM = "4 nodes at least 1.6 x 2 nodes, or tpot_ms: 4 nodes at most 0.7 x 2 nodes"
