@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import cast
@@ -47,6 +49,24 @@ def test_a_synthetic_model_is_written_once_into_the_cache(tmp_path, monkeypatch)
     again = under_test.open_model(spec, lambda done, total: progress.append((done, total)))
     assert again.model_file.stat().st_mtime_ns == written_ns
     assert progress == []
+
+
+def test_a_synthetic_model_that_cannot_be_written_is_told(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    code = (
+        "import resource; from pytest_dllama.config.values import *\n"
+        "from pytest_dllama.models import under_test\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))\n"
+        "try: under_test.open_model(parse_models('synthetic:tiny-llama')[0], lambda *n: None)\n"
+        "except ConfigError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == (
+        f"--models synthetic:tiny-llama: it cannot be written in {tmp_path}/pytest-dllama/models "
+        "(File too large: `ulimit -f` allows 1.00 KiB); make room there, or set XDG_CACHE_HOME to "
+        "another folder"
+    )
+    assert list((tmp_path / "pytest-dllama" / "models").iterdir()) == []
 
 
 def test_the_shipped_model() -> None:

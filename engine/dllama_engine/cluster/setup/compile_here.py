@@ -32,6 +32,7 @@ from dllama_engine.sharding.collective import Collective
 from dllama_engine.sharding.plan import ShardPlan, make_plan
 from dllama_engine.sharding.slices import slice_nbytes, tensor_spans
 from dllama_engine.system.locks import locked_if_possible
+from dllama_engine.system.os_reason import reason_of
 from dllama_engine.system.process import exit_with_parent
 from dllama_engine.transformer.transformer import Transformer
 from dllama_engine.transformer.weights import RankWeights
@@ -113,7 +114,7 @@ def _run(tiny: ShardPlan, kv_type: FloatType) -> None:
         _forward(tiny, kv_type)
     except OSError as error:
         raise EngineError(
-            f"compiled kernels cannot be kept in {config_folder()} ({error.strerror or error}); "
+            f"compiled kernels cannot be kept in {config_folder()} ({reason_of(error)}); "
             "make room there, or set XDG_CACHE_HOME to another folder"
         ) from None
 
