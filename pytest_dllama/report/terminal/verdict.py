@@ -142,7 +142,8 @@ def _how(found: VerdictFile) -> str:
         )
     return (
         f"{found.base_label} -> {found.new_label}: looks at {looks} pairs{_requests(found)}, "
-        f"each bound at {found.level:.2%}, order by seed {found.seed}; the verdict took {found.wall_s:.0f} s"
+        f"each bound at {found.level:.2%}, order by seed {found.seed}; the verdict took "
+        f"{found.wall_s:.0f} s"
     )
 
 
