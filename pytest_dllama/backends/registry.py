@@ -95,6 +95,11 @@ def _dllama(options: EngineOptions) -> Backend:
             f"--collective {options.collective} is our own engine's; a build of the real dllama "
             "that has collectives takes them as --dllama-args '--collective NAME'"
         )
+    if options.overlap != "off":
+        raise ConfigError(
+            f"--overlap {options.overlap} is our own engine's; the real dllama sends what it has "
+            "computed: leave it out"
+        )
     if options.kv_type != "f32":
         raise ConfigError(
             f"--kv-type {options.kv_type} is our own engine's; the real dllama's cache is f32: "

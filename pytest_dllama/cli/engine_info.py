@@ -40,6 +40,8 @@ def _engine_info(arguments: argparse.Namespace) -> int:
 
 def lines_of(engine: Engine, binary: str) -> list[str]:
     """What is known of a program, in lines."""
+    if engine.family == "other":
+        return [f"suites:  refused: {refused_version(engine, binary)}"]
     if engine.family == "unknown":
         return [
             f"{binary}: does not answer as any known dllama does; it would be driven as one that "

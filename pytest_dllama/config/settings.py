@@ -67,6 +67,7 @@ class LabConfig:
     max_seq_len: int = 0  # of the KV cache; 0: what a cell's request needs
     kv_type: str = "f32"
     collective: str = "mesh"
+    overlap: str = "off"
     report_formats: tuple[str, ...] = ("md", "html")
     inject: str = ""
     history_folder: Path | None = None  # None: the user's data folder
@@ -160,6 +161,7 @@ class LabConfig:
             max_seq_len=value["max-seq-len"],
             kv_type=value["kv-type"],
             collective=value["collective"],
+            overlap=value["overlap"],
             topology=topology_of(
                 value["link"],
                 links.base / links.text if links.text else None,

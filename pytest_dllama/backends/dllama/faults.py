@@ -97,7 +97,8 @@ def _timeout(run: LoggedRun, stall: Stall) -> str:
         "to come"
     ]
     if stall.sockets is not None:
-        said.append(f"it waited on {stall.sockets} sockets")
+        many = f"it waited on {stall.sockets} sockets"
+        said.append("it waited on one socket" if stall.sockets == 1 else many)
     if where is not None:
         said.append(f"it was in step {where.step}/{where.steps} ({where.what})")
     return "; ".join(said)
@@ -173,6 +174,8 @@ def _ends_early(run: LoggedRun, workers: Sequence[LoggedRun]) -> Failure:
     if run.decode:
         spent_s = sum(step.total_ms for step in run.steps) / 1e3
         how_far = f"after {len(run.decode)} tokens ({spent_s:.1f} s of forward passes)"
+        if len(run.decode) == 1:
+            how_far = f"after the first token ({spent_s:.1f} s of forward passes)"
     elif run.prefill:
         how_far = "in the prompt's evaluation"
     elif run.has_weights:
@@ -181,7 +184,7 @@ def _ends_early(run: LoggedRun, workers: Sequence[LoggedRun]) -> Failure:
         how_far = "before the weights were loaded"
     said = [_waits(run)] if run.stalls else []
     if any(line.startswith(("🔷", "🔶")) for line in run.unread):
-        said.append(f"{len(run.unread)} lines are of an unknown format, such as {run.unread[0]!r}")
+        said.append(f"lines of an unknown format: {len(run.unread)}, such as {run.unread[0]!r}")
     if word := _shells_word(run):
         said.append(f"the shell said: {word}")
     said += [f"worker {w.node_index} said: {'; '.join(w.errors)}" for w in workers if w.errors]

@@ -133,8 +133,9 @@ def _time_notes(run: LoggedRun, times: Totals) -> list[str]:
     if run.has_lost_evaluation:
         n_tokens = sum(step.n_tokens for step in run.prefill)
         return [
-            f"The Evaluation block is not whole. Its {n_tokens} tokens stand in Eval lines, which "
-            "are cut to whole ms: prefill time, TTFT, RCT and output tokens / RCT are not known."
+            f"The Evaluation block is not whole. Its tokens ({n_tokens}) stand in Eval lines, "
+            "which are cut to whole ms: prefill time, TTFT, RCT and output tokens / RCT are not "
+            "known."
         ]
     said = [
         "dllama prints single steps in whole ms, cut off; its totals are exact, so the cut-off "

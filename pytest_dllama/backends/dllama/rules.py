@@ -13,7 +13,12 @@ _BLOCK = 32  # numbers of a Q40 or Q80 block, which no slice may cut
 
 
 def refused_version(engine: Engine, what: str) -> str | None:
-    """Why a program is too old to be driven; None if it is not."""
+    """Why a program is too old to be driven, or no dllama; None if it can be."""
+    if engine.family == "other":
+        return (
+            f"{what} is no dllama: it does not hold --buffer-float-type, a flag of every version; "
+            "give the program that `make dllama` builds"
+        )
     if engine.family != "old":
         return None
     oldest = shown(OLDEST_DRIVEN)

@@ -18,8 +18,8 @@ from typing import Literal
 Version = tuple[int, int, int]
 Ask = Callable[[Sequence[str]], str]  # arguments -> all that the program prints
 # "old": one line a forward pass, a worker serves one root and aborts; "current": prefill in
-# batches, a worker serves one root after the other.
-Family = Literal["old", "current", "unknown"]
+# batches, a worker serves one root after the other; "other": a program that is no dllama.
+Family = Literal["old", "current", "unknown", "other"]
 
 OLDEST_DRIVEN: Version = (0, 12, 0)
 DRY = "--dry-probe"  # a flag that no dllama knows
@@ -59,6 +59,7 @@ _MARKS: tuple[tuple[bytes, Version], ...] = (
     (b"Execution error: %s", (0, 16, 3)),
     (b"--host", (0, 16, 4)),
 )
+_EVERY_VERSIONS = b"--buffer-float-type"  # a flag
 _FORK_MARK = b"Network Performance Report"
 
 # Each shape of the answer to an unknown flag, and whose it is.
@@ -207,6 +208,7 @@ class Engine:
 
 
 UNKNOWN = Engine("unknown")
+OTHER = Engine("other")
 
 
 def shown(version: Version) -> str:
@@ -231,7 +233,8 @@ def identify(ask: Ask, more: Mapping[str, str] | None = None, program: bytes = b
         if named == DRY:
             break
         if named not in left:
-            return UNKNOWN
+            is_compiled = program.startswith(b"\x7fELF")
+            return OTHER if is_compiled and _EVERY_VERSIONS not in program else UNKNOWN
         del left[named]
     flags = frozenset(left)
     first, below = _range(family, flags, ask)

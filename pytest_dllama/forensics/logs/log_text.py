@@ -19,6 +19,7 @@ from pytest_dllama.forensics.logs.markup import without_markup
 from pytest_dllama.forensics.logs.plain_letters import with_plain_letters
 from pytest_dllama.forensics.logs.shown_bytes import without_shown_bytes
 from pytest_dllama.forensics.logs.wrapped_lines import unwrapped
+from pytest_dllama.hosts.course import counted
 
 _BOMS = (  # the longer ones first: UTF-32's begins like UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -245,7 +246,7 @@ def _without_trailing_blanks(lines: list[str]) -> tuple[list[str], list[str]]:
     if n_blanks == 0:
         return lines, []
     text = [line[:-n_blanks] if line.strip() else line[n_blanks:] for line in lines]
-    return text, [f"{n_blanks} blanks at the end of each line, taken away"]
+    return text, [f"{counted(n_blanks, 'blank')} at the end of each line, taken away"]
 
 
 def _without_padding(lines: list[str]) -> tuple[list[str], list[str]]:

@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from pytest_dllama.backends.dllama.lines import clean, read_line
 from pytest_dllama.forensics.logs.collectors import ANY_TIME
+from pytest_dllama.hosts.course import counted
 
 _OTHER_BLANKS = re.compile("[\t\u00a0\u2000-\u200a\u202f\u3000]")
 # dllama fills up its figures to a width
@@ -31,7 +32,8 @@ def with_plain_letters(lines: list[str]) -> tuple[list[str], list[str]]:
         changed = [
             new or _OTHER_BLANKS.sub(" ", old) for new, old in zip(changed, lines, strict=True)
         ]
-    note = f"{n_changed} lines with blanks, signs or decimal commas of an editor's, put right"
+    changes = "with blanks, signs or decimal commas of an editor's, put right"
+    note = f"{counted(n_changed, 'line')} {changes}"
     return [new or line for line, new in zip(lines, changed, strict=True)], [note]
 
 

@@ -147,6 +147,18 @@ def test_a_folder_and_a_link_to_nothing_are_no_programs(tmp_path: Path) -> None:
     assert f"a link to {tmp_path}/gone, which is not there" in why_no_program(str(link))
 
 
+def test_another_compiled_program_is_refused_before_a_cell_starts(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    found = str(Path(shutil.which("ls") or "").resolve())
+    with pytest.raises(ConfigError, match="is no dllama: it does not hold --buffer-float-type, a"):
+        make_backend("dllama", EngineOptions(binary=found))
+    assert main(["engine-info", found]) == 0
+    assert f"refused: {found} is no dllama" in capsys.readouterr().out
+    held = b"\x7fELF with --buffer-float-type"  # packed, or one that answers otherwise
+    assert identify(lambda _: "What?", program=held) == UNKNOWN
+
+
 def test_a_program_that_hangs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "hangs"
     path.write_text("#!/bin/sh\nsleep 600 & wait\n")

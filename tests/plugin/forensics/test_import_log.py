@@ -239,7 +239,7 @@ def test_steps_of_another_shape_are_named(tmp_path: Path) -> None:
         "💡 Arch: Llama\n💡 Dim: 64\n💿 Weights loaded\nhello\n🔶 Q   12 ms S  22 kB R  81 kB a\n"
     )
     cell = cell_of(written(tmp_path, text))
-    assert "1 lines are of an unknown format, such as '🔶 Q" in str(cell.error)
+    assert "lines of an unknown format: 1, such as '🔶 Q" in str(cell.error)
 
 
 def test_without_a_head_the_node_count_must_be_given(tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def test_a_prompts_time_is_not_taken_from_lines_cut_to_whole_ms(tmp_path: Path) 
     assert (sample.n_input_tokens, sample.prefill_tokens) == (6, 5)  # by the Eval lines
     assert cell.metrics["tpot_ms"] == whole.metrics["tpot_ms"]
     assert not {"ttft_s", "rct_s", "tokens_per_s", "sync_share"} & cell.metrics.keys()
-    assert any("The Evaluation block is not whole. Its 5 tokens" in note for note in run.notes)
+    assert any("The Evaluation block is not whole. Its tokens (5)" in note for note in run.notes)
     path.write_text("\n".join(line for line in lines if line != "    nTokens: 5"), encoding="utf-8")
     assert figures(imported(path)) == figures(imported(LOGS / "upstream_inference_n2.log"))
 

@@ -250,7 +250,7 @@ def test_other_programs_lines_are_left_out_of_prompt_and_text(line: str, tmp_pat
 
 def test_a_line_that_cannot_be_read_is_no_prompt(tmp_path: Path) -> None:
     run = imported(LOG.replace(" ms Sync", " msec Sync").encode(), tmp_path)
-    assert "13 lines are of an unknown format" in str(run.cells[0].error)
+    assert "lines of an unknown format: 13," in str(run.cells[0].error)
     assert run.request.prompt == "One morning, Mina"
 
 

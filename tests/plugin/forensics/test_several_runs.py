@@ -121,3 +121,16 @@ def test_operations_of_a_model_that_the_bytes_do_not_bear_out_are_not_told(tmp_p
     lines = [line.replace("nLayers: 6", "nLayers: 8") for line in lines_of("v0.14.2_tiny_n2.log")]
     (cell,) = imported(tmp_path, lines).cells
     assert cell.network is None or cell.network.operations is None
+
+
+@pytest.mark.parametrize(
+    ("n_tokens", "words"),
+    [(1, "ends after the first token (0.0 s"), (2, "ends after 2 tokens (0.0 s")],
+)
+def test_how_far_a_run_came_is_told_in_the_right_number(
+    n_tokens: int, words: str, tmp_path: Path
+) -> None:
+    lines = lines_of("upstream_inference_n2.log")
+    first = next(i for i, line in enumerate(lines) if line.startswith("🔶"))
+    (cell,) = imported(tmp_path, lines[: first + n_tokens]).cells
+    assert words in str(cell.error)

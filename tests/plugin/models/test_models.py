@@ -80,6 +80,8 @@ def test_command_lines_as_a_person_would_type_them() -> None:
     )
     ring = backend.root_command(replace(request, collective="ring"), ["10.0.0.2:9998"], "77")
     assert " --collective ring " in " ".join(ring)
+    halved = backend.root_command(replace(request, overlap="on"), ["10.0.0.2:9998"], "77")
+    assert " --overlap on " in " ".join(halved)
     root = backend.root_command(request, ["10.0.0.2:9998", "10.0.0.3:9998"], "77")
     assert " ".join(backend.shown(root)) == (
         "dllama-py inference --model m.m --tokenizer t.t --prompt hello  you --steps 64 "

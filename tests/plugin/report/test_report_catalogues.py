@@ -213,7 +213,7 @@ def test_the_programs_sentences_are_korean_in_the_korean_report() -> None:
     text = render(record, "ko")
     assert "출력 토큰 29번이 'nase' (1대 실행은 'fuhe'); 동점에 가까움: 로짓 차이 0.0511" in text
     assert "허용 오차 0.179 (같은 스텝 27개에서 rms 0.0434)" in text
-    assert "실행 실패 - 루트가 종료 코드 3로 끝남; 마지막 출력: Oh" in text
+    assert "실행 실패 - 루트가 끝남 (종료 코드 3); 마지막 출력: Oh" in text
     assert "pi1의 워커 1: printed nothing that anybody knows" in text  # nothing is lost
     assert "- 참고: a-2: 실행이 최대 9 ms 멈췄다가 계속됨." in text
     assert tie in render(record, "en")
