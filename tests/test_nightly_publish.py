@@ -47,7 +47,7 @@ def report(folder: Path, text: str) -> Path:
 def publish(clone: Path, folder: Path, name: str, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [str(ROOT / ".ci/publish"), str(folder), name], cwd=clone, capture_output=True, text=True,
-        env={**os.environ, **env}, timeout=120,
+        env={**os.environ, **env}, timeout=900,
     )  # fmt: skip
 
 

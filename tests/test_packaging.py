@@ -20,7 +20,7 @@ PROMPT = "One morning, Mina"
 def run(*command: str | Path, cwd: Path) -> str:
     """Run a command; its standard output, or a failure that shows all it said."""
     done = subprocess.run(
-        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=300
+        [str(part) for part in command], cwd=cwd, capture_output=True, text=True, timeout=900
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout

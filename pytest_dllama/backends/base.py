@@ -32,6 +32,7 @@ class EngineRequest:
     kv_type: str = "f32"
     context_depth: int = 0  # positions to fill before the clock starts, see FillsContext
     collective: str = "mesh"
+    overlap: str = "off"
     trace: bool = False  # whether it tells its raw spans too (TellsSpans)
     requests: int = 1  # how often it is run by one root, see RunsAgain
 
@@ -173,6 +174,7 @@ class EngineOptions:
     sync_mode: str = "reduce"
     kv_type: str = "f32"
     collective: str = "mesh"
+    overlap: str = "off"
     swept: Sequence[tuple[str, str]] = ()  # options of its own that --sweep names, by name
     inject: str = ""  # --inject: how the embedded engine is slowed down on purpose
     memory_bps: float | None = None  # --emulate: bytes a second of each board's memory

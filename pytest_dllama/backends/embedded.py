@@ -104,6 +104,7 @@ class EmbeddedBackend:
             *(("--max-seq-len", str(request.max_seq_len)) if request.max_seq_len else ()),
             *(("--kv-type", request.kv_type) if request.kv_type != "f32" else ()),
             *(("--collective", request.collective) if request.collective != "mesh" else ()),
+            *(("--overlap", request.overlap) if request.overlap != "off" else ()),
             *(("--context-depth", str(request.context_depth)) if request.context_depth else ()),
             *(("--trace", "-") if request.trace else ()),
             *(("--requests", str(request.requests)) if request.requests > 1 else ()),

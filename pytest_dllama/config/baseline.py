@@ -19,7 +19,13 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from pytest_dllama.config.values import BUFFER_FLOAT_TYPES, COLLECTIVES, SYNC_MODES, ConfigError
+from pytest_dllama.config.values import (
+    BUFFER_FLOAT_TYPES,
+    COLLECTIVES,
+    OVERLAPS,
+    SYNC_MODES,
+    ConfigError,
+)
 
 Kind = Literal["self", "git", "dllama", "option", "run", "accepted"]
 KINDS: tuple[Kind, ...] = ("self", "git", "dllama", "option", "run", "accepted")
@@ -37,6 +43,7 @@ OPTIONS: Mapping[str, tuple[str, ...] | None] = {
     "buffer-float-type": BUFFER_FLOAT_TYPES,
     "sync-mode": SYNC_MODES,
     "collective": COLLECTIVES,
+    "overlap": OVERLAPS,
 }
 
 

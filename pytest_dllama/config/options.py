@@ -24,6 +24,7 @@ from pytest_dllama.config.values import (
     DEFAULT_PROMPT,
     KV_TYPES,
     LARGEST_SEED,
+    OVERLAPS,
     SHIPPED_MODEL,
     SYNC_MODES,
     at_least,
@@ -160,6 +161,14 @@ SETTINGS: tuple[Setting, ...] = (
         "how the embedded engine's nodes exchange: mesh, two-shot, star, ring, doubling, "
         "gather-bcast, or auto, which probes the links and picks (docs/network.md)",
         one_of("--collective", COLLECTIVES),
+    ),
+    Setting(
+        "overlap",
+        "off|on|auto",
+        "off",
+        "whether the embedded engine sends one half of a prompt's batch while it computes the "
+        "other; auto measures links and products and picks (docs/network.md)",
+        one_of("--overlap", OVERLAPS),
     ),
     Setting(
         "max-seq-len",

@@ -22,8 +22,9 @@ def what_is_measured(lab: Lab) -> str:
     made, given = lab_config.prompt_tokens, lab_config.output_tokens
     work = f"{_listed(given)} output tokens" if given else counted(lab_config.steps, "step")
     prompts = f" after prompts of {_listed(made)} tokens" if made else ""
-    collective = lab_config.collective
+    collective, overlap = lab_config.collective, lab_config.overlap
     by = "" if collective == "mesh" else f", collective {collective}"
+    by += "" if overlap == "off" else f", overlap {overlap}"
     return (
         f"dllama: {counted(len(lab.keys), 'cell')} ({cells}), {often} of "
         f"{work}{prompts}, {lab_config.buffer_float_type} buffers, "

@@ -62,6 +62,7 @@ def request_record(
         max_seq_len=config.max_seq_len or None,
         kv_type=config.kv_type,
         collective=config.collective if config.engine == "embedded" else None,
+        overlap=config.overlap if config.engine == "embedded" else None,
         inject=config.inject,
     )
 

@@ -43,6 +43,7 @@ def engines(config: LabConfig) -> tuple[Backend, Mapping[Options, Backend]]:
             own.sync_mode,
             kv_type=own.kv_type,
             collective=own.collective,
+            overlap=own.overlap,
             swept=options,
             inject=config.inject,
             memory_bps=config.memory_bps,

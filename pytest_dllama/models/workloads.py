@@ -18,8 +18,8 @@ Options = tuple[tuple[str, str], ...]  # of the engine: name and value
 _FIELDS = {
     name: name.replace("-", "_")
     for name in (
-        *("nthreads", "buffer-float-type", "sync-mode", "collective", "kv-type"),
-        *("max-seq-len", "temperature", "seed", "steps"),
+        *("nthreads", "buffer-float-type", "sync-mode", "collective", "overlap"),
+        *("kv-type", "max-seq-len", "temperature", "seed", "steps"),
     )
 }
 

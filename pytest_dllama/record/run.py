@@ -64,6 +64,7 @@ class Request(Record):
     max_seq_len: int | None = None  # of the KV cache; None: what each cell's request needs
     kv_type: str | None = None  # of the KV cache; None: a log or an older file does not tell
     collective: str | None = None  # of the embedded engine, as asked for; None: another engine
+    overlap: str | None = None  # the same, as asked for
     inject: str = ""  # how the engine was slowed down on purpose
 
 

@@ -144,7 +144,7 @@ def test_the_program_writes_every_kind_of_row(stand_in: Path, tmp_path: Path) ->
         cwd=REPOSITORY,
         env={**os.environ, "DLLAMA_BIN": str(stand_in)},
         check=True,
-        timeout=300,
+        timeout=900,
     )
     text = markdown.read_text("utf-8")
     for what in (

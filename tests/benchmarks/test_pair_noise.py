@@ -61,7 +61,7 @@ def test_a_session_runs_its_request_again() -> None:
     command += ["--model", str(model), "--tokenizer", str(model.with_suffix(".t"))]
     command += ["--prompt", "One morning", "--steps", "12", "--temperature", "0"]
     ended = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=True
+        command, cwd=ROOT, capture_output=True, text=True, timeout=900, check=True
     )
     found = [json.loads(line) for line in ended.stdout.splitlines()]
     assert len(found) == 3

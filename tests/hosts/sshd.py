@@ -193,3 +193,14 @@ def leftovers(folder: Path) -> list[str]:
         if str(folder) in line and process.info["name"] != "sshd":
             found.append(line)
     return found
+
+
+def left_behind(folder: Path) -> list[str]:
+    """What of them still runs after a while: followers end when their connection does.
+
+    The while is shorter than the lease that would end a process whose controller is gone.
+    """
+    until_s = time.monotonic() + 40.0
+    while (found := leftovers(folder)) and time.monotonic() < until_s:
+        time.sleep(0.1)
+    return found

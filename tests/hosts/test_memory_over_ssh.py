@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -29,10 +28,7 @@ def host(pis, inventory_of):
     host = SshHost(inventory.hosts[0], inventory)
     yield host
     assert host.close() is None
-    until_s = time.monotonic() + 120  # followers end when their connection is closed
-    while sshd.leftovers(pis[0].folder):
-        assert time.monotonic() < until_s, sshd.leftovers(pis[0].folder)
-        time.sleep(0.1)
+    assert sshd.left_behind(pis[0].folder) == []
 
 
 def _program(host: SshHost, tmp_path: Path) -> tuple[SshProcess, Path]:

@@ -43,10 +43,7 @@ def test_the_rails_of_a_board_are_read_over_ssh(server: sshd.Sshd, inventory_of)
     assert curve.joules[-1] / seconds == pytest.approx(WATTS, abs=1e-3)
     log.close()
     assert hosts.close() == []
-    until_s = time.monotonic() + 120
-    while sshd.leftovers(server.folder):
-        assert time.monotonic() < until_s, sshd.leftovers(server.folder)
-        time.sleep(0.1)
+    assert sshd.left_behind(server.folder) == []
 
 
 def test_names_of_one_machine_are_read_once(make_sshd, inventory_of, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""`--collective` in the suites: from the option to the engine, the record and the page."""
+"""`--collective` and `--overlap` in the suites: from option to engine, record and page."""
 
 from __future__ import annotations
 
@@ -19,18 +19,21 @@ def test_auto_is_passed_on_and_what_it_picked_is_in_the_record(tmp_path: Path) -
         [
             *(str(ROOT / "suites"), "--models", SMALL_MODEL, "--prompt", "hello"),
             *("--warmup", "0", "--nodes", "1,3", "--steps", "16", "--repeats", "1"),
-            *("--collective", "auto", "-k", "output or wire"),
+            *("--collective", "auto", "--overlap", "on", "-k", "output or wire"),
         ]
     )
     assert run.finish() == 0, run.output
     record = read_run(run.report / "run.json")
-    assert "sync mode reduce, collective auto" in run.output
-    assert record.request.collective == "auto"
+    assert "sync mode reduce, collective auto, overlap on" in run.output
+    assert (record.request.collective, record.request.overlap) == ("auto", "on")
     (cell,) = (cell for cell in record.cells if cell.nodes == 3)
     assert cell.network is not None
     assert cell.network.payload_bytes == cell.network.expected_payload_bytes
     assert cell.commands is not None
     root = list(cell.commands.root)
     assert root[root.index("--collective") + 1] == "auto"
+    assert root[root.index("--overlap") + 1] == "on"
     assert any("--collective auto picked " in note for note in record.notes)
-    assert "- Collective: `auto`\n" in (run.report / "report.en.md").read_text()
+    page = (run.report / "report.en.md").read_text()
+    assert "- Collective: `auto`\n" in page
+    assert "- Halves of a batch overlap: `on`\n" in page

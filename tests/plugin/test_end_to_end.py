@@ -176,11 +176,11 @@ def test_rows_of_cells_that_passed_are_saved(judged: RealRun) -> None:
     assert tpot == [pytest.approx((sample.tpot_ms or 0) / 1e3) for sample in run.samples]
 
 
-def test_a_later_run_is_compared_and_the_older_kept(judged: RealRun) -> None:
-    """In the same folder: the storage of saved rows is named after the machine."""
-    (folder,) = (judged.folder / ".benchmarks").glob("local-*")
+def test_a_later_run_is_compared_and_the_older_kept(judged: RealRun, tmp_path: Path) -> None:
+    """In the same folder, or a copy: the storage of saved rows is named after the machine."""
+    again = RealRun(shutil.copytree(judged.folder, tmp_path / "again"))
+    (folder,) = (again.folder / ".benchmarks").glob("local-*")
     assert list(folder.rglob("0001_*.json"))
-    again = RealRun(judged.folder)
     again.start(
         [
             *(SUITES, *SMALL, "--nodes", "2", "--steps", "24", "--repeats", "1"),
@@ -190,8 +190,8 @@ def test_a_later_run_is_compared_and_the_older_kept(judged: RealRun) -> None:
     assert again.finish() == 0, again.output
     assert "Comparing against benchmarks from:" in again.output
     assert re.search(r"test_rct\[llama_q40-2\] \(0001_\w+\)", again.output), again.output
-    assert len(list((judged.report / "history").glob("*.json"))) == 1
-    assert [cell.nodes for cell in read_run(judged.report / "run.json").cells] == [2]
+    assert len(list((again.report / "history").glob("*.json"))) == 1
+    assert [cell.nodes for cell in read_run(again.report / "run.json").cells] == [2]
 
 
 def test_invariant_mode_gives_the_very_same_tokens(tmp_path) -> None:

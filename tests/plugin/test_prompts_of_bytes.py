@@ -44,7 +44,7 @@ def test_every_byte_reaches_the_engine(
         cwd=tmp_path,
         env={**os.environ, **locale},
         capture_output=True,
-        timeout=300,
+        timeout=900,
     )
     assert done.returncode == 0, done.stdout.decode(errors="replace")
     run = read_run(tmp_path / "report" / "run.json")

@@ -140,7 +140,7 @@ class Duet:
         self.sessions.make_ready([cell.key for cell in self.cells], cell.key.nodes)
         self._progress.stage(f"{cell.key}: reference output and warm-up of both sides")
         self._progress.detail("starting")
-        self.sessions.prepare_oracles(cell.key)
+        self.sessions.prepare_oracles(cell.key, cell.losses.prefix)
         again = self.sessions.run_again(cell.key)
         if cell.key.nodes > 1:
             since_s, name = time.monotonic(), f"{cell.losses.prefix}warmup"

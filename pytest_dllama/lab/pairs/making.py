@@ -58,6 +58,11 @@ def _base(baseline: Baseline, config: LabConfig, label: str, tell: Tell) -> _Bas
         return _Base(Side("base", label, own, config, swept=swept))
     if baseline.kind == "option":
         other = with_options(config, baseline)
+        if other == config and not config.sweep:
+            raise ConfigError(
+                f"--baseline {baseline.text}: the new side runs with just that, so both would be "
+                "the same; give the base another value, or write --baseline self for A/A"
+            )
         own, swept = engines(other)
         return _Base(Side("base", baseline.text, own, other, swept=swept))
     if baseline.kind == "dllama":
@@ -74,6 +79,7 @@ def with_options(config: LabConfig, baseline: Baseline) -> LabConfig:
         buffer_float_type=options.get("buffer-float-type", config.buffer_float_type),
         sync_mode=options.get("sync-mode", config.sync_mode),
         collective=options.get("collective", config.collective),
+        overlap=options.get("overlap", config.overlap),
     )
 
 
@@ -143,7 +149,7 @@ def _check_flags(side: Side, known: frozenset[str], config: LabConfig) -> None:
         asked = EngineRequest(
             *(Path(), Path(), "", 1, own.nthreads, own.buffer_float_type, own.sync_mode),
             *(own.temperature, own.seed, own.request_timeout_s, own.max_seq_len, own.kv_type),
-            *(workload.context_depth or 0, own.collective),
+            *(workload.context_depth or 0, own.collective, own.overlap),
         )
         words = [*engine.root_command(asked, ["1:1"], "0"), *engine.worker_command("", 0, 1, "0")]
         if lacking := sorted({word for word in words if word[:2] == "--"} - known):

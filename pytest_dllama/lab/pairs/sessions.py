@@ -126,8 +126,16 @@ class Sessions:
                 partial(_stop, clusters),
             )
 
-    def prepare_oracles(self, key: CellKey) -> None:
-        """The one-node runs of this cell's work: one a side, or one that both share."""
+    def prepare_oracles(self, key: CellKey, prefix: str = "") -> None:
+        """The one-node runs of this cell's work: one a side, or one that both share.
+
+        Args:
+            key: the cell.
+            prefix: of their names: a host runs nothing under a name that it had before.
+
+        Raises:
+            ClusterError, RequestFailed, HostError: an engine that has no reference gave nothing.
+        """
         missing = [s for s in self.sides if (s.name, _work(key)) not in self._oracles]
         if not missing:
             return
@@ -135,7 +143,7 @@ class Sessions:
         shared = len(missing) > 1 and _same_reference(missing[0], missing[1], model, key)
         who = missing[-1:] if shared else missing
         alone = CellKey(key.model, 1, key.workload)
-        with self._clusters(alone, who, "oracle") as clusters:
+        with self._clusters(alone, who, f"{prefix}oracle") as clusters:
             found = _side_by_side(
                 {s.name: partial(self._oracle, s, clusters[s.name], alone) for s in who},
                 partial(_stop, clusters),
@@ -199,12 +207,14 @@ class Sessions:
         return Session(run, workers, time.monotonic() - since_s)
 
     def _oracle(self, side: Side, cluster: Cluster, alone: CellKey) -> Oracle:
-        return find_oracle(
-            side.engine(alone.workload),
-            engine_request(side.config, self._models[alone.model], alone.workload),
-            lambda engine: self._session(side, cluster, alone, engine).run,
-            must_run=True,
-        )
+        measured = side.engine(alone.workload)
+
+        def run_by(engine: Backend) -> RequestRun:
+            root = "root" if engine is measured else f"{engine.name}.root"
+            return self._session(side, cluster, alone, engine, root=root).run
+
+        request = engine_request(side.config, self._models[alone.model], alone.workload)
+        return find_oracle(measured, request, run_by, must_run=True)
 
 
 def _root(n: int) -> str:

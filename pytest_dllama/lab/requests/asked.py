@@ -42,6 +42,7 @@ def engine_request(
         kv_type=own.kv_type,
         context_depth=size.context_depth,
         collective=own.collective,
+        overlap=own.overlap,
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from pytest_dllama.backends.base import Backend, Looks, WorkerNotReady
 from pytest_dllama.events.base import EventFormatError
 from pytest_dllama.events.session import Error, Listening
-from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess
+from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess, tail
 from pytest_dllama.hosts.links.emulated import EmulatedHost
 from pytest_dllama.hosts.links.network import EmulatedNetwork
 from pytest_dllama.hosts.links.relay import LinkRelay
@@ -243,7 +243,7 @@ class Cluster:
                 raise ClusterError(event.message)
             if line is None:
                 code = process.wait(STOP_GRACE_S)
-                raise ClusterError(f"ended with exit code {code}: {process.error_tail()}")
+                raise ClusterError(_ended(process, code))
 
     def _probe(self, worker: Worker) -> None:
         """Handshake from here, or else from the root's host: that is who must reach it."""
@@ -276,3 +276,10 @@ class Cluster:
             with contextlib.suppress(ValueError):
                 self._processes.remove(process)
         self._workers.clear()
+
+
+def _ended(process: HostProcess, code: int | None) -> str:
+    """Of a worker that ended before it listened; dllama tells its errors on standard output."""
+    said = process.error_tail() or tail(process.log_files[0], 1)
+    last_words = f"its last words: {said}" if said else "it printed nothing"
+    return f"ended with exit code {code}; {last_words}"

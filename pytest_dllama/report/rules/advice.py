@@ -125,7 +125,7 @@ def _network_advice(view: RunView) -> Iterator[Sentence]:
     if shared_cores(view):
         return
     yield from _sync_advice(view)
-    if view.run.request.host_kind == "local":  # no link to check
+    if view.run.request.host_kind in ("local", "log"):  # no link to check; percentiles of whatever
         return
     for seen in variance(view):
         yield CheckLinks(seen.model, seen.nodes, seen.p50_ms, seen.p95_ms)

@@ -99,7 +99,9 @@ def _quiet(view: RunView) -> Sentence:
     cells = view.ordered()
     judged = [cell for cell in cells if _status(cell) == "PASS"]
     if cells and len(judged) == len(cells):
-        return HeadlinePass(len(cells), view.verdict.base_label if view.verdict else None)
+        against = view.verdict.base_label if view.verdict else None
+        unchecked = sum(c.output is None or c.output.status == "unchecked" for c in cells)
+        return HeadlinePass(len(cells), against, unchecked)
     measured = sum(cell.status == "ok" for cell in cells)
     return HeadlineMeasured(measured, len(cells), len(judged))
 

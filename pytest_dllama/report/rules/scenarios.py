@@ -176,7 +176,7 @@ def checklist(view: RunView) -> dict[str, list[Sentence]]:
         for cell in view.ordered()
         if (value := SYNC_SHARE.of(cell)) and value.value >= SYNC_HEAVY
     ]
-    if view.run.request.host_kind != "local":
+    if view.run.request.host_kind not in ("local", "log"):
         software += [CheckLinks(s.model, s.nodes, s.p50_ms, s.p95_ms) for s in variance(view)]
     settings: list[Sentence] = [CheckNodes(model, top.nodes) for model, top in tops.items()]
     for cell in view.ordered():

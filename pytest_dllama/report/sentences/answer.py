@@ -44,6 +44,7 @@ class HeadlinePass(Sentence):
 
     cells: int
     against: str | None  # the baseline, if there was one
+    unchecked: int = 0  # cells whose output nobody compared
 
 
 @dataclass(frozen=True, slots=True)

@@ -247,7 +247,7 @@ def test_perfettos_own_processor_loads_it(tmp_path: Path, traced: Traced) -> Non
         "(select count(*) from stats where severity = 'error' and value > 0);"
     )
     asked = ["trace_processor_shell", "-q", str(tmp_path / "q.sql"), str(tmp_path / "t.json")]
-    done = subprocess.run(asked, capture_output=True, encoding="utf-8", check=True, timeout=120)
+    done = subprocess.run(asked, capture_output=True, encoding="utf-8", check=True, timeout=900)
     phases = [event["ph"] for event in traced.trace["traceEvents"]]
     assert done.stdout.splitlines()[-1] == f"{phases.count('X')},{phases.count('f')},0"
 

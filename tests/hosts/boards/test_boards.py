@@ -146,7 +146,7 @@ def test_logs_are_here(suites: RealRun) -> None:
 
 
 def test_no_process_and_no_run_folder_is_left(boards, suites) -> None:
-    assert sshd.leftovers(boards.folder) == []
+    assert sshd.left_behind(boards.folder) == []
     assert not (boards.folder / "run").exists()
 
 
@@ -174,7 +174,7 @@ def test_a_signal_leaves_nothing(boards, tmp_path, number: signal.Signals) -> No
     assert run.process
     run.process.send_signal(number)
     assert run.finish() == pytest.ExitCode.INTERRUPTED, run.output
-    assert sshd.leftovers(boards.folder) == []
+    assert sshd.left_behind(boards.folder) == []
 
 
 def test_a_killed_controller_leaves_what_clean_finds(boards, tmp_path) -> None:
@@ -186,7 +186,7 @@ def test_a_killed_controller_leaves_what_clean_finds(boards, tmp_path) -> None:
     run.kill_everything()
     done = boards.command("hosts", "clean", "--hosts-only", "pi2")
     assert re.search(r"pi2: \w+-pi2/worker1: process \d+ stopped", done.stdout), done.stdout
-    assert sshd.leftovers(boards.folder) == []
+    assert sshd.left_behind(boards.folder) == []
     again = boards.command("hosts", "clean")
     assert [line.partition(": ")[2] for line in again.stdout.splitlines()] == [
         "nothing is left"

@@ -64,7 +64,7 @@ def test_the_next_run_takes_the_same_worker_and_clean_ends_it(boards, tmp_path, 
     assert "pi2: warning: kept-pi2/worker of an earlier session runs there" in facts.stderr
     done = boards.command("hosts", "clean")
     assert re.search(rf"pi2: kept-pi2/worker: process {pids[0][0]} stopped", done.stdout)
-    assert sshd.leftovers(boards.folder) == []
+    assert sshd.left_behind(boards.folder) == []
     assert list(state.rglob("*.token")) == []
 
 
@@ -100,7 +100,7 @@ def sessions(make_sshd, inventory_of, tmp_path):
     yield made
     made.hosts[-1].clear()
     made.hosts[-1].close()
-    assert sshd.leftovers(made.server.folder) == []
+    assert sshd.left_behind(made.server.folder) == []
 
 
 def test_other_options_or_another_token_make_a_new_worker(sessions) -> None:

@@ -103,7 +103,7 @@ def test_each_command_in_the_pages_order(laptop: Laptop, command: str) -> None:
 
 
 def test_nothing_runs_at_the_end(boards, laptop: Laptop) -> None:
-    assert sshd.leftovers(boards.folder) == []
+    assert sshd.left_behind(boards.folder) == []
 
 
 def test_the_hosts_file_of_the_page_loads(tmp_path) -> None:

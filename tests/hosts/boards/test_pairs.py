@@ -10,7 +10,7 @@ import pytest
 from pytest_dllama.history.run_files import read_run
 from pytest_dllama.history.verdict_files import read_verdict
 from tests.data import ROOT
-from tests.hosts.sshd import leftovers
+from tests.hosts.sshd import left_behind
 from tests.plugin.real_runs import RealRun
 
 pytestmark = pytest.mark.long
@@ -81,5 +81,5 @@ def test_the_run_is_of_the_new_side_on_these_hosts(compared: RealRun) -> None:
 def test_nothing_is_left_running(boards, compared: RealRun) -> None:
     assert compared.leftovers() == []
     for server in boards.servers:
-        assert leftovers(server.folder) == []
+        assert left_behind(server.folder) == []
     assert not any((boards.folder / "run").glob("*"))  # every session cleared its own away

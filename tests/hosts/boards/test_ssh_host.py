@@ -103,7 +103,7 @@ def test_the_session_leaves_nothing(host, pis, tmp_path) -> None:
     process.stop(grace_s=0.3)
     assert process.wait(0) == -9
     assert host.close() is None
-    assert sshd.leftovers(pis[0].folder) == []
+    assert sshd.left_behind(pis[0].folder) == []
     assert not (pis[0].folder / "work" / "run").exists()
 
 

@@ -126,6 +126,27 @@ def test_a_worker_that_cannot_listen_says_why(
             clusters().ensure(2)
 
 
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [
+        ("echo 'Critical error: no room'", "its last words: Critical error: no room"),
+        ("echo 'what():  no room' >&2", "its last words: what():  no room"),
+        ("true", "it printed nothing"),
+    ],
+)
+def test_a_worker_that_ends_at_once_says_why_on_either_output(
+    tmp_path: Path, line: str, words: str
+) -> None:
+    program = tmp_path / "dllama"
+    program.write_text(f"#!/bin/sh\n{line}\nexit 3\n")
+    program.chmod(0o755)
+    cluster = Cluster([LocalHost()] * 2, DllamaBackend(str(program), ()), tmp_path / "logs", 1)
+    with pytest.raises(ClusterError) as caught:
+        cluster.ensure(2)
+    cluster.stop()
+    assert f"ended with exit code 3; {words}" in str(caught.value)
+
+
 def test_a_dead_worker_is_started_again(clusters: Callable[..., Cluster]) -> None:
     cluster = clusters("--fail", "die-after-session")
     cluster.ensure(2)

@@ -65,6 +65,7 @@ def test_built_in_engines(stand_in: Path) -> None:
         ("dllama", EngineOptions(binary="/nowhere/dllama"), "no such program"),
         ("dllama", EngineOptions(binary="sh", sync_mode="invariant"), "leave it out"),
         ("dllama", EngineOptions(binary="sh", collective="ring"), "as --dllama-args"),
+        ("dllama", EngineOptions(binary="sh", overlap="on"), "--overlap on is our own engine's"),
         ("embedded", EngineOptions(binary="sh"), "add --engine dllama"),
         ("embedded", EngineOptions(inject="tpt=1%"), "--inject 'tpt=1%': .* did you mean 'tpot'?"),
         ("dllama", EngineOptions(inject="tpot=1%"), "only our own engine can be slowed down"),

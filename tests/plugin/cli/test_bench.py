@@ -20,7 +20,7 @@ MODEL = f"{MODELS / 'llama_q40.m'}:{MODELS / 'golden.t'}"
 
 def _bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "pytest_dllama.cli", "bench", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900)
 
 
 def test_doctests() -> None:

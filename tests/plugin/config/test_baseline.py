@@ -37,9 +37,9 @@ def test_specs(text: str, kind: str, path: str, revision: str) -> None:
 
 
 def test_options() -> None:
-    found = parse_baseline("option:nthreads=2, sync-mode=invariant, collective=ring")
+    found = parse_baseline("option:nthreads=2, sync-mode=invariant, collective=ring, overlap=on")
     assert isinstance(found, Baseline)
-    wanted = {"nthreads": "2", "sync-mode": "invariant", "collective": "ring"}
+    wanted = {"nthreads": "2", "sync-mode": "invariant", "collective": "ring", "overlap": "on"}
     assert dict(found.options) == wanted
 
 

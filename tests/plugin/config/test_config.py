@@ -37,6 +37,7 @@ def _parse(name: str, text: str):
         ("buffer-float-type", "q40", "--buffer-float-type 'q40' is unknown; choose q80 or f32"),
         ("sync-mode", "fast", "choose reduce or invariant"),
         ("collective", "tree", "--collective 'tree' is unknown; choose mesh or two-shot or star"),
+        ("overlap", "yes", "--overlap 'yes' is unknown; choose off or on or auto"),
         ("temperature", "-1", "--temperature -1 is out of range; give a number 0 or greater"),
         ("temperature", "nan", "out of range"),
         ("request-timeout", "0", "give a number greater than 0"),

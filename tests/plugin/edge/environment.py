@@ -31,7 +31,7 @@ SMALL = (
     *("--dllama-steps", "24", "--dllama-report-format", "none"),
 )
 UNREACHABLE = ("NewConnectionError", "ConnectTimeoutError", "Name or service not known")
-PATIENCE_S = 300
+PATIENCE_S = 900
 
 
 @dataclass(frozen=True, slots=True)

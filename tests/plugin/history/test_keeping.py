@@ -24,7 +24,7 @@ def measure(folder: Path, *options: str) -> str:
     command = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", str(ROOT / "suites")]
     done = subprocess.run(
         [*command, "-k", "test_ttft", *OPTIONS, *options],
-        cwd=folder, capture_output=True, text=True, timeout=300,
+        cwd=folder, capture_output=True, text=True, timeout=900,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

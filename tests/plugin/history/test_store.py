@@ -55,7 +55,7 @@ def test_a_run_is_kept_once_under_its_time(tmp_path: Path) -> None:
 
 def test_concurrent_processes_lose_nothing(tmp_path: Path) -> None:
     writers = [start(tmp_path, 1000 * n, 25) for n in range(4)]
-    told = [name for writer in writers for name in writer.communicate(timeout=120)[0].split()]
+    told = [name for writer in writers for name in writer.communicate(timeout=900)[0].split()]
     store = RunStore(tmp_path, "cluster")
     assert len(told) == 100
     assert store.names() == sorted(told)

@@ -69,7 +69,7 @@ def test_a_rank_of_a_wheel_with_images_needs_no_compiler(
         cwd=tmp_path,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=900,
     )
     assert done.returncode == 0, done.stderr
     assert "🔶 Pred" in done.stdout

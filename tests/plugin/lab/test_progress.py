@@ -26,7 +26,7 @@ from pytest_dllama.lab.progress import LiveLine, PlainLines, Silent, announce_co
 from tests.data import ROOT
 
 COLUMNS = 80
-DEADLINE_S = 300.0
+DEADLINE_S = 900.0
 QUIET_S = 0.4
 # What a session tells; each of it stays until it was drawn, or told, twice more.
 SESSION = f"""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import cast
@@ -49,6 +51,24 @@ def test_a_synthetic_model_is_written_once_into_the_cache(tmp_path, monkeypatch)
     assert progress == []
 
 
+def test_a_synthetic_model_that_cannot_be_written_is_told(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    code = (
+        "import resource; from pytest_dllama.config.values import *\n"
+        "from pytest_dllama.models import under_test\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))\n"
+        "try: under_test.open_model(parse_models('synthetic:tiny-llama')[0], lambda *n: None)\n"
+        "except ConfigError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == (
+        f"--models synthetic:tiny-llama: it cannot be written in {tmp_path}/pytest-dllama/models "
+        "(File too large: `ulimit -f` allows 1.00 KiB); make room there, or set XDG_CACHE_HOME to "
+        "another folder"
+    )
+    assert list((tmp_path / "pytest-dllama" / "models").iterdir()) == []
+
+
 def test_the_shipped_model() -> None:
     (spec,) = parse_models("tiny")
     under_test.check_model(spec, (1, 2, 4, 8), config_of())
@@ -82,6 +102,8 @@ def test_command_lines_as_a_person_would_type_them() -> None:
     )
     ring = backend.root_command(replace(request, collective="ring"), ["10.0.0.2:9998"], "77")
     assert " --collective ring " in " ".join(ring)
+    halved = backend.root_command(replace(request, overlap="on"), ["10.0.0.2:9998"], "77")
+    assert " --overlap on " in " ".join(halved)
     root = backend.root_command(request, ["10.0.0.2:9998", "10.0.0.3:9998"], "77")
     assert " ".join(backend.shown(root)) == (
         "dllama-py inference --model m.m --tokenizer t.t --prompt hello  you --steps 64 "

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from pytest_dllama.history.run_files import read_run
-from pytest_dllama.record.cell import PartTime, RankRecord, Sample, Verdict, Workload
+from pytest_dllama.record.cell import OutputStatus, PartTime, RankRecord, Sample, Verdict, Workload
 from pytest_dllama.record.emulation import CellLinks, LinkAccuracy
 from pytest_dllama.record.hosts import PairRecord
 from pytest_dllama.record.run import RunRecord
@@ -84,6 +84,20 @@ def test_a_regression_is_the_headline_and_its_cause_follows() -> None:
     assert "31.0% slower" in why
     (picture,) = [line for line in lines if line.startswith("![")]
     assert picture.endswith("](pictures/ab.svg)")
+
+
+@pytest.mark.parametrize(
+    ("unchecked", "english", "korean"),
+    [
+        (2, "# PASS: both cells, no output checked", "# 통과: 구성 2개 모두, 출력 미확인"),
+        (1, "# PASS: both cells, 1 output unchecked", "# 통과: 구성 2개 모두, 출력 미확인 1개"),
+    ],
+)
+def test_a_pass_of_unchecked_outputs_says_so(unchecked: int, english: str, korean: str) -> None:
+    states: list[OutputStatus] = ["unchecked"] * unchecked + ["identical"] * (2 - unchecked)
+    record = run([cell("a", n, [1], output=state) for n, state in zip((2, 4), states, strict=True)])
+    assert render(record, "en").splitlines()[0] == english
+    assert render(record, "ko").splitlines()[0] == korean
 
 
 def test_one_cause_of_several_metrics_is_told_once() -> None:

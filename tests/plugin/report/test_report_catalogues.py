@@ -6,11 +6,13 @@ import ast
 import fnmatch
 import re
 import tomllib
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
+import dllama_engine
 import pytest_dllama
 from pytest_dllama.hosts.fleet import preflight
 from pytest_dllama.hosts.fleet.clock import ClockOffset
@@ -170,9 +172,10 @@ EXPLAINED = {"text.output_explained", "text.verdict_explained", "title.scaling",
 
 
 def _sentences_of_the_program() -> set[str]:
-    """Every text of the plugin's source, `{}` where it puts a value."""
+    """Every text of the plugin's source and the engine's, `{}` where it puts a value."""
     found = set()
-    for file in Path(str(pytest_dllama.__file__)).parent.rglob("*.py"):
+    files = [Path(str(one.__file__)).parent.rglob("*.py") for one in (pytest_dllama, dllama_engine)]
+    for file in chain(*files):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):
                 parts = (v.value if isinstance(v, ast.Constant) else "{}" for v in node.values)
@@ -213,7 +216,7 @@ def test_the_programs_sentences_are_korean_in_the_korean_report() -> None:
     text = render(record, "ko")
     assert "출력 토큰 29번이 'nase' (1대 실행은 'fuhe'); 동점에 가까움: 로짓 차이 0.0511" in text
     assert "허용 오차 0.179 (같은 스텝 27개에서 rms 0.0434)" in text
-    assert "실행 실패 - 루트가 종료 코드 3로 끝남; 마지막 출력: Oh" in text
+    assert "실행 실패 - 루트가 끝남 (종료 코드 3); 마지막 출력: Oh" in text
     assert "pi1의 워커 1: printed nothing that anybody knows" in text  # nothing is lost
     assert "- 참고: a-2: 실행이 최대 9 ms 멈췄다가 계속됨." in text
     assert tie in render(record, "en")
@@ -236,6 +239,39 @@ def test_what_stopped_dllama_is_korean_but_for_its_own_words() -> None:
         "집합 통신은 star: 루트와 모든 워커를 같은 --collective로 시작할 것; dllama의 출력: "
         "Execution failed in one of the threads"
     ) in why
+
+
+PEER = "worker 2 at 127.0.0.1:9"
+ADVICE = "Is that host overloaded, suspended or unreachable? --timeout sets the deadline."
+LOOK = "Look at that process's log: it may have been killed, for instance for want of memory."
+
+
+@pytest.mark.parametrize(
+    ("error", "korean"),
+    [
+        (
+            f"{PEER} closed the connection during the session; 0 bytes unsent, 5 received of its "
+            f"frame. {LOOK}",
+            "127.0.0.1:9의 워커 2: 상대가 연결을 닫음, 작업 세션 중. 보내지 못한 데이터 0 B",
+        ),
+        (
+            f"{PEER} is lost (reset) during LOAD; 0 bytes unsent, 5 received of its frame. {LOOK}",
+            "127.0.0.1:9의 워커 2: 연결이 끊어짐 (reset), 작업 LOAD 중.",
+        ),
+        (f"no sign of life from {PEER} for 5 s. {ADVICE}", "워커 2: 5초 동안 응답이 없음."),
+        (
+            f"no progress in LOAD for 5 s, waiting for {PEER} (0 bytes unsent, 8 to receive). "
+            f"{ADVICE}",
+            "기다린 대상: 127.0.0.1:9의 워커 2 (보내지 못한 데이터 0 B, 받을 데이터 8 B).",
+        ),
+        (
+            f"{PEER} reports: no sign of life from root (rank 0) at 10.0.0.1:7 for 5 s. {ADVICE}",
+            "127.0.0.1:9의 워커 2의 보고: 10.0.0.1:7의 루트(랭크 0): 5초 동안 응답이 없음.",
+        ),
+    ],
+)
+def test_what_the_engine_says_of_lost_nodes_is_korean(error: str, korean: str) -> None:
+    assert korean in render(run([cell("a", 4, status="failed", error=error)]), "ko")
 
 
 def test_missing_templates_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -104,7 +104,7 @@ def test_a_base_of_our_own_is_korean_in_korean() -> None:
         "new_label": "this embedded engine, slowed down on purpose (tpot=10%)",
     }
     text = render(record, "ko", verdict(record, **labels))
-    assert "기준 이 embedded 엔진 대비 이 embedded 엔진, 일부러 늦춤 (tpot=10%)" in text
+    assert "이 embedded 엔진, 일부러 늦춤 (tpot=10%) (기준: 이 embedded 엔진): 5쌍" in text
 
 
 def test_one_node_is_limited_by_computing_alone_without_figures() -> None:

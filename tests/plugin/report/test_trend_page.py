@@ -186,7 +186,7 @@ def test_the_terminal_reads_bars_and_the_standing_alarm(store: RunStore) -> None
     text = render_markdown(_page(store, "tpot_ms"), "en")
     assert text.startswith(f"# Trend of {CLUSTER}\n\nSeries: 2. Nights: 6, 2026-01-01 02:00 UTC")
     assert "- tiny-2 `tpot_ms`: +20.0%, night 3 of it, not judged\n" in text
-    assert "| tiny-2 | `tpot_ms` | ▁▁▁███ |  20.0% | worse |" in text
+    assert "| tiny-2 | `tpot_ms` | ▁▁▁███ |  20.0% | worse        |" in text
     assert "In the charts" not in text
     korean = render_markdown(_page(store, "tpot_ms"), "ko")
     assert "- tiny-2 `tpot_ms`: +20.0%, 야간 실행 3회째, 판정 안 함\n" in korean

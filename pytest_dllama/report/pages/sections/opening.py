@@ -61,6 +61,8 @@ def _fields(run: RunRecord) -> Iterator[Piece]:
     yield labelled("sync_mode", Code(request.sync_mode))
     if request.collective not in (None, "mesh"):
         yield labelled("collective", Code(request.collective))
+    if request.overlap not in (None, "off"):
+        yield labelled("overlap", Code(request.overlap))
     yield from _work(run)
     yield labelled("threads", count(request.nthreads))
     yield labelled("sampling", f"temperature {short(request.temperature)}, seed {seed}")

@@ -206,6 +206,28 @@ def test_a_pair_that_lost_a_rank_is_taken_anew_once_and_marked(tmp_path: Path) -
     assert (tmp_path / "logs" / "tiny-1.retry1.pair2.new.root.stdout.log").is_file()
 
 
+def test_a_one_node_run_that_was_lost_is_taken_anew_under_another_name(tmp_path: Path) -> None:
+    """A host starts nothing under a name that it had: each run keeps its folder there."""
+    new = StatedTimes(1.0, f"{tmp_path / 'sessions'},0", DYING)
+    cell, _ = compare(tmp_path, StatedTimes(1.0), new, looks=(3,))
+    assert (cell.status, cell.metrics[0].pairs) == ("PASS", 3)
+    names = {path.name for path in (tmp_path / "logs").glob("*oracle.new.root.stdout.log")}
+    assert names == {
+        "tiny-1.oracle.new.root.stdout.log", "tiny-1.retry1.oracle.new.root.stdout.log"
+    }  # fmt: skip
+
+
+def test_the_reference_and_the_engine_itself_run_under_names_of_their_own(tmp_path: Path) -> None:
+    new = StatedTimes(1.0)
+    new.reference = StatedTimes(1.0, program="import sys; sys.exit('no memory')")
+    cell, _ = compare(tmp_path, StatedTimes(1.0), new, looks=(3,))
+    assert cell.status == "PASS"
+    names = {path.name for path in (tmp_path / "logs").glob("*oracle.new.*stdout.log")}
+    assert names == {
+        "tiny-1.oracle.new.root.stdout.log", "tiny-1.oracle.new.stated.root.stdout.log"
+    }  # fmt: skip
+
+
 def test_a_pair_that_is_lost_again_is_an_error(tmp_path: Path) -> None:
     new = StatedTimes(1.0, f"{tmp_path / 'sessions'},2,3", DYING)
     cell, _ = compare(tmp_path, StatedTimes(1.0), new, looks=(3,))
@@ -296,6 +318,7 @@ def test_exit_codes(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--baseline", ""], "--baseline '' names nothing; write self, git:REV"),
+        (["--baseline", "option:nthreads=1"], "the new side runs with just that, so both would"),
         (["--baseline", "slef"], "did you mean 'self'"),
         (["--baseline", "self", "--pairs", "5,3"], "each further look more than the one before"),
         (["--baseline", "self", "--pairs", "x"], "write numbers of pairs"),
