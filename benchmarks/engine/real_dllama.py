@@ -10,8 +10,8 @@ from pathlib import Path
 from benchmarks.engine.single import DECODED, PROMPT, Engine
 from benchmarks.table import Row
 from dllama_engine.text.tokenizer import read_tokenizer
-from pytest_dllama.backends.dllama.log import parse_log
-from pytest_dllama.backends.dllama.run import PhaseBlock
+from pytest_dllama.backends.dllama.printed.log import parse_log
+from pytest_dllama.backends.dllama.printed.run import PhaseBlock
 
 _TIMEOUT_S = 1800.0
 

@@ -130,6 +130,14 @@ class KnowsFaults(Protocol):
 
 
 @runtime_checkable
+class MisreadsPrompts(Protocol):
+    """An engine that is known to make other tokens of some prompts than its files say."""
+
+    def prompt_fault(self, request: EngineRequest) -> str | None:
+        """Why it may have made other tokens of the prompt, by no fault of the cluster."""
+
+
+@runtime_checkable
 class ShowsFaults(Protocol):
     """An engine whose wrong output of a known fault can be computed, so that it is proven."""
 

@@ -7,12 +7,16 @@ A package adds one with an entry point of the group `pytest_dllama.engines`: its
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib.metadata import entry_points
+from typing import TYPE_CHECKING
 
 from pytest_dllama.backends.base import Backend, EngineOptions
 from pytest_dllama.backends.program_file import why_no_program
 from pytest_dllama.config.values import ConfigError
+
+if TYPE_CHECKING:
+    from pytest_dllama.backends.dllama.versions import Engine
 
 GROUP = "pytest_dllama.engines"
 
@@ -77,14 +81,29 @@ def _embedded(options: EngineOptions) -> Backend:
 
 
 def _dllama(options: EngineOptions) -> Backend:
-    from pytest_dllama.backends.dllama.asking import engine_here
     from pytest_dllama.backends.dllama.backend import DllamaBackend
-    from pytest_dllama.backends.dllama.rules import refused_version
     from pytest_dllama.backends.dllama.versions import flag_pairs
     from pytest_dllama.backends.embedded import EmbeddedBackend
 
     if not options.binary:
         raise ConfigError("--engine dllama needs --dllama-bin PATH, the program that runs there")
+    _refuse_our_own(options)
+    swept = [word for name, value in options.swept for word in (f"--{name}", value)]
+    arguments = (*options.arguments, *swept)
+    if not options.runs_here:
+        return DllamaBackend(options.binary, arguments, EmbeddedBackend())
+    found = _program_here(options.binary)
+    engine = _asked(found, flag_pairs(arguments))
+    for name, value in options.swept:
+        if engine.lacks(f"--{name}"):
+            raise ConfigError(
+                f"--sweep {name}={value}: this dllama ({engine.version}) has no option --{name}"
+            )
+    return DllamaBackend(found, arguments, EmbeddedBackend(), engine)
+
+
+def _refuse_our_own(options: EngineOptions) -> None:
+    """Options of the embedded engine that the real dllama has not, or takes otherwise."""
     if options.sync_mode != "reduce":
         raise ConfigError(
             f"--sync-mode {options.sync_mode} is our own engine's; the real dllama only reduces: "
@@ -105,28 +124,31 @@ def _dllama(options: EngineOptions) -> Backend:
             f"--kv-type {options.kv_type} is our own engine's; the real dllama's cache is f32: "
             "leave it out"
         )
-    swept = [word for name, value in options.swept for word in (f"--{name}", value)]
-    arguments = (*options.arguments, *swept)
-    if not options.runs_here:
-        return DllamaBackend(options.binary, arguments, EmbeddedBackend())
-    found = shutil.which(options.binary)
+
+
+def _program_here(binary: str) -> str:
+    """Where on this machine it is; what starts and follows it must be there too."""
+    found = shutil.which(binary)
     if found is None:
-        raise ConfigError(f"--dllama-bin {options.binary}: {why_no_program(options.binary)}")
+        raise ConfigError(f"--dllama-bin {binary}: {why_no_program(binary)}")
     for tool in ("sh", "stdbuf", "tail"):
         if shutil.which(tool) is None:
             raise ConfigError(f"--engine dllama needs the program {tool} (coreutils); install it")
+    return found
+
+
+def _asked(program: str, flags: Mapping[str, str]) -> Engine:
+    """Which dllama it is, if it is one that can be measured."""
+    from pytest_dllama.backends.dllama.asking import engine_here
+    from pytest_dllama.backends.dllama.rules import refused_version
+
     try:
-        engine = engine_here(found, flag_pairs(arguments))
+        engine = engine_here(program, flags)
     except OSError as error:
         raise ConfigError(
-            f"--dllama-bin {found} cannot be started ({error.strerror or error}): "
-            f"{why_no_program(found)}"
+            f"--dllama-bin {program} cannot be started ({error.strerror or error}): "
+            f"{why_no_program(program)}"
         ) from error
-    if why := refused_version(engine, f"--dllama-bin {found}"):
+    if why := refused_version(engine, f"--dllama-bin {program}"):
         raise ConfigError(why)
-    for name, value in options.swept:
-        if engine.lacks(f"--{name}"):
-            raise ConfigError(
-                f"--sweep {name}={value}: this dllama ({engine.version}) has no option --{name}"
-            )
-    return DllamaBackend(found, arguments, EmbeddedBackend(), engine)
+    return engine

@@ -114,8 +114,7 @@ class LabConfig:
     @classmethod
     def _of(cls, raw: dict[str, _Raw]) -> LabConfig:
         value = {s.name: s.parse(raw[s.name].text) for s in SETTINGS if s.name != "models"}
-        models, report, thresholds = raw["models"], raw["report"], raw["thresholds"]
-        hosts, links, power = raw["hosts"], raw["links"], raw["power"]
+        models, report = raw["models"], raw["report"]
         _give_way(raw, value, "output-tokens", "steps")
         _give_way(raw, value, "prompt-tokens", "prompt")
         nodes, emulate = raw["nodes"], raw["emulate"]
@@ -135,7 +134,7 @@ class LabConfig:
             seed=value["seed"],
             report_folder=report.base / report.text,
             report_formats=value["report-format"],
-            thresholds_file=thresholds.base / thresholds.text if thresholds.text else None,
+            thresholds_file=_path(raw["thresholds"]),
             request_timeout_s=value["request-timeout"],
             explicit=any(item.given for item in raw.values()),
             engine=value["engine"],
@@ -150,9 +149,9 @@ class LabConfig:
             keeps_history=raw["history"].text != HISTORY_OFF,
             history_keep=value["history-keep"],
             comparison=comparison_of(value, raw["baseline"].base),
-            trace_folder=_folder(raw["trace-dir"]),
-            csv_file=raw["csv"].base / raw["csv"].text if raw["csv"].text else None,
-            hosts_file=hosts.base / hosts.text if hosts.text else None,
+            trace_folder=_path(raw["trace-dir"]),
+            csv_file=_path(raw["csv"]),
+            hosts_file=_path(raw["hosts"]),
             hosts_only=tuple(n.strip() for n in value["hosts-only"].split(",") if n.strip()),
             prompt_tokens=value["prompt-tokens"],
             output_tokens=value["output-tokens"],
@@ -163,13 +162,10 @@ class LabConfig:
             collective=value["collective"],
             overlap=value["overlap"],
             topology=topology_of(
-                value["link"],
-                links.base / links.text if links.text else None,
-                boards,
-                has_hosts=bool(hosts.text),
+                value["link"], _path(raw["links"]), boards, has_hosts=bool(raw["hosts"].text)
             ),
             energy=value["energy"],
-            power_file=power.base / power.text if power.text else None,
+            power_file=_path(raw["power"]),
         )
 
 
@@ -203,7 +199,7 @@ def _program(raw: _Raw) -> str:
     return str(raw.base / raw.text) if "/" in raw.text else raw.text
 
 
-def _folder(raw: _Raw) -> Path | None:
+def _path(raw: _Raw) -> Path | None:
     return raw.base / raw.text if raw.text else None
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_dllama.edge.signals import breaking_off
 from pytest_dllama.edge.stash import FOLDER_KEY, LAB_KEY, OUTCOME_KEY, PRINTED_KEY, WARNINGS_KEY
 
 if TYPE_CHECKING:
@@ -32,8 +33,11 @@ def write_results_of(session: pytest.Session, lab: Lab) -> tuple[str, ...]:
     """Lines that say where the results are; a failure is the session's."""
     from pytest_dllama.lab.session.results import write_results
 
-    written = write_results(lab)
-    if written.has_failed:
+    with breaking_off(session.config):
+        written = write_results(lab)
+    if written.was_stopped:
+        session.exitstatus = pytest.ExitCode.INTERRUPTED
+    elif written.has_failed:
         session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
     folder = session.config.stash[FOLDER_KEY]
     return (*written.lines, *map(folder.told_of, folder.refused()))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -23,6 +25,22 @@ def install_signal_handlers(config: pytest.Config) -> None:
     except ValueError:
         return  # not the main thread: whoever runs pytest there answers for signals
     config.stash[HANDLERS_KEY] = handlers
+
+
+@contextmanager
+def breaking_off(config: pytest.Config) -> Iterator[None]:
+    """Inside they break off what is being written, as Ctrl-C does, and no more than that."""
+
+    def break_off(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}")
+
+    ours = config.stash.get(HANDLERS_KEY, {})
+    before = {number: signal.signal(number, break_off) for number in ours}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def restore_signal_handlers(config: pytest.Config) -> None:

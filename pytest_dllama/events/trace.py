@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+from pytest_dllama.events.base import BaseEvent
 from pytest_dllama.events.ranks import Network, Rank
 from pytest_dllama.events.request import Done, RequestStart, Step
 from pytest_dllama.events.session import (
@@ -21,6 +23,8 @@ from pytest_dllama.events.session import (
     TracePart,
 )
 from pytest_dllama.events.stream import Event
+
+E = TypeVar("E", bound=BaseEvent)
 
 
 class TraceError(RuntimeError):
@@ -104,49 +108,40 @@ def build_trace(events: Iterable[Event]) -> RequestTrace:
     Raises:
         TraceError: the engine reported an error, or the stream ended before the request did.
     """
-    found: dict[type, Event] = {}
-    steps: list[Step] = []
-    ranks: list[Rank] = []
-    notes: list[Note] = []
-    parts: list[TracePart] = []
-    for event in events:
-        if isinstance(event, Error):
-            raise TraceError(event.message, event.type, event.rank)
-        if isinstance(event, Step):
-            steps.append(event)
-        elif isinstance(event, Rank):
-            ranks.append(event)
-        elif isinstance(event, Note):
-            notes.append(event)
-        elif isinstance(event, TracePart):
-            parts.append(event)
-        elif isinstance(event, Lost):
-            notes.append(_loss(event))
-        else:
-            found[type(event)] = event
-    request, done = found.get(RequestStart), found.get(Done)
-    start = found.get(Start)
-    plan, ready, network = found.get(Plan), found.get(Ready), found.get(Network)
-    if not isinstance(request, RequestStart) or not isinstance(done, Done):
-        raise TraceError(f"the engine's events end after {_last_phase(found, steps)}")
+    told = list(events)
+    for error in _all(told, Error):  # the first: others follow from it
+        raise TraceError(error.message, error.type, error.rank)
+    steps = _all(told, Step)
+    request, done = _last(told, RequestStart), _last(told, Done)
+    if request is None or done is None:
+        raise TraceError(f"the engine's events end after {_last_phase(told)}")
     if not any(step.gave_token for step in steps):
         raise TraceError("the request gave no output token; ask for more --steps")
+    notes = [_loss(e) if isinstance(e, Lost) else e for e in told if isinstance(e, Note | Lost)]
     return RequestTrace(
         request=request,
-        steps=tuple(steps),
+        steps=steps,
         done=done,
-        start=start if isinstance(start, Start) else None,
-        plan=plan if isinstance(plan, Plan) else None,
-        ready=ready if isinstance(ready, Ready) else None,
-        ranks=tuple(sorted(ranks, key=lambda rank: rank.rank)),
-        network=network if isinstance(network, Network) else None,
+        start=_last(told, Start),
+        plan=_last(told, Plan),
+        ready=_last(told, Ready),
+        ranks=tuple(sorted(_all(told, Rank), key=lambda rank: rank.rank)),
+        network=_last(told, Network),
         notes=(
             *(note.text for note in notes if not note.invalid),
-            *_picked(found.get(Collective)),
+            *_picked(_last(told, Collective)),
         ),
-        trace_parts=tuple(parts),
+        trace_parts=_all(told, TracePart),
         invalid=tuple(note.text for note in notes if note.invalid),
     )
+
+
+def _all(told: Sequence[Event], kind: type[E]) -> tuple[E, ...]:
+    return tuple(event for event in told if isinstance(event, kind))
+
+
+def _last(told: Sequence[Event], kind: type[E]) -> E | None:
+    return next((event for event in reversed(told) if isinstance(event, kind)), None)
 
 
 def _loss(event: Lost) -> Note:
@@ -155,9 +150,9 @@ def _loss(event: Lost) -> Note:
     return Note(event="note", text=text, invalid=True)
 
 
-def _picked(event: Event | None) -> list[str]:
+def _picked(event: Collective | None) -> list[str]:
     """What the engine chose where that was left to it."""
-    if not isinstance(event, Collective):
+    if event is None:
         return []
     found = []
     if event.asked == "auto":
@@ -171,10 +166,10 @@ def _picked(event: Event | None) -> list[str]:
     return found
 
 
-def _last_phase(found: dict[type, Event], steps: list[Step]) -> str:
+def _last_phase(told: Sequence[Event]) -> str:
     """How far a stream came, in words."""
-    if steps:
+    if steps := _all(told, Step):
         return f"{len(steps)} steps of the request"
-    if RequestStart in found:
+    if _last(told, RequestStart):
         return "the start of the request"
-    return "loading" if Ready in found else "no sign of a request"
+    return "loading" if _last(told, Ready) else "no sign of a request"

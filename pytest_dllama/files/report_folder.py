@@ -48,10 +48,19 @@ class ReportFolder:
             os.write(self._lock, f"process {os.getpid()} since {_now()}\n".encode())
         except OSError as error:
             self.release()
+            self._remove_if_made()
+            from pytest_dllama.files.reasons import reason_of
+
             raise ReportFolderError(
                 f"--report {self.path}: results cannot be written there "
-                f"({error.strerror or error}); name a folder that can be written"
+                f"({reason_of(error)}); name a folder that can be written"
             ) from None
+
+    def _remove_if_made(self) -> None:
+        """The folder goes if it was made for this session and nothing is in it."""
+        if not self._was_there:
+            with contextlib.suppress(OSError):
+                self.path.rmdir()
 
     def _locked(self) -> int:
         """The lock file, locked; not one that its last holder has just removed."""
@@ -96,8 +105,7 @@ class ReportFolder:
             return
         with contextlib.suppress(OSError):
             (self.path / LOCK_FILE).unlink()
-            if not self._was_there:
-                self.path.rmdir()  # unless something is in it
+        self._remove_if_made()
         os.close(self._lock)
         self._lock = None
 
@@ -115,8 +123,10 @@ def check_file(option: str, path: Path) -> None:
         else:
             tempfile.TemporaryFile(dir=path.parent).close()
     except OSError as error:
+        from pytest_dllama.files.reasons import reason_of
+
         raise ReportFolderError(
-            f"{option} {path}: cannot be written ({error.strerror or error}); name another file"
+            f"{option} {path}: cannot be written ({reason_of(error)}); name another file"
         ) from None
 
 

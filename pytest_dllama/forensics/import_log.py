@@ -13,8 +13,8 @@ from pathlib import Path
 
 from pytest_dllama.backends.dllama.backend import CANNOT_GIVE
 from pytest_dllama.backends.dllama.events import run_events
-from pytest_dllama.backends.dllama.log import parse_lines
-from pytest_dllama.backends.dllama.run import LoggedRun
+from pytest_dllama.backends.dllama.printed.log import parse_lines
+from pytest_dllama.backends.dllama.printed.run import LoggedRun
 from pytest_dllama.events.trace import RequestTrace, TraceError, build_trace
 from pytest_dllama.forensics.imported_roofline import imported_roofline
 from pytest_dllama.forensics.imported_run import (

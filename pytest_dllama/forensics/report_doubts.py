@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pytest_dllama.backends.dllama.traffic import (
+from pytest_dllama.backends.dllama.printed.traffic import (
     Build,
     Collective,
     Shape,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from pytest_dllama.backends.dllama.run import LoggedRun
+from pytest_dllama.backends.dllama.printed.run import LoggedRun
 from pytest_dllama.forensics.imported_run import Session
 
 # Kinds of lines that versions began or ceased to print, whatever the model and the node count.

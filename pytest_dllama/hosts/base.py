@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from pytest_dllama.errors import ToldError
+from pytest_dllama.files.reasons import reason_of
 from pytest_dllama.record.hosts import HostRecord, PairRecord
 
 if TYPE_CHECKING:
@@ -201,7 +202,7 @@ class Hosts(Protocol):
 def unwritable(log: Path, error: OSError) -> str:
     """Why a process is ended whose log cannot be kept, and what helps."""
     return (
-        f"the log {log} cannot be written ({error.strerror or error}); make room there, or name "
+        f"the log {log} cannot be written ({reason_of(error)}); make room there, or name "
         "another --report folder"
     )
 

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Literal
 
+from pytest_dllama.files.reasons import reason_of
 from pytest_dllama.hosts.agent import room
 from pytest_dllama.hosts.agent.memory import FamilyMemory
 from pytest_dllama.hosts.agent.supervisor import as_bytes
@@ -84,7 +85,7 @@ class LocalHost:
                 )
             except OSError as error:
                 raise HostError(
-                    f"{command[0]} cannot be started on {self.name}: {error.strerror}"
+                    f"{command[0]} cannot be started on {self.name}: {reason_of(error)}"
                 ) from error
         return LocalProcess(name, popen, logs / f"{name}.stdout.log", stderr_file)
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError, ModelSpec
+from pytest_dllama.files.reasons import reason_of
 from pytest_dllama.models import engine_facts
 from pytest_dllama.models.file_digest import file_digest
 from pytest_dllama.models.kept import cache_folder, note_use
@@ -78,10 +79,17 @@ def _tokenizer_of(spec: ModelSpec) -> engine_facts.Tokenizer:
 
 
 def config_of(spec: ModelSpec) -> engine_facts.ModelConfig:
-    """A model's configuration, from its file or its shape; raises ConfigError or EngineError."""
-    if spec.kind == "synthetic":
-        return engine_facts.shape_config(spec.model)
-    return engine_facts.file_config(_files(spec)[0])
+    """A model's configuration, from its file or its shape.
+
+    Raises:
+        ConfigError: a missing or broken file, or an unknown shape.
+    """
+    try:
+        if spec.kind == "synthetic":
+            return engine_facts.shape_config(spec.model)
+        return engine_facts.file_config(_files(spec)[0])
+    except engine_facts.EngineError as error:
+        raise ConfigError(f"--models {spec.text}: {error}") from error
 
 
 def _files(spec: ModelSpec) -> tuple[Path, Path]:
@@ -116,12 +124,22 @@ def open_model(spec: ModelSpec, progress: Callable[[int, int], None]) -> ModelUn
         ConfigError: files that cannot be used or written.
     """
     try:
-        if spec.kind == "synthetic":
-            files = engine_facts.write_shape(spec.model, cache_folder(), progress)
-            note_use(files[0])
-        else:
-            files = _files(spec)
+        files = _synthetic(spec, progress) if spec.kind == "synthetic" else _files(spec)
         record = engine_facts.model_record(spec.name, engine_facts.file_config(files[0]), *files)
     except engine_facts.EngineError as error:
         raise ConfigError(f"--models {spec.text}: {error}") from error
     return ModelUnderTest(record.model_copy(update={"digest": file_digest(files[0])}), *files)
+
+
+def _synthetic(spec: ModelSpec, progress: Callable[[int, int], None]) -> tuple[Path, Path]:
+    """A synthetic model's files in the cache, written unless they are there."""
+    folder = cache_folder()
+    try:
+        files = engine_facts.write_shape(spec.model, folder, progress)
+    except OSError as error:
+        raise ConfigError(
+            f"--models {spec.text}: it cannot be written in {folder} ({reason_of(error)}); make "
+            "room there, or set XDG_CACHE_HOME to another folder"
+        ) from None
+    note_use(files[0])
+    return files

@@ -96,7 +96,9 @@ def test_a_folder_on_a_full_disk_is_found_at_once(tmp_path: Path) -> None:
         text=True,
         check=True,
     )
-    assert "results cannot be written there (File too large)" in done.stdout
+    words = "results cannot be written there (File too large: `ulimit -f` allows "
+    assert words in done.stdout
+    assert not (tmp_path / "r").exists()
 
 
 def test_a_session_says_so_in_one_line_and_measures_nothing(tmp_path: Path) -> None:
@@ -166,6 +168,28 @@ def test_a_run_file_that_cannot_be_written_costs_neither_table_nor_content(tmp_p
     kept.unlink()
 
 
+_IS_TOLD_TO_STOP = """
+import os, signal
+from pytest_dllama.exports import samples_csv
+from pytest_dllama.history import keeping
+keeping.keep_run = lambda run, config: os.kill(os.getpid(), signal.SIGINT)
+samples_csv.write_samples = lambda run, file: os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+def test_a_signal_breaks_off_one_file_of_results_and_costs_no_other(tmp_path: Path) -> None:
+    (tmp_path / "is_told_to_stop.py").write_text(_IS_TOLD_TO_STOP)
+    run = RealRun(tmp_path)
+    cell = [*ONE_CELL[:-1], str(tmp_path / "history")]
+    run.start([*cell, "-p", "is_told_to_stop", "--dllama-csv", "samples.csv"])
+    assert run.finish() == pytest.ExitCode.INTERRUPTED, run.output
+    assert "Traceback" not in run.output
+    assert "llama_q40" in run.output.partition("distributed LLM inference")[2]  # the table
+    assert "history:  not written whole: stopped by SIGINT\n" in run.output
+    assert "samples:  not written whole: stopped by SIGTERM\n" in run.output
+    assert len(read_run(run.report / "run.json").cells) == 1
+
+
 def test_a_home_that_cannot_be_written_costs_a_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -214,6 +238,21 @@ def test_a_log_that_cannot_be_written_ends_its_process_at_once(tmp_path: Path) -
         _read_all(process)
     assert process.wait(60.0) is not None
     process.stop()
+
+
+def test_a_process_without_room_for_its_pipes_names_the_limit(tmp_path: Path) -> None:
+    code = (
+        "import resource, sys; from pathlib import Path\n"
+        "from pytest_dllama.hosts.local import LocalHost; from pytest_dllama.hosts.base import *\n"
+        "(Path(sys.argv[1]) / 'root.stderr.log').touch()\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (5, 5))\n"
+        "try: LocalHost().start(['true'], 'root', Path(sys.argv[1]), {})\n"
+        "except HostError as error: print(error)"
+    )
+    command = [sys.executable, "-c", code, tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    words = "true cannot be started on localhost: Too many open files: `ulimit -n` allows 5"
+    assert done.stdout.strip() == words
 
 
 def test_a_log_that_cannot_be_made_starts_no_process(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from dllama_engine.system.affinity import kept_on
+from dllama_engine.system.scheduling import kept_on
 from dllama_engine.wire.connecting.handshake import WorkerInfo
 
 

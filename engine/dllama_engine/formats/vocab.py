@@ -37,7 +37,8 @@ KEYS = {
 class Vocab:
     """Tokens and their scores; ids below `bos_id` are regular, bos and above are special.
 
-    `max_token_length` 0 means: that of the longest token.
+    `max_token_length` 0 means: that of the longest token. `has_add_bos`: the file says whether a
+    prompt begins with bos, as converters of before dllama v0.14.0 did not; then it does.
     """
 
     tokens: tuple[bytes, ...]
@@ -47,6 +48,7 @@ class Vocab:
     add_bos: bool = True
     chat_template: str | None = None
     max_token_length: int = field(default=0)
+    has_add_bos: bool = True
 
     def __post_init__(self) -> None:
         """Check ids, lengths and scores; `TokenizerError` names the token that cannot be."""
@@ -142,6 +144,7 @@ def _parse(data: bytes) -> Vocab:
         add_bos=header.get("add_bos", 1) == 1,
         chat_template=template,
         max_token_length=header["max_token_length"],
+        has_add_bos="add_bos" in header,
     )
 
 

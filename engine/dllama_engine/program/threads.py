@@ -14,7 +14,7 @@ import numpy as np
 from dllama_engine.arrays import Table
 from dllama_engine.kernels.entries import DISMISS, HELP_OUT, LEAD
 from dllama_engine.system.process import start_without_signals
-from dllama_engine.system.timer_slack import wake_on_time
+from dllama_engine.system.scheduling import wake_on_time
 from dllama_engine.tables.links import DONE
 from dllama_engine.tables.team import (
     CONTROL_WORDS,

@@ -17,7 +17,7 @@ from dllama_engine.arrays import Table
 from dllama_engine.errors import RequestError
 from dllama_engine.kernels.entries import RELAY
 from dllama_engine.relay.network import Network
-from dllama_engine.system.timer_slack import wake_on_time
+from dllama_engine.system.scheduling import wake_on_time
 from dllama_engine.tables.relay import (
     BELL_FD,
     BROKEN,

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from dllama_engine.kernels import entries
 from dllama_engine.kernels.image import mapped
 from dllama_engine.system import process_memory
-from dllama_engine.system.affinity import kept_on
+from dllama_engine.system.scheduling import kept_on
 from dllama_engine.tables.streaming import CONTROL_WORDS, READY
 
 BUFFER_BYTES = 1 << 28  # far beyond what a last-level cache keeps for one core

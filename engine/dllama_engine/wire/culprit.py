@@ -126,9 +126,11 @@ def hear_out(peer: Peer, read: bytes, size: int, timeout_s: float) -> EngineErro
 
 def lost_peer(peer: Peer, op: str, error: OSError | None) -> WorkerLost:
     """A peer whose connection is gone."""
-    how = "closed the connection" if error is None else f"is lost ({error.strerror or error})"
+    gone = (
+        f"{peer} is lost ({error.strerror or error})" if error else f"{peer} closed the connection"
+    )
     return WorkerLost(
-        f"{peer} {how} during {op or 'the session'}; {peer.unsent_bytes} bytes unsent, "
+        f"{gone} during {op or 'the session'}; {peer.unsent_bytes} bytes unsent, "
         f"{peer.got} received of its frame. Look at that process's log: it may have been "
         "killed, for instance for want of memory.",
         peer.rank,

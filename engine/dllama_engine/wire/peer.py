@@ -97,8 +97,9 @@ class Peer:
         return bytes(data)
 
     def __str__(self) -> str:
-        who = "root (rank 0)" if self.rank == 0 else f"worker {self.rank}"
-        return f"{who} at {self.address}"
+        if self.rank == 0:
+            return f"root (rank 0) at {self.address}"
+        return f"worker {self.rank} at {self.address}"
 
 
 def _prepare(sock: socket.socket) -> None:

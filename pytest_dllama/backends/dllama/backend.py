@@ -18,11 +18,12 @@ from weakref import WeakSet
 from pytest_dllama.backends.base import Backend, DecodesFrom, EngineRequest, WorkerNotReady
 from pytest_dllama.backends.dllama.asking import engine_of
 from pytest_dllama.backends.dllama.events import run_events
-from pytest_dllama.backends.dllama.lines import clean, read_line
-from pytest_dllama.backends.dllama.log import parse_lines, parse_log
+from pytest_dllama.backends.dllama.printed.lines import clean, read_line
+from pytest_dllama.backends.dllama.printed.log import parse_lines, parse_log
+from pytest_dllama.backends.dllama.printed.run import LoggedRun
 from pytest_dllama.backends.dllama.rules import refused_nodes, refused_version
-from pytest_dllama.backends.dllama.run import LoggedRun
 from pytest_dllama.backends.dllama.versions import (
+    ADD_BOS_UNSET,
     LAST_PLACE,
     OLDEST_DRIVEN,
     UNKNOWN,
@@ -141,6 +142,17 @@ class DllamaBackend:
             f"dllama's own fault: it decodes the first token from {taken!r}, a stale token, and "
             f"not from {last!r}, the prompt's last; speed counts, the text is not the model's. "
             "A prompt whose last merge is not at its end avoids it"
+        )
+
+    def prompt_fault(self, request: EngineRequest) -> str | None:
+        """The unset begin token, where this version has it and the tokenizer file lacks the key."""
+        has_fault = self._at(self._root).has_fault(ADD_BOS_UNSET)
+        if not has_fault or engine_facts.file_tokenizer(request.tokenizer_file).vocab.has_add_bos:
+            return None
+        return (
+            "dllama's own fault: the tokenizer file has no key add_bos, and it reads an unset byte "
+            "in its place, so that by chance a prompt begins with the begin token or not; speed "
+            "counts, the text is not the model's. A tokenizer converted anew has the key"
         )
 
     def faulty_reference(self, request: EngineRequest) -> Backend | None:

@@ -18,8 +18,9 @@ from pytest_dllama.backends.dllama.notes import (
     traffic_of,
     wire_of,
 )
-from pytest_dllama.backends.dllama.run import LoggedRun, MonitorTable, StepLine, Totals, totals
-from pytest_dllama.backends.dllama.traffic import Traffic, collectives_per_row
+from pytest_dllama.backends.dllama.printed.run import LoggedRun, MonitorTable, StepLine
+from pytest_dllama.backends.dllama.printed.times import Totals, totals
+from pytest_dllama.backends.dllama.printed.traffic import Traffic, collectives_per_row
 from pytest_dllama.events.base import LinkCount
 from pytest_dllama.events.ranks import Network, NetworkOp, NetworkTotal, Rank
 from pytest_dllama.events.request import Done, RequestStart, Step

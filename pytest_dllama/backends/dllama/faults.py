@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from pytest_dllama.backends.dllama.damage import damaged, lost
-from pytest_dllama.backends.dllama.lines import shells_word
-from pytest_dllama.backends.dllama.run import LoggedRun, Stall, totals
-from pytest_dllama.backends.dllama.traffic import buffer_bytes
+from pytest_dllama.backends.dllama.printed.damage import damaged, lost
+from pytest_dllama.backends.dllama.printed.lines import shells_word
+from pytest_dllama.backends.dllama.printed.run import LoggedRun, Stall
+from pytest_dllama.backends.dllama.printed.times import totals
+from pytest_dllama.backends.dllama.printed.traffic import buffer_bytes
 
 _REMEDIES = {  # what dllama says -> what it means
     "Invalid tokenizer header key": "this dllama does not know all keys of the tokenizer file "

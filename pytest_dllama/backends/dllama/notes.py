@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pytest_dllama.backends.dllama.lines import MOST_WORDS
-from pytest_dllama.backends.dllama.run import LoggedRun, MonitorTable, Totals
-from pytest_dllama.backends.dllama.traffic import (
+from pytest_dllama.backends.dllama.printed.lines import MOST_WORDS
+from pytest_dllama.backends.dllama.printed.run import LoggedRun, MonitorTable
+from pytest_dllama.backends.dllama.printed.times import Totals
+from pytest_dllama.backends.dllama.printed.traffic import (
     FORK_COLLECTIVES,
     Build,
     Collective,

@@ -82,6 +82,7 @@ class Fault:
 
 
 LAST_PLACE = "last_place_aborts"
+ADD_BOS_UNSET = "add_bos_unset"
 FAULTS: tuple[Fault, ...] = (
     Fault(
         "binds_all",
@@ -99,6 +100,15 @@ FAULTS: tuple[Fault, ...] = (
         "its first token may be decoded from a stale token: where the prompt's last merge was at "
         "its end, or none took place",
         "src/dllama.cpp: inputTokens[pos + 1] after pos has reached the last token",
+    ),
+    Fault(
+        ADD_BOS_UNSET,
+        (0, 14, 0),
+        None,
+        True,
+        "of a tokenizer file without the key add_bos it reads an unset byte: a prompt begins with "
+        "the begin token or not, by chance",
+        "src/tokenizer.hpp: bool addBos",
     ),
     Fault(
         LAST_PLACE,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from pytest_dllama.backends.dllama.lines import clean, looks_like_dllama, read_line
+from pytest_dllama.backends.dllama.printed.lines import clean, looks_like_dllama, read_line
 
 MARK = re.compile(r"[🔷🔶💡📄📀🧠💿⭕🚁⏩🕒📡🔀]")
 FEWEST = 3  # lines with dllama's signs, to speak of a shape

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from pytest_dllama.backends.dllama.lines import clean, read_line
+from pytest_dllama.backends.dllama.printed.lines import clean, read_line
 
 _FEWEST = 3  # lines of dllama's, to believe that they are a log
 _LEAST_SHARE = 0.9  # of the lines that are records

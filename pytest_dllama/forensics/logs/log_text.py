@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from pytest_dllama.backends.dllama.lines import clean, read_line
+from pytest_dllama.backends.dllama.printed.lines import clean, read_line
 from pytest_dllama.forensics.logs.archives import MAX_LOG_BYTES, unpacked
 from pytest_dllama.forensics.logs.collectors import FEWEST, MARK, Source, sources
 from pytest_dllama.forensics.logs.json_logs import without_json

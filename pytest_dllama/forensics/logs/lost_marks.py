@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from pytest_dllama.backends.dllama.lines import clean, read_line
+from pytest_dllama.backends.dllama.printed.lines import clean, read_line
 
 _FEWEST = 3
 _STEPS = ("eval", "pred", "pass")

@@ -14,7 +14,7 @@ import email.policy
 import html
 import re
 
-from pytest_dllama.backends.dllama.lines import clean, read_line
+from pytest_dllama.backends.dllama.printed.lines import clean, read_line
 
 _FEWEST = 3  # readable lines, to believe a form
 _LARGEST = 64 * 2**20  # of what is parsed whole

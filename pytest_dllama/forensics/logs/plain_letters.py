@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from pytest_dllama.backends.dllama.lines import clean, read_line
+from pytest_dllama.backends.dllama.printed.lines import clean, read_line
 from pytest_dllama.forensics.logs.collectors import ANY_TIME
 from pytest_dllama.hosts.course import counted
 

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable
 from itertools import pairwise
 
-from pytest_dllama.backends.dllama.lines import clean, looks_like_dllama, read_line
+from pytest_dllama.backends.dllama.printed.lines import clean, looks_like_dllama, read_line
 
 _FEWEST = 3
 _CLOSING = re.compile(

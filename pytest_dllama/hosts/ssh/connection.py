@@ -242,10 +242,13 @@ def _explained(where: str, hop: SshSettings, *, is_behind: bool = False) -> Iter
     try:
         yield
     except paramiko.AuthenticationException as error:
-        raise HostError(
-            f"{where} does not let us in: {error}; try: ssh-copy-id -p {hop.port} "
-            f"{hop.user}@{hop.hostname}, or give the right `user` and `key`"
-        ) from None
+        remedy = (
+            f"try: ssh-copy-id -p {hop.port} {hop.user}@{hop.hostname}, or give the right `user` "
+            "and `key`"
+            if hop.offers_keys
+            else f"allow them for {hop.name}"
+        )
+        raise HostError(f"{where} does not let us in: {error}; {remedy}") from None
     except (paramiko.SSHException, OSError, EOFError) as error:
         raise ConnectionLost(f"{where}: {_reason(error, is_behind)}") from error
 
@@ -258,6 +261,10 @@ def _reason(error: Exception, is_behind: bool) -> str:
     text = str(error).removeprefix("[Errno None] ") or type(error).__name__
     if isinstance(error, (ConnectionRefusedError, paramiko.ssh_exception.NoValidConnectionsError)):
         return f"nobody answers there ({text}); is sshd running (sudo systemctl enable --now ssh)?"
+    if isinstance(error, paramiko.ssh_exception.IncompatiblePeer):
+        lacking = text.partition("(")[2].rstrip(")") or text
+        where = "HostKeyAlgorithms of ssh_config" if "host key" in text else "sshd_config there"
+        return f"it and we have no algorithm in common ({lacking}); see {where}"
     if isinstance(error, EOFError) or "protocol banner" in text:
         return "whoever answers there hung up before or during the login; is it an SSH server?"
     if isinstance(error, paramiko.ChannelException):

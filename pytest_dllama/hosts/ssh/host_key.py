@@ -52,13 +52,25 @@ class HostKeyCheck:
         return known.keys(self._settings.hostname.lower())
 
     def transport(self, sock: Any, **options: Any) -> paramiko.Transport:
-        """A transport that asks for keys of the kinds that are known before all others."""
+        """A transport that asks for keys of the kinds that are known before all others.
+
+        Raises:
+            HostError: ssh_config allows no kind that is known here.
+        """
         made = paramiko.Transport(sock, **options)
         security = made.get_security_options()
         known = [k for key in self._known for k in (_RSA if key.kind == "ssh-rsa" else (key.kind,))]
         kinds = sorted(security.key_types, key=lambda kind: kind not in known)
         if any(key.marker == AUTHORITY for key in self._known):
             kinds = [*(kind + SUFFIX for kind in kinds), *kinds]
+        if allowed := self._settings.host_key_algorithms:
+            kinds = [kind for kind in kinds if kind in allowed]
+        if not kinds:
+            sock.close()
+            raise HostError(
+                f"{self._where}: of HostKeyAlgorithms in ssh_config none is known here "
+                f"({', '.join(sorted(allowed))}); allow ssh-ed25519 or rsa-sha2-512 too"
+            )
         security.key_types = kinds
         return made
 

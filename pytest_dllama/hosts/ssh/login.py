@@ -54,6 +54,11 @@ class Login:
         return []
 
     def _offer(self, transport: Any) -> None:
+        if not self._settings.offers_keys:
+            raise paramiko.AuthenticationException(
+                "ssh_config forbids keys (PubkeyAuthentication no, or PreferredAuthentications "
+                "without publickey), and no password is ever typed here"
+            )
         offered = []
         for label, key in self._keys():
             offered.append(label)

@@ -22,6 +22,7 @@ import paramiko
 
 from pytest_dllama.hosts.base import HostError
 from pytest_dllama.hosts.inventory import HostEntry, Inventory
+from pytest_dllama.hosts.ssh.tokens import expanded, tokens_of
 
 RESOLVE_TIMEOUT_S = 10.0  # `Match exec` runs programs
 MAX_HOPS = 8
@@ -67,6 +68,8 @@ class SshSettings:
     certificate_files: tuple[Path, ...] = ()
     revoked_keys: Path | None = None
     known_hosts_command: tuple[str, ...] = ()
+    offers_keys: bool = True  # PubkeyAuthentication, PreferredAuthentications
+    host_key_algorithms: frozenset[str] = frozenset()  # empty: not known
     trusts_loopback: bool = False  # NoHostAuthenticationForLocalhost
 
     @property
@@ -215,10 +218,10 @@ def _settings(name: str, values: Mapping[str, Sequence[str]]) -> SshSettings:
 
     hostname, user = one("hostname", name), one("user") or getpass.getuser()
     port = int(one("port") or 22)
-    tokens = _tokens(name, hostname, user, port)
+    tokens = tokens_of(name, hostname, user, port)
 
     def paths(words: Sequence[str]) -> tuple[Path, ...]:
-        found = (_expanded(word, tokens) for word in words if word.lower() != "none")
+        found = (expanded(word, tokens) for word in words if word.lower() != "none")
         return tuple(Path(word).expanduser() for word in found)
 
     if one("proxyusefdpass") == "yes":
@@ -241,15 +244,36 @@ def _settings(name: str, values: Mapping[str, Sequence[str]]) -> SshSettings:
         host_key_alias=given("hostkeyalias"),
         hashes_names=one("hashknownhosts") == "yes",
         asks=one("batchmode") != "yes",
-        jumps=tuple(_expanded(jumps, tokens).replace(" ", "").split(",")) if jumps else (),
-        proxy_command=_expanded(command, tokens) if command else None,
+        jumps=tuple(expanded(jumps, tokens).replace(" ", "").split(",")) if jumps else (),
+        proxy_command=expanded(command, tokens) if command else None,
         family=_FAMILIES.get(one("addressfamily"), 0),
         bind_address=given("bindaddress"),
         certificate_files=paths([word.strip('"') for word in values.get("certificatefile", ())]),
         revoked_keys=paths([revoked.strip('"')])[0] if revoked else None,
         known_hosts_command=_command(given("knownhostscommand"), tokens),
+        offers_keys=_offers_keys(one("pubkeyauthentication"), one("preferredauthentications")),
+        host_key_algorithms=_whole_list(one("hostkeyalgorithms")),
         trusts_loopback=one("nohostauthenticationforlocalhost") == "yes",
     )
+
+
+def _whole_list(text: str) -> frozenset[str]:
+    """Names that are separated by commas; none of a list that only changes ssh's own.
+
+    >>> sorted(_whole_list("ssh-ed25519,rsa-sha2-512")), _whole_list("+ssh-rsa")
+    (['rsa-sha2-512', 'ssh-ed25519'], frozenset())
+    """
+    return frozenset() if text[:1] in ("", "+", "-", "^") else frozenset(text.split(","))
+
+
+def _offers_keys(allowed: str, preferred: str) -> bool:
+    """Whether ssh would log in by a key; it takes a list of ways as the only ones.
+
+    >>> _offers_keys("", ""), _offers_keys("false", ""), _offers_keys("true", "password")
+    (True, False, False)
+    """
+    ways = preferred.lower().split(",") if preferred else ["publickey"]
+    return allowed.lower() not in ("no", "false") and "publickey" in ways
 
 
 def _command(text: str | None, tokens: Mapping[str, str]) -> tuple[str, ...]:
@@ -258,7 +282,7 @@ def _command(text: str | None, tokens: Mapping[str, str]) -> tuple[str, ...]:
         return ()
     asked = {**tokens, "H": tokens["h"], "I": "HOSTNAME", "K": "", "t": "", "f": ""}
     try:
-        return tuple(_expanded(word, asked) for word in shlex.split(text))
+        return tuple(expanded(word, asked) for word in shlex.split(text))
     except ValueError as error:
         raise HostError(f"KnownHostsCommand {text!r} cannot be read: {error}") from None
 
@@ -270,27 +294,4 @@ def _agent_socket(value: str, tokens: Mapping[str, str]) -> str | None:
         return os.environ.get("SSH_AUTH_SOCK")
     if value.startswith("$") and not value.startswith("${"):
         return os.environ.get(value[1:])
-    return str(Path(_expanded(value, tokens)).expanduser())
-
-
-def _tokens(name: str, hostname: str, user: str, port: int) -> dict[str, str]:
-    """TOKENS of ssh_config(5), but for the address of a connection."""
-    own = os.uname().nodename
-    return {
-        "%": "%",
-        "d": str(Path.home()),
-        "h": hostname,
-        "i": str(os.getuid()),
-        "k": hostname,
-        "L": own.partition(".")[0],
-        "l": own,
-        "n": name,
-        "p": str(port),
-        "r": user,
-        "u": getpass.getuser(),
-    }
-
-
-def _expanded(text: str, tokens: Mapping[str, str]) -> str:
-    text = re.sub(r"%(.)", lambda found: tokens.get(found[1], found[0]), text)
-    return re.sub(r"\$\{(\w+)\}", lambda found: os.environ.get(found[1], found[0]), text)
+    return str(Path(expanded(value, tokens)).expanduser())

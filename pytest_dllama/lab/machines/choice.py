@@ -92,18 +92,25 @@ def inventory_of(config: LabConfig, nodes: int) -> Inventory:
         if config.hosts_only:
             inventory = inventory.only(config.hosts_only)
         inventory.first(nodes)
-        _check_sweep(config, inventory)
+        _check_threads(config, inventory)
     except InventoryError as error:
         raise ConfigError(str(error)) from None
     return inventory
 
 
-def _check_sweep(config: LabConfig, inventory: Inventory) -> None:
-    """A host's own number of threads would stand in place of each swept one."""
+def _check_threads(config: LabConfig, inventory: Inventory) -> None:
+    """A host's own number of threads would stand in place of each that is to be compared."""
     own = [entry.name for entry in inventory.hosts if entry.nthreads]
-    if own and "nthreads" in dict(config.sweep):
+    base = config.comparison.baseline if config.comparison else None
+    if "nthreads" in dict(config.sweep):
+        what = "--sweep nthreads"
+    elif base is not None and "nthreads" in base.options:
+        what = f"--baseline {base.text}"
+    else:
+        return
+    if own:
         raise ConfigError(
-            f"--sweep nthreads: {', '.join(own)} of {inventory.file} set nthreads themselves, "
+            f"{what}: {', '.join(own)} of {inventory.file} set nthreads themselves, "
             "which wins over the command line; remove it there"
         )
 

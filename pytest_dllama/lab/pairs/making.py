@@ -58,6 +58,11 @@ def _base(baseline: Baseline, config: LabConfig, label: str, tell: Tell) -> _Bas
         return _Base(Side("base", label, own, config, swept=swept))
     if baseline.kind == "option":
         other = with_options(config, baseline)
+        if other == config and not config.sweep:
+            raise ConfigError(
+                f"--baseline {baseline.text}: the new side runs with just that, so both would be "
+                "the same; give the base another value, or write --baseline self for A/A"
+            )
         own, swept = engines(other)
         return _Base(Side("base", baseline.text, own, other, swept=swept))
     if baseline.kind == "dllama":

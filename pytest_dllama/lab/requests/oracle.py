@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pytest_dllama.backends.base import Backend, EngineRequest, KnowsFaults, ShowsFaults
+from pytest_dllama.backends.base import (
+    Backend,
+    EngineRequest,
+    KnowsFaults,
+    MisreadsPrompts,
+    ShowsFaults,
+)
+from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.lab.requests.failure import RequestFailed
 from pytest_dllama.lab.requests.runner import RequestRun
 from pytest_dllama.record.cell import OutputRecord
@@ -86,6 +93,9 @@ def output_against(
         is_alone: it ran on one node too: the same tokens are the oracle's own.
     """
     right = oracle.run.trace if oracle and oracle.run else None
+    misread = backend.prompt_fault(request) if isinstance(backend, MisreadsPrompts) else None
+    if misread and right is not None and _n_input(right) != _n_input(run.trace):
+        return faulty_output(run.trace, misread, right)
     why = backend.output_fault(request) if isinstance(backend, KnowsFaults) else None
     if why and _shows_fault(oracle, run, request):
         return faulty_output(run.trace, why, right)
@@ -125,3 +135,7 @@ def _shows_fault(oracle: Oracle | None, run: RequestRun, request: EngineRequest)
     first = told.first_difference
     is_open = first is not None and first.position == 0 and first.oracle_margin < first.tolerance
     return told.status != "different" or is_open
+
+
+def _n_input(trace: RequestTrace) -> int:
+    return trace.request.n_input_tokens

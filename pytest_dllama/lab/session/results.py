@@ -20,14 +20,18 @@ from pytest_dllama.record.verdict import VerdictFile
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What was written, a line each, and whether something failed."""
+    """What was written, a line each, and whether something failed or was broken off."""
 
     lines: tuple[str, ...]
     has_failed: bool
+    was_stopped: bool = False
 
 
 def write_results(lab: Lab) -> Written:
-    """Write everything; a page that fails never costs the run file."""
+    """Write everything; a page that fails never costs the run file.
+
+    KeyboardInterrupt (Ctrl-C) breaks off what is written then, and costs nothing else.
+    """
     run, verdict = lab.save(), lab.verdict()  # pages are made of the very run that is in the file
     files, config = lab.files, lab.config
     folder = files.run_file.parent
@@ -49,16 +53,20 @@ def write_results(lab: Lab) -> Written:
         writers.append(("noise", lambda: _keep_calibration(verdict, config)))
     if (file := config.csv_file) is not None:
         writers.append(("samples", lambda: [write_samples(run, file)]))
+    was_stopped = False
     for what, write in writers:
         try:
             lines += [f"{what + ':':9} {line}" for line in write()]
+        except KeyboardInterrupt as stop:
+            was_stopped = True
+            lines.append(f"{what + ':':9} not written whole: {str(stop) or 'stopped by SIGINT'}")
         except Exception as error:
             if what == "history" and isinstance(error, OSError) and config.history_folder is None:
                 lines.append(_without_history(error))  # nobody named a place: no fault of the run
                 continue
             has_failed = True
             lines.append(f"{what + ':':9} failed with {type(error).__name__}: {error}")
-    return Written(tuple(lines), has_failed)
+    return Written(tuple(lines), has_failed, was_stopped)
 
 
 # What needs large libraries (jinja2, matplotlib, scipy: seconds on a Pi) is loaded by need only.

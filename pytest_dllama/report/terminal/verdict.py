@@ -141,9 +141,19 @@ def _how(found: VerdictFile) -> str:
             f"took {found.wall_s:.0f} s"
         )
     return (
-        f"{found.base_label} -> {found.new_label}: looks at {looks} pairs, each bound at "
-        f"{found.level:.2%}, order by seed {found.seed}; the verdict took {found.wall_s:.0f} s"
+        f"{found.base_label} -> {found.new_label}: looks at {looks} pairs{_requests(found)}, "
+        f"each bound at {found.level:.2%}, order by seed {found.seed}; the verdict took "
+        f"{found.wall_s:.0f} s"
     )
+
+
+def _requests(found: VerdictFile) -> str:
+    """Of every session; cells that differ have their own lines."""
+    counts = {cell.requests for cell in found.cells}
+    if len(counts) != 1:
+        return ""
+    (requests,) = counts
+    return f", {requests} request{'' if requests == 1 else 's'} a session"
 
 
 def attributed(verdict: MetricVerdict) -> str | None:

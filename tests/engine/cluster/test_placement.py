@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from dllama_engine.cluster.placement import CoreSlots, slots_by_rank
 from dllama_engine.synthetic.model import write_synthetic
-from dllama_engine.system.affinity import kept_on
+from dllama_engine.system.scheduling import kept_on
 from dllama_engine.wire.connecting.handshake import own_info
 from tests.engine.processes import Node, start, start_worker, wait_until
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -23,3 +26,20 @@ def test_without_an_image_and_without_numba_the_remedy_is_told(monkeypatch) -> N
         plan = make_plan(model.config, 1, buffer_type=FloatType.Q80, sync_mode=SyncMode.REDUCE)
     with pytest.raises(EngineError, match=r"numba is not installed here; install numba, or bring"):
         warmup.warm_up(plan, FloatType.F32)
+
+
+def test_before_any_kernel_is_imported_it_is_known_where_they_are_kept(tmp_path: Path) -> None:
+    """A lock and a mark stand there: of those who compile, and of what is compiled."""
+    asked = (
+        "from dllama_engine.cluster.setup import compile_here; print(compile_here.cache_folder())"
+    )
+    told = subprocess.run(
+        [sys.executable, "-c", asked],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    folder = Path(told.stdout.strip())
+    assert folder.parent == tmp_path
+    assert folder.name.startswith("kernels-")

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pytest_dllama.backends.dllama import lines, run
-from pytest_dllama.backends.dllama.log import LogParser, parse_lines, parse_log
-from pytest_dllama.backends.dllama.run import WRAP_MS, LoggedRun, PhaseBlock, StepLine, totals
+from pytest_dllama.backends.dllama.printed import lines, run
+from pytest_dllama.backends.dllama.printed.log import LogParser, parse_lines, parse_log
+from pytest_dllama.backends.dllama.printed.run import LoggedRun, PhaseBlock, StepLine
+from pytest_dllama.backends.dllama.printed.times import WRAP_MS, totals
 from tests.data import LOGS
 
 NAMES = sorted(path.name for path in LOGS.glob("*.log"))

@@ -6,8 +6,8 @@ import doctest
 
 import pytest
 
-from pytest_dllama.backends.dllama import traffic
-from pytest_dllama.backends.dllama.traffic import (
+from pytest_dllama.backends.dllama.printed import traffic
+from pytest_dllama.backends.dllama.printed.traffic import (
     FORK_COLLECTIVES,
     Build,
     Collective,

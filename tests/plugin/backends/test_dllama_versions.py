@@ -30,6 +30,7 @@ from tests.plugin.backends import dllama_stand_in
 from tests.plugin.backends.requests import REQUEST
 from tests.plugin.backends.stand_in_program import write_program
 
+NEW = {"stale_first_token", "add_bos_unset"}
 # version -> the words that tell it, and the faults that it is said to have
 TOLD = {
     "v0.5.2": ("v0.5.0 or later, before v0.9.2", {"binds_all", "one_run_a_worker", "rms_unset"}),
@@ -41,10 +42,10 @@ TOLD = {
         {"binds_all", "stale_first_token", "last_place_aborts"},
     ),
     "v0.14.2": ("v0.13.6 or later, before v0.15.0", {"binds_all", "stale_first_token"}),
-    "v0.15.4": ("v0.15.0 or later, before v0.16.1", {"binds_all", "stale_first_token"}),
-    "v0.16.3": ("v0.16.1 or later, before v0.16.4", {"binds_all", "stale_first_token"}),
-    "v0.16.4": ("v0.16.4 or later", {"stale_first_token"}),
-    "fork": ("the fork, based on v0.16.1 or later", {"binds_all", "ring_wrong"}),
+    "v0.15.4": ("v0.15.0 or later, before v0.16.1", NEW | {"binds_all"}),
+    "v0.16.3": ("v0.16.1 or later, before v0.16.4", NEW | {"binds_all"}),
+    "v0.16.4": ("v0.16.4 or later", NEW),
+    "fork": ("the fork, based on v0.16.1 or later", {"binds_all", "ring_wrong", "add_bos_unset"}),
 }
 OLD = ("v0.5.2", "v0.10.6", "v0.11.2")
 

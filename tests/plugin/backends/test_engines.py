@@ -13,7 +13,7 @@ import pytest
 
 from pytest_dllama.backends.base import EngineOptions, EngineRequest
 from pytest_dllama.backends.dllama.backend import DllamaBackend
-from pytest_dllama.backends.dllama.log import parse_log
+from pytest_dllama.backends.dllama.printed.log import parse_log
 from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.backends.registry import engine_makers, make_backend
 from pytest_dllama.config.values import ConfigError

@@ -5,6 +5,7 @@ The expected pieces were read from builds of v0.14.2 and v0.16.5 that print the 
 
 from __future__ import annotations
 
+import struct
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,6 +13,7 @@ from typing import cast
 
 import pytest
 
+from dllama_engine.formats.vocab import read_vocab
 from pytest_dllama.backends.base import Backend, EngineRequest
 from pytest_dllama.backends.dllama.backend import DllamaBackend
 from pytest_dllama.backends.dllama.versions import UNKNOWN, Engine
@@ -169,6 +171,33 @@ def test_the_oracle_has_both_texts() -> None:
     assert found.faulty.trace.text == "embedded-from-349"
     with pytest.raises(RequestFailed, match="no room"):
         find_oracle(EmbeddedBackend(), request("One"), run_by, must_run=True)
+
+
+def test_a_begin_token_that_dllama_reads_from_an_unset_byte_is_its_fault(tmp_path: Path) -> None:
+    """A tokenizer file of before v0.14.0 has no key add_bos."""
+    old = tmp_path / "old.t"
+    vocab = read_vocab(TINY)
+    old.write_bytes(without_add_bos(TINY.read_bytes()))
+    assert read_vocab(old).tokens == vocab.tokens
+    backend = DllamaBackend("dllama", engine=STALE)
+    asked = request("One morning, Mina", old)
+    right = Oracle(run_of(of_pieces("a", "b", "c")))
+    other = output_against(right, run_of(trace(["x"], 5)), asked, backend)
+    assert other.status == "engine_fault"
+    assert "has no key add_bos, and it reads an unset byte" in str(other.note)
+    same_prompt = output_against(right, run_of(trace(["x", "b", "c"], 6)), asked, backend)
+    assert same_prompt.status == "different"
+    assert backend.prompt_fault(request("One morning, Mina")) is None
+    older = DllamaBackend("dllama", engine=Engine("current", (0, 13, 0), (0, 14, 0)))
+    assert older.prompt_fault(asked) is None
+
+
+def without_add_bos(data: bytes) -> bytes:
+    """A .t file without that pair of its header: magic, size, then pairs of int32."""
+    (size,) = struct.unpack_from("<i", data, 4)
+    pairs = [data[i : i + 8] for i in range(8, size, 8)]
+    kept = [pair for pair in pairs if struct.unpack("<ii", pair)[0] != 10]
+    return data[:4] + struct.pack("<i", size - 8) + b"".join(kept) + data[size:]
 
 
 def test_speed_is_judged_and_never_a_baseline() -> None:

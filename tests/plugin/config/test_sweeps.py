@@ -178,7 +178,10 @@ def test_a_flag_overrules_the_ini_key_that_says_the_same(pytester: pytest.Pytest
     result.stdout.fnmatch_lines(["dllama: 1 cell (llama_q40-2), 3 repeats of 30 steps,*"])
 
 
-def test_threads_of_the_hosts_file_cannot_be_swept(pytester: pytest.Pytester) -> None:
+@pytest.mark.parametrize("asked", ["--sweep nthreads=1,2", "--baseline option:nthreads=2"])
+def test_threads_of_the_hosts_file_cannot_be_compared(
+    asked: str, pytester: pytest.Pytester
+) -> None:
     pytester.makepyfile(A_CELL)
     pytester.makefile(
         ".toml",
@@ -186,9 +189,10 @@ def test_threads_of_the_hosts_file_cannot_be_swept(pytester: pytest.Pytester) ->
         '[[host]]\nname = "b"\naddress = "10.0.0.2"\nnthreads = 4\n',
     )
     result = pytester.runpytest(
-        *("--models", MODEL, "--nodes", "2", "--hosts", "hosts.toml", "--sweep", "nthreads=1,2")
+        *("--models", MODEL, "--nodes", "2", "--hosts", "hosts.toml", *asked.split())
     )
     assert result.ret == pytest.ExitCode.USAGE_ERROR
+    said = asked.removesuffix("=1,2")
     result.stderr.fnmatch_lines(
-        ["ERROR: --sweep nthreads: b of *hosts.toml set nthreads themselves, which wins over the*"]
+        [f"ERROR: {said}: b of *hosts.toml set nthreads themselves, which wins over the*"]
     )

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given, settings
 
-from pytest_dllama.backends.dllama.run import LoggedRun
+from pytest_dllama.backends.dllama.printed.run import LoggedRun
 from pytest_dllama.cli.main import main
 from pytest_dllama.forensics.import_log import import_logs
 from pytest_dllama.forensics.imported_run import ImportLogError, ImportOptions

@@ -8,7 +8,7 @@ import pytest
 
 from dllama_engine.tables.spans import NAMES
 from pytest_dllama.backends.dllama.events import run_events
-from pytest_dllama.backends.dllama.log import parse_log
+from pytest_dllama.backends.dllama.printed.log import parse_log
 from pytest_dllama.events.ranks import PhaseSpans, Rank
 from pytest_dllama.events.trace import RequestTrace, build_trace
 from pytest_dllama.metrics.parts import PARTS, parts_of

@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
-from pytest_dllama.backends.base import EngineRequest, WorkerNotReady
+from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.config.options import SETTINGS
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError, parse_models
+from pytest_dllama.lab.checks import cell_keys, check_cells
 from pytest_dllama.models import under_test
 
 
@@ -45,6 +49,24 @@ def test_a_synthetic_model_is_written_once_into_the_cache(tmp_path, monkeypatch)
     again = under_test.open_model(spec, lambda done, total: progress.append((done, total)))
     assert again.model_file.stat().st_mtime_ns == written_ns
     assert progress == []
+
+
+def test_a_synthetic_model_that_cannot_be_written_is_told(tmp_path, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    code = (
+        "import resource; from pytest_dllama.config.values import *\n"
+        "from pytest_dllama.models import under_test\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))\n"
+        "try: under_test.open_model(parse_models('synthetic:tiny-llama')[0], lambda *n: None)\n"
+        "except ConfigError as error: print(error)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == (
+        f"--models synthetic:tiny-llama: it cannot be written in {tmp_path}/pytest-dllama/models "
+        "(File too large: `ulimit -f` allows 1.00 KiB); make room there, or set XDG_CACHE_HOME to "
+        "another folder"
+    )
+    assert list((tmp_path / "pytest-dllama" / "models").iterdir()) == []
 
 
 def test_the_shipped_model() -> None:
@@ -94,3 +116,31 @@ def test_command_lines_as_a_person_would_type_them() -> None:
 def test_nobody_there_is_not_ready() -> None:
     with pytest.raises(WorkerNotReady, match=r"127\.0\.0\.1:1 does not answer the handshake"):
         EmbeddedBackend().probe("127.0.0.1", 1, "a token of the cluster", 1.0)
+
+
+class _PickyEngine:
+    """One with rules of its own for models, as the real dllama has."""
+
+    name = "picky"
+
+    def check_model(self, config: object, nodes: int) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("synthetic:llama-9t", "--models synthetic:llama-9t: unknown shape 'llama-9t'; one of"),
+        ("broken.m:broken.t", "--models broken.m:broken.t: .*broken.m"),
+    ],
+)
+def test_an_engine_with_rules_of_its_own_meets_no_model_that_cannot_be_read(
+    model: str, words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was asked about the model first, and pytest died of it (INTERNALERROR)."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("broken.m", "broken.t"):
+        (tmp_path / name).write_bytes(b"no model")
+    config = config_of(models=parse_models(model), node_counts=(1,))
+    with pytest.raises(ConfigError, match=words):
+        check_cells(config, cell_keys(config), cast(Backend, _PickyEngine()))

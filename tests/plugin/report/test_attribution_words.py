@@ -113,6 +113,23 @@ def test_work_that_changed_though_its_metric_did_not_is_told() -> None:
     ) in lines
 
 
+@pytest.mark.parametrize(
+    ("counts", "words"),
+    [
+        ((1, 1), "looks at 3 pairs, 1 request a session, each bound at 5.00%"),
+        ((3, 3), "looks at 3 pairs, 3 requests a session, each bound at 5.00%"),
+        ((1, 3), "looks at 3 pairs, each bound at 5.00%"),
+    ],
+)
+def test_how_many_requests_a_session_had_is_told(counts: tuple[int, ...], words: str) -> None:
+    cells = tuple(
+        CellVerdict(model="tiny", nodes=2**n, status="PASS", requests=count)
+        for n, count in enumerate(counts)
+    )
+    found = verdict_file(cells[0]).model_copy(update={"cells": cells})
+    assert words in verdict_lines(found)[-1]
+
+
 def verdict_file(cell: CellVerdict) -> VerdictFile:
     return VerdictFile(
         created_utc="2026-04-01T00:00:00Z", wall_s=40.0, baseline="self", base_label="a",

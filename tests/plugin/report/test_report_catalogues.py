@@ -6,11 +6,13 @@ import ast
 import fnmatch
 import re
 import tomllib
+from itertools import chain
 from pathlib import Path
 from typing import Any, get_args
 
 import pytest
 
+import dllama_engine
 import pytest_dllama
 from pytest_dllama.hosts.fleet import preflight
 from pytest_dllama.hosts.fleet.clock import ClockOffset
@@ -170,9 +172,10 @@ EXPLAINED = {"text.output_explained", "text.verdict_explained", "title.scaling",
 
 
 def _sentences_of_the_program() -> set[str]:
-    """Every text of the plugin's source, `{}` where it puts a value."""
+    """Every text of the plugin's source and the engine's, `{}` where it puts a value."""
     found = set()
-    for file in Path(str(pytest_dllama.__file__)).parent.rglob("*.py"):
+    files = [Path(str(one.__file__)).parent.rglob("*.py") for one in (pytest_dllama, dllama_engine)]
+    for file in chain(*files):
         for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
             if isinstance(node, ast.JoinedStr):
                 parts = (v.value if isinstance(v, ast.Constant) else "{}" for v in node.values)
@@ -238,6 +241,39 @@ def test_what_stopped_dllama_is_korean_but_for_its_own_words() -> None:
     ) in why
 
 
+PEER = "worker 2 at 127.0.0.1:9"
+ADVICE = "Is that host overloaded, suspended or unreachable? --timeout sets the deadline."
+LOOK = "Look at that process's log: it may have been killed, for instance for want of memory."
+
+
+@pytest.mark.parametrize(
+    ("error", "korean"),
+    [
+        (
+            f"{PEER} closed the connection during the session; 0 bytes unsent, 5 received of its "
+            f"frame. {LOOK}",
+            "127.0.0.1:9의 워커 2: 상대가 연결을 닫음, 작업 세션 중. 보내지 못한 데이터 0 B",
+        ),
+        (
+            f"{PEER} is lost (reset) during LOAD; 0 bytes unsent, 5 received of its frame. {LOOK}",
+            "127.0.0.1:9의 워커 2: 연결이 끊어짐 (reset), 작업 LOAD 중.",
+        ),
+        (f"no sign of life from {PEER} for 5 s. {ADVICE}", "워커 2: 5초 동안 응답이 없음."),
+        (
+            f"no progress in LOAD for 5 s, waiting for {PEER} (0 bytes unsent, 8 to receive). "
+            f"{ADVICE}",
+            "기다린 대상: 127.0.0.1:9의 워커 2 (보내지 못한 데이터 0 B, 받을 데이터 8 B).",
+        ),
+        (
+            f"{PEER} reports: no sign of life from root (rank 0) at 10.0.0.1:7 for 5 s. {ADVICE}",
+            "127.0.0.1:9의 워커 2의 보고: 10.0.0.1:7의 루트(랭크 0): 5초 동안 응답이 없음.",
+        ),
+    ],
+)
+def test_what_the_engine_says_of_lost_nodes_is_korean(error: str, korean: str) -> None:
+    assert korean in render(run([cell("a", 4, status="failed", error=error)]), "ko")
+
+
 def test_missing_templates_are_explained(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pytest_dllama.report.pages.language.LAYOUT", "gone.md.j2")
     with pytest.raises(ReportError, match=r"gone\.md\.j2 is missing in .*reinstall pytest-dllama"):
@@ -247,9 +283,14 @@ def test_missing_templates_are_explained(monkeypatch: pytest.MonkeyPatch) -> Non
 # Whatever of these modules has the length of a sentence may stand in a run file: as a note, a
 # reason, an error of a cell.
 TELLING = (
-    *("backends.dllama.damage", "backends.dllama.events", "backends.dllama.faults"),
+    *("backends.dllama.printed.damage", "backends.dllama.events", "backends.dllama.faults"),
     *("backends.dllama.notes", "backends.dllama.versions"),
-    *("backends.dllama.traffic", "events.trace", "forensics.import_bench", "forensics.import_log"),
+    *(
+        "backends.dllama.printed.traffic",
+        "events.trace",
+        "forensics.import_bench",
+        "forensics.import_log",
+    ),
     *("forensics.bench.aiperf", "forensics.bench.base", "forensics.bench.guidellm"),
     "forensics.report_doubts",
     *("forensics.bench.llama_bench", "forensics.bench.vllm"),

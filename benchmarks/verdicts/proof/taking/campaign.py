@@ -159,8 +159,35 @@ class Campaign:
         self._progress.course(f"{wish.condition}: pairs {done}/{total}", done, total)
 
     def _compare(self, wish: Wish, cells: list[str], pairs: int) -> None:
-        condition = wish.condition
-        row = Comparison(
+        row = self._row(wish.condition, cells)
+        self._journal.append(row)
+        logs = self._folder / "logs" / row.id
+        clerk = _Clerk(self._journal, row, self._progress, lambda: self._tell_course(wish))
+        rules = Rules(
+            Plan((pairs,)), NoisePriors(self._folder / "history", self._fingerprint), row.seed
+        )
+        keys = [self._keys[cell] for cell in cells]
+        sides = self._sides(wish.condition)
+        duet = Duet(sides, self._models, keys, rules, logs, clerk, clerk.pair_taken)
+        with one_busy_core() if wish.condition.is_busy else nullcontext():
+            verdicts = duet.run()
+        failed = [verdict for verdict in verdicts if verdict.status in ("ERROR", "INVALID")]
+        for verdict in failed:
+            self._journal.append(
+                Failure(
+                    comparison=row.id,
+                    condition=wish.condition,
+                    cell=verdict.id,
+                    status=verdict.status,
+                    reasons=verdict.reasons,
+                )
+            )
+        if not failed:
+            shutil.rmtree(logs, ignore_errors=True)
+
+    def _row(self, condition: Condition, cells: Sequence[str]) -> Comparison:
+        """The journal's row of a comparison that begins."""
+        return Comparison(
             id=secrets.token_hex(4),
             created_utc=f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%SZ}",
             condition=condition,
@@ -172,37 +199,6 @@ class Campaign:
             fingerprint=self._fingerprint,
             environment=self._environment,
         )
-        self._journal.append(row)
-        logs = self._folder / "logs" / row.id
-        clerk = _Clerk(self._journal, row, self._progress, lambda: self._tell_course(wish))
-        duet = Duet(
-            self._sides(condition),
-            self._models,
-            [self._keys[cell] for cell in cells],
-            Rules(
-                Plan((pairs,)),
-                NoisePriors(self._folder / "history", self._fingerprint),
-                row.seed,
-            ),
-            logs,
-            clerk,
-            clerk.pair_taken,
-        )
-        with one_busy_core() if condition.is_busy else nullcontext():
-            verdicts = duet.run()
-        failed = [verdict for verdict in verdicts if verdict.status in ("ERROR", "INVALID")]
-        for verdict in failed:
-            self._journal.append(
-                Failure(
-                    comparison=row.id,
-                    condition=condition,
-                    cell=verdict.id,
-                    status=verdict.status,
-                    reasons=verdict.reasons,
-                )
-            )
-        if not failed:
-            shutil.rmtree(logs, ignore_errors=True)
 
     def _sides(self, condition: Condition) -> tuple[Side, Side]:
         slowed = EmbeddedBackend(inject=condition.inject)

@@ -10,6 +10,7 @@ together on one host take turns, so that one has it compiled and the others find
 from __future__ import annotations
 
 import contextlib
+import importlib
 import json
 import subprocess
 import sys
@@ -31,6 +32,7 @@ from dllama_engine.sharding.collective import Collective
 from dllama_engine.sharding.plan import ShardPlan, make_plan
 from dllama_engine.sharding.slices import slice_nbytes, tensor_spans
 from dllama_engine.system.locks import locked_if_possible
+from dllama_engine.system.os_reason import reason_of
 from dllama_engine.system.process import exit_with_parent
 from dllama_engine.transformer.transformer import Transformer
 from dllama_engine.transformer.weights import RankWeights
@@ -45,7 +47,7 @@ def compile_for(
 ) -> None:
     """Make every kernel of `plan` ready to call, without an image."""
     tiny = make_plan(_tiny(plan.config), 1, buffer_type=plan.buffer_type, sync_mode=plan.sync_mode)
-    cache = Path(config_folder())
+    cache = cache_folder()
     mark = cache / f"ready-{_kind(tiny, kv_type)}"
     if mark.exists():
         _run(tiny, kv_type)
@@ -53,11 +55,18 @@ def compile_for(
     tell("⏳ Compiling the kernels for this CPU; only the first time, a minute on a small board")
     with locked_if_possible(cache / "warm-up.lock") as may_write:  # if not, all compile alone
         if may_write and not mark.exists() and _compile_elsewhere(tiny, kv_type):
-            with contextlib.suppress(
-                OSError
-            ):  # a full disk: told when something is to be kept there
+            with contextlib.suppress(OSError):  # a full disk: told when something is to be kept
                 mark.touch()
         _run(tiny, kv_type)
+
+
+def cache_folder() -> Path:
+    """Where numba keeps kernels of these sources; `kernels.llvm` tells it, which is imported late.
+
+    Without that import numba knows no folder, so that there was no lock, and no mark to find.
+    """
+    importlib.import_module("dllama_engine.kernels.llvm")
+    return Path(config_folder())
 
 
 def _kind(tiny: ShardPlan, kv_type: FloatType) -> str:
@@ -105,7 +114,7 @@ def _run(tiny: ShardPlan, kv_type: FloatType) -> None:
         _forward(tiny, kv_type)
     except OSError as error:
         raise EngineError(
-            f"compiled kernels cannot be kept in {config_folder()} ({error.strerror or error}); "
+            f"compiled kernels cannot be kept in {config_folder()} ({reason_of(error)}); "
             "make room there, or set XDG_CACHE_HOME to another folder"
         ) from None
 

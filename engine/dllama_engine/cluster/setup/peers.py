@@ -6,9 +6,10 @@ import time
 from collections.abc import Callable
 
 from dllama_engine.cluster.session import MESH_TIMEOUT_S, SessionConfig
-from dllama_engine.errors import WireError, WorkerLost
+from dllama_engine.cluster.setup.greeting import greet
+from dllama_engine.errors import WireError
 from dllama_engine.wire.connecting.dialing import format_address, reach
-from dllama_engine.wire.connecting.handshake import HANDSHAKE_TIMEOUT_S, DialerRole, send_text
+from dllama_engine.wire.connecting.handshake import HANDSHAKE_TIMEOUT_S, DialerRole
 from dllama_engine.wire.connecting.listener import Listener
 from dllama_engine.wire.links import Links
 
@@ -50,14 +51,7 @@ def _dial(config: SessionConfig, links: Links, token: bytes, rank: int, log: Log
         timeout_s=min(HANDSHAKE_TIMEOUT_S, config.timeout_s),
         meanwhile=links.presence.attend,
     )
-    try:
-        greeting = {"session": config.session_id, "rank": config.rank}
-        send_text(sock, greeting, HANDSHAKE_TIMEOUT_S)
-    except OSError as error:
-        sock.close()
-        reason = error.strerror or error
-        raise WorkerLost(f"worker {rank} at {name} is lost ({reason})", rank) from None
-    links.add(rank, sock, name)
+    greet(links, rank, sock, name, {"session": config.session_id, "rank": config.rank})
     log(f"⭕ Socket[{rank}]: connected")
 
 

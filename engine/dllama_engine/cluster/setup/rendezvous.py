@@ -6,14 +6,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from dllama_engine.cluster.session import Greeting
-from dllama_engine.errors import WireError, WorkerLost
+from dllama_engine.cluster.setup.greeting import greet
+from dllama_engine.errors import WireError
 from dllama_engine.telemetry.observer import Observer
 from dllama_engine.wire.connecting.dialing import Address, format_address, reach
 from dllama_engine.wire.connecting.handshake import (
     HANDSHAKE_TIMEOUT_S,
     DialerRole,
     WorkerInfo,
-    send_text,
 )
 from dllama_engine.wire.frames import SESSION
 from dllama_engine.wire.links import Links
@@ -64,14 +64,8 @@ class Rendezvous:
             tell=say,
             meanwhile=links.presence.attend,
         )
-        try:
-            greeting = Greeting(rank, links.world_size, self._timeout_s)
-            send_text(sock, greeting.to_json(), HANDSHAKE_TIMEOUT_S)
-        except OSError as error:
-            sock.close()
-            reason = error.strerror or error
-            raise WorkerLost(f"worker {rank} at {name} is lost ({reason})", rank) from None
-        links.add(rank, sock, name)
+        greeting = Greeting(rank, links.world_size, self._timeout_s)
+        greet(links, rank, sock, name, greeting.to_json())
         say(f"⭕ Socket[{rank - 1}]: connected")
         self._observer.progress("connect", rank, links.world_size - 1, "nodes")
         return info

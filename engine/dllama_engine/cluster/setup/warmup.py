@@ -18,6 +18,7 @@ from dllama_engine.kernels.image import mapped, store
 from dllama_engine.kernels.image.targets import NATIVE
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.system.locks import locked_if_possible
+from dllama_engine.system.os_reason import reason_of
 from dllama_engine.system.process import is_passing
 
 Tell = Callable[[str], None]
@@ -117,7 +118,7 @@ def _build() -> str:
             env=variables,
         )
     except OSError as error:
-        return f"The kernels' compiler cannot be started ({error.strerror or error})"
+        return f"The kernels' compiler cannot be started ({reason_of(error)})"
     with started as builder:
         try:
             assert builder.stderr is not None  # asked for above

@@ -19,6 +19,7 @@ from dllama_engine.kernels.cpu import cpu_digest, machine, variant
 from dllama_engine.kernels.entries import ALL
 from dllama_engine.kernels.image import store, targets
 from dllama_engine.kernels.image.file import Header, ImageRefused, decode, encode
+from dllama_engine.system.os_reason import reason_of
 from dllama_engine.version import package_version
 
 CANNOT_KEEP = 3  # exit code: the image cannot be written
@@ -82,7 +83,7 @@ def main(argv: list[str]) -> int:
         return 1
     except OSError as error:
         print(
-            f"compiled kernels cannot be kept in {place.parent} ({error.strerror or error}); "
+            f"compiled kernels cannot be kept in {place.parent} ({reason_of(error)}); "
             "make room there, or set XDG_CACHE_HOME to another folder",
             file=sys.stderr,
         )

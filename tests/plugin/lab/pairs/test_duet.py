@@ -318,6 +318,7 @@ def test_exit_codes(tmp_path: Path) -> None:
     ("arguments", "words"),
     [
         (["--baseline", ""], "--baseline '' names nothing; write self, git:REV"),
+        (["--baseline", "option:nthreads=1"], "the new side runs with just that, so both would"),
         (["--baseline", "slef"], "did you mean 'self'"),
         (["--baseline", "self", "--pairs", "5,3"], "each further look more than the one before"),
         (["--baseline", "self", "--pairs", "x"], "write numbers of pairs"),

@@ -6,7 +6,8 @@ Each check is one that every whole log of every version passes. What nothing in 
 
 from __future__ import annotations
 
-from pytest_dllama.backends.dllama.run import LoggedRun, PhaseBlock, StepLine, Totals, is_sum
+from pytest_dllama.backends.dllama.printed.run import LoggedRun, PhaseBlock, StepLine
+from pytest_dllama.backends.dllama.printed.times import Totals, is_sum
 
 _PRINTED_MS = 1.0  # prefillMs is a wall time, ms/tok a rounded mean: they differ by less
 _NOT_THE_FORKS = (

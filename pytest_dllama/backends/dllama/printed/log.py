@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from pytest_dllama.backends.dllama.lines import (
+from pytest_dllama.backends.dllama.printed.blocks import take_average, take_monitor, take_phase
+from pytest_dllama.backends.dllama.printed.head import stall_of, take_head
+from pytest_dllama.backends.dllama.printed.lines import (
     Line,
     clean,
     is_broken_step,
@@ -18,14 +20,7 @@ from pytest_dllama.backends.dllama.lines import (
     looks_like_dllama,
     read_line,
 )
-from pytest_dllama.backends.dllama.run import (
-    LoggedRun,
-    MonitorTable,
-    Operation,
-    PhaseBlock,
-    Stall,
-    StepLine,
-)
+from pytest_dllama.backends.dllama.printed.run import LoggedRun, PhaseBlock, StepLine
 
 # Lines that only the fork prints.
 _FORK_KINDS = {
@@ -217,7 +212,7 @@ class LogParser:
         if self._place == "preamble" and line.kind not in _AFTER_PROMPT:
             run.prompt_lines.clear()
         if line.kind in _STALL_KINDS:
-            run.stalls.append(_stall(line))
+            run.stalls.append(stall_of(line))
         elif line.kind == "title":
             self._title = line.word("title")
         elif line.kind in ("eval", "pred", "pass"):
@@ -229,7 +224,9 @@ class LogParser:
         elif line.kind == "remark":
             run.remarks.append(text.rstrip())
         elif line.kind in _PREAMBLE:
-            self._take_preamble(line, text)
+            take_head(run, line, text)
+            if line.kind == "evaluating":
+                self._place = "blocks"
         else:
             self._take_block_line(line)
 
@@ -253,62 +250,6 @@ class LogParser:
             )
         )
 
-    def _take_preamble(self, line: Line, text: str) -> None:
-        run = self._run
-        match line.kind:
-            case "header":
-                run.header[line.word("key")] = line.word("value").strip()
-            case "memory":
-                if line.word("unit") == "MB":
-                    run.required_mb = line.whole("amount")
-                else:
-                    run.required_kb = line.whole("amount")
-            case "cpu":
-                run.cpu = line.word("value")
-            case "weights":
-                run.has_weights = True
-            case "collective":
-                run.collective = line.word("name")
-                run.said_nodes.append(line.whole("nodes"))
-            case "topology":
-                run.pp_size, run.tp_size = line.whole("pp"), line.whole("tp")
-            case "expects":
-                run.said_nodes.append(line.whole("n") + 1)
-            case "connecting":
-                run.peer_addresses[line.whole("socket")] = line.word("address")
-                if not run.is_worker and run.header and "expects" not in run.signs:
-                    run.signs.add("upstream")  # the fork's root first counts its workers
-            case "connected":
-                run.sockets.add(line.whole("socket"))
-            case "evaluating":
-                run.perplexity_tokens = line.whole("n")
-                self._place = "blocks"
-            case _:
-                self._take_worker_or_trouble(line, text)
-
-    def _take_worker_or_trouble(self, line: Line, text: str) -> None:
-        run = self._run
-        match line.kind:
-            case "n_nodes":
-                run.said_nodes.append(line.whole("n"))
-            case "node_index":
-                run.node_index = line.whole("n")
-                run.is_worker = True
-            case "listening":
-                run.is_worker = not run.header
-                run.listening = (line.word("host"), line.whole("port"))
-            case "cannot_connect":
-                run.unreachable = (line.word("address"), line.word("reason"))
-            case "error":
-                run.errors.append(f"{line.word('kind')} error: {line.word('message')}")
-            case "died":
-                what = line.word("what") or line.word("assertion")
-                run.errors.append(f"it died: {what}")
-            case "downgraded":
-                run.warnings.append(text)
-            case "alarm":
-                run.unread.append(text)
-
     def _take_block_line(self, line: Line) -> None:
         run = self._run
         if self._place != "blocks" and line.kind == "report_title":
@@ -320,84 +261,14 @@ class LogParser:
                 run.prediction.n_tokens = line.whole("n")
             case "average":
                 self._place = "blocks"
-                self._take_average(line)
+                take_average(run, line)
             case "batches":
                 run.n_batches = line.whole("n")
             case "tokens" | "rate":
-                self._take_phase(line)
+                take_phase(run, line, self._block, self._previous)
             case "timing":
                 run.timing_ms[line.word("name")] = line.number("ms")
             case "result":
                 run.perplexity[line.word("name")] = line.number("value")
             case _:
-                self._take_monitor(line)
-
-    def _take_average(self, line: Line) -> None:
-        """A closing line of dllama before v0.12; over all of its passes, the prompt's too."""
-        run = self._run
-        run.averages[line.word("name")] = line.number("value")
-        if run.prediction is None:
-            run.prediction = PhaseBlock()
-        if line.word("name") == "generation time":
-            run.prediction.has_rate = True
-            run.prediction.ms_per_token = line.number("value")
-        elif line.word("name") == "tokens / second":
-            run.prediction.tokens_per_s = line.number("value")
-
-    def _take_phase(self, line: Line) -> None:
-        run = self._run
-        block = {"Evaluation": run.evaluation, "Prediction": run.prediction}.get(self._block)
-        if block is None:
-            return
-        if line.kind == "tokens":
-            if self._block == "Evaluation" and self._previous == "batches":
-                run.signs.add("upstream")  # the fork prints its chunks between the two
-            block.n_tokens = line.whole("n")
-        else:
-            block.has_rate, block.ms_per_token = True, line.number("ms")
-            block.tokens_per_s = line.number("per_s")
-
-    def _take_monitor(self, line: Line) -> None:
-        monitor = self._run.monitor
-        if line.kind == "socket_row":
-            self._add_row(line)
-        elif line.kind == "percentiles" and monitor is not None:
-            monitor.percentiles_ms = (line.number("p50"), line.number("p95"), line.number("p99"))
-        elif line.kind == "operation" and monitor is not None:
-            mb, avg_ms = line.number("mb"), line.number("avg")
-            if mb is not None and avg_ms is not None:
-                monitor.operations_by_kind.append(
-                    Operation(line.word("op"), line.whole("operations"), mb, avg_ms)
-                )
-        elif line.kind == "socket_warning":
-            self._run.warnings.append(f"socket {line.word('socket')} {line.word('what')}")
-
-    def _add_row(self, line: Line) -> None:
-        total_mb = line.number("mb")
-        if self._run.monitor is None and total_mb is not None:
-            self._run.monitor = MonitorTable(
-                line.whole("operations"),
-                total_mb,
-                line.number("avg"),
-                line.number("max"),
-                line.number("min"),
-                line.number("mbps"),
-            )
-
-
-def _stall(line: Line) -> Stall:
-    if line.kind == "exec_stall":
-        return Stall(
-            "EXEC_STALL",
-            line.word("type"),
-            line.whole("ms"),
-            step=line.whole("step"),
-            steps=line.whole("steps"),
-        )
-    return Stall(
-        "NET_STALL" if line.kind == "net_stall" else "NET_TIMEOUT",
-        line.word("what"),
-        line.whole("ms"),
-        pending_bytes=line.whole("pending"),
-        sockets=line.maybe_whole("sockets"),
-    )
+                take_monitor(run, line)

@@ -1,0 +1,91 @@
+"""When a run's phases and tokens were done: by its closing blocks, its lines, its own clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pytest_dllama.backends.dllama.printed.run import LoggedRun, StepLine
+
+_TRUNCATION_MS = 2.0  # a step prints two figures, each cut to a whole ms
+_PRINT_ERROR_MS = 0.01  # a block prints ms per token with two decimals
+WRAP_MS = 2**32 / 1e3  # dllama sums microseconds in 32 bits
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """A run's times, unwrapped; `wraps` tells how often a 32-bit sum had overflowed."""
+
+    prefill_ms: float | None
+    decode_ms: float | None
+    ttft_ms: float
+    rct_ms: float
+    is_own_clock: bool  # the fork's Timing block; else sums of forward passes
+    wraps: int
+    has_steps: bool = True
+
+
+def _of_blocks_alone(run: LoggedRun) -> Totals | None:
+    """Of a paste of the closing blocks: rates and the whole, no single step."""
+    blocks = [run.evaluation, run.prediction]
+    sums = [block.total_ms if block else None for block in blocks]
+    if run.is_old and sums[1] is not None:
+        return Totals(None, sums[1], 0.0, sums[1], False, 0, has_steps=False)
+    if run.is_old or sums[0] is None or sums[1] is None:
+        return None
+    own_ms = run.timing_ms.get("totalMs")
+    rct_ms = own_ms if own_ms is not None else sums[0] + sums[1]
+    ttft_ms = run.timing_ms.get("ttftMs") or sums[0]
+    return Totals(sums[0], sums[1], ttft_ms, rct_ms, own_ms is not None, 0, has_steps=False)
+
+
+def unwrap(printed_ms: float, steps: list[StepLine]) -> tuple[float, int]:
+    """A 32-bit sum with its overflows put back, and their number, by the steps it sums up.
+
+    >>> slow = [StepLine("pred", 2_000_000, 500_000, 0, 0, 1)] * 2
+    >>> unwrap(5_000_000 - WRAP_MS, slow)
+    (5000000.0, 1)
+    """
+    summed_ms = sum(step.total_ms for step in steps)
+    wraps = round((summed_ms - printed_ms) / WRAP_MS)
+    if wraps < 1:
+        return printed_ms, 0
+    whole_ms = printed_ms + wraps * WRAP_MS
+    return (whole_ms, wraps) if is_sum(whole_ms, steps) else (printed_ms, 0)
+
+
+def is_sum(total_ms: float, steps: list[StepLine]) -> bool:
+    """Whether a total is that of the steps, as far as their truncation lets one see."""
+    slack_ms = _PRINT_ERROR_MS * max(sum(step.n_tokens for step in steps), 1)
+    summed_ms = sum(step.total_ms for step in steps)
+    return -slack_ms <= total_ms - summed_ms <= _TRUNCATION_MS * len(steps) + slack_ms
+
+
+def totals(run: LoggedRun) -> Totals | None:
+    """The run's times; None unless its closing blocks are there."""
+    if run.prediction is None or run.prediction.total_ms is None:
+        return None
+    if run.is_tail or run.ends_unprinted or not run.steps:
+        return _of_blocks_alone(run)
+    if not run.decode:
+        return None
+    if run.evaluation is not None and run.evaluation.n_tokens is None:
+        run.evaluation.n_tokens = sum(step.n_tokens for step in run.prefill)
+    decode_ms, wraps = unwrap(run.prediction.total_ms, run.decode)
+    prefill_ms: float | None = None
+    if run.evaluation is not None and run.evaluation.total_ms is not None:
+        prefill_ms, more = unwrap(run.evaluation.total_ms, run.prefill)
+        wraps += more
+    first_ms = (prefill_ms or 0.0) + run.decode[0].total_ms
+    own_ttft_ms, own_total_ms = run.timing_ms.get("ttftMs"), run.timing_ms.get("totalMs")
+    if own_ttft_ms is None or own_total_ms is None:
+        rct_ms = (prefill_ms or 0.0) + decode_ms
+        return Totals(prefill_ms, decode_ms, min(first_ms, rct_ms), rct_ms, False, wraps)
+    missing = max(round(((prefill_ms or 0.0) + decode_ms - own_total_ms) / WRAP_MS), 0)
+    return Totals(
+        prefill_ms,
+        decode_ms,
+        own_ttft_ms + max(round((first_ms - own_ttft_ms) / WRAP_MS), 0) * WRAP_MS,
+        own_total_ms + missing * WRAP_MS,
+        True,
+        wraps + missing,
+    )
