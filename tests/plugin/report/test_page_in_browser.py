@@ -54,7 +54,7 @@ def _programs() -> tuple[str, str]:
 
 
 @pytest.fixture(scope="module")
-def browser(page: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
     program, chromedriver = _programs()
     options = webdriver.ChromeOptions()
     profile = tmp_path_factory.mktemp("profile")
@@ -67,10 +67,16 @@ def browser(page: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[An
     driver.set_script_timeout(60)
     driver.set_page_load_timeout(60)
     try:
-        driver.get(page.as_uri())
         yield driver
     finally:
         driver.quit()
+
+
+@pytest.fixture
+def browser(driver: Any, page: Path) -> Any:
+    """The page as it opens, whatever was done to it before."""
+    driver.get(page.as_uri())
+    return driver
 
 
 def _sized(browser: Any, width: int, height: int = 900) -> None:
