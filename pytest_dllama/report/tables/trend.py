@@ -71,13 +71,15 @@ def cell_name(trend: Trend, trends: Sequence[Trend]) -> str:
 
 def direction(trend: Trend) -> str:
     """`worse` or `better` where beginning and end lie apart; what is counted is `other` at once."""
+    if not trend.change:
+        return "alike"
     metric = METRICS.get(trend.key.metric)
     better = metric.better if metric else "exact"
     if better == "exact":
-        return "other" if trend.change else "alike"
+        return "other"
     if not trend.is_apart:
-        return "alike"
-    return "better" if ((trend.change or 0) > 0) == (better == "higher") else "worse"
+        return "noise"
+    return "better" if (trend.change > 0) == (better == "higher") else "worse"
 
 
 def bars(values: Sequence[float]) -> str:
