@@ -78,7 +78,7 @@ def line(cell: CellVerdict, what: Observed = WHAT["spans"]) -> str:
         "IMPROVED": f"{what.name} cost nothing that could be seen",
         "REGRESSED": f"{what.name} cost more than {ALLOWED:.0%}",
     }
-    said = means.get(tpot.status, f"about {tpot.pairs_to_decide or 'too many'} pairs would decide")
+    said = means.get(tpot.status, f"{tpot.pairs_to_decide or 'too many'} pairs would decide")
     return (
         f"{cell.id}: steady TPOT {tpot.base or 0:.3f} ms without {what.name}, {effect(tpot)} with, "
         f"{tpot.pairs} pairs, one varies by {tpot.pair_sd or 0:.1%}: {said}"
