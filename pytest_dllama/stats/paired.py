@@ -68,9 +68,15 @@ def ln_ratios(base: ArrayLike, new: ArrayLike, *, higher_is_better: bool = False
 
 
 def paired_effect(
-    differences: ArrayLike, prior: VariancePrior | None = None, level: float = 0.05
+    differences: ArrayLike,
+    prior: VariancePrior | None = None,
+    level: float = 0.05,
+    least: float = 0.0,
 ) -> PairedEffect:
     """Mean and bounds of pairs' differences d; `level` is one-sided, of each bound.
+
+    `least` is a variance that a pair surely has, such as that within its sessions: pairs that
+    happen to agree better are not taken for less noisy.
 
     Raises:
         DataError: fewer than 2 pairs, a difference that is not finite, a level outside 0..1.
@@ -78,6 +84,7 @@ def paired_effect(
     d = finite(differences, "pairs", at_least=2)
     mean, variance = float(d.mean()), float(d.var(ddof=1))
     s_squared, df = moderated(variance, d.size - 1, prior)
+    s_squared = max(s_squared, least)
     lower, upper = bounds(mean, s_squared, d.size, df, level)
     return PairedEffect(
         n=d.size,

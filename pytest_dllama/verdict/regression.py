@@ -20,9 +20,14 @@ from pytest_dllama.stats.power import detectable_change, pairs_to_decide
 from pytest_dllama.stats.prior import VariancePrior
 from pytest_dllama.stats.resolution import clock_grid
 from pytest_dllama.verdict.limits.limit import FOR_ANOTHER, TOLERANCES
+from pytest_dllama.verdict.within_request import GapsNoise
 
 COARSEST_MS = 1.0  # no engine's clock tells less than whole milliseconds
 _FINE = 0.01  # of a token: a clock that tells single gaps
+DISTURBED = (
+    "tokens vary more within its requests than pairs did in the calibration, as beside other "
+    "programs: judged by these pairs alone"
+)
 _PER_TOKEN = ("tpot_ms", "steady_tpot_ms", "rct_s", "tokens_per_s", "decode_tokens_per_s")
 
 
@@ -41,6 +46,7 @@ def judge_metric(
     prior: VariancePrior | None = None,
     tolerance: float | None = None,
     resolution: float = 0.0,
+    gaps: GapsNoise | None = None,
 ) -> MetricVerdict:
     """The verdict of the pairs (base[i], new[i]) so far, in the metric's own unit.
 
@@ -54,6 +60,7 @@ def judge_metric(
         resolution: relative change below which the engine's clock cannot tell two figures apart.
             Pairs that differ by less from each other show its grid and not their noise: the bounds
             are widened by it.
+        gaps: what the tokens of these pairs' requests say of their noise; None: nothing.
 
     Raises:
         DataError: fewer than two pairs, or sides of different length.
@@ -63,7 +70,11 @@ def judge_metric(
     if min(*base, *new) <= 0:  # a clock that counts whole ms gives 0 for less than one
         return _without_ratio(metric, base, new, allowed)
     higher_is_better = METRICS[metric].better == "higher"
-    effect = paired_effect(ln_ratios(base, new, higher_is_better=higher_is_better), prior, level)
+    is_disturbed = gaps is not None and gaps.is_disturbed
+    prior = None if is_disturbed else prior
+    least = gaps.least.get(metric, 0.0) if gaps else 0.0
+    ratios = ln_ratios(base, new, higher_is_better=higher_is_better)
+    effect = paired_effect(ratios, prior, level, least)
     blur = math.log1p(resolution) if effect.s_tilde < resolution else 0.0
     bounds = _Bounds(effect.lower - blur, effect.upper + blur)
     return MetricVerdict(
@@ -81,7 +92,7 @@ def judge_metric(
         pairs_to_decide=_pairs_to_decide(effect, theta, prior, blur),
         is_provisional=effect.is_provisional,
         p_worse=None if blur else effect.p_worse(theta),
-        note=_of_grid(resolution) if blur else None,
+        note=_of_grid(resolution) if blur else DISTURBED if is_disturbed else None,
     )
 
 

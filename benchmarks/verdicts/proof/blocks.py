@@ -8,6 +8,7 @@ from itertools import groupby
 
 from benchmarks.verdicts.proof.journal import Pair
 from pytest_dllama.lab.pairs.side import Name
+from pytest_dllama.record.cell import Sample
 from pytest_dllama.record.verdict import MetricVerdict, PairStatus, worst
 from pytest_dllama.stats.errors import Floats
 from pytest_dllama.stats.looks import Plan
@@ -15,6 +16,7 @@ from pytest_dllama.stats.paired import ln_ratios
 from pytest_dllama.stats.prior import VariancePrior, fit_prior, groups_of
 from pytest_dllama.verdict.limits.limit import TOLERANCES
 from pytest_dllama.verdict.regression import clock_resolution, judge_metric
+from pytest_dllama.verdict.within_request import gaps_noise
 
 JUDGED = tuple(TOLERANCES)
 PLAN = Plan()
@@ -34,6 +36,10 @@ class Block:
         """Unique among the blocks of one size."""
         first = self.pairs[0]
         return f"{first.comparison}-{self.cell}-{first.number}"
+
+    def samples(self, side: Name) -> list[Sample]:
+        """One a pair that has kept them."""
+        return [pair.samples[side] for pair in self.pairs if side in pair.samples]
 
     def values(self, side: Name, metric: str) -> list[float]:
         """One value a pair, in the metric's unit; empty if a session lacks it."""
@@ -115,6 +121,7 @@ def _verdict(block: Block, metric: str, priors: Priors, plan: Plan) -> MetricVer
         level=plan.level,
         prior=priors.get(metric),
         resolution=clock_resolution(metric, samples),
+        gaps=gaps_noise(block.samples("base"), block.samples("new"), priors),
     )
 
 

@@ -36,6 +36,7 @@ from pytest_dllama.validity.links import link_faults
 from pytest_dllama.verdict.attribution import with_attribution
 from pytest_dllama.verdict.limits.limit import TOLERANCES
 from pytest_dllama.verdict.regression import clock_resolution, is_told, judge_metric
+from pytest_dllama.verdict.within_request import gaps_noise
 
 __all__ = ["Duet", "PairTaken", "Rules", "Side"]  # what others compare with
 
@@ -214,8 +215,11 @@ class Duet:
         """Judge what is open: a metric keeps what an earlier look said, as the plan supposes."""
         decided = {v.metric: v for v in cell.verdicts if v.status != "INCONCLUSIVE"}
         samples = [sample for name in NAMES for sample in cell.samples[name]]
+        tolerances = self._rules.tolerances(cell.key)
+        priors = {metric: self._prior(metric, cell.requests) for metric in tolerances}
+        gaps = gaps_noise(cell.samples["base"], cell.samples["new"], priors)
         found = []
-        for metric, tolerance in self._rules.tolerances(cell.key).items():
+        for metric, tolerance in tolerances.items():
             if metric in decided:
                 found.append(decided[metric])
                 continue
@@ -227,9 +231,10 @@ class Duet:
                     base,
                     new,
                     level=self._rules.plan.level,
-                    prior=self._prior(metric, cell.requests),
+                    prior=priors[metric],
                     tolerance=tolerance,
                     resolution=resolution,
+                    gaps=gaps,
                 )
                 found.append(with_attribution(verdict, *(cell.samples[name] for name in NAMES)))
         cell.verdicts = tuple(found)

@@ -100,7 +100,11 @@ def _remarks(found: VerdictFile, cells: Sequence[CellVerdict]) -> list[str]:
             "unpaired: a stored run is of another time, so this is weaker than pairs, which "
             "--baseline git:REV takes"
         )
-    elif any(verdict.is_provisional for cell in found.cells for verdict in cell.metrics):
+    elif any(
+        verdict.is_provisional and not verdict.note
+        for cell in found.cells
+        for verdict in cell.metrics
+    ):
         lines.append(
             "provisional: this cluster's noise is not known well enough yet, so each cell's own "
             "pairs had to tell it; pairs of --baseline self add to what is known"
