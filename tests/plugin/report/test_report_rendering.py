@@ -91,7 +91,7 @@ def _blocks(markdown: str) -> list[str]:
 
 @settings(
     deadline=None,
-    max_examples=60,
+    max_examples=25,
     phases=(Phase.explicit, Phase.reuse, Phase.generate),  # shrinking a whole run takes minutes
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
