@@ -51,6 +51,7 @@ class RequestTrace:
     notes: tuple[str, ...] = ()  # what a reader must know
     trace_parts: tuple[TracePart, ...] = ()  # of a file for Perfetto, where one was asked for
     invalid: tuple[str, ...] = ()  # why the figures may not be believed, by the engine's backend
+    picked: tuple[tuple[str, str], ...] = ()  # options that were auto, and what the engine made it
 
     @property
     def prefill_steps(self) -> tuple[Step, ...]:
@@ -109,8 +110,9 @@ def build_trace(events: Iterable[Event]) -> RequestTrace:
         TraceError: the engine reported an error, or the stream ended before the request did.
     """
     told = list(events)
-    for error in _all(told, Error):  # the first: others follow from it
-        raise TraceError(error.message, error.type, error.rank)
+    if errors := _all(told, Error):
+        first = errors[0]  # the others follow from it
+        raise TraceError(first.message, first.type, first.rank)
     steps = _all(told, Step)
     request, done = _last(told, RequestStart), _last(told, Done)
     if request is None or done is None:
@@ -118,6 +120,7 @@ def build_trace(events: Iterable[Event]) -> RequestTrace:
     if not any(step.gave_token for step in steps):
         raise TraceError("the request gave no output token; ask for more --steps")
     notes = [_loss(e) if isinstance(e, Lost) else e for e in told if isinstance(e, Note | Lost)]
+    picked = _picked(_last(told, Collective))
     return RequestTrace(
         request=request,
         steps=steps,
@@ -129,10 +132,11 @@ def build_trace(events: Iterable[Event]) -> RequestTrace:
         network=_last(told, Network),
         notes=(
             *(note.text for note in notes if not note.invalid),
-            *_picked(_last(told, Collective)),
+            *(f"{option} auto picked {what}" for option, what in picked),
         ),
         trace_parts=_all(told, TracePart),
         invalid=tuple(note.text for note in notes if note.invalid),
+        picked=picked,
     )
 
 
@@ -150,20 +154,22 @@ def _loss(event: Lost) -> Note:
     return Note(event="note", text=text, invalid=True)
 
 
-def _picked(event: Collective | None) -> list[str]:
-    """What the engine chose where that was left to it."""
+def _picked(event: Collective | None) -> tuple[tuple[str, str], ...]:
+    """What the engine chose where that was left to it, by option."""
     if event is None:
-        return []
+        return ()
     found = []
     if event.asked == "auto":
         (_, first), *others = event.picks
-        later = f", {others[-1][1]} from batches of {others[-1][0]} tokens on" if others else ""
-        found.append(f"--collective auto picked {first}{later}")
+        if others:
+            n_tokens, name = others[-1]
+            first = f"{first}, {name} from batches of {n_tokens} tokens on"
+        found.append(("--collective", first))
     if event.overlap == "auto":
-        n_tokens = event.halves_from
-        picked = "off" if n_tokens is None else f"halves for batches of {n_tokens} tokens and more"
-        found.append(f"--overlap auto picked {picked}")
-    return found
+        least = event.halves_from
+        picked = "off" if least is None else f"halves for batches of {least} tokens and more"
+        found.append(("--overlap", picked))
+    return tuple(found)
 
 
 def _last_phase(told: Sequence[Event]) -> str:

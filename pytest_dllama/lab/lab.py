@@ -240,8 +240,9 @@ class Lab:
         model = self._models.of(key.model)
         request = engine_request(self.config, model, key.workload)
         self._n_batches = runs[0].trace.start.batch_size if runs[0].trace.start else None
-        noted = [run.trace.notes for run in runs]
-        self._engine_notes[key] = [*chain.from_iterable(noted), *picked_otherwise(noted)]
+        noted = chain.from_iterable(run.trace.notes for run in runs)
+        picked = picked_otherwise(run.trace.picked for run in runs)
+        self._engine_notes[key] = [*noted, *picked]
         size = model.request_size(configured(self.config, key.workload), key.workload)
         if size.note:
             self._engine_notes[key].append(size.note)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 
 def run_notes(by_cell: Mapping[str, Sequence[str]]) -> list[str]:
@@ -22,19 +22,21 @@ def run_notes(by_cell: Mapping[str, Sequence[str]]) -> list[str]:
     return said
 
 
-def picked_otherwise(by_repeat: Sequence[Sequence[str]]) -> list[str]:
+def picked_otherwise(by_repeat: Iterable[Iterable[tuple[str, str]]]) -> list[str]:
     """That `auto` did not pick the same in every repeat of a cell: its figures are of two programs.
 
-    >>> picked_otherwise([["--overlap auto picked off"], ["--overlap auto picked off"]])
+    Args:
+        by_repeat: options that were `auto`, and what was picked.
+
+    >>> picked_otherwise([[("--overlap", "off")], [("--overlap", "off")]])
     []
-    >>> for note in picked_otherwise([["--overlap auto picked off"], ["--overlap auto picked on"]]):
+    >>> for note in picked_otherwise([[("--overlap", "off")], [("--overlap", "on")]]):
     ...     print(note)
     --overlap auto did not pick the same in every repeat: name one before figures are compared
     """
     picked: dict[str, set[str]] = {}
-    for note in {note for notes in by_repeat for note in notes}:
-        option, is_pick, what = note.partition(" auto picked ")
-        if is_pick:
+    for repeat in by_repeat:
+        for option, what in repeat:
             picked.setdefault(option, set()).add(what)
     return [
         f"{option} auto did not pick the same in every repeat: name one before figures are compared"
