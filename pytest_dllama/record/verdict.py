@@ -188,6 +188,20 @@ class VerdictFile(Record):
     holm_p: dict[str, float]  # "model nodes metric" -> Holm-adjusted p_worse; gates nothing
     cells: tuple[CellVerdict, ...]
 
+    @property
+    def new_side(self) -> str:
+        """What was compared with the baseline, without how it was slowed down."""
+        return self.new_label.removesuffix(label_of("", self.inject))
+
+
+def label_of(side: str, inject: str) -> str:
+    """What a side is called: with how it was slowed down on purpose.
+
+    >>> label_of("this engine", ""), label_of("this engine", "tpot=5%")
+    ('this engine', 'this engine, slowed down on purpose (tpot=5%)')
+    """
+    return f"{side}, slowed down on purpose ({inject})" if inject else side
+
 
 def worst(statuses: list[PairStatus]) -> PairStatus:
     """The one that the whole has.

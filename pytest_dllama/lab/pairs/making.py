@@ -19,6 +19,7 @@ from pytest_dllama.lab.engines import engines
 from pytest_dllama.lab.machines.choice import hosts_of_sides, root_is_here
 from pytest_dllama.lab.pairs.side import Side
 from pytest_dllama.models.workloads import configured, workloads
+from pytest_dllama.record.verdict import label_of
 
 Tell = Callable[[str], None]
 
@@ -37,8 +38,7 @@ def make_sides(baseline: Baseline, config: LabConfig, nodes: int, tell: Tell) ->
     """
     label = config.dllama_bin or f"this {config.engine} engine"
     own, swept = engines(config)
-    slowed = f"{label}, slowed down on purpose ({config.inject})" if config.inject else label
-    new = Side("new", slowed, own, config, swept=swept)
+    new = Side("new", label_of(label, config.inject), own, config, swept=swept)
     found = _base(baseline, replace(config, inject=""), label, tell)
     on_base, on_new = hosts_of_sides(found.side.config, config, nodes, found.other)
     return replace(found.side, hosts=on_base), replace(new, hosts=on_new)

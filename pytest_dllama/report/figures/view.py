@@ -56,11 +56,6 @@ class RunView:
         return next((judged for judged in found if judged.id == cell.id), None)
 
 
-def new_side(verdict: VerdictFile) -> str:
-    """What was compared with the baseline; that it was slowed down on purpose is told apart."""
-    return verdict.new_label.removesuffix(f", slowed down on purpose ({verdict.inject})")
-
-
 def name_of(cell: CellRecord) -> str:
     """The model with what distinguishes its work, as a cell's id without the node count."""
     return f"{cell.model}{cell.workload.suffix}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pytest_dllama.record.verdict import PRECEDENCE, CellVerdict
 from pytest_dllama.report.figures.charts import Chart, Effect, Forest, finite
-from pytest_dllama.report.figures.view import RunView, new_side
+from pytest_dllama.report.figures.view import RunView
 
 NAMES = {
     "ttft_s": "TTFT",
@@ -23,7 +23,7 @@ def effects(view: RunView) -> Chart | None:
     rows = [effect for cell in cells for effect in _effects(cell)][:MOST_ROWS]
     if not rows:
         return None
-    title = f"{view.verdict.base_label} → {new_side(view.verdict)}"
+    title = f"{view.verdict.base_label} → {view.verdict.new_side}"
     return Chart("ab", "change in % (right: slower)", "", (Forest(title, tuple(rows)),))
 
 

@@ -11,7 +11,7 @@ from pytest_dllama.record.verdict import PRECEDENCE, Cause, CellVerdict, MetricV
 from pytest_dllama.report.figures.cell_detail import median_sample
 from pytest_dllama.report.figures.charts import finite
 from pytest_dllama.report.figures.quantities import SPEED, STEADY_TPOT, Quantity
-from pytest_dllama.report.figures.view import RunView, counts, new_side, verdict_of
+from pytest_dllama.report.figures.view import RunView, counts, verdict_of
 from pytest_dllama.report.sentences.answer import (
     CauseFound,
     Compared,
@@ -113,7 +113,7 @@ def compared(view: RunView) -> list[Sentence]:
         return []
     pairs = max((one.pairs for cell in found.cells for one in cell.metrics), default=0)
     passed = sum(cell.status in ("PASS", "IMPROVED") for cell in found.cells)
-    sides = found.base_label, new_side(found)
+    sides = found.base_label, found.new_side
     return [Compared(*sides, pairs, passed, len(found.cells), bool(found.inject))]
 
 
