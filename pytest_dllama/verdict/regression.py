@@ -20,7 +20,7 @@ from pytest_dllama.stats.power import detectable_change, pairs_to_decide
 from pytest_dllama.stats.prior import VariancePrior
 from pytest_dllama.stats.resolution import clock_grid
 from pytest_dllama.verdict.limits.limit import FOR_ANOTHER, TOLERANCES
-from pytest_dllama.verdict.within_request import GapsNoise
+from pytest_dllama.verdict.within_request import PER_TOKEN, GapsNoise
 
 COARSEST_MS = 1.0  # no engine's clock tells less than whole milliseconds
 _FINE = 0.01  # of a token: a clock that tells single gaps
@@ -28,7 +28,6 @@ DISTURBED = (
     "tokens vary more within its requests than pairs did in the calibration, as beside other "
     "programs: judged by these pairs alone"
 )
-_PER_TOKEN = ("tpot_ms", "steady_tpot_ms", "rct_s", "tokens_per_s", "decode_tokens_per_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +110,7 @@ def clock_resolution(metric: str, samples: Sequence[Sample]) -> float:
     grid_ms = clock_grid(readings, COARSEST_MS) if readings else 0.0
     if metric == "ttft_s":
         times_ms = [sample.ttft_s * 1e3 for sample in samples if sample.ttft_s]
-    elif metric in _PER_TOKEN:
+    elif metric in PER_TOKEN:
         times_ms = [sample.tpot_ms for sample in samples if sample.tpot_ms]
     else:
         return 0.0

@@ -7,6 +7,7 @@ pairs on a quiet one, does not hold: three pairs that happen to agree would then
 from __future__ import annotations
 
 import itertools
+import math
 import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ _OF_GAPS: Mapping[str, Callable[[Sequence[float]], float | None]] = {
     "tpot_ms": statistics.fmean,
     "steady_tpot_ms": steady_mean,
 }
-_AS_TPOT = ("rct_s", "tokens_per_s", "decode_tokens_per_s")
+PER_TOKEN = ("tpot_ms", "steady_tpot_ms", "rct_s", "tokens_per_s", "decode_tokens_per_s")
 
 
 def gaps_variance(
@@ -63,22 +64,28 @@ def gaps_noise(
     base: Sequence[Sample],
     new: Sequence[Sample],
     priors: Mapping[str, VariancePrior | None],
+    requests: int = 1,
 ) -> GapsNoise:
     """What the gaps of these sessions say.
+
+    The value of a session is the median of its requests: the variance of the median of n is about
+    pi / (2 n) of a single one's, for one or more.
 
     Args:
         base: a sample a pair, each of one session.
         new: likewise.
         priors: by metric, what A/A pairs know of the noise.
+        requests: of a session.
     """
     pairs = list(zip(base, new, strict=False))
-    least = {
-        metric: sum(gaps_variance(sample.itl_ms, figure) for pair in pairs for sample in pair)
-        / max(len(pairs), 1)
+    share = min(1.0, math.pi / 2 / requests) / max(len(pairs), 1)
+    of_gaps = {
+        metric: share * sum(gaps_variance(s.itl_ms, figure) for pair in pairs for s in pair)
         for metric, figure in _OF_GAPS.items()
     }
     is_disturbed = any(
         (prior := priors.get(metric)) is not None and variance > QUIETER * prior.s0_squared
-        for metric, variance in least.items()
+        for metric, variance in of_gaps.items()
     )
-    return GapsNoise(least | dict.fromkeys(_AS_TPOT, least["tpot_ms"]), is_disturbed)
+    least = {metric: of_gaps.get(metric, of_gaps["tpot_ms"]) for metric in PER_TOKEN}
+    return GapsNoise(least, is_disturbed)

@@ -16,7 +16,7 @@ from pytest_dllama.stats.paired import ln_ratios
 from pytest_dllama.stats.prior import VariancePrior, fit_prior, groups_of
 from pytest_dllama.verdict.limits.limit import TOLERANCES
 from pytest_dllama.verdict.regression import clock_resolution, judge_metric
-from pytest_dllama.verdict.within_request import gaps_noise
+from pytest_dllama.verdict.within_request import GapsNoise, gaps_noise
 
 JUDGED = tuple(TOLERANCES)
 PLAN = Plan()
@@ -98,8 +98,9 @@ def judge(
     used = 0
     for look in (n for n in plan.pairs if n <= len(block.pairs)):
         seen, used = Block(block.cell, block.pairs[:look]), look
+        gaps = gaps_noise(seen.samples("base"), seen.samples("new"), priors)
         verdicts = tuple(
-            decided.get(metric) or _verdict(seen, metric, priors, plan) for metric in metrics
+            decided.get(metric) or _verdict(seen, metric, priors, plan, gaps) for metric in metrics
         )
         decided |= {v.metric: v for v in verdicts if v.status != "INCONCLUSIVE"}
         if all(verdict.status != "INCONCLUSIVE" for verdict in verdicts):
@@ -112,7 +113,9 @@ def judge(
     )
 
 
-def _verdict(block: Block, metric: str, priors: Priors, plan: Plan) -> MetricVerdict:
+def _verdict(
+    block: Block, metric: str, priors: Priors, plan: Plan, gaps: GapsNoise
+) -> MetricVerdict:
     samples = [sample for pair in block.pairs for sample in pair.samples.values()]
     return judge_metric(
         metric,
@@ -121,7 +124,7 @@ def _verdict(block: Block, metric: str, priors: Priors, plan: Plan) -> MetricVer
         level=plan.level,
         prior=priors.get(metric),
         resolution=clock_resolution(metric, samples),
-        gaps=gaps_noise(block.samples("base"), block.samples("new"), priors),
+        gaps=gaps,
     )
 
 

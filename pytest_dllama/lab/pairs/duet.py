@@ -217,7 +217,7 @@ class Duet:
         samples = [sample for name in NAMES for sample in cell.samples[name]]
         tolerances = self._rules.tolerances(cell.key)
         priors = {metric: self._prior(metric, cell.requests) for metric in tolerances}
-        gaps = gaps_noise(cell.samples["base"], cell.samples["new"], priors)
+        gaps = gaps_noise(cell.samples["base"], cell.samples["new"], priors, cell.requests)
         found = []
         for metric, tolerance in tolerances.items():
             if metric in decided:

@@ -99,3 +99,12 @@ def test_without_a_prior_there_is_nothing_to_leave_out() -> None:
     gaps = gaps_noise(base, new, dict.fromkeys(PRIORS))
     assert not gaps.is_disturbed
     assert gaps.least["rct_s"] == gaps.least["tpot_ms"] > 0
+
+
+def test_the_median_of_several_requests_varies_less_than_one() -> None:
+    """By about pi / (2 n); of one request by all of it."""
+    base, new = ([sample(busy(seed)) for seed in seeds] for seeds in ((1, 2, 3), (4, 5, 6)))
+    one, five = (gaps_noise(base, new, PRIORS, n).least["tpot_ms"] for n in (1, 5))
+    draw = random.Random(5)
+    medians = [statistics.median(draw.gauss(0, 1) for _ in range(5)) for _ in range(20_000)]
+    assert five / one == pytest.approx(statistics.variance(medians), rel=0.15)
