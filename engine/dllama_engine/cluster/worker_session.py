@@ -230,8 +230,7 @@ class WorkerSession:
             goes_on = seen.begin_step(n_logits)  # else it was the user that all waited for
             moving_ns = received_ns - spent_ns
             if config.trace:
-                received = SYNC_WITH_ROOT, 0, idle_ns, start_ns, moving_ns
-                seen.keep_receipt(*received, waited=goes_on)
+                seen.keep_receipt(SYNC_WITH_ROOT, 0, idle_ns, start_ns, moving_ns, waited=goes_on)
             x = packet[CONTROL.size : size].view(np.float32).reshape(n_tokens, dim)
             logits.gather(self._transformer.forward(x, pos, n_logits), self._transformer.logits_at)
             forward_ns = time.perf_counter_ns() - start_ns

@@ -79,10 +79,10 @@ def _read_text(data: bytes) -> tuple[list[Source], list[str]]:
         notes += said
     text, said = _without_holes(text)
     notes += said
-    lines, counted = _without_counts(_as_shown(text).removesuffix("\n").split("\n"))
+    lines, repeats = _without_counts(_as_shown(text).removesuffix("\n").split("\n"))
     lines, said = with_marks(lines)
     found, prefixes = sources(lines)
-    notes += [*counted, *said, *prefixes]
+    notes += [*repeats, *said, *prefixes]
     for source in found:
         for undo in _UNDONE:
             source.lines, said = undo(source.lines)
