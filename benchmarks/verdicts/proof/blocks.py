@@ -116,7 +116,7 @@ def judge(
 def _verdict(
     block: Block, metric: str, priors: Priors, plan: Plan, gaps: GapsNoise
 ) -> MetricVerdict:
-    samples = [sample for pair in block.pairs for sample in pair.samples.values()]
+    samples = [*block.samples("base"), *block.samples("new")]
     return judge_metric(
         metric,
         block.values("base", metric),

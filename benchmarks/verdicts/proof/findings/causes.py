@@ -10,7 +10,6 @@ from benchmarks.table import markdown_table
 from benchmarks.verdicts.proof.blocks import FIRST, Block
 from benchmarks.verdicts.proof.findings.tables import Findings, bounded, count
 from benchmarks.verdicts.proof.journal import Condition, Journal, Pair, cells_of
-from pytest_dllama.lab.pairs.side import NAMES
 from pytest_dllama.metrics.parts import (
     FEED_FORWARD,
     LOGITS,
@@ -19,7 +18,6 @@ from pytest_dllama.metrics.parts import (
     QKV,
     SAMPLING,
 )
-from pytest_dllama.record.cell import Sample
 from pytest_dllama.record.verdict import Attribution
 from pytest_dllama.verdict.attribution import attribute
 from pytest_dllama.verdict.parts.cause import WorkChange, work_changes
@@ -151,12 +149,7 @@ def _cause_rows(findings: Findings, cause: Cause) -> Iterator[list[str]]:
 
 
 def _attributed(block: Block, metric: str) -> Attribution:
-    return attribute(metric, *_samples(block))
-
-
-def _samples(block: Block) -> tuple[list[Sample], list[Sample]]:
-    base, new = ([pair.samples[side] for pair in block.pairs] for side in NAMES)
-    return base, new
+    return attribute(metric, block.samples("base"), block.samples("new"))
 
 
 def _name(found: Attribution) -> str:
@@ -188,7 +181,7 @@ def _small_rows(findings: Findings, condition: Condition) -> Iterator[list[str]]
 
 def _work(block: Block, part: str) -> WorkChange | None:
     """How sure it is that this part of decode changed, among all of them."""
-    sides = zip(*_samples(block), strict=True)
+    sides = zip(block.samples("base"), block.samples("new"), strict=True)
     told = [pair for base, new in sides if (pair := pair_of("tpot_ms", base, new))]
     found = work_changes(told) if len(told) > 1 else []
     return next((each for each in found if each.change.part == part), None)
