@@ -11,14 +11,11 @@ from __future__ import annotations
 
 import argparse
 import base64
-import shutil
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from selenium import webdriver
 
 from pytest_dllama.history.accepted import Acceptance, acceptances
 from pytest_dllama.history.nights import Night, SeriesAlarm, nights_of
@@ -26,12 +23,12 @@ from pytest_dllama.history.store import RunStore
 from pytest_dllama.history.trend import trends
 from pytest_dllama.record.run import Revision
 from pytest_dllama.report.pages.trend import Trends, write_trend
+from tests import browser
 from tests.plugin.history.night_runs import cell, night_run
 
 CLUSTER = "ssh-4x-raspberry-pi-5-model-b-rev-1-0-5e1f09aa"
 NIGHTS = 45
 BETTER, ACCEPTED, WORSE = 18, 20, 30  # nights: one commit helps both cells, a later one harms one
-BROWSERS = ("chromium", "google-chrome", "chromium-browser")
 WIDTH, LEFT = 1060, 16  # of the picture; what is kept beside the text
 MARGIN = 12  # below what is shown
 # What is shown ends where the first section begins.
@@ -83,9 +80,16 @@ def _alarm(store: RunStore, night: int) -> SeriesAlarm:
 
 
 def photograph(page: Path, picture: Path, dark: bool = False) -> None:
-    """The first screen of a page, as wide as a document shows it."""
-    with browser() as chrome:
-        chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", _media(dark))
+    """The first screen of a page, as wide as a document shows it.
+
+    Raises:
+        SystemExit: there is no browser.
+    """
+    found = browser.programs()
+    if found is None:
+        raise SystemExit(browser.MISSING)
+    with browser.opened(found, "hide-scrollbars", f"window-size={WIDTH + 100},900") as chrome:
+        browser.themed(chrome, "dark" if dark else "light")
         chrome.get(page.resolve().as_uri())
         left, end = float(chrome.execute_script(TEXT_AT)), float(chrome.execute_script(END))
         clip = {"x": left - LEFT, "y": 0, "width": WIDTH, "height": end + MARGIN, "scale": 1}
@@ -93,36 +97,6 @@ def photograph(page: Path, picture: Path, dark: bool = False) -> None:
             "Page.captureScreenshot", {"clip": clip, "captureBeyondViewport": True}
         )
         picture.write_bytes(base64.b64decode(shot["data"]))
-
-
-def _media(dark: bool) -> dict[str, object]:
-    value = "dark" if dark else "light"
-    return {"features": [{"name": "prefers-color-scheme", "value": value}]}
-
-
-@contextmanager
-def browser() -> Iterator[webdriver.Chrome]:
-    """A browser without a window.
-
-    Raises:
-        SystemExit: there is none.
-    """
-    program = next(filter(None, map(shutil.which, BROWSERS)), None)
-    driver = shutil.which("chromedriver")
-    if program is None or driver is None:
-        raise SystemExit(
-            "no Chromium with its driver (Debian: apt install chromium chromium-driver)"
-        )
-    options = webdriver.ChromeOptions()
-    options.binary_location = program
-    for one in ("--headless=new", "--no-sandbox", "--disable-gpu", "--hide-scrollbars"):
-        options.add_argument(one)
-    options.add_argument(f"--window-size={WIDTH + 100},900")
-    chrome = webdriver.Chrome(options, webdriver.ChromeService(driver))
-    try:
-        yield chrome
-    finally:
-        chrome.quit()
 
 
 if __name__ == "__main__":

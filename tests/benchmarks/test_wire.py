@@ -18,6 +18,7 @@ from dllama_engine.collectives.base import Traffic
 from dllama_engine.collectives.choice import COLLECTIVES
 from dllama_engine.sharding.collective import Collective
 from dllama_engine.sharding.plan import split_units
+from dllama_engine.tracing.perfetto import arrow_id
 from tests.data import ROOT as REPOSITORY
 
 
@@ -77,7 +78,7 @@ def traced() -> list[dict[str, Any]]:
                     {"ph": "X", "pid": rank, "tid": track, "name": name, "ts": start, "dur": length}
                 )
         ends = ({"ph": "s", "pid": 0, "ts": at + 400}, {"ph": "f", "pid": 1, "ts": at + 700})
-        events += [end | {"tid": 9, "id": f"0-1-{token}"} for end in ends]
+        events += [end | {"tid": 9, "id": arrow_id(0, 1, token)} for end in ends]
     return events
 
 

@@ -7,20 +7,19 @@ PYTEST_DLLAMA_NO_BROWSER=1 says that the machine has none.
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_selenium_python import Axe
-from selenium import webdriver
 
 from pytest_dllama.history.run_files import read_run
 from pytest_dllama.history.store import RunStore
 from pytest_dllama.history.trend import trends
 from pytest_dllama.report.pages.reports import write_reports
 from pytest_dllama.report.pages.trend import Trends, write_trend
+from tests import browser as browsers
 from tests.data import REPORTS
 from tests.plugin.history.night_runs import CLUSTER, night_run
 from tests.plugin.history.night_runs import cell as night_cell
@@ -28,7 +27,6 @@ from tests.plugin.report.report_runs import verdict
 
 # The driver's own sockets, closed when Python ends.
 pytestmark = pytest.mark.filterwarnings("ignore::ResourceWarning")
-PROGRAMS = ("chromium", "google-chrome", "chromium-browser")
 REQUESTED = "return performance.getEntriesByType('resource').map((one) => one.name)"
 
 
@@ -41,35 +39,15 @@ def page(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return html
 
 
-def _programs() -> tuple[str, str]:
-    """The browser and its driver."""
-    program = next(filter(None, map(shutil.which, PROGRAMS)), None)
-    driver = shutil.which("chromedriver")
-    if program and driver:
-        return program, driver
-    missing = "no Chromium with its driver (Debian: apt install chromium chromium-driver)"
-    if os.environ.get("CI") == "true" and os.environ.get("PYTEST_DLLAMA_NO_BROWSER") != "1":
-        pytest.fail(missing, pytrace=False)
-    pytest.skip(missing)
-
-
 @pytest.fixture(scope="module")
 def driver(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    program, chromedriver = _programs()
-    options = webdriver.ChromeOptions()
-    profile = tmp_path_factory.mktemp("profile")
-    for argument in ("headless=new", "no-sandbox", "disable-gpu", f"user-data-dir={profile}"):
-        options.add_argument(f"--{argument}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    options.binary_location = program
-    service = webdriver.ChromeService(chromedriver)
-    driver = webdriver.Chrome(options, service)
-    driver.set_script_timeout(60)
-    driver.set_page_load_timeout(60)
-    try:
+    found = browsers.programs()
+    if found is None:
+        if os.environ.get("CI") == "true" and os.environ.get("PYTEST_DLLAMA_NO_BROWSER") != "1":
+            pytest.fail(browsers.MISSING, pytrace=False)
+        pytest.skip(browsers.MISSING)
+    with browsers.opened(found, f"user-data-dir={tmp_path_factory.mktemp('profile')}") as driver:
         yield driver
-    finally:
-        driver.quit()
 
 
 @pytest.fixture
@@ -82,11 +60,6 @@ def browser(driver: Any, page: Path) -> Any:
 def _sized(browser: Any, width: int, height: int = 900) -> None:
     size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-
-
-def _themed(browser: Any, theme: str) -> None:
-    feature = {"name": "prefers-color-scheme", "value": theme}
-    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [feature]})
 
 
 def test_it_loads_nothing_and_complains_of_nothing(browser: Any) -> None:
@@ -141,7 +114,7 @@ def test_the_page_never_scrolls_sideways(browser: Any, width: int) -> None:
 def test_everybody_can_read_it(browser: Any, theme: str) -> None:
     """Contrast, alternative texts, names of fields and the like, by axe-core."""
     _sized(browser, 1000)
-    _themed(browser, theme)
+    browsers.themed(browser, theme)
     tester = Axe(browser)
     tester.inject()
     found = tester.run()
@@ -157,7 +130,7 @@ def test_a_dark_page_has_dark_pictures(browser: Any) -> None:
     )
     colours = {}
     for theme in ("light", "dark"):
-        _themed(browser, theme)
+        browsers.themed(browser, theme)
         colours[theme] = browser.execute_script(script)
     assert colours == {"light": ["rgb(255, 255, 255)"] * 2, "dark": ["rgb(13, 17, 23)"] * 2}
 
@@ -173,7 +146,7 @@ def test_paper_shows_what_is_folded(browser: Any) -> None:
     browser.execute_script(
         "document.querySelectorAll('details').forEach((d) => { d.open = false })"
     )
-    _themed(browser, "light")
+    browsers.themed(browser, "light")
     script = "return document.querySelectorAll('details:not([open])').length"
     assert browser.execute_script(script) > 5
     browser.execute_script("dispatchEvent(new Event('beforeprint'))")
@@ -196,7 +169,7 @@ def trend_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_the_page_of_trends_is_as_good(browser: Any, trend_page: Path, theme: str) -> None:
     browser.get(trend_page.as_uri())
-    _themed(browser, theme)
+    browsers.themed(browser, theme)
     assert browser.execute_script(REQUESTED) == []
     table = browser.find_element("css selector", "table")
     buttons = table.find_elements("css selector", "th button")
