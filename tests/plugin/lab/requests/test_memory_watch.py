@@ -15,10 +15,10 @@ from pytest_dllama.hosts.agent.memory import FamilyMemory
 from pytest_dllama.hosts.base import HostProcess
 from pytest_dllama.hosts.local import LocalHost
 from pytest_dllama.lab.requests.memory_watch import MemoryWatch
+from tests.engine.processes import GENEROUS_S
 from tests.plugin.traces_for_tests import decode_step, trace
 
 MIB = 2**20
-GENEROUS_S = 180.0  # a busy machine; only a failing test waits so long
 # Takes as many MiB as asked for each line it reads from a file that grows; says so; keeps a little.
 PROGRAM = """
 import sys, time
