@@ -203,7 +203,7 @@ class Sessions:
         workers, since_s = cluster.workers(key.nodes), time.monotonic()
         run = run_request(cluster, request, key.nodes, cluster.name_of(root), _ignore, engine)
         for trace in run.traces:
-            check_work(trace, key.workload)
+            check_work(trace, key.workload, request, engine or cluster.backend)
         return Session(run, workers, time.monotonic() - since_s)
 
     def _oracle(self, side: Side, cluster: Cluster, alone: CellKey) -> Oracle:

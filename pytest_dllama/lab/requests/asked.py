@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_dllama.backends.base import EngineRequest
+from pytest_dllama.backends.base import Backend, EngineRequest, MisreadsPrompts
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.lab.requests.failure import RequestFailed
@@ -46,16 +46,27 @@ def engine_request(
     )
 
 
-def check_work(trace: RequestTrace, workload: Workload) -> None:
+def check_work(
+    trace: RequestTrace, workload: Workload, request: EngineRequest, engine: Backend
+) -> None:
     """A prompt of an exact length is that long for the engine too, or the cell has no figures.
+
+    Args:
+        trace: of the request.
+        workload: with the prompt's length, if that was asked for.
+        request: what was asked.
+        engine: that ran it; one that is known to misread such prompts says why.
 
     Raises:
         RequestFailed: the engine counts otherwise.
     """
     asked, found = workload.prompt_tokens, trace.request.n_input_tokens
-    if asked is not None and found != asked:
-        raise RequestFailed(
-            f"the engine made {found} tokens of the prompt of {asked}: its tokenizer is not the "
-            "one of the .t file; the figures would be of other work",
-            "OtherWork",
-        )
+    if asked is None or found == asked:
+        return
+    known = engine.prompt_fault(request) if isinstance(engine, MisreadsPrompts) else None
+    why = known or "its tokenizer is not the one of the .t file"
+    raise RequestFailed(
+        f"the engine made {found} tokens of the prompt of {asked}; {why}; the figures would be of "
+        "other work",
+        "OtherWork",
+    )

@@ -76,7 +76,7 @@ class CellRequests:
             self._tell,
             engine,
         )
-        check_work(run.trace, self.key.workload)
+        check_work(run.trace, self.key.workload, self.request, engine or self.cluster.backend)
         return run
 
     def oracle(self, measured: Backend) -> Oracle:

@@ -21,11 +21,12 @@ from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.history.run_files import read_run
 from pytest_dllama.lab.cells import Cell
+from pytest_dllama.lab.requests.asked import check_work
 from pytest_dllama.lab.requests.failure import RequestFailed
 from pytest_dllama.lab.requests.oracle import Oracle, find_oracle, output_against
 from pytest_dllama.lab.requests.runner import RequestRun
 from pytest_dllama.models import engine_facts
-from pytest_dllama.record.cell import CellRecord, OutputRecord
+from pytest_dllama.record.cell import CellRecord, OutputRecord, Workload
 from pytest_dllama.report.pages.markdown import render
 from pytest_dllama.validity.faults import faults
 from pytest_dllama.validity.output import faulty_output
@@ -185,6 +186,14 @@ def test_a_begin_token_that_dllama_reads_from_an_unset_byte_is_its_fault(tmp_pat
     other = output_against(right, run_of(trace(["x"], 5)), asked, backend)
     assert other.status == "engine_fault"
     assert "has no key add_bos, and it reads an unset byte" in str(other.note)
+    exact = Workload(prompt_tokens=4)
+    with pytest.raises(
+        RequestFailed, match=r"made 5 tokens of the prompt of 4; dllama's own fault"
+    ):
+        check_work(trace(["x"], 5), exact, asked, backend)
+    with pytest.raises(RequestFailed, match=r"its tokenizer is not the one of the \.t file"):
+        check_work(trace(["x"], 5), exact, asked, EmbeddedBackend())
+    check_work(trace(["x"], 4), exact, asked, backend)
     same_prompt = output_against(right, run_of(trace(["x", "b", "c"], 6)), asked, backend)
     assert same_prompt.status == "different"
     assert backend.prompt_fault(request("One morning, Mina")) is None
