@@ -202,7 +202,7 @@ def test_a_pair_that_lost_a_rank_is_taken_anew_once_and_marked(tmp_path: Path) -
     assert cell.retried is not None
     assert "the root was killed by SIGKILL" in cell.retried
     (line,) = [text for text in told if "taking the pair anew" in text]
-    assert line.startswith("tiny on 1 node: lost: the root was killed by SIGKILL")
+    assert line.startswith("tiny-1: lost: the root was killed by SIGKILL")
     assert (tmp_path / "logs" / "tiny-1.retry1.pair2.new.root.stdout.log").is_file()
 
 
