@@ -73,9 +73,9 @@ LAYERS: Mapping[str, Layers] = {
     "dllama_engine.wire": (
         ("clock",),
         ("links",),
-        ("blame", "presence", "counted"),
-        ("culprit",),
-        ("last_words", "peer", "trace", "connecting"),
+        ("presence", "counted"),
+        ("blame",),
+        ("last_words", "peer", "trace", "connecting", "absence"),
         ("frames",),
     ),
     "pytest_dllama.lab": (
