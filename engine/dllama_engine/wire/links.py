@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import select
 import socket
 import time
 from collections.abc import Mapping
@@ -225,8 +224,9 @@ class Links(CountedLinks):
         self._op = op
         source, kind = self._peers[peer], KINDS[op]
         link, header = source.words, source.recv_header
-        limit = view(buffer).nbytes
-        payload = view(buffer).cast("B") if limit else view(b"")
+        whole = view(buffer)
+        limit = whole.nbytes
+        payload = whole.cast("B") if limit else view(b"")
         while True:
             link[GOT], link[TO_RECV] = 0, HEADER_BYTES
             self._await_frame(source, timeout_s)
@@ -298,9 +298,7 @@ class Links(CountedLinks):
         timeout_s = math.inf if timeout_s is None else timeout_s
         look_s = min(self.presence.period_s, timeout_s)
         waited_s, looked_s = 0.0, time.monotonic()
-        poll = select.poll()
-        poll.register(peer.sock, select.POLLIN)
-        while not poll.poll(1e3 * look_s):
+        while not peer.is_readable(look_s):
             now_s = time.monotonic()
             waited_s += min(now_s - looked_s, look_s + _LOOK_NS / 1e9)  # else we were away
             looked_s = now_s
