@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from pytest_dllama.backends.embedded import check_injection
+from pytest_dllama.backends.embedded_options import check_injection
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.emulation.certified import too_crowded
 from pytest_dllama.hosts.base import Progress
