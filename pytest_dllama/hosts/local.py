@@ -134,6 +134,15 @@ class LocalHosts:
         """None: the run's environment describes this machine."""
         return ()
 
+    @property
+    def names_programs(self) -> bool:
+        """No: this machine was looked at when the options were."""
+        return False
+
+    def missing_programs(self, nodes: int) -> Mapping[str, str]:
+        """None."""
+        return {}
+
     def check(
         self, nodes: int, needed: int, models: Sequence[ModelNeed], progress: Progress
     ) -> None:

@@ -1,4 +1,4 @@
-"""What a root does once it may: continue a prompt, or score a text."""
+"""The modes inference and perplexity: what a root runs once the cluster is ready."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import partial
 
 from dllama_engine.cli import console
@@ -26,7 +26,6 @@ from dllama_engine.generation.steps import Step, Tally
 from dllama_engine.kernels.cpu import cpu_label
 from dllama_engine.memory_rate import UNLIMITED, told
 from dllama_engine.recovery import LastingRoot, Recovery
-from dllama_engine.sharding.collective import Collective, Overlap
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.system.regular_file import read_regular
 from dllama_engine.telemetry.event_writer import EventWriter
@@ -97,8 +96,8 @@ class RootRun:
                 model.config,
                 buffer_type=FloatType.parse(args.buffer_float_type),
                 sync_mode=SyncMode(args.sync_mode),
-                collective=Collective.parse(args.collective),
-                overlap=Overlap.parse(args.overlap),
+                collective=args.collective,
+                overlap=args.overlap,
             )
             progress = _Progress(events, show if is_terminal else None)
             observer = Observer(lambda line: show(line + "\n"), progress)
@@ -148,6 +147,11 @@ class RootRun:
             say(f"🔀 Topology: pp=1 tp={self.plan.world_size}")
             say("📊 Network performance monitoring enabled")
         self.events.emit(Ready(root.load_s, root.load_links, root.shares))
+
+    def same_again(self) -> RootArgs:
+        """The arguments, with what a probe picked in place of `auto`."""
+        settled = self.plan.settled(self.plan.picks)
+        return replace(self.args, collective=str(settled.collective), overlap=str(settled.overlap))
 
     def new_tally(self) -> Tally:
         """An empty sum over the steps to come."""

@@ -1,4 +1,4 @@
-"""What a root and its workers agree on before a session."""
+"""The session config: all that a root tells its workers before they load and serve."""
 
 from __future__ import annotations
 

@@ -57,9 +57,9 @@ from dllama_engine.tables.links import (
     UNDER_WAY,
 )
 from dllama_engine.wire import last_words
-from dllama_engine.wire.blame import Blame
+from dllama_engine.wire.absence import Absence
+from dllama_engine.wire.blame import Blame, late_peers
 from dllama_engine.wire.counted import CountedLinks
-from dllama_engine.wire.culprit import late_peers
 from dllama_engine.wire.frames import ALIVE_FRAME, HEADER, KINDS, LAST_WORDS, NAMES, view
 from dllama_engine.wire.peer import Peer
 from dllama_engine.wire.presence import Presence
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from dllama_engine.wire.frames import Buffer
 
 _now_ns = time.perf_counter_ns
-_LOOK_NS = 1_000_000_000  # counts of the time between two looks, at most: beyond it we were away
+_LONGEST_LOOK_NS = 1_000_000_000  # from one look at an exchange to the next: a few are due a second
 
 
 class Links(CountedLinks):
@@ -96,7 +96,7 @@ class Links(CountedLinks):
         super().__init__(rank, world_size)
         self.timeout_s = timeout_s
         self._op = ""  # what is being received alone, for messages
-        self._looked_ns = 0  # when an exchange last had nothing to do
+        self._absence = Absence(_LONGEST_LOOK_NS)  # between looks at an exchange
         self.is_setting_up = False  # exchanges have signs of life beside them
         self._blame = Blame(rank, timeout_s, lambda: tuple(self._peers.values()))
         self.presence = Presence(timeout_s, self._lost, self._blame.hear_out)
@@ -173,15 +173,9 @@ class Links(CountedLinks):
             raise self._failed(status)
 
     def _idle_ns(self) -> int:
-        """How long nothing has moved while this rank looked, which it does a few times a second.
-
-        A process that was stopped, or whose machine slept, cannot say that its peers were silent.
-        """
-        now_ns, moved_ns = _now_ns(), int(self.mesh[MOVED_NS])
-        away_ns = max(0, now_ns - max(self._looked_ns, moved_ns) - _LOOK_NS)
-        self._looked_ns = now_ns
-        self.mesh[MOVED_NS] = moved_ns + away_ns
-        return now_ns - moved_ns - away_ns
+        """How long nothing has moved while this rank was there to see it."""
+        self.mesh[MOVED_NS] += self._absence.since_look_ns(int(self.mesh[MOVED_NS]))
+        return _now_ns() - int(self.mesh[MOVED_NS])
 
     def _passed_over_sign(self) -> bool:
         """Take a sign of life out of the frame that was being received: what follows is its."""
@@ -297,14 +291,13 @@ class Links(CountedLinks):
         """Wait for a frame's first byte; whoever waits for us meanwhile hears that we are there."""
         timeout_s = math.inf if timeout_s is None else timeout_s
         look_s = min(self.presence.period_s, timeout_s)
-        waited_s, looked_s = 0.0, time.monotonic()
+        since_ns = _now_ns()
+        absence = Absence(int(1e9 * look_s) + _LONGEST_LOOK_NS, since_ns)
         poll = select.poll()
         poll.register(peer.sock, select.POLLIN)
         while not poll.poll(1e3 * look_s):
-            now_s = time.monotonic()
-            waited_s += min(now_s - looked_s, look_s + _LOOK_NS / 1e9)  # else we were away
-            looked_s = now_s
-            if waited_s > timeout_s:
+            since_ns += absence.since_look_ns()
+            if _now_ns() - since_ns > 1e9 * timeout_s:
                 raise late_peers([peer], self._op, timeout_s)
             self.presence.tell()
 
@@ -339,7 +332,7 @@ class Links(CountedLinks):
             peer.sock.close()
 
     def explain(self, error: EngineError, due: str | None = None) -> EngineError:
-        """Of data that cannot be: the peer whose next bytes explain it, or the error itself.
+        """The error to raise for data that cannot be: a peer's, if its next bytes explain it.
 
         Args:
             error: what was found in the data.

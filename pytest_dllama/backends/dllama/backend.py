@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 from weakref import WeakSet
 
-from pytest_dllama.backends.base import Backend, DecodesFrom, EngineRequest, WorkerNotReady
+from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.backends.dllama.asking import engine_of
 from pytest_dllama.backends.dllama.events import run_events
 from pytest_dllama.backends.dllama.printed.lines import clean, read_line
@@ -39,6 +39,7 @@ from pytest_dllama.hosts.base import Host, HostProcess
 from pytest_dllama.models import engine_facts
 
 if TYPE_CHECKING:
+    from pytest_dllama.backends.embedded import EmbeddedBackend
     from pytest_dllama.models.engine_facts import ModelConfig, RankMemory
 
 USUAL_PORT = 9999
@@ -67,7 +68,7 @@ class DllamaBackend:
     Args:
         binary: the program, as the host finds it.
         more_arguments: for root and workers alike, such as the fork's `--collective star`.
-        reference: the engine that reads the same files and tells logits.
+        reference: our own engine, which reads the same files and tells logits.
         engine: what the program is, where that is known already; else `look` asks it.
     """
 
@@ -78,10 +79,11 @@ class DllamaBackend:
         self,
         binary: str,
         more_arguments: Sequence[str] = (),
-        reference: Backend | None = None,
+        reference: EmbeddedBackend | None = None,
         engine: Engine | None = None,
     ) -> None:
-        self.reference = reference
+        self.reference: Backend | None = reference
+        self._embedded = reference
         self.cannot_give: Mapping[str, str] = CANNOT_GIVE
         if PIPELINE_FLAG in more_arguments:
             self.cannot_give = {**CANNOT_GIVE, "roofline_share": _PIPELINE}
@@ -157,11 +159,10 @@ class DllamaBackend:
 
     def faulty_reference(self, request: EngineRequest) -> Backend | None:
         """The reference, made to start from the stale token too: its text proves the fault."""
-        reference: object = self.reference
-        if not isinstance(reference, DecodesFrom) or self.output_fault(request) is None:
+        if self._embedded is None or self.output_fault(request) is None:
             return None
         ids = engine_facts.file_tokenizer(request.tokenizer_file).stale_ids(request.prompt)
-        return reference.decoding_from(ids[0]) if ids else None
+        return self._embedded.decoding_from(ids[0]) if ids else None
 
     def _at(self, address: str) -> Engine:
         return self._engine or self._engines.get(address, UNKNOWN)

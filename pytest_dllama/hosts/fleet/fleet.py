@@ -89,6 +89,23 @@ class RemoteHosts:
             for rank, host in self._by_rank()
         ]
 
+    @property
+    def names_programs(self) -> bool:
+        """Whether the hosts run a dllama that is there; one from source is built there."""
+        is_built = self._wanted.other is not None and bool(self._wanted.other.source)
+        return bool(self._dllama_bin) and not is_built
+
+    def missing_programs(self, nodes: int) -> Mapping[str, str]:
+        """The dllama that commands name, where a host has none."""
+        if not self.hosts:
+            self.choose(nodes, [])
+        self.look()
+        found, _ = on_each(
+            [host for host in self.hosts if host.name in self.seen],
+            lambda host: host.missing_program(),
+        )
+        return {name: program for name, program in found.items() if program}
+
     def check(
         self, nodes: int, needed: int, models: Sequence[ModelNeed], progress: Progress
     ) -> None:

@@ -14,6 +14,7 @@ from dllama_engine.cluster.setup import choosing
 from dllama_engine.cluster.setup.choosing import choose_as_root, choose_as_worker, probe
 from dllama_engine.collectives.choice import COLLECTIVES, FanCosts, LinkCosts, choose, predicted_s
 from dllama_engine.errors import HandshakeError, PlanError
+from dllama_engine.sharding.asked import AUTO
 from dllama_engine.sharding.collective import Collective, Pick
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.synthetic.shapes import parse_shape
@@ -31,7 +32,7 @@ SLOTS = CoreSlots(0, 1, 1)
 
 
 def plan(nodes: int, sync_mode: SyncMode = SyncMode.REDUCE, shape: str = "llama-7b") -> ShardPlan:
-    return make_plan(parse_shape(shape), nodes, sync_mode=sync_mode, collective=Collective.AUTO)
+    return make_plan(parse_shape(shape), nodes, sync_mode=sync_mode, collective=AUTO)
 
 
 def words(picks: tuple[Pick, ...]) -> list[str]:
@@ -230,8 +231,6 @@ def test_a_choice_that_cannot_be_read_is_refused() -> None:
 
 
 def test_a_collective_of_another_name_says_which_there_are() -> None:
-    with pytest.raises(PlanError, match="collective 'tree': there are auto, mesh, two-shot, star"):
-        Collective.parse("tree")
     data = plan(2).to_json() | {"collective": "tree"}
     with pytest.raises(PlanError, match="'tree'"):
         ShardPlan.from_json(data)

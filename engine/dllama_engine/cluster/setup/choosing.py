@@ -22,7 +22,7 @@ from dllama_engine.errors import HandshakeError
 from dllama_engine.formats.quants import Q_BLOCK, row_bytes
 from dllama_engine.memory_rate import UNLIMITED
 from dllama_engine.program.rate import value_s
-from dllama_engine.sharding.collective import Collective, Overlap, Pick
+from dllama_engine.sharding.collective import Collective, Pick
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.sharding.work import layer_values
 from dllama_engine.tables.links import RECV_AT, RECV_BYTES, SEND_AT, SEND_BYTES
@@ -121,7 +121,7 @@ def _measured(
     """What the plan leaves open, in the same order on all ranks."""
     with pinned(slots, lambda line: None):
         costs = probe(links)
-        if plan.overlap is not Overlap.AUTO:
+        if not plan.overlap.is_auto:
             return costs, None
         return costs, probe_products(plan, links.rank, slots, batch_size)
 
@@ -142,7 +142,7 @@ def choose_as_root(
         batch_size: tokens of the largest batch.
         memory_rate: bytes a second that an emulated board reads; infinite: as it is.
     """
-    if not _is_open(plan):
+    if not plan.is_open:
         return plan, None
     for rank in links.peers:  # no sooner: the root hears of each that it is connected
         links.send_json(SESSION, rank, {"state": "probing"})
@@ -162,7 +162,7 @@ def choose_as_worker(plan: ShardPlan, links: Links, slots: CoreSlots, batch_size
     Raises:
         HandshakeError: what it says does not fit.
     """
-    if not _is_open(plan):
+    if not plan.is_open:
         return plan
     links.receive_json(SESSION, 0, timeout_s=links.timeout_s)
     _measured(plan, links, slots, batch_size)
@@ -171,8 +171,3 @@ def choose_as_worker(plan: ShardPlan, links: Links, slots: CoreSlots, batch_size
         return plan.with_picks(Pick.from_json(pick) for pick in answer["picks"])
     except (KeyError, TypeError, ValueError) as error:
         raise HandshakeError(f"the root's choice of collectives does not fit: {error!r}") from None
-
-
-def _is_open(plan: ShardPlan) -> bool:
-    left_open = plan.collective is Collective.AUTO or plan.overlap is Overlap.AUTO
-    return left_open and plan.world_size > 1
