@@ -153,6 +153,7 @@ def _misplaced(peers: Sequence[Peer], error: EngineError, due: Collection[str]) 
 def _may_follow(head: bytes, peer: Peer, due: Collection[str]) -> bool:
     if len(head) < HEADER_BYTES or head == ALIVE_FRAME:
         return True
+    size: int
     size, kind, sequence = HEADER.unpack(head)
     if kind == KINDS[LAST_WORDS]:  # instead of a frame that has its number and has not begun
         return size <= last_words.MAX_BYTES
