@@ -61,7 +61,7 @@ LAYERS: Mapping[str, Layers] = {
         ("root", "worker"),
         ("worker_session", "accounts"),
         ("setup", "summary"),
-        ("session",),
+        ("session", "packet"),
         ("placement",),
     ),
     "dllama_engine.collectives": (
