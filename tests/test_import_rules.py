@@ -73,6 +73,7 @@ LAYERS: Mapping[str, Layers] = {
     "dllama_engine.wire": (
         ("clock",),
         ("links",),
+        ("exchanges",),
         ("presence", "counted"),
         ("blame",),
         ("last_words", "peer", "trace", "connecting", "absence"),
