@@ -91,18 +91,29 @@ def parse_baseline(text: str) -> Baseline:
     if kind == "run" and rest:
         return Baseline("run", text, rest)
     if kind in ("git", "dllama") and rest:
-        path, at, revision = rest.rpartition("@")
-        revision = revision if at else ""
+        path, at, revision = _parted(rest)
         if at and not revision:
             raise ConfigError(f"--baseline {text}: a revision is missing behind @")
-        if kind == "dllama":
-            return Baseline("dllama", text, path if at else rest, revision)
-        return Baseline("git", text, path if at else "", revision if at else rest)
+        if kind == "git" and not at:
+            return Baseline("git", text, revision=rest)
+        return Baseline(kind, text, path, revision)  # type: ignore[arg-type]
     if kind == "option" and rest:
         return Baseline("option", text, options=_options(text, rest))
-    near = difflib.get_close_matches(kind, KINDS, 1, 0.5)
+    near = difflib.get_close_matches(kind.lower(), KINDS, 1, 0.5)
     hint = f"did you mean {near[0]!r}? " if near and near[0] != kind else ""
     raise ConfigError(f"--baseline {text!r}: {hint}write {FORMS}")
+
+
+def _parted(rest: str) -> tuple[str, str, str]:
+    """Before the last @, the @, and behind it; an @ of git's own (`@~1`, `main@{u}`) parts nothing.
+
+    >>> _parted("a@b@v1"), _parted("main@{1}"), _parted("../x@main@{u}"), _parted("@~1")
+    (('a@b', '@', 'v1'), ('main@{1}', '', ''), ('../x', '@', 'main@{u}'), ('@~1', '', ''))
+    """
+    at = rest.rfind("@")
+    while rest.startswith("@{", at) and at >= 0:
+        at = rest.rfind("@", 0, at)
+    return (rest[:at], "@", rest[at + 1 :]) if at > 0 else (rest, "", "")
 
 
 def parse_calibration(text: str) -> int:
@@ -218,6 +229,8 @@ def _options(text: str, rest: str) -> dict[str, str]:
             near = difflib.get_close_matches(name, OPTIONS, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(OPTIONS)}"
             raise ConfigError(f"--baseline {text}: no engine option {name!r}; {hint}")
+        if name in found:
+            raise ConfigError(f"--baseline {text}: {name} stands twice; name each option once")
         found[name] = _value(text, name, value if is_given else "")
     return found
 

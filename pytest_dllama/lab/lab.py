@@ -24,7 +24,7 @@ from pytest_dllama.lab.machines.provisioning import Provisioning
 from pytest_dllama.lab.machines.roofline_probe import Rooflines
 from pytest_dllama.lab.opened_models import OpenedModels
 from pytest_dllama.lab.power.cell_energy import stamped
-from pytest_dllama.lab.power.meter_file import MeterError
+from pytest_dllama.lab.power.meter_columns import MeterError
 from pytest_dllama.lab.power.watch import energy_watch, not_asked
 from pytest_dllama.lab.requests.asked import engine_request
 from pytest_dllama.lab.requests.cell_requests import CellRequests
