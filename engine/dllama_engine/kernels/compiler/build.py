@@ -8,6 +8,7 @@ its own, as a compiler's memory would stay with whoever starts it: see `build`.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import subprocess
 import sys
@@ -23,6 +24,9 @@ from dllama_engine.system.os_reason import reason_of
 from dllama_engine.version import package_version
 
 CANNOT_KEEP = 3  # exit code: the image cannot be written
+# numba makes objects by the million and few circles of them. Looked for as often as by default they
+# cost a fifth of the compiler's time; never, almost twice its memory, which a small board lacks.
+_COLLECT_AFTER = (50_000, 10, 10)
 _MODULE = "dllama_engine.kernels.compiler.build"
 # What numba code may call; whatever else would bring in Python or numba's own library.
 _IMPORTS = frozenset(
@@ -118,6 +122,7 @@ def image(target: targets.Target) -> bytes:
     from dllama_engine.kernels.compiler.emitter import Emitter
     from dllama_engine.kernels.compiler.linker import link
 
+    gc.set_threshold(*_COLLECT_AFTER)
     emitter = Emitter(target)
     import_module("dllama_engine.kernels.llvm")
     objects = [
