@@ -8,7 +8,6 @@ its own, as a compiler's memory would stay with whoever starts it: see `build`.
 from __future__ import annotations
 
 import argparse
-import gc
 import os
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 from dllama_engine.errors import EngineError
+from dllama_engine.kernels.compiler.garbage import look_seldom
 from dllama_engine.kernels.cpu import cpu_digest, machine, variant
 from dllama_engine.kernels.entries import ALL
 from dllama_engine.kernels.image import store, targets
@@ -24,9 +24,6 @@ from dllama_engine.system.os_reason import reason_of
 from dllama_engine.version import package_version
 
 CANNOT_KEEP = 3  # exit code: the image cannot be written
-# numba makes objects by the million and few circles of them. Looked for as often as by default they
-# cost a fifth of the compiler's time; never, almost twice its memory, which a small board lacks.
-_COLLECT_AFTER = (50_000, 10, 10)
 _MODULE = "dllama_engine.kernels.compiler.build"
 # What numba code may call; whatever else would bring in Python or numba's own library.
 _IMPORTS = frozenset(
@@ -122,7 +119,7 @@ def image(target: targets.Target) -> bytes:
     from dllama_engine.kernels.compiler.emitter import Emitter
     from dllama_engine.kernels.compiler.linker import link
 
-    gc.set_threshold(*_COLLECT_AFTER)
+    look_seldom()
     emitter = Emitter(target)
     import_module("dllama_engine.kernels.llvm")
     objects = [
