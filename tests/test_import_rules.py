@@ -61,7 +61,7 @@ LAYERS: Mapping[str, Layers] = {
         ("root", "worker"),
         ("worker_session", "accounts"),
         ("setup", "summary"),
-        ("session",),
+        ("session", "packet"),
         ("placement",),
     ),
     "dllama_engine.collectives": (
@@ -73,6 +73,7 @@ LAYERS: Mapping[str, Layers] = {
     "dllama_engine.wire": (
         ("clock",),
         ("links",),
+        ("exchanges",),
         ("presence", "counted"),
         ("blame",),
         ("last_words", "peer", "trace", "connecting", "absence"),
@@ -127,7 +128,7 @@ MAY_KNOW: Mapping[str, tuple[str, ...]] = {
         *("pytest_dllama.backends.embedded", "pytest_dllama.backends.embedded_options"),
         "pytest_dllama.models.engine_facts",
         *("pytest_dllama.files.user_files", "pytest_dllama.files.reasons"),
-        "pytest_dllama.files.locks",
+        *("pytest_dllama.files.locks", "pytest_dllama.config.exchange"),
     ),
     "fabric": ("pytest_dllama.hosts.ssh.connection",),
     "paramiko": ("pytest_dllama.hosts.ssh", "pytest_dllama.hosts.host_keys"),

@@ -1,4 +1,4 @@
-"""A root that outlives the loss of workers: it starts a fresh session and runs again what was run.
+"""Recovery from lost workers: a fresh session, in which all forward passes so far are run again.
 
 Every forward pass is a function of what was run before it, so that the same passes in the same
 order give the same logits: whoever generates tokens notices nothing but time. On fewer nodes the

@@ -112,6 +112,13 @@ class RunsAgain(Protocol):
 
 
 @runtime_checkable
+class TakesPicks(Protocol):
+    """An engine that can be asked for what its `auto` picked."""
+
+    takes_picks: bool  # not each of its revisions can
+
+
+@runtime_checkable
 class TellsMemory(Protocol):
     """An engine whose need of memory is known before it runs."""
 

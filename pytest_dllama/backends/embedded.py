@@ -42,6 +42,7 @@ class EmbeddedBackend:
     fills_context = True
     tells_spans = True
     runs_again = True
+    takes_picks = True
     has_f16_cache = True
 
     def __init__(

@@ -1,4 +1,4 @@
-"""How fast this rank multiplies: a product of the model's kind, with matrices of no content."""
+"""Matmul throughput of this rank, measured with a matrix of the model's width and type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who holds what: (ModelConfig, world size) -> ShardPlan, and what a step must move over each link.
+"""The tensor-parallel plan: (ModelConfig, world size) -> ShardPlan, and each link's traffic a step.
 
 One declarative table says how every tensor is cut. Knows nothing of sockets, kernels or processes.
 Any world size works: sizes that do not divide give the first ranks one unit more, a rank may hold

@@ -1,4 +1,4 @@
-"""Puts the processes of this machine on links of another kind, for controllers.
+"""Runs the relay that emulates links between this machine's processes, for controllers.
 
 `python -m dllama_engine.tools.relay NETWORK ROUTES PID` listens on a loopback port for each node
 but the root, and delays what goes through them as NETWORK says (`relay.network`). ROUTES says where

@@ -1,4 +1,4 @@
-"""Signs of life: how a rank that works for long, or waits, keeps from being taken for dead.
+"""Heartbeats (signs of life): how a rank that works for long, or waits, is not taken for dead.
 
 The root and each worker send each other an empty frame now and then while no exchange is under
 way: during set-up, and while a user thinks. Whoever hears nothing for the timeout gives the other

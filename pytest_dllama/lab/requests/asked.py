@@ -1,4 +1,4 @@
-"""What a root is asked to run for a cell, and whether it ran just that."""
+"""The request that a root is given for a cell, and the check that it ran just that."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Objects of a compiler, linked into code that may lie anywhere: its calls, its constants."""
+"""What becomes of a compiler's code: optimized, then linked so that it may lie anywhere."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from llvmlite import binding
 
 from dllama_engine.errors import EngineError
+from dllama_engine.kernels.compiler.emitter import optimize
 from dllama_engine.kernels.compiler.linker import link
 from dllama_engine.kernels.image import mapped
 from dllama_engine.kernels.image.file import Header
@@ -72,3 +73,37 @@ def test_code_that_would_write_to_its_own_data_is_refused() -> None:
     text = "@x = global i64 1\ndefine void @entry() {\n store i64 2, ptr @x\n ret void\n}"
     with pytest.raises(EngineError, match="kernels must not write to data of theirs"):
         link([assembled(binding.get_process_triple(), text)], ["entry"])
+
+
+COUNTS_REFERENCES = """
+define internal void @NRT_incref(ptr %owner) noinline {
+  %unowned = icmp eq ptr %owner, null
+  br i1 %unowned, label %end, label %counted
+counted:
+  %before = atomicrmw add ptr %owner, i64 1 monotonic
+  br label %end
+end:
+  ret void
+}
+define internal i64 @first_of(ptr %owner, ptr %items, i64 %stride) noinline {
+  call void @NRT_incref(ptr %owner)
+  %first = load i64, ptr %items
+  ret i64 %first
+}
+define i64 @entry(ptr %items) {
+  %first = call i64 @first_of(ptr null, ptr %items, i64 8)
+  ret i64 %first
+}
+"""
+
+
+def test_nobody_counts_references_to_arrays_that_nobody_owns() -> None:
+    """What is visible from one entry only keeps no argument that is always the same."""
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+    triple = binding.get_process_triple()
+    module = binding.parse_assembly(f'target triple = "{triple}"\n{COUNTS_REFERENCES}')
+    optimize(module, binding.Target.from_triple(triple).create_target_machine())
+    module.verify()
+    assert "NRT_incref" not in str(module)
+    assert "null" not in str(module)

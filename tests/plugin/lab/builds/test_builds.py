@@ -15,6 +15,7 @@ from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.lab.builds import revisions
 from pytest_dllama.lab.builds.checkout import Revision, builds_folder, clear_builds, list_builds
+from pytest_dllama.lab.builds.commits import revision_at
 from pytest_dllama.lab.builds.dllama import build_dllama, dllama_source
 from pytest_dllama.lab.builds.revisions import Build
 from pytest_dllama.lab.pairs.making import make_sides
@@ -109,6 +110,38 @@ def test_a_checkout_of_something_else_is_refused(checkout: Path, tmp_path: Path)
     subprocess.run(["git", "-C", str(checkout), "branch", "-M", "master"], check=True)
     with pytest.raises(ConfigError, match="has no revision 'mastr'; did you mean 'master'"):
         dllama_source(str(checkout), "mastr")
+
+
+def test_what_a_shallow_clone_lacks_is_to_be_fetched(checkout: Path, tmp_path: Path) -> None:
+    """As in CI, whose checkouts have one commit."""
+    first = dllama_source(str(checkout), "HEAD").revision.commit
+    _commit(checkout)
+    clone = tmp_path / "clone"
+    command = ["git", "clone", "-q", "--depth", "1", checkout.resolve().as_uri(), str(clone)]
+    subprocess.run(command, check=True)
+    with pytest.raises(ConfigError, match="is a shallow clone: git fetch --unshallow brings its"):
+        dllama_source(str(clone), first)
+
+
+def test_a_checkout_of_another_user_is_told_as_git_does(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that builds a mounted folder."""
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    with pytest.raises(
+        ConfigError, match=r"another user; .* --add safe\.directory .*/distributed-llama$"
+    ):
+        dllama_source(str(checkout), "HEAD")
+
+
+def test_a_hook_of_git_does_not_name_the_checkout(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "of-the-hook" / ".git"))
+    assert dllama_source(str(checkout), "HEAD").revision.checkout == checkout
+    assert revision_at(checkout) is not None
 
 
 def test_an_engine_that_does_not_fit_is_a_usage_error(checkout: Path, tmp_path: Path) -> None:
