@@ -131,7 +131,7 @@ def _misplaced(peers: Sequence[Peer], error: EngineError, due: Collection[str]) 
     Args:
         peers: whose bytes are looked at, as far as they have come.
         error: of data that cannot be.
-        due: operations whose frame may come next; signs of life always may.
+        due: operations whose frame may come next; signs of life and last words always may.
     """
     waiting = {peer.sock.fileno(): peer for peer in peers}
     poll = select.poll()
@@ -153,7 +153,10 @@ def _misplaced(peers: Sequence[Peer], error: EngineError, due: Collection[str]) 
 def _may_follow(head: bytes, peer: Peer, due: Collection[str]) -> bool:
     if len(head) < HEADER_BYTES or head == ALIVE_FRAME:
         return True
-    _, kind, sequence = HEADER.unpack(head)
+    size: int
+    size, kind, sequence = HEADER.unpack(head)
+    if kind == KINDS[LAST_WORDS]:  # instead of a frame that has its number and has not begun
+        return size <= last_words.MAX_BYTES
     return NAMES.get(kind) in due and sequence == peer.link[RECV_SEQUENCE]
 
 

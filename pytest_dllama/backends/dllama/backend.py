@@ -306,7 +306,7 @@ def _last_session(log: Path) -> LoggedRun | None:
         text = log.read_bytes().decode("utf-8", errors="replace")
     except OSError:
         return None
-    sessions = [run for run in parse_log(text) if run.node_index is not None]
+    sessions = [run for run in parse_log(text) if run.rank is not None]
     return sessions[-1] if sessions else None
 
 

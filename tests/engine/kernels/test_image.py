@@ -22,6 +22,7 @@ from dllama_engine.errors import EngineError
 from dllama_engine.formats.paths import model_path
 from dllama_engine.kernels import entries
 from dllama_engine.kernels.compiler import build
+from dllama_engine.kernels.compiler.emitter import optimize
 from dllama_engine.kernels.compiler.linker import PAGE, link
 from dllama_engine.kernels.cpu import cpu_features, machine
 from dllama_engine.kernels.image import mapped, store, targets
@@ -240,6 +241,42 @@ def test_an_image_from_elsewhere_that_is_damaged_is_not_taken(built: Path, tmp_p
     assert done.returncode == 1
     assert b"these kernels are not taken: it is damaged" in done.stderr
     assert not list(tmp_path.rglob("*.image"))
+
+
+# -- optimizing --------------------------------------------------------------------------------
+
+COUNTS_REFERENCES = """
+define internal void @NRT_incref(ptr %owner) noinline {
+  %unowned = icmp eq ptr %owner, null
+  br i1 %unowned, label %end, label %counted
+counted:
+  %before = atomicrmw add ptr %owner, i64 1 monotonic
+  br label %end
+end:
+  ret void
+}
+define internal i64 @first_of(ptr %owner, ptr %items, i64 %stride) noinline {
+  call void @NRT_incref(ptr %owner)
+  %first = load i64, ptr %items
+  ret i64 %first
+}
+define i64 @entry(ptr %items) {
+  %first = call i64 @first_of(ptr null, ptr %items, i64 8)
+  ret i64 %first
+}
+"""
+
+
+def test_nobody_counts_references_to_arrays_that_nobody_owns() -> None:
+    """What is visible from one entry only keeps no argument that is always the same."""
+    binding.initialize_all_targets()
+    binding.initialize_all_asmprinters()
+    triple = binding.get_process_triple()
+    module = binding.parse_assembly(f'target triple = "{triple}"\n{COUNTS_REFERENCES}')
+    optimize(module, binding.Target.from_triple(triple).create_target_machine())
+    module.verify()
+    assert "NRT_incref" not in str(module)
+    assert "null" not in str(module)
 
 
 # -- linking -----------------------------------------------------------------------------------

@@ -130,7 +130,9 @@ def test_a_checkout_of_another_user_is_told_as_git_does(
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    with pytest.raises(ConfigError, match=r"another user; .* --add safe\.directory .*/distributed-llama$"):
+    with pytest.raises(
+        ConfigError, match=r"another user; .* --add safe\.directory .*/distributed-llama$"
+    ):
         dllama_source(str(checkout), "HEAD")
 
 
