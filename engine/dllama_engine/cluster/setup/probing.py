@@ -30,7 +30,8 @@ from dllama_engine.wire.links import Links
 
 PAYLOAD_BYTES = 16 << 10  # of a frame that shows the rate
 _MOST_VALUES = 1 << 20  # of a rank's work between two exchanges: some ten microseconds
-_RUNS, _BUDGET_S = 30, 1.0  # of each stretch, in turns; as many as fit into that, but one at least
+_RUNS, _BUDGET_S = 30, 1.0  # of each stretch, in turns; as many as fit into that, but some at least
+_LEAST_RUNS = 3  # one of which has met no stalled link
 _EMPTY, _FULL, _WORK = 8, 4, 8  # exchanges, or pieces of work, in a stretch
 _UNTIMED = 2  # one exchange in so many more before the clock starts
 _QUIET = 8  # one run in so many is not disturbed by anything else
@@ -157,9 +158,9 @@ class _LinkProbe:
         self._team.install(self._program.table())
         try:
             start_s = time.perf_counter()
-            self._run_s()  # frames and code get warm
+            self._run_s(0)  # frames and code get warm
             n_runs = self._agreed(int(_BUDGET_S / (time.perf_counter() - start_s)))
-            runs_s = [self._run_s() for _ in range(n_runs)]
+            runs_s = [self._run_s(n) for n in range(n_runs)]
         except BaseException:
             self._links.forget_exchange()
             raise
@@ -171,20 +172,21 @@ class _LinkProbe:
 
     def _agreed(self, n_runs: int) -> int:
         """How often all ranks run: as often as the root says."""
-        peers, told = self._links.peers, bytearray([max(1, min(_RUNS, n_runs))])
+        peers, told = self._links.peers, bytearray([max(_LEAST_RUNS, min(_RUNS, n_runs))])
         if self._links.rank == 0:
             self._links.exchange(PROBE, dict.fromkeys(peers, told), {})
         else:
             self._links.exchange(PROBE, {}, {0: told})
         return told[0]
 
-    def _run_s(self) -> dict[str, float]:
-        """Every stretch once; of each, seconds an exchange.
+    def _run_s(self, n: int) -> dict[str, float]:
+        """Every stretch once, in odd runs from the last to the first; of each, seconds an exchange.
 
-        Its first exchanges do not count: another kind has gone before, and it shows for some time.
+        Its first exchanges do not count: another kind has gone before, which shows for some time.
         """
         found = {}
-        for name, stretch in self._stretches.items():
+        for name in [*self._stretches][:: -1 if n % 2 else 1]:
+            stretch = self._stretches[name]
             self._team.run(stretch.first, stretch.timed, 1, attend=self._settle)
             start_s = time.perf_counter()
             self._team.run(stretch.timed, stretch.last, 1, attend=self._settle)
