@@ -190,3 +190,10 @@ def test_an_option_that_a_revision_does_not_have_is_a_usage_error(
         "--baseline old (0000000000): that revision has no --memory-rate, which these options "
         "need (--emulate); compare with a later one, or leave the option out"
     )
+    by_size = LabConfig.of_texts({"collective": "mesh,star@13", "overlap": "on@4"}, tmp_path)
+    with pytest.raises(ConfigError) as raised:
+        make_sides(base, by_size, 2, lambda text: None)
+    assert str(raised.value) == (
+        "--baseline old (0000000000): that revision cannot be asked for mesh,star@13 and "
+        "on@4; name one collective, and overlap on or off"
+    )
