@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import tempfile
+from collections.abc import Generator
 from typing import Any
 
 import pytest
@@ -35,9 +36,6 @@ os.environ["XDG_DATA_HOME"] = os.environ["PYTEST_DLLAMA_TEST_HOME"]
 # Environments of tests live for a few programs: pip would compile all of numpy and scipy for them.
 os.environ["PIP_COMPILE"] = "0"
 
-# All that is imported and collected stays: looking for garbage in it takes a quarter of the time.
-gc.disable()
-
 # An example that took long says that the machine is busy, no more (as hypothesis' profile for CI).
 settings.register_profile("patient", settings(), deadline=None)
 settings.load_profile("patient")
@@ -52,10 +50,15 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["PYTEST_ADDOPTS"] = "-p no:hypothesispytest -p no:xdist"
 
 
-def pytest_collection_finish() -> None:
-    """From here on garbage is looked for in what tests make, no more in what was collected."""
-    gc.freeze()
-    gc.enable()
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """All that is collected stays: to look for garbage in it takes a quarter of the time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def _file(nodeid: str) -> str:
