@@ -61,7 +61,7 @@ LAYERS: Mapping[str, Layers] = {
         ("root", "worker"),
         ("worker_session", "accounts"),
         ("setup", "summary"),
-        ("session",),
+        ("session", "packet"),
         ("placement",),
     ),
     "dllama_engine.collectives": (
@@ -73,9 +73,10 @@ LAYERS: Mapping[str, Layers] = {
     "dllama_engine.wire": (
         ("clock",),
         ("links",),
-        ("blame", "presence", "counted"),
-        ("culprit",),
-        ("last_words", "peer", "trace", "connecting"),
+        ("exchanges",),
+        ("presence", "counted"),
+        ("blame",),
+        ("last_words", "peer", "trace", "connecting", "absence"),
         ("frames",),
     ),
     "pytest_dllama.lab": (
@@ -124,9 +125,10 @@ LARGEST_ROOM = 12  # modules, without __init__
 # Who may know which library: of the standard library everybody may know everything.
 MAY_KNOW: Mapping[str, tuple[str, ...]] = {
     "dllama_engine": (
-        *("pytest_dllama.backends.embedded", "pytest_dllama.models.engine_facts"),
+        *("pytest_dllama.backends.embedded", "pytest_dllama.backends.embedded_options"),
+        "pytest_dllama.models.engine_facts",
         *("pytest_dllama.files.user_files", "pytest_dllama.files.reasons"),
-        "pytest_dllama.files.locks",
+        *("pytest_dllama.files.locks", "pytest_dllama.config.exchange"),
     ),
     "fabric": ("pytest_dllama.hosts.ssh.connection",),
     "paramiko": ("pytest_dllama.hosts.ssh", "pytest_dllama.hosts.host_keys"),

@@ -1,4 +1,4 @@
-"""What slows this engine down on purpose: `--inject SPEC`, a tool for testing suites and verdicts.
+"""Injected slowdowns: `--inject SPEC` makes this engine slower on purpose, to test verdicts.
 
 SPEC is a list of NAME=VALUE with commas between:
 

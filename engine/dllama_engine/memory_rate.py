@@ -1,4 +1,4 @@
-"""A board's memory, emulated: `--memory-rate 8.5GB/s`.
+"""Emulated memory bandwidth, that of another board: `--memory-rate 8.5GB/s`.
 
 Decoding is bound by memory: a token takes at least the bytes of weights and cache that a rank reads
 for it, divided by the rate. A process with this option takes that long between two exchanges, or as

@@ -1,4 +1,4 @@
-"""A root that outlives the loss of workers: it starts a fresh session and runs again what was run.
+"""Recovery from lost workers: a fresh session, in which all forward passes so far are run again.
 
 Every forward pass is a function of what was run before it, so that the same passes in the same
 order give the same logits: whoever generates tokens notices nothing but time. On fewer nodes the
@@ -70,6 +70,7 @@ class LastingRoot:
     ) -> None:
         self.model, self.options, self.recovery = model, options, recovery
         self._plan, self._observer, self._tell = plan, observer, tell
+        self._probed: ShardPlan | None = None  # of a lost session, where a probe decided
         self._root = self._new_root()
         self._retries_left = recovery.retries
         self._passes: list[tuple[tuple[int, ...], int, int]] = []  # arguments of each forward pass
@@ -77,7 +78,10 @@ class LastingRoot:
         self._trace: LinkTrace | None = None  # of this session, once one was lost
 
     def _new_root(self) -> Root:
+        """A root of the workers that are left; as many exchange as they did before."""
         plan = self._plan(1 + len(self.options.workers))
+        if self._probed is not None and self._probed.world_size == plan.world_size:
+            plan = plan.settled(self._probed.picks)
         return Root(self.model, plan, self.options, self._observer)
 
     # -- what there is to know ----------------------------------------------------------------
@@ -215,6 +219,8 @@ class LastingRoot:
             self._root.close()
             gc.collect()  # operations refer back to their transformer, and so to its weights
             self._settle_workers(error)
+            if self._root.choice is not None:
+                self._probed = self._root.plan
             self._root = self._new_root()
             try:
                 self._root.connect()

@@ -112,6 +112,13 @@ class RunsAgain(Protocol):
 
 
 @runtime_checkable
+class TakesPicks(Protocol):
+    """An engine that can be asked for what its `auto` picked."""
+
+    takes_picks: bool  # not each of its revisions can
+
+
+@runtime_checkable
 class TellsMemory(Protocol):
     """An engine whose need of memory is known before it runs."""
 
@@ -123,34 +130,19 @@ class TellsMemory(Protocol):
 
 @runtime_checkable
 class KnowsFaults(Protocol):
-    """An engine that is known to give wrong output for some requests."""
+    """An engine that is known to give wrong output for some requests, whatever the cluster."""
 
     def output_fault(self, request: EngineRequest) -> str | None:
-        """Why its output cannot be right, by no fault of the cluster; None where it can."""
-
-
-@runtime_checkable
-class MisreadsPrompts(Protocol):
-    """An engine that is known to make other tokens of some prompts than its files say."""
+        """Why its output cannot be right; None where it can."""
 
     def prompt_fault(self, request: EngineRequest) -> str | None:
-        """Why it may have made other tokens of the prompt, by no fault of the cluster."""
-
-
-@runtime_checkable
-class ShowsFaults(Protocol):
-    """An engine whose wrong output of a known fault can be computed, so that it is proven."""
+        """Why it may have made other tokens of the prompt than its files say; None: it did not."""
 
     def faulty_reference(self, request: EngineRequest) -> Backend | None:
-        """An engine whose one-node run gives the output of that fault; None where none can."""
+        """An engine whose one-node run gives the output of a known fault, as the proof of it.
 
-
-@runtime_checkable
-class DecodesFrom(Protocol):
-    """An engine that can decode its first token from another one than the prompt's last."""
-
-    def decoding_from(self, token_id: int) -> Backend:
-        """The same engine, made to do so."""
+        None where there is no fault, or none that can be computed.
+        """
 
 
 @runtime_checkable

@@ -1,40 +1,27 @@
-"""The embedded engine: its command lines, its events, and what its files say about a model.
+"""The embedded engine, `dllama-py`: its command lines and its events.
 
-The only module that knows `engine`; everything measured comes from its processes' output.
+Models run in its processes only, and everything measured comes from their output.
 """
 
 from __future__ import annotations
 
 import copy
-import difflib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from dllama_engine.cli.flags.parsing import root_flags
 from dllama_engine.errors import EngineError
-from dllama_engine.injection import Injection, parse_injection
-from dllama_engine.kernels.cpu import VARIANTS, available_variants
 from dllama_engine.kernels.image import store
 from dllama_engine.memory_rate import rate_text
 from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.wire.connecting.handshake import probe_worker
 from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
-from pytest_dllama.config.values import ConfigError
+from pytest_dllama.backends.embedded_options import injection
 from pytest_dllama.events.stream import Event, parse_event
 from pytest_dllama.hosts.base import HostProcess
 from pytest_dllama.hosts.command import PROGRAM
 
 _MACHINE_FLAGS = {"--events": 1, "--exit-with-parent": 1}  # and how many values each takes
-# What the lab sets itself, and what only the two other modes read.
-_GIVEN = frozenset(
-    (
-        *("model", "tokenizer", "prompt", "file", "workers", "timeout", "context-depth"),
-        *("token-file", "events", "exit-with-parent", "host", "port", "idle-timeout"),
-        *("nodes", "shape", "json", "chat-template", "inject", "trace"),
-        *("memory-rate", "requests", "decode-from"),
-    )
-)
 
 
 class EmbeddedBackend:
@@ -55,6 +42,7 @@ class EmbeddedBackend:
     fills_context = True
     tells_spans = True
     runs_again = True
+    takes_picks = True
     has_f16_cache = True
 
     def __init__(
@@ -65,7 +53,7 @@ class EmbeddedBackend:
     ) -> None:
         self._swept = tuple(swept)
         if inject:
-            _injection(inject)
+            injection(inject)
         emulated = ("--memory-rate", rate_text(memory_bps)) if memory_bps else ()
         self._inject = *(("--inject", inject) if inject else ()), *emulated
 
@@ -153,60 +141,6 @@ class EmbeddedBackend:
             probe_worker(host, port, token.encode(), timeout_s)
         except (EngineError, OSError) as error:
             raise WorkerNotReady(f"{host}:{port} does not answer the handshake: {error}") from error
-
-
-def check_injection(text: str, nodes: int, *, on_boards: bool, runs_here: bool) -> None:
-    """Refuse what would slow down nothing, or make every cell an ERROR or INVALID.
-
-    Args:
-        text: of `--inject`.
-        nodes: of the largest cell.
-        on_boards: whether the nodes emulate boards.
-        runs_here: whether they are processes of this machine.
-
-    Raises:
-        ConfigError: a rank that no cell has, kernels that are not there, or slower work on boards.
-    """
-    found = _injection(text)
-    for work in found.slow:
-        if work.rank is not None and work.rank >= nodes:
-            raise ConfigError(
-                f"--inject {text!r}: no cell has a rank {work.rank}: the largest has {nodes} "
-                f"node{'s' if nodes > 1 else ''}, rank 0 is the root"
-            )
-    there = available_variants() if runs_here else list(VARIANTS)
-    if found.kernel and found.kernel not in there:
-        whose = "this CPU can run" if runs_here else "there are"
-        raise ConfigError(
-            f"--inject {text!r}: no kernels {found.kernel!r}; {whose} {_listed(there)}"
-        )
-    if on_boards and (found.slow or found.kernel):
-        raise ConfigError(
-            f"--inject {text!r} and --emulate exclude each other: a board computes as slowly as "
-            "its memory reads, so that slower work is lost in that or makes the node no such "
-            "board; write tpot=, ttft= or sampling=, or --link and --nodes in place of --emulate"
-        )
-
-
-def _injection(text: str) -> Injection:
-    try:
-        return parse_injection(text)
-    except EngineError as error:
-        raise ConfigError(str(error)) from None
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-
-
-def why_not_swept(name: str, value: str) -> str | None:
-    """Why the root of this engine cannot be given an option; None where it can."""
-    flags = root_flags()
-    if name not in flags or name in _GIVEN:
-        near = difflib.get_close_matches(name, sorted(set(flags) - _GIVEN), n=1)
-        meant = f"; did you mean {near[0]}?" if near else ""
-        return f"the embedded engine has no option --{name} that can be swept{meant}"
-    return flags[name](value)
 
 
 def _machine_flags(parent: str) -> list[str]:

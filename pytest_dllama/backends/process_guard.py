@@ -1,4 +1,4 @@
-"""A foreign program that must not outlive us: a small shell around it, and line-buffered output.
+"""A shell around another engine's program: ends it with us, and keeps its output line-buffered.
 
 The real dllama knows nothing of `--exit-with-parent`, and prints through C's stdio, which keeps
 lines back when it writes into a pipe: `stdbuf -oL` (coreutils) lets them through one by one.

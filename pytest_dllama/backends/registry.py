@@ -70,7 +70,8 @@ def _plugged_in(name: str) -> Callable[[EngineOptions], Backend]:
 
 
 def _embedded(options: EngineOptions) -> Backend:
-    from pytest_dllama.backends.embedded import EmbeddedBackend, why_not_swept
+    from pytest_dllama.backends.embedded import EmbeddedBackend
+    from pytest_dllama.backends.embedded_options import why_not_swept
 
     if options.binary:
         raise ConfigError("--dllama-bin is for the real dllama; add --engine dllama")

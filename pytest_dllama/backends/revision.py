@@ -16,11 +16,12 @@ from pytest_dllama.hosts.command import PROGRAM
 PROBES = ("dllama_engine.tools.probe_worker", "engine.probe")
 HELP_TIMEOUT_S = 60.0
 _MARGIN_S = 20.0  # an interpreter starts on a busy machine
-_FLAG = re.compile(r"(?<![\w-])--[a-z][a-z0-9-]*")
+SEVERAL = "NAME@TOKENS"  # in the help of a revision that takes collectives by size
+_FLAG = re.compile(rf"(?<![\w-])--[a-z][a-z0-9-]*|{SEVERAL}")
 
 
 def flags_of(folder: Path) -> frozenset[str]:
-    """All flags that the help of a revision's program lists.
+    """All flags that the help of a revision's program lists, and `SEVERAL` if it is in there.
 
     Args:
         folder: an environment of that revision on this machine.
@@ -58,6 +59,7 @@ class RevisionBackend(EmbeddedBackend):
     ) -> None:
         super().__init__(swept, memory_bps=memory_bps)
         self.runs_again = "--requests" in flags
+        self.takes_picks = SEVERAL in flags
         self._python = str(folder / "bin" / "python")
 
     def must_compile(self) -> bool:

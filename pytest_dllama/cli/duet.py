@@ -8,7 +8,6 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
-from pytest_dllama.config.baseline import FORMS
 from pytest_dllama.config.options import SETTINGS, Setting
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.sweeps import SEPARATOR
@@ -93,8 +92,6 @@ def _builds(arguments: argparse.Namespace) -> int:
 def _duet(arguments: argparse.Namespace) -> int:
     is_bisect = bool(arguments.dllama_bisect)
     try:
-        if not arguments.dllama_baseline.strip():  # of a variable, say, that was not set
-            raise ConfigError(f"--baseline '' names nothing; write {FORMS}")
         config = LabConfig.of_texts(_texts(arguments), Path())
         lab, found = _compare(config)
     except (ConfigError, DataError, ThresholdError) as error:

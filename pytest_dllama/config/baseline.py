@@ -13,19 +13,14 @@ accepted                the run that was accepted last on this cluster
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
-from pytest_dllama.config.values import (
-    BUFFER_FLOAT_TYPES,
-    COLLECTIVES,
-    OVERLAPS,
-    SYNC_MODES,
-    ConfigError,
-)
+from pytest_dllama.config.exchange import collective, overlap
+from pytest_dllama.config.values import BUFFER_FLOAT_TYPES, SYNC_MODES, ConfigError
 
 Kind = Literal["self", "git", "dllama", "option", "run", "accepted"]
 KINDS: tuple[Kind, ...] = ("self", "git", "dllama", "option", "run", "accepted")
@@ -37,13 +32,14 @@ FORMS = (
     "self, git:REV, git:PATH@REV, dllama:PATH, dllama:CHECKOUT@REV, "
     "option:NAME=VALUE[,NAME=VALUE], run:FILE or accepted"
 )
-# What `option:` may change, and the values that it takes; None: a whole number of at least 1.
-OPTIONS: Mapping[str, tuple[str, ...] | None] = {
+# What `option:` may change, and the values that it takes, or what reads them; None: a whole number
+# of at least 1.
+OPTIONS: Mapping[str, tuple[str, ...] | Callable[[str], str] | None] = {
     "nthreads": None,
     "buffer-float-type": BUFFER_FLOAT_TYPES,
     "sync-mode": SYNC_MODES,
-    "collective": COLLECTIVES,
-    "overlap": OVERLAPS,
+    "collective": collective,
+    "overlap": overlap,
 }
 
 
@@ -95,18 +91,29 @@ def parse_baseline(text: str) -> Baseline:
     if kind == "run" and rest:
         return Baseline("run", text, rest)
     if kind in ("git", "dllama") and rest:
-        path, at, revision = rest.rpartition("@")
-        revision = revision if at else ""
+        path, at, revision = _parted(rest)
         if at and not revision:
             raise ConfigError(f"--baseline {text}: a revision is missing behind @")
-        if kind == "dllama":
-            return Baseline("dllama", text, path if at else rest, revision)
-        return Baseline("git", text, path if at else "", revision if at else rest)
+        if kind == "git" and not at:
+            return Baseline("git", text, revision=rest)
+        return Baseline(kind, text, path, revision)  # type: ignore[arg-type]
     if kind == "option" and rest:
         return Baseline("option", text, options=_options(text, rest))
-    near = difflib.get_close_matches(kind, KINDS, 1, 0.5)
+    near = difflib.get_close_matches(kind.lower(), KINDS, 1, 0.5)
     hint = f"did you mean {near[0]!r}? " if near and near[0] != kind else ""
     raise ConfigError(f"--baseline {text!r}: {hint}write {FORMS}")
+
+
+def _parted(rest: str) -> tuple[str, str, str]:
+    """Before the last @, the @, and behind it; an @ of git's own (`@~1`, `main@{u}`) parts nothing.
+
+    >>> _parted("a@b@v1"), _parted("main@{1}"), _parted("../x@main@{u}"), _parted("@~1")
+    (('a@b', '@', 'v1'), ('main@{1}', '', ''), ('../x', '@', 'main@{u}'), ('@~1', '', ''))
+    """
+    at = rest.rfind("@")
+    while rest.startswith("@{", at) and at >= 0:
+        at = rest.rfind("@", 0, at)
+    return (rest[:at], "@", rest[at + 1 :]) if at > 0 else (rest, "", "")
 
 
 def parse_calibration(text: str) -> int:
@@ -216,16 +223,38 @@ def comparison_of(values: Mapping[str, Any], base: Path) -> Comparison | None:
 
 def _options(text: str, rest: str) -> dict[str, str]:
     found: dict[str, str] = {}
-    for part in rest.split(","):
+    for part in _parts(rest):
         name, is_given, value = (word.strip() for word in part.partition("="))
         if name not in OPTIONS:
             near = difflib.get_close_matches(name, OPTIONS, 1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(OPTIONS)}"
             raise ConfigError(f"--baseline {text}: no engine option {name!r}; {hint}")
-        choices = OPTIONS[name]
-        fits = value in choices if choices else value.isdecimal() and int(value) > 0
-        if not is_given or not fits:
-            wanted = " or ".join(choices) if choices else "a whole number of at least 1"
-            raise ConfigError(f"--baseline {text}: {name}={value or '?'}: write {wanted}")
-        found[name] = value
+        if name in found:
+            raise ConfigError(f"--baseline {text}: {name} stands twice; name each option once")
+        found[name] = _value(text, name, value if is_given else "")
     return found
+
+
+def _parts(rest: str) -> list[str]:
+    """Entries between commas; in `collective=mesh,star@13` the second part has no name."""
+    parts: list[str] = []
+    for part in rest.split(","):
+        if parts and "=" not in part and parts[-1].partition("=")[0].strip() == "collective":
+            parts[-1] += f",{part}"
+        else:
+            parts.append(part)
+    return parts
+
+
+def _value(text: str, name: str, value: str) -> str:
+    """The value of an option, as the option itself takes it."""
+    read = OPTIONS[name]
+    if callable(read):
+        try:
+            return read(value)
+        except ConfigError as error:
+            raise ConfigError(f"--baseline {text}: {error}") from None
+    if not (value in read if read else value.isdecimal() and int(value) > 0):
+        wanted = " or ".join(read) if read else "a whole number of at least 1"
+        raise ConfigError(f"--baseline {text}: {name}={value or '?'}: write {wanted}")
+    return value

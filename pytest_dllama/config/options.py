@@ -17,14 +17,13 @@ from pytest_dllama.config.baseline import (
     parse_order_seed,
     parse_requests,
 )
+from pytest_dllama.config.exchange import COLLECTIVE_FORM, OVERLAP_FORM, collective, overlap
 from pytest_dllama.config.sweeps import parse_depths, parse_sizes, parse_sweep
 from pytest_dllama.config.values import (
     BUFFER_FLOAT_TYPES,
-    COLLECTIVES,
     DEFAULT_PROMPT,
     KV_TYPES,
     LARGEST_SEED,
-    OVERLAPS,
     SHIPPED_MODEL,
     SYNC_MODES,
     at_least,
@@ -156,19 +155,21 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "collective",
-        "NAME",
+        COLLECTIVE_FORM,
         "mesh",
-        "how the embedded engine's nodes exchange: mesh, two-shot, star, ring, doubling, "
-        "gather-bcast, or auto, which probes the links and picks (docs/network.md)",
-        one_of("--collective", COLLECTIVES),
+        "how the embedded engine's nodes exchange: mesh, two-shot, star, ring, doubling or "
+        "gather-bcast; several with the tokens of a batch from which on each serves, as in "
+        "mesh,star@13; or auto, which probes the links once a cell and picks (docs/network.md)",
+        collective,
     ),
     Setting(
         "overlap",
-        "off|on|auto",
+        OVERLAP_FORM,
         "off",
         "whether the embedded engine sends one half of a prompt's batch while it computes the "
-        "other; auto measures links and products and picks (docs/network.md)",
-        one_of("--overlap", OVERLAPS),
+        "other; on@4: of batches of 4 tokens and more; auto measures links and products once a "
+        "cell and picks (docs/network.md)",
+        overlap,
     ),
     Setting(
         "max-seq-len",

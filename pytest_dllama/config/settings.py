@@ -11,10 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_dllama.config.baseline import (
-    Comparison,
-    comparison_of,
-)
+from pytest_dllama.config.baseline import FORMS, Comparison, comparison_of
 from pytest_dllama.config.ini_values import ini_text
 from pytest_dllama.config.links import boards_of, topology_of
 from pytest_dllama.config.options import HISTORY_AUTO, HISTORY_OFF, SETTINGS, Setting
@@ -113,6 +110,8 @@ class LabConfig:
 
     @classmethod
     def _of(cls, raw: dict[str, _Raw]) -> LabConfig:
+        for setting in SETTINGS:
+            _refuse_nothing(setting, raw[setting.name])
         value = {s.name: s.parse(raw[s.name].text) for s in SETTINGS if s.name != "models"}
         models, report = raw["models"], raw["report"]
         _give_way(raw, value, "output-tokens", "steps")
@@ -175,6 +174,22 @@ class _Raw:
     given: bool
     base: Path  # relative paths start at the working folder (flag) or the ini file's (key)
     is_flag: bool = False
+
+
+def _refuse_nothing(setting: Setting, raw: _Raw) -> None:
+    """A flag without a text, as a variable leaves it that was not set, must not mean its default.
+
+    Raises:
+        ConfigError: such a flag; parsers of numbers and choices have words of their own for it.
+    """
+    asks = raw.is_flag and setting.metavar and setting.name != "dllama-args"  # words may be none
+    if not asks or raw.text.strip() or not (setting.default == "" or setting.parse is str):
+        return
+    write = FORMS if setting.name == "baseline" else setting.metavar
+    raise ConfigError(
+        f"{setting.flag} {raw.text!r} names nothing; write {write}, or leave it out "
+        f"(-o {setting.key}= takes back what an ini file says)"
+    )
 
 
 def _give_way(raw: dict[str, _Raw], value: dict[str, Any], sizes: str, other: str) -> None:

@@ -11,7 +11,7 @@ SEPARATOR = ";"  # between the sweeps of one text, as an ini key has them; a new
 LARGEST = 1 << 24  # far above any context; keeps a typing error from being taken for a size
 _NAME = re.compile(r"[a-z][a-z0-9-]*")
 # What stands in a cell's id, and so in names of logs and tests.
-_VALUE = re.compile(r"[A-Za-z0-9.+:_-]+")
+_VALUE = re.compile(r"[A-Za-z0-9.+@:_-]+")
 # Options of the lab that are no engine's, and those that have a sweep of their own.
 _OWN_FLAG = ("nodes", "models", "prompt-tokens", "output-tokens", "context-depth")
 

@@ -11,8 +11,6 @@ from pathlib import Path
 
 BUFFER_FLOAT_TYPES = ("q80", "f32")
 SYNC_MODES = ("reduce", "invariant")
-COLLECTIVES = ("mesh", "two-shot", "star", "ring", "doubling", "gather-bcast", "auto")
-OVERLAPS = ("off", "on", "auto")
 KV_TYPES = ("f32", "f16")
 SHIPPED_MODEL = "tiny"
 SYNTHETIC_PREFIX = "synthetic:"

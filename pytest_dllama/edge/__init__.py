@@ -1,1 +1,1 @@
-"""What pytest's hooks are made of, and what other plugins do to us and get from us."""
+"""pytest's hooks, piece by piece, and the compatibility with other plugins."""

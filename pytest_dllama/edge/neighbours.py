@@ -1,4 +1,4 @@
-"""What other plugins do to our cells, and what they get from them.
+"""Compatibility with other pytest plugins: xdist, forked, reruns, html.
 
 Knows their options, hooks and attributes, and imports none of them: each may be missing.
 """

@@ -1,1 +1,1 @@
-"""What links a cluster of local processes is put on, from texts and files; starts nothing."""
+"""Descriptions of emulated links and boards, from options and files; starts nothing."""

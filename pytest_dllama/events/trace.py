@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 from pytest_dllama.events.base import BaseEvent
 from pytest_dllama.events.ranks import Network, Rank
@@ -37,6 +37,18 @@ class TraceError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True)
+class Picked:
+    """What an engine made of an option that was `auto`; the value asks for just that."""
+
+    option: Literal["collective", "overlap"]
+    value: str
+
+    def __str__(self) -> str:
+        """For a note."""
+        return f"--{self.option} auto picked {self.value}"
+
+
+@dataclass(frozen=True, slots=True)
 class RequestTrace:
     """One request from its start to its last token."""
 
@@ -51,7 +63,7 @@ class RequestTrace:
     notes: tuple[str, ...] = ()  # what a reader must know
     trace_parts: tuple[TracePart, ...] = ()  # of a file for Perfetto, where one was asked for
     invalid: tuple[str, ...] = ()  # why the figures may not be believed, by the engine's backend
-    picked: tuple[tuple[str, str], ...] = ()  # options that were auto, and what the engine made it
+    picked: tuple[Picked, ...] = ()  # of options that were auto
 
     @property
     def prefill_steps(self) -> tuple[Step, ...]:
@@ -120,7 +132,6 @@ def build_trace(events: Iterable[Event]) -> RequestTrace:
     if not any(step.gave_token for step in steps):
         raise TraceError("the request gave no output token; ask for more --steps")
     notes = [_loss(e) if isinstance(e, Lost) else e for e in told if isinstance(e, Note | Lost)]
-    picked = _picked(_last(told, Collective))
     return RequestTrace(
         request=request,
         steps=steps,
@@ -130,13 +141,10 @@ def build_trace(events: Iterable[Event]) -> RequestTrace:
         ready=_last(told, Ready),
         ranks=tuple(sorted(_all(told, Rank), key=lambda rank: rank.rank)),
         network=_last(told, Network),
-        notes=(
-            *(note.text for note in notes if not note.invalid),
-            *(f"{option} auto picked {what}" for option, what in picked),
-        ),
+        notes=tuple(note.text for note in notes if not note.invalid),
         trace_parts=_all(told, TracePart),
         invalid=tuple(note.text for note in notes if note.invalid),
-        picked=picked,
+        picked=_picked(_last(told, Collective)),
     )
 
 
@@ -154,21 +162,17 @@ def _loss(event: Lost) -> Note:
     return Note(event="note", text=text, invalid=True)
 
 
-def _picked(event: Collective | None) -> tuple[tuple[str, str], ...]:
-    """What the engine chose where that was left to it, by option."""
+def _picked(event: Collective | None) -> tuple[Picked, ...]:
+    """What the engine chose where that was left to it."""
     if event is None:
         return ()
     found = []
     if event.asked == "auto":
-        (_, first), *others = event.picks
-        if others:
-            n_tokens, name = others[-1]
-            first = f"{first}, {name} from batches of {n_tokens} tokens on"
-        found.append(("--collective", first))
+        parts = (name if tokens == 1 else f"{name}@{tokens}" for tokens, name in event.picks)
+        found.append(Picked("collective", ",".join(parts)))
     if event.overlap == "auto":
-        least = event.halves_from
-        picked = "off" if least is None else f"halves for batches of {least} tokens and more"
-        found.append(("--overlap", picked))
+        words = {None: "off", 2: "on"}
+        found.append(Picked("overlap", words.get(event.halves_from, f"on@{event.halves_from}")))
     return tuple(found)
 
 

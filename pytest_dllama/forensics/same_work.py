@@ -1,4 +1,4 @@
-"""Which imported runs are repeats of one another: the same prompt and length by the same build."""
+"""Grouping of imported runs: which are repeats of the same prompt and length by the same build."""
 
 from __future__ import annotations
 

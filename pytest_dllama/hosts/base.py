@@ -168,6 +168,16 @@ class Hosts(Protocol):
         Empty where this machine is all.
         """
 
+    @property
+    def names_programs(self) -> bool:
+        """Whether commands name a program that other machines must have."""
+
+    def missing_programs(self, nodes: int) -> Mapping[str, str]:
+        """Programs that commands name and a host lacks, by its name.
+
+        Hosts that cannot be reached are left out: `check` tells of them.
+        """
+
     def check(
         self, nodes: int, needed: int, models: Sequence[ModelNeed], progress: Progress
     ) -> None:

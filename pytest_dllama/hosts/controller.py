@@ -49,20 +49,28 @@ def fingerprint(
     The controller counts where a rank runs on it: in a local run, and as the root without a host.
     """
     machines = [_key_of(host) if host else "unknown" for host in hosts]
-    if not hosts or not any(host and host.rank == 0 for host in hosts):
-        what = environment.board or environment.cpu_model
-        gib = round(environment.memory_bytes / 2**30)
-        machines.insert(0, f"{what}|{environment.machine}|{environment.cpu_count}|{gib}")
+    if not any(host and host.rank == 0 for host in hosts):  # the root runs here
+        machines.insert(0, _key_here(environment))
     key = "\n".join([*machines, host_kind, *([network] if network else [])])
-    cores = sum(host.cores for host in hosts if host) or environment.cpu_count
-    first = next((host for host in hosts if host), None)
-    name = (first.board or first.cpu_model or first.machine) if first else None
-    name = name or environment.board or environment.cpu_model
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:32].strip("-")
-    size = f"{len(hosts)}h-{cores}x" if hosts else f"{cores}x"
     digest = hashlib.sha256(key.encode()).hexdigest()[:8]
-    host_kind = f"{host_kind}-emulated" if network else host_kind
-    return f"{host_kind}-{size}-{slug or 'cpu'}-{digest}"
+    kind = f"{host_kind}-emulated" if network else host_kind
+    return f"{kind}-{_shown_machines(environment, hosts)}-{digest}"
+
+
+def _shown_machines(environment: Environment, hosts: Sequence[HostRecord | None]) -> str:
+    """Machines as a folder's name says them: how many, their cores, and what the first one is."""
+    known = [host for host in hosts if host]
+    cores = sum(host.cores for host in known) or environment.cpu_count
+    first = (known[0].board or known[0].cpu_model or known[0].machine) if known else None
+    name = first or environment.board or environment.cpu_model
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:32].strip("-")
+    return f"{f'{len(hosts)}h-' if hosts else ''}{cores}x-{slug or 'cpu'}"
+
+
+def _key_here(environment: Environment) -> str:
+    what = environment.board or environment.cpu_model
+    gib = round(environment.memory_bytes / 2**30)
+    return f"{what}|{environment.machine}|{environment.cpu_count}|{gib}"
 
 
 def _key_of(host: HostRecord) -> str:

@@ -1,4 +1,4 @@
-"""Where the work is: which part of all, which stage of it, how far, and how long it may take.
+"""Progress of the work under way as plain data: its stage, how far it is, and the time left.
 
 Knows nothing of how it is shown.
 """

@@ -1,4 +1,4 @@
-"""What a process printed, kept line by line until it is read."""
+"""A buffer of a process's printed lines, kept until they are read."""
 
 from __future__ import annotations
 

@@ -12,6 +12,7 @@ from typing import Any
 from pytest_dllama.backends.base import FillsContext
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
+from pytest_dllama.events.trace import Picked
 from pytest_dllama.files.whole_file import write_whole
 from pytest_dllama.hosts.base import HostError, Progress
 from pytest_dllama.hosts.course import counted
@@ -23,7 +24,7 @@ from pytest_dllama.lab.machines.provisioning import Provisioning
 from pytest_dllama.lab.machines.roofline_probe import Rooflines
 from pytest_dllama.lab.opened_models import OpenedModels
 from pytest_dllama.lab.power.cell_energy import stamped
-from pytest_dllama.lab.power.meter_file import MeterError
+from pytest_dllama.lab.power.meter_columns import MeterError
 from pytest_dllama.lab.power.watch import energy_watch, not_asked
 from pytest_dllama.lab.requests.asked import engine_request
 from pytest_dllama.lab.requests.cell_requests import CellRequests
@@ -31,6 +32,7 @@ from pytest_dllama.lab.requests.cluster import Cluster, ClusterError, Worker
 from pytest_dllama.lab.requests.failure import RequestFailed
 from pytest_dllama.lab.requests.losses import Losses
 from pytest_dllama.lab.requests.oracle import Oracle, output_against
+from pytest_dllama.lab.requests.picks import Picks
 from pytest_dllama.lab.requests.runner import RequestRun
 from pytest_dllama.lab.requests.tracing import TraceMissing, joined, trace_file
 from pytest_dllama.lab.result_files import ResultFiles
@@ -38,7 +40,7 @@ from pytest_dllama.metrics import catalog
 from pytest_dllama.metrics.samples import session_sample
 from pytest_dllama.models.workloads import configured
 from pytest_dllama.record.cell import CellRecord, OutputRecord
-from pytest_dllama.record.notes import picked_otherwise, run_notes
+from pytest_dllama.record.notes import picks_of_cell, run_notes
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import CellVerdict, VerdictFile
 from pytest_dllama.verdict.cell import MeasuredCell, cell_record, failed_cell
@@ -85,6 +87,7 @@ class Lab:
         self._oracles: dict[CellKey, Oracle] = {}  # by the one-node cell
         self._records: dict[CellKey, CellRecord] = {}
         self._losses = Losses(config.retry_lost)  # of the cell at hand
+        self._picks = Picks()
         self._energy = energy_watch(config)
         self._engine_notes: dict[CellKey, list[str]] = {}
         self._n_batches: int | None = None  # the engine's own choice, known from its events
@@ -179,7 +182,8 @@ class Lab:
         request = engine_request(self.config, model, key.workload)  # can the context hold it?
         cluster = self._provision(key)
         requests = CellRequests(
-            self.config, key, model, cluster, self._hosts, self._losses, self._progress
+            *(self.config, key, model, cluster, self._hosts, self._losses, self._progress),
+            picks=self._picks,
         )
         needs_oracle = key.nodes > 1 or backend.reference is not None
         oracle = self._oracle(requests) if needs_oracle else None
@@ -241,8 +245,8 @@ class Lab:
         request = engine_request(self.config, model, key.workload)
         self._n_batches = runs[0].trace.start.batch_size if runs[0].trace.start else None
         noted = chain.from_iterable(run.trace.notes for run in runs)
-        picked = picked_otherwise(run.trace.picked for run in runs)
-        self._engine_notes[key] = [*noted, *picked]
+        by_repeat = [trace.picked for run in runs for trace in run.traces if trace.picked]
+        self._engine_notes[key] = [*noted, *picks_of_cell(self._picks_of(key), by_repeat)]
         size = model.request_size(configured(self.config, key.workload), key.workload)
         if size.note:
             self._engine_notes[key].append(size.note)
@@ -269,6 +273,10 @@ class Lab:
         )
         limits = self._thresholds.of(key.model, key.nodes, key.workload)
         return cell_record(measured, limits, self.cannot_give(key))
+
+    def _picks_of(self, key: CellKey) -> Sequence[Picked]:
+        """What `auto` picked for all sessions of a cell."""
+        return self._picks.of(key)
 
     def _provision(self, key: CellKey) -> Cluster:
         """Workers for a cell; meters are read from when the hosts are ready on."""

@@ -1,4 +1,4 @@
-"""What goes on, while it goes on: one live line on a terminal, a line now and then elsewhere.
+"""Live progress: one line that changes on a terminal, a line now and then elsewhere.
 
 Knows nothing of pytest: it writes to the stream it is given, and whoever gives the stream sees to
 it that no capture stands in between.

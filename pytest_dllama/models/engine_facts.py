@@ -1,4 +1,4 @@
-"""What the engine's files and closed forms say about a model."""
+"""The engine's closed forms for a model (memory, traffic, splits), and its model files read."""
 
 from __future__ import annotations
 

@@ -53,8 +53,13 @@ def repeat_faults(traces: Sequence[RequestTrace]) -> list[Fault]:
     others = [i for i, trace in enumerate(traces, start=1) if trace.tokens != first]
     if not others:
         return []
-    text = (
-        f"output: repeat {', '.join(map(str, others))} of {len(traces)} gave other tokens than "
-        "repeat 1"
-    )
+    numbers = ", ".join(map(str, others))
+    text = f"output: repeat {numbers} of {len(traces)} gave other tokens than repeat 1"
+    picked = [", ".join(map(str, trace.picked)) for trace in traces]  # empty: told what to take
+    if other := next((i for i in others if "" != picked[i - 1] != picked[0] != ""), None):
+        text = (
+            f"output: repeat {numbers} of {len(traces)} gave other tokens than repeat 1; auto is "
+            f"the likely cause: {picked[0]} in repeat 1 and {picked[other - 1]} in repeat {other}; "
+            "name one of them, as in --collective mesh --overlap off"
+        )
     return [Fault(kind="repeats", repeat=others[0] if len(others) == 1 else None, text=text)]

@@ -17,7 +17,7 @@ from dllama_engine.formats.config import HiddenAct
 from dllama_engine.formats.header import encode_header
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.sharding.collective import Collective, Pick
+from dllama_engine.sharding.collective import Collective
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.sharding.slices import slice_tensor
 from dllama_engine.transformer.transformer import Transformer
@@ -77,7 +77,7 @@ class ModelRun:
     world_size: int = 1
     buffer_type: FloatType = FloatType.Q80
     sync_mode: SyncMode = SyncMode.REDUCE
-    collective: Collective = Collective.MESH
+    collective: str = Collective.MESH
     in_halves: bool = False  # batches of two tokens and more
     kv_type: FloatType = FloatType.F32
     n_threads: int = 1
@@ -95,10 +95,8 @@ class ModelRun:
                 buffer_type=self.buffer_type,
                 sync_mode=self.sync_mode,
                 collective=self.collective,
+                overlap="on" if self.in_halves else "off",
             )
-            if self.in_halves:
-                in_halves = Pick(2, self.collective, in_halves=True)
-                self.plan = self.plan.with_picks([*self.plan.picks, in_halves])
             embedding = model.raw(model.specs[0]).view(np.float32)
             x = np.ascontiguousarray(embedding[ids])
             parts = run_ranks(

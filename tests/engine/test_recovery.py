@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -73,7 +74,8 @@ def test_a_killed_worker_returns_and_the_request_is_replayed(
     workers = [start_worker(tmp_path, f"worker{rank}") for rank in (1, 2)]
     port, again = workers[0].port, None
     request = inference_arguments(workers, steps=STEPS)
-    root = held_root(tmp_path, "Pred ", *request, *SAME_BITS, *LIMITS, "--retry-lost", 1)
+    asked = ("--collective", "auto", "--trace", tmp_path / "trace.json", "--retry-lost", 1)
+    root = held_root(tmp_path, "Pred ", *request, *SAME_BITS, *LIMITS, *asked)
     try:
         workers[0].stop(signal.SIGKILL)
         again = start_worker(tmp_path, "again", "--port", port, "--exit-with-parent", os.getpid())
@@ -90,6 +92,10 @@ def test_a_killed_worker_returns_and_the_request_is_replayed(
     assert "on 3 nodes" in root.log
     assert "the tokens are those of a run without the loss" in root.log
     assert [rank["rank"] for rank in root.events("rank")] == [0, 1, 2]
+    (told,) = root.events("collective")
+    serves = ",".join(name if n == 1 else f"{name}@{n}" for n, name in told["picks"])
+    traced = json.loads((tmp_path / "trace.json").read_text())["otherData"]
+    assert traced["collective"] == serves  # what was probed before the loss, by name
 
 
 def test_those_that_are_left_go_on_without_the_lost_one(

@@ -13,12 +13,12 @@ from tests.plugin.real_runs import SMALL_MODEL, RealRun
 pytestmark = pytest.mark.long
 
 
-def test_auto_is_passed_on_and_what_it_picked_is_in_the_record(tmp_path: Path) -> None:
+def test_auto_probes_once_a_cell_and_what_it_picked_is_in_the_record(tmp_path: Path) -> None:
     run = RealRun(tmp_path, "md")
     run.start(
         [
             *(str(ROOT / "suites"), "--models", SMALL_MODEL, "--prompt", "hello"),
-            *("--warmup", "0", "--nodes", "1,3", "--steps", "16", "--repeats", "1"),
+            *("--warmup", "0", "--nodes", "1,3", "--steps", "16", "--repeats", "2"),
             *("--collective", "auto", "--overlap", "on", "-k", "output or wire"),
         ]
     )
@@ -31,9 +31,12 @@ def test_auto_is_passed_on_and_what_it_picked_is_in_the_record(tmp_path: Path) -
     assert cell.network.payload_bytes == cell.network.expected_payload_bytes
     assert cell.commands is not None
     root = list(cell.commands.root)
-    assert root[root.index("--collective") + 1] == "auto"
+    served = root[root.index("--collective") + 1]  # of the last repeat
+    assert served != "auto"
     assert root[root.index("--overlap") + 1] == "on"
-    assert any("--collective auto picked " in note for note in record.notes)
+    said = f"--collective auto picked {served}, used for all sessions of this cell"
+    assert [note for note in record.notes if "auto" in note] == [said]
+    assert f"note: {said}\n" in run.output
     page = (run.report / "report.en.md").read_text()
     assert "- Collective: `auto`\n" in page
     assert "- Halves of a batch overlap: `on`\n" in page

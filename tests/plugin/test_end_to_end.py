@@ -58,7 +58,7 @@ def record(judged: RealRun) -> RunRecord:
 def test_only_the_missed_threshold_fails_and_says_why(judged: RealRun) -> None:
     assert re.search(r"1 failed, \d+ passed", judged.output)
     missed = re.search(
-        r"llama_q40 on 4 nodes: tpot_ms = [\d.]+ ms, limit <= 0\.0001 ms, [\d.]+ % beyond "
+        r"llama_q40-4: tpot_ms = [\d.]+ ms, limit <= 0\.0001 ms, [\d.]+ % beyond "
         r"\(limits\.toml \[models\.llama_q40\.nodes\.4\]\)",
         judged.output,
     )
@@ -255,7 +255,7 @@ def test_a_lost_worker_fails_its_cell_and_the_others_go_on(tmp_path) -> None:
     lost, well = read_run(run.report / "run.json").cells
     assert (lost.status, well.status) == ("failed", "ok")
     assert "worker 2 at 127.0.0.1" in (lost.error or "")
-    assert f"llama_q40 on 4 nodes: {lost.error}" in run.output
+    assert f"llama_q40-4: {lost.error}" in run.output
     assert lost.verdict is not None
     assert lost.verdict.status == "ERROR"
     assert lost.logs
@@ -317,7 +317,7 @@ def test_a_wrong_output_makes_the_cell_invalid_and_shows_both_texts(tmp_path) ->
     assert (cell.output.status, cell.verdict.status) == ("different", "INVALID")
     assert f"one node: {cell.output.oracle_text!r}" in run.output
     assert f"this one: {cell.output.text!r}" in run.output
-    assert re.search(r"model on 2 nodes: rct_s = .* s, limit <= 1e-06 s", run.output)
+    assert re.search(r"model-2: rct_s = .* s, limit <= 1e-06 s", run.output)
     assert json.loads((tmp_path / "rows.json").read_text())["benchmarks"] == []
 
 

@@ -36,7 +36,7 @@ def slowed(tmp_path_factory: pytest.TempPathFactory) -> RealRun:
 def test_only_the_regressed_metrics_test_fails_and_says_why(slowed: RealRun) -> None:
     assert re.search(r"1 failed, 2 passed", slowed.output), slowed.output
     words = re.search(
-        r"llama_q40 on 2 nodes: REGRESSED: TPOT \+[\d.]+% \(\+[\d.]+\.\.\+[\d.]+\), tolerated "
+        r"llama_q40-2: REGRESSED: TPOT \+[\d.]+% \(\+[\d.]+\.\.\+[\d.]+\), tolerated "
         r"5\.0%: surely worse, by [\d.]+% or more; \d+ pairs, one varies by [\d.]+%",
         slowed.output,
     )

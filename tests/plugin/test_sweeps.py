@@ -90,7 +90,7 @@ def test_request_of_the_record_leaves_the_work_to_the_cells(record: RunRecord) -
 
 def test_one_output_token_has_no_tpot(swept: RealRun, record: RunRecord) -> None:
     assert (
-        "llama_q40 on 2 nodes (pp4 tg1 d0 nthreads1): tpot_ms: a request of one output token has "
+        "llama_q40-2-pp4-tg1-d0-nthreads1: tpot_ms: a request of one output token has "
         "no time per further token"
     ) in swept.output
     for cell in record.cells:

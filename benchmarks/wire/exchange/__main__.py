@@ -32,7 +32,7 @@ from dllama_engine.kernels.image import mapped
 from dllama_engine.sharding.collective import Collective
 from dllama_engine.system.process import prepare
 
-NAMES = tuple(str(name) for name in Collective if name is not Collective.AUTO)
+NAMES = tuple(str(name) for name in Collective)
 TARGET = 1.5  # times the C program's
 _TIMEOUT_S = 120.0
 _HERE = Path(__file__).parent

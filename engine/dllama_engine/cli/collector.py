@@ -1,4 +1,4 @@
-"""Python's collector of cyclic garbage: when it may run."""
+"""Python's cyclic garbage collection (gc) is off while a request runs: no pause within a step."""
 
 from __future__ import annotations
 

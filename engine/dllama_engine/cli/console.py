@@ -113,9 +113,17 @@ def collective_lines(plan: ShardPlan, choice: Choice | None) -> list[str]:
                 f"📡 A layer of {choice.sizes[-1]} tokens, in us by the model: whole "
                 f"{whole_us:.0f}, in halves {halves_us:.0f}"
             )
+        lines.append(f"📡 The same without a probe: {_asking(plan)}")
     if plan.sync_mode is SyncMode.REDUCE and any(p.collective.scatters for p in plan.picks):
         lines.append("📡 Sums are cast a second time: the last bits of x differ from the mesh's")
     return lines
+
+
+def _asking(plan: ShardPlan) -> str:
+    """The flags that ask for what serves."""
+    asked = plan.settled(plan.picks)
+    overlap = f" --overlap {asked.overlap}" if asked.overlap.from_tokens else ""
+    return f"--collective {asked.collective}{overlap}"
 
 
 def _predicted_line(choice: Choice, index: int) -> str:

@@ -117,10 +117,11 @@ def _root(args: RootArgs, events: EventWriter, show: Show) -> None:
     for n in range(args.requests):
         if n:
             gc.collect()  # operations refer back to their transformer, and so to its weights
-        _run_root(args, events, show)
+        args = _run_root(args, events, show)
 
 
-def _run_root(args: RootArgs, events: EventWriter, show: Show) -> None:
+def _run_root(args: RootArgs, events: EventWriter, show: Show) -> RootArgs:
+    """Run the mode; what asks for the same program again, where a probe decided on something."""
     from dllama_engine.cli import chat, modes
     from dllama_engine.cli.run import RootRun
 
@@ -138,6 +139,7 @@ def _run_root(args: RootArgs, events: EventWriter, show: Show) -> None:
         raise
     finally:
         run.close()
+    return run.same_again()
 
 
 def _worker(args: WorkerArgs, events: EventWriter, show: Show) -> None:

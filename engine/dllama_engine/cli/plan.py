@@ -14,7 +14,6 @@ from dllama_engine.formats.config import ModelConfig
 from dllama_engine.formats.model_file import ModelFile, model_bytes
 from dllama_engine.formats.paths import model_path
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.sharding.collective import Collective, Overlap
 from dllama_engine.sharding.memory import (
     ROOT_RUNTIME_BYTES,
     WORKER_RUNTIME_BYTES,
@@ -42,8 +41,8 @@ def show_plan(args: PlanArgs, say: Callable[[str], None]) -> None:
         args.nodes,
         buffer_type=FloatType.parse(args.buffer_float_type),
         sync_mode=SyncMode(args.sync_mode),
-        collective=Collective.parse(args.collective),
-        overlap=Overlap.parse(args.overlap),
+        collective=args.collective,
+        overlap=args.overlap,
     )
     seq_len = min(args.max_seq_len or config.seq_len, config.seq_len)
     memories = [
@@ -79,14 +78,14 @@ def plan_lines(
 ) -> list[str]:
     """The plan as aligned text."""
     config = plan.config
-    overlap = "" if plan.overlap is Overlap.OFF else f"overlap {plan.overlap}, "
+    overlap = "" if plan.overlap.from_tokens == 0 else f"overlap {plan.overlap}, "
     return [
         f"{config.arch.name.lower()}: {config.n_layers} layers, dim {config.dim}, "
         f"{config.n_heads} heads, {config.n_kv_heads} K/V heads, ffn {config.ff_dim}, "
         f"vocab {config.vocab_size}; {config.weight_type.label} weights, "
         f"{format_bytes(model_bytes(config))}",
         f"{plan.world_size} nodes, {args.buffer_float_type} buffers, {args.sync_mode} sync, "
-        f"collective {args.collective}, {overlap}"
+        f"collective {plan.collective}, {overlap}"
         f"{args.kv_type} KV cache of {seq_len} tokens, batches of {args.batch_size}",
         "",
         *_rank_table(described, memories),
@@ -159,9 +158,9 @@ def _batch_lines(plan: ShardPlan, args: PlanArgs) -> list[str]:
 def _open_lines(plan: ShardPlan) -> list[str]:
     """What only a probe of the links decides, and what stands here in its place."""
     shown = []
-    if plan.collective is Collective.AUTO:
+    if plan.collective.is_auto:
         shown.append("collective auto: the mesh is shown")
-    if plan.overlap is Overlap.AUTO:
+    if plan.overlap.is_auto:
         shown.append("overlap auto: whole batches are shown")
     if not shown or plan.world_size == 1:
         return []

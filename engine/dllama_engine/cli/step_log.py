@@ -1,4 +1,4 @@
-"""When a request and its steps are told: where that disturbs the measurement least.
+"""Logging of a request's steps, deferred so that writing takes no time from the measurement.
 
 To write a step down takes as long as some small models compute for a token. So steps are kept, and
 told when the request is over, or every half a second, so that whoever reads sees signs of life.

@@ -1,4 +1,4 @@
-"""What a user types, line by line, with something to see to until a line is there."""
+"""Lines that a user types; while they are waited for, heartbeats to the workers go on."""
 
 from __future__ import annotations
 

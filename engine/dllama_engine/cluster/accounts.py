@@ -1,4 +1,4 @@
-"""What the steps of a session cost on the root: time, and bytes beside the closed forms."""
+"""Accounting of steps on the root: compute and sync time, counted bytes and expected ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which cores a rank's threads stay on, where those of a host's ranks take all of its cores.
+"""CPU affinity: which cores a rank's threads are pinned to, where ranks fill all of a host's.
 
 Ranks wait for each other 44 times a token (22 layers). If the system has put five of eight ranks on
 one of two cores, the other core idles at each of these times, and the system takes no notice: a

@@ -1,4 +1,4 @@
-"""What a rank knows about its own session: root and workers build it alike."""
+"""A rank's summary of its session (memory, time, links): root and workers build it alike."""
 
 from __future__ import annotations
 

@@ -128,28 +128,30 @@ def _is_fan(moves: Round) -> bool:
 def choose(costs: LinkCosts, plan: ShardPlan, batch_size: int) -> Choice:
     """The best collective for single tokens, and for batches where another one is better.
 
-    Where the plan names one, that one serves all.
+    Where the plan names what serves, that serves.
 
     In INVARIANT mode none sums across ranks: all are exact. In REDUCE mode those that cast sums a
     second time are picked only where that is worth it (`WORTH_A_CAST`).
     """
-    if plan.collective is Name.AUTO:
-        first, last = _best(costs, plan, 1), _best(costs, plan, batch_size)
-    else:
-        first = last = plan.collective
-    picks, sizes = [Pick(1, first)], [1]
-    if last is not first:
-        low, high = 1, batch_size  # `first` or another serves the one, `last` the other
-        while high - low > 1:
-            middle = (low + high) // 2
-            low, high = (low, middle) if _best(costs, plan, middle) is last else (middle, high)
-        picks.append(Pick(high, last))
-    if batch_size > 1:
-        sizes.append(batch_size)
+    is_auto = plan.collective.is_auto
+    picks = _best_picks(costs, plan, batch_size) if is_auto else plan.collective.picks()
+    sizes = [1, batch_size] if batch_size > 1 else [1]
     predicted = {
         name: tuple(predicted_s(costs, plan, name, size) for size in sizes) for name in COLLECTIVES
     }
-    return Choice(costs, tuple(picks), tuple(sizes), predicted)
+    return Choice(costs, picks, tuple(sizes), predicted)
+
+
+def _best_picks(costs: LinkCosts, plan: ShardPlan, batch_size: int) -> tuple[Pick, ...]:
+    """What is best for a single token, and what for a whole batch from where on it is best."""
+    first, last = _best(costs, plan, 1), _best(costs, plan, batch_size)
+    if last is first:
+        return (Pick(1, first),)
+    low, high = 1, batch_size  # `first` or another serves the one, `last` the other
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if _best(costs, plan, middle) is last else (middle, high)
+    return Pick(1, first), Pick(high, last)
 
 
 def _best(costs: LinkCosts, plan: ShardPlan, n_tokens: int) -> Name:

@@ -15,7 +15,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from dllama_engine.collectives.choice import BETTER, Choice, LinkCosts, rounds_s
-from dllama_engine.sharding.collective import Overlap, pick_for, with_halves
+from dllama_engine.sharding.collective import pick_for, with_halves
 from dllama_engine.sharding.plan import ShardPlan, SyncMode
 
 
@@ -62,16 +62,16 @@ def batch_s(
 
 
 def halved(choice: Choice, plan: ShardPlan, compute: ComputeCosts | None) -> Choice:
-    """The choice with halves where they are asked for or, in AUTO, promise `BETTER` times.
+    """The choice with halves where they are asked for or, with `auto`, promise `BETTER` times.
 
     Args:
         choice: of the collectives.
         plan: what was asked for.
-        compute: what products take; needed in AUTO only.
+        compute: what products take; needed with `auto` only.
     """
-    if plan.overlap is Overlap.ON:
-        return replace(choice, picks=with_halves(choice.picks, 2))
-    if plan.overlap is Overlap.OFF or compute is None:
+    if not plan.overlap.is_auto:
+        return replace(choice, picks=plan.overlap.picks(choice.picks))
+    if compute is None:
         return choice
     picked = plan.with_picks(choice.picks)
 

@@ -1,4 +1,4 @@
-"""What a request is made of: its steps, and sums over them."""
+"""One forward pass of a request as a `Step`, and sums over all of them."""
 
 from __future__ import annotations
 

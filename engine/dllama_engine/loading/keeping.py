@@ -1,4 +1,4 @@
-"""What a worker receives goes to its disk beside the packing: hashed and written by a thread.
+"""The weight cache's writer: received pieces are hashed and written by a thread, beside packing.
 
 Never the reason why a session fails: a full disk ends the keeping, with a word.
 """

@@ -1,4 +1,4 @@
-"""Weights from a file on this very machine: nothing is sent.
+"""Weights mapped (mmap) from a model file on the same machine: nothing is sent.
 
 A worker on the root's own machine that can open the very file maps it and packs its part from
 there; so does the root with its own part while workers load what they keep.

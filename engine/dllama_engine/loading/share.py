@@ -1,4 +1,4 @@
-"""A worker's end of loading where it keeps its weights: what it offers, takes, and still receives.
+"""Loading on a worker that caches weights: what it offers from the cache, takes and receives.
 
 It offers what it has of this layout: how many pieces, and one digest of all their digests. The root
 compares that with its own file and says which offer holds. What is then read is verified piece by

@@ -1,4 +1,4 @@
-"""The way over the network: the root cuts and sends, workers receive, all pack meanwhile.
+"""Weights over the network: the root slices and sends, workers receive, all pack meanwhile.
 
 The root reads the file once, in order. Each tensor goes out in rounds of one piece a rank, to all
 workers at the same time, while the root packs its own piece. A worker packs a piece while the next

@@ -1,1 +1,1 @@
-"""Matrices, and the list of operations that a forward pass is."""
+"""A forward pass as a static list of operations (a graph, replayed each step), and its matrices."""

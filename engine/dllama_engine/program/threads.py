@@ -1,4 +1,4 @@
-"""A team of threads that share out tables of operations inside compiled code.
+"""The thread pool (team) of a rank, whose threads share out operations inside compiled code.
 
 The helpers are Python threads that stay in `kernels.run.team`'s loop, without the GIL, until the
 team is closed. See there for how work is shared and how they sleep.

@@ -1,4 +1,4 @@
-"""Two halves of a batch through the same operations: one computes while the other is on the wire.
+"""Overlap of computation and communication: one half of a batch computes, the other is sent.
 
 What the halves do between two exchanges does not depend on each other but for the cache, which the
 first half fills before the second reads it. All ranks send and receive in the same order, whichever

@@ -1,1 +1,1 @@
-"""How processes of one machine are put on other links: what delays the streams between them."""
+"""Network emulation in user space: a relay that delays the streams between local processes."""

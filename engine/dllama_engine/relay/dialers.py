@@ -1,4 +1,4 @@
-"""Which node a connection on this machine comes from: its port -> its socket -> its process.
+"""Which node dialed a connection on this machine: from its port to its socket to its process.
 
 By `/proc`: the table of TCP sockets has the number of the socket, a process's folder of descriptors
 has its sockets, and a process belongs to the session (setsid) that its host started it in.

@@ -1,4 +1,4 @@
-"""Where the relay listens: a door for each node but the root, and one for probes.
+"""The relay's listening sockets: one for each node but the root, and one for probes.
 
 Who comes in by a node's door is taken to where that node really listens, which a file of routes
 says: it is read anew each time, for workers come and go. By which link is known from who dialed.

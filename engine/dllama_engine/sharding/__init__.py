@@ -1,1 +1,1 @@
-"""Who holds what, and how much memory that is: closed forms."""
+"""Tensor parallelism: which rank holds which slices, and how much memory that is, closed forms."""

@@ -75,8 +75,8 @@ def wire_buffers(plan: ShardPlan, rank: int, batch_size: int) -> dict[str, Buffe
         return {}
     needed = _gathered_slices(plan)
     if plan.sync_mode is SyncMode.REDUCE:
-        asked = plan.collective
-        for collective in list(Collective)[1:] if asked is Collective.AUTO else [asked]:
+        asked = {collective for _, collective in plan.collective.steps}
+        for collective in asked or Collective:
             for name, size in _summing(plan, rank, collective).items():
                 needed[name] = max(size, needed.get(name, 0))
     return {

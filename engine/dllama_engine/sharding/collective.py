@@ -1,36 +1,16 @@
-"""Which collective a plan asks for, and what serves how many tokens: which one, whole or halved."""
+"""What serves batches of how many tokens: which collective, and whether whole or in halves."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any, Self
-
-from dllama_engine.errors import PlanError
+from typing import Any
 
 
-class _Option(StrEnum):
-    """Words of an option of the same name."""
-
-    @classmethod
-    def parse(cls, text: str) -> Self:
-        """By its word.
-
-        Raises:
-            PlanError: there is none of that name.
-        """
-        try:
-            return cls(text)
-        except ValueError:
-            name = cls.__name__.lower()
-            raise PlanError(f"{name} {text!r}: there are {', '.join(cls)}") from None
-
-
-class Collective(_Option):
+class Collective(StrEnum):
     """How ranks exchange their vectors; the words of `--collective`."""
 
-    AUTO = "auto"
     MESH = "mesh"
     TWO_SHOT = "two-shot"
     STAR = "star"
@@ -42,14 +22,6 @@ class Collective(_Option):
     def scatters(self) -> bool:
         """Whether partial sums are summed by one rank a column, and so cast a second time."""
         return self in (Collective.TWO_SHOT, Collective.STAR, Collective.RING)
-
-
-class Overlap(_Option):
-    """Whether batches go in halves, one computed while the other is sent; words of `--overlap`."""
-
-    OFF = "off"
-    ON = "on"
-    AUTO = "auto"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +52,6 @@ class Pick:
     def to_json(self) -> dict[str, Any]:
         """Plain values."""
         return asdict(self)
-
-
-def first_picks(asked: Collective, overlap: Overlap) -> tuple[Pick, ...]:
-    """What serves before anything is known of the links: what was asked for.
-
-    Where that is left open, it is the mesh, and no halves.
-    """
-    picks = (Pick(1, Collective.MESH if asked is Collective.AUTO else asked),)
-    return with_halves(picks, 2) if overlap is Overlap.ON else picks
 
 
 def with_halves(picks: Sequence[Pick], from_tokens: int) -> tuple[Pick, ...]:

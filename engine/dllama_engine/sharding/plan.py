@@ -1,4 +1,4 @@
-"""Who holds what: (ModelConfig, world size) -> ShardPlan, and what a step must move over each link.
+"""The tensor-parallel plan: (ModelConfig, world size) -> ShardPlan, and each link's traffic a step.
 
 One declarative table says how every tensor is cut. Knows nothing of sockets, kernels or processes.
 Any world size works: sizes that do not divide give the first ranks one unit more, a rank may hold
@@ -16,7 +16,8 @@ from typing import Any
 from dllama_engine.errors import PlanError
 from dllama_engine.formats.config import ModelConfig
 from dllama_engine.formats.quants import Q_BLOCK, FloatType, row_bytes
-from dllama_engine.sharding.collective import Collective, Overlap, Pick, first_picks, pick_for
+from dllama_engine.sharding.asked import CollectiveOption, OverlapOption
+from dllama_engine.sharding.collective import Collective, Pick, pick_for
 
 
 class SyncMode(StrEnum):
@@ -97,9 +98,9 @@ class ShardPlan:
     buffer_type: FloatType
     sync_mode: SyncMode
     ranks: tuple[RankShard, ...]
-    collective: Collective = Collective.MESH  # as asked for
-    picks: tuple[Pick, ...] = (Pick(1, Collective.MESH),)  # what serves which batches
-    overlap: Overlap = Overlap.OFF  # as asked for
+    collective: CollectiveOption  # as asked for
+    picks: tuple[Pick, ...]  # what serves which batches
+    overlap: OverlapOption  # as asked for
 
     def pick_for(self, n_tokens: int) -> Pick:
         """How a batch of that many tokens is exchanged."""
@@ -108,6 +109,17 @@ class ShardPlan:
     def with_picks(self, picks: Iterable[Pick]) -> ShardPlan:
         """The same split, exchanged otherwise."""
         return replace(self, picks=tuple(picks))
+
+    def settled(self, picks: Iterable[Pick]) -> ShardPlan:
+        """The same split, which asks for just these picks."""
+        found = tuple(picks)
+        asked, halves = CollectiveOption.of(found), OverlapOption.of(found)
+        return replace(self, collective=asked, picks=found, overlap=halves)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether a probe of the links decides on something."""
+        return self.world_size > 1 and (self.collective.is_auto or self.overlap.is_auto)
 
     def to_json(self) -> dict[str, Any]:
         """What rebuilds the plan on a worker."""
@@ -129,8 +141,8 @@ class ShardPlan:
             int(data["world_size"]),
             buffer_type=FloatType(data["buffer_type"]),
             sync_mode=SyncMode(data["sync_mode"]),
-            collective=Collective.parse(data["collective"]),
-            overlap=Overlap.parse(data.get("overlap", Overlap.OFF)),
+            collective=data["collective"],
+            overlap=data.get("overlap", "off"),
         )
         return plan.with_picks(Pick.from_json(pick) for pick in data["picks"])
 
@@ -141,13 +153,22 @@ def make_plan(
     *,
     buffer_type: FloatType = FloatType.Q80,
     sync_mode: SyncMode = SyncMode.REDUCE,
-    collective: Collective = Collective.MESH,
-    overlap: Overlap = Overlap.OFF,
+    collective: str = Collective.MESH,
+    overlap: str = "off",
 ) -> ShardPlan:
     """Split `config` over `world_size` ranks.
 
+    Args:
+        config: of the model.
+        world_size: how many ranks, the root among them.
+        buffer_type: of what they exchange.
+        sync_mode: how they combine it.
+        collective: as `--collective` says it.
+        overlap: as `--overlap` says it.
+
     Raises:
-        PlanError: more nodes than heads, or buffers that the sizes do not allow.
+        PlanError: more nodes than heads, buffers that the sizes do not allow, or options that say
+            nothing.
     """
     if not 1 <= world_size <= config.n_heads:
         raise PlanError(
@@ -171,8 +192,9 @@ def make_plan(
         RankShard(h, _kv_span(h, group), f, v, d)
         for h, f, v, d in zip(heads, ffn, vocab, dim_rows, strict=True)
     )
-    picks = first_picks(collective, overlap if world_size > 1 else Overlap.OFF)
-    return ShardPlan(config, world_size, buffer_type, sync_mode, ranks, collective, picks, overlap)
+    asked, halves = CollectiveOption.parse(collective), OverlapOption.parse(overlap)
+    picks = halves.picks(asked.picks()) if world_size > 1 else asked.picks()
+    return ShardPlan(config, world_size, buffer_type, sync_mode, ranks, asked, picks, halves)
 
 
 def _kv_span(heads: Span, group: int) -> Span:

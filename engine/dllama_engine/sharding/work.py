@@ -1,4 +1,4 @@
-"""How much a rank computes: the closed form of its products."""
+"""Multiply-adds of a rank's matrix products, a layer and token: the closed form."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""All that a rank keeps of a request beside its output: root and workers observe alike.
+"""All telemetry of a request on one rank, the same on root and workers.
 
 Compiled code writes to the tables that this owns; nothing of it is told before the request's end.
 """

@@ -1,4 +1,4 @@
-"""Who is told what happens during set-up."""
+"""Callbacks for what happens during set-up: lines for people, and progress."""
 
 from __future__ import annotations
 

@@ -83,10 +83,6 @@ class Spans:
         if waited:
             self._row[WAITED + peer] += ns - moving_ns
 
-    def add_wait(self, peer: int, ns: int) -> None:
-        """Time in which there was nothing to do until that peer's message."""
-        self._row[WAITED + peer] += ns
-
     def told(self) -> tuple[PhaseSpans, ...]:
         """As the event stream has them: phases that had a step, kinds that took time."""
         return tuple(self._phase_told(phase) for phase in range(PHASES) if self._steps[phase])

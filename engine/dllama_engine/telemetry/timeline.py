@@ -60,19 +60,6 @@ class Timeline:
     n_work: int  # in all
     n_exchanges: int
 
-    @property
-    def kept_from_ns(self) -> int | None:
-        """From when on nothing is missing; None where nothing was overwritten."""
-        cut = [
-            int(rows[0, column])
-            for rows, n, column in (
-                (self.work, self.n_work, SPAN_START_NS),
-                (self.exchanges, self.n_exchanges, START_NS),
-            )
-            if n > len(rows) > 0
-        ]
-        return max(cut, default=None)
-
     def packed(self) -> bytes:
         """For the wire."""
         arrays = self.work, self.exchanges, self.steps

@@ -1,4 +1,4 @@
-"""Puts the processes of this machine on links of another kind, for controllers.
+"""Runs the relay that emulates links between this machine's processes, for controllers.
 
 `python -m dllama_engine.tools.relay NETWORK ROUTES PID` listens on a loopback port for each node
 but the root, and delays what goes through them as NETWORK says (`relay.network`). ROUTES says where
@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import json
 import os
+import queue
 import sys
 import threading
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 
 from dllama_engine.system import process
+
+_LAST_WORDS_S = 1.0  # for a reader to take what was told before the end
 
 
 def main(arguments: list[str]) -> int:
@@ -23,16 +27,19 @@ def main(arguments: list[str]) -> int:
     process.prepare()
     network_file, routes, parent = Path(arguments[0]), Path(arguments[1]), int(arguments[2])
     process.exit_with_parent(parent)
+    teller = _Teller()
     try:
-        return _relay(network_file, routes)
+        return _relay(network_file, routes, teller)
     except (process.Terminated, KeyboardInterrupt):
         return 0
     except Exception as error:
-        _tell(event="error", type=type(error).__name__, message=str(error))
+        teller.tell(event="error", type=type(error).__name__, message=str(error))
         return 1
+    finally:
+        teller.close()
 
 
-def _relay(network_file: Path, routes: Path) -> int:
+def _relay(network_file: Path, routes: Path, teller: _Teller) -> int:
     from dllama_engine.kernels.image import mapped
     from dllama_engine.relay.doors import Doors, last_hop_ns
     from dllama_engine.relay.forwarder import Forwarder
@@ -42,17 +49,19 @@ def _relay(network_file: Path, routes: Path) -> int:
     failed = threading.Event()
 
     def fail(error: BaseException) -> None:
-        _tell(event="error", type=type(error).__name__, message=str(error))
+        teller.tell(event="error", type=type(error).__name__, message=str(error))
         failed.set()
 
     forwarder = Forwarder(
-        read_network(network_file), fail, lambda passed: _tell(event="passed", **asdict(passed))
+        read_network(network_file),
+        fail,
+        lambda passed: teller.tell(event="passed", **asdict(passed)),
     )
     doors = Doors(forwarder, routes, lambda line: print(line, file=sys.stderr, flush=True))
     ports, probe_port = doors.open()
     forwarder.start()
     forwarder.lead_ns = last_hop_ns(forwarder)
-    _tell(
+    teller.tell(
         event="listening",
         doors=ports,
         probe_port=probe_port,
@@ -64,8 +73,27 @@ def _relay(network_file: Path, routes: Path) -> int:
     return 1
 
 
-def _tell(**event: object) -> None:
-    print(json.dumps(event), flush=True)
+class _Teller:
+    """Writes lines in a thread of its own: who reads them late must hold up no link."""
+
+    def __init__(self) -> None:
+        self._lines: queue.SimpleQueue[str | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._write, name="tell", daemon=True)
+        self._thread.start()
+
+    def tell(self, **event: object) -> None:
+        """One line; from any thread, and without waiting for its reader."""
+        self._lines.put(json.dumps(event))
+
+    def close(self) -> None:
+        """Write the rest, if somebody still reads."""
+        self._lines.put(None)
+        self._thread.join(_LAST_WORDS_S)
+
+    def _write(self) -> None:
+        with suppress(OSError):  # nobody reads any more
+            for line in iter(self._lines.get, None):
+                os.write(sys.stdout.fileno(), line.encode() + b"\n")
 
 
 if __name__ == "__main__":

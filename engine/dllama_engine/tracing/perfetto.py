@@ -6,7 +6,7 @@ that is kept.
 
 The format: "Trace Event Format" (Chromium), as ui.perfetto.dev and its trace processor read it:
 slices of a track lie in each other or side by side to the nanosecond; an arrow's id is a number,
-and its end comes behind its begin.
+and its end comes behind its begin; a track whose id is that of its process is its main thread.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ from dllama_engine.tables.timeline import (
 from dllama_engine.telemetry.timeline import RankTrace
 from dllama_engine.wire.frames import NAMES as OPS
 
-STEPS, COMPUTE, EXCHANGE = 1, 2, 3  # tracks of every rank
-TO_PEER, FROM_PEER = 1000, 100_000  # and of each peer, by its rank
+STEPS, COMPUTE, EXCHANGE = 10_001, 10_002, 10_003  # tracks of every rank; ids that no rank has
+TO_PEER, FROM_PEER = 20_000, 30_000  # and of each peer, by its rank
 _RANKS, _NUMBERS = 1 << 10, 1 << 32  # of an arrow's id, which is below 2^53: exact in JavaScript
 
 
@@ -69,15 +69,22 @@ def trace_file(traces: Sequence[RankTrace], about: Mapping[str, Any]) -> Iterato
         traces: of all ranks.
         about: what the run was, for the metadata.
     """
-    other = json.dumps(dict(about) | _metadata(traces), ensure_ascii=False)
-    yield b'{"otherData":' + other.encode() + b',"traceEvents":['
+    yield b'{"otherData":' + _json(dict(about) | _metadata(traces)) + b',"traceEvents":['
     begin_ns, between, arrows = _begin_ns(traces), b"\n", _arrows(traces)
     for trace in traces:
         events = [*_names(trace), *_RankEvents(trace, begin_ns, arrows).all()]
-        lines = (json.dumps(event, separators=(",", ":")) for event in events)
-        yield between + ",\n".join(lines).encode()
+        yield between + b",\n".join(map(_json, events))
         between = b",\n"
     yield b"\n]}\n"
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    r"""In characters of ASCII that can be seen: for a DEL in a text Perfetto refuses the file.
+
+    >>> _json({"command": "dllama-py --prompt \x7f\u00fc"})
+    b'{"command":"dllama-py --prompt \\u007f\\u00fc"}'
+    """
+    return json.dumps(value, separators=(",", ":")).replace("\x7f", r"\u007f").encode()
 
 
 def _metadata(traces: Sequence[RankTrace]) -> dict[str, Any]:

@@ -1,1 +1,1 @@
-"""One rank's forward pass."""
+"""One rank's forward pass of the transformer."""

@@ -1,4 +1,4 @@
-"""The buffers of a forward pass as a whole, or cut in two for the halves of a batch.
+"""Activation buffers of a forward pass: whole, or in two lanes for the halves of a batch.
 
 The halves are views of the whole: nothing is allocated for them.
 """

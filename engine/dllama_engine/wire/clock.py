@@ -1,8 +1,9 @@
-"""How far a worker's clock is from the root's: asked over the engine's own links.
+"""Clock offset between a worker and the root, measured over the engine's own links.
 
-Christian's method: the worker's clock was read at some time between the question and the answer,
-so half of a round trip bounds the error, however unlike the two ways are. Asked at both ends of a
-request, what lies between is interpolated: two quartz clocks drift by some parts in a million.
+Cristian's algorithm (1989): the worker's clock was read at some time between the question and the
+answer, so half of a round trip bounds the error, however unlike the two ways are. Asked at both
+ends of a request, what lies between is interpolated: two quartz clocks drift by some parts in a
+million.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the links of one rank hold and count: tables that compiled code works on, and a trace."""
+"""Counters and tables of one rank's links, which compiled code works on, and their trace."""
 
 from __future__ import annotations
 

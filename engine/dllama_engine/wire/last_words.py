@@ -1,4 +1,4 @@
-"""Why a rank leaves, said to its peers: an error as a frame's payload, and the error again."""
+"""Last words: why a rank leaves, sent to its peers as a frame and raised there as an error."""
 
 from __future__ import annotations
 

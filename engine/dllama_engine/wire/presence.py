@@ -1,4 +1,4 @@
-"""Signs of life: how a rank that works for long, or waits, keeps from being taken for dead.
+"""Heartbeats (signs of life): how a rank that works for long, or waits, is not taken for dead.
 
 The root and each worker send each other an empty frame now and then while no exchange is under
 way: during set-up, and while a user thinks. Whoever hears nothing for the timeout gives the other
@@ -16,7 +16,8 @@ from collections.abc import Callable, Sequence
 
 from dllama_engine.errors import EngineError
 from dllama_engine.tables.links import HEADER_BYTES
-from dllama_engine.wire.culprit import lost_peer, silent_peers
+from dllama_engine.wire.absence import Absence
+from dllama_engine.wire.blame import lost_peer, silent_peers
 from dllama_engine.wire.frames import ALIVE_FRAME, HEADER, KINDS, LAST_WORDS
 from dllama_engine.wire.peer import Peer
 
@@ -47,7 +48,8 @@ class Presence:
         self._peers: dict[int, Peer] = {}  # by file descriptor
         self._heard_s: dict[int, float] = {}  # by rank
         self._begun: dict[int, int] = {}  # by rank: bytes of a header whose rest is to come
-        self._told_s = self._looked_s = -math.inf
+        self._told_s = -math.inf
+        self._absence = Absence(int(2e9 * self.period_s))
 
     def add(self, peer: Peer) -> None:
         """Watch one more peer."""
@@ -78,19 +80,16 @@ class Presence:
             WireError: a peer closed or was silent for the timeout.
             EngineError: what a peer said when it left.
         """
-        if time.monotonic() - self._looked_s > 2 * self.period_s:  # we were elsewhere, not they
+        if self._absence.since_look_ns():
             self._heard_s = dict.fromkeys(self._heard_s, time.monotonic())
         self.tell()
         spoken = tuple(
             peer.rank for peer in self._readable(min(wait_s, self.period_s), wake)
             if self._listen(peer)
         )  # fmt: skip
-        self._looked_s = time.monotonic()
-        silent = [
-            peer
-            for peer in self._peers.values()
-            if self._looked_s - self._heard_s[peer.rank] > self.timeout_s
-        ]
+        self._absence.since_look_ns()  # to wait here is none
+        now_s = time.monotonic()
+        silent = [p for p in self._peers.values() if now_s - self._heard_s[p.rank] > self.timeout_s]
         if silent:
             raise silent_peers(silent, self.timeout_s)
         return spoken

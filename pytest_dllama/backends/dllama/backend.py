@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
-from pytest_dllama.backends.base import Backend, DecodesFrom, EngineRequest, WorkerNotReady
+from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.backends.dllama.asking import engine_of
 from pytest_dllama.backends.dllama.events import run_events
 from pytest_dllama.backends.dllama.printed.lines import clean, read_line
@@ -30,6 +28,7 @@ from pytest_dllama.backends.dllama.versions import (
     Engine,
     flag_pairs,
 )
+from pytest_dllama.backends.dllama.workers import PrintingWorkers
 from pytest_dllama.backends.process_guard import guarded, unguarded
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.events.request import Step
@@ -39,6 +38,7 @@ from pytest_dllama.hosts.base import Host, HostProcess
 from pytest_dllama.models import engine_facts
 
 if TYPE_CHECKING:
+    from pytest_dllama.backends.embedded import EmbeddedBackend
     from pytest_dllama.models.engine_facts import ModelConfig, RankMemory
 
 USUAL_PORT = 9999
@@ -67,7 +67,7 @@ class DllamaBackend:
     Args:
         binary: the program, as the host finds it.
         more_arguments: for root and workers alike, such as the fork's `--collective star`.
-        reference: the engine that reads the same files and tells logits.
+        reference: our own engine, which reads the same files and tells logits.
         engine: what the program is, where that is known already; else `look` asks it.
     """
 
@@ -78,10 +78,11 @@ class DllamaBackend:
         self,
         binary: str,
         more_arguments: Sequence[str] = (),
-        reference: Backend | None = None,
+        reference: EmbeddedBackend | None = None,
         engine: Engine | None = None,
     ) -> None:
-        self.reference = reference
+        self.reference: Backend | None = reference
+        self._embedded = reference
         self.cannot_give: Mapping[str, str] = CANNOT_GIVE
         if PIPELINE_FLAG in more_arguments:
             self.cannot_give = {**CANNOT_GIVE, "roofline_share": _PIPELINE}
@@ -92,7 +93,7 @@ class DllamaBackend:
             self._learn(engine)
         self._engines: dict[str, Engine] = {}  # by a host's address
         self._root = ""  # the address of the root's host
-        self._busy: WeakSet[HostProcess] = WeakSet()  # workers that serve a root, as last read
+        self._workers = PrintingWorkers()
 
     def look(self, hosts: Sequence[Host], logs: Path) -> None:
         """Ask the program of each host once what it is.
@@ -157,11 +158,10 @@ class DllamaBackend:
 
     def faulty_reference(self, request: EngineRequest) -> Backend | None:
         """The reference, made to start from the stale token too: its text proves the fault."""
-        reference: object = self.reference
-        if not isinstance(reference, DecodesFrom) or self.output_fault(request) is None:
+        if self._embedded is None or self.output_fault(request) is None:
             return None
         ids = engine_facts.file_tokenizer(request.tokenizer_file).stale_ids(request.prompt)
-        return reference.decoding_from(ids[0]) if ids else None
+        return self._embedded.decoding_from(ids[0]) if ids else None
 
     def _at(self, address: str) -> Engine:
         return self._engine or self._engines.get(address, UNKNOWN)
@@ -273,30 +273,7 @@ class DllamaBackend:
         Raises:
             WorkerNotReady: it ended, or is still busy after `timeout_s`.
         """
-        end = time.monotonic() + timeout_s
-        while self._reads_on(process, max(end - time.monotonic(), 0.0)):
-            pass
-        if process in self._busy:
-            raise WorkerNotReady(
-                f"{process.name} still serves an earlier root after {timeout_s:g} s"
-            )
-
-    def _reads_on(self, process: HostProcess, timeout_s: float) -> bool:
-        """Read a worker's next line; waits for one only while it serves a root."""
-        try:
-            # What an ended process left is on its way: the end of its output tells why.
-            waits = process in self._busy or process.wait(0.0) is not None
-            line = process.read_line(timeout_s if waits else 0.0)
-        except TimeoutError:
-            return False
-        if line is None:
-            raise WorkerNotReady(f"{process.name} ended: {process.error_tail()}")
-        found = read_line(clean(line))
-        if found is not None and found.kind in ("root_connected", "n_nodes"):
-            self._busy.add(process)
-        elif found is not None and found.kind == "listening":
-            self._busy.discard(process)
-        return True
+        self._workers.await_idle(process, timeout_s)
 
 
 def _last_session(log: Path) -> LoggedRun | None:

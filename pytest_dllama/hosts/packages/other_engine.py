@@ -1,4 +1,4 @@
-"""Another engine than ours: the base of a comparison, beside the new side's."""
+"""A second engine on the hosts, the base side of a comparison, beside the new side's."""
 
 from __future__ import annotations
 

@@ -28,6 +28,10 @@ from pytest_dllama.hosts.ssh.upload import upload_file
 
 CACHE_VARIABLE = "DLLAMA_PY_WEIGHT_CACHE"  # the engine's: what its workers keep of their weights
 
+_IS_PROGRAM = (  # `command -v` takes folders too
+    'case "$1" in */*) test -f "$1" && test -x "$1";; *) command -v "$1" >/dev/null;; esac'
+)
+
 
 class SshHost:
     """One host of an inventory.
@@ -79,6 +83,17 @@ class SshHost:
     def use_binary(self, program: str) -> None:
         """Run this in place of the program that commands name."""
         self._binary = program
+
+    def missing_program(self) -> str | None:
+        """The program that runs in place of the one that commands name, if it is not there.
+
+        Raises:
+            HostError: it cannot be asked.
+        """
+        program = self._binary or self._dllama_bin
+        self.agent.ensure_open()
+        done = self.agent.connection.run(["sh", "-c", _IS_PROGRAM, "sh", program])
+        return program if done.code != 0 else None
 
     def start(
         self,

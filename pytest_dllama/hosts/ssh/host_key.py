@@ -86,6 +86,25 @@ class HostKeyCheck:
             raise HostError(f"{self._where}: its host key is not to be trusted: {reason}")
         if self._settings.trusts_loopback and _is_loopback(self._settings.hostname):
             return
+        if self._has_key(kind, blob) or (fault := self._certificate_fault(key)) == "":
+            return
+        others = [known for known in self._known if not known.marker]
+        if not others:
+            self._take_new(kind, blob, fault)
+        elif self._settings.strict != "no" or self._inventory.new_host_keys == "refuse":
+            raise HostError(self._changed(others[0], key))
+        else:
+            self.remarks.append(
+                f"its host key is not the one in {others[0].where}; ssh_config says "
+                "StrictHostKeyChecking no"
+            )
+
+    def _has_key(self, kind: str, blob: str) -> bool:
+        """Whether a line of known_hosts has this very key.
+
+        Raises:
+            HostError: one has it with the mark @revoked.
+        """
         same = [known for known in self._known if (known.kind, known.blob) == (kind, blob)]
         for known in same:
             if known.marker == REVOKED:
@@ -93,20 +112,7 @@ class HostKeyCheck:
                     f"{self._where}: its host key is marked @revoked in {known.where}: do not "
                     "trust that machine; give it a new key"
                 )
-        plain = [known for known in self._known if not known.marker]
-        if any(not known.marker for known in same):
-            return
-        if (fault := self._certificate_fault(key)) == "":
-            return
-        if not plain:
-            self._take_new(kind, blob, fault)
-        elif self._settings.strict != "no" or self._inventory.new_host_keys == "refuse":
-            raise HostError(self._changed(plain[0], key))
-        else:
-            self.remarks.append(
-                f"its host key is not the one in {plain[0].where}; ssh_config says "
-                "StrictHostKeyChecking no"
-            )
+        return any(not known.marker for known in same)
 
     def _certificate_fault(self, key: Any) -> str | None:
         """Why its certificate does not do, empty if it does; None where no authority is named."""

@@ -6,6 +6,7 @@ import difflib
 import io
 import json
 import re
+import shlex
 import shutil
 import subprocess
 import tarfile
@@ -16,9 +17,11 @@ from pathlib import Path
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.files.locks import locked
 from pytest_dllama.files.user_files import cache_folder
+from pytest_dllama.lab.builds.commits import own_repository
 
 BUILD_TIMEOUT_S = 900.0
 _IS_ERROR = re.compile(r"\berror:", re.IGNORECASE)  # as compilers, linkers and pip begin one
+_ANOTHERS = b"dubious ownership"  # git's words, the same in every version since it refuses
 _MARK = "build.json"  # written last: a folder without it is no build
 
 
@@ -40,17 +43,34 @@ def find_revision(checkout: Path, text: str, remedy: str) -> Revision:
     """The commit that a revision's name means.
 
     Raises:
-        ConfigError: no checkout (with this remedy), or no such revision, with the nearest name.
+        ConfigError: no checkout that git reads (with this remedy), or no such revision, with the
+            nearest name.
     """
     found = _git(checkout, "rev-parse", "--verify", "--quiet", f"{text}^{{commit}}")
     if found.returncode == 0:
         return Revision(checkout, found.stdout.decode().strip(), text)
-    if _git(checkout, "rev-parse", "--git-dir").returncode != 0:
+    repository = _git(checkout, "rev-parse", "--git-dir")
+    if _ANOTHERS in repository.stderr:
+        raise ConfigError(
+            f"--baseline: git does not read {checkout}, which belongs to another user; if you "
+            f"trust it: git config --global --add safe.directory {shlex.quote(str(checkout))}"
+        )
+    if repository.returncode != 0:
         raise ConfigError(f"--baseline: {checkout} is no git checkout; {remedy}")
+    raise ConfigError(
+        f"--baseline: {checkout} has no revision {text!r}; {_where_it_may_be(checkout, text)}"
+    )
+
+
+def _where_it_may_be(checkout: Path, text: str) -> str:
+    """What to try where a revision is not there, as in the shallow clones of CI."""
     listed = _git(checkout, "for-each-ref", "--format=%(refname:short)").stdout.decode().split()
     near = difflib.get_close_matches(text, listed, 1, 0.5)
-    hint = f"did you mean {near[0]!r}?" if near else "see git branch -a and git tag"
-    raise ConfigError(f"--baseline: {checkout} has no revision {text!r}; {hint}")
+    if near:
+        return f"did you mean {near[0]!r}?"
+    if _git(checkout, "rev-parse", "--is-shallow-repository").stdout.strip() == b"true":
+        return "it is a shallow clone: git fetch --unshallow brings its older commits"
+    return "see git branch -a and git tag"
 
 
 def archive(revision: Revision) -> bytes:
@@ -158,6 +178,8 @@ def clear_builds() -> int:
 
 def _git(checkout: Path, *arguments: str) -> subprocess.CompletedProcess[bytes]:
     try:
-        return subprocess.run(["git", "-C", str(checkout), *arguments], capture_output=True)
+        return subprocess.run(
+            ["git", "-C", str(checkout), *arguments], capture_output=True, env=own_repository()
+        )
     except OSError:
         raise ConfigError("--baseline: a revision needs the program git; install it") from None

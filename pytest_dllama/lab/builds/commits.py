@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -12,6 +13,7 @@ TIMEOUT_S = 10.0
 _FIELDS = "%H%x00%cI%x00%s"  # commit, its time, its subject
 MAX_SUBJECT = 200  # characters: a subject is a line of a table
 MOST_COMMITS = 100  # of those between two nights
+_OF_HOOKS = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_PREFIX", "GIT_COMMON_DIR")
 _HASH = re.compile(r"[0-9a-f]{7,64}")
 
 
@@ -41,10 +43,19 @@ def commits_between(folder: Path, old: str, new: str) -> tuple[str, ...]:
     return tuple(line[:MAX_SUBJECT] for line in (told or "").splitlines())
 
 
+def own_repository() -> dict[str, str]:
+    """The environment without what a hook of git hands on, which names another repository.
+
+    Words of git in English, for they are looked at.
+    """
+    ours = {name: value for name, value in os.environ.items() if name not in _OF_HOOKS}
+    return ours | {"LC_ALL": "C"}
+
+
 def _git(folder: Path, *arguments: str) -> str | None:
     command = ["git", "-C", str(folder), "--no-optional-locks", *arguments]
     try:
-        done = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S)
+        done = subprocess.run(command, capture_output=True, timeout=TIMEOUT_S, env=own_repository())
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.decode(errors="replace") if done.returncode == 0 else None

@@ -54,7 +54,8 @@ def hosts_of_sides(
     if new.hosts_file is None:
         return _here(base, other.environment if other else None), _here(new)
     inventory = inventory_of(new, nodes)
-    beside = apart(inventory, needs_ports=new.engine == "dllama")
+    same = base.dllama_bin == new.dllama_bin  # and so the programs of the hosts file
+    beside = apart(inventory, needs_ports=new.engine == "dllama", keeps_programs=same)
     return (
         _remote(base, beside, other=other, sides=2, measures_links=False),
         _remote(new, inventory, sides=2),
@@ -115,18 +116,20 @@ def _check_threads(config: LabConfig, inventory: Inventory) -> None:
         )
 
 
-def apart(inventory: Inventory, *, needs_ports: bool) -> Inventory:
-    """The same hosts for a second engine beside the first: ports of its own, no program of theirs.
+def apart(inventory: Inventory, *, needs_ports: bool, keeps_programs: bool = False) -> Inventory:
+    """The same hosts for a second engine beside the first, on ports of its own.
 
     Args:
         inventory: the hosts file.
         needs_ports: whether its engine cannot ask the system for any free port.
+        keeps_programs: whether it is the program that the file names, with other options.
     """
 
     def moved(entry: HostEntry) -> HostEntry:
         port = entry.listen_port or (DLLAMA_PORT if needs_ports else 0)
         other = port - PORTS_APART if port + PORTS_APART > 65535 else port + PORTS_APART
-        return entry.model_copy(update={"listen_port": port and other, "binary": None})
+        program = entry.binary if keeps_programs else None
+        return entry.model_copy(update={"listen_port": port and other, "binary": program})
 
     return inventory.model_copy(update={"hosts": tuple(map(moved, inventory.hosts))})
 

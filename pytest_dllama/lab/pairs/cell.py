@@ -50,6 +50,7 @@ class PairedCell:
     verdicts: tuple[MetricVerdict, ...] = ()
     invalid: list[str] = field(default_factory=list)
     error: str | None = None
+    is_disturbed: bool = False  # the machine is busier than the prior's, at the latest look
     pairs_s: float = 0.0  # what the pairs took, starts included
     log_files: tuple[Path, ...] = ()  # of what broke off
     work: set[tuple[int | None, int]] = field(default_factory=set)  # tokens in, tokens out

@@ -218,6 +218,7 @@ class Duet:
         tolerances = self._rules.tolerances(cell.key)
         priors = {metric: self._prior(metric, cell.requests) for metric in tolerances}
         gaps = gaps_noise(cell.samples["base"], cell.samples["new"], priors, cell.requests)
+        cell.is_disturbed = gaps.is_disturbed
         found = []
         for metric, tolerance in tolerances.items():
             if metric in decided:
@@ -254,10 +255,15 @@ class Duet:
             cell.invalid += [f"{of}{fault.text}" for fault in found]
 
     def _keep_variances(self) -> None:
-        """Variances of valid cells feed the next run's prior; whatever the effect was."""
+        """Variances of valid cells feed the next run's prior; whatever the effect was.
+
+        Of a machine that is busier than the prior's they would make every later verdict weaker,
+        unless its owner calibrates it as it is.
+        """
         found: dict[int, dict[str, list[VarianceGroup]]] = {}
         for cell in self.cells:
-            if cell.error is None and not cell.invalid:
+            is_known = not cell.is_disturbed or self._rules.is_calibration
+            if cell.error is None and not cell.invalid and is_known:
                 for requests in known_requests(cell.requests):
                     groups = found.setdefault(requests, {})
                     for metric in cell.judged:

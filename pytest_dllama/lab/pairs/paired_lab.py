@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from pytest_dllama.config.settings import LabConfig
+from pytest_dllama.events.trace import Picked
 from pytest_dllama.hosts.base import Progress
 from pytest_dllama.lab import assembly
 from pytest_dllama.lab.cells import CellKey
@@ -19,6 +20,7 @@ from pytest_dllama.lab.pairs.duet import Duet, Rules
 from pytest_dllama.lab.pairs.side import Side
 from pytest_dllama.lab.pairs.verdict_file import Compared
 from pytest_dllama.record.cell import CellRecord
+from pytest_dllama.record.notes import picks_of_sides
 from pytest_dllama.stats.looks import Plan
 from pytest_dllama.verdict.cell import failed_cell
 from pytest_dllama.verdict.limits.thresholds import Thresholds
@@ -52,6 +54,7 @@ class PairedLab(ComparingLab):
         given = self._compared_with.order_seed
         self.seed = random.SystemRandom().randrange(10**6) if given is None else given
         self._cells: dict[CellKey, PairedCell] = {}
+        self._of_sides: dict[CellKey, list[Sequence[Picked]]] = {}  # what `auto` picked for them
         self._prior_groups = 0
 
     @property
@@ -92,6 +95,10 @@ class PairedLab(ComparingLab):
         finally:
             self._took(since_s)
         self._cells |= {cell.key: cell for cell in duet.cells}
+        self._of_sides |= {
+            cell.key: [duet.sessions.picks_of(side, cell.key) for side in self._sides]
+            for cell in duet.cells
+        }
         self._prior_groups = max(self._prior_groups, duet.prior_groups)
         most = max((cell.pairs for cell in duet.cells), default=0)
         self.config = replace(self.config, repeats=max(most, 1), warmup=1)
@@ -106,9 +113,16 @@ class PairedLab(ComparingLab):
             return self._marked(cell, failed)
         runs = [session.run for session in sessions]
         record = self._record(key, runs, sessions[-1].workers, cell.outputs["new"])
+        base, new = self._of_sides[key]
+        probed = [trace.picked for session in cell.runs["base"] for trace in session.run.traces]
+        self._engine_notes[key] += picks_of_sides(base, new, any(probed) and not base)
         workers = [worker for session in sessions for worker in session.workers]
         logs = assembly.logs_of(runs, workers, self.config.report_folder)
         return self._marked(cell, record.model_copy(update={"logs": logs}))
+
+    def _picks_of(self, key: CellKey) -> Sequence[Picked]:
+        """What `auto` picked for all sessions of the new side."""
+        return self._of_sides[key][1]
 
     def _marked(self, cell: PairedCell, record: CellRecord) -> CellRecord:
         """With what was lost before a pair was taken anew."""

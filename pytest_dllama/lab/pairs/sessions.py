@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +18,7 @@ from typing import TypeVar
 from pytest_dllama.backends.base import Backend, RunsAgain
 from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.events.stream import Event
+from pytest_dllama.events.trace import Picked
 from pytest_dllama.hosts.base import Host, Progress
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.checks import model_needs
@@ -25,6 +26,7 @@ from pytest_dllama.lab.pairs.side import Name, Side
 from pytest_dllama.lab.requests.asked import check_work, engine_request
 from pytest_dllama.lab.requests.cluster import Cluster, Worker
 from pytest_dllama.lab.requests.oracle import Oracle, find_oracle, output_against
+from pytest_dllama.lab.requests.picks import Picks
 from pytest_dllama.lab.requests.runner import RequestRun, run_request
 from pytest_dllama.models.under_test import ModelUnderTest
 from pytest_dllama.models.workloads import configured
@@ -69,6 +71,7 @@ class Sessions:
         self._models, self._logs, self._progress = models, logs, progress
         self._hosts: dict[Name, Sequence[Host]] = {}
         self._oracles: dict[tuple[Name, str], Oracle] = {}
+        self._picks = Picks()
 
     def make_ready(self, keys: Sequence[CellKey], needed: int) -> None:
         """The hosts of both sides for the largest of these cells; `needed` must be there.
@@ -101,11 +104,11 @@ class Sessions:
         with self._clusters(key, order, name) as clusters:
             if requests == 1 or self.run_again(key):
                 return {
-                    side.name: self._session(side, clusters[side.name], key, requests=requests)
+                    side.name: self._measured(side, clusters[side.name], key, requests)
                     for side in order
                 }
             turns = [
-                {s.name: self._session(s, clusters[s.name], key, root=_root(n)) for s in order}
+                {s.name: self._measured(s, clusters[s.name], key, root=_root(n)) for s in order}
                 for n in range(requests)
             ]
         return {side.name: _joined([turn[side.name] for turn in turns]) for side in order}
@@ -188,6 +191,23 @@ class Sessions:
         hosts, engine = self._hosts[side.name], side.engine(key.workload)
         return Cluster(hosts, engine, self._logs, nthreads, prefix=prefix)
 
+    def _measured(
+        self, side: Side, cluster: Cluster, key: CellKey, requests: int = 1, root: str = "root"
+    ) -> Session:
+        """A session that has the machines for itself: what its `auto` picks, all others take."""
+        session = self._session(side, cluster, key, requests=requests, root=root)
+        self._picks.learn(self._program(side, key), session.run.trace, cluster.backend)
+        return session
+
+    def picks_of(self, side: Side, key: CellKey) -> Sequence[Picked]:
+        """What `auto` picked for all measured sessions of a side but the first."""
+        return self._picks.of(self._program(side, key))
+
+    def _program(self, side: Side, key: CellKey) -> Hashable:
+        """Who shares a pick: sessions of one engine that are asked the same, of both sides too."""
+        is_shared = _same_reference(*self.sides, self._models[key.model], key)
+        return key if is_shared else (side.name, key)
+
     def _session(
         self,
         side: Side,
@@ -199,7 +219,7 @@ class Sessions:
         root: str = "root",
     ) -> Session:
         request = engine_request(side.config, self._models[key.model], key.workload)
-        request = replace(request, requests=requests)
+        request = replace(self._picks.asked(self._program(side, key), request), requests=requests)
         workers, since_s = cluster.workers(key.nodes), time.monotonic()
         run = run_request(cluster, request, key.nodes, cluster.name_of(root), _ignore, engine)
         for trace in run.traces:

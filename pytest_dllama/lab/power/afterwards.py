@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from pytest_dllama.hosts.base import HostError, PowerFeed, PowerSite
-from pytest_dllama.lab.power.meter_file import MeterError
+from pytest_dllama.lab.power.meter_columns import MeterError
 from pytest_dllama.lab.power.watch import EnergyWatch
 from pytest_dllama.metrics.catalog import ENERGY, all_definitions, energy_metrics
 from pytest_dllama.record.cell import CellRecord

@@ -15,7 +15,8 @@ from pytest_dllama.config.values import ConfigError
 from pytest_dllama.hosts.base import PowerSite, Progress
 from pytest_dllama.hosts.power import PowerLog
 from pytest_dllama.lab.power.cell_energy import Taken, filled, machine_energy, together, window_of
-from pytest_dllama.lab.power.meter_file import ALL, MeterError, MeterFile
+from pytest_dllama.lab.power.meter_columns import ALL, MeterError
+from pytest_dllama.lab.power.meter_file import MeterFile
 from pytest_dllama.metrics.catalog import ENERGY
 from pytest_dllama.metrics.energy import EnergyCurve, EnergyUnknown, Window
 from pytest_dllama.record.cell import Sample

@@ -1,8 +1,8 @@
-"""What a root is asked to run for a cell, and whether it ran just that."""
+"""The request that a root is given for a cell, and the check that it ran just that."""
 
 from __future__ import annotations
 
-from pytest_dllama.backends.base import Backend, EngineRequest, MisreadsPrompts
+from pytest_dllama.backends.base import Backend, EngineRequest, KnowsFaults
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.lab.requests.failure import RequestFailed
@@ -63,7 +63,7 @@ def check_work(
     asked, found = workload.prompt_tokens, trace.request.n_input_tokens
     if asked is None or found == asked:
         return
-    known = engine.prompt_fault(request) if isinstance(engine, MisreadsPrompts) else None
+    known = engine.prompt_fault(request) if isinstance(engine, KnowsFaults) else None
     why = known or "its tokenizer is not the one of the .t file"
     raise RequestFailed(
         f"the engine made {found} tokens of the prompt of {asked}; {why}; the figures would be of "

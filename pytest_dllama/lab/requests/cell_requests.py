@@ -17,6 +17,7 @@ from pytest_dllama.lab.requests.cluster import Cluster
 from pytest_dllama.lab.requests.failure import RequestFailed
 from pytest_dllama.lab.requests.losses import Losses
 from pytest_dllama.lab.requests.oracle import Oracle, find_oracle
+from pytest_dllama.lab.requests.picks import Picks
 from pytest_dllama.lab.requests.runner import RequestRun, run_request
 from pytest_dllama.models.under_test import ModelUnderTest
 
@@ -35,6 +36,7 @@ class CellRequests:
         hosts: the session's machines, which are let cool down where that was asked for.
         losses: what the cell has lost so far.
         progress: where to tell how far it is.
+        picks: what `auto` picked for the session's cells so far.
     """
 
     config: LabConfig
@@ -44,6 +46,7 @@ class CellRequests:
     hosts: Hosts
     losses: Losses
     progress: Progress
+    picks: Picks
 
     @property
     def request(self) -> EngineRequest:
@@ -70,13 +73,15 @@ class CellRequests:
         self.progress.detail("starting")
         run = run_request(
             self.cluster,
-            replace(self.request, trace=traced),
+            replace(self.picks.asked(self.key, self.request), trace=traced),
             self.key.nodes,
             f"{self.key.id}.{self.losses.prefix}{log}.root",
             self._tell,
             engine,
         )
-        check_work(run.trace, self.key.workload, self.request, engine or self.cluster.backend)
+        used = engine or self.cluster.backend
+        check_work(run.trace, self.key.workload, self.request, used)
+        self.picks.learn(self.key, run.trace, used)
         return run
 
     def oracle(self, measured: Backend) -> Oracle:

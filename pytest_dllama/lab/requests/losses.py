@@ -1,4 +1,4 @@
-"""Which failures of a cell are its machines', not the engine's, and how often it is tried anew.
+"""Retries of a cell after lost machines: which failures are no fault of the engine, how often.
 
 A measurement that is wrong (INVALID) or slow (FAIL) is never taken again: it would choose figures.
 """

@@ -5,13 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from pytest_dllama.backends.base import (
-    Backend,
-    EngineRequest,
-    KnowsFaults,
-    MisreadsPrompts,
-    ShowsFaults,
-)
+from pytest_dllama.backends.base import Backend, EngineRequest, KnowsFaults
 from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.lab.requests.failure import RequestFailed
 from pytest_dllama.lab.requests.runner import RequestRun
@@ -68,7 +62,7 @@ def _faulty(
     measured: Backend, request: EngineRequest, run_by: Callable[[Backend], RequestRun]
 ) -> RequestRun | None:
     """What the measured engine's known fault makes of the request, where that can be computed."""
-    engine = measured.faulty_reference(request) if isinstance(measured, ShowsFaults) else None
+    engine = measured.faulty_reference(request) if isinstance(measured, KnowsFaults) else None
     try:
         return run_by(engine) if engine is not None else None
     except RequestFailed:
@@ -93,10 +87,11 @@ def output_against(
         is_alone: it ran on one node too: the same tokens are the oracle's own.
     """
     right = oracle.run.trace if oracle and oracle.run else None
-    misread = backend.prompt_fault(request) if isinstance(backend, MisreadsPrompts) else None
+    faults = backend if isinstance(backend, KnowsFaults) else None
+    misread = faults.prompt_fault(request) if faults else None
     if misread and right is not None and _n_input(right) != _n_input(run.trace):
         return faulty_output(run.trace, misread, right)
-    why = backend.output_fault(request) if isinstance(backend, KnowsFaults) else None
+    why = faults.output_fault(request) if faults else None
     if why and _shows_fault(oracle, run, request):
         return faulty_output(run.trace, why, right)
     if oracle is None or (is_alone and right and right.token_ids == run.trace.token_ids):

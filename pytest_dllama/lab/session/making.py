@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from pytest_dllama.backends.embedded import check_injection
+from pytest_dllama.backends.embedded_options import check_injection
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.emulation.certified import too_crowded
 from pytest_dllama.hosts.base import Progress
@@ -14,6 +14,7 @@ from pytest_dllama.lab.checks import check_cells
 from pytest_dllama.lab.engines import Engines, engines
 from pytest_dllama.lab.lab import Lab
 from pytest_dllama.lab.machines.choice import hosts_of, names_of
+from pytest_dllama.lab.machines.programs import check_programs
 from pytest_dllama.lab.power.watch import check_energy
 from pytest_dllama.lab.requests.tracing import check_tracing
 from pytest_dllama.verdict.limits.limit import ThresholdError
@@ -54,19 +55,26 @@ def make_lab(
         )
     if config.energy or config.power_file is not None:
         check_energy(config, names_of(config, nodes))
-    if config.comparison is None or only_collects:
+    if only_collects:
         own = Engines(backend, swept, hosts_of(config, nodes))
         return Lab(config, keys, thresholds, own, progress)
-    from pytest_dllama.lab.pairs.making import make_sides  # scipy: only for who compares
-    from pytest_dllama.lab.pairs.paired_lab import PairedLab
-    from pytest_dllama.lab.pairs.stored_lab import StoredLab
-
-    if config.comparison.baseline.is_stored:
+    program = f"--dllama-bin {config.dllama_bin}"
+    if config.comparison is None or config.comparison.baseline.is_stored:
         own = Engines(backend, swept, hosts_of(config, nodes))
+        check_programs({program: own.hosts}, nodes, progress)
+        if config.comparison is None:
+            return Lab(config, keys, thresholds, own, progress)
+        from pytest_dllama.lab.pairs.stored_lab import StoredLab  # scipy: only for who compares
+
         return StoredLab(config, keys, thresholds, own, progress)
+    from pytest_dllama.lab.pairs.making import make_sides
+    from pytest_dllama.lab.pairs.paired_lab import PairedLab
+
+    baseline = config.comparison.baseline
     with progress.running():
-        sides = make_sides(config.comparison.baseline, config, nodes, progress.stage)
-    return PairedLab(config, keys, thresholds, progress, sides)
+        base, new = make_sides(baseline, config, nodes, progress.stage)
+    check_programs({program: new.hosts, f"--baseline {baseline.text}": base.hosts}, nodes, progress)
+    return PairedLab(config, keys, thresholds, progress, (base, new))
 
 
 def warnings_of(config: LabConfig, keys: Sequence[CellKey]) -> tuple[str, ...]:

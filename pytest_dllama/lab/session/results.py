@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,21 +40,10 @@ def write_results(lab: Lab) -> Written:
     if verdict is not None:
         text = verdict.model_dump_json(indent=1) + "\n"
         lines.append(_saved(files, "verdict: ", folder / VERDICT_FILE, text))
-    writers: list[tuple[str, Callable[[], Sequence[Path | str]]]] = []
-    if formats := config.report_formats:
-        writers.append(("report", lambda: _write_pages(run, folder, formats, verdict)))
-    if os.environ.get(STEP_SUMMARY):
-        writers.append(("summary", lambda: _write_step_summary(run, verdict)))
     if config.inject:
         lines.append(f"history:  not kept: slowed down on purpose (--inject {config.inject})")
-    elif config.keeps_history:
-        writers.append(("history", lambda: [keep_run(run, config)]))
-    if verdict is not None and config.comparison and config.comparison.is_calibration:
-        writers.append(("noise", lambda: _keep_calibration(verdict, config)))
-    if (file := config.csv_file) is not None:
-        writers.append(("samples", lambda: [write_samples(run, file)]))
     was_stopped = False
-    for what, write in writers:
+    for what, write in _writers(run, verdict, config, folder):
         try:
             lines += [f"{what + ':':9} {line}" for line in write()]
         except KeyboardInterrupt as stop:
@@ -67,6 +56,25 @@ def write_results(lab: Lab) -> Written:
             has_failed = True
             lines.append(f"{what + ':':9} failed with {type(error).__name__}: {error}")
     return Written(tuple(lines), has_failed, was_stopped)
+
+
+_Writer = tuple[str, Callable[[], Sequence[Path | str]]]
+
+
+def _writers(
+    run: RunRecord, verdict: VerdictFile | None, config: LabConfig, folder: Path
+) -> Iterator[_Writer]:
+    """What else is written, beside the run file and the verdict: a word for it, and how."""
+    if formats := config.report_formats:
+        yield "report", lambda: _write_pages(run, folder, formats, verdict)
+    if os.environ.get(STEP_SUMMARY):
+        yield "summary", lambda: _write_step_summary(run, verdict)
+    if config.keeps_history and not config.inject:
+        yield "history", lambda: [keep_run(run, config)]
+    if verdict is not None and config.comparison and config.comparison.is_calibration:
+        yield "noise", lambda: _keep_calibration(verdict, config)
+    if (file := config.csv_file) is not None:
+        yield "samples", lambda: [write_samples(run, file)]
 
 
 # What needs large libraries (jinja2, matplotlib, scipy: seconds on a Pi) is loaded by need only.

@@ -114,7 +114,7 @@ def _environment(language: str, folder: Path) -> jinja2.Environment:
         return found
 
     writer = Writer(words, macro, load_told(language, folder))
-    environment.filters.update(writer.filters())
+    environment.filters.update(writer.phrases.filters())
     environment.globals.update(
         language=Markup(language),
         picture_suffix=Markup(picture_suffix(language)),

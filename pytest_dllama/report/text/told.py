@@ -46,8 +46,8 @@ def translated(text: str, known: Sequence[Told], depth: int = DEEPEST) -> str:
     >>> known = [Told.of("a {1}", "가 {1}"), Told.of("b", "나")]
     >>> translated("a b", known), translated("a c", known), translated("d", known)
     ('가 나', '가 c', 'd')
-    >>> translated("tiny on 2 nodes: b", known)
-    'tiny on 2 nodes: 나'
+    >>> translated("tiny-2: b", known)
+    'tiny-2: 나'
     >>> translated("tiny-2: 5 heads", [Told.of("{1} heads", "헤드 {1}개")])
     'tiny-2: 헤드 5개'
     >>> workers = [Told.of("workers {1}", "워커 {1}")]

@@ -6,8 +6,10 @@ import json
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from dllama_engine.system.atomic_file import atomic_writer
 from pytest_dllama.emulation.topology import uniform
@@ -35,6 +37,15 @@ class EmulatedLinks:
         told = json.loads(self._process.stdout.readline())
         assert told["event"] == "listening", told
         self.doors = {int(rank): int(port) for rank, port in told["doors"].items()}
+        self._errors: list[dict[str, Any]] = []
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        """All that it tells, to its end: thousands of connections come and go."""
+        assert self._process.stdout is not None
+        told = map(json.loads, self._process.stdout)
+        self._errors += [event for event in told if event["event"] == "error"]
 
     def lead(self, ports: Mapping[int, int], pids: Mapping[int, int]) -> None:
         """Where each worker's door leads, and by which process its own connections are known."""
@@ -43,8 +54,14 @@ class EmulatedLinks:
             file.write(json.dumps(routes).encode())
 
     def close(self) -> None:
-        """End the relay."""
+        """End the relay.
+
+        Raises:
+            AssertionError: it had failed.
+        """
         self._process.terminate()
         self._process.wait()
+        self._reader.join()
         if self._process.stdout is not None:
             self._process.stdout.close()
+        assert self._errors == []

@@ -84,6 +84,34 @@ def test_a_prompt_in_halves_is_the_same_in_twice_as_many_messages(
         assert link["recv_messages"] == 2 * in_layers
 
 
+def test_several_serve_as_they_are_asked_for(
+    workers: list[Node], mesh_ids: list[int], tmp_path: Path
+) -> None:
+    flags = {"collective": "mesh+ring@3", "overlap": "on@5", "sync_mode": "invariant"}
+    out, events, ids = infer(workers, tmp_path, **flags)
+    assert ids == mesh_ids
+    assert "📡 Collective: mesh (nNodes=4), ring from 3 tokens on\n" in out
+    assert "📡 Overlap: batches of 5 tokens and more go in halves, one sent" in out
+    (told,) = of_kind(events, "collective")
+    assert (told["asked"], told["overlap"]) == ("mesh,ring@3", "on@5")
+    assert (told["picks"], told["halves_from"]) == ([[1, "mesh"], [3, "ring"]], 5)
+    for step in of_kind(events, "step"):
+        counted = sum(e["sent_payload_bytes"] + e["recv_payload_bytes"] for e in step["links"])
+        assert counted == step["expected_payload_bytes"]
+        sent_to = [e["peer"] for e in step["links"] if e["sent_messages"] > 1]
+        if step["phase"] == "decode":  # the mesh's: to everybody
+            assert sent_to == [1, 2, 3]
+
+
+def test_what_a_request_picked_serves_the_next_ones(workers: list[Node], tmp_path: Path) -> None:
+    events = infer(workers, tmp_path, collective="auto", overlap="auto", requests=2)[1]
+    first, second = of_kind(events, "collective")
+    assert first["asked"] == first["overlap"] == "auto"
+    assert (second["picks"], second["halves_from"]) == (first["picks"], first["halves_from"])
+    assert "auto" not in (second["asked"], second["overlap"])
+    assert second["round_us"] is None  # not probed again
+
+
 @pytest.mark.parametrize("name", ["two-shot", "star", "ring"])
 def test_a_second_cast_is_said(name: str, workers: list[Node], tmp_path: Path) -> None:
     out = infer(workers, tmp_path, collective=name)[0]
@@ -104,6 +132,10 @@ def test_auto_says_what_and_why(workers: list[Node], tmp_path: Path) -> None:
     assert "📡 Probed: a round takes " in out
     assert f"; to the root or back {told['fan_us']:.0f} us\n" in out
     assert "📡 An exchange of 1 token, in us by the model: " in out
+    picked = ",".join(name if n == 1 else f"{name}@{n}" for n, name in told["picks"])
+    halves = {None: "", 2: " --overlap on"}
+    overlap = halves.get(told["halves_from"], f" --overlap on@{told['halves_from']}")
+    assert f"📡 The same without a probe: --collective {picked}{overlap}\n" in out
     plans = of_kind(events, "plan")
     assert len(plans) == 2  # as it was before the choice, and as it serves
     serving = {(s, d): n for s, d, _, n in plans[-1]["decode_payload_bytes"]}

@@ -11,13 +11,13 @@ import pytest
 from dllama_engine.collectives.traffic import step_traffic
 from dllama_engine.formats.paths import model_path, tokenizer_path
 from dllama_engine.formats.quants import FloatType
-from dllama_engine.sharding.collective import Collective, Pick
+from dllama_engine.sharding.collective import Collective
 from dllama_engine.sharding.plan import SyncMode
 from dllama_engine.text.tokenizer import read_tokenizer
 from tests.data import MODELS as GOLDEN
 from tests.engine.ranks import CountingRun, ModelRun
 
-NAMES = [name for name in Collective if name is not Collective.AUTO]
+NAMES = list(Collective)
 EXACT = [name for name in NAMES if not name.scatters]
 IDS = [1, 2, 3, 4, 5, 6, 7, 8, 9]
 BATCHES = [6, 1, 2]
@@ -107,15 +107,9 @@ def test_the_sockets_count_what_the_closed_form_says(
             assert run.sent[src, dst] == expected, (model, src, dst)
 
 
-def test_batches_of_another_size_may_have_another_collective(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from tests.engine import ranks
-
-    picks = (Pick(1, Collective.DOUBLING), Pick(2, Collective.MESH), Pick(6, Collective.RING))
-    real = ranks.make_plan
-    monkeypatch.setattr(ranks, "make_plan", lambda *a, **k: real(*a, **k).with_picks(picks))
-    run = CountingRun(GOLDEN / "llama_q40.m", 3, collective=Collective.AUTO, batches=BATCHES)
+def test_batches_of_another_size_may_have_another_collective() -> None:
+    several = "doubling,mesh@2,ring@6"
+    run = CountingRun(GOLDEN / "llama_q40.m", 3, collective=several, batches=BATCHES)
     got = run.logits(IDS)
     steps = [step_traffic(run.plan, n, n) for n in BATCHES]
     for src, dst in steps[0]:

@@ -11,7 +11,8 @@ from dllama_engine.collectives.halves import ComputeCosts, batch_s, halved
 from dllama_engine.errors import PlanError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import row_bytes
-from dllama_engine.sharding.collective import Collective, Overlap, Pick, halves_from, with_halves
+from dllama_engine.sharding.asked import AUTO
+from dllama_engine.sharding.collective import Collective, Pick, halves_from, with_halves
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.sharding.slices import slice_tensor
 from dllama_engine.sharding.work import layer_values
@@ -25,8 +26,8 @@ SLOTS = CoreSlots(0, 1, 1)
 
 
 def plan(
-    overlap: Overlap = Overlap.AUTO,
-    collective: Collective = Collective.MESH,
+    overlap: str = AUTO,
+    collective: str = Collective.MESH,
     shape: str = "llama-7b",
     nodes: int = 2,
     sync_mode: SyncMode = SyncMode.REDUCE,
@@ -95,13 +96,13 @@ def test_halves_are_picked_from_where_they_win(half_ms: float, expected: int | N
 
 
 def test_what_was_asked_for_is_not_asked_of_the_model() -> None:
-    on, off = (plan(overlap, Collective.AUTO) for overlap in (Overlap.ON, Overlap.OFF))
+    on, off = (plan(overlap, AUTO) for overlap in ("on", "off"))
     found = halved(choose(COSTS, on, 32), on, None)
     assert halves_from(found.picks) == 2
     assert found.layer_s is None
     assert halves_from(halved(choose(COSTS, off, 32), off, None).picks) is None
-    assert halves_from(plan(Overlap.ON).picks) == 2
-    assert halves_from(plan(Overlap.ON, nodes=1).picks) is None  # nothing is sent
+    assert halves_from(plan("on").picks) == 2
+    assert halves_from(plan("on", nodes=1).picks) is None  # nothing is sent
 
 
 def test_halves_and_collectives_are_picked_apart() -> None:
@@ -115,12 +116,10 @@ def test_halves_and_collectives_are_picked_apart() -> None:
 
 
 def test_a_worker_hears_of_halves() -> None:
-    asked = plan(Overlap.ON, shape="tiny-gqa")
+    asked = plan("on", shape="tiny-gqa")
     assert ShardPlan.from_json(asked.to_json()) == asked
-    older = {
-        name: value for name, value in plan(Overlap.OFF).to_json().items() if name != "overlap"
-    }
-    assert ShardPlan.from_json(older) == plan(Overlap.OFF)
+    older = {name: value for name, value in plan("off").to_json().items() if name != "overlap"}
+    assert ShardPlan.from_json(older) == plan("off")
     with pytest.raises(PlanError, match="overlap 'maybe': there are off, on, auto"):
         ShardPlan.from_json(asked.to_json() | {"overlap": "maybe"})
 

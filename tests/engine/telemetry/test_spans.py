@@ -54,7 +54,7 @@ def test_a_phase_is_what_comes_before_or_after_the_first_token() -> None:
     for n_logits, ns in ((0, 1), (0, 2), (1, 4), (1, 8), (1, 16), (0, 32), (1, 64), (1, 128)):
         goes_on.append(spans.begin_step(n_logits))
         spans.add(SAMPLING, 5, 5 + 1000 * ns)
-        spans.add_wait(1, 2000 * ns)
+        spans.add_receipt(1, 2000 * ns, 0, waited=True)
     assert goes_on == [False, True, True, True, True, False, True, True]
     prefill, decode = spans.told()
     assert (prefill.phase, prefill.steps, prefill.us) == (

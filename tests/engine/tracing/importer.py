@@ -3,14 +3,17 @@
 It takes times to whole nanoseconds, sorts all events by them (those at the same time stay in the
 order of the file), and puts slices on the stack of their track. What ends before another begins is
 taken off; what begins in one and ends behind it is dropped or moved elsewhere, and counted as an
-error. An arrow's end belongs to the slice on top of its track's stack; its id is a whole number, or
-a text that is one to the base 16. Read in `src/trace_processor/importers` of August 2026; it rounds
-times since 2025 and cut their fractions off before.
+error, as is what would be the 513th on its stack. An arrow's end belongs to the slice on top of its
+track's stack, or waits for the next one if it does not say `"bp":"e"`; its id is a whole number of
+64 bits, or a text that is one to the base 16. A track without an id has that of its process. Read
+in `src/trace_processor/importers` of August 2026; it rounds times since 2025 and cut their
+fractions off before. One arrow between two slices is a row of `flow`, whichever comes first.
 """
 
 from __future__ import annotations
 
 import math
+import re
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +22,7 @@ from typing import Any
 Event = dict[str, Any]
 Track = tuple[int, int]
 Rounding = Callable[[float], int]
+MAX_DEPTH = 512
 
 
 def rounded(value: float) -> int:
@@ -52,7 +56,7 @@ def imported(events: Sequence[Event], to_ns: Rounding = rounded) -> Imported:
     begun: dict[tuple[int, str, str], Event] = {}
     timed = [(to_ns(event.get("ts", 0) * 1000), event) for event in events]
     for ns, event in sorted(timed, key=lambda pair: pair[0]):
-        stack = stacks[event["pid"], event["tid"]]
+        stack = stacks[event["pid"], event["tid"] or event["pid"]]
         if event["ph"] == "X":
             _put(found, stack, ns, to_ns(event["dur"] * 1000), event)
         elif event["ph"] in "sf":
@@ -64,6 +68,9 @@ def _put(
     found: Imported, stack: list[tuple[int, int, Event]], ns: int, dur: int, event: Event
 ) -> None:
     """A slice on its track's stack, if it lies beside or in what is there."""
+    if dur < 0:
+        found.refuse("slice_negative_duration", event)
+        return
     for begin, length, _ in reversed(stack.copy()):
         end = begin + length
         if end < ns or (end == ns and (length or dur)):
@@ -71,6 +78,9 @@ def _put(
         elif ns < end < ns + dur:
             found.refuse("slice_drop_overlapping_complete_event", event)
             return
+    if len(stack) >= MAX_DEPTH:
+        found.refuse("slice_max_depth_exceeded", event)
+        return
     stack.append((ns, dur, event))
     found.slices += 1
 
@@ -79,12 +89,13 @@ def _join(
     found: Imported, begun: dict[tuple[int, str, str], Event], top: Event | None, event: Event
 ) -> None:
     """One end of an arrow."""
-    try:
-        number = event["id"] if isinstance(event["id"], int) else int(event["id"], 16)
-    except ValueError:
+    number = _number(event.get("id"))
+    if number is None:
         found.refuse("flow_invalid_id", event)
         return
     key = (number, event["cat"], event["name"])
+    if event["ph"] == "f" and event.get("bp") != "e":
+        return  # its slice is the next that ends on the track: a guess, and no row yet
     if top is None:
         found.refuse("flow_no_enclosing_slice", event)
     elif event["ph"] == "s" and key in begun:
@@ -95,3 +106,11 @@ def _join(
         found.refuse("flow_end_without_start", event)
     else:
         found.flows.append((begun[key], top))
+
+
+def _number(name: Any) -> int | None:
+    """An arrow's id; None: it is none."""
+    if isinstance(name, str):
+        return int(name, 16) if re.fullmatch(r"(0[xX])?[0-9a-fA-F]{1,16}", name) else None
+    is_whole = isinstance(name, int) and not isinstance(name, bool)
+    return name % 2**64 if is_whole and -(2**63) <= name < 2**63 else None

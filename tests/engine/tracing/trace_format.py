@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from tests.engine.tracing.importer import TO_NS, imported
@@ -37,16 +38,48 @@ def _fields(events: Sequence[Event]) -> Iterator[str]:
         if phase not in _FIELDS or set(event) != _FIELDS[phase]:
             yield f"event {i}: fields {sorted(event)} of phase {phase!r}"
             continue
-        if not all(isinstance(event[key], int) and event[key] >= 0 for key in ("pid", "tid")):
-            yield f"event {i}: pid {event['pid']!r}, tid {event['tid']!r}"
-        if not 0 <= event.get("id", 0) < 2**53:
-            yield f"event {i}: id {event['id']!r}"
-        for key in ("ts", "dur"):
-            value = event.get(key, 0)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not value >= 0:
-                yield f"event {i}: {key} {value!r}"
-        if phase == "M" and event["name"] not in _NAMING:
-            yield f"event {i}: metadata {event['name']!r}"
+        yield from (
+            f"event {i}: {key} {event[key]!r}"
+            for key, is_right in _KINDS.items()
+            if key in event and not is_right(event[key])
+        )
+        if event["tid"] == event["pid"]:
+            yield f"event {i}: track {event['tid']} is the main thread of its process"
+        if phase == "M" and not _is_naming(event["name"], event["args"]):
+            yield f"event {i}: metadata {event['name']!r}, {event['args']}"
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_time(value: Any) -> bool:
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and value >= 0
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value != ""
+
+
+_KINDS: dict[str, Callable[[Any], bool]] = {
+    "pid": lambda value: _is_whole(value) and value < 2**32,
+    "tid": lambda value: _is_whole(value) and value < 2**32,
+    "id": lambda value: _is_whole(value) and value < 2**53,
+    "ts": _is_time,
+    "dur": _is_time,
+    "name": _is_text,
+    "cat": _is_text,
+    "bp": lambda value: value == "e",
+    "args": lambda value: isinstance(value, dict),
+}
+
+
+def _is_naming(name: str, args: Event) -> bool:
+    """A name is a text, a place in the order is a number."""
+    if name.endswith("sort_index"):
+        return name in _NAMING and set(args) == {"sort_index"} and _is_whole(args["sort_index"])
+    return name in _NAMING and set(args) == {"name"} and _is_text(args["name"])
 
 
 def _names(events: Sequence[Event]) -> Iterator[str]:

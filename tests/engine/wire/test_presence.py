@@ -14,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dllama_engine.errors import EngineError, InsufficientMemoryError, WireError, WorkerLost
+from dllama_engine.tables.links import SEND_SEQUENCE
 from dllama_engine.wire import last_words, presence
 from dllama_engine.wire.frames import (
     ALIVE_FRAME,
@@ -315,6 +316,17 @@ def test_frames_that_may_follow_take_no_blame(connect: Mesh) -> None:
     second.send(SYNC_LOGITS, 0, b"next")
     first.say_last_words(WireError("no progress for 5 s, waiting for root (rank 0)", 0))
     with pytest.raises(WireError, match=r"worker 1 at .* reports") as caught:
+        root.exchange(SYNC_LOGITS, {}, {1: bytearray(4)})
+    assert caught.value.rank == 1
+
+
+def test_last_words_may_follow_whatever_their_number(connect: Mesh) -> None:
+    """A frame of the second worker's had its number, and had not begun when the words went out."""
+    root, first, second = connect(3, 5.0)
+    second._peers[0].link[SEND_SEQUENCE] += 1
+    second.say_last_words(WireError("worker 1 at h:1 reports: root (rank 0) broke the protocol", 0))
+    first.say_last_words(WireError("root (rank 0) broke the protocol", 0))
+    with pytest.raises(WireError, match=r"^worker 1 at .* reports: root") as caught:
         root.exchange(SYNC_LOGITS, {}, {1: bytearray(4)})
     assert caught.value.rank == 1
 

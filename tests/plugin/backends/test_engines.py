@@ -186,7 +186,7 @@ def test_a_depth_that_an_engine_cannot_fill_is_skipped_with_the_reason(
     assert result.ret == pytest.ExitCode.OK
     assert "6 skipped" in result.stdout.lines[-1]
     why = "dllama cannot fill a part of the context before a request's clock starts"
-    result.stdout.fnmatch_lines([f"*tiny on 2 nodes (d20): {why}"])
+    result.stdout.fnmatch_lines([f"*tiny-2-d20: {why}"])
     cells = read_run(pytester.path / "report" / "run.json").cells
     assert [(cell.id, cell.status, cell.error) for cell in cells] == [
         (f"tiny-{nodes}-d20", "skipped", why) for nodes in (1, 2)

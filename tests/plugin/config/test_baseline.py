@@ -23,6 +23,9 @@ from pytest_dllama.config.values import ConfigError
         ("self", "self", "", ""),
         ("git:v0.1.0", "git", "", "v0.1.0"),
         ("git:HEAD~3", "git", "", "HEAD~3"),
+        ("git:@~3", "git", "", "@~3"),
+        ("git:main@{upstream}", "git", "", "main@{upstream}"),
+        ("git:../other@main@{1}", "git", "../other", "main@{1}"),
         ("git:../other@main", "git", "../other", "main"),
         ("git:/a@b/checkout@feature/x", "git", "/a@b/checkout", "feature/x"),
         ("dllama:/opt/dllama", "dllama", "/opt/dllama", ""),
@@ -43,6 +46,13 @@ def test_options() -> None:
     assert dict(found.options) == wanted
 
 
+@pytest.mark.parametrize("collective", ["mesh,star@13", "mesh+star@13", " mesh, star@13"])
+def test_a_list_of_collectives_is_one_option(collective: str) -> None:
+    found = parse_baseline(f"option:collective={collective},nthreads=2,overlap=on@4")
+    wanted = {"collective": "mesh,star@13", "nthreads": "2", "overlap": "on@4"}
+    assert dict(found.options) == wanted
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -52,16 +62,18 @@ def test_options() -> None:
         ("git:path@", "a revision is missing behind @"),
         ("dllama:path@", "a revision is missing behind @"),
         ("acepted", "did you mean 'accepted'"),
+        ("GIT:main", "did you mean 'git'"),
         ("run:", "run:FILE or accepted"),
         ("option:nthread=2", "did you mean 'nthreads'"),
         ("option:nodes=2", "no engine option 'nodes'; there are nthreads, buffer-float-type"),
+        ("option:nthreads=2,nthreads=3", "nthreads stands twice; name each option once"),
         ("option:nthreads=0", "a whole number of at least 1"),
         ("option:nthreads", "a whole number of at least 1"),
         ("option:buffer-float-type=q81", "write q80 or f32"),
-        (
-            "option:collective=tree",
-            "write mesh or two-shot or star or ring or doubling or gather-bcast",
-        ),
+        ("option:collective=tree", "--baseline .*=tree: --collective 'tree': there are auto, mesh"),
+        ("option:collective", "--collective '': there are auto, mesh"),
+        ("option:overlap=4", "there are off, on, auto, on@TOKENS; did you mean on@4"),
+        ("option:overlap=on,star@13", "no engine option 'star@13'"),
         ("option:colour=red", "there are nthreads, buffer-float-type, sync-mode"),
     ],
 )

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_dllama.config.options import SETTINGS
+from pytest_dllama.config.options import SETTINGS, Setting
+from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError, parse_models, parse_node_counts
 
 
@@ -36,8 +37,10 @@ def _parse(name: str, text: str):
         ("prompt", " ", "--prompt is empty"),
         ("buffer-float-type", "q40", "--buffer-float-type 'q40' is unknown; choose q80 or f32"),
         ("sync-mode", "fast", "choose reduce or invariant"),
-        ("collective", "tree", "--collective 'tree' is unknown; choose mesh or two-shot or star"),
-        ("overlap", "yes", "--overlap 'yes' is unknown; choose off or on or auto"),
+        ("collective", "tree", "--collective 'tree': there are auto, mesh, two-shot, star, ring"),
+        ("collective", "mesh,star13", "--collective 'star13': .*; did you mean star@13?"),
+        ("overlap", "yes", "--overlap 'yes': there are off, on, auto, on@TOKENS"),
+        ("overlap", "4", "; did you mean on@4?"),
         ("temperature", "-1", "--temperature -1 is out of range; give a number 0 or greater"),
         ("temperature", "nan", "out of range"),
         ("request-timeout", "0", "give a number greater than 0"),
@@ -112,3 +115,22 @@ def test_a_name_stays_in_its_line_whatever_the_file_is_called() -> None:
 def test_two_models_of_one_name() -> None:
     with pytest.raises(ConfigError, match="two models are called 'x'"):
         parse_models("a/x.m:x.t,b/x.m:x.t")
+
+
+@pytest.mark.parametrize("setting", [s for s in SETTINGS if s.metavar], ids=lambda s: s.name)
+def test_no_flag_without_a_text_means_its_default(setting: Setting, tmp_path: Path) -> None:
+    """As of a shell's variable that was not set."""
+    if setting.name == "dllama-args":  # no words at all are words too
+        assert LabConfig.of_texts({setting.name: ""}, tmp_path).dllama_args == ()
+        return
+    with pytest.raises(ConfigError, match=setting.flag):
+        LabConfig.of_texts({setting.name: " "}, tmp_path)
+
+
+def test_an_empty_baseline_says_what_can_be_written(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as error:
+        LabConfig.of_texts({"baseline": ""}, tmp_path)
+    assert str(error.value).startswith("--baseline '' names nothing; write self, git:REV, ")
+    assert str(error.value).endswith(
+        "or accepted, or leave it out (-o dllama_baseline= takes back what an ini file says)"
+    )

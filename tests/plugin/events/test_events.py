@@ -147,7 +147,7 @@ def test_other_events() -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "picks", "overlap", "notes"),
+    ("asked", "picks", "overlap", "picked"),
     [
         ("ring", [[1, "ring"]], {}, ()),
         ("auto", [[1, "mesh"]], {}, ("--collective auto picked mesh",)),
@@ -155,13 +155,13 @@ def test_other_events() -> None:
             "auto",
             [[1, "mesh"], [9, "two-shot"]],
             {"overlap": "on", "halves_from": 2},
-            ("--collective auto picked mesh, two-shot from batches of 9 tokens on",),
+            ("--collective auto picked mesh,two-shot@9",),
         ),
         (
             "mesh",
             [[1, "mesh"]],
             {"overlap": "auto", "halves_from": 7},
-            ("--overlap auto picked halves for batches of 7 tokens and more",),
+            ("--overlap auto picked on@7",),
         ),
         (
             "mesh",
@@ -171,11 +171,11 @@ def test_other_events() -> None:
         ),
     ],
 )
-def test_what_auto_picked_is_a_note(
-    asked: str, picks: list[list[object]], overlap: dict[str, object], notes: tuple[str, ...]
+def test_what_auto_picked_is_told_in_the_form_that_asks_for_it(
+    asked: str, picks: list[list[object]], overlap: dict[str, object], picked: tuple[str, ...]
 ) -> None:
     told = {"event": "collective", "asked": asked, "picks": picks, "round_us": 1.0, **overlap}
-    assert build_trace(_events(START, told, STEP, DONE)).notes == notes
+    assert tuple(map(str, build_trace(_events(START, told, STEP, DONE)).picked)) == picked
 
 
 def test_notes_are_kept_apart_from_reasons_not_to_believe() -> None:

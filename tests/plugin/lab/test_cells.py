@@ -34,12 +34,12 @@ def test_a_wire_fault_fails_the_check_of_the_wire_with_all_its_lines() -> None:
     with pytest.raises(CheckFailed) as failure:
         cell.check_wire()
     assert str(failure.value) == (
-        "tiny on 2 nodes: repeat 1: wire: one byte more\nrepeat 1: and 6 more such steps"
+        "tiny-2: repeat 1: wire: one byte more\nrepeat 1: and 6 more such steps"
     )
 
 
 def test_repeats_that_disagree_fail_the_check_of_the_output() -> None:
-    with pytest.raises(CheckFailed, match="tiny on 2 nodes: output: repeat 2 of 3"):
+    with pytest.raises(CheckFailed, match="tiny-2: output: repeat 2 of 3"):
         _cell(WIRE, REPEATS).check_output()
 
 
@@ -54,10 +54,10 @@ def _alone(n_input: int, n_output: int) -> Cell:
 
 def test_work_that_cannot_have_a_metric_says_why() -> None:
     assert _alone(4, 1).why_without("tpot_ms") == (
-        "tiny on 1 node: tpot_ms: a request of one output token has no time per further token"
+        "tiny-1: tpot_ms: a request of one output token has no time per further token"
     )
     assert _alone(1, 4).why_without("prefill_tokens_per_s") == (
-        "tiny on 1 node: prefill_tokens_per_s: a prompt of one token has no prefill"
+        "tiny-1: prefill_tokens_per_s: a prompt of one token has no prefill"
     )
     for cell in (_alone(4, 1), _alone(1, 4)):
         assert cell.why_without("tokens_per_s") is None  # it should have been measured

@@ -60,9 +60,9 @@ with progress.running():
     progress.stage("provisioning 3 workers for 4 nodes")
     progress.bar(1, 3)
     drawn()
-    progress.settle("llama-160m on 4 nodes: 57.9 tokens/s")
+    progress.settle("llama-160m-4: 57.9 tokens/s")
     progress.course("cell 3 of 6", 2, 6)
-    progress.stage("a-model-with-a-name-that-is-too-long-for-any-terminal on 4 nodes: repeat 2/3")
+    progress.stage("a-model-with-a-name-that-is-too-long-for-any-terminal-4: repeat 2/3")
     progress.detail("48 tokens")
     drawn()
     progress.course("pairs 12/40  cell 3 of 4", 12, 40)
@@ -126,7 +126,7 @@ def test_a_transfer_shows_bytes_rate_and_time_left(drawn: list[str]) -> None:
 
 
 def test_a_line_that_settles_stays_above(drawn: list[str]) -> None:
-    assert "llama-160m on 4 nodes: 57.9 tokens/s" in drawn
+    assert "llama-160m-4: 57.9 tokens/s" in drawn
 
 
 def test_through_a_pipe_there_is_a_line_now_and_then() -> None:
@@ -136,7 +136,7 @@ def test_through_a_pipe_there_is_a_line_now_and_then() -> None:
     )  # fmt: skip
     lines = ended.stdout.splitlines()
     assert "\x1b" not in ended.stdout
-    assert "dllama: llama-160m on 4 nodes: 57.9 tokens/s" in lines
+    assert "dllama: llama-160m-4: 57.9 tokens/s" in lines
     transfer = re.compile(
         r"dllama: cell 1 of 6, llama-160m: opening the model, "
         r"\d+\.0 MB of 350\.0 MB, [\d.]+ MB/s, \d+ (s|min)$"
@@ -155,8 +155,8 @@ def test_plain_lines_say_nothing_while_results_come() -> None:
         plain.stage("provisioning")
         plain.detail("12 tokens")
         plain.bar(1, 2)
-        plain.settle("tiny on 2 nodes: 57.9 tokens/s")
-    assert lines == ["dllama: tiny on 2 nodes: 57.9 tokens/s"]
+        plain.settle("tiny-2: 57.9 tokens/s")
+    assert lines == ["dllama: tiny-2: 57.9 tokens/s"]
 
 
 def test_the_live_line_leaves_nothing_behind() -> None:
@@ -164,7 +164,7 @@ def test_the_live_line_leaves_nothing_behind() -> None:
     begun: list[int] = []
     line = LiveLine(file, lambda: begun.append(1))
     with line.running():
-        line.stage("tiny on 2 nodes: repeat 1/3")
+        line.stage("tiny-2: repeat 1/3")
         line.detail("12 tokens")
     text = file.getvalue()
     assert "12 tokens" in text
@@ -232,5 +232,5 @@ def test_a_whole_run_on_a_terminal(tmp_path: Path) -> None:
     second = [line for line in drawn if "cell 2 of 2  tiny" in line and line.endswith(" left")]
     assert first
     assert second
-    assert any("tiny on 2 nodes: repeat 2/2" in line for line in second)
-    assert any("tiny on 2 nodes: " in line and "tokens/s" in line for line in drawn)
+    assert any("tiny-2: repeat 2/2" in line for line in second)
+    assert any("tiny-2: " in line and "tokens/s" in line for line in drawn)

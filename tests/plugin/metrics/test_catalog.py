@@ -50,7 +50,7 @@ def test_a_new_metric_is_measured_limited_and_shown() -> None:
     )
 
     alone = Cell(CellRecord(model="tiny", nodes=1, status="ok"))
-    assert alone.why_without(ADDED.name) == "tiny on 1 node has no steps_per_repeat"
+    assert alone.why_without(ADDED.name) == "tiny-1 has no steps_per_repeat"
     assert metric_value(ADDED.name, 3.0) == "3.00 Mbit/s"
 
     record = run([cell("a", 2, [1])]).model_copy(update={"definitions": catalog.all_definitions()})

@@ -18,7 +18,8 @@ from pytest_dllama.report.figures.quantities import RCT, SPEED
 from pytest_dllama.report.pages.language import environment_of
 from pytest_dllama.report.sentences.answer import CauseFound, EffectSits, WorkChanged
 from pytest_dllama.report.sentences.base import Sentence
-from pytest_dllama.report.terminal.verdict import attributed, explained, verdict_lines
+from pytest_dllama.report.terminal.attribution import attributed
+from pytest_dllama.report.terminal.verdict import explained, verdict_lines
 
 TPOT = next(quantity for quantity in SPEED if quantity.key == "tpot_ms")
 WAIT: dict[str, Any] = {

@@ -30,13 +30,8 @@ from pytest_dllama.report.pages.blocks import Block, Details, TableBlock
 from pytest_dllama.report.pages.document import report
 from pytest_dllama.report.pages.markdown import render
 from pytest_dllama.report.tables.columns import Nodes, NodeStep, Starred, Table
-from pytest_dllama.report.tables.models import (
-    comparison_table,
-    memory_table,
-    network_table,
-    scaling_table,
-    summary_table,
-)
+from pytest_dllama.report.tables.comparison import comparison_table, scaling_table
+from pytest_dllama.report.tables.models import memory_table, network_table, summary_table
 from tests.plugin.forensics.written_report import CELLS, FACTS, as_markdown
 
 MODELS = ("Llama-13B", "Llama-30B")

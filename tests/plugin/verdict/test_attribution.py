@@ -15,7 +15,7 @@ from pytest_dllama.record.verdict import (
     CellVerdict,
     MetricVerdict,
 )
-from pytest_dllama.report.terminal.verdict import attributed as attributed_words
+from pytest_dllama.report.terminal.attribution import attributed as attributed_words
 from pytest_dllama.verdict.attribution import attribute, changed_work, with_attribution
 
 # A decoded token of 10 ms on the root of three ranks, and what the others do meanwhile.

@@ -8,9 +8,11 @@ import os
 from dllama_engine.cli.flags.values import (
     address,
     cache,
+    collective,
     injection,
     memory_rate,
     only_one,
+    overlap,
     parent,
     seconds,
     share,
@@ -20,7 +22,7 @@ from dllama_engine.cli.flags.values import (
 from dllama_engine.injection import NOTHING
 from dllama_engine.loading.settings import CACHE_VARIABLE
 from dllama_engine.memory_rate import UNLIMITED
-from dllama_engine.sharding.collective import Collective, Overlap
+from dllama_engine.sharding.asked import COLLECTIVE_FORM, OVERLAP_FORM
 
 DEFAULT_PORT = 9999
 
@@ -139,14 +141,16 @@ def _add_cluster(group: argparse._ArgumentGroup) -> None:
         "or where the system puts it (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
-        "--collective", choices=tuple(Collective), default=str(Collective.MESH),
-        help="how nodes exchange: mesh, two-shot, star, ring, doubling, gather-bcast, or auto, "
-        "which probes the links (default: %(default)s)",
+        "--collective", type=collective, default="mesh", metavar=COLLECTIVE_FORM,
+        help="how nodes exchange: mesh, two-shot, star, ring, doubling or gather-bcast; several "
+        "with the tokens of a batch from which on each serves, as in mesh,star@13; or auto, which "
+        "probes the links (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
-        "--overlap", choices=tuple(Overlap), default=str(Overlap.OFF),
-        help="send one half of a prompt's batch while the other is computed: off, on, or auto, "
-        "which measures links and products and says whether that pays (default: %(default)s)",
+        "--overlap", type=overlap, default="off", metavar=OVERLAP_FORM,
+        help="send one half of a prompt's batch while the other is computed: off, on, on@4 for "
+        "batches of 4 tokens and more, or auto, which measures links and products and says "
+        "whether that pays (default: %(default)s)",
     )  # fmt: skip
     group.add_argument(
         "--pp-size", type=only_one, default=1, metavar="1",

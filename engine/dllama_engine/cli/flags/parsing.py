@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import difflib
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import fields
 from functools import partial
 from typing import TYPE_CHECKING, NoReturn, TypeVar
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
 Args = RootArgs | WorkerArgs | PlanArgs
 T = TypeVar("T", bound=ProcessArgs)
 
-MODES = ("inference", "chat", "perplexity", "worker", "plan")
+ROOT_MODES = ("inference", "chat", "perplexity")
+MODES = (*ROOT_MODES, "worker", "plan")
 
 _DESCRIPTION = """\
 Runs a quantized model on one or more nodes, with dllama's files and flags.
@@ -42,7 +43,8 @@ def parse(argv: Sequence[str] | None = None) -> Args:
     args = parser.parse_args(words)
     for remark in remarks:
         print(f"⚠️  {remark}", file=sys.stderr)
-    _check(parser, args)
+    for conflict in _conflicts(args):
+        parser.error(conflict)  # ends the process at the first
     args.workers = tuple(args.workers)
     match args.mode:
         case "worker":
@@ -77,47 +79,53 @@ def _filled(kind: type[T], args: argparse.Namespace) -> T:
     return kind(**{field.name: getattr(args, field.name) for field in fields(kind)})
 
 
-def _check(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
-    """End the process where flags do not go together."""
+def _conflicts(args: argparse.Namespace) -> Iterator[str]:
+    """Why flags do not go together, or what is missing; nothing where all is well."""
+    mode, is_root = args.mode, args.mode in ROOT_MODES
     if args.gpu_index is not None or args.gpu_segments is not None:
-        parser.error("--gpu-index, --gpu-segments: this engine runs on CPUs only")
-    if args.steps is None and args.mode == "inference":
-        parser.error("inference needs --steps, the number of tokens with the prompt's")
-    if args.prompt is None and args.file is None and args.mode in ("inference", "perplexity"):
-        parser.error(f"{args.mode} needs --prompt or --file")
+        yield "--gpu-index, --gpu-segments: this engine runs on CPUs only"
+    if mode == "inference" and args.steps is None:
+        yield "inference needs --steps, the number of tokens with the prompt's"
+    if mode in ("inference", "perplexity") and args.prompt is None and args.file is None:
+        yield f"{mode} needs --prompt or --file"
     if args.prompt is not None and args.file is not None:
-        parser.error("give --prompt or --file, not both")
-    if args.context_depth and args.mode in ("chat", "perplexity"):
-        parser.error(f"--context-depth is inference's; {args.mode} starts with an empty context")
-    if args.decode_from is not None and args.mode in ("chat", "perplexity"):
-        parser.error(f"--decode-from is inference's; {args.mode} reads its text as it is")
-    if args.requests > 1 and (args.mode in ("chat", "perplexity") or args.trace is not None):
-        what = "--trace holds one request" if args.trace is not None else f"{args.mode} has one run"
-        parser.error(f"--requests {args.requests} is inference's, and {what}")
+        yield "give --prompt or --file, not both"
+    if is_root and mode != "inference":
+        yield from _inferences_own(args)
+    if args.requests > 1 and args.trace is not None:
+        yield f"--requests {args.requests} is inference's, and --trace holds one request"
     if args.trace == "-" and args.events is None:
-        parser.error("--trace - goes into the event stream: give --events too")
-    if args.model is None and args.mode in ("inference", "chat", "perplexity"):
-        parser.error(f"{args.mode} needs --model")
-    if args.mode in ("inference", "chat", "perplexity"):
-        _check_recovery(parser, args)
-    twice = [f"{host}:{port}" for host, port in args.workers]
-    for address in set(twice):
-        if twice.count(address) > 1:
-            parser.error(f"--workers names {address} twice; every node is a process of its own")
-    if args.mode == "plan" and (args.model is None) == (args.shape is None):
-        parser.error("plan needs either --model or --shape")
+        yield "--trace - goes into the event stream: give --events too"
+    if is_root and args.model is None:
+        yield f"{mode} needs --model"
+    if is_root:
+        yield from _recovery_conflicts(args)
+    addresses = [f"{host}:{port}" for host, port in args.workers]
+    for address in dict.fromkeys(addresses):
+        if addresses.count(address) > 1:
+            yield f"--workers names {address} twice; every node is a process of its own"
+    if mode == "plan" and (args.model is None) == (args.shape is None):
+        yield "plan needs either --model or --shape"
 
 
-def _check_recovery(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+def _inferences_own(args: argparse.Namespace) -> Iterator[str]:
+    """Flags that chat and perplexity cannot follow."""
+    if args.context_depth:
+        yield f"--context-depth is inference's; {args.mode} starts with an empty context"
+    if args.decode_from is not None:
+        yield f"--decode-from is inference's; {args.mode} reads its text as it is"
+    if args.requests > 1 and args.trace is None:
+        yield f"--requests {args.requests} is inference's, and {args.mode} has one run"
+
+
+def _recovery_conflicts(args: argparse.Namespace) -> Iterator[str]:
     """What is done about lost workers needs some, and may not change the tokens."""
-    asked = [
-        flag for flag, value in (("--retry-lost", args.retry_lost), ("--shrink", args.shrink))
-        if value
-    ]  # fmt: skip
+    values = {"--retry-lost": args.retry_lost, "--shrink": args.shrink}
+    asked = [flag for flag, value in values.items() if value]
     if asked and not args.workers:
-        parser.error(f"{asked[0]} is about lost workers; name them with --workers")
+        yield f"{asked[0]} is about lost workers; name them with --workers"
     if args.shrink and args.sync_mode != "invariant":
-        parser.error(
+        yield (
             f"--shrink needs --sync-mode invariant: with {args.sync_mode} sums, and so tokens, "
             "depend on the node count"
         )

@@ -7,10 +7,11 @@ import math
 from collections.abc import Callable
 
 from dllama_engine.cli.flags.arguments import Address
-from dllama_engine.errors import RequestError
+from dllama_engine.errors import PlanError, RequestError
 from dllama_engine.injection import Injection, parse_injection
 from dllama_engine.loading.settings import CacheSettings, parse_cache
 from dllama_engine.memory_rate import parse_memory_rate
+from dllama_engine.sharding.asked import CollectiveOption, OverlapOption
 
 
 def whole(least: int, most: int | None = None) -> Callable[[str], int]:
@@ -86,6 +87,22 @@ def memory_rate(text: str) -> float:
     try:
         return parse_memory_rate(text)
     except RequestError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def collective(text: str) -> str:
+    """Which collectives serve from how many tokens on, or `auto`."""
+    try:
+        return str(CollectiveOption.parse(text))
+    except PlanError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def overlap(text: str) -> str:
+    """Which batches go in halves, or `auto`."""
+    try:
+        return str(OverlapOption.parse(text))
+    except PlanError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 

@@ -1,1 +1,1 @@
-"""A session before its first forward pass: who joins it, by which ways, with all that it needs."""
+"""A session before its first forward pass: rendezvous, admission, warm-up, weight loading."""

@@ -1,4 +1,4 @@
-"""Does the model fit? Known from the plan and the hosts' free memory, before anything is loaded."""
+"""Admission: does the model fit into the hosts' free memory? Known before anything is loaded."""
 
 from __future__ import annotations
 

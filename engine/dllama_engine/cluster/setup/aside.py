@@ -1,4 +1,4 @@
-"""Long work beside the wire: a thread does it, and its caller goes on attending to peers."""
+"""Long work in a background thread, while its caller keeps the heartbeats to peers going."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a dialer sends on a fresh connection, before any frame: which session, as which rank."""
+"""The greeting, the first message after a handshake: which session, as which rank."""
 
 from __future__ import annotations
 

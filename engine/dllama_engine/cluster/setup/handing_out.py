@@ -1,4 +1,4 @@
-"""The root hands out the weights: who loads what it keeps, who is sent what; all is counted."""
+"""Weight distribution by the root: each worker maps its slices, caches them, or is sent them."""
 
 from __future__ import annotations
 

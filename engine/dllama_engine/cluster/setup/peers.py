@@ -1,4 +1,4 @@
-"""The workers of a session find each other: each dials those below it and waits for the others."""
+"""Connections among workers: each dials the ranks below its own and waits for those above."""
 
 from __future__ import annotations
 

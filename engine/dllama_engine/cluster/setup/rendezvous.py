@@ -1,4 +1,4 @@
-"""The root's end of a set-up: reaches the workers, and hears from each how far it is."""
+"""Rendezvous, the root's side: dials all workers and follows how far each is with set-up."""
 
 from __future__ import annotations
 

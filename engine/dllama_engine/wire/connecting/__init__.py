@@ -1,1 +1,1 @@
-"""How two ranks get a connection that both may trust: reached, heard, proven."""
+"""Connections between ranks: dialing, listening, and mutual authentication by a shared token."""

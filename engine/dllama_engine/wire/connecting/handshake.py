@@ -1,4 +1,4 @@
-"""Two strangers become peers: magic, version, and proof that both hold the cluster's token.
+"""The handshake: protocol version, and mutual proof (HMAC over nonces) of the cluster's token.
 
 The dialer greets, the listener answers with its proof, the dialer proves in turn, the listener
 welcomes with a short JSON text or says why not. Every read has a fixed size and one deadline

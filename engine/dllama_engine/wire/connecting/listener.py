@@ -1,4 +1,4 @@
-"""A worker's door: accepts, shakes hands, and sorts who comes; strangers never reach the worker.
+"""A worker's listening socket: accepts, shakes hands, sorts callers, turns strangers away.
 
 Each caller is met by a short-lived thread, so that a silent one delays nobody, also not while a
 session runs. One root at a time is let in; the next one is told that the worker is busy.

@@ -1,4 +1,4 @@
-"""The secret that all nodes of a cluster share: who does not hold it is not served.
+"""The shared secret (token) of a cluster's nodes: who does not hold it is not served.
 
 Looked for in this order: a file named on the command line, the environment, a file of this user
 that is made at its first use. Copy that file to the other hosts of a cluster.

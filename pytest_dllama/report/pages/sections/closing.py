@@ -25,7 +25,7 @@ from pytest_dllama.report.rules import scenarios
 from pytest_dllama.report.rules.status import worker_count_wrong
 from pytest_dllama.report.tables.cells import definitions_table
 from pytest_dllama.report.tables.columns import Code
-from pytest_dllama.report.tables.models import choice_table, scenario_table
+from pytest_dllama.report.tables.comparison import choice_table, scenario_table
 from pytest_dllama.report.text.numbers import MISSING, number
 from pytest_dllama.report.text.shell import wrapped
 

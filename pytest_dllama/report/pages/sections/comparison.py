@@ -33,12 +33,8 @@ from pytest_dllama.report.pages.blocks import (
 from pytest_dllama.report.rules import comparison, findings
 from pytest_dllama.report.rules.resources import root_against_worker
 from pytest_dllama.report.tables.columns import with_unit
-from pytest_dllama.report.tables.models import (
-    comparison_table,
-    efficiency_table,
-    is_known,
-    scaling_table,
-)
+from pytest_dllama.report.tables.comparison import comparison_table, efficiency_table, scaling_table
+from pytest_dllama.report.tables.models import is_known
 from pytest_dllama.report.text.numbers import MISSING
 
 

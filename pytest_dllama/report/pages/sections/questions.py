@@ -28,8 +28,9 @@ from pytest_dllama.report.rules.hosts import about_links, problems
 from pytest_dllama.report.sentences.base import Sentence
 from pytest_dllama.report.tables.answer import cells_table, left_out, metrics_table
 from pytest_dllama.report.tables.cells import narrow_table, unlike_table
+from pytest_dllama.report.tables.comparison import efficiency_table
 from pytest_dllama.report.tables.emulation import emulated_boards_table, emulated_links_table
-from pytest_dllama.report.tables.models import efficiency_table, summary_table
+from pytest_dllama.report.tables.models import summary_table
 from pytest_dllama.report.tables.token_time import token_time_table
 from pytest_dllama.report.text.alike import alike
 

@@ -15,6 +15,7 @@ from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.lab.builds import revisions
 from pytest_dllama.lab.builds.checkout import Revision, builds_folder, clear_builds, list_builds
+from pytest_dllama.lab.builds.commits import revision_at
 from pytest_dllama.lab.builds.dllama import build_dllama, dllama_source
 from pytest_dllama.lab.builds.revisions import Build
 from pytest_dllama.lab.pairs.making import make_sides
@@ -111,6 +112,38 @@ def test_a_checkout_of_something_else_is_refused(checkout: Path, tmp_path: Path)
         dllama_source(str(checkout), "mastr")
 
 
+def test_what_a_shallow_clone_lacks_is_to_be_fetched(checkout: Path, tmp_path: Path) -> None:
+    """As in CI, whose checkouts have one commit."""
+    first = dllama_source(str(checkout), "HEAD").revision.commit
+    _commit(checkout)
+    clone = tmp_path / "clone"
+    command = ["git", "clone", "-q", "--depth", "1", checkout.resolve().as_uri(), str(clone)]
+    subprocess.run(command, check=True)
+    with pytest.raises(ConfigError, match="is a shallow clone: git fetch --unshallow brings its"):
+        dllama_source(str(clone), first)
+
+
+def test_a_checkout_of_another_user_is_told_as_git_does(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a container that builds a mounted folder."""
+    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+    with pytest.raises(
+        ConfigError, match=r"another user; .* --add safe\.directory .*/distributed-llama$"
+    ):
+        dllama_source(str(checkout), "HEAD")
+
+
+def test_a_hook_of_git_does_not_name_the_checkout(
+    checkout: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_DIR", str(tmp_path / "of-the-hook" / ".git"))
+    assert dllama_source(str(checkout), "HEAD").revision.checkout == checkout
+    assert revision_at(checkout) is not None
+
+
 def test_an_engine_that_does_not_fit_is_a_usage_error(checkout: Path, tmp_path: Path) -> None:
     config = LabConfig.of_texts({"nodes": "1"}, tmp_path)
     with pytest.raises(ConfigError, match="compared with --engine dllama --dllama-bin PATH"):
@@ -156,4 +189,11 @@ def test_an_option_that_a_revision_does_not_have_is_a_usage_error(
     assert str(raised.value) == (
         "--baseline old (0000000000): that revision has no --memory-rate, which these options "
         "need (--emulate); compare with a later one, or leave the option out"
+    )
+    by_size = LabConfig.of_texts({"collective": "mesh,star@13", "overlap": "on@4"}, tmp_path)
+    with pytest.raises(ConfigError) as raised:
+        make_sides(base, by_size, 2, lambda text: None)
+    assert str(raised.value) == (
+        "--baseline old (0000000000): that revision cannot be asked for mesh,star@13 and "
+        "on@4; name one collective, and overlap on or off"
     )

@@ -29,6 +29,7 @@ from pytest_dllama.stats.looks import Plan
 from pytest_dllama.stats.prior import MIN_GROUPS, VarianceGroup
 from pytest_dllama.verdict.exit_codes import bisect_code, exit_code
 from pytest_dllama.verdict.limits.limit import TOLERANCES
+from pytest_dllama.verdict.regression import DISTURBED
 from tests.plugin.lab.pairs.stated_times import PROGRAM, StatedTimes, config
 
 
@@ -56,13 +57,14 @@ def compare(
     nodes: int = 1,
     on_pair: Callable[[PairTaken], None] = lambda pair: None,
     requests: int | None = 1,
+    is_calibration: bool = False,
 ) -> tuple[CellVerdict, list[str]]:
     settings = config(tmp_path)
     sides = (Side("base", "before", base, settings), Side("new", "after", new, settings))
     model = open_model(settings.models[0], lambda done, total: None)
     told = Told()
     priors = NoisePriors(tmp_path / "history", "test")
-    rules = Rules(Plan(looks), priors, 7, requests=requests)
+    rules = Rules(Plan(looks), priors, 7, requests=requests, is_calibration=is_calibration)
     duet = Duet(
         sides, {"tiny": model}, [CellKey("tiny", nodes)], rules, tmp_path / "logs",
         told, on_pair,
@@ -202,7 +204,7 @@ def test_a_pair_that_lost_a_rank_is_taken_anew_once_and_marked(tmp_path: Path) -
     assert cell.retried is not None
     assert "the root was killed by SIGKILL" in cell.retried
     (line,) = [text for text in told if "taking the pair anew" in text]
-    assert line.startswith("tiny on 1 node: lost: the root was killed by SIGKILL")
+    assert line.startswith("tiny-1: lost: the root was killed by SIGKILL")
     assert (tmp_path / "logs" / "tiny-1.retry1.pair2.new.root.stdout.log").is_file()
 
 
@@ -242,6 +244,27 @@ def test_variances_of_valid_pairs_are_kept(tmp_path: Path) -> None:
     broken = "import sys; sys.exit(1)"
     compare(tmp_path, StatedTimes(1.0), StatedTimes(1.0, program=broken))
     assert len(priors.groups("tpot_ms")) == 1
+
+
+# Gaps of 5 and of 20 ms in turns: each pair agrees, and its tokens say that this is by chance.
+BUSY = """
+for i in range(40):
+    print("token", 50.001237 if i == 0 else 20.000731 if i // 3 % 2 else 5.000731, "la")
+"""
+
+
+@pytest.mark.parametrize("is_calibration", [False, True], ids=["compared", "calibrated"])
+def test_a_busier_machine_teaches_the_prior_only_if_it_is_calibrated(
+    tmp_path: Path, is_calibration: bool
+) -> None:
+    priors = NoisePriors(tmp_path / "history", "test")
+    quiet = [VarianceGroup(2, 0.01**2)] * MIN_GROUPS
+    priors.add(dict.fromkeys(TOLERANCES, quiet))
+    sides = [StatedTimes(1.0, program=BUSY) for _ in range(2)]
+    cell, _ = compare(tmp_path, *sides, looks=(3,), is_calibration=is_calibration)
+    assert {verdict.metric: verdict.note for verdict in cell.metrics}["tpot_ms"] == DISTURBED
+    for metric in TOLERANCES:
+        assert len(priors.groups(metric)) == MIN_GROUPS + is_calibration
 
 
 def test_both_sides_run_with_workers_of_their_own(tmp_path: Path) -> None:

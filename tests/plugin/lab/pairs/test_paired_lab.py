@@ -76,7 +76,7 @@ def test_a_regressed_metric_fails_its_test_with_effect_interval_and_noise(tmp_pa
     with pytest.raises(CheckFailed) as caught:
         cell.check_metric("tpot_ms")
     words = str(caught.value)
-    assert words.startswith("tiny on 1 node: REGRESSED: TPOT +30.0% (+30.0..+30.0), tolerated 5.0%")
+    assert words.startswith("tiny-1: REGRESSED: TPOT +30.0% (+30.0..+30.0), tolerated 5.0%")
     assert "surely worse, by 30.0% or more; 3 pairs, one varies by 0.0%" in words
     cell.check_metric("tokens_per_s")  # not compared, no limit
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from pytest_dllama.lab.power import meter_file
-from pytest_dllama.lab.power.meter_file import ALL, MeterError, MeterFile
+from pytest_dllama.lab.power.meter_columns import ALL, MeterError
+from pytest_dllama.lab.power.meter_file import MeterFile
 
 HOSTS = ("pi-1", "pi2")
 
