@@ -7,6 +7,7 @@ runs one. So what belongs to the machine (ports, namespaces, folders) is each pr
 from __future__ import annotations
 
 import atexit
+import gc
 import os
 import shutil
 import signal
@@ -31,6 +32,12 @@ if "PYTEST_DLLAMA_TEST_HOME" not in os.environ:
     atexit.register(shutil.rmtree, os.environ["PYTEST_DLLAMA_TEST_HOME"], True)
 os.environ["XDG_DATA_HOME"] = os.environ["PYTEST_DLLAMA_TEST_HOME"]
 
+# Environments of tests live for a few programs: pip would compile all of numpy and scipy for them.
+os.environ["PIP_COMPILE"] = "0"
+
+# All that is imported and collected stays: looking for garbage in it takes a quarter of the time.
+gc.disable()
+
 # An example that took long says that the machine is busy, no more (as hypothesis' profile for CI).
 settings.register_profile("patient", settings(), deadline=None)
 settings.load_profile("patient")
@@ -43,6 +50,12 @@ def pytest_configure(config: pytest.Config) -> None:
     """A pytest that a test starts needs no plugins of our own tests: hypothesis takes a second."""
     if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
         os.environ["PYTEST_ADDOPTS"] = "-p no:hypothesispytest -p no:xdist"
+
+
+def pytest_collection_finish() -> None:
+    """From here on garbage is looked for in what tests make, no more in what was collected."""
+    gc.freeze()
+    gc.enable()
 
 
 def _file(nodeid: str) -> str:

@@ -61,7 +61,7 @@ LAYERS: Mapping[str, Layers] = {
         ("root", "worker"),
         ("worker_session", "accounts"),
         ("setup", "summary"),
-        ("session",),
+        ("session", "packet"),
         ("placement",),
     ),
     "dllama_engine.collectives": (
@@ -73,6 +73,7 @@ LAYERS: Mapping[str, Layers] = {
     "dllama_engine.wire": (
         ("clock",),
         ("links",),
+        ("exchanges",),
         ("presence", "counted"),
         ("blame",),
         ("last_words", "peer", "trace", "connecting", "absence"),

@@ -6,9 +6,11 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 STEPS = 48
 
@@ -23,18 +25,30 @@ def one_request(model: Path, n_nodes: int, n_threads: int, *more: str) -> tuple[
     """On fresh processes: tokens/s, median over the decode steps, and seconds to load."""
     with ExitStack() as stack:
         addresses = [start_worker(stack) for _ in range(n_nodes - 1)]
-        line = command(
-            "inference", "--model", str(model), "--tokenizer", str(model.with_suffix(".t")),
-            "--prompt", "a", "--steps", str(STEPS), "--nthreads", str(n_threads),
-            "--max-seq-len", "256", "--temperature", "0", "--events", "-", *more,
-        )  # fmt: skip
-        if addresses:
-            line += ["--workers", *addresses]
-        result = subprocess.run(line, capture_output=True, text=True, check=True, timeout=300)
-    events = [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
-    times_ns = [e["end_ns"] - e["start_ns"] for e in events if e.get("phase") == "decode"]
+        events = request_events(model, addresses, n_threads, *more)
     (load_s,) = [event["load_s"] for event in events if event["event"] == "ready"]
-    return 1e9 / float(median(times_ns[2:])), load_s
+    return 1e3 / steady_ms(events), load_s
+
+
+def request_events(
+    model: Path, workers: Sequence[str], n_threads: int, *more: str
+) -> list[dict[str, Any]]:
+    """What a root tells of one request on these workers, which stay."""
+    line = command(
+        "inference", "--model", str(model), "--tokenizer", str(model.with_suffix(".t")),
+        "--prompt", "a", "--steps", str(STEPS), "--nthreads", str(n_threads),
+        "--max-seq-len", "256", "--temperature", "0", "--events", "-", *more,
+    )  # fmt: skip
+    if workers:
+        line += ["--workers", *workers]
+    result = subprocess.run(line, capture_output=True, text=True, check=True, timeout=300)
+    return [json.loads(line) for line in result.stdout.splitlines() if line.startswith("{")]
+
+
+def steady_ms(events: Sequence[Mapping[str, Any]]) -> float:
+    """Median time of a decoded token, without the first two."""
+    times_ns = [e["end_ns"] - e["start_ns"] for e in events if e.get("phase") == "decode"]
+    return 1e-6 * float(median(times_ns[2:]))
 
 
 def start_worker(stack: ExitStack, *more: str) -> str:

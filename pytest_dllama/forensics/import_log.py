@@ -168,7 +168,10 @@ def _is_worker_of(worker: LoggedRun, run: LoggedRun, rank: int, nodes: int) -> b
     port = address.rpartition(":")[2] if address else ""
     if worker.listening is not None and port and str(worker.listening[1]) != port:
         return False
-    return worker.node_index == rank if worker.node_index is not None else bool(port)
+    if worker.rank is not None:
+        return worker.rank == rank
+    has_met_a_root = bool(worker.signs - {"listening"})
+    return has_met_a_root and bool(port)
 
 
 def _traces(sessions: Sequence[Session]) -> tuple[list[RequestTrace], list[TraceError]]:

@@ -21,6 +21,9 @@ PRECEDENCE: tuple[PairStatus, ...] = (
 )  # fmt: skip
 
 
+MANY_PAIRS = 50  # more than anybody takes for one answer
+_ADJACENT = ("HEAD", "HEAD~", "HEAD~1", "HEAD^")  # no commit lies between it and a working tree
+
 # Of a session. Odd: the median is a request's. Few: the noise of each is learnt by itself.
 REQUESTS = (1, 3, 5)
 
@@ -192,6 +195,31 @@ class VerdictFile(Record):
     def new_side(self) -> str:
         """What was compared with the baseline, without how it was slowed down."""
         return self.new_label.removesuffix(label_of("", self.inject))
+
+    @property
+    def bisected_from(self) -> str | None:
+        """The base, where `git bisect` may find between it and HEAD what made a cell slower."""
+        kind, _, revision = self.baseline.partition(":")
+        is_own = kind == "git" and "@" not in revision and revision not in _ADJACENT
+        is_slower = any(cell.status == "REGRESSED" for cell in self.cells)
+        return revision if is_own and is_slower and not self.inject else None
+
+    @property
+    def further_looks(self) -> tuple[int, ...]:
+        """Looks by which all that is open should be decided; none where nothing is, or would be."""
+        left = [
+            metric.pairs_to_decide
+            for cell in self.cells
+            for metric in cell.metrics
+            if metric.status == "INCONCLUSIVE"
+        ]
+        known = [pairs for pairs in left if pairs is not None]
+        if not self.looks or not left or len(known) < len(left) or max(known) > MANY_PAIRS:
+            return ()
+        found = [self.looks[-1], 2 * self.looks[-1]]
+        while found[-1] < max(known):
+            found.append(2 * found[-1])
+        return tuple(found)
 
 
 def label_of(side: str, inject: str) -> str:

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from benchmarks.wire import trace_picture
+from benchmarks.wire import auto, trace_picture
 from benchmarks.wire.exchange.__main__ import NAMES
 from benchmarks.wire.exchange.schedule import NO_FRAME, frames
 from dllama_engine.collectives.base import Traffic
 from dllama_engine.collectives.choice import COLLECTIVES
+from dllama_engine.sharding.asked import CollectiveOption
 from dllama_engine.sharding.collective import Collective
 from dllama_engine.sharding.plan import split_units
 from dllama_engine.tracing.perfetto import arrow_id
@@ -60,6 +61,17 @@ def test_exchanges_are_measured_beside_the_c_program(tmp_path: Path) -> None:
         (of_frames,) = (row for row in rows if f"frames of 4096 B among 3, {name} |" in row)
         assert ("| C: " in of_frames) is bool(shutil.which("cc"))
         assert any(f"sum of 4096 B in f32 on 3, {name} |" in row for row in rows)
+
+
+def test_a_pick_stands_beside_the_fastest() -> None:
+    picked = [CollectiveOption.parse(text) for text in ("mesh", "mesh", "gather-bcast,ring@9")]
+    case = auto.Case("tiny", 8, picked)
+    for name, times_ms in zip(auto.CANDIDATES, ([2.0, 2.4], [2.2, 2.2], [1.6, 1.6]), strict=True):
+        case.tpot_ms[name] += times_ms
+    cells = case.cells()
+    assert len(cells) == len(auto.HEAD)
+    assert cells[:3] == ["tiny", "8", "2 x mesh, 1 x gather-bcast,ring@9"]
+    assert cells[-1] == "mesh 1.38, gather-bcast 1.00"
 
 
 def traced() -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_dllama.hosts.agent.facts import facts
 from pytest_dllama.hosts.base import HostError, ModelNeed
-from pytest_dllama.hosts.fleet import fleet
+from pytest_dllama.hosts.fleet import cooling, fleet
 from pytest_dllama.hosts.fleet.clock import ClockOffset, Exchange, offset_of
 from pytest_dllama.hosts.fleet.link_probe import rounds
 from pytest_dllama.hosts.fleet.preflight import Need, decode_throttled, findings
@@ -189,7 +189,7 @@ def test_a_warm_board_is_waited_for(monkeypatch) -> None:
             assert what == "sample"
             return {"temperature_c": next(degrees)}
 
-    monkeypatch.setattr(fleet, "COOLING_GLANCE_S", 0.0)
+    monkeypatch.setattr(cooling, "GLANCE_S", 0.0)
     inventory = Inventory(file=Path("hosts.toml"), hosts=())
     hosts = fleet.RemoteHosts(inventory, Wanted())
     hosts.hosts = (Board(),)  # type: ignore[assignment]

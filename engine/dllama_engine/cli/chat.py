@@ -63,16 +63,16 @@ class Conversation:
         prompt = self._style.format(messages)
         ids = self._unread + run.tokenizer.encode(prompt, add_bos=None if self._pos == 0 else False)
         ids = ids[: root.max_seq_len - self._pos]
-        run.emit_request(request_ns, prompt, ids, root.max_seq_len, self._seed)
+        run.events.request(request_ns, prompt, ids, root.max_seq_len, self._seed)
         tally = run.new_tally()
         for step in prefill(root, ids[:-1], self._pos, run.args.batch_size):
             tally.add(step)
-            run.emit_step(step)
+            run.events.step(step)
         self._pos += len(ids) - 1
         run.show(f"\n🤖 Assistant\n{self._style.public_prompt}")
         reason = self._stream(ids[-1], tally)
         run.show("\n")
-        run.emit_done(tally, request_ns, len(ids), reason)
+        run.events.done(tally, request_ns, len(ids), reason)
         self.tally.trace.extend(tally.trace)
 
     def _stream(self, token_id: int, tally: Tally) -> FinishReason:
@@ -87,7 +87,7 @@ class Conversation:
         )  # fmt: skip
         for step in steps:
             tally.add(step)
-            run.emit_step(step)
+            run.events.step(step)
             self._pos += 1
             assert step.token_id is not None  # a decode step has one
             self._unread = [step.token_id]

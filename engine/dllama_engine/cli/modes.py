@@ -39,7 +39,7 @@ def inference(run: RootRun) -> None:
     time.sleep(_QUIET_S)
     request_ns = time.perf_counter_ns()
     input_ids = _input_ids(run)
-    begin = partial(run.emit_request, request_ns, prompt, input_ids, args.steps, seed)
+    begin = partial(run.events.request, request_ns, prompt, input_ids, args.steps, seed)
     decoder = run.tokenizer.stream_decoder()
     steps = generate(
         run.root, input_ids, args.steps, args.batch_size, sampler, decoder, depth, args.inject
@@ -55,7 +55,7 @@ def inference(run: RootRun) -> None:
         finish_reason = "context"
         remedy = ", see --max-seq-len" if seq_len < model_seq_len else ""
         run.say(f"(end of context: {seq_len} tokens{remedy})")
-    run.emit_done(tally, request_ns, len(input_ids), finish_reason)
+    run.events.done(tally, request_ns, len(input_ids), finish_reason)
     for line in console.summary_lines(tally, args.batch_size, request_ns):
         run.say(line)
     run.finish(tally)
@@ -75,7 +75,7 @@ def _input_ids(run: RootRun) -> list[int]:
 
 def _tell_step(run: RootRun, step: Step) -> None:
     run.say(step_line(step))
-    run.emit_step(step)
+    run.events.step(step)
 
 
 def _fill_context(run: RootRun, depth: int) -> None:
@@ -98,15 +98,15 @@ def perplexity(run: RootRun) -> None:
     n_done = 0
     tally = run.new_tally()
     request_ns = time.perf_counter_ns()
-    run.emit_request(request_ns, text, input_ids, len(input_ids), seed_of(args.seed))
+    run.events.request(request_ns, text, input_ids, len(input_ids), seed_of(args.seed))
     for step, log_probs in score(run.root, input_ids, args.batch_size):
         tally.add(step)
-        run.emit_step(step)
+        run.events.step(step)
         total += float(log_probs.sum())
         for log_prob in log_probs:
             n_done += 1
             run.say(console.perplexity_line(n_done, n_scored, math.exp(log_prob)))
-    run.emit_done(tally, request_ns, len(input_ids), "steps", total)
+    run.events.done(tally, request_ns, len(input_ids), "steps", total)
     for line in console.perplexity_summary(total, n_scored):
         run.say(line)
     run.finish(tally)

@@ -13,12 +13,11 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-import numpy as np
-
 from dllama_engine.arrays import Floats
 from dllama_engine.cluster.accounts import StepAccounts
+from dllama_engine.cluster.packet import GOODBYE, StepPacket
 from dllama_engine.cluster.placement import CoreSlots, is_crowded, pinned, slots_by_rank
-from dllama_engine.cluster.session import CONTROL, SessionConfig
+from dllama_engine.cluster.session import SessionConfig
 from dllama_engine.cluster.setup.admission import check_memory
 from dllama_engine.cluster.setup.choosing import choose_as_root
 from dllama_engine.cluster.setup.handing_out import hand_out
@@ -35,7 +34,6 @@ from dllama_engine.memory_rate import UNLIMITED
 from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.system.process_memory import PeakMemory
-from dllama_engine.tables.links import SEND_AT, SEND_BYTES
 from dllama_engine.tables.spans import EMBEDDING
 from dllama_engine.telemetry.events.ranks import Rank
 from dllama_engine.telemetry.events.session import ShareLoad
@@ -102,11 +100,7 @@ class Root:
         self._pinned = ExitStack()
         self._weight_bytes = 0
         self._memory = PeakMemory()
-        self._packet = np.zeros(CONTROL.size + 4 * options.batch_size * config.dim, np.uint8)
-        self._packet_bytes = self._packet.data
-        self._inputs: Floats = (
-            self._packet[CONTROL.size :].view(np.float32).reshape(options.batch_size, config.dim)
-        )
+        self._packet = StepPacket(options.batch_size, config.dim)
         self._embedding = EmbeddingTable(model)
         self._accounts = StepAccounts()
         self.traces: list[RankTrace] = []  # raw spans of all ranks, once they said goodbye
@@ -229,9 +223,7 @@ class Root:
         options = self.options
         self._weight_bytes = weights.nbytes
         links = self._connected()
-        self._control_routes = links.routes()
-        self._control_routes[1:, SEND_AT] = self._packet.ctypes.data
-        self._control_routes_at, self._packet_size = self._control_routes.ctypes.data, 0
+        self._packet.connect(links)
         vocab = [rank.vocab for rank in self.plan.ranks]
         self._logits = LogitsGather(links if links.peers else None, 0, vocab)
         self._transformer = Transformer(
@@ -264,25 +256,17 @@ class Root:
         links, n_tokens = self._connected(), len(token_ids)
         start_ns, spent_ns = time.perf_counter_ns(), links.spent_ns
         self._seen.begin_step(n_logits)
-        CONTROL.pack_into(self._packet_bytes, 0, pos, n_tokens, n_logits)
-        x = self._inputs[:n_tokens]
+        x = self._packet.x(n_tokens)
         self._embedding.copy_rows(token_ids, x)
         embedded_ns = time.perf_counter_ns()
         if self.options.workers:
-            self._send_packet(links, CONTROL.size + x.nbytes)
+            self._packet.send(pos, n_tokens, n_logits)
         self._seen.add(EMBEDDING, start_ns, embedded_ns)
         logits = self._logits.gather(self._transformer.forward(x, pos, n_logits))
         assert logits is not None  # this is rank 0
         self._seen.end_step(start_ns, pos, n_tokens, n_logits)
         sizes = n_tokens, n_logits
         return logits, self._accounts.add(links, self.plan, start_ns, spent_ns, sizes)
-
-    def _send_packet(self, links: Links, size: int) -> None:
-        """Tell all workers what is to be done."""
-        if size != self._packet_size:
-            self._packet_size = size
-            self._control_routes[1:, SEND_BYTES] = size
-        links.exchange_routes(SYNC_WITH_ROOT, self._control_routes, self._control_routes_at)
 
     def explain(self, error: EngineError) -> EngineError:
         """Of logits that cannot be: the worker whose bytes explain them, or the error itself."""
@@ -336,9 +320,8 @@ class Root:
             self._seen.end()
             if (timeline := self._seen.timeline) is not None:
                 self.traces.append(RankTrace(0, "local", timeline, clock.SAME))
-        goodbye = CONTROL.pack(0, 0, 0)
         if links.peers:
-            links.exchange(SYNC_WITH_ROOT, dict.fromkeys(links.peers, goodbye), {})
+            links.exchange(SYNC_WITH_ROOT, dict.fromkeys(links.peers, GOODBYE), {})
         ranks = [own.event("root", "local")]
         for rank in links.peers:
             ranks.append(self._farewell(links, rank))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +13,6 @@ from dllama_engine.sharding.memory import RankMemory, rank_memory
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.wire.connecting.dialing import Address
 
-CONTROL = struct.Struct("<iHH")  # pos, n_tokens (0 ends the session), n_logits; then x in f32
 MESH_TIMEOUT_S = 30.0  # at most, for workers to find each other
 
 
@@ -130,11 +128,6 @@ class SessionConfig:
             max_seq_len=self.max_seq_len,
             kv_type=self.kv_type,
         )
-
-    @property
-    def packet_bytes(self) -> int:
-        """The largest control packet: its head and a whole batch of x."""
-        return CONTROL.size + 4 * self.batch_size * self.plan.config.dim
 
 
 def _slots(data: dict[str, Any]) -> CoreSlots:

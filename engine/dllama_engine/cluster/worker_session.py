@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dllama_engine.cluster.packet import packet_bytes, read_packet
 from dllama_engine.cluster.placement import is_crowded, pinned
-from dllama_engine.cluster.session import CONTROL, Greeting, SessionConfig
+from dllama_engine.cluster.session import Greeting, SessionConfig
 from dllama_engine.cluster.setup.peers import join_peers
 from dllama_engine.cluster.summary import RankSummary
-from dllama_engine.errors import InsufficientMemoryError, WireError
+from dllama_engine.errors import InsufficientMemoryError
 from dllama_engine.injection import NOTHING, Injection
 from dllama_engine.loading.settings import OFF, CacheSettings
 from dllama_engine.memory_rate import UNLIMITED, told
@@ -212,31 +213,25 @@ class WorkerSession:
         assert self._transformer is not None
         dim, vocab = config.plan.config.dim, [rank.vocab for rank in config.plan.ranks]
         logits = LogitsGather(links, config.rank, vocab)
-        packet = np.empty(config.packet_bytes, np.uint8)
+        packet = np.empty(packet_bytes(config.batch_size, dim), np.uint8)
         counters = links.table.copy()
         rehearsals = config.rehearsals  # still to come
         while True:
             spent_ns, idle_ns = links.spent_ns, time.perf_counter_ns()
             size = links.receive(SYNC_WITH_ROOT, 0, packet, config.timeout_s)
-            pos, n_tokens, n_logits = CONTROL.unpack_from(packet.data)
-            if n_tokens == 0:
+            pos, n_logits, x = read_packet(packet, size, dim)
+            if len(x) == 0:
                 return links.totals(counters)
-            if size != CONTROL.size + 4 * dim * n_tokens or n_logits > n_tokens or pos < 0:
-                raise WireError(
-                    f"the root asked for {n_tokens} tokens at {pos} and {n_logits} logits with "
-                    f"{size} bytes; that cannot be"
-                )
             start_ns, received_ns = time.perf_counter_ns(), links.spent_ns
             goes_on = seen.begin_step(n_logits)  # else it was the user that all waited for
             moving_ns = received_ns - spent_ns
             if config.trace:
                 seen.keep_receipt(SYNC_WITH_ROOT, 0, idle_ns, start_ns, moving_ns, waited=goes_on)
-            x = packet[CONTROL.size : size].view(np.float32).reshape(n_tokens, dim)
             logits.gather(self._transformer.forward(x, pos, n_logits), self._transformer.logits_at)
             forward_ns = time.perf_counter_ns() - start_ns
             # Now that the root samples: for who is late with a layer all ranks wait.
             seen.count_receipt(0, start_ns - idle_ns, moving_ns, waited=goes_on)
-            seen.end_step(start_ns, pos, n_tokens, n_logits)
+            seen.end_step(start_ns, pos, len(x), n_logits)
             counters = links.table.copy()
             if pos < config.context_depth or rehearsals > 0:
                 rehearsals -= 1

@@ -18,6 +18,38 @@ _ROWS = 32  # at least
 _WARM_UP, _TIMES = 1, 3
 
 
+class SampleProduct:
+    """A product of the model's kind, with a matrix of no content.
+
+    Args:
+        cols: of the matrix.
+        n_values: it has no more weights than this, if that are some rows.
+        weight_type: of the matrix.
+        buffer_type: of the vectors.
+        batch_size: largest number of vectors that are multiplied at once.
+    """
+
+    def __init__(
+        self,
+        cols: int,
+        n_values: int,
+        weight_type: FloatType,
+        buffer_type: FloatType,
+        batch_size: int,
+    ) -> None:
+        most = min(_MOST_BYTES // row_bytes(weight_type, cols), n_values // cols)
+        self._weight = Linear(max(_ROWS, most // _ROWS * _ROWS), cols, weight_type)
+        for array in self._weight.packed:
+            array.fill(1)
+        self.n_values = self._weight.rows * cols
+        self._inputs = Activations.zeros(batch_size, cols, buffer_type, weight_type)
+        self._out = np.zeros((batch_size, self._weight.rows), np.float32)
+
+    def multiply(self, program: Program) -> None:
+        """One more operation of the program, whose table may not outlive this."""
+        program.matmul(self._weight, self._inputs, self._out)
+
+
 def value_s(
     cols: int,
     n_values: int,
@@ -36,19 +68,14 @@ def value_s(
         n_threads: that share the work.
         batches: how many vectors are multiplied at once.
     """
-    most = min(_MOST_BYTES // row_bytes(weight_type, cols), n_values // cols)
-    weight = Linear(max(_ROWS, most // _ROWS * _ROWS), cols, weight_type)
-    for array in weight.packed:
-        array.fill(1)
     size = max(batches)
-    inputs = Activations.zeros(size, cols, buffer_type, weight_type)
-    out = np.zeros((size, weight.rows), np.float32)
+    product = SampleProduct(cols, n_values, weight_type, buffer_type, size)
     program = Program(1e-5, size, n_threads)
-    program.matmul(weight, inputs, out)
+    product.multiply(program)
     team = ThreadTeam(n_threads)
     team.install(program.table())
     try:
-        return [_typical_s(team, n) / (weight.rows * cols) for n in batches]
+        return [_typical_s(team, n) / product.n_values for n in batches]
     finally:
         team.close()
 

@@ -19,7 +19,7 @@ from dllama_engine.formats.quants import FloatType
 from dllama_engine.program.linear import Activations, Linear
 from dllama_engine.program.program import Mixture, Program
 from dllama_engine.sharding.collective import Collective
-from dllama_engine.sharding.plan import ShardPlan, Span, SyncMode
+from dllama_engine.sharding.plan import ShardPlan, SyncMode
 from dllama_engine.tables.spans import ATTENTION, FEED_FORWARD, OUTPUT_PROJECTION, QKV
 from dllama_engine.transformer.kv_cache import KVCache
 from dllama_engine.transformer.lanes import Lane
@@ -110,48 +110,51 @@ class LayerWriter:
             self._program.pause()
 
     def _attention(self, layer: int) -> None:
-        weights, shard, program = self._weights, self.shard, self._program
-        config, head_dim = self.config, self.config.head_dim
+        """x += attention: q, k and v column-parallel, this rank's heads, wo row-parallel."""
+        qkv = self._weights.linear("qkv", layer)
+        if qkv is not None:  # else this rank has no head
+            self._project_qkv(layer, qkv)
+            self._attend(layer)
+        self._project_output(layer)
+
+    def _project_qkv(self, layer: int, qkv: Linear) -> None:
+        weights, program, head_dim = self._weights, self._program, self.config.head_dim
         program.begin(QKV)
-        qkv_weights = weights.linear("qkv", layer)
-        if qkv_weights is not None:
-            program.norm(self._x, weights.norm("block_norm_0", layer), self._normed, self._input)
-            program.matmul(qkv_weights, self._input, self._qkv)
-            if config.has_qk_norm:
-                spans = (
-                    ("block_norm_q", Span(0, shard.heads.size)),
-                    (
-                        "block_norm_k",
-                        Span(shard.heads.size, shard.heads.size + shard.kv_heads.size),
-                    ),
-                )
-                for name, span in spans:
-                    norm = weights.norm(name, layer)
-                    start = span.start * head_dim
-                    program.head_norms(self._qkv, norm, head_dim, start, span.size)
-            program.begin(ATTENTION)
-            program.attention(
-                self._qkv,
-                self._cache.keys[layer],
-                self._cache.values[layer],
-                shard.heads.size,
-                self._shared.first_head,
-                self._shared.tables,
-                config.rope_type is RopeType.FALCON,
-                self._mixed,
-            )
+        program.norm(self._x, weights.norm("block_norm_0", layer), self._normed, self._input)
+        program.matmul(qkv, self._input, self._qkv)
+        if self.config.has_qk_norm:
+            n_q, n_k = self.shard.heads.size, self.shard.kv_heads.size
+            for name, first, n_heads in (("block_norm_q", 0, n_q), ("block_norm_k", n_q, n_k)):
+                norm = weights.norm(name, layer)
+                program.head_norms(self._qkv, norm, head_dim, first * head_dim, n_heads)
+
+    def _attend(self, layer: int) -> None:
+        self._program.begin(ATTENTION)
+        self._program.attention(
+            self._qkv,
+            self._cache.keys[layer],
+            self._cache.values[layer],
+            self.shard.heads.size,
+            self._shared.first_head,
+            self._shared.tables,
+            self.config.rope_type is RopeType.FALCON,
+            self._mixed,
+        )
+
+    def _project_output(self, layer: int) -> None:
+        program, wo = self._program, self._weights.linear("wo", layer)
         program.begin(OUTPUT_PROJECTION)
-        weight = weights.linear("wo", layer)
         if self._invariant:
-            columns = [rank.heads.scaled(head_dim) for rank in self.plan.ranks]
+            columns = [rank.heads.scaled(self.config.head_dim) for rank in self.plan.ranks]
             self._combiner.all_gather(program, self._mixed, self._mixed_input, columns)
-        elif weight is not None:
+        elif wo is not None:
             program.load(self._mixed, self._mixed_input)
-        if weight is not None:
-            program.matmul(weight, self._mixed_input, self._partial)
-        self._sum(weight is not None)
+        if wo is not None:
+            program.matmul(wo, self._mixed_input, self._partial)
+        self._sum(wo is not None)
 
     def _feed_forward(self, layer: int) -> None:
+        """x += the dense feed-forward: w1 and w3 column-parallel, w2 row-parallel."""
         weights, program = self._weights, self._program
         program.begin(FEED_FORWARD)
         w13, w2 = weights.linear("w13", layer), weights.linear("w2", layer)
@@ -171,7 +174,7 @@ class LayerWriter:
         self._program.activate(self._gate_up, self._hidden, silu, into, times)
 
     def _mixture_of_experts(self, layer: int) -> None:
-        """Every token's active experts, summed in the order of their numbers."""
+        """x += every token's active experts, summed in the order of their numbers."""
         weights, program, mixture = self._weights, self._program, self._mixture
         program.begin(FEED_FORWARD)
         gate = weights.linear("gate", layer)
@@ -205,7 +208,7 @@ class LayerWriter:
             )
 
     def _sum(self, has_part: bool) -> None:
-        """x += everyone's part, whose rows (INVARIANT) or terms (REDUCE) are spread."""
+        """x += the parts of all ranks: an all-reduce, or (INVARIANT) an all-gather of rows."""
         program, part = self._program, self._partial if has_part else self._no_part
         if self.plan.world_size == 1:
             is_q80 = self.plan.buffer_type is FloatType.Q80

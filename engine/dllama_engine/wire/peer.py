@@ -20,7 +20,8 @@ _LEFT_UNREAD_BYTES = 1 << 26  # of a dead peer's frames
 class Peer:
     """One connected socket; `link` is its row of the table of links, int64 (LINK_WIDTH,).
 
-    `words` is the same row: a word is read and written in a third of the time.
+    `words` is the same row: a word is read and written in a third of the time. `recv_header` is the
+    header being received, or received last; it can be written to.
     """
 
     def __init__(
@@ -32,6 +33,9 @@ class Peer:
     ) -> None:
         self.rank, self.sock, self.link = rank, sock, link
         self.words = view(link)
+        self.recv_header = view(link[RECV_HEADER : RECV_HEADER + 1].view(np.uint8))
+        self._poll = select.poll()  # made once: a worker waits for a frame before each token
+        self._poll.register(sock, select.POLLIN)
         self.address = address or _address_of(sock)
         link[FD] = sock.fileno()
         _prepare(sock)
@@ -56,10 +60,10 @@ class Peer:
         """Whether a new frame may follow what was sent so far."""
         return self.unsent_bytes == 0 or self.link[SENT] == 0
 
-    @property
-    def recv_header(self) -> memoryview:
-        """The header being received, or received last; it can be written to."""
-        return view(self.link[RECV_HEADER : RECV_HEADER + 1].view(np.uint8))
+    def is_readable(self, timeout_s: float | None) -> bool:
+        """Whether something can be read within that time; None or infinite: wait for ever."""
+        timeout_ms = None if timeout_s is None or math.isinf(timeout_s) else 1e3 * timeout_s
+        return bool(self._poll.poll(timeout_ms))
 
     def read_into(self, buffer: memoryview, timeout_s: float | None) -> None:
         """Fill the whole buffer; `timeout_s` may pass without a byte, None: for ever.
@@ -74,19 +78,13 @@ class Peer:
             try:
                 n = self.sock.recv_into(buffer[filled:])
             except BlockingIOError:
-                self._wait_readable(timeout_s)
+                if not self.is_readable(timeout_s):
+                    raise TimeoutError from None
                 continue
             if n == 0:
                 raise EOFError
             filled += n
             self.words[GOT] += n
-
-    def _wait_readable(self, timeout_s: float | None) -> None:
-        poll = select.poll()
-        poll.register(self.sock, select.POLLIN)
-        timeout_ms = None if timeout_s is None or math.isinf(timeout_s) else timeout_s * 1e3
-        if not poll.poll(timeout_ms):
-            raise TimeoutError
 
     def drain(self) -> bytes:
         """All that a dead peer's socket still holds."""

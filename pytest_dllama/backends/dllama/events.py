@@ -128,9 +128,9 @@ def _of_the_end(run: LoggedRun) -> str:
 
 def _worker_notes(workers: Sequence[LoggedRun]) -> list[Note]:
     said = [
-        f"worker {worker.node_index} {worker.required_mb}"
+        f"worker {worker.rank} {worker.required_mb}"
         for worker in workers
-        if worker.required_mb is not None and worker.node_index is not None
+        if worker.required_mb is not None and worker.rank is not None
     ]
     text = f"MB that workers said they would allocate (RequiredMemory): {', '.join(said)}."
     return [Note(event="note", text=text)] if said else []

@@ -116,8 +116,8 @@ def _culprit(run: LoggedRun, workers: Sequence[LoggedRun], stall: Stall) -> tupl
         text = "which worker was silent the root's log cannot tell: import the workers' logs too"
         return text, None
     idle = [worker for worker in workers if not worker.stalls]
-    if len(idle) == 1 and idle[0].node_index is not None:
-        rank = idle[0].node_index
+    if len(idle) == 1 and idle[0].rank is not None:
+        rank = idle[0].rank
         said = f" ({'; '.join(idle[0].errors)})" if idle[0].errors else ""
         return (
             f"worker {rank} is the culprit: the others wait, and its log shows no wait{said}",
@@ -165,7 +165,7 @@ def _ring_chunk(run: LoggedRun, pending: set[int], stall: Stall) -> int | None:
 
 
 def _ranks(workers: Sequence[LoggedRun]) -> str:
-    ranks = sorted(worker.node_index or 0 for worker in workers)
+    ranks = sorted(worker.rank or 0 for worker in workers)
     if len(ranks) == 1:
         return f"worker {ranks[0]}"
     return f"workers {', '.join(map(str, ranks))}"
@@ -188,7 +188,7 @@ def _ends_early(run: LoggedRun, workers: Sequence[LoggedRun]) -> Failure:
         said.append(f"lines of an unknown format: {len(run.unread)}, such as {run.unread[0]!r}")
     if word := _shells_word(run):
         said.append(f"the shell said: {word}")
-    said += [f"worker {w.node_index} said: {'; '.join(w.errors)}" for w in workers if w.errors]
+    said += [f"worker {w.rank} said: {'; '.join(w.errors)}" for w in workers if w.errors]
     if run.prediction is not None and run.prediction.has_rate:
         how_far = "without any generated token: ask for more --steps"
         if run.prediction.n_tokens:

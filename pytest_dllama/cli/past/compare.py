@@ -72,6 +72,12 @@ def _compare(arguments: argparse.Namespace) -> int:
     if arguments.fail_on:
         _check_that_it_judges(rows, arguments.fail_on, left_out(first, second))
     print(_table(rows).render(arguments.format))
+    for found in (base, new):
+        if inject := found.run.request.inject:
+            print(
+                f"pytest-dllama: {found.name} was slowed down on purpose (--inject {inject})",
+                file=sys.stderr,
+            )
     for text in differing:
         print(f"pytest-dllama: not the same work: {text}", file=sys.stderr)
     for text in left_out(first, second):

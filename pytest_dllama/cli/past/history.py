@@ -126,7 +126,10 @@ def _rows(
             "cell": cell.id,
             "verdict": cell.verdict.status if cell.verdict else cell.status,
             **{n: cell.metrics[n].value if n in cell.metrics else None for n in metrics},
-            "marks": marks.get(found.name, []),
+            "marks": [
+                *(["slowed"] if found.run.request.inject else []),
+                *marks.get(found.name, []),
+            ],
         }
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_dllama.backends.base import EngineRequest
-from pytest_dllama.backends.revision import RevisionBackend, flags_of
+from pytest_dllama.backends.revision import SEVERAL, RevisionBackend, flags_of
 from pytest_dllama.config.baseline import Baseline
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError, at_least
@@ -156,6 +156,12 @@ def _check_flags(side: Side, known: frozenset[str], config: LabConfig) -> None:
             raise ConfigError(
                 f"--baseline {side.label}: that revision has no {lacking[0]}, which these options "
                 f"need{_who_asks(lacking[0])}; compare with a later one, or leave the option out"
+            )
+        by_size = [text for text in (own.collective, own.overlap) if "@" in text]
+        if by_size and SEVERAL not in known:
+            raise ConfigError(
+                f"--baseline {side.label}: that revision cannot be asked for "
+                f"{' and '.join(by_size)}; name one collective, and overlap on or off"
             )
 
 

@@ -12,6 +12,7 @@ from pytest_dllama.report.rules.comparison import best_of_models
 from pytest_dllama.report.rules.hosts import shared_machines, throttled
 from pytest_dllama.report.rules.resources import variance
 from pytest_dllama.report.rules.status import shared_cores
+from pytest_dllama.report.sentences.answer import FindCommit, TakeMorePairs
 from pytest_dllama.report.sentences.base import Sentence
 from pytest_dllama.report.sentences.hosts import CoolHost
 from pytest_dllama.report.sentences.scaling import (
@@ -34,7 +35,7 @@ SYNC_HEAVY = 0.50  # share of sync above which it is the first thing to improve
 
 def recommendations(view: RunView) -> list[Sentence]:
     """What to do, each with the figure that says so."""
-    said: list[Sentence] = [*_repairs(view)]
+    said: list[Sentence] = [*_repairs(view), *_after_verdict(view)]
     said += [CoolHost(host.host) for host in throttled(view)]
     if not (shared_cores(view) or shared_machines(view.run.hosts)):
         for model in view.models:
@@ -59,6 +60,16 @@ def _repairs(view: RunView) -> Iterator[Sentence]:
     ]
     if unchecked:
         yield CheckOutput(len(unchecked))
+
+
+def _after_verdict(view: RunView) -> Iterator[Sentence]:
+    """What answers the questions that the comparison leaves."""
+    if view.verdict is None:
+        return
+    if good := view.verdict.bisected_from:
+        yield FindCommit(good)
+    if looks := view.verdict.further_looks:
+        yield TakeMorePairs(looks)
 
 
 def _node_advice(view: RunView, model: str) -> Iterator[Sentence]:

@@ -124,6 +124,20 @@ class Undecided(Sentence):
 
 
 @dataclass(frozen=True, slots=True)
+class FindCommit(Sentence):
+    """Between the baseline and HEAD lies the commit that made a cell slower."""
+
+    good: str  # the baseline's revision
+
+
+@dataclass(frozen=True, slots=True)
+class TakeMorePairs(Sentence):
+    """More pairs should decide what is open."""
+
+    looks: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ExactChanged(Sentence):
     """A counted figure that differs from the baseline's."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from pytest_dllama.record.verdict import (
+    MANY_PAIRS,
     PRECEDENCE,
     CellVerdict,
     MetricVerdict,
@@ -19,7 +20,6 @@ OTHERS = ("ttft_s", "rct_s")  # of which the table has the status only
 _SHORT = {"INCONCLUSIVE": "open", "REGRESSED": "WORSE", "IMPROVED": "better", "PASS": "pass"}
 _RIGHT = (1, 5)  # columns of numbers
 _EXPLAINED = ("REGRESSED", "INCONCLUSIVE", "IMPROVED")  # the table has of most metrics one word
-MANY_PAIRS = 50  # more than anybody takes for one answer
 
 
 def verdict_lines(found: VerdictFile) -> list[str]:
@@ -75,6 +75,19 @@ def _remarks(found: VerdictFile, cells: Sequence[CellVerdict]) -> list[str]:
             "provisional: this cluster's noise is not known well enough yet, so each cell's own "
             "pairs had to tell it; pairs of --baseline self add to what is known"
         )
+    return [*lines, *_next(found)]
+
+
+def _next(found: VerdictFile) -> list[str]:
+    """What to run now, where the verdict leaves a question that a command answers."""
+    lines = []
+    if good := found.bisected_from:
+        lines.append(
+            f"NEXT whose commit it was: git bisect start HEAD {good}; git bisect run pytest-dllama "
+            f"bench --bisect --baseline git:{good}, and the options of this run"
+        )
+    if looks := found.further_looks:
+        lines.append(f"NEXT what is open: the same with --pairs {','.join(map(str, looks))}")
     return lines
 
 

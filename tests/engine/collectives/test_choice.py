@@ -10,15 +10,17 @@ import pytest
 
 from dllama_engine.arrays import Table
 from dllama_engine.cluster.placement import CoreSlots
-from dllama_engine.cluster.setup import choosing
-from dllama_engine.cluster.setup.choosing import choose_as_root, choose_as_worker, probe
+from dllama_engine.cluster.setup import probing
+from dllama_engine.cluster.setup.choosing import choose_as_root, choose_as_worker
+from dllama_engine.cluster.setup.probing import _LinkProbe, probe
 from dllama_engine.collectives.choice import COLLECTIVES, FanCosts, LinkCosts, choose, predicted_s
 from dllama_engine.errors import HandshakeError, PlanError
 from dllama_engine.sharding.asked import AUTO
 from dllama_engine.sharding.collective import Collective, Pick
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.synthetic.shapes import parse_shape
-from dllama_engine.tables.links import NOTHING, ROUTE_WIDTH, SEND_BYTES
+from dllama_engine.tables.links import NOTHING, ROUTE_WIDTH
+from dllama_engine.tables.operations import EXCHANGE
 from dllama_engine.wire.frames import SESSION
 from dllama_engine.wire.links import Links
 from tests.data import ROOT
@@ -142,9 +144,11 @@ def test_a_gain_that_a_probe_cannot_tell_leaves_the_mesh() -> None:
 
 @pytest.mark.parametrize("nodes", [2, 3, 8])
 def test_a_probe_ends_on_every_rank_and_leaves_the_links_in_step(nodes: int) -> None:
+    sharded = plan(nodes, shape="tiny-gqa")
+
     def rank_main(rank: int, links: Links | None) -> LinkCosts:
         assert links is not None
-        costs = probe(links)
+        costs = probe(links, sharded)
         links.exchange(
             SESSION, dict.fromkeys(links.peers, b"x"), {p: bytearray(1) for p in links.peers}
         )
@@ -159,29 +163,50 @@ def test_a_probe_ends_on_every_rank_and_leaves_the_links_in_step(nodes: int) -> 
         assert costs.fan.byte_s >= 0
 
 
-def test_a_peer_that_runs_ahead_does_not_make_a_slow_link_free(
-    monkeypatch: pytest.MonkeyPatch,
+class Stated:
+    """Links and threads of a clock of their own: what stretches of a probe take is stated."""
+
+    world_size, rank, peers = 2, 0, (1,)
+    table = mesh = np.zeros((2, 8), np.int64)
+
+    def __init__(self, work_s: float, round_s: float) -> None:
+        self.work_s, self.round_s = work_s, round_s
+        self.now_s, self.full = 0.0, 0
+        self.probe = _LinkProbe(self, plan(2, shape="tiny-gqa"), 1)  # type: ignore[arg-type]
+        self.probe._team = self  # type: ignore[assignment]
+
+    def routes(self) -> Table:
+        return np.full((2, ROUTE_WIDTH), NOTHING, np.int64)
+
+    def exchange(self, op: str, sends: object, recvs: object) -> None:
+        """The root says how often."""
+
+    def install(self, table: Table) -> None:
+        self.exchanges = table[:, 0] == EXCHANGE
+
+    def run(self, first: int, last: int, tokens: int, attend: object) -> None:
+        """Full frames take 3 ms, but every other one waits for two and finds the next there."""
+        stretches = self.probe._stretches.items()
+        is_full = any(s.first <= first < s.last and "full" in name for name, s in stretches)
+        for is_exchange in self.exchanges[first:last]:
+            self.full += bool(is_full and is_exchange)
+            full_s = 2 * 3e-3 * (self.full % 2)
+            took_s = full_s if is_full else self.round_s
+            self.now_s += took_s if is_exchange else self.work_s
+
+    def close(self) -> None:
+        """Nothing runs."""
+
+
+@pytest.mark.parametrize("work_s", [0.0, 2e-4])
+def test_work_and_a_peer_that_runs_ahead_are_not_taken_for_the_links(
+    work_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Full frames take 3 ms, but every other one waits for two: seen under load, a link's rate."""
-
-    class Ahead:
-        """Links of a clock of their own."""
-
-        world_size, rank, now_s, calls = 2, 0, 0.0, 0
-
-        def routes(self) -> Table:
-            return np.full((2, ROUTE_WIDTH), NOTHING, np.int64)
-
-        def exchange_routes(self, op: str, routes: Table) -> None:
-            self.calls += 1
-            long = 6e-3 if self.calls % 2 else 0.0
-            self.now_s += long if routes[1, SEND_BYTES] > 0 else 1e-3
-
-    links = Ahead()
-    monkeypatch.setattr(choosing.time, "perf_counter", lambda: links.now_s)
-    costs = probe(links)  # type: ignore[arg-type]
+    stated = Stated(work_s, round_s=1e-3)
+    monkeypatch.setattr(probing.time, "perf_counter", lambda: stated.now_s)
+    costs = stated.probe.costs()
     assert costs.round_s == pytest.approx(1e-3)
-    assert costs.byte_s == pytest.approx(2e-3 / choosing.PAYLOAD_BYTES)
+    assert costs.byte_s == pytest.approx(2e-3 / probing.PAYLOAD_BYTES)
 
 
 @pytest.mark.parametrize("sync_mode", list(SyncMode))
@@ -219,7 +244,7 @@ def test_a_choice_that_cannot_be_read_is_refused() -> None:
         assert links is not None
         if rank == 0:
             links.send_json(SESSION, 1, {"state": "probing"})
-            probe(links)
+            probe(links, open_plan)
             links.send_json(SESSION, 1, {"picks": [{"from_tokens": 1, "collective": "tree"}]})
         else:
             choose_as_worker(open_plan, links, SLOTS, 32)

@@ -33,6 +33,7 @@ from dllama_engine.tables.links import (
 )
 from dllama_engine.wire import absence as absence_module
 from dllama_engine.wire import counted, frames
+from dllama_engine.wire import exchanges as exchanges_module
 from dllama_engine.wire import links as links_module
 from dllama_engine.wire.frames import KINDS, SYNC_LOGITS, SYNC_NODE_SLICES, SYNC_WITH_ROOT
 from dllama_engine.wire.links import Links
@@ -318,7 +319,7 @@ def test_time_that_a_rank_itself_was_away_is_nobodys_silence(
     """A process that was stopped, or whose machine slept: its peers have the whole timeout yet."""
     left, _ = pair
     now_ns = 10**15
-    for module in (links_module, absence_module):
+    for module in (links_module, exchanges_module, absence_module):
         monkeypatch.setattr(module, "_now_ns", lambda: now_ns)
     left.mesh[[UNDER_WAY, KIND, MOVED_NS]] = 1, KINDS[SYNC_LOGITS], now_ns
     for away_s in (0.1, 3600.0, 0.1, 3600.0):
@@ -343,7 +344,7 @@ def test_a_frame_is_waited_for_though_the_waiting_rank_was_away(
 ) -> None:
     left, right = pair
     away_ns, hour_ns = iter([0]), 3600 * 10**9
-    for module in (links_module, absence_module):
+    for module in (links_module, exchanges_module, absence_module):
         monkeypatch.setattr(
             module, "_now_ns", lambda: time.perf_counter_ns() + next(away_ns, hour_ns)
         )

@@ -110,8 +110,27 @@ def test_failed_fork_run_and_its_workers() -> None:
     assert root.stalls[-1].kind == "NET_TIMEOUT"
     assert (root.stalls[-1].pending_bytes, root.stalls[-1].sockets) == (8448, 3)
     assert root.peer_addresses[2] == "127.0.0.1:22043"
-    assert (worker.is_worker, worker.node_index, worker.listening) == (True, 3, ("0.0.0.0", 22043))
+    assert (worker.is_worker, worker.rank, worker.listening) == (True, 3, ("0.0.0.0", 22043))
     assert totals(root) is None
+
+
+@pytest.mark.parametrize(
+    ("head", "place"),
+    [
+        ("💡 sliceIndex: 3\n💡 nSlices: 4", (3, 4)),  # v0.5 to v0.10
+        ("⭕ nNodes: 2\n⭕ nodeIndex: 2\n💡 sliceIndex: 3\n💡 nSlices: 4", (3, 4)),  # v0.11
+        ("⭕ nNodes: 0\n⭕ NodeIndex: 0\n⭕ Network is initialized", (1, 2)),  # from v0.12 on
+        ("⭕ nNodes: 2\n⭕ NodeIndex: 1\n⭕ Network is initialized", (2, 4)),
+        ("⭕ nNodes: 4\n⭕ NodeIndex: 1\n⭕ Worker[1]: expecting 2 peer workers", (1, 4)),  # fork
+        ("", (None, None)),
+    ],
+)
+def test_a_workers_rank_as_each_version_counts(
+    head: str, place: tuple[int | None, int | None]
+) -> None:
+    sessions = parse_log(f"Listening on 0.0.0.0:9998...\n{head}\nListening on 0.0.0.0:9998...\n")
+    assert [run.is_worker for run in sessions] == [True, True]
+    assert (sessions[0].rank, sessions[0].nodes) == place
 
 
 def test_unreachable_worker_and_perplexity() -> None:

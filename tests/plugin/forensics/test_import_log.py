@@ -104,6 +104,23 @@ def test_workers_logs_tell_their_memory(tmp_path: Path) -> None:
     assert any("would allocate (RequiredMemory): worker 1 42." in note for note in run.notes)
 
 
+OLD_WORKER = """Listening on 0.0.0.0:9998...
+💡 sliceIndex: 1
+💡 nSlices: 2
+🕒 ropeCache: 16384 kB
+⏩ Received 55584 kB for block 0 (382000 kB/s)
+🚁 Socket is in non-blocking mode
+"""
+
+
+def test_an_old_workers_log_is_no_roots(tmp_path: Path) -> None:
+    worker = written(tmp_path, OLD_WORKER, "worker.log")
+    with pytest.raises(ImportLogError, match="only workers' logs"):
+        import_logs([worker], ImportOptions())
+    (cell,) = import_logs([worker, LOGS / "v0.5.2_tiny_n2.log"], ImportOptions()).cells
+    assert cell.status == "ok"
+
+
 def test_a_long_prompts_rounding_is_no_damage(tmp_path: Path) -> None:
     """2000 tokens at 35.36 ms, printed with two decimals: up to 10 ms beside prefillMs."""
     changes = (
@@ -441,6 +458,6 @@ def test_help_is_a_command_of_its_own() -> None:
 
 
 def test_workers_of_other_sizes_are_left_alone() -> None:
-    assert LoggedRun(is_worker=True, said_nodes=[4]).nodes == 4
+    assert LoggedRun(is_worker=True, said_nodes=[2]).nodes == 4  # upstream: the other workers
     run = imported(*WORKERS, "upstream_inference_n2.log")
     assert run.cells[0].status == "ok"

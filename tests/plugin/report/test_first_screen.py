@@ -25,6 +25,7 @@ from pytest_dllama.report.sentences.answer import (
     LimitRate,
     LimitStraggler,
 )
+from pytest_dllama.report.terminal.verdict import verdict_lines
 from tests.data import REPORTS
 from tests.plugin.report.report_runs import (
     cell,
@@ -185,6 +186,53 @@ def test_an_undecided_metric_says_what_would_decide() -> None:
     assert text.startswith("# INCONCLUSIVE: a-2\n")
     assert "1 figure of 1 cell undecided: about 7 pairs would decide the first; a quieter" in text
     assert "| a-2  | tpot_ms | 5.00 ms | 5.20 ms | +4.0% (+2.7 … +5.3) |        5% |" in text
+    assert "- **Do**: decide what is open: the same again with `--pairs 5,10`" in text
+
+
+@pytest.mark.parametrize(
+    ("baseline", "inject", "good"),
+    [
+        ("git:main", "", "main"),
+        ("git:HEAD~1", "", None),
+        ("git:../other@main", "", None),
+        ("option:nthreads=2", "", None),
+        ("git:main", "tpot=5%", None),
+    ],
+)
+def test_a_regression_says_how_its_commit_is_found(
+    baseline: str, inject: str, good: str | None
+) -> None:
+    """Where commits lie between the two sides."""
+    record = run([cell("a", 2, [1]), cell("a", 4, [1])])
+    judged = verdict(record, "a-4", baseline=baseline, inject=inject)
+    told = f"`git bisect start HEAD {good}`"
+    for language, do in (("en", "Do"), ("ko", "조치")):
+        screen = "\n".join(_first_screen(render(record, language, judged)))
+        assert (f"- **{do}**: " in screen and told in screen) == (good is not None)
+    lines = [line for line in verdict_lines(judged) if line.startswith("NEXT")]
+    assert lines == (
+        [
+            "NEXT whose commit it was: git bisect start HEAD main; git bisect run pytest-dllama "
+            "bench --bisect --baseline git:main, and the options of this run"
+        ]
+        if good
+        else []
+    )
+
+
+@pytest.mark.parametrize(
+    ("needed", "looks"), [([7], (5, 10)), ([4, 34], (5, 10, 20, 40)), ([7, 60], ()), ([None], ())]
+)
+def test_more_pairs_are_asked_for_where_they_decide(
+    needed: list[int | None], looks: tuple[int, ...]
+) -> None:
+    judged = verdict(run([cell("a", 2, [1])]))
+    metrics = tuple(metric_verdict(status="INCONCLUSIVE", pairs_to_decide=n) for n in needed)
+    open_ = judged.cells[0].model_copy(update={"status": "INCONCLUSIVE", "metrics": metrics})
+    found = judged.model_copy(update={"cells": (open_,)})
+    assert found.further_looks == looks
+    told = f"NEXT what is open: the same with --pairs {','.join(map(str, looks))}"
+    assert (told in verdict_lines(found)) == bool(looks)
 
 
 def test_the_metric_that_decides_is_the_one_shown() -> None:

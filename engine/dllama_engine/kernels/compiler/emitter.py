@@ -198,10 +198,18 @@ class Emitter:
             if not value.is_declaration and value.name != name:
                 value.linkage = "internal"
                 value.visibility = "default"
-        tuning = binding.create_pipeline_tuning_options(3)
-        passes = binding.create_pass_builder(library.codegen._tm, tuning)
-        manager = binding.create_new_module_pass_manager()
-        manager.add_global_dead_code_eliminate_pass()
-        manager.run(module, passes)
+        optimize(module, library.codegen._tm)
         module.verify()
         return bytes(library.codegen._tm.emit_object(module))
+
+
+def optimize(module: Any, machine: Any) -> None:
+    """Optimize all over again, now that nothing but the entry is visible from outside.
+
+    Before, every function could be called by anybody: arrays went in pieces over the stack, and
+    each call counted references to arrays that nobody owns. Loops were vectorized the first time.
+    """
+    tuning = binding.create_pipeline_tuning_options(3)
+    tuning.loop_vectorization = tuning.slp_vectorization = False
+    passes = binding.create_pass_builder(machine, tuning)
+    passes.getModulePassManager().run(module, passes)

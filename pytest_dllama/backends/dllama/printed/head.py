@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pytest_dllama.backends.dllama.printed.lines import Line
-from pytest_dllama.backends.dllama.printed.run import LoggedRun, Stall
+from pytest_dllama.backends.dllama.printed.run import SLICE, LoggedRun, Stall
 
 
 def take_head(run: LoggedRun, line: Line, text: str) -> None:
@@ -11,6 +11,7 @@ def take_head(run: LoggedRun, line: Line, text: str) -> None:
     match line.kind:
         case "header":
             run.header[line.word("key")] = line.word("value").strip()
+            run.is_worker = run.is_worker or line.word("key") == SLICE
         case "memory":
             if line.word("unit") == "MB":
                 run.required_mb = line.whole("amount")

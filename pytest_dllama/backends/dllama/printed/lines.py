@@ -67,7 +67,7 @@ _PATTERNS: dict[str, str] = {
     "initial_ack": r"⭕ Socket\[\d+\]: waiting initial ACK from worker",
     "root_connected": r"⭕ The root node has connected",
     "n_nodes": r"⭕ nNodes: (?P<n>\d+)",
-    "node_index": r"⭕ NodeIndex: (?P<n>\d+)",
+    "node_index": r"⭕ [Nn]odeIndex: (?P<n>\d+)",
     "closed": r"⭕ Network is closed",
     "circle": r"[⭕🚁📦] .*",
     # the fork's network report

@@ -20,7 +20,7 @@ from pytest_dllama.backends.dllama.printed.lines import (
     looks_like_dllama,
     read_line,
 )
-from pytest_dllama.backends.dllama.printed.run import LoggedRun, PhaseBlock, StepLine
+from pytest_dllama.backends.dllama.printed.run import SLICE, LoggedRun, PhaseBlock, StepLine
 
 # Lines that only the fork prints.
 _FORK_KINDS = {
@@ -46,6 +46,7 @@ _TITLE_FOLLOWED_BY = {
 _CLOSING = re.compile(
     r"\s*(?:nBatches|prefillChunks|nTokens|tokens/s|prefillMs|ttftMs|decodeMs|totalMs|Avg [a-z]+)\b"
 )
+_OF_A_WORKER = {SLICE, "nSlices"}  # all that a worker's head has, before v0.12
 _FEW_KEYS = 3  # of a header: one line of it twice is no second header
 _STALL_KINDS = {"net_stall", "net_timeout", "exec_stall"}
 _AFTER_PROMPT = {
@@ -187,8 +188,10 @@ class LogParser:
     def _is_of_another_run(self, key: str, begun: bool) -> bool:
         """Whether a line of a header begins a run: a whole header, or one run's, has each once."""
         header = self._run.header
-        if self._run.is_worker or self._place in ("steps", "blocks"):
+        if self._place in ("steps", "blocks"):
             return True
+        if self._run.is_worker:
+            return key in header or key not in _OF_A_WORKER
         if key in header:
             return begun or (len(header) >= _FEW_KEYS and key == next(iter(header)))
         return key.casefold() in map(str.casefold, header)  # v0.12 begins to write them otherwise
@@ -207,7 +210,9 @@ class LogParser:
             run.signs.add("rope_cache_size")
         if line.kind == "loaded" and text.rstrip().endswith(" bytes"):
             run.signs.add("loaded_bytes")
-        if line.kind in _FORK_KINDS or (line.kind == "circle" and "Worker[" in text):
+        if line.kind == "circle" and "Worker[" in text:
+            run.signs |= {"fork", "worker_speaks"}
+        elif line.kind in _FORK_KINDS:
             run.signs.add("fork")
         if self._place == "preamble" and line.kind not in _AFTER_PROMPT:
             run.prompt_lines.clear()

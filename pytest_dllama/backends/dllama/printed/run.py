@@ -13,6 +13,8 @@ from pytest_dllama.backends.dllama.printed.traffic import PrintedStep, Shape
 
 Variant = Literal["upstream", "fork", "unknown"]
 MAX_NODES = 1024  # a larger count is a damaged line
+SLICE = "sliceIndex"  # what a worker before v0.12 has in its head, and no root
+_NOT_COUNTED = 2  # upstream's workers are told how many others there are, without the root
 _MAX_FIGURE = 10**9  # of a model's dimensions
 _END_TOKEN = re.compile(r"</?s>|<\|\w+\|>")
 _LEAST_PER_S_AT_0_MS = 1e5  # 0.01 ms a token and more print as such
@@ -130,7 +132,7 @@ class LoggedRun:
     signs: set[str] = field(default_factory=set)  # of "fork" and "upstream", and line kinds seen
     listening: tuple[str, int] | None = None
     peer_addresses: dict[int, str] = field(default_factory=dict)  # socket -> host:port
-    node_index: int | None = None
+    node_index: int | None = None  # as a worker prints it; see `rank`
     said_nodes: list[int] = field(default_factory=list)
     required_mb: int | None = None
     required_kb: int | None = None  # as v0.12.0 to v0.15.3 print it
@@ -181,17 +183,38 @@ class LoggedRun:
     @property
     def nodes(self) -> int | None:
         """Nodes with the root; None when the log does not tell."""
-        said = [nodes for nodes in self.said_nodes if 1 <= nodes <= MAX_NODES]
+        if (slices := self._whole_of_header("nSlices")) is not None:
+            return slices  # dllama before v0.12 prints its nodes
+        left_out = 0 if not self.is_worker or self._counts_all_nodes else _NOT_COUNTED
+        said = [n for nodes in self.said_nodes if 1 <= (n := nodes + left_out) <= MAX_NODES]
         if said:
             return max(said)
-        slices = self.header.get("nSlices", "")
-        if slices.isascii() and slices.isdigit() and len(slices) < 5:
-            return int(slices)  # dllama before v0.12 prints its nodes
         sockets = self.sockets | set(self.peer_addresses)
         if sockets and not self.is_worker and max(sockets) < MAX_NODES:
             return max(sockets) + 2
         is_alone = self.has_weights and not self.is_worker and not self.printed_kb
         return 1 if is_alone else None
+
+    @property
+    def rank(self) -> int | None:
+        """A worker's rank, from 1; None when its log does not tell.
+
+        Upstream numbers the workers from 0, and before v0.12 prints the slice, which is the rank.
+        """
+        if (index := self._whole_of_header(SLICE)) is not None:
+            return index
+        if self.node_index is None:
+            return None
+        return self.node_index + (0 if self._counts_all_nodes else 1)
+
+    @property
+    def _counts_all_nodes(self) -> bool:
+        """Whether it is a worker of the fork's, which counts nodes with the root as number 0."""
+        return "worker_speaks" in self.signs
+
+    def _whole_of_header(self, key: str) -> int | None:
+        text = self.header.get(key, "")
+        return int(text) if text.isascii() and text.isdigit() and len(text) < 5 else None
 
     @property
     def is_old(self) -> bool:

@@ -78,6 +78,20 @@ def test_two_runs_side_by_side(folder: Path, capsys: pytest.CaptureFixture[str])
     assert rows["load_s"][-2:] == ["~", "1.000"]
 
 
+def test_a_run_that_was_slowed_down_on_purpose_is_told(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = names(folder)[0]
+    slowed = night_run(5, [cell(NEW)])
+    request = slowed.request.model_copy(update={"inject": "tpot=10%"})
+    RunStore(folder, CLUSTER).add(slowed.model_copy(update={"request": request}))
+    _, out, _ = run(capsys, folder, "history", "--metric", "tpot_ms")
+    assert [line.split()[-1] for line in out.splitlines()[-2:-1]] == ["slowed"]
+    code, _, err = run(capsys, folder, "compare", first, "last")
+    assert code == 0
+    assert f"{names(folder)[-1]} was slowed down on purpose (--inject tpot=10%)" in err
+
+
 def test_other_forms_hold_the_same_figures(
     folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

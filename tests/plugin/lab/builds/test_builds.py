@@ -130,7 +130,9 @@ def test_a_checkout_of_another_user_is_told_as_git_does(
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", "/dev/null")
     monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
-    with pytest.raises(ConfigError, match=r"another user; .* --add safe\.directory .*/distributed-llama$"):
+    with pytest.raises(
+        ConfigError, match=r"another user; .* --add safe\.directory .*/distributed-llama$"
+    ):
         dllama_source(str(checkout), "HEAD")
 
 
@@ -187,4 +189,11 @@ def test_an_option_that_a_revision_does_not_have_is_a_usage_error(
     assert str(raised.value) == (
         "--baseline old (0000000000): that revision has no --memory-rate, which these options "
         "need (--emulate); compare with a later one, or leave the option out"
+    )
+    by_size = LabConfig.of_texts({"collective": "mesh,star@13", "overlap": "on@4"}, tmp_path)
+    with pytest.raises(ConfigError) as raised:
+        make_sides(base, by_size, 2, lambda text: None)
+    assert str(raised.value) == (
+        "--baseline old (0000000000): that revision cannot be asked for mesh,star@13 and "
+        "on@4; name one collective, and overlap on or off"
     )
