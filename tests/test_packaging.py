@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.data import ROOT
+from tests.made_once import project_wheel
 
 pytestmark = pytest.mark.long
 
@@ -27,12 +27,8 @@ def run(*command: str | Path, cwd: Path) -> str:
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wheel")
-    pip = (sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "--quiet")
-    run(*pip, "--no-deps", "--wheel-dir", folder, ROOT, cwd=folder)
-    (built,) = folder.glob("*.whl")
-    return built
+def wheel() -> Path:
+    return project_wheel()
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ LARGEST_SEED = 2**64 - 1
 _WHOLE = re.compile(r"\s*[+-]?[0-9]+\s*")
 _MOST_DIGITS = 24
 _FILE_PREFIX = "dllama_model_"  # as dllama's converters name their files
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")  # a file's name may hold line ends
 
 
 class ConfigError(ValueError):
@@ -41,7 +42,7 @@ class ModelSpec:
     def name(self) -> str:
         """The model's short name, in test ids, tables and the thresholds file."""
         if self.kind == "files":
-            return Path(self.model).stem.removeprefix(_FILE_PREFIX)
+            return _CONTROL.sub("_", Path(self.model).stem.removeprefix(_FILE_PREFIX))
         return self.model
 
 

@@ -9,27 +9,27 @@ import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Literal
+from typing import IO, Literal
 
 from pytest_dllama.files.reasons import reason_of
 from pytest_dllama.hosts.agent import room
 from pytest_dllama.hosts.agent.memory import FamilyMemory
 from pytest_dllama.hosts.agent.supervisor import as_bytes
-from pytest_dllama.hosts.command import own_command, own_environ
-from pytest_dllama.hosts.lines import Lines
-from pytest_dllama.record.hosts import HostRecord, PairRecord
-
-if TYPE_CHECKING:
-    from pytest_dllama.hosts.base import MemorySite, ModelNeed, PowerSite
 from pytest_dllama.hosts.base import (
     STOP_GRACE_S,
     Host,
     HostError,
     HostProcess,
+    MemorySite,
+    ModelNeed,
+    PowerSite,
     Progress,
     tail,
     unwritable,
 )
+from pytest_dllama.hosts.command import own_command, own_environ
+from pytest_dllama.hosts.lines import Lines
+from pytest_dllama.record.hosts import HostRecord, PairRecord
 
 
 class LocalHost:

@@ -99,9 +99,10 @@ def _files(spec: ModelSpec) -> tuple[Path, Path]:
     files = spec.base / spec.model, spec.base / spec.tokenizer
     for path in files:
         if not path.is_file():
+            is_odd = path.exists()
+            what = f"{path} is a pipe, device or folder" if is_odd else f"no file {path}"
             raise ConfigError(
-                f"--models {spec.text}: no file {path}; give the path of a .m model and of its "
-                ".t tokenizer"
+                f"--models {spec.text}: {what}; give the path of a .m model and of its .t tokenizer"
             )
     return files
 

@@ -28,7 +28,7 @@ PasswordAuthentication no
 KbdInteractiveAuthentication no
 PermitRootLogin prohibit-password
 AllowTcpForwarding yes
-SetEnv HOME={folder}/home{more}
+SetEnv HOME={folder}/home PIP_COMPILE=0{more}
 Subsystem sftp internal-sftp
 """
 

@@ -16,6 +16,7 @@ from tests.hosts.ssh_world import BASE, BOARD, KEY, both, why_we_do_not
 CASES = {  # ssh_config before the common part, known_hosts, whether one gets in, and our words
     "a key": (KEY, "", True, ""),
     "Include": ("Include {folder}/more", "", True, ""),
+    "Include of a pattern": ("Include {folder}/mo*\nInclude {folder}/none*", "", True, ""),
     "Match": ("Match originalhost board user nobody\n  Port 1\n" + KEY, "", True, ""),
     "Match exec": ('Match exec "test %n = board"\n  IdentityFile {key}\n', "", True, ""),
     "several keys": (
@@ -138,7 +139,7 @@ CASES = {  # ssh_config before the common part, known_hosts, whether one gets in
         *("", False, "and no password is ever typed here; allow them for board"),
     ),
     "what is of a terminal": (
-        "Host *\n  RequestTTY force\n  ControlMaster auto\n  ControlPath none\n"
+        "Host *\n  RequestTTY force\n  ForwardAgent yes\n  ControlMaster auto\n  ControlPath none\n"
         "  ControlPersist no\n  UpdateHostKeys yes\n  VerifyHostKeyDNS yes\n" + KEY,
         *("", True, ""),
     ),
@@ -197,6 +198,14 @@ def test_a_broken_ssh_config_in_the_words_of_ssh(tmp_path) -> None:
     config = tmp_path / "config"
     config.write_text("Host board\n  Prot 22\n")
     assert "Bad configuration option: prot" in why_we_do_not(config)
+
+
+def test_a_remote_command_is_for_terminals_as_it_is_to_scp(world, tmp_path) -> None:
+    """`ssh HOST COMMAND` itself refuses both at once; whoever types `ssh board` wants his tmux."""
+    config = tmp_path / "config"
+    text = "Host board\n  RemoteCommand tmux attach\n  RequestTTY yes\n" + KEY + BASE
+    config.write_text(world.fill(text, tmp_path / "known"))
+    assert why_we_do_not(config) == ""
 
 
 def test_a_name_is_no_option() -> None:

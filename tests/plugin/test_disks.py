@@ -21,12 +21,10 @@ from pytest_dllama.files.report_folder import (
 from pytest_dllama.files.user_files import cache_folder, data_folder
 from pytest_dllama.files.whole_file import write_whole
 from pytest_dllama.history.run_files import RunFileError, read_run, run_text
-from pytest_dllama.hosts.base import HostError, HostProcess
 from pytest_dllama.hosts.inventory import InventoryError, load_inventory
-from pytest_dllama.hosts.local import LocalHost
 from pytest_dllama.verdict.limits.limit import ThresholdError
 from pytest_dllama.verdict.limits.thresholds_file import load_thresholds
-from tests.data import LOGS, ROOT, RUNS
+from tests.data import ROOT, RUNS
 from tests.plugin.real_runs import SMALL_MODEL, RealRun
 
 SUITES = str(ROOT / "suites")
@@ -216,147 +214,6 @@ def test_a_user_without_a_home_has_folders_all_the_same(monkeypatch: pytest.Monk
 def test_what_has_no_place_anywhere_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tempfile.tempdir", "/proc/nowhere")
     assert keep_elsewhere("run.json", "{}") is None
-
-
-# -- logs -----------------------------------------------------------------------------------------
-
-
-def _read_all(process: HostProcess) -> None:
-    while process.read_line(60.0) is not None:
-        pass
-
-
-def test_a_log_that_cannot_be_written_ends_its_process_at_once(tmp_path: Path) -> None:
-    (tmp_path / "root.stdout.log").symlink_to(FULL)
-    talk = "import itertools\nfor n in itertools.count(): print('line', n, flush=True)"
-    process = LocalHost().start([sys.executable, "-c", talk], "root", tmp_path, {})
-    words = (
-        rf"the log {tmp_path}/root.stdout.log cannot be written \(No space left on device\); make "
-        "room there"
-    )
-    with pytest.raises(HostError, match=words):
-        _read_all(process)
-    assert process.wait(60.0) is not None
-    process.stop()
-
-
-def test_a_process_without_room_for_its_pipes_names_the_limit(tmp_path: Path) -> None:
-    code = (
-        "import resource, sys; from pathlib import Path\n"
-        "from pytest_dllama.hosts.local import LocalHost; from pytest_dllama.hosts.base import *\n"
-        "(Path(sys.argv[1]) / 'root.stderr.log').touch()\n"
-        "resource.setrlimit(resource.RLIMIT_NOFILE, (5, 5))\n"
-        "try: LocalHost().start(['true'], 'root', Path(sys.argv[1]), {})\n"
-        "except HostError as error: print(error)"
-    )
-    command = [sys.executable, "-c", code, tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    words = "true cannot be started on localhost: Too many open files: `ulimit -n` allows 5"
-    assert done.stdout.strip() == words
-
-
-def test_a_log_that_cannot_be_made_starts_no_process(tmp_path: Path) -> None:
-    (tmp_path / "logs").write_text("a file")
-    with pytest.raises(HostError, match=r"the log .*root\.stderr\.log cannot be written"):
-        LocalHost().start([sys.executable, "-c", ""], "root", tmp_path / "logs", {})
-
-
-def test_a_prompt_is_passed_on_whatever_the_locale_is(tmp_path: Path) -> None:
-    code = (
-        "import sys; from pathlib import Path; from pytest_dllama.hosts.local import LocalHost\n"
-        'echo = \'import sys; sys.stdout.buffer.write(sys.argv[1].encode("utf-8", '
-        '"surrogateescape"))\'\n'
-        "p = LocalHost().start([sys.executable, '-c', echo, '\\uc548\\ub155'], 'e', "
-        "Path(sys.argv[1]), {})\n"
-        "print(ascii(p.read_line(60)))\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", code, tmp_path],
-        env={**os.environ, "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert done.stdout == "'\\uc548\\ub155'\n"
-
-
-# -- commands -------------------------------------------------------------------------------------
-
-
-def _report(script: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "pytest_dllama.cli", "report", RUN, "-o", folder / "out"]
-    return subprocess.run(
-        ["bash", "-c", f"set -o pipefail; {script}", "bash", *command],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def test_output_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
-    done = _report('"$@" > /dev/full', tmp_path)
-    assert done.returncode == 2
-    expected = "pytest-dllama: the output cannot be written: No space left on device\n"
-    assert done.stderr == expected
-    done = _report('ulimit -f 1; "$@"', tmp_path / "limited")
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert line.startswith(f"pytest-dllama: {tmp_path}/limited/out/")
-    assert line.endswith(": File too large")
-
-
-@pytest.mark.parametrize(
-    ("program", "code", "words"),
-    [
-        ("pytest_dllama.cli", 2, "the output cannot be written: No space left on device"),
-        ("dllama_engine.cli", 1, "standard output cannot be written (No space left on device)"),
-    ],
-)
-def test_help_that_cannot_be_written_is_no_success(program: str, code: int, words: str) -> None:
-    for flags in ("-m", "-um"):  # buffered or not
-        with FULL.open("w") as full:
-            done = subprocess.run(
-                [sys.executable, flags, program, "--version"],
-                stdout=full,
-                stderr=subprocess.PIPE,
-                text=True,
-                check=False,
-            )
-        assert (done.returncode, words in done.stderr) == (code, True), done.stderr
-        assert len(done.stderr.splitlines()) == 1
-
-
-def test_closed_streams_are_no_crash() -> None:
-    script = '"$@" >&- && "$@" 2>&-'
-    command = [sys.executable, "-m", "pytest_dllama.cli", "--version"]
-    done = subprocess.run(
-        ["bash", "-c", script, "bash", *command], capture_output=True, text=True, check=False
-    )
-    assert (done.returncode, done.stderr) == (0, "")
-    assert done.stdout.startswith("pytest-dllama ")
-
-
-@pytest.mark.parametrize("encoding", ["latin-1", "ascii", "cp949"])
-def test_a_terminal_without_our_letters_gets_their_escapes(encoding: str, tmp_path: Path) -> None:
-    """`import-log` prints the path; nothing of it may end the command."""
-    folder = tmp_path / "보고서-Gerät"
-    folder.mkdir()
-    log = LOGS / "upstream_inference_n1.log"
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest_dllama.cli", "import-log", log, "-o", folder / "run.json"],
-        capture_output=True,
-        env={**os.environ, "PYTHONIOENCODING": encoding, "PYTHONUTF8": "0"},
-        check=False,
-    )
-    assert (done.returncode, done.stderr) == (0, b"")
-    assert str(folder.name).encode(encoding, "backslashreplace") in done.stdout
-    assert (folder / "run.json").exists()
-
-
-def test_nobody_who_reads_is_no_error(tmp_path: Path) -> None:
-    done = _report('"$@" | true', tmp_path)
-    assert done.returncode == 141
-    assert done.stderr == ""
 
 
 # -- files ----------------------------------------------------------------------------------------

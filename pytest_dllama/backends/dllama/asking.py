@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from itertools import count
 from pathlib import Path
 
-from pytest_dllama.backends.dllama.versions import Ask, Engine, identify
+from pytest_dllama.backends.dllama.identify import Ask, identify
+from pytest_dllama.backends.dllama.versions import Engine
 from pytest_dllama.backends.process_guard import guarded
 from pytest_dllama.hosts.base import Host
 

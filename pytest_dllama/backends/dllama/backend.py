@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
-from weakref import WeakSet
 
 from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.backends.dllama.asking import engine_of
@@ -30,6 +28,7 @@ from pytest_dllama.backends.dllama.versions import (
     Engine,
     flag_pairs,
 )
+from pytest_dllama.backends.dllama.workers import PrintingWorkers
 from pytest_dllama.backends.process_guard import guarded, unguarded
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.events.request import Step
@@ -94,7 +93,7 @@ class DllamaBackend:
             self._learn(engine)
         self._engines: dict[str, Engine] = {}  # by a host's address
         self._root = ""  # the address of the root's host
-        self._busy: WeakSet[HostProcess] = WeakSet()  # workers that serve a root, as last read
+        self._workers = PrintingWorkers()
 
     def look(self, hosts: Sequence[Host], logs: Path) -> None:
         """Ask the program of each host once what it is.
@@ -274,30 +273,7 @@ class DllamaBackend:
         Raises:
             WorkerNotReady: it ended, or is still busy after `timeout_s`.
         """
-        end = time.monotonic() + timeout_s
-        while self._reads_on(process, max(end - time.monotonic(), 0.0)):
-            pass
-        if process in self._busy:
-            raise WorkerNotReady(
-                f"{process.name} still serves an earlier root after {timeout_s:g} s"
-            )
-
-    def _reads_on(self, process: HostProcess, timeout_s: float) -> bool:
-        """Read a worker's next line; waits for one only while it serves a root."""
-        try:
-            # What an ended process left is on its way: the end of its output tells why.
-            waits = process in self._busy or process.wait(0.0) is not None
-            line = process.read_line(timeout_s if waits else 0.0)
-        except TimeoutError:
-            return False
-        if line is None:
-            raise WorkerNotReady(f"{process.name} ended: {process.error_tail()}")
-        found = read_line(clean(line))
-        if found is not None and found.kind in ("root_connected", "n_nodes"):
-            self._busy.add(process)
-        elif found is not None and found.kind == "listening":
-            self._busy.discard(process)
-        return True
+        self._workers.await_idle(process, timeout_s)
 
 
 def _last_session(log: Path) -> LoggedRun | None:

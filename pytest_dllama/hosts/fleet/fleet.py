@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pytest_dllama.hosts.agent.facts import boot_id
 from pytest_dllama.hosts.base import (
     Host,
     HostError,
@@ -17,7 +15,15 @@ from pytest_dllama.hosts.base import (
     Progress,
 )
 from pytest_dllama.hosts.course import counted
+from pytest_dllama.hosts.fleet.cooling import cool_down
 from pytest_dllama.hosts.fleet.link_probe import measure_pairs
+from pytest_dllama.hosts.fleet.machines import (
+    Machine,
+    machines_of,
+    memory_needs,
+    memory_sites,
+    power_sites,
+)
 from pytest_dllama.hosts.fleet.preflight import Need
 from pytest_dllama.hosts.fleet.provision import (
     Ready,
@@ -31,12 +37,9 @@ from pytest_dllama.hosts.fleet.records import host_record, versions_of, watched
 from pytest_dllama.hosts.inventory import Inventory
 from pytest_dllama.hosts.local import LocalHost
 from pytest_dllama.hosts.memory_probe import local_memory
-from pytest_dllama.hosts.power import local_power
 from pytest_dllama.hosts.ssh.host import SshHost
 from pytest_dllama.models import engine_facts
 from pytest_dllama.record.hosts import HostRecord, PairRecord
-
-COOLING_GLANCE_S = 5.0
 
 if TYPE_CHECKING:
     from pytest_dllama.models.engine_facts import ModelConfig
@@ -187,7 +190,7 @@ class RemoteHosts:
                 continue
             if host.name not in self._found:
                 record = host_record(host, rank, self.seen[host.name], needs.get(host.name))
-                shared = next(names for names in self._machines() if host.name in names)
+                shared = next(m.names for m in self._machines() if host.name in m.names)
                 if len(shared) > 1:
                     record = record.model_copy(update={"shares_with": shared})
                 self._found[host.name] = record
@@ -215,16 +218,11 @@ class RemoteHosts:
     def _by_rank(self) -> Iterator[tuple[int, SshHost]]:
         return enumerate(self.hosts, start=0 if self._inventory.has_root else 1)
 
-    def _machines(self) -> list[tuple[str, ...]]:
-        """Hosts by the machine that they are: names with one boot id are one."""
-        boots: dict[str, list[str]] = {}
-        for host in self.hosts:
-            if host.name in self.seen:
-                boots.setdefault(str(self.seen[host.name].facts["boot_id"]), []).append(host.name)
-        return [tuple(names) for names in boots.values()]
+    def _machines(self) -> list[Machine]:
+        return machines_of(self._by_rank(), self.seen)
 
     def _needs(self) -> dict[str, Need]:
-        """The most that each host's rank needs over the models, and all ranks of its machine."""
+        """What each host must have room for, over all models."""
         wanted = self._wanted
         models = self._models or tuple(ModelNeed(c, c.seq_len, "f32") for c in self._configs)
         tables = [
@@ -238,19 +236,7 @@ class RemoteHosts:
             )
             for need in models
         ]
-        if not tables:
-            return {}
-        ranks = {host.name: rank for rank, host in self._by_rank()}
-        needs = {}
-        for names in self._machines():
-            together = max(sum(table[ranks[name]] for name in names) for table in tables)
-            for name in names:
-                own = max(table[ranks[name]] for table in tables)
-                sharing = names if len(names) > 1 else ()
-                needs[name] = Need(
-                    own * wanted.sides, together * wanted.sides, sharing, wanted.sides
-                )
-        return needs
+        return memory_needs(self._machines(), tables, wanted.sides)
 
     def _place(self, host: SshHost, model: Path, progress: Progress) -> None:
         """The model goes to the root's host before anything is measured."""
@@ -260,56 +246,18 @@ class RemoteHosts:
 
     def memory_sites(self, nodes: int, nthreads: int) -> Sequence[MemorySite]:
         """Each machine once, with all its ranks; this one if the root runs here."""
-        ranks = {host.name: rank for rank, host in self._by_rank()}
-        hosts = {host.name: host for host in self.hosts}
-        sites = [] if self._inventory.has_root else [local_memory((0,), nthreads)]
-        for names in self._machines():
-            facts = self.seen[names[0]].facts
-            threads = max(hosts[name].nthreads or nthreads for name in names)
-            probe = hosts[names[0]].measure_memory
-            cores, cache_bytes = facts["cores"], facts["cache_bytes"]
-            on_it = tuple(ranks[name] for name in names if ranks[name] < nodes)
-            if on_it:
-                sites.append(MemorySite(names, on_it, threads, cores, cache_bytes, probe))
-        return sites
+        here = [] if self._inventory.has_root else [local_memory((0,), nthreads)]
+        return [*here, *memory_sites(self._machines(), nodes, nthreads)]
 
     def power_sites(self, nodes: int) -> Sequence[PowerSite]:
         """Each machine once, with all its ranks; this one too if the root runs here."""
-        ranks = {host.name: rank for rank, host in self._by_rank()}
-        hosts = {host.name: host for host in self.hosts}
-        here = [] if self._inventory.has_root else [0]
-        sites: list[PowerSite] = []
-        for names in self._machines():
-            on_it = tuple(ranks[name] for name in names if ranks[name] < nodes)
-            if here and self.seen[names[0]].facts["boot_id"] == boot_id():
-                here += on_it
-            elif on_it:
-                offset_s = self.seen[names[0]].clock.offset_s
-                sites.append(PowerSite(names, on_it, hosts[names[0]].read_power, offset_s))
-        return [local_power(tuple(here)), *sites] if here else sites
+        return power_sites(self._machines(), nodes, root_is_here=not self._inventory.has_root)
 
     def cool_down(self, limit_c: float, progress: Progress) -> None:
         """Wait until all are as cool as that; a host that stays warmer is told and measured."""
-        until_s = time.monotonic() + self._inventory.cooling_s
-        while True:
-            found, _ = on_each(self.hosts, lambda host: host.agent.ask("sample"))
-            warm = {
-                name: sample["temperature_c"]
-                for name, sample in found.items()
-                if sample["temperature_c"] is not None and sample["temperature_c"] > limit_c
-            }
-            if not warm:
-                return
-            who = ", ".join(f"{name} {degrees:.0f} °C" for name, degrees in warm.items())
-            left_s = until_s - time.monotonic()
-            if left_s <= 0:
-                break
-            progress.detail(f"cooling down to {limit_c:g} °C: {who}")
-            time.sleep(min(COOLING_GLANCE_S, left_s))
-        waited = f"after {self._inventory.cooling_s:g} s of --cooldown"
-        remark = f"measured warmer than {limit_c:g} °C {waited}: {who}"
-        self._remarks.append(remark)
-        progress.settle(f"warning: {remark}")
+        remark = cool_down(self.hosts, limit_c, self._inventory.cooling_s, progress)
+        if remark is not None:
+            self._remarks.append(remark)
 
     def records(self) -> tuple[HostRecord, ...]:
         """The hosts as they were found, and what was seen of them since."""

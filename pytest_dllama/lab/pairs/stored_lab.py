@@ -38,7 +38,7 @@ class StoredLab(ComparingLab):
         progress: where to tell how far it is.
 
     Raises:
-        ConfigError: no such run, or one of other machines or of another request.
+        ConfigError: no such run, or one of other machines, of another request or of other cells.
     """
 
     def __init__(
@@ -57,6 +57,11 @@ class StoredLab(ComparingLab):
         self._labels = (f"{baseline.text} of {self._stored.created_utc}", labels[1])
         self._check(baseline)
         self._base_cells = {cell.id: cell for cell in self._stored.cells}
+        if not any(key.id in self._base_cells for key in keys):
+            wanted, has = ", ".join(key.id for key in keys), ", ".join(self._base_cells) or "none"
+            raise ConfigError(
+                f"--baseline {baseline.text}: it has no cell of this run ({wanted}); it has {has}"
+            )
 
     def _load(self, baseline: Baseline) -> RunRecord:
         if baseline.kind == "run":

@@ -133,14 +133,14 @@ class Thresholds:
             elif nodes is not None and nodes not in counts:
                 sentences.append(
                     f"{self.file} [{table_name(model, nodes)}] limits no cell of this run; it has "
-                    f"{', '.join(map(str, counts))} nodes"
+                    f"{_listed(counts)}"
                 )
         return (*sentences, *self._idle_scaling(unknown, counts))
 
     def _idle_scaling(self, unknown: Sequence[str], counts: Sequence[int]) -> list[str]:
         return [
             f"{limit.source} scaling: {limit.text!r} compares nothing in this run; it has "
-            f"{', '.join(map(str, counts))} nodes"
+            f"{_listed(counts)}"
             for model, limits in self.scaling.items()
             if model not in unknown
             for limit in limits
@@ -170,6 +170,15 @@ def workload_names(workload: Workload) -> list[str]:
 
 def _means_any(name: str, models: Sequence[str]) -> bool:
     return any(name == model or fnmatchcase(model, name) for model in models)
+
+
+def _listed(counts: Sequence[int]) -> str:
+    """Node counts in words.
+
+    >>> _listed([1]), _listed([2, 4])
+    ('1 node', '2, 4 nodes')
+    """
+    return f"{', '.join(map(str, counts))} node{'' if list(counts) == [1] else 's'}"
 
 
 def _no_such_model(file: str, model: str, models: Sequence[str]) -> str:

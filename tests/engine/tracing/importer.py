@@ -7,7 +7,11 @@ error, as is what would be the 513th on its stack. An arrow's end belongs to the
 track's stack, or waits for the next one if it does not say `"bp":"e"`; its id is a whole number of
 64 bits, or a text that is one to the base 16. A track without an id has that of its process. Read
 in `src/trace_processor/importers` of August 2026; it rounds times since 2025 and cut their
-fractions off before. One arrow between two slices is a row of `flow`, whichever comes first.
+fractions off before.
+
+Stricter than Perfetto in three things: a longer slice that begins with another one must stand
+before it in the file, an arrow's end that waits for a slice is none, and in front of an id of
+hexadecimal digits stands neither a space nor a sign.
 """
 
 from __future__ import annotations

@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -86,23 +87,50 @@ def laptop(boards, tmp_path_factory):
         server.kill()
 
 
+@dataclass(frozen=True, slots=True)
+class Typed:
+    """A command of the page that was typed, and the reports that lay there afterwards."""
+
+    done: subprocess.CompletedProcess[str]
+    report_bytes: dict[str, int]
+
+
+@pytest.fixture(scope="module")
+def typed(laptop: Laptop) -> dict[str, Typed]:
+    """All commands but the last, in the page's order, up to the first that failed.
+
+    Each stands on the ones before it; tests of them may be chosen, and come in any order.
+    """
+    found: dict[str, Typed] = {}
+    for command in COMMANDS:
+        if "--all" in command:
+            continue
+        done = laptop.run(command)
+        reports = (laptop.work / "report").glob("report.*.md")
+        found[command] = Typed(done, {file.name: file.stat().st_size for file in reports})
+        if done.returncode != 0:
+            break
+        if "hosts init" in command:
+            laptop.fit_to_this_machine()
+    return found
+
+
 def test_the_page_has_its_commands() -> None:
     assert len(COMMANDS) == 10
     assert [line for line in COMMANDS if line.startswith("pytest suites/")]
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if "--all" not in c])
-def test_each_command_in_the_pages_order(laptop: Laptop, command: str) -> None:
-    done = laptop.run(command)
+def test_each_command_in_the_pages_order(typed: dict[str, Typed], command: str) -> None:
+    assert command in typed, f"not typed, for this one failed: {list(typed)[-1]}"
+    done = typed[command].done
     assert done.returncode == 0, done.stdout + done.stderr
-    if "hosts init" in command:
-        laptop.fit_to_this_machine()
     if command.startswith("pytest suites/"):
-        assert (laptop.work / "report" / "report.en.md").stat().st_size > 1000
-        assert (laptop.work / "report" / "report.ko.md").stat().st_size > 1000
+        assert typed[command].report_bytes["report.en.md"] > 1000
+        assert typed[command].report_bytes["report.ko.md"] > 1000
 
 
-def test_nothing_runs_at_the_end(boards, laptop: Laptop) -> None:
+def test_nothing_runs_at_the_end(boards, typed: dict[str, Typed]) -> None:
     assert sshd.left_behind(boards.folder) == []
 
 

@@ -5,11 +5,15 @@ from __future__ import annotations
 import getpass
 import json
 import sys
+import uuid
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from dllama_engine.kernels.image import store
+from dllama_engine.kernels.image.file import decode
 from pytest_dllama.backends.base import EngineRequest
 from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.hosts.base import HostError
@@ -26,6 +30,7 @@ from pytest_dllama.models.engine_facts import shipped_model
 from tests.engine.processes import GENEROUS_S
 from tests.engine.tracing.trace_format import problems
 from tests.hosts import sshd
+from tests.made_once import board_kernels
 
 pytestmark = pytest.mark.long
 
@@ -35,6 +40,16 @@ def host(pis, inventory_of):
     inventory = inventory_of(pis[:1])
     host = SshHost(inventory.hosts[0], inventory)
     yield host
+    host.close()
+
+
+@pytest.fixture
+def lone_host(make_sshd, inventory_of) -> Iterator[tuple[SshHost, Path]]:
+    """A host with its working folder, in which nothing lies of other tests."""
+    server = make_sshd()
+    inventory = inventory_of([server])
+    host = SshHost(inventory.hosts[0], inventory)
+    yield host, server.folder / "work"
     host.close()
 
 
@@ -65,19 +80,21 @@ def test_exit_codes_come_back(host, tmp_path) -> None:
     assert process.wait(GENEROUS_S) == 7
 
 
-def test_secrets_are_on_no_command_line_and_in_no_file(host, pis, tmp_path) -> None:
-    code = "import os, time; print(os.environ['KEY'], flush=True); time.sleep(60)"
-    process = _start(host, tmp_path, code, KEY="hush-hush")
-    assert process.read_line(GENEROUS_S) == "hush-hush\n"
+def test_secrets_are_on_no_command_line_and_in_no_file(lone_host, tmp_path) -> None:
+    host, work = lone_host
+    secret, mark = uuid.uuid4().hex, uuid.uuid4().hex
+    code = f"import os, time; print(os.environ['KEY'], flush=True); time.sleep(60)  # {mark}"
+    process = _start(host, tmp_path, code, KEY=secret)
+    assert process.read_line(GENEROUS_S) == f"{secret}\n"
     lines = _command_lines()
-    assert any(b"time.sleep(60)" in line for line in lines)
-    assert not any(b"hush-hush" in line for line in lines)
+    assert any(mark.encode() in line for line in lines)
+    assert not any(secret.encode() in line for line in lines)
     with_secret, modes = [], set()
-    for file in (pis[0].folder / "work").rglob("*"):
+    for file in work.rglob("*"):
         with suppress(FileNotFoundError):  # written beside and renamed meanwhile
             if file.is_file():
                 modes.add(oct(file.stat().st_mode & 0o077))
-                with_secret += [file.name] if b"hush-hush" in file.read_bytes() else []
+                with_secret += [file.name] if secret.encode() in file.read_bytes() else []
     assert with_secret == ["stdout.log"]  # it printed the secret itself
     assert modes == {"0o0"}
     process.stop()
@@ -158,10 +175,18 @@ def test_a_root_on_this_machine_and_a_worker_on_a_board(
     assert cluster.hosts[1].address == pis[1].address
 
 
+def _keep_for_hosts(image: bytes) -> None:
+    """Where `image_for` looks, before it would compile."""
+    header, _ = decode(image)
+    name = f"{header.sources[:12]}-{header.variant}-{header.target}.image"
+    store.keep(image, store.folder() / name)
+
+
 def test_a_host_that_refuses_the_image_compiles_for_itself(
     boards, pis, inventory_of, tmp_path, monkeypatch
 ) -> None:
     """Kernels of a Raspberry Pi 3, sent to this machine; a wheelhouse has the compiler."""
+    _keep_for_hosts(board_kernels()[0].read_bytes())
     board = image_for({"machine": "aarch64", "cpu_features": ["asimd"], "cpu_part": "0xd03"})
     assert board is not None
     assert board.target == "cortex-a53"

@@ -16,8 +16,9 @@ from dllama_engine.formats.config import ModelConfig
 from pytest_dllama.backends.base import EngineOptions
 from pytest_dllama.backends.dllama import asking
 from pytest_dllama.backends.dllama.backend import DllamaBackend
+from pytest_dllama.backends.dllama.identify import identify
 from pytest_dllama.backends.dllama.rules import refused_nodes
-from pytest_dllama.backends.dllama.versions import UNKNOWN, identify
+from pytest_dllama.backends.dllama.versions import UNKNOWN
 from pytest_dllama.backends.program_file import why_no_program
 from pytest_dllama.backends.registry import make_backend
 from pytest_dllama.cli.main import main

@@ -106,6 +106,12 @@ def test_names_come_from_file_names() -> None:
     assert specs[0].base == Path("base")
 
 
+def test_a_name_stays_in_its_line_whatever_the_file_is_called() -> None:
+    (spec,) = parse_models("two\nlines\t\x1b[2J ñ%s.m:t.t")
+    assert spec.name == "two_lines__[2J ñ%s"
+    assert spec.model == "two\nlines\t\x1b[2J ñ%s.m"
+
+
 def test_two_models_of_one_name() -> None:
     with pytest.raises(ConfigError, match="two models are called 'x'"):
         parse_models("a/x.m:x.t,b/x.m:x.t")

@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.data import MODELS, ROOT
+from tests.data import MODELS
+from tests.made_once import project_wheel
 
 NEIGHBOURS = (
     "pytest-xdist",
@@ -58,11 +59,9 @@ class Environment:
 def make_environment(folder: Path) -> Path:
     """The `bin` folder of an environment that has everything; skips where nothing can be had."""
     pip = (sys.executable, "-m", "pip", "--disable-pip-version-check")
-    _pip(*pip, "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT)
-    (wheel,) = folder.glob("*.whl")
     venv.create(folder / "venv")
     python = folder / "venv" / "bin" / "python"
-    _pip(*pip, "--python", python, "install", "--quiet", "--no-compile", wheel, *NEIGHBOURS)
+    _pip(*pip, "--python", python, "install", "--quiet", project_wheel(), *NEIGHBOURS)
     return python.parent
 
 

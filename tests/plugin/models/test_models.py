@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import fields, replace
@@ -67,6 +68,15 @@ def test_a_synthetic_model_that_cannot_be_written_is_told(tmp_path, monkeypatch)
         "another folder"
     )
     assert list((tmp_path / "pytest-dllama" / "models").iterdir()) == []
+
+
+def test_what_is_no_regular_file_is_told_as_such(tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe.m")
+    (tmp_path / "folder.m").mkdir()
+    for name in ("pipe.m", "folder.m"):
+        (spec,) = parse_models(f"{name}:t.t", tmp_path)
+        with pytest.raises(ConfigError, match=rf"{name} is a pipe, device or folder; give"):
+            under_test.open_model(spec, lambda done, total: None)
 
 
 def test_the_shipped_model() -> None:

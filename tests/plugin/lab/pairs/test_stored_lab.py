@@ -51,9 +51,9 @@ def _config(tmp_path: Path, baseline: str) -> LabConfig:
     )
 
 
-def _lab(own: LabConfig, engine: Backend) -> StoredLab:
+def _lab(own: LabConfig, engine: Backend, *keys: CellKey) -> StoredLab:
     engines = Engines(engine, {}, LocalHosts())
-    return StoredLab(own, [KEY], Thresholds(), engines, Silent())
+    return StoredLab(own, keys or [KEY], Thresholds(), engines, Silent())
 
 
 def _against(tmp_path: Path, stored: Path, engine: Backend) -> tuple[StoredLab, CellVerdict]:
@@ -132,9 +132,22 @@ def test_another_model_of_the_same_name_is_invalid(tmp_path: Path, stored: Path)
 
 
 def test_a_cell_that_the_stored_run_lacks_is_invalid(tmp_path: Path, stored: Path) -> None:
-    _changed(stored, lambda run: run.model_copy(update={"cells": ()}))
-    _, found = _against(tmp_path, stored, StatedTimes(1.0))
-    assert found.reasons == ("the stored run has no cell tiny-1; it has none",)
+    _changed(
+        stored,
+        lambda run: run.model_copy(
+            update={"cells": (run.cells[0].model_copy(update={"nodes": 2}),)}
+        ),
+    )
+    own = _config(tmp_path, f"run:{stored}")
+    lab = _lab(own, StatedTimes(1.0), KEY, CellKey("tiny", 2))
+    lab.cell(KEY)
+    lab.stop()
+    found = lab.comparison(KEY)
+    assert found is not None
+    assert found.status == "INVALID"
+    assert found.reasons == ("the stored run has no cell tiny-1; it has tiny-2",)
+    with pytest.raises(ConfigError, match=r"no cell of this run \(tiny-1\); it has tiny-2$"):
+        _lab(own, StatedTimes(1.0))  # before it measures what nothing is compared with
 
 
 def test_other_machines_and_other_requests_are_usage_errors(tmp_path: Path, stored: Path) -> None:
