@@ -28,7 +28,7 @@ from dllama_engine.tables.links import NOTHING, RECV_AT, RECV_BYTES, SEND_AT, SE
 from dllama_engine.wire.frames import KINDS, PROBE
 from dllama_engine.wire.links import Links
 
-PAYLOAD_BYTES = 16 << 10  # of a frame that shows the rate
+PAYLOAD_BYTES = 32 << 10  # of a frame that shows the rate
 _MOST_VALUES = 1 << 20  # of a rank's work between two exchanges: some ten microseconds
 _RUNS, _BUDGET_S = 30, 1.0  # of each stretch, in turns; as many as fit into that, but some at least
 _LEAST_RUNS = 3  # one of which has met no stalled link
