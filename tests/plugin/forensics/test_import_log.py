@@ -104,6 +104,29 @@ def test_workers_logs_tell_their_memory(tmp_path: Path) -> None:
     assert any("would allocate (RequiredMemory): worker 1 42." in note for note in run.notes)
 
 
+POST = """4xNUC with AVX2. Slower than two:
+./dllama inference --model m.m --tokenizer t.t --prompt "What is 5+9?" --steps 77
+Evaluation
+   nBatches: 32
+    nTokens: 7
+   tokens/s: {prompt} ({prompt_ms} ms/tok)
+Prediction
+    nTokens: 70
+   tokens/s: {decode} ({decode_ms} ms/tok)
+
+"""
+
+
+def test_closing_blocks_in_a_post_are_a_run_each(tmp_path: Path) -> None:
+    two = POST.format(prompt=9.25, prompt_ms=108.14, decode=5.96, decode_ms=167.91)
+    four = POST.format(prompt=7.25, prompt_ms=137.93, decode=4.96, decode_ms=201.61)
+    post = written(tmp_path, two + four)
+    cells = import_logs([post], ImportOptions(nodes=2)).cells
+    assert [round(cell.samples[0].decode_s or 0, 2) for cell in cells] == [11.75, 14.11]
+    with pytest.raises(ImportLogError, match=r"prompt 9.25 tokens/s; decode 5.96 tokens/s"):
+        import_logs([post], ImportOptions())
+
+
 OLD_WORKER = """Listening on 0.0.0.0:9998...
 💡 sliceIndex: 1
 💡 nSlices: 2

@@ -120,7 +120,8 @@ class LogParser:
         """Whether dllama prints such a line here; if not, it is generated text or prompt."""
         if self._place == "preamble":
             if line.kind in ("passes", "average", "title"):
-                return not self._run.prompt_lines
+                is_prose = self._run.is_empty  # of a post, before a log without its head
+                return is_prose or not self._run.prompt_lines
             return line.kind in _PREAMBLE
         if self._place == "chat":
             return line.kind in _PREAMBLE - {"remark"}
@@ -164,6 +165,10 @@ class LogParser:
 
     def _enter_block(self, title: str) -> None:
         run = self._run
+        if title == "Evaluation" and run.prediction is not None and run.prediction.has_rate:
+            self._close_run()  # closing blocks one after the other, as posts compare them
+            run = self._run
+            run.signs.add("title")
         if self._place == "steps" and run.decode:
             last = run.decode[-1]
             last.piece = last.piece.removesuffix("\n")  # the empty line before the blocks
