@@ -155,7 +155,7 @@ def test_the_summary_and_where_the_results_are(judged: RealRun) -> None:
 
 
 def test_progress_without_a_terminal_is_one_line_a_cell(judged: RealRun) -> None:
-    told = re.findall(r"^dllama: llama_q40 on (\d) nodes: .*tokens/s", judged.output, re.MULTILINE)
+    told = re.findall(r"^dllama: llama_q40-(\d): .*tokens/s", judged.output, re.MULTILINE)
     assert told == ["2", "4"]
     assert "repeat 2/2" not in judged.output  # a run of a few seconds needs no sign of life
     assert "\x1b" not in judged.output
