@@ -8,9 +8,9 @@ from __future__ import annotations
 import hashlib
 import re
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 from pytest_dllama.errors import ToldError
@@ -20,6 +20,8 @@ from pytest_dllama.history.run_files import RunFileError, read_run
 from pytest_dllama.record.run import RunRecord
 
 STALE_S = 86_400.0  # a half-written file of a process that was killed is swept away after a day
+NEWEST = 5  # runs of which the median says what time it is
+TIME_FORMAT = "%Y%m%dT%H%M%SZ"  # of a run's beginning, at the beginning of its name
 UNKNOWN = "unknown"  # the cluster of runs without a fingerprint
 
 
@@ -130,10 +132,14 @@ class RunStore:
         return StoredRun(found[0], self.read(found[0]))
 
     def prune(self, keep: Keep, protected: Collection[str]) -> list[str]:
-        """Drop the oldest runs beyond what is kept; their names. Protected ones always stay."""
+        """Drop the oldest runs beyond what is kept; their names. Protected ones always stay.
+
+        Age is counted from the runs' own times, not from this machine's clock: one that is years
+        ahead for a session or two makes no run old.
+        """
         self._sweep()
         names = self.names()
-        oldest = f"{datetime.now(UTC) - timedelta(days=keep.days):%Y%m%dT%H%M%SZ}"
+        oldest = _days_before(keep.days, names)
         newest = set(names[max(len(names) - keep.runs, 0) :])
         gone = [
             name
@@ -151,3 +157,15 @@ class RunStore:
                     path.unlink(missing_ok=True)
             except OSError:  # another process swept it
                 continue
+
+
+def _days_before(days: int, names: Sequence[str]) -> str:
+    """A time so long before the median of the newest runs, as names begin; "": none is known."""
+    newest = names[-NEWEST:]
+    if len(newest) < NEWEST:
+        return ""
+    try:
+        until = datetime.strptime(newest[NEWEST // 2].partition("-")[0], TIME_FORMAT)
+        return f"{until - timedelta(days=days):{TIME_FORMAT}}"
+    except (ValueError, OverflowError):  # a name that no run gave, or before all calendars
+        return ""
