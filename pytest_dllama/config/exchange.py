@@ -1,17 +1,15 @@
-"""`--collective` and `--overlap`: the embedded engine's own forms, in the words of our errors."""
+"""`--collective` and `--overlap`: the embedded engine's own forms, in the words of our errors.
+
+The defaults are read without the engine: every pytest of the environment reads the options.
+"""
 
 from __future__ import annotations
 
-from dllama_engine.errors import PlanError
-from dllama_engine.sharding.asked import (
-    COLLECTIVE_FORM,
-    OVERLAP_FORM,
-    CollectiveOption,
-    OverlapOption,
-)
 from pytest_dllama.config.values import ConfigError
 
-__all__ = ["COLLECTIVE_FORM", "OVERLAP_FORM", "collective", "overlap"]
+COLLECTIVE_FORM = "NAME[,NAME@TOKENS..]"
+OVERLAP_FORM = "off|on|on@TOKENS|auto"
+MESH, OFF = "mesh", "off"  # the defaults
 
 
 def collective(text: str) -> str:
@@ -23,6 +21,11 @@ def collective(text: str) -> str:
     Raises:
         ConfigError: none of that; with what to write.
     """
+    if text == MESH:
+        return text
+    from dllama_engine.errors import PlanError
+    from dllama_engine.sharding.asked import CollectiveOption
+
     try:
         return str(CollectiveOption.parse(text.strip()))
     except PlanError as error:
@@ -35,6 +38,11 @@ def overlap(text: str) -> str:
     Raises:
         ConfigError: none of that; with what to write.
     """
+    if text == OFF:
+        return text
+    from dllama_engine.errors import PlanError
+    from dllama_engine.sharding.asked import OverlapOption
+
     try:
         return str(OverlapOption.parse(text.strip()))
     except PlanError as error:

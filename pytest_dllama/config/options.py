@@ -17,7 +17,14 @@ from pytest_dllama.config.baseline import (
     parse_order_seed,
     parse_requests,
 )
-from pytest_dllama.config.exchange import COLLECTIVE_FORM, OVERLAP_FORM, collective, overlap
+from pytest_dllama.config.exchange import (
+    COLLECTIVE_FORM,
+    MESH,
+    OFF,
+    OVERLAP_FORM,
+    collective,
+    overlap,
+)
 from pytest_dllama.config.sweeps import parse_depths, parse_sizes, parse_sweep
 from pytest_dllama.config.values import (
     BUFFER_FLOAT_TYPES,
@@ -156,7 +163,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "collective",
         COLLECTIVE_FORM,
-        "mesh",
+        MESH,
         "how the embedded engine's nodes exchange: mesh, two-shot, star, ring, doubling or "
         "gather-bcast; several with the tokens of a batch from which on each serves, as in "
         "mesh,star@13; or auto, which probes the links once a cell and picks (docs/network.md)",
@@ -165,7 +172,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "overlap",
         OVERLAP_FORM,
-        "off",
+        OFF,
         "whether the embedded engine sends one half of a prompt's batch while it computes the "
         "other; on@4: of batches of 4 tokens and more; auto measures links and products once a "
         "cell and picks (docs/network.md)",
