@@ -33,6 +33,7 @@ from dllama_engine.injection import NOTHING, Injection
 from dllama_engine.memory_rate import UNLIMITED
 from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.sharding.plan import ShardPlan
+from dllama_engine.system.process import LONGEST_WAIT_S
 from dllama_engine.system.process_memory import PeakMemory
 from dllama_engine.tables.spans import EMBEDDING
 from dllama_engine.telemetry.events.ranks import Rank
@@ -298,7 +299,7 @@ class Root:
             if links.peers:
                 links.presence.attend(math.inf, readable)
             else:
-                select.select([readable], [], [])
+                select.select([readable], [], [], LONGEST_WAIT_S)
 
     # -- ends ---------------------------------------------------------------------------------
 

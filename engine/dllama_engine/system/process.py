@@ -23,6 +23,9 @@ EXIT_INTERRUPTED = 128 + signal.SIGINT
 EXIT_TERMINATED = 128 + signal.SIGTERM
 EXIT_BROKEN_PIPE = 128 + signal.SIGPIPE
 GRACE_S = 10.0  # between asking this process to end and ending it
+# The longest wait of the main thread at a time: Python looks for signals before it waits, and one
+# that comes between the two is not seen until the wait is over.
+LONGEST_WAIT_S = 1.0
 _HIDDEN_BYTES = "dllama-hidden-bytes"
 _PASSING = "dllama-py-numba-"  # what begins the names of folders that do not last
 

@@ -6,6 +6,7 @@ session runs. One root at a time is let in; the next one is told that the worker
 
 from __future__ import annotations
 
+import math
 import os
 import queue
 import socket
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from dllama_engine.errors import HandshakeError, WireError
-from dllama_engine.system.process import start_without_signals
+from dllama_engine.system.process import LONGEST_WAIT_S, start_without_signals
 from dllama_engine.wire.connecting.handshake import (
     HANDSHAKE_TIMEOUT_S,
     DialerRole,
@@ -75,9 +76,13 @@ class Listener:
         return self.port
 
     def next_root(self, timeout_s: float | None) -> Caller | None:
-        """The next root that has shaken hands; None when none came in time."""
-        with suppress(queue.Empty):
-            return self._roots.get(timeout=timeout_s)
+        """The next root that has shaken hands; None when none came in time, for ever without it."""
+        left_s = math.inf if timeout_s is None else timeout_s
+        until_s = time.monotonic() + left_s
+        while left_s > 0:
+            with suppress(queue.Empty):
+                return self._roots.get(timeout=min(left_s, LONGEST_WAIT_S))
+            left_s = until_s - time.monotonic()
         return None
 
     def next_peer(self, timeout_s: float) -> Caller | None:
