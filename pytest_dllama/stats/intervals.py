@@ -1,4 +1,4 @@
-"""Intervals of means, ratios, shares and quantiles; how many samples a percentile needs; Holm.
+"""Intervals of means and shares; Holm.
 
 Every distribution is scipy's. `confidence` is two-sided.
 """
@@ -13,8 +13,6 @@ from numpy.typing import ArrayLike
 from scipy import stats
 
 from pytest_dllama.stats.errors import DataError, Floats, finite, logs, probability
-
-PERCENTILE_CONFIDENCE = 0.99  # of the percentile rule, as in MLPerf LoadGen
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,22 +34,6 @@ def mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
     mean = float(found.mean())
     half = float(t_quantile(confidence, found.size - 1)) * float(stats.sem(found))
     return Interval(mean, mean - half, mean + half)
-
-
-def ratio_interval(base: ArrayLike, new: ArrayLike, confidence: float = 0.95) -> Interval:
-    """The geometric mean of new / base over pairs, with the t interval of ln(new / base).
-
-    >>> ratio_interval([1.0, 2.0], [2.0, 4.0])
-    Interval(value=2.0, lower=2.0, upper=2.0)
-
-    Raises:
-        DataError: sides of different length, fewer than 2 pairs, values not above 0.
-    """
-    first, second = logs(base, "base"), logs(new, "new")
-    if first.size != second.size:
-        raise DataError(f"{first.size} values of base and {second.size} of new: no pairs")
-    found = mean_interval(second - first, confidence)
-    return Interval(math.exp(found.value), math.exp(found.lower), math.exp(found.upper))
 
 
 def geometric_mean_interval(values: ArrayLike, confidence: float = 0.95) -> Interval:
@@ -84,50 +66,6 @@ def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> In
         probability(confidence, "confidence"), method="exact"
     )
     return Interval(successes / trials, float(found.low), float(found.high))
-
-
-def samples_needed(
-    quantile: float, overruns: int = 0, confidence: float = PERCENTILE_CONFIDENCE
-) -> int:
-    """Fewest samples of which at most `overruns` may lie above a limit that the quantile meets.
-
-    The least n with P(Binomial(n, 1 - quantile) <= overruns) <= 1 - confidence, the rule of MLPerf
-    LoadGen.
-
-    >>> [samples_needed(q) for q in (0.50, 0.90, 0.95, 0.99)]
-    [7, 44, 90, 459]
-    """
-    above = 1 - probability(quantile, "quantile")
-    limit = 1 - probability(confidence, "confidence")
-    low, high = overruns, overruns + 1  # P is 1 at low
-    while stats.binom.cdf(overruns, high, above) > limit:
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        if stats.binom.cdf(overruns, middle, above) > limit:
-            low = middle
-        else:
-            high = middle
-    return high
-
-
-def quantile_interval(
-    values: ArrayLike, quantile: float, confidence: float = 0.95
-) -> Interval | None:
-    """A quantile between two order statistics that hold it with at least this confidence.
-
-    Knows no distribution: the limits are observed values. None where too few samples have such a
-    pair, as for the median of fewer than 6 at 0.95.
-
-    Raises:
-        DataError: no value, or one that is not finite.
-    """
-    found = finite(values, "quantile interval")
-    tested = stats.quantile_test(found, p=probability(quantile, "quantile"))
-    limits = tested.confidence_interval(probability(confidence, "confidence"))
-    if not (math.isfinite(limits.low) and math.isfinite(limits.high)):
-        return None
-    return Interval(float(np.quantile(found, quantile)), float(limits.low), float(limits.high))
 
 
 def holm(p_values: ArrayLike) -> Floats:

@@ -43,10 +43,6 @@ class Plan:
         """The one-sided nominal level of every look; 0.0199 of the declared plan."""
         return nominal_level(self.pairs, self.total_level)
 
-    def next_after(self, n: int) -> int | None:
-        """How many pairs the next look needs; None after the last."""
-        return next((pairs for pairs in self.pairs if pairs > n), None)
-
 
 @lru_cache(maxsize=256)
 def nominal_level(pairs: tuple[int, ...], total: float = TOTAL_LEVEL) -> float:

@@ -1,16 +1,16 @@
-"""What A/A runs say about a series: how noisy it is, what that lets one find, whose noise it is."""
+"""What A/A pairs say about a series: how noisy it is, and what that lets one find."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-from pytest_dllama.stats.errors import DataError, finite, probability
+from pytest_dllama.stats.errors import finite, probability
 from pytest_dllama.stats.intervals import Interval
 from pytest_dllama.stats.paired import moderated
 from pytest_dllama.stats.power import POWER, detectable_change
@@ -27,21 +27,6 @@ class PairNoise:
     sd: Interval  # of a pair, ln, with its chi-square interval
     detectable: Mapping[int, float]  # pairs -> relative change found with 90 % power
     lag1: float | None  # correlation of neighbouring pairs; None where it cannot be told
-
-
-@dataclass(frozen=True, slots=True)
-class GenerationNoise:
-    """What restarting workers adds to the variance of a pair or a session."""
-
-    generations: int
-    within_variance: float  # while the same workers live
-    between_variance: float  # from one generation of workers to the next; 0 or more
-    p: float  # of "generations add nothing" (F test)
-    share_upper: float  # upper bound of between / (between + within)
-
-    def may_live_on(self, share: float = 0.1) -> bool:
-        """Whether generations surely add less than this share, so that pairs may reuse workers."""
-        return self.share_upper < share
 
 
 def pair_noise(
@@ -85,46 +70,3 @@ def lag1_correlation(values: ArrayLike) -> float | None:
         return None
     centred = found - found.mean()
     return float((centred[1:] @ centred[:-1]) / (centred @ centred))
-
-
-def generation_noise(
-    generations: Sequence[Sequence[float]], confidence: float = 0.95
-) -> GenerationNoise:
-    """Components of variance of values, in ln, grouped by the generation of workers they ran on.
-
-    One-way random effects: E(MS between) = within + n0 between, n0 the usual mean of group sizes;
-    the bound of the share from the F distribution (Searle, Casella & McCulloch 1992, 3.6). Exact
-    for groups of one size.
-
-    Raises:
-        DataError: fewer than 2 generations, or none with 2 values.
-    """
-    groups = [finite(values, f"generation {i}") for i, values in enumerate(generations, 1)]
-    sizes = np.array([group.size for group in groups], dtype=np.float64)
-    between_df, within_df = len(groups) - 1, int(sizes.sum()) - len(groups)
-    if between_df < 1 or within_df < 1:
-        raise DataError(
-            f"{len(groups)} generations with {int(sizes.sum())} values: two generations are "
-            "needed, and one of two values"
-        )
-    everything = np.concatenate(groups)
-    means = np.array([group.mean() for group in groups])
-    within = sum(float(((g - g.mean()) ** 2).sum()) for g in groups) / within_df
-    between = float((sizes * (means - everything.mean()) ** 2).sum()) / between_df
-    n0 = (sizes.sum() - (sizes**2).sum() / sizes.sum()) / between_df
-    ratio = _ratio(between, within)
-    least_f = stats.f.ppf(1 - probability(confidence, "confidence"), between_df, within_df)
-    upper = max((ratio / least_f - 1) / n0, 0.0)
-    return GenerationNoise(
-        generations=len(groups),
-        within_variance=within,
-        between_variance=max(between - within, 0.0) / float(n0),
-        p=float(stats.f.sf(ratio, between_df, within_df)),
-        share_upper=float(upper / (1 + upper)) if math.isfinite(upper) else 1.0,
-    )
-
-
-def _ratio(between: float, within: float) -> float:
-    if within > 0:
-        return between / within
-    return math.inf if between > 0 else 1.0  # no noise at all: nothing speaks against F = 1

@@ -16,9 +16,6 @@ from pytest_dllama.stats.intervals import (
     clopper_pearson,
     holm,
     mean_interval,
-    quantile_interval,
-    ratio_interval,
-    samples_needed,
 )
 
 WITH_DOCTESTS = ("intervals", "prior", "decision", "looks")
@@ -37,14 +34,6 @@ def test_mean_interval_is_students() -> None:
     assert (found.value, found.lower, found.upper) == pytest.approx((2, 2 - half, 2 + half))
 
 
-def test_ratio_interval_does_not_know_the_unit() -> None:
-    base, new = [1.0, 2.0, 4.0], [1.1, 2.1, 4.5]
-    in_seconds = ratio_interval(base, new)
-    in_ms = ratio_interval([1000 * x for x in base], [1000 * x for x in new])
-    assert in_ms.lower == pytest.approx(in_seconds.lower)
-    assert in_seconds.lower < in_seconds.value < in_seconds.upper
-
-
 @pytest.mark.parametrize(
     ("successes", "trials", "lower", "upper"),
     [
@@ -57,33 +46,6 @@ def test_ratio_interval_does_not_know_the_unit() -> None:
 def test_clopper_pearson(successes: int, trials: int, lower: float, upper: float) -> None:
     found = clopper_pearson(successes, trials)
     assert (found.lower, found.upper) == pytest.approx((lower, upper), abs=1e-6)
-
-
-def test_samples_needed_with_overruns_is_the_least_that_holds() -> None:
-    from scipy import stats
-
-    n = samples_needed(0.9, overruns=3)
-    assert stats.binom.cdf(3, n, 0.1) <= 0.01 < stats.binom.cdf(3, n - 1, 0.1)
-    assert n > samples_needed(0.9)
-
-
-def test_median_of_ten_lies_between_the_second_and_the_ninth() -> None:
-    found = quantile_interval(list(range(1, 11)), 0.5)
-    assert found is not None
-    assert (found.lower, found.upper) == (2, 9)  # 97.9 %: 1 - 2 * 11 / 1024
-
-
-def test_no_quantile_interval_without_enough_samples() -> None:
-    assert quantile_interval(range(5), 0.5) is None
-    assert quantile_interval(range(6), 0.5) is not None
-    assert quantile_interval(range(100), 0.99) is None
-
-
-def test_quantile_interval_covers() -> None:
-    rng = np.random.default_rng(1)
-    found = [quantile_interval(rng.exponential(size=40), 0.9, 0.90) for _ in range(400)]
-    hits = sum(i is not None and i.lower <= math.log(10) <= i.upper for i in found)
-    assert clopper_pearson(hits, 400, 0.999).upper >= 0.90
 
 
 @given(st.lists(st.floats(0, 1), max_size=12))
@@ -106,10 +68,7 @@ def test_holm_holds_the_error_of_all_tests_together() -> None:
     [
         (lambda: mean_interval([1.0]), "mean interval: 1 values, at least 2 are needed"),
         (lambda: mean_interval([1.0, math.nan]), "value 2 of 2 is nan; leave out what was not"),
-        (lambda: ratio_interval([1.0, 0.0], [1.0, 1.0]), "base: value 2 of 2 is 0; ratios need"),
-        (lambda: ratio_interval([1.0, 2.0], [1.0]), "2 values of base and 1 of new: no pairs"),
         (lambda: clopper_pearson(3, 2), "3 successes of 2 trials"),
-        (lambda: samples_needed(1.0), "quantile is 1; it must lie between 0 and 1"),
         (lambda: holm([0.1, 1.5]), "every p must lie between 0 and 1"),
     ],
 )

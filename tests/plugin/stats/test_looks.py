@@ -59,11 +59,6 @@ def test_one_look_uses_the_whole_level() -> None:
     assert Plan((5,), 0.01).level == 0.01
 
 
-def test_next_after() -> None:
-    plan = Plan()
-    assert [plan.next_after(n) for n in (0, 3, 4, 7, 10)] == [3, 5, 5, 10, None]
-
-
 @settings(max_examples=15)
 @given(st.sets(st.integers(2, 40), min_size=2, max_size=4))
 def test_the_level_lies_between_bonferroni_and_one_look(pairs: set[int]) -> None:
