@@ -26,8 +26,11 @@ COARSEST_MS = 1.0  # no engine's clock tells less than whole milliseconds
 _FINE = 0.01  # of a token: a clock that tells single gaps
 DISTURBED = (
     "tokens vary more within its requests than pairs did in the calibration, as beside other "
-    "programs: judged by these pairs alone"
+    "programs: judged by these pairs alone, and more strictly"
 )
+# Beside other programs noise is far wider than what is tolerated, so that looks are wrong as often
+# as their level allows: 1 % a metric over all looks in place of 5 %.
+DISTURBED_LEVEL = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +73,8 @@ def judge_metric(
         return _without_ratio(metric, base, new, allowed)
     higher_is_better = METRICS[metric].better == "higher"
     is_disturbed = gaps is not None and gaps.is_disturbed
-    prior = None if is_disturbed else prior
+    if is_disturbed:
+        prior, level = None, DISTURBED_LEVEL * level
     least = gaps.least.get(metric, 0.0) if gaps else 0.0
     ratios = ln_ratios(base, new, higher_is_better=higher_is_better)
     effect = paired_effect(ratios, prior, level, least)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import statistics
 
@@ -9,7 +10,7 @@ import pytest
 
 from pytest_dllama.record.cell import Sample
 from pytest_dllama.stats.prior import VariancePrior
-from pytest_dllama.verdict.regression import DISTURBED, judge_metric
+from pytest_dllama.verdict.regression import DISTURBED, DISTURBED_LEVEL, judge_metric
 from pytest_dllama.verdict.within_request import FEWEST, gaps_noise, gaps_variance
 
 PRIOR = VariancePrior(d0=8.0, s0_squared=0.02**2, groups=40, total_df=80.0)
@@ -90,8 +91,17 @@ def test_the_first_token_is_judged_by_its_own_pairs_then() -> None:
     gaps = gaps_noise(base, new, PRIORS)
     figures = [0.010, 0.0102, 0.0098], [0.0125, 0.0130, 0.0128]
     told = judge_metric("ttft_s", *figures, level=LEVEL, prior=PRIOR, gaps=gaps)
-    plain = judge_metric("ttft_s", *figures, level=LEVEL)
+    plain = judge_metric("ttft_s", *figures, level=DISTURBED_LEVEL * LEVEL)
     assert told == plain.model_copy(update={"note": DISTURBED})
+
+
+def test_what_a_quiet_machine_calls_sure_is_not_enough_beside_other_programs() -> None:
+    """Where noise is wider than what is tolerated, looks are wrong as often as their level says."""
+    base, new = ([sample(busy(seed)) for seed in seeds] for seeds in (range(5), range(5, 10)))
+    gaps = gaps_noise(base, new, PRIORS)
+    figures = [0.01] * 5, [0.01 * math.exp(d) for d in (0.3, 0.4, 0.6, 0.75, 0.95)]
+    assert judge_metric("ttft_s", *figures, level=LEVEL).status == "REGRESSED"
+    assert judge_metric("ttft_s", *figures, level=LEVEL, gaps=gaps).status == "INCONCLUSIVE"
 
 
 def test_without_a_prior_there_is_nothing_to_leave_out() -> None:
