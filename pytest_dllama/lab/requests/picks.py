@@ -1,7 +1,7 @@
 """What `auto` picked for a cell: one session of it probes, all others are asked for just that.
 
-A probe takes some milliseconds, and may see the links otherwise at the next start; sessions that
-exchange otherwise are different programs, whose figures and last bits are not to be compared.
+A probe is short and may see the links otherwise at the next start. Sessions that exchange otherwise
+are different programs, whose figures and last bits are not to be compared.
 """
 
 from __future__ import annotations
