@@ -5,7 +5,12 @@ The defaults are read without the engine: every pytest of the environment reads 
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from pytest_dllama.config.values import ConfigError
+
+if TYPE_CHECKING:
+    from dllama_engine.sharding.asked import CollectiveOption, OverlapOption
 
 COLLECTIVE_FORM = "NAME[,NAME@TOKENS..]"
 OVERLAP_FORM = "off|on|on@TOKENS|auto"
@@ -23,13 +28,9 @@ def collective(text: str) -> str:
     """
     if text == MESH:
         return text
-    from dllama_engine.errors import PlanError
     from dllama_engine.sharding.asked import CollectiveOption
 
-    try:
-        return str(CollectiveOption.parse(text.strip()))
-    except PlanError as error:
-        raise ConfigError(f"--{error}") from None
+    return _read(CollectiveOption, text)
 
 
 def overlap(text: str) -> str:
@@ -40,10 +41,15 @@ def overlap(text: str) -> str:
     """
     if text == OFF:
         return text
-    from dllama_engine.errors import PlanError
     from dllama_engine.sharding.asked import OverlapOption
 
+    return _read(OverlapOption, text)
+
+
+def _read(option: type[CollectiveOption | OverlapOption], text: str) -> str:
+    from dllama_engine.errors import PlanError
+
     try:
-        return str(OverlapOption.parse(text.strip()))
+        return str(option.parse(text.strip()))
     except PlanError as error:
         raise ConfigError(f"--{error}") from None

@@ -30,7 +30,7 @@ from dllama_engine.wire.links import Links
 
 PAYLOAD_BYTES = 32 << 10  # of a frame that shows the rate
 _MOST_VALUES = 1 << 20  # of a rank's work between two exchanges: some ten microseconds
-_RUNS, _BUDGET_S = 30, 1.0  # of each stretch, in turns; as many as fit into that, but some at least
+_RUNS, _BUDGET_S = 30, 0.3  # of each stretch, in turns; as many as fit into that, but some at least
 _LEAST_RUNS = 3  # one of which has met no stalled link
 _EMPTY, _FULL, _WORK = 8, 4, 8  # exchanges, or pieces of work, in a stretch
 _UNTIMED = 2  # one exchange in so many more before the clock starts
