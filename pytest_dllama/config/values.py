@@ -98,7 +98,7 @@ def _model_spec(text: str, base: Path) -> ModelSpec:
         raise ConfigError(
             f"--models {text}: the tokenizer is missing; write {text}:{text.removesuffix('.m')}.t"
         )
-    if not text or not text.replace("-", "").replace("_", "").isalnum():
+    if not re.fullmatch(r"\w[\w.-]*", text):
         raise ConfigError(
             f"--models: {text!r} is no model; write {SHIPPED_MODEL}, MODEL.m:TOKENIZER.t or "
             "synthetic:SHAPE, separated by commas"
