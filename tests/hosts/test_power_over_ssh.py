@@ -46,7 +46,7 @@ def test_the_rails_of_a_board_are_read_over_ssh(server: sshd.Sshd, inventory_of)
     assert sshd.left_behind(server.folder) == []
 
 
-def test_names_of_one_machine_are_read_once(make_sshd, inventory_of, tmp_path: Path) -> None:
+def test_names_of_one_machine_are_read_once(make_sshd, inventory_of) -> None:
     """Both servers are this machine, as the root is where the file has none."""
     inventory = inventory_of([make_sshd(), make_sshd()])
     hosts = RemoteHosts(inventory, Wanted())
