@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pytest_dllama.hosts.base import (
     Host,
@@ -14,7 +14,6 @@ from pytest_dllama.hosts.base import (
     PowerSite,
     Progress,
 )
-from pytest_dllama.hosts.course import counted
 from pytest_dllama.hosts.fleet.cooling import cool_down
 from pytest_dllama.hosts.fleet.link_probe import measure_pairs
 from pytest_dllama.hosts.fleet.machines import (
@@ -25,6 +24,7 @@ from pytest_dllama.hosts.fleet.machines import (
     power_sites,
 )
 from pytest_dllama.hosts.fleet.preflight import Need
+from pytest_dllama.hosts.fleet.progress import ProgressLine, described
 from pytest_dllama.hosts.fleet.provision import (
     Ready,
     Report,
@@ -119,9 +119,9 @@ class RemoteHosts:
         """
         self.choose(nodes, [need.config for need in models])
         self._models = tuple(models)
-        board = StepBoard([host.name for host in self.hosts], progress)
+        line = ProgressLine([host.name for host in self.hosts], progress)
         progress.stage(f"looking at {', '.join(host.name for host in self.hosts)}")
-        self._check(needed, self.look(board.report) | self.preflight(progress))
+        self._check(needed, self.look(line.report) | self.preflight(progress))
 
     def prepare(
         self, nodes: int, needed: int, models: Sequence[Path], progress: Progress
@@ -132,14 +132,14 @@ class RemoteHosts:
             HostError: one of the first `needed` is not ready; each host's result.
         """
         self.choose(nodes, [engine_facts.file_config(model) for model in models])
-        board = StepBoard([host.name for host in self.hosts], progress)
+        line = ProgressLine([host.name for host in self.hosts], progress)
         progress.stage(f"looking at {', '.join(host.name for host in self.hosts)}")
-        faults = self.look(board.report) | self.preflight(progress)
+        faults = self.look(line.report) | self.preflight(progress)
         self._check(needed, faults)
         fit = [host for host in self.hosts if host.name not in faults]
         missing = [host for host in fit if not self.seen[host.name].is_made]
         progress.stage(f"provisioning {', '.join(host.name for host in missing) or 'nothing'}")
-        faults |= self.provision(fit, board.report)
+        faults |= self.provision(fit, line.report)
         for host in missing:
             if host.name not in faults:
                 progress.settle(f"{host.name}: {described(self.seen[host.name])}")
@@ -282,30 +282,3 @@ class RemoteHosts:
         """Clear the session's folders away and close the connections."""
         problems, _ = on_each(self.hosts, lambda host: host.close())
         return [problem for problem in problems.values() if problem is not None]
-
-
-class StepBoard:
-    """Which host is at which step, in one line."""
-
-    def __init__(self, names: Sequence[str], progress: Progress) -> None:
-        self._steps = dict.fromkeys(names, "")
-        self._progress = progress
-
-    def report(self, host: str, step: str, state: str) -> None:
-        """Told by each host's thread."""
-        self._steps[host] = step if state in ("...", "ok") else f"{step} {state}"
-        names: dict[str, list[str]] = {}
-        for name, at in self._steps.items():
-            names.setdefault(at or "waiting", []).append(name)
-        text = "; ".join(f"{at}: {', '.join(who)}" for at, who in names.items())
-        self._progress.detail(text)
-
-
-def described(ready: Ready) -> str:
-    """A host that is ready, in one line."""
-    facts: Mapping[str, Any] = ready.facts
-    known = [name for name in ("python", "numpy", "numba") if name in ready.versions]
-    versions = "".join(f", {name} {ready.versions[name]}" for name in known)
-    return (
-        f"ready, {facts['board'] or facts['machine']}, {counted(facts['cores'], 'core')}{versions}"
-    )

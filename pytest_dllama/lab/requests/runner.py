@@ -27,7 +27,7 @@ from pytest_dllama.lab.requests.failure import (
 )
 from pytest_dllama.lab.requests.memory_watch import MemoryWatch
 
-GLANCE_S = 0.2  # how often a line is parsed while the request runs
+POLL_S = 0.2  # how often a line is parsed while the request runs
 SILENCE_MARGIN_S = 10.0  # the engine's own deadline comes first: it knows which worker is silent
 
 
@@ -180,10 +180,10 @@ def _read_lines(
     n_seen = 0
     if watch is not None:
         watch.look(process)
-    last_glance_s = last_line_s = time.monotonic()
+    last_parse_s = last_line_s = time.monotonic()
     while True:
         try:
-            line = process.read_line(GLANCE_S)
+            line = process.read_line(POLL_S)
         except TimeoutError:
             if time.monotonic() - last_line_s > timeout_s:
                 message = f"{process.name} printed nothing for {timeout_s:g} s"
@@ -196,8 +196,8 @@ def _read_lines(
             last_line_s = time.monotonic()
         if watch is not None:
             watch.look(process)
-        if len(lines) > n_seen and time.monotonic() - last_glance_s > GLANCE_S:
-            n_seen, last_glance_s = len(lines), time.monotonic()
+        if len(lines) > n_seen and time.monotonic() - last_parse_s > POLL_S:
+            n_seen, last_parse_s = len(lines), time.monotonic()
             _show(backend.parse(lines[-1]), on_event)
 
 
