@@ -62,7 +62,7 @@ class Follower:
         last_line_s = time.monotonic()
         while True:
             code = self._exit_code()
-            self._watch_memory()
+            self._sample_memory()
             if any([self._forward(letter, log) for letter, log in self._logs]):
                 last_line_s = time.monotonic()
             if code is not None:
@@ -81,18 +81,18 @@ class Follower:
             self._memory = FamilyMemory(self._about["pid"])
         if order == "M":
             self._memory.restart()
-        self._watch_memory()
+        self._sample_memory()
         if order != "W":
             self._send_peaks()
 
-    def _watch_memory(self) -> None:
+    def _sample_memory(self) -> None:
         if self._memory is not None:
-            self._memory.look()
+            self._memory.sample()
 
     def _send_peaks(self) -> None:
         if self._memory is not None and self._memory.has_seen:
             peaks = self._memory.peaks()
-        else:  # it ended before the first look
+        else:  # it ended before the first sample
             peaks = {"rss_bytes": _whole_life_peak(self._folder), "pss_bytes": None}
         if self._memory is not None or peaks["rss_bytes"] is not None:
             self._out.write(b"m" + json.dumps(peaks).encode() + b"\n")

@@ -29,7 +29,7 @@ from pytest_dllama.hosts.fleet.provision import (
     Ready,
     Report,
     Wanted,
-    look_at_each,
+    gather_facts,
     make_each,
     on_each,
 )
@@ -86,7 +86,7 @@ class RemoteHosts:
         """What the hosts of `nodes` nodes are; None for one that cannot be reached."""
         if not self.hosts:
             self.choose(nodes, [])
-        self.look()
+        self.gather_facts()
         return [
             host_record(host, rank, self.seen[host.name], None) if host.name in self.seen else None
             for rank, host in self._by_rank()
@@ -102,7 +102,7 @@ class RemoteHosts:
         """The dllama that commands name, where a host has none."""
         if not self.hosts:
             self.choose(nodes, [])
-        self.look()
+        self.gather_facts()
         found, _ = on_each(
             [host for host in self.hosts if host.name in self.seen],
             lambda host: host.missing_program(),
@@ -112,7 +112,7 @@ class RemoteHosts:
     def check(
         self, nodes: int, needed: int, models: Sequence[ModelNeed], progress: Progress
     ) -> None:
-        """Connect to the hosts of `nodes` nodes and look at them; nothing is sent yet.
+        """Connect to the hosts of `nodes` nodes and gather facts; nothing is sent yet.
 
         Raises:
             HostError: one of the first `needed` is unfit; each host's result.
@@ -121,12 +121,12 @@ class RemoteHosts:
         self._models = tuple(models)
         line = ProgressLine([host.name for host in self.hosts], progress)
         progress.stage(f"looking at {', '.join(host.name for host in self.hosts)}")
-        self._check(needed, self.look(line.report) | self.preflight(progress))
+        self._check(needed, self.gather_facts(line.report) | self.preflight(progress))
 
     def prepare(
         self, nodes: int, needed: int, models: Sequence[Path], progress: Progress
     ) -> Sequence[Host]:
-        """Connect to, provision and look at the hosts of `nodes` nodes, each once a session.
+        """Connect to, check and provision the hosts of `nodes` nodes, each once a session.
 
         Raises:
             HostError: one of the first `needed` is not ready; each host's result.
@@ -134,7 +134,7 @@ class RemoteHosts:
         self.choose(nodes, [engine_facts.file_config(model) for model in models])
         line = ProgressLine([host.name for host in self.hosts], progress)
         progress.stage(f"looking at {', '.join(host.name for host in self.hosts)}")
-        faults = self.look(line.report) | self.preflight(progress)
+        faults = self.gather_facts(line.report) | self.preflight(progress)
         self._check(needed, faults)
         fit = [host for host in self.hosts if host.name not in faults]
         missing = [host for host in fit if not self.seen[host.name].is_made]
@@ -169,10 +169,10 @@ class RemoteHosts:
                 for entry in self._inventory.first(nodes)
             )
 
-    def look(self, report: Report = lambda host, step, state: None) -> dict[str, str]:
+    def gather_facts(self, report: Report = lambda host, step, state: None) -> dict[str, str]:
         """Connect to hosts and read what they are, each once; tells who cannot be reached."""
         missing = [host for host in self.hosts if host.name not in self.seen]
-        seen, faults = look_at_each(missing, report)
+        seen, faults = gather_facts(missing, report)
         self.seen |= seen
         return {name: str(fault) for name, fault in faults.items()}
 

@@ -228,7 +228,7 @@ class SshProcess:
         else:
             self._send(b"W\n")
 
-    def look_at_memory(self) -> None:
+    def sample_memory(self) -> None:
         """Nothing: the follower looks."""
 
     def memory_peaks(self) -> Mapping[str, int | None]:

@@ -89,7 +89,7 @@ def run_request(
         ended = death(killed, running.host) if killed else f"the root ended with exit code {code}"
         raise failed_request(ended, KILLED if killed else "ExitCode", process)
     try:
-        links.look()
+        links.probe()
     except HostError as error:
         raise RequestFailed(str(error), type(error).__name__, process.log_files) from error
     shown, logs = running.backend.shown(running.command), process.log_files
@@ -104,7 +104,7 @@ def _started(
     try:
         if cluster.network is not None and workers:
             links = cluster.network.watched(nodes)
-        links.look(rates=True)
+        links.probe(rates=True)
         placed = _placed(request, host)
         command = backend.root_command(placed, [w.address for w in workers], host.parent)
         cluster.await_idle(nodes)
@@ -179,7 +179,7 @@ def _read_lines(
     came_s: list[float] = []
     n_seen = 0
     if watch is not None:
-        watch.look(process)
+        watch.sample(process)
     last_parse_s = last_line_s = time.monotonic()
     while True:
         try:
@@ -195,7 +195,7 @@ def _read_lines(
             came_s.append(time.time())
             last_line_s = time.monotonic()
         if watch is not None:
-            watch.look(process)
+            watch.sample(process)
         if len(lines) > n_seen and time.monotonic() - last_parse_s > POLL_S:
             n_seen, last_parse_s = len(lines), time.monotonic()
             _show(backend.parse(lines[-1]), on_event)
