@@ -66,7 +66,7 @@ LAYERS: Mapping[str, Layers] = {
         ("placement",),
     ),
     "dllama_engine.collectives": (
-        ("combine", "halves", "logits", "traffic"),
+        ("combine", "overlap", "logits", "traffic"),
         ("choice", "scatter"),
         ("algorithms", "rounds"),
         ("base",),
