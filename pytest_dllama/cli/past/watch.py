@@ -7,6 +7,7 @@ and it is their verdict that is told.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -208,7 +209,7 @@ def offer_bisection(accepted: Acceptance, run: RunRecord, options: Sequence[str]
     if run.revision.commit.startswith(good):
         print("both are one commit: what differs is not committed, or how it was built")
         return
-    words = " ".join(["--bisect", "--baseline", f"git:{good}", *options])
+    words = shlex.join(["--bisect", "--baseline", f"git:{good}", *options])
     print(
         "the commit that did it is found by\n"
         f"  git bisect start {run.revision.commit[:12]} {good[:12]}\n"

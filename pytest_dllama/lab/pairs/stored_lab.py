@@ -51,7 +51,7 @@ class StoredLab(ComparingLab):
     ) -> None:
         assert config.comparison is not None
         baseline = config.comparison.baseline
-        labels = (baseline.text, f"this {config.engine} engine")
+        labels = (baseline.text, assembly.engine_label(config))
         super().__init__(config, keys, thresholds, engines, progress, labels)
         self._stored = self._load(baseline)
         self._labels = (f"{baseline.text} of {self._stored.created_utc}", labels[1])

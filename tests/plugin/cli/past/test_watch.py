@@ -213,11 +213,11 @@ def test_the_guilty_commit_is_asked_for(capsys: pytest.CaptureFixture[str]) -> N
     accepted = Acceptance(
         kind="accepted", run="r", engine="embedded", decided_utc="-", baseline=f"git:{'a' * 40}"
     )
-    offer_bisection(accepted, night_run(5, [cell([1.0])]), ["--nodes", "2,4"])
+    offer_bisection(accepted, night_run(5, [cell([1.0])]), ["--prompt", "a b"])
     told = capsys.readouterr().out
     assert f"git bisect start {5:040x}"[:29] in told
     assert f"git bisect run pytest-dllama bench --bisect --baseline git:{'a' * 40}" in told
-    assert told.rstrip().endswith("--nodes 2,4")
+    assert told.rstrip().endswith("--prompt 'a b'")
     same = accepted.model_copy(update={"baseline": f"git:{5:040x}"})
     offer_bisection(same, night_run(5, []), [])
     assert capsys.readouterr().out.startswith("both are one commit: what differs is not committed")
