@@ -170,3 +170,11 @@ def test_without_bisect_the_status_is_pytests(monkeypatch: pytest.MonkeyPatch) -
     main(["bench", "--nodes", "2"])
     assert became[0][-2:] == ["--nodes", "2"]
     assert bench.BISECT_FLAGS == ("--bisect", "--dllama-bisect")
+
+
+def test_a_bisection_that_is_stopped_says_how_it_goes_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    broken_off = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+    assert bench._bisect_status(broken_off) == 130
+    assert "the same `git bisect run` goes on here" in capsys.readouterr().err
