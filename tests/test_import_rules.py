@@ -59,7 +59,8 @@ LAYERS: Mapping[str, Layers] = {
     ),
     "dllama_engine.cluster": (
         ("root", "worker"),
-        ("worker_session", "accounts"),
+        ("worker_session",),
+        ("service", "accounts"),
         ("setup", "summary"),
         ("session", "packet"),
         ("placement",),

@@ -12,7 +12,15 @@ from pytest_dllama.config.values import ConfigError
 from pytest_dllama.history.accepted import latest, stored
 from pytest_dllama.history.keeping import history_folder
 from pytest_dllama.history.run_files import RunFileError, read_run
-from pytest_dllama.history.series import WORK, SeriesKey, is_sound, series_of, work_digest, work_of
+from pytest_dllama.history.series import (
+    WORK,
+    SeriesKey,
+    is_sound,
+    not_slowed,
+    series_of,
+    work_digest,
+    work_of,
+)
 from pytest_dllama.history.store import RunStore
 from pytest_dllama.hosts.base import Progress
 from pytest_dllama.lab import assembly
@@ -22,7 +30,13 @@ from pytest_dllama.lab.pairs.comparing import ComparingLab, missed_limits
 from pytest_dllama.lab.pairs.verdict_file import Compared
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
-from pytest_dllama.record.verdict import CellVerdict, MetricVerdict, PairStatus, worst
+from pytest_dllama.record.verdict import (
+    CellVerdict,
+    MetricVerdict,
+    PairStatus,
+    label_of,
+    worst,
+)
 from pytest_dllama.verdict.limits.thresholds import Thresholds
 from pytest_dllama.verdict.stored import LEVEL, StoredSide, judge_stored
 
@@ -51,10 +65,14 @@ class StoredLab(ComparingLab):
     ) -> None:
         assert config.comparison is not None
         baseline = config.comparison.baseline
-        labels = (baseline.text, f"this {config.engine} engine")
+        labels = (baseline.text, assembly.engine_label(config))
         super().__init__(config, keys, thresholds, engines, progress, labels)
         self._stored = self._load(baseline)
-        self._labels = (f"{baseline.text} of {self._stored.created_utc}", labels[1])
+        stored = f"{baseline.text} of {self._stored.created_utc}"
+        self._labels = (
+            label_of(stored, self._stored.request.inject),
+            label_of(labels[1], config.inject),
+        )
         self._check(baseline)
         self._base_cells = {cell.id: cell for cell in self._stored.cells}
         if not any(key.id in self._base_cells for key in keys):
@@ -185,7 +203,7 @@ class StoredLab(ComparingLab):
         store = RunStore(history_folder(self.config), self._cluster_id())
         work = work_digest(self.run_record(), key.model)
         metrics = tuple(self._tolerances(key))
-        series = series_of(store.runs(), metrics)
+        series = series_of(not_slowed(store.runs()), metrics)
         found = {m: series.get(SeriesKey(key.id, m, work), ()) for m in metrics}
         return {metric: [point.value for point in points] for metric, points in found.items()}
 

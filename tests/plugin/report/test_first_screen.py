@@ -206,6 +206,44 @@ def test_a_regression_says_how_its_commit_is_found(
 
 
 @pytest.mark.parametrize(
+    ("baseline", "base_commit", "new_label", "good"),
+    [
+        ("git:HEAD~3", "a" * 10, "this engine (bbbbbbbbbb)", "a" * 10),  # another one in each step
+        ("git:@~3", "a" * 10, "this engine", "a" * 10),
+        ("git:HEAD@{2}", "a" * 10, "this engine", "a" * 10),
+        ("git:HEADER", "a" * 10, "this engine (bbbbbbbbbb)", "HEADER"),
+        ("git:@^", "a" * 10, "this engine (bbbbbbbbbb)", None),
+        ("git:main", "a" * 10, "this engine (aaaaaaaaaa, with uncommitted changes)", None),
+    ],
+)
+def test_the_good_end_of_a_bisection_does_not_move_with_head(
+    baseline: str, base_commit: str, new_label: str, good: str | None
+) -> None:
+    label = f"{baseline[4:]} ({base_commit})"
+    record = run([cell("a", 4, [1])])
+    judged = verdict(record, "a-4", baseline=baseline, base_label=label, new_label=new_label)
+    assert judged.bisected_from == good
+
+
+@pytest.mark.parametrize(
+    ("baseline", "new_label", "is_told"),
+    [
+        ("git:main", "this engine (aaaaaaaaaa)", True),
+        ("git:main", "this engine (aaaaaaaaaa, with uncommitted changes)", False),
+        ("git:main", "this engine (bbbbbbbbbb)", False),
+        ("self", "this engine (aaaaaaaaaa)", False),
+    ],
+)
+def test_two_sides_of_one_commit_are_told(baseline: str, new_label: str, is_told: bool) -> None:
+    judged = verdict(
+        run([cell("a", 4, [1])]),
+        baseline=baseline, base_label="main (aaaaaaaaaa)", new_label=new_label,
+    )  # fmt: skip
+    told = "both sides are commit aaaaaaaaaa, without changes: what differs is noise, as with"
+    assert any(line.startswith(told) for line in verdict_lines(judged)) == is_told
+
+
+@pytest.mark.parametrize(
     ("needed", "looks"), [([7], (5, 10)), ([4, 34], (5, 10, 20, 40)), ([7, 60], ()), ([None], ())]
 )
 def test_more_pairs_are_asked_for_where_they_decide(
