@@ -1,7 +1,7 @@
 """What every session needs of a process, got ready while a worker waits for its first root.
 
-A few hundredths of a second each, but of seven workers that share two cores with their root they
-were a third of the time from its first word to ready.
+A few hundredths of a second each, but seven workers that share two cores with their root were ready
+after twice the time: 0.27 s in place of 0.15 with a model of 160 million weights.
 """
 
 from __future__ import annotations
