@@ -96,7 +96,11 @@ def threshold(cell: Cell, request: pytest.FixtureRequest) -> Callable[[str], Non
 
 
 def limits_of(node: Any) -> tuple[Threshold, ...]:
-    """Limits of the test's own markers, the nearest winning."""
+    """Limits of the test's own markers, the nearest winning.
+
+    Raises:
+        pytest.UsageError: an unknown metric, or a limit that cannot be.
+    """
     from pytest_dllama.verdict.limits.limit import ThresholdError
     from pytest_dllama.verdict.limits.thresholds_file import marker_thresholds
 

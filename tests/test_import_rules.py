@@ -59,13 +59,14 @@ LAYERS: Mapping[str, Layers] = {
     ),
     "dllama_engine.cluster": (
         ("root", "worker"),
-        ("worker_session", "accounts"),
+        ("worker_session",),
+        ("service", "accounts"),
         ("setup", "summary"),
         ("session", "packet"),
         ("placement",),
     ),
     "dllama_engine.collectives": (
-        ("combine", "halves", "logits", "traffic"),
+        ("combine", "overlap", "logits", "traffic"),
         ("choice", "scatter"),
         ("algorithms", "rounds"),
         ("base",),

@@ -7,11 +7,14 @@ import os
 import subprocess
 import sys
 import textwrap
+import traceback
 from collections.abc import Sequence
+from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest_dllama
+from pytest_dllama.cli.streams import say_error
 from pytest_dllama.config.options import SETTINGS
 from pytest_dllama.errors import ToldError
 from pytest_dllama.verdict.exit_codes import BISECT_SKIP, EXIT_WORSE
@@ -94,6 +97,11 @@ def _bisect_status(command: Sequence[str]) -> int:
 
     A revision that does not even collect must not be taken for a bad one.
     """
+    try:
+        import_module("pytest_dllama.plugin")  # of which older pytests say with a 1 that it fails
+    except Exception:
+        traceback.print_exc()
+        return BISECT_SKIP
     pytest, status, was_interrupted = subprocess.Popen(command), None, False
     while status is None:
         try:
@@ -101,6 +109,10 @@ def _bisect_status(command: Sequence[str]) -> int:
         except KeyboardInterrupt:  # pytest got it too, and ends in order
             was_interrupted = True
     if status < 0 or was_interrupted:
+        say_error(
+            "stopped: this revision is neither good nor bad yet; the same `git bisect run` goes on "
+            "here, `git bisect reset` gives up"
+        )
         return STOPS_BISECTION
     return status if status in (0, EXIT_WORSE, BISECT_SKIP) else BISECT_SKIP
 

@@ -37,6 +37,7 @@ def add_thresholds(commands: argparse._SubParsersAction[argparse.ArgumentParser]
 def _init(arguments: argparse.Namespace) -> int:
     runs = sorted(map(read_run, arguments.runs), key=lambda run: run.created_utc)
     _check_machines(runs)
+    _check_speed(runs)
     names = [path.name for path in arguments.runs]
     try:
         text = thresholds_text(runs, names)
@@ -51,6 +52,16 @@ def _init(arguments: argparse.Namespace) -> int:
     write_whole(arguments.output, text)
     print(arguments.output)
     return 0
+
+
+def _check_speed(runs: list[RunRecord]) -> None:
+    """What was slowed down on purpose is no limit of anything."""
+    for run in runs:
+        if inject := run.request.inject:
+            raise ThresholdError(
+                f"the run of {run.created_utc} was slowed down on purpose (--inject {inject}); "
+                "give runs that were not"
+            )
 
 
 def _check_machines(runs: list[RunRecord]) -> None:

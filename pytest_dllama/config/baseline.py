@@ -163,7 +163,11 @@ def parse_requests(text: str) -> int | None:
 
 
 def parse_order_seed(text: str) -> int | None:
-    """A whole number from 0 on; empty: to be drawn."""
+    """A whole number from 0 on; empty: to be drawn.
+
+    Raises:
+        ConfigError: anything else.
+    """
     if not text.strip():
         return None
     if not text.strip().isdecimal():

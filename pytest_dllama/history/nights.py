@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import Field
 
 from pytest_dllama.history.ledger import Ledger
-from pytest_dllama.history.series import SeriesKey
+from pytest_dllama.history.series import SeriesKey, not_slowed
 from pytest_dllama.history.store import RunStore, StoredRun
 from pytest_dllama.record.base import Record
 from pytest_dllama.record.verdict import PairStatus
@@ -57,6 +57,7 @@ def watched(store: RunStore) -> list[Night]:
 
 
 def runs_of_nights(store: RunStore, nights: list[Night]) -> list[StoredRun]:
-    """The runs of nights that the history still has, in their order."""
+    """The runs of nights that the history still has, in their order; none slowed on purpose."""
     known = set(store.names())
-    return [StoredRun(night.run, store.read(night.run)) for night in nights if night.run in known]
+    found = [StoredRun(night.run, store.read(night.run)) for night in nights if night.run in known]
+    return list(not_slowed(found))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from pytest_dllama.history.store import StoredRun
@@ -66,6 +66,11 @@ def is_sound(cell: CellRecord) -> bool:
     """Whether the figures of a cell may be compared with others at all."""
     is_wrong = cell.verdict is not None and cell.verdict.status in ("INVALID", "ERROR")
     return cell.status == "ok" and not is_wrong
+
+
+def not_slowed(runs: Iterable[StoredRun]) -> Iterator[StoredRun]:
+    """Those that nobody slowed down on purpose: the others show no level and no noise."""
+    return (stored for stored in runs if not stored.run.request.inject)
 
 
 def series_of(

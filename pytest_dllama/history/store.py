@@ -64,12 +64,10 @@ class RunStore:
         Raises:
             OSError: it cannot be written.
         """
-        text = run.model_dump_json(indent=1) + "\n"
-        stamp = re.sub(r"[^0-9TZ]", "", run.created_utc) or "run"
-        name = f"{stamp}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+        name = name_of(run)
         path = self.path(name)
         if not path.exists():
-            write_whole(path, text)
+            write_whole(path, _text_of(run))
         return name
 
     def path(self, name: str) -> Path:
@@ -157,6 +155,16 @@ class RunStore:
                     path.unlink(missing_ok=True)
             except OSError:  # another process swept it
                 continue
+
+
+def name_of(run: RunRecord) -> str:
+    """What a run is called where it is kept: its beginning and its digest."""
+    stamp = re.sub(r"[^0-9TZ]", "", run.created_utc) or "run"
+    return f"{stamp}-{hashlib.sha256(_text_of(run).encode()).hexdigest()[:10]}"
+
+
+def _text_of(run: RunRecord) -> str:
+    return run.model_dump_json(indent=1) + "\n"
 
 
 def _days_before(days: int, names: Sequence[str]) -> str:

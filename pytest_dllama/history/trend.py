@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from pytest_dllama.history.accepted import acceptances
 from pytest_dllama.history.nights import SeriesAlarm, runs_of_nights, watched
-from pytest_dllama.history.series import Point, SeriesKey, series_of
+from pytest_dllama.history.series import Point, SeriesKey, not_slowed, series_of
 from pytest_dllama.history.store import RunStore
 from pytest_dllama.record.run import RunRecord
 
@@ -67,7 +67,7 @@ def trends(
     nights = watched(store)[-most:]
     alarms = {(night.run, alarm.key): alarm for night in nights for alarm in night.alarms}
     decided = {(entry.kind, entry.run) for entry in acceptances(store).entries()}
-    stored = runs_of_nights(store, nights) or list(store.runs())[-most:]
+    stored = runs_of_nights(store, nights) or list(not_slowed(store.runs()))[-most:]
     runs = [replace(found, run=narrowed(found.run)) for found in stored]
     found = [
         Trend(

@@ -65,8 +65,8 @@ class HostProcess(Protocol):
     def watch_memory(self, *, forget: bool) -> None:
         """From now on its peak memory is of interest; `forget` the peaks before now."""
 
-    def look_at_memory(self) -> None:
-        """See what it has needed so far, where nobody else does; cheap."""
+    def sample_memory(self) -> None:
+        """Read the peaks so far, where no agent beside the process does; cheap."""
 
     def memory_peaks(self) -> Mapping[str, int | None]:
         """`rss_bytes` and `pss_bytes`; None for what is not known."""

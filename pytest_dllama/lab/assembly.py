@@ -110,6 +110,17 @@ def revision_under_test(config: LabConfig) -> Revision | None:
     return revision_at(Path(program).resolve().parent) if program else None
 
 
+def engine_label(config: LabConfig) -> str:
+    """The engine under test, for people: a binary, or this one at its commit."""
+    if config.dllama_bin:
+        return config.dllama_bin
+    revision = revision_under_test(config)
+    if revision is None:
+        return f"this {config.engine} engine"
+    changes = ", with uncommitted changes" if revision.is_dirty else ""
+    return f"this {config.engine} engine ({revision.commit[:10]}{changes})"
+
+
 def in_one_line(record: CellRecord) -> str:
     """A finished cell, for the progress lines."""
     key = CellKey(record.model, record.nodes, record.workload)

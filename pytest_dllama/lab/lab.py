@@ -177,7 +177,7 @@ class Lab:
     def _measure(self, key: CellKey) -> CellRecord:
         if (why := self._why_skipped(key)) is not None:
             return failed_cell(key.model, key.nodes, why, workload=key.workload, skipped=True)
-        self._provisioning.look(key.nodes)
+        self._provisioning.check(key.nodes)
         backend, model = self._engines.of(key.workload), self._models.of(key.model)
         request = engine_request(self.config, model, key.workload)  # can the context hold it?
         cluster = self._provision(key)

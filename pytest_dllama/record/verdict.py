@@ -6,6 +6,7 @@ metric. A missing value is `null`, never zero.
 
 from __future__ import annotations
 
+import re
 from statistics import median
 from typing import Any, Literal
 
@@ -22,7 +23,10 @@ PRECEDENCE: tuple[PairStatus, ...] = (
 
 
 MANY_PAIRS = 50  # more than anybody takes for one answer
-_ADJACENT = ("HEAD", "HEAD~", "HEAD~1", "HEAD^")  # no commit lies between it and a working tree
+# No commit lies between it and a working tree.
+_ADJACENT = tuple(f"{head}{up}" for head in ("HEAD", "@") for up in ("", "~", "~1", "^", "^1"))
+_MOVES = re.compile(r"(HEAD|@)(?![\w./-])")  # names that mean another commit once HEAD moves
+_COMMIT = re.compile(r"\(([0-9a-f]{10})(, with uncommitted changes)?\)$")  # as a label ends
 
 # Of a session. Odd: the median is a request's. Few: the noise of each is learnt by itself.
 REQUESTS = (1, 3, 5)
@@ -198,11 +202,32 @@ class VerdictFile(Record):
 
     @property
     def bisected_from(self) -> str | None:
-        """The base, where `git bisect` may find between it and HEAD what made a cell slower."""
+        """The base, where `git bisect` may find between it and HEAD what made a cell slower.
+
+        By its commit, where its name would mean another one as soon as HEAD moves.
+        """
         kind, _, revision = self.baseline.partition(":")
-        is_own = kind == "git" and "@" not in revision and revision not in _ADJACENT
+        moves = _MOVES.match(revision) is not None
+        is_own = kind == "git" and (moves or "@" not in revision) and revision not in _ADJACENT
         is_slower = any(cell.status == "REGRESSED" for cell in self.cells)
-        return revision if is_own and is_slower and not self.inject else None
+        if not is_own or not is_slower or self.inject or self.same_commit is not None:
+            return None
+        found = _COMMIT.search(self.base_label)
+        return found[1] if moves and found else revision
+
+    @property
+    def same_commit(self) -> str | None:
+        """The commit that both sides of `git:` are, changes that no commit has left aside."""
+        base, new = _COMMIT.search(self.base_label), _COMMIT.search(self.new_side)
+        is_same = self.baseline.startswith("git:") and base and new and base[1] == new[1]
+        return base[1] if base and is_same else None
+
+    @property
+    def is_all_the_same(self) -> bool:
+        """Whether nothing distinguishes the sides of `git:`, so that this is A/A."""
+        new = _COMMIT.search(self.new_side)
+        has_changes = new is not None and new[2] is not None
+        return self.same_commit is not None and not has_changes and not self.inject
 
     @property
     def further_looks(self) -> tuple[int, ...]:

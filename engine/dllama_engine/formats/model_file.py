@@ -89,6 +89,9 @@ class ModelFile:
         """The tensor's bytes, (rows, row_bytes), a view into the mapped file.
 
         The spec may come from `tensor_specs`: its index counts, as headers differ in length.
+
+        Raises:
+            ModelFileError: the file is closed.
         """
         if self._data is None:
             raise ModelFileError(f"{self.path}: the file is closed")

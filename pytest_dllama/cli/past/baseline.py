@@ -128,8 +128,8 @@ def _taken(arguments: argparse.Namespace) -> tuple[RunStore, StoredRun]:
     wrong = objections(found.run)
     if wrong:
         raise HistoryError(
-            f"{arguments.run} cannot be accepted: {'; '.join(wrong)}; measure again, or leave the "
-            "cell out by -k"
+            f"{arguments.run} cannot be accepted: {'; '.join(wrong)}; measure again"
+            f"{'' if found.run.request.inject else ', or leave the cell out by -k'}"
         )
     return store, StoredRun(found.name or store.add(found.run), found.run)
 

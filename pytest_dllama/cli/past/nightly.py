@@ -70,7 +70,9 @@ def _nightly(arguments: argparse.Namespace) -> int:
     run = read_run(path)
     told = [f"the suites ended with {status}: see the report"] if status else []
     store = RunStore(measuring.history, run.fingerprint)
-    if pairs_to_calibrate and not calibrations(store).entries():
+    if run.request.inject:
+        told.append(f"slowed down on purpose (--inject {run.request.inject}): not kept as a night")
+    elif pairs_to_calibrate and not calibrations(store).entries():
         told += _calibrated(measuring, pairs_to_calibrate, own.report)
     told += _accepted_first(store, run, own.spec)
     night = watch(run, measuring, own.pairs, own.report)

@@ -7,9 +7,10 @@ and it is their verdict that is told.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_dllama.cli.past.again import Measuring
@@ -19,7 +20,7 @@ from pytest_dllama.history.accepted import Acceptance, accepted_runs, latest
 from pytest_dllama.history.nights import Night, SeriesAlarm, nights_of, runs_of_nights, watched
 from pytest_dllama.history.run_files import VERDICT_FILE, read_run
 from pytest_dllama.history.series import Point, SeriesKey, series_of
-from pytest_dllama.history.store import HistoryError, RunStore, StoredRun
+from pytest_dllama.history.store import HistoryError, RunStore, StoredRun, name_of
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import CellVerdict, MetricVerdict, PairStatus, VerdictFile, worst
 from pytest_dllama.report.terminal.verdict import effect
@@ -29,6 +30,7 @@ from pytest_dllama.verdict.past.alarm import WATCHED, known_of, recorded, replay
 NAME = "watch"
 NIGHT_FILE = "night.json"
 EXIT_REGRESSED, EXIT_NO_VERDICT = 1, 3
+INJECT_FLAGS = ("--inject", "--dllama-inject")
 AS_STORED = "accepted"  # the SPEC that compares with the accepted run's figures
 
 
@@ -50,8 +52,9 @@ def add_watch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
         description="Add a run to the history as one night, look whether the level of any series "
         f"({', '.join(WATCHED)} of each cell) stepped up, and if so take pairs of the accepted "
         "version against now. OPTIONs are those that the run was measured with: the pairs get "
-        "them. Exit codes: 0 quiet, or the pairs found nothing worse; 1 REGRESSED; 2 usage; 3 the "
-        "pairs gave no verdict.",
+        "them. A run that was slowed down on purpose (--inject) is judged like any other night, "
+        "and not kept as one. Exit codes: 0 quiet, or the pairs found nothing worse, or nothing "
+        "could judge the alarm; 1 REGRESSED; 2 usage; 3 the pairs gave no verdict.",
         usage="pytest-dllama watch RUN.json [--history DIR] [--report DIR] [--pairs N,N,..] "
         "[OPTION ...]",
         epilog="example: pytest-dllama watch report/run.json --nodes 2,4 --models tiny",
@@ -76,20 +79,33 @@ def exit_code(status: PairStatus | None) -> int:
 
 
 def watch(run: RunRecord, measuring: Measuring, looks: str | None, report: Path) -> Night:
-    """Keep the night, with every alarm judged; it is written to the report's folder too."""
+    """Keep the night, with every alarm judged; it is written to the report's folder too.
+
+    A run that was slowed down on purpose shows whether the watch would call somebody: it is looked
+    at as tonight's, with pairs that are slowed down alike, and no later night counts it.
+    """
     tonight = _tonight(run, measuring.history)
     tell_series(tonight)
+    measuring = replace(measuring, options=_as_measured(run, measuring.options))
     night = Night(run=tonight.found.name, created_utc=run.created_utc, alarms=tonight.alarms)
     if tonight.alarms:
         night = _judged(tonight, night, measuring, looks, report)
-    nights_of(tonight.store).add(night)
+    if not run.request.inject:
+        nights_of(tonight.store).add(night)
     write_whole(report / NIGHT_FILE, night.model_dump_json(indent=1) + "\n")
     return night
 
 
+def _as_measured(run: RunRecord, options: tuple[str, ...]) -> tuple[str, ...]:
+    """The options of the pairs: with how the run was slowed down, where they do not say it."""
+    inject = run.request.inject
+    is_told = any(word.partition("=")[0] in INJECT_FLAGS for word in options)
+    return options if not inject or is_told else (*options, "--inject", inject)
+
+
 def _tonight(run: RunRecord, history: Path) -> Tonight:
     store = RunStore(history, run.fingerprint)
-    found = StoredRun(store.add(run), run)
+    found = StoredRun(name_of(run) if run.request.inject else store.add(run), run)
     nights = [night for night in watched(store) if night.run != found.name]
     by_run = {night.run: night for night in nights}
     every = series_of([*runs_of_nights(store, nights), found], WATCHED)
@@ -110,6 +126,11 @@ def tell_series(tonight: Tonight) -> None:
         f"watch: night {nights} of {tonight.store.fingerprint}: {len(tonight.series)} series, "
         f"{len(tonight.alarms)} alarm{'' if len(tonight.alarms) == 1 else 's'}"
     )
+    if inject := tonight.found.run.request.inject:
+        print(
+            f"watch: this run was slowed down on purpose (--inject {inject}): it is judged as "
+            "tonight's, and not kept"
+        )
     have = {key.cell for key in tonight.series}
     for cell in tonight.found.run.cells:
         if cell.id not in have:
@@ -148,7 +169,8 @@ def _judged(
     )
     judged = [alarm.judged for alarm in alarms if alarm.judged is not None]
     status = worst(judged) if judged else None
-    _tell_verdict(found, alarms, report / NAME / VERDICT_FILE)
+    is_trial = bool(tonight.found.run.request.inject)
+    _tell_verdict(found, alarms, report / NAME / VERDICT_FILE, is_trial=is_trial)
     if status == "REGRESSED":
         offer_bisection(accepted, tonight.found.run, measuring.options)
     return night.model_copy(update={"alarms": alarms, "status": status, "baseline": baseline})
@@ -185,14 +207,16 @@ def _metric(cell: CellVerdict, metric: str) -> MetricVerdict | None:
     return next((verdict for verdict in cell.metrics if verdict.metric == metric), None)
 
 
-def _tell_verdict(found: VerdictFile, alarms: Sequence[SeriesAlarm], path: Path) -> None:
+def _tell_verdict(
+    found: VerdictFile, alarms: Sequence[SeriesAlarm], path: Path, *, is_trial: bool
+) -> None:
     cells = {cell.id: cell for cell in found.cells}
     for alarm in alarms:
         cell = cells.get(alarm.cell)
         verdict = _metric(cell, alarm.metric) if cell else None
         what = effect(verdict) if verdict else "not compared"
         print(f"{alarm.judged or 'NOT JUDGED'} {alarm.cell} {alarm.metric}: {what}")
-        if alarm.judged in ("PASS", "IMPROVED"):
+        if alarm.judged in ("PASS", "IMPROVED") and not is_trial:
             print(
                 "  the code is not slower than what was accepted: the machine changed, or it was "
                 "noise; this level is taken as the new one"
@@ -208,7 +232,7 @@ def offer_bisection(accepted: Acceptance, run: RunRecord, options: Sequence[str]
     if run.revision.commit.startswith(good):
         print("both are one commit: what differs is not committed, or how it was built")
         return
-    words = " ".join(["--bisect", "--baseline", f"git:{good}", *options])
+    words = shlex.join(["--bisect", "--baseline", f"git:{good}", *options])
     print(
         "the commit that did it is found by\n"
         f"  git bisect start {run.revision.commit[:12]} {good[:12]}\n"

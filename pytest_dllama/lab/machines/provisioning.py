@@ -41,7 +41,7 @@ class Provisioning:
         self._ready: Sequence[Host] = ()
         self.cluster: Cluster | None = None  # made for the first cell
 
-    def look(self, nodes: int) -> None:
+    def check(self, nodes: int) -> None:
         """Before a synthetic model is written: can the hosts hold what will be asked of them?
 
         Args:

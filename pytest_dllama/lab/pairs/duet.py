@@ -258,7 +258,8 @@ class Duet:
         """Variances of valid cells feed the next run's prior; whatever the effect was.
 
         Of a machine that is busier than the prior's they would make every later verdict weaker,
-        unless its owner calibrates it as it is.
+        unless its owner calibrates it as it is. What somebody slowed down on purpose varies as they
+        made it, not as the machine does.
         """
         found: dict[int, dict[str, list[VarianceGroup]]] = {}
         for cell in self.cells:
@@ -270,7 +271,8 @@ class Duet:
                         base, new = cell.paired(metric, requests)
                         if base and min(*base, *new) > 0:
                             groups.setdefault(metric, []).extend(groups_of(ln_ratios(base, new)))
-        if self._rules.priors:
+        slowed = any(side.config.inject for side in self._sides)
+        if self._rules.priors and not slowed:
             for requests, groups in found.items():
                 self._rules.priors.add(groups, requests)
 

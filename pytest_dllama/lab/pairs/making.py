@@ -13,6 +13,7 @@ from pytest_dllama.config.baseline import Baseline
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError, at_least
 from pytest_dllama.hosts.packages.other_engine import OtherEngine
+from pytest_dllama.lab.assembly import engine_label
 from pytest_dllama.lab.builds.dllama import build_dllama, dllama_source
 from pytest_dllama.lab.builds.revisions import build_revision
 from pytest_dllama.lab.engines import engines
@@ -36,7 +37,7 @@ def make_sides(baseline: Baseline, config: LabConfig, nodes: int, tell: Tell) ->
     Raises:
         ConfigError: a baseline that does not fit the engine, or cannot be built.
     """
-    label = config.dllama_bin or f"this {config.engine} engine"
+    label = engine_label(config)
     own, swept = engines(config)
     new = Side("new", label_of(label, config.inject), own, config, swept=swept)
     found = _base(baseline, replace(config, inject=""), label, tell)

@@ -12,7 +12,15 @@ from pytest_dllama.config.values import ConfigError
 from pytest_dllama.history.accepted import latest, stored
 from pytest_dllama.history.keeping import history_folder
 from pytest_dllama.history.run_files import RunFileError, read_run
-from pytest_dllama.history.series import WORK, SeriesKey, is_sound, series_of, work_digest, work_of
+from pytest_dllama.history.series import (
+    WORK,
+    SeriesKey,
+    is_sound,
+    not_slowed,
+    series_of,
+    work_digest,
+    work_of,
+)
 from pytest_dllama.history.store import RunStore
 from pytest_dllama.hosts.base import Progress
 from pytest_dllama.lab import assembly
@@ -22,7 +30,13 @@ from pytest_dllama.lab.pairs.comparing import ComparingLab, missed_limits
 from pytest_dllama.lab.pairs.verdict_file import Compared
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
-from pytest_dllama.record.verdict import CellVerdict, MetricVerdict, PairStatus, worst
+from pytest_dllama.record.verdict import (
+    CellVerdict,
+    MetricVerdict,
+    PairStatus,
+    label_of,
+    worst,
+)
 from pytest_dllama.verdict.limits.thresholds import Thresholds
 from pytest_dllama.verdict.stored import LEVEL, StoredSide, judge_stored
 
@@ -51,10 +65,14 @@ class StoredLab(ComparingLab):
     ) -> None:
         assert config.comparison is not None
         baseline = config.comparison.baseline
-        labels = (baseline.text, f"this {config.engine} engine")
+        labels = (baseline.text, assembly.engine_label(config))
         super().__init__(config, keys, thresholds, engines, progress, labels)
         self._stored = self._load(baseline)
-        self._labels = (f"{baseline.text} of {self._stored.created_utc}", labels[1])
+        stored = f"{baseline.text} of {self._stored.created_utc}"
+        self._labels = (
+            label_of(stored, self._stored.request.inject),
+            label_of(labels[1], config.inject),
+        )
         self._check(baseline)
         self._base_cells = {cell.id: cell for cell in self._stored.cells}
         if not any(key.id in self._base_cells for key in keys):
@@ -127,7 +145,7 @@ class StoredLab(ComparingLab):
         status: PairStatus
         if record.error is not None:
             status, reasons = "ERROR", [record.error]
-        elif base is None or (wrong := self._wrong_with(base, record)):
+        elif base is None or (wrong := self._incomparable(base, record)):
             has = ", ".join(self._base_cells) or "none"
             missing = [f"the stored run has no cell {key.id}; it has {has}"]
             status, reasons = "INVALID", missing if base is None else wrong
@@ -151,22 +169,23 @@ class StoredLab(ComparingLab):
             same_tokens=_same_tokens(base, record),
         )
 
-    def _wrong_with(self, base: CellRecord, new: CellRecord) -> list[str]:
-        """Why the two cells cannot be compared."""
-        for name, cell in (("stored", base), ("new", new)):
-            fault = cell.output is not None and cell.output.status == "engine_fault"
-            if not is_sound(cell):
-                reasons = cell.verdict.reasons if cell.verdict else ()
-                return [f"the {name} cell is not sound: {'; '.join(reasons) or cell.error}"]
-            if fault:
-                return [f"the {name} cell shows a fault of its engine, which is no reference"]
-        theirs, mine = (work_of(run, new.model) for run in (self._stored, self.run_record()))
+    def _incomparable(self, base: CellRecord, new: CellRecord) -> list[str]:
+        """Why the two cells cannot be compared; empty where they can."""
+        if unsound := _unsound("stored", base) or _unsound("new", new):
+            return unsound
+        other = self._other_work(base, new)
+        return [f"the stored run did other work: {'; '.join(other)}"] if other else []
+
+    def _other_work(self, base: CellRecord, new: CellRecord) -> list[str]:
+        """In what the two cells' work differs: the request, the model's bytes, the tokens."""
+        runs = self._stored, self.run_record()
+        theirs, mine = (work_of(run, new.model) for run in runs)
         other = [
             f"{name} is {theirs.get(name)!r} there and {mine.get(name)!r} here"
             for name in dict.fromkeys([*theirs, *mine])
             if theirs.get(name) != mine.get(name)
         ]
-        digests = [_digest_of(run, new.model) for run in (self._stored, self.run_record())]
+        digests = [_digest_of(run, new.model) for run in runs]
         if None not in digests and digests[0] != digests[1]:
             other.append(
                 f"the bytes of {new.model}'s file are others (digest {digests[0]} there and "
@@ -175,7 +194,7 @@ class StoredLab(ComparingLab):
         tokens = {(s.n_input_tokens, s.n_output_tokens) for c in (base, new) for s in c.samples}
         if len(tokens) > 1:
             other.append(f"tokens in and out differ: {sorted(tokens, key=str)}")
-        return [f"the stored run did other work: {'; '.join(other)}"] if other else []
+        return other
 
     def _nights(self, key: CellKey) -> dict[str, list[float]]:
         """The medians of the same work in the history, metric by metric."""
@@ -184,7 +203,7 @@ class StoredLab(ComparingLab):
         store = RunStore(history_folder(self.config), self._cluster_id())
         work = work_digest(self.run_record(), key.model)
         metrics = tuple(self._tolerances(key))
-        series = series_of(store.runs(), metrics)
+        series = series_of(not_slowed(store.runs()), metrics)
         found = {m: series.get(SeriesKey(key.id, m, work), ()) for m in metrics}
         return {metric: [point.value for point in points] for metric, points in found.items()}
 
@@ -199,6 +218,16 @@ class StoredLab(ComparingLab):
             level=LEVEL,
             created=self._started,
         )
+
+
+def _unsound(which: str, cell: CellRecord) -> list[str]:
+    """Why a cell's figures are no reference and cannot be held against one."""
+    if not is_sound(cell):
+        reasons = cell.verdict.reasons if cell.verdict else ()
+        return [f"the {which} cell is not sound: {'; '.join(reasons) or cell.error}"]
+    if cell.output is not None and cell.output.status == "engine_fault":
+        return [f"the {which} cell shows a fault of its engine, which is no reference"]
+    return []
 
 
 def _digest_of(run: RunRecord, model: str) -> str | None:

@@ -75,6 +75,11 @@ def _remarks(found: VerdictFile, cells: Sequence[CellVerdict]) -> list[str]:
             "provisional: this cluster's noise is not known well enough yet, so each cell's own "
             "pairs had to tell it; pairs of --baseline self add to what is known"
         )
+    if found.is_all_the_same:
+        lines.append(
+            f"both sides are commit {found.same_commit}, without changes: what differs is noise, "
+            "as with --baseline self"
+        )
     return [*lines, *_next(found)]
 
 

@@ -132,6 +132,36 @@ def test_what_keeps_pytest_from_a_verdict_is_no_bad_commit(
     assert done.returncode == code, done.stdout + done.stderr
 
 
+@pytest.mark.parametrize(("words", "code"), [(["--bisect"], 125), ([], 1)])
+def test_a_revision_of_the_tool_that_does_not_import_is_no_bad_commit(
+    words: list[str], code: int, tmp_path: Path
+) -> None:
+    room = tmp_path / "pytest_dllama" / "cli"
+    room.mkdir(parents=True)
+    shutil.copy(ROOT / "pytest_dllama" / "cli" / "__main__.py", room)
+    (room / "main.py").write_text("def (\n")
+    for folder in (room.parent, room):
+        (folder / "__init__.py").touch()
+    done = subprocess.run(
+        [sys.executable, "-S", "-m", "pytest_dllama.cli", "bench", *words],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == code
+    assert "SyntaxError" in done.stderr
+
+
+def test_a_plugin_that_does_not_load_is_no_bad_commit(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "pytest_dllama.plugin", None)
+    from pytest_dllama.cli.main import main
+
+    assert main(["bench", "--bisect", "--baseline", "self"]) == 125
+    assert "pytest_dllama.plugin" in capsys.readouterr().err
+
+
 def test_without_bisect_the_status_is_pytests(monkeypatch: pytest.MonkeyPatch) -> None:
     became: list[list[str]] = []
     monkeypatch.setattr(os, "execv", lambda program, words: became.append(words))
@@ -140,3 +170,11 @@ def test_without_bisect_the_status_is_pytests(monkeypatch: pytest.MonkeyPatch) -
     main(["bench", "--nodes", "2"])
     assert became[0][-2:] == ["--nodes", "2"]
     assert bench.BISECT_FLAGS == ("--bisect", "--dllama-bisect")
+
+
+def test_a_bisection_that_is_stopped_says_how_it_goes_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    broken_off = [sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"]
+    assert bench._bisect_status(broken_off) == 130
+    assert "the same `git bisect run` goes on here" in capsys.readouterr().err

@@ -51,3 +51,9 @@ def night_run(night: int, cells: Sequence[CellRecord], **more: object) -> RunRec
         "revision": revision, **more,
     }  # fmt: skip
     return report_run(cells).model_copy(update=changes)
+
+
+def slowed(run: RunRecord, inject: str = "tpot=50%") -> RunRecord:
+    """The same run as one that was slowed down on purpose."""
+    request = run.request.model_copy(update={"inject": inject})
+    return run.model_copy(update={"request": request})

@@ -10,7 +10,7 @@ from pytest_dllama.history.accepted import Acceptance, acceptances
 from pytest_dllama.history.nights import Night, SeriesAlarm, nights_of
 from pytest_dllama.history.store import RunStore
 from pytest_dllama.history.trend import trends
-from tests.plugin.history.night_runs import CLUSTER, cell, night_run
+from tests.plugin.history.night_runs import CLUSTER, cell, night_run, slowed
 
 
 def test_what_changed_most_stands_first(tmp_path: Path) -> None:
@@ -26,6 +26,22 @@ def test_what_changed_most_stands_first(tmp_path: Path) -> None:
     assert revision is not None
     assert revision.subject == "change 2"
     assert trends(store, ["sync_share"]) == []
+
+
+@pytest.mark.parametrize("is_watched", [True, False])
+def test_a_run_that_was_slowed_down_on_purpose_is_in_no_series(
+    tmp_path: Path, is_watched: bool
+) -> None:
+    store = RunStore(tmp_path, CLUSTER)
+    for n in range(4):
+        one = night_run(n, [cell([10.0 + n])])
+        if n == 2:
+            one = slowed(one)
+        name = store.add(one)
+        if is_watched:
+            nights_of(store).add(Night(run=name, created_utc=one.created_utc))
+    (found,) = trends(store, ["tpot_ms"])
+    assert [p.point.value for p in found.points] == [10, 11, 13]
 
 
 def test_alarms_and_decisions_stand_at_their_points(tmp_path: Path) -> None:

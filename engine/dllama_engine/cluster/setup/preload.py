@@ -18,9 +18,7 @@ NEEDED = (
     "dllama_engine.loading.mapping",
     "dllama_engine.loading.share",
     "dllama_engine.kernels.cpu",
-    "dllama_engine.transformer.transformer",
-    "dllama_engine.collectives.logits",
-    "dllama_engine.telemetry.observation",
+    "dllama_engine.cluster.service",  # and with it the transformer, collectives and telemetry
 )
 
 

@@ -17,7 +17,7 @@ from pytest_dllama.history.nights import Night, SeriesAlarm, nights_of, watched
 from pytest_dllama.history.run_files import write_run
 from pytest_dllama.history.store import RunStore
 from pytest_dllama.record.cell import Estimate, Verdict
-from tests.plugin.history.night_runs import CLUSTER, cell, night_run
+from tests.plugin.history.night_runs import CLUSTER, cell, night_run, slowed
 from tests.plugin.history.stated_dllama import stated_dllama
 
 pytestmark = pytest.mark.long
@@ -189,6 +189,29 @@ def test_a_version_that_cannot_run_again_is_compared_as_stored(tmp_path: Path) -
     assert night.status in ("REGRESSED", "INCONCLUSIVE")
 
 
+def test_a_run_that_was_slowed_down_on_purpose_is_judged_and_no_night(tmp_path: Path) -> None:
+    store = seeded(tmp_path, 12)
+    runs = store.names()
+    path = write_run(slowed(night_run(12, [cell([400.0], nodes=1)])), tmp_path / "run.json")
+    out = command_here(tmp_path, "watch", str(path), "--report", str(tmp_path / "report"))
+    assert "watch: this run was slowed down on purpose (--inject tpot=50%): it is judged" in out
+    assert "ALARM tiny-1 tpot_ms: +109.9%" in out
+    assert (store.names(), len(watched(store))) == (runs, 12)
+    path = write_run(night_run(12, [cell([190.0], nodes=1)]), path)
+    assert "watch: night 13 of cluster: 3 series, 0 alarms" in command_here(
+        tmp_path, "watch", str(path), "--report", str(tmp_path / "report")
+    )
+
+
+def test_pairs_of_a_slowed_run_are_slowed_alike() -> None:
+    from pytest_dllama.cli.past.watch import _as_measured
+
+    run = night_run(0, [])
+    assert _as_measured(run, ("--nodes", "2")) == ("--nodes", "2")
+    assert _as_measured(slowed(run), ("--nodes", "2"))[2:] == ("--inject", "tpot=50%")
+    assert _as_measured(slowed(run), ("--inject=tpot=9%",)) == ("--inject=tpot=9%",)
+
+
 def test_the_same_night_twice_is_one_night(tmp_path: Path) -> None:
     store = seeded(tmp_path, 3)
     path = write_run(night_run(3, [cell([190.0], nodes=1)]), tmp_path / "run.json")
@@ -213,11 +236,11 @@ def test_the_guilty_commit_is_asked_for(capsys: pytest.CaptureFixture[str]) -> N
     accepted = Acceptance(
         kind="accepted", run="r", engine="embedded", decided_utc="-", baseline=f"git:{'a' * 40}"
     )
-    offer_bisection(accepted, night_run(5, [cell([1.0])]), ["--nodes", "2,4"])
+    offer_bisection(accepted, night_run(5, [cell([1.0])]), ["--prompt", "a b"])
     told = capsys.readouterr().out
     assert f"git bisect start {5:040x}"[:29] in told
     assert f"git bisect run pytest-dllama bench --bisect --baseline git:{'a' * 40}" in told
-    assert told.rstrip().endswith("--nodes 2,4")
+    assert told.rstrip().endswith("--prompt 'a b'")
     same = accepted.model_copy(update={"baseline": f"git:{5:040x}"})
     offer_bisection(same, night_run(5, []), [])
     assert capsys.readouterr().out.startswith("both are one commit: what differs is not committed")

@@ -8,6 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -58,9 +59,11 @@ def compare(
     on_pair: Callable[[PairTaken], None] = lambda pair: None,
     requests: int | None = 1,
     is_calibration: bool = False,
+    inject: str = "",
 ) -> tuple[CellVerdict, list[str]]:
     settings = config(tmp_path)
-    sides = (Side("base", "before", base, settings), Side("new", "after", new, settings))
+    slowed = replace(settings, inject=inject)
+    sides = (Side("base", "before", base, settings), Side("new", "after", new, slowed))
     model = open_model(settings.models[0], lambda done, total: None)
     told = Told()
     priors = NoisePriors(tmp_path / "history", "test")
@@ -244,6 +247,12 @@ def test_variances_of_valid_pairs_are_kept(tmp_path: Path) -> None:
     broken = "import sys; sys.exit(1)"
     compare(tmp_path, StatedTimes(1.0), StatedTimes(1.0, program=broken))
     assert len(priors.groups("tpot_ms")) == 1
+
+
+def test_what_was_slowed_down_on_purpose_teaches_nothing(tmp_path: Path) -> None:
+    cell, _ = compare(tmp_path, StatedTimes(1.0), StatedTimes(1.3), looks=(3,), inject="tpot=30%")
+    assert cell.status == "REGRESSED"
+    assert NoisePriors(tmp_path / "history", "test").groups("tpot_ms") == []
 
 
 # Gaps of 5 and of 20 ms in turns: each pair agrees, and its tokens say that this is by chance.

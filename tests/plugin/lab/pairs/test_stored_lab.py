@@ -25,6 +25,7 @@ from pytest_dllama.record.run import RunRecord
 from pytest_dllama.record.verdict import CellVerdict
 from pytest_dllama.report.terminal.verdict import verdict_lines
 from pytest_dllama.verdict.limits.thresholds import Thresholds
+from tests.plugin.history.night_runs import slowed
 from tests.plugin.lab.pairs.stated_times import PROGRAM, StatedTimes, config
 
 KEY = CellKey("tiny", 1)
@@ -86,6 +87,14 @@ def test_a_change_is_judged_where_nights_are_known(tmp_path: Path, stored: Path)
     lines = "\n".join(verdict_lines(verdict))
     assert "unpaired: a stored run is of another time, so this is weaker than pairs" in lines
     assert f"run:{stored} of " in lines
+
+
+def test_a_stored_run_that_was_slowed_down_is_called_so(tmp_path: Path, stored: Path) -> None:
+    _changed(stored, slowed)
+    lab, _ = _against(tmp_path, stored, StatedTimes(1.0))
+    verdict = lab.verdict()
+    assert verdict is not None
+    assert verdict.base_label.endswith(", slowed down on purpose (tpot=50%)")
 
 
 def test_without_nights_it_is_inconclusive(tmp_path: Path, stored: Path) -> None:

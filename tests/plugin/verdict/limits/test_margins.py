@@ -15,6 +15,7 @@ from pytest_dllama.record.run import RunRecord
 from pytest_dllama.verdict.limits.margins import NothingToLimit, thresholds_text
 from pytest_dllama.verdict.limits.thresholds_file import load_thresholds, parse_thresholds
 from tests.data import RUNS
+from tests.plugin.history.night_runs import slowed
 
 
 def _run(factor: float = 1.0) -> RunRecord:
@@ -113,6 +114,14 @@ def test_the_command_writes_a_file_once(tmp_path: Path, capsys: pytest.CaptureFi
     assert found.tolerances_of("any", 2)["ttft_s"] == 0.15
     assert main(["thresholds", "init", str(tmp_path / "run.json"), "-o", str(out)]) == 2
     assert "limits.toml exists; name another file" in capsys.readouterr().err
+
+
+def test_a_run_that_was_slowed_down_on_purpose_gives_no_limits(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_run(slowed(_run(), "tpot=5%"), tmp_path / "run.json")
+    assert main(["thresholds", "init", str(tmp_path / "run.json")]) == 2
+    assert "was slowed down on purpose (--inject tpot=5%); give runs" in capsys.readouterr().err
 
 
 def test_runs_of_different_machines_are_refused(
