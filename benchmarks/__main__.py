@@ -23,6 +23,7 @@ def main() -> None:
     prepare()
     from benchmarks.engine.capacity import too_large
     from benchmarks.engine.dispatch import dispatch_rows
+    from benchmarks.engine.packing import packing_rows
     from benchmarks.engine.real_dllama import binary_from_environment
     from benchmarks.engine.single import kernel_rows
     from benchmarks.engine.start import start_rows
@@ -31,7 +32,8 @@ def main() -> None:
     dllama = binary_from_environment()
     notes: list[str] = []
     rows = kernel_rows(3 * options.rounds)
-    rows += start_rows(options.threads, options.rounds)
+    rows += start_rows(options.rounds)
+    rows += packing_rows(options.threads, 3 * options.rounds)
     rows += dispatch_rows(options.models, options.threads, options.rounds)
     for shape in options.shapes:
         _write(options, rows, notes)  # shape by shape: a run that is stopped leaves what it has
