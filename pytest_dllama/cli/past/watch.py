@@ -172,7 +172,8 @@ def _judged(
     is_trial = bool(tonight.found.run.request.inject)
     _tell_verdict(found, alarms, report / NAME / VERDICT_FILE, is_trial=is_trial)
     if status == "REGRESSED":
-        offer_bisection(accepted, tonight.found.run, measuring.options)
+        for line in bisection(accepted, tonight.found.run, measuring.options):
+            print(line)
     return night.model_copy(update={"alarms": alarms, "status": status, "baseline": baseline})
 
 
@@ -224,17 +225,19 @@ def _tell_verdict(
     print(f"verdict:  {path}")
 
 
-def offer_bisection(accepted: Acceptance, run: RunRecord, options: Sequence[str]) -> None:
-    """The commands that find the guilty commit, where two commits of this checkout are the ends."""
+def bisection(accepted: Acceptance, run: RunRecord, options: Sequence[str]) -> list[str]:
+    """The commands that find the guilty commit, where two commits of this checkout are the ends.
+
+    Lines with what they are; none where nothing lies between two commits.
+    """
     kind, _, good = (accepted.baseline or "").partition(":")
     if run.revision is None or kind != "git" or "@" in good or run.request.inject:
-        return
+        return []
     if run.revision.commit.startswith(good):
-        print("both are one commit: what differs is not committed, or how it was built")
-        return
+        return ["both are one commit: what differs is not committed, or how it was built"]
     words = shlex.join(["--bisect", "--baseline", f"git:{good}", *options])
-    print(
-        "the commit that did it is found by\n"
-        f"  git bisect start {run.revision.commit[:12]} {good[:12]}\n"
-        f"  git bisect run pytest-dllama bench {words}"
-    )
+    return [
+        "the commit that did it is found by",
+        f"  git bisect start {run.revision.commit[:12]} {good[:12]}",
+        f"  git bisect run pytest-dllama bench {words}",
+    ]

@@ -35,8 +35,13 @@ class Revision:
 
     @property
     def label(self) -> str:
-        """For people."""
-        return f"{self.text} ({self.commit[:10]})"
+        """For people.
+
+        >>> Revision(Path(), "a1" * 20, "main").label, Revision(Path(), "a1" * 20, "a1" * 20).label
+        ('main (a1a1a1a1a1)', 'a1a1a1a1a1')
+        """
+        short = self.commit[:10]
+        return short if self.commit.startswith(self.text) else f"{self.text} ({short})"
 
 
 def find_revision(checkout: Path, text: str, remedy: str) -> Revision:
