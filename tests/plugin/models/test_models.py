@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -11,30 +11,10 @@ import pytest
 
 from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.backends.embedded import EmbeddedBackend
-from pytest_dllama.config.options import SETTINGS
-from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError, parse_models
 from pytest_dllama.lab.checks import cell_keys, check_cells
 from pytest_dllama.models import under_test
-
-
-def config_of(**changes) -> LabConfig:
-    """The defaults of all options, changed."""
-    names = {field.name for field in fields(LabConfig)}
-    values = {
-        name: setting.parse(setting.default)
-        for setting in SETTINGS
-        if (name := setting.name.replace("-", "_")) in names and name != "models"
-    }
-    others = {
-        "node_counts": (2,),
-        "models": parse_models("tiny"),
-        "report_folder": Path("report"),
-        "thresholds_file": None,
-        "request_timeout_s": 60.0,
-        "explicit": False,
-    }
-    return LabConfig(**(values | others | changes))
+from tests.plugin.models.configs import config_of
 
 
 def test_a_synthetic_model_is_written_once_into_the_cache(tmp_path, monkeypatch) -> None:
