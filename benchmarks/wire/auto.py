@@ -20,7 +20,7 @@ from benchmarks.table import load_line, markdown_table, spread
 from dllama_engine.sharding.asked import CollectiveOption
 from dllama_engine.sharding.collective import Collective, Pick
 from pytest_dllama.config.values import ConfigError, parse_models
-from pytest_dllama.models.under_test import open_model
+from pytest_dllama.models.model_files import open_model
 
 CANDIDATES = (Collective.MESH, Collective.DOUBLING, Collective.GATHER_BCAST)
 HEAD = ("model", "nodes", "picked", *(f"{name}, TPOT ms" for name in CANDIDATES), "pick / fastest")

@@ -27,7 +27,7 @@ from benchmarks.table import markdown_table
 from benchmarks.verdicts.pair_noise.levels import levels
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.lab.progress import PlainLines
-from pytest_dllama.models.under_test import ModelUnderTest, open_model
+from pytest_dllama.models.model_files import ModelUnderTest, open_model
 from pytest_dllama.record.cell import steady_mean
 
 DEADLINE_S = 120.0

@@ -28,7 +28,7 @@ from pytest_dllama.lab.requests.cluster import Cluster, Worker
 from pytest_dllama.lab.requests.oracle import Oracle, find_oracle, output_against
 from pytest_dllama.lab.requests.picks import Picks
 from pytest_dllama.lab.requests.runner import RequestRun, run_request
-from pytest_dllama.models.under_test import ModelUnderTest
+from pytest_dllama.models.model_files import ModelUnderTest
 from pytest_dllama.models.workloads import configured
 from pytest_dllama.record.cell import OutputRecord
 

@@ -20,7 +20,7 @@ from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.pairs.duet import Duet, Rules, Side
 from pytest_dllama.lab.progress import Silent
 from pytest_dllama.models import engine_facts
-from pytest_dllama.models.under_test import open_model
+from pytest_dllama.models.model_files import open_model
 from pytest_dllama.record.cell import PartTime
 from pytest_dllama.stats.looks import Plan
 from tests.plugin.lab.pairs.stated_times import StatedTimes, config
