@@ -327,7 +327,7 @@ class Lab:
     @property
     def hosts_known(self) -> list[dict[str, Any]]:
         """What the machines behind SSH are, for files beside the run file; empty without any."""
-        return self._identity.told
+        return self._identity.descriptions
 
     @property
     def has_cells(self) -> bool:
