@@ -17,7 +17,13 @@ from dllama_engine.cluster.accounts import StepAccounts
 from dllama_engine.cluster.farewell import dismiss
 from dllama_engine.cluster.options import RootOptions
 from dllama_engine.cluster.packet import StepPacket
-from dllama_engine.cluster.placement import CoreSlots, is_crowded, pinned, slots_by_rank
+from dllama_engine.cluster.placement import (
+    CoreSlots,
+    available_cores,
+    pinned,
+    ranks_apart,
+    slots_by_rank,
+)
 from dllama_engine.cluster.session import SessionConfig
 from dllama_engine.cluster.setup.admission import check_memory
 from dllama_engine.cluster.setup.choosing import choose_as_root
@@ -146,7 +152,7 @@ class Root:
     def _configure(self, met: Rendezvous, slots: dict[int, CoreSlots]) -> None:
         self._slots = slots
         links = met.links
-        links.is_crowded = is_crowded(slots[0])
+        links.share_cores(ranks_apart(slots[0], available_cores()))
         for rank in links.peers:
             links.send_json(SESSION, rank, self.session(rank).to_json())
         # While the workers connect and do the same.
