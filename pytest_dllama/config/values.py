@@ -125,6 +125,15 @@ def whole(text: str, whole_text: str, option: str) -> int:
     return int(text)
 
 
+def digits(text: str) -> int | None:
+    """The number that up to 20 digits are; None for any other text.
+
+    >>> digits("12"), digits("-1"), digits("1_000"), digits("9" * 5000)
+    (12, None, None, None)
+    """
+    return int(text) if re.fullmatch(r"[0-9]{1,20}", text) else None
+
+
 def at_least(option: str, smallest: int, largest: int = LARGEST) -> Callable[[str], int]:
     """A parser of whole numbers."""
 

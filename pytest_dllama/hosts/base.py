@@ -111,7 +111,7 @@ class Host(Protocol):
 class Progress(Protocol):
     """Where long work tells how far it is."""
 
-    def course(self, what: str, done: float, total: float) -> None:
+    def overall(self, what: str, done: float, total: float) -> None:
         """How far all of the work is, in words ("cell 3 of 6") and in whatever unit."""
 
     def stage(self, text: str) -> None:

@@ -26,7 +26,7 @@ MANY_PAIRS = 50  # more than anybody takes for one answer
 # No commit lies between it and a working tree.
 _ADJACENT = tuple(f"{head}{up}" for head in ("HEAD", "@") for up in ("", "~", "~1", "^", "^1"))
 _MOVES = re.compile(r"(HEAD|@)(?![\w./-])")  # names that mean another commit once HEAD moves
-_COMMIT = re.compile(r"\(([0-9a-f]{10})(, with uncommitted changes)?\)$")  # as a label ends
+_COMMIT = re.compile(r"(?:^|\()([0-9a-f]{10})(, with uncommitted changes)?\)?$")  # of a label
 
 # Of a session. Odd: the median is a request's. Few: the noise of each is learnt by itself.
 REQUESTS = (1, 3, 5)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pytest_dllama.amounts import counted
 from pytest_dllama.backends.dllama.printed.lines import MOST_WORDS
 from pytest_dllama.backends.dllama.printed.run import LoggedRun, MonitorTable
 from pytest_dllama.backends.dllama.printed.times import Totals
@@ -16,7 +17,6 @@ from pytest_dllama.backends.dllama.printed.traffic import (
     find_threads,
     pass_traffic,
 )
-from pytest_dllama.hosts.course import counted
 
 _CANDIDATES = {
     "upstream": (Collective.ALL_TO_ALL,),

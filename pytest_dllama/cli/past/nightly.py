@@ -15,7 +15,7 @@ from pytest_dllama.cli.past.accepting import decide_on
 from pytest_dllama.cli.past.again import Measuring
 from pytest_dllama.cli.past.calibrate import calibrate
 from pytest_dllama.cli.past.trend import write_nightly
-from pytest_dllama.cli.past.watch import EXIT_REGRESSED, watch
+from pytest_dllama.cli.past.watch import EXIT_REGRESSED, bisection, watch
 from pytest_dllama.cli.past.where import history_folder
 from pytest_dllama.config.baseline import parse_calibration, parse_looks
 from pytest_dllama.config.values import ConfigError
@@ -77,7 +77,7 @@ def _nightly(arguments: argparse.Namespace) -> int:
     told += _accepted_first(store, run, own.spec)
     night = watch(run, measuring, own.pairs, own.report)
     told += _trend(store, own.report)
-    _publish(own.report, list(_page(run, night, told)))
+    _publish(own.report, list(_page(run, night, told, _guilty(store, run, night, options))))
     return EXIT_REGRESSED if night.status == "REGRESSED" else 0
 
 
@@ -123,7 +123,17 @@ def _accepted_first(store: RunStore, run: RunRecord, spec: str | None) -> list[s
     return ["nothing was accepted yet: tonight's run is now, and it is the anchor"]
 
 
-def _page(run: RunRecord, night: Night, told: Sequence[str]) -> Iterator[str]:
+def _guilty(store: RunStore, run: RunRecord, night: Night, options: Sequence[str]) -> list[str]:
+    """How the commit of a regression is found."""
+    accepted = latest(store, "accepted", run.request.engine)
+    if night.status != "REGRESSED" or accepted is None:
+        return []
+    return bisection(accepted, run, options)
+
+
+def _page(
+    run: RunRecord, night: Night, told: Sequence[str], guilty: Sequence[str]
+) -> Iterator[str]:
     """The night in Markdown: the answer first."""
     revision = run.revision
     at = f", {revision.commit[:10]} {escape(revision.subject)}" if revision else ""
@@ -145,6 +155,9 @@ def _page(run: RunRecord, night: Night, told: Sequence[str]) -> Iterator[str]:
     if night.why_not_judged:
         yield f"Not judged: {escape(night.why_not_judged)}"
     yield from (f"- {escape(text)}" for text in told)
+    if guilty:
+        yield from ("", guilty[0], "")
+        yield from (f"    {command}" for command in guilty[1:])
 
 
 def _answer(night: Night) -> str:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pytest_dllama.amounts import counted
 from pytest_dllama.cli.past.again import Measuring
 from pytest_dllama.cli.past.calibrate import own_options
 from pytest_dllama.files.whole_file import write_whole
@@ -124,7 +125,7 @@ def tell_series(tonight: Tonight) -> None:
     nights = max(map(len, tonight.series.values()), default=0)
     print(
         f"watch: night {nights} of {tonight.store.fingerprint}: {len(tonight.series)} series, "
-        f"{len(tonight.alarms)} alarm{'' if len(tonight.alarms) == 1 else 's'}"
+        f"{counted(len(tonight.alarms), 'alarm')}"
     )
     if inject := tonight.found.run.request.inject:
         print(
@@ -140,7 +141,7 @@ def tell_series(tonight: Tonight) -> None:
         since = tonight.series[alarm.key][-alarm.nights_since]
         print(
             f"ALARM {alarm.cell} {alarm.metric}: {alarm.step:+.1%} since {since.created_utc[:10]} "
-            f"({alarm.nights_since} night{'' if alarm.nights_since == 1 else 's'}"
+            f"({counted(alarm.nights_since, 'night')}"
             f"{_commit(since)}), score {alarm.score:.1f} above {alarm.limit:.1f}"
         )
 
@@ -164,6 +165,9 @@ def _judged(
         found = measuring.pairs(baseline, plan, report / NAME)
     except HistoryError as error:
         return _unjudged(night, str(error))
+    except KeyboardInterrupt:
+        _tell_stopped(tonight, measuring)
+        raise
     alarms = tuple(
         alarm.model_copy(update={"judged": _status(found, alarm)}) for alarm in night.alarms
     )
@@ -172,7 +176,8 @@ def _judged(
     is_trial = bool(tonight.found.run.request.inject)
     _tell_verdict(found, alarms, report / NAME / VERDICT_FILE, is_trial=is_trial)
     if status == "REGRESSED":
-        offer_bisection(accepted, tonight.found.run, measuring.options)
+        for line in bisection(accepted, tonight.found.run, measuring.options):
+            print(line)
     return night.model_copy(update={"alarms": alarms, "status": status, "baseline": baseline})
 
 
@@ -185,6 +190,19 @@ def _tell_baseline(accepted: Acceptance) -> None:
         f"watch: nothing tells how the version accepted on {day} runs again, so now is compared "
         "with the stored run, unpaired, which is weaker; `pytest-dllama baseline accept --as SPEC` "
         "says how"
+    )
+
+
+def _tell_stopped(tonight: Tonight, measuring: Measuring) -> None:
+    """What is left to do of a night that was broken off among its pairs."""
+    if tonight.found.run.request.inject:
+        return
+    file, history = tonight.store.path(tonight.found.name), str(measuring.history)
+    words = shlex.join([str(file), "--history", history, *measuring.options])
+    print(
+        "watch: stopped before its alarms were judged: the run is kept, tonight is not yet a night "
+        f"of the watch; to go on:\n  pytest-dllama watch {words}",
+        file=sys.stderr,
     )
 
 
@@ -224,17 +242,19 @@ def _tell_verdict(
     print(f"verdict:  {path}")
 
 
-def offer_bisection(accepted: Acceptance, run: RunRecord, options: Sequence[str]) -> None:
-    """The commands that find the guilty commit, where two commits of this checkout are the ends."""
+def bisection(accepted: Acceptance, run: RunRecord, options: Sequence[str]) -> list[str]:
+    """The commands that find the guilty commit, where two commits of this checkout are the ends.
+
+    Lines with what they are; none where nothing lies between two commits.
+    """
     kind, _, good = (accepted.baseline or "").partition(":")
     if run.revision is None or kind != "git" or "@" in good or run.request.inject:
-        return
+        return []
     if run.revision.commit.startswith(good):
-        print("both are one commit: what differs is not committed, or how it was built")
-        return
+        return ["both are one commit: what differs is not committed, or how it was built"]
     words = shlex.join(["--bisect", "--baseline", f"git:{good}", *options])
-    print(
-        "the commit that did it is found by\n"
-        f"  git bisect start {run.revision.commit[:12]} {good[:12]}\n"
-        f"  git bisect run pytest-dllama bench {words}"
-    )
+    return [
+        "the commit that did it is found by",
+        f"  git bisect start {run.revision.commit[:12]} {good[:12]}",
+        f"  git bisect run pytest-dllama bench {words}",
+    ]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pytest_dllama.amounts import counted
 from pytest_dllama.hosts.base import Progress
-from pytest_dllama.hosts.course import counted
 from pytest_dllama.hosts.fleet.provision import Ready
 
 

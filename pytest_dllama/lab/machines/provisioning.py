@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pytest_dllama.amounts import counted
 from pytest_dllama.backends.base import Backend
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.hosts.base import Host, Hosts, Progress
-from pytest_dllama.hosts.course import counted
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.checks import model_needs
 from pytest_dllama.lab.opened_models import OpenedModels

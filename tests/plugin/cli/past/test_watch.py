@@ -229,23 +229,29 @@ def test_a_night_without_a_value_is_told(tmp_path: Path) -> None:
     assert "tiny-1 has no value tonight: INVALID" in out
 
 
-def test_the_guilty_commit_is_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
-    from pytest_dllama.cli.past.watch import offer_bisection
+def test_the_guilty_commit_is_asked_for() -> None:
+    from pytest_dllama.cli.past.nightly import _page
+    from pytest_dllama.cli.past.watch import bisection
     from pytest_dllama.history.accepted import Acceptance
 
     accepted = Acceptance(
         kind="accepted", run="r", engine="embedded", decided_utc="-", baseline=f"git:{'a' * 40}"
     )
-    offer_bisection(accepted, night_run(5, [cell([1.0])]), ["--prompt", "a b"])
-    told = capsys.readouterr().out
-    assert f"git bisect start {5:040x}"[:29] in told
-    assert f"git bisect run pytest-dllama bench --bisect --baseline git:{'a' * 40}" in told
-    assert told.rstrip().endswith("--prompt 'a b'")
+    tonight = night_run(5, [cell([1.0])])
+    told = bisection(accepted, tonight, ["--prompt", "a b"])
+    assert told[1:] == [
+        f"  git bisect start {5:040x}"[:31] + " aaaaaaaaaaaa",
+        f"  git bisect run pytest-dllama bench --bisect --baseline git:{'a' * 40} --prompt 'a b'",
+    ]
+    night = Night(run="r", created_utc="-", status="REGRESSED")
+    page = "\n".join(_page(tonight, night, [], told))
+    assert "\n\nthe commit that did it is found by\n\n      git bisect start 00000" in page
     same = accepted.model_copy(update={"baseline": f"git:{5:040x}"})
-    offer_bisection(same, night_run(5, []), [])
-    assert capsys.readouterr().out.startswith("both are one commit: what differs is not committed")
-    offer_bisection(accepted.model_copy(update={"baseline": "dllama:/x"}), night_run(5, []), [])
-    assert capsys.readouterr().out == ""
+    assert bisection(same, night_run(5, []), []) == [
+        "both are one commit: what differs is not committed, or how it was built"
+    ]
+    other = accepted.model_copy(update={"baseline": "dllama:/x"})
+    assert bisection(other, night_run(5, []), []) == []
 
 
 @pytest.mark.parametrize("words", [["watch"], ["watch", "--nodes", "2"]])
