@@ -27,6 +27,17 @@ def test_a_plan_loads_no_compiler() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_rank_that_packs_and_measures_nothing_beside_imports_nothing_for_it() -> None:
+    """Pools of threads bring logging with them, the probe of links exact fractions."""
+    code = (
+        "import sys; from dllama_engine.cli.main import main; "
+        "assert main(['inference', '--model', 'tiny', '--prompt', 'a', '--steps', '2']) == 0; "
+        "sys.exit(str({'logging', 'concurrent.futures', 'statistics'} & set(sys.modules)))"
+    )
+    done = subprocess.run([command()[0], "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == "set()"
+
+
 def test_a_process_that_ends_looks_for_no_garbage() -> None:
     """A tenth of what a short session costs; what is registered first is called last."""
     code = (
