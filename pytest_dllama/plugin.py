@@ -18,7 +18,12 @@ from pytest_dllama.edge import benchmark_bridge, neighbours, selection
 from pytest_dllama.edge.announcement import surprises, what_is_measured
 from pytest_dllama.edge.benchmark_storage import move_benchmarks, place_benchmarks
 from pytest_dllama.edge.preparing import all_keys, hold_folder, make_lab_of
-from pytest_dllama.edge.results import end_by_verdict, print_results, write_results_of
+from pytest_dllama.edge.results import (
+    end_by_verdict,
+    print_results,
+    told_if_stopped,
+    write_results_of,
+)
 from pytest_dllama.edge.signals import install_signal_handlers, restore_signal_handlers
 from pytest_dllama.edge.stash import CONFIG_KEY, LAB_KEY, LENT_KEY, OUTCOME_KEY, WARNINGS_KEY
 from pytest_dllama.files.report_folder import ReportFolderError
@@ -127,11 +132,11 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     try:
         if not config.option.collectonly:
             hold_folder(config)
+            install_signal_handlers(config)
         config.stash[LAB_KEY] = make_lab_of(config, keys)
     except (ConfigError, ThresholdError, ReportFolderError) as error:
         raise pytest.UsageError(str(error)) from None
     if not config.option.collectonly:
-        install_signal_handlers(config)
         move_benchmarks(config, config.stash[LAB_KEY])
 
 
@@ -177,13 +182,15 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
+    terminalreporter: pytest.TerminalReporter, exitstatus: pytest.ExitCode, config: pytest.Config
 ) -> Generator[None]:
     """The table of cells, and where the results are: below the others', even if one fails."""
     try:
         return (yield)
     finally:
         print_results(terminalreporter, config)
+        if (told := told_if_stopped(config, exitstatus)) is not None:
+            terminalreporter.write_line(told)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

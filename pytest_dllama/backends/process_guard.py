@@ -42,8 +42,14 @@ def guarded(command: Sequence[str], parent: str) -> list[str]:
 
     With any other parent (a host that looks after its processes itself) it is only unbuffered.
     """
-    watched = [*_GUARD, parent] if parent == "stdin" or parent.isdigit() else []
-    return [*watched, *UNBUFFERED, *command]
+    unbuffered = [*UNBUFFERED, *command]
+    is_ours = parent == "stdin" or parent.isdigit()
+    return ended_with(parent, unbuffered) if is_ours else unbuffered
+
+
+def ended_with(parent: str, command: Sequence[str]) -> list[str]:
+    """The command so that it ends with its parent, however that ends: a process id, or "stdin"."""
+    return [*_GUARD, parent, *command]
 
 
 def unguarded(command: Sequence[str]) -> tuple[str, ...]:

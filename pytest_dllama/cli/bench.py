@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
 import sys
 import textwrap
 import traceback
@@ -14,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import pytest_dllama
+from pytest_dllama.cli.child import run_child
 from pytest_dllama.cli.streams import say_error
 from pytest_dllama.config.options import SETTINGS
 from pytest_dllama.errors import ToldError
@@ -102,19 +102,14 @@ def _bisect_status(command: Sequence[str]) -> int:
     except Exception:
         traceback.print_exc()
         return BISECT_SKIP
-    pytest, status, was_interrupted = subprocess.Popen(command), None, False
-    while status is None:
-        try:
-            status = pytest.wait()
-        except KeyboardInterrupt:  # pytest got it too, and ends in order
-            was_interrupted = True
-    if status < 0 or was_interrupted:
+    ended = run_child(command)
+    if ended.was_stopped:
         say_error(
             "stopped: this revision is neither good nor bad yet; the same `git bisect run` goes on "
             "here, `git bisect reset` gives up"
         )
         return STOPS_BISECTION
-    return status if status in (0, EXIT_WORSE, BISECT_SKIP) else BISECT_SKIP
+    return ended.status if ended.status in (0, EXIT_WORSE, BISECT_SKIP) else BISECT_SKIP
 
 
 def suites_arguments() -> list[str]:

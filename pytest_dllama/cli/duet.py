@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+from pytest_dllama.cli.streams import say_error
 from pytest_dllama.config.options import SETTINGS, Setting
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.sweeps import SEPARATOR
@@ -24,7 +25,7 @@ from pytest_dllama.stats.errors import DataError
 from pytest_dllama.verdict.exit_codes import BISECT_SKIP, bisect_code, exit_code
 from pytest_dllama.verdict.limits.limit import ThresholdError
 
-USAGE = 2
+USAGE, EXIT_INTERRUPTED = 2, 130
 # Of the suites' options those that only tests and pages know; here --seed is the order's.
 _OF_TESTS = ("report-format", "csv", "keep-workers", "seed", "order-seed", "history-keep")
 _DEFAULTS = {"nodes": "2,4"}
@@ -97,6 +98,12 @@ def _duet(arguments: argparse.Namespace) -> int:
     except (ConfigError, DataError, ThresholdError) as error:
         print(f"pytest-dllama: {error}", file=sys.stderr)
         return BISECT_SKIP if is_bisect else USAGE
+    except KeyboardInterrupt:
+        say_error(
+            "stopped before the verdict was whole: nothing of it is kept, finished builds are; the "
+            "same command begins anew"
+        )
+        return EXIT_INTERRUPTED
     except Exception:  # to `git bisect run` Python's own exit status 1 means a bad revision
         if not is_bisect:
             raise

@@ -7,7 +7,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_dllama.edge.signals import breaking_off
-from pytest_dllama.edge.stash import FOLDER_KEY, LAB_KEY, OUTCOME_KEY, PRINTED_KEY, WARNINGS_KEY
+from pytest_dllama.edge.stash import (
+    CONFIG_KEY,
+    FOLDER_KEY,
+    LAB_KEY,
+    OUTCOME_KEY,
+    PRINTED_KEY,
+    WARNINGS_KEY,
+)
 
 if TYPE_CHECKING:
     from pytest_dllama.config.baseline import Comparison
@@ -41,6 +48,19 @@ def write_results_of(session: pytest.Session, lab: Lab) -> tuple[str, ...]:
         session.exitstatus = pytest.ExitCode.INTERNAL_ERROR
     folder = session.config.stash[FOLDER_KEY]
     return (*written.lines, *map(folder.told_of, folder.refused()))
+
+
+def told_if_stopped(config: pytest.Config, exitstatus: int | pytest.ExitCode) -> str | None:
+    """What is left of a comparison that was stopped before its verdict; None: it was not."""
+    comparison, lab = config.stash[CONFIG_KEY].comparison, config.stash.get(LAB_KEY, None)
+    has_begun = FOLDER_KEY in config.stash and not (lab is not None and lab.has_cells)
+    if comparison is None or not has_begun or exitstatus != pytest.ExitCode.INTERRUPTED:
+        return None
+    what = "calibration" if comparison.is_calibration else "verdict"
+    return (
+        f"stopped before the {what} was whole: nothing of it is kept, finished builds are; the "
+        "same command begins anew"
+    )
 
 
 def print_results(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

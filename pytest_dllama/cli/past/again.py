@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from pytest_dllama.cli.bench import suites_arguments
+from pytest_dllama.cli.child import run_child
 from pytest_dllama.history.run_files import RUN_FILE, VERDICT_FILE
 from pytest_dllama.history.store import HistoryError
 from pytest_dllama.history.verdict_files import read_verdict
@@ -70,9 +70,15 @@ class Measuring:
         return [*self.options, "--report", str(report), "--history", str(self.history)]
 
     def _run(self, words: Sequence[str]) -> int:
-        """Pytest as a process of its own, its words on our terminal."""
-        sys.stdout.flush()
-        return subprocess.run([sys.executable, "-P", "-m", "pytest", *words]).returncode
+        """Pytest as a process of its own, its words on our terminal.
+
+        Raises:
+            KeyboardInterrupt: it was stopped, or we were; it has ended in order.
+        """
+        ended = run_child([sys.executable, "-P", "-m", "pytest", *words])
+        if ended.was_stopped:
+            raise KeyboardInterrupt
+        return ended.status
 
 
 def _stamp(path: Path) -> tuple[int, int] | None:

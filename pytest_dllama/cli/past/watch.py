@@ -164,6 +164,9 @@ def _judged(
         found = measuring.pairs(baseline, plan, report / NAME)
     except HistoryError as error:
         return _unjudged(night, str(error))
+    except KeyboardInterrupt:
+        _tell_stopped(tonight, measuring)
+        raise
     alarms = tuple(
         alarm.model_copy(update={"judged": _status(found, alarm)}) for alarm in night.alarms
     )
@@ -186,6 +189,19 @@ def _tell_baseline(accepted: Acceptance) -> None:
         f"watch: nothing tells how the version accepted on {day} runs again, so now is compared "
         "with the stored run, unpaired, which is weaker; `pytest-dllama baseline accept --as SPEC` "
         "says how"
+    )
+
+
+def _tell_stopped(tonight: Tonight, measuring: Measuring) -> None:
+    """What is left to do of a night that was broken off among its pairs."""
+    if tonight.found.run.request.inject:
+        return
+    file, history = tonight.store.path(tonight.found.name), str(measuring.history)
+    words = shlex.join([str(file), "--history", history, *measuring.options])
+    print(
+        "watch: stopped before its alarms were judged: the run is kept, tonight is not yet a night "
+        f"of the watch; to go on:\n  pytest-dllama watch {words}",
+        file=sys.stderr,
     )
 
 

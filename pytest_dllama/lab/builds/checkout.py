@@ -5,15 +5,19 @@ from __future__ import annotations
 import difflib
 import io
 import json
+import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_dllama.backends.process_guard import ended_with
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.files.locks import locked
 from pytest_dllama.files.user_files import cache_folder
@@ -137,14 +141,14 @@ def run_build(command: Sequence[str], revision: Revision, what: str) -> None:
     Raises:
         ConfigError: it fails or takes too long, with its last words.
     """
+    if shutil.which(command[0]) is None:
+        raise ConfigError(f"--baseline: {command[0]} cannot be run: no such program")
     try:
-        done = subprocess.run(command, capture_output=True, timeout=BUILD_TIMEOUT_S)
+        done = _in_its_group(command)
     except subprocess.TimeoutExpired:
         raise ConfigError(
             f"--baseline: {revision.label} was not {what} within {BUILD_TIMEOUT_S:g} s"
         ) from None
-    except OSError as error:
-        raise ConfigError(f"--baseline: {command[0]} cannot be run: {error.strerror}") from None
     if done.returncode != 0:
         words = last_words(done.stderr or done.stdout)
         log = builds_folder() / f"{revision.commit[:16]}.log"  # `builds clear` takes it along
@@ -153,6 +157,26 @@ def run_build(command: Sequence[str], revision: Revision, what: str) -> None:
             f"--baseline: {revision.label} cannot be {what}: {words}; all that it printed is in "
             f"{log}"
         )
+
+
+def _in_its_group(command: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
+    """Run it to its end; it and all that it started end with us, whatever breaks us off.
+
+    Raises:
+        subprocess.TimeoutExpired: it takes too long.
+    """
+    guarded = ended_with(str(os.getpid()), command)
+    nothing, pipe = subprocess.DEVNULL, subprocess.PIPE
+    with subprocess.Popen(
+        guarded, stdin=nothing, stdout=pipe, stderr=pipe, process_group=0
+    ) as build:
+        try:
+            out, err = build.communicate(timeout=BUILD_TIMEOUT_S)
+        except BaseException:
+            with suppress(ProcessLookupError):
+                os.killpg(build.pid, signal.SIGKILL)
+            raise
+    return subprocess.CompletedProcess(command, build.returncode, out, err)
 
 
 def last_words(output: bytes) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 
 from dllama_engine.cli.flags.parsing import root_flags
@@ -82,6 +86,39 @@ def test_what_does_not_build_says_why_and_leaves_nothing(checkout: Path) -> None
         build_dllama(dllama_source(str(checkout), "HEAD"), print)
     assert list_builds() == []
     assert [path.name for path in builds_folder().iterdir() if path.is_dir()] == []
+
+
+BUILDING = """
+import sys
+from pytest_dllama.lab.builds.dllama import build_dllama, dllama_source
+build_dllama(dllama_source(sys.argv[1], "HEAD"), print)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
+def test_what_builds_ends_with_whoever_asked_for_it(
+    checkout: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    """Compilers are grandchildren, of make."""
+    pid = tmp_path / "compiler.pid"
+    (checkout / "Makefile").write_text(
+        f"dllama:\n\techo $$$$ > {pid}.new; mv {pid}.new {pid}; exec sleep 600\n"
+    )
+    _commit(checkout)
+    command = [sys.executable, "-c", BUILDING, str(checkout)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as asking:
+        _until(pid.exists)
+        compiler = psutil.Process(int(pid.read_text()))
+        asking.send_signal(number)
+    _until(lambda: not compiler.is_running() or compiler.status() == psutil.STATUS_ZOMBIE)
+    assert list_builds() == []
+
+
+def _until(is_so: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_of_a_compilers_output_the_first_error_is_told_and_all_is_kept(checkout: Path) -> None:
