@@ -14,6 +14,7 @@ from benchmarks.table import Row
 from dllama_engine.system.process import prepare
 
 SHAPES = ("llama-160m", "tinyllama-1.1b", "llama-7b")
+DEEP_SHAPES = SHAPES[:2]  # a prompt of 8192 tokens takes the 7B shape a quarter of an hour
 
 
 def main() -> None:
@@ -22,6 +23,7 @@ def main() -> None:
     prepare()
     from benchmarks.engine.capacity import too_large
     from benchmarks.engine.dispatch import dispatch_rows
+    from benchmarks.engine.packing import packing_rows
     from benchmarks.engine.real_dllama import binary_from_environment
     from benchmarks.engine.single import kernel_rows
     from benchmarks.engine.start import start_rows
@@ -30,7 +32,8 @@ def main() -> None:
     dllama = binary_from_environment()
     notes: list[str] = []
     rows = kernel_rows(3 * options.rounds)
-    rows += start_rows(options.threads, options.rounds)
+    rows += start_rows(options.rounds)
+    rows += packing_rows(options.threads, 3 * options.rounds)
     rows += dispatch_rows(options.models, options.threads, options.rounds)
     for shape in options.shapes:
         _write(options, rows, notes)  # shape by shape: a run that is stopped leaves what it has
@@ -50,6 +53,7 @@ def main() -> None:
 
 
 def _shape_rows(shape: str, options: argparse.Namespace, dllama: str | None) -> list[Row]:
+    from benchmarks.engine.contexts import context_rows
     from benchmarks.engine.nodes import node_rows
     from benchmarks.engine.real_dllama import dllama_rows
     from benchmarks.engine.single import Engine, model_rows
@@ -63,6 +67,9 @@ def _shape_rows(shape: str, options: argparse.Namespace, dllama: str | None) -> 
     engine.close()
     del engine
     gc.collect()  # the nodes need the memory
+    if options.depths and shape in DEEP_SHAPES:
+        how = max(options.threads), options.depth_rounds, options.llama_cpp
+        rows += context_rows(shape, options.models, options.depths, *how)
     if options.nodes:
         rows += node_rows(model, options.nodes, options.node_rounds)
     return rows
@@ -81,6 +88,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--shapes", nargs="+", default=list(SHAPES), metavar="SHAPE")
     parser.add_argument("--threads", nargs="+", type=int, default=[1, 2], metavar="N")
     parser.add_argument("--nodes", nargs="*", type=int, default=[2, 4, 8], metavar="N")
+    parser.add_argument(
+        "--depths", nargs="*", type=int, default=[2048, 8192], metavar="N",
+        help="tokens of long prompts, and positions to decode behind (default: 2048 8192)",
+    )  # fmt: skip
+    parser.add_argument("--depth-rounds", type=int, default=2, help="of those (default: 2)")
     parser.add_argument("--rounds", type=int, default=7, help="of each pair (default: 7)")
     parser.add_argument("--node-rounds", type=int, default=3, help="of processes (default: 3)")
     parser.add_argument("--models", type=Path, default=Path("benchmarks/.models"), metavar="DIR")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_dllama.edge import neighbours
+from pytest_dllama.edge import other_plugins
 from pytest_dllama.edge.capture import uncaptured
 from pytest_dllama.edge.stash import LAB_KEY, WARNINGS_KEY
 
@@ -38,7 +38,7 @@ def _measured(config: pytest.Config, key: CellKey) -> Cell:
     except pytest.fail.Exception as broken_off:  # pytest-timeout's signal
         record = lab.give_up(key, f"{str(broken_off.msg).rstrip('.')}; {TIMEOUT_ADVICE}")
     except Exception as error:
-        if (plugin := neighbours.broken_off_by(error)) is None:
+        if (plugin := other_plugins.broken_off_by(error)) is None:
             raise
         record = lab.give_up(key, f"{plugin} forbids it ({type(error).__name__}: {error})")
     if record.status == "skipped":
@@ -96,7 +96,11 @@ def threshold(cell: Cell, request: pytest.FixtureRequest) -> Callable[[str], Non
 
 
 def limits_of(node: Any) -> tuple[Threshold, ...]:
-    """Limits of the test's own markers, the nearest winning."""
+    """Limits of the test's own markers, the nearest winning.
+
+    Raises:
+        pytest.UsageError: an unknown metric, or a limit that cannot be.
+    """
     from pytest_dllama.verdict.limits.limit import ThresholdError
     from pytest_dllama.verdict.limits.thresholds_file import marker_thresholds
 

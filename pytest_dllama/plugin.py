@@ -14,7 +14,7 @@ import pytest
 from pytest_dllama.config import flags
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
-from pytest_dllama.edge import benchmark_bridge, neighbours, selection
+from pytest_dllama.edge import benchmark_bridge, other_plugins, selection
 from pytest_dllama.edge.announcement import surprises, what_is_measured
 from pytest_dllama.edge.benchmark_storage import move_benchmarks, place_benchmarks
 from pytest_dllama.edge.preparing import all_keys, hold_folder, make_lab_of
@@ -109,7 +109,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:
     """One process of pytest-xdist found cells among its tests: the run ends with one sentence."""
-    sentence = neighbours.refusal_of(node)
+    sentence = other_plugins.refusal_of(node)
     if sentence is not None:
         raise pytest.UsageError(sentence)
 
@@ -122,7 +122,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
         return
     keys = [key for key in all_keys(config) if key in read]
     ours = [item for item in session.items if selection.cells_of(item)]
-    sentence = neighbours.refuse_side_by_side(config) or neighbours.refuse_forked(config, ours)
+    sentence = other_plugins.refuse_side_by_side(config) or other_plugins.refuse_forked(
+        config, ours
+    )
     if sentence is not None:
         raise pytest.UsageError(sentence)
     for item in ours:
@@ -145,7 +147,7 @@ def pytest_report_collectionfinish(config: pytest.Config, items: list[pytest.Ite
     lab = config.stash.get(LAB_KEY, None)
     if lab is None:
         return []
-    return [what_is_measured(lab), *surprises(config), *neighbours.same_again(config, items)]
+    return [what_is_measured(lab), *surprises(config), *other_plugins.same_again(config, items)]
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -156,7 +158,7 @@ def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) ->
         return
     records = [record for key in keys if (record := lab.measured(key))]
     known = {name for name, _ in item.user_properties}
-    item.user_properties += [p for p in neighbours.properties(records) if p[0] not in known]
+    item.user_properties += [p for p in other_plugins.properties(records) if p[0] not in known]
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -164,7 +166,7 @@ def pytest_html_results_summary(prefix: list[str], session: pytest.Session) -> N
     """The table of cells in pytest-html's page."""
     lab = session.config.stash.get(LAB_KEY, None)
     if lab is not None and lab.has_cells:
-        prefix.append(neighbours.html_table(lab.run_record()))
+        prefix.append(other_plugins.html_table(lab.run_record()))
 
 
 @pytest.hookimpl(tryfirst=True)

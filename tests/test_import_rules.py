@@ -44,7 +44,7 @@ LAYERS: Mapping[str, Layers] = {
         ("config", "record", "events", "stats"),
         ("emulation",),
         ("files",),
-        ("errors",),
+        ("amounts", "errors"),
     ),
     # Rooms within a room, by the same rule.
     "dllama_engine.kernels": (
@@ -59,13 +59,14 @@ LAYERS: Mapping[str, Layers] = {
     ),
     "dllama_engine.cluster": (
         ("root", "worker"),
-        ("worker_session", "accounts"),
+        ("worker_session",),
+        ("service", "accounts"),
         ("setup", "summary"),
         ("session", "packet"),
         ("placement",),
     ),
     "dllama_engine.collectives": (
-        ("combine", "halves", "logits", "traffic"),
+        ("combine", "overlap", "logits", "traffic"),
         ("choice", "scatter"),
         ("algorithms", "rounds"),
         ("base",),
@@ -95,7 +96,7 @@ LAYERS: Mapping[str, Layers] = {
         ("packages", "host_keys"),
         ("memory_probe", "power", "controller", "inventory_file"),
         ("inventory", "command"),
-        ("base", "terminal", "course", "lines"),
+        ("base", "terminal", "progress_state", "lines"),
         ("agent",),
     ),
     "pytest_dllama.report": (

@@ -20,13 +20,20 @@ from dllama_engine.transformer.transformer import Transformer
 from dllama_engine.transformer.weights import RankWeights
 from dllama_engine.wire.links import Links
 
-PROMPT, CONTEXT, DECODED = 128, 512, 12
+PROMPT, CONTEXT, DECODED = 128, 512, 12  # tokens; positions; tokens
 
 
 class Engine:
-    """A model in this process with any number of threads."""
+    """A model in this process with any number of threads.
 
-    def __init__(self, path: Path, n_threads: int = 1) -> None:
+    Args:
+        path: of the model.
+        n_threads: that load it.
+        n_positions: of the context.
+    """
+
+    def __init__(self, path: Path, n_threads: int = 1, n_positions: int = CONTEXT) -> None:
+        self._n_positions = n_positions
         with ModelFile.open(path) as model:
             self.plan = make_plan(model.config, 1)
             self.weights = RankWeights(self.plan, 0, n_threads)
@@ -39,22 +46,23 @@ class Engine:
         if n_threads not in self._by_threads:
             self._by_threads[n_threads] = Transformer(
                 self.plan, 0, self.weights, None,
-                n_threads=n_threads, max_seq_len=CONTEXT, batch_size=PROMPT,
+                n_threads=n_threads, max_seq_len=self._n_positions, batch_size=PROMPT,
             )  # fmt: skip
         return self._by_threads[n_threads]
 
-    def prefill_s(self, n_threads: int) -> float:
-        """Seconds for a prompt of PROMPT tokens."""
-        start_s = time.perf_counter()
-        self._transformer(n_threads).forward(self._x, 0, 0)
+    def prefill_s(self, n_threads: int, n_tokens: int = PROMPT) -> float:
+        """Seconds for a prompt of so many tokens, in batches of PROMPT."""
+        transformer, start_s = self._transformer(n_threads), time.perf_counter()
+        for pos in range(0, n_tokens, PROMPT):
+            transformer.forward(self._x[: n_tokens - pos], pos, 0)
         return time.perf_counter() - start_s
 
-    def decode_s(self, n_threads: int) -> float:
-        """Median seconds of a decode step behind the prompt."""
+    def decode_s(self, n_threads: int, depth: int = PROMPT) -> float:
+        """Median seconds of a decode step behind a prompt of so many tokens, which was run."""
         transformer, times_s = self._transformer(n_threads), []
         for index in range(DECODED):
             start_s = time.perf_counter()
-            transformer.forward(self._x[:1], PROMPT + index, 1)
+            transformer.forward(self._x[:1], depth + index, 1)
             times_s.append(time.perf_counter() - start_s)
         return float(np.median(times_s))
 
@@ -75,10 +83,10 @@ class Engine:
 class LlamaCpp:
     """A llama.cpp process; see `llamacpp_child`."""
 
-    def __init__(self, python: str, gguf: Path, n_threads: int) -> None:
+    def __init__(self, python: str, gguf: Path, n_threads: int, n_positions: int = CONTEXT) -> None:
         child = Path(__file__).with_name("llamacpp_child.py")
         self._process = subprocess.Popen(
-            [python, "-P", str(child), str(gguf), str(n_threads)],
+            [python, "-P", str(child), str(gguf), str(n_threads), str(n_positions)],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )  # fmt: skip
         self._answer()
@@ -91,7 +99,7 @@ class LlamaCpp:
         return line
 
     def seconds(self, what: str, n: int) -> float:
-        """Time `prefill` of n tokens or `decode` of n."""
+        """Time `prefill` of n tokens, or `decode` of n behind the last prefill."""
         assert self._process.stdin is not None
         self._process.stdin.write(f"{what} {n}\n")
         self._process.stdin.flush()
@@ -125,11 +133,10 @@ def model_rows(
             step_s = engine.decode_s(n)
             memory.samples.append(engine.bytes_a_token / step_s / 1e9)
             decode.samples.append(1 / step_s)
-            if rival:
-                decode.yard_samples.append(DECODED / rival.seconds("decode", DECODED))
             prefill.samples.append(PROMPT / engine.prefill_s(n))
             if rival:
                 prefill.yard_samples.append(PROMPT / rival.seconds("prefill", PROMPT))
+                decode.yard_samples.append(DECODED / rival.seconds("decode", DECODED))
         if rival:
             rival.close()
         rows += [memory, decode, prefill]

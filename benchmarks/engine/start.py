@@ -1,46 +1,95 @@
-"""How long a node takes to be ready, and how fast weights are packed, beside memcpy."""
+"""`python -m benchmarks.engine.start`: how light a rank is, beside a Python that imports numpy.
+
+Fresh processes, in turns, kernels compiled: from a command to the first token of `tiny` on one
+node, from another to a worker that has its session's kernels; and the memory of either, the
+worker's while it waits. Let nothing else run meanwhile.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
+import subprocess
+import sys
 import time
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Sequence
 from contextlib import ExitStack
 
-import numpy as np
+import psutil
 
-from benchmarks.sessions.processes import start_worker
-from benchmarks.table import Row
-from dllama_engine.arrays import Bytes
+from benchmarks.sessions.processes import command, environ, listening, start_worker
+from benchmarks.table import Row, as_markdown, as_text
 from dllama_engine.cluster.root import Root, RootOptions
-from dllama_engine.formats.config import ModelConfig
-from dllama_engine.formats.model_file import ModelFile, tensor_specs
+from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.paths import model_path
-from dllama_engine.formats.tensors import TensorSpec
 from dllama_engine.sharding.plan import make_plan
-from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.telemetry.observer import Observer
-from dllama_engine.transformer.weights import RankWeights
 from dllama_engine.wire.connecting.token import cluster_token
 
-READY_AT_MOST_S = 2.0
-_ONE_LAYER = "llama-7b,n_layers=1,vocab_size=512"
+YARDSTICK = "import numpy"
+_LOOK_S = 0.1  # at a worker: one that used no time since is waiting
 
 
-def start_rows(threads: list[int], rounds: int) -> list[Row]:
-    """A worker's start, then packing on each number of threads."""
-    return [_worker_row(rounds), *(_packing_row(n, 3 * rounds) for n in threads)]
+def main(argv: Sequence[str] | None = None) -> int:
+    """Measure and print a table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.engine.start", description=__doc__)
+    parser.add_argument("--rounds", type=int, default=11, metavar="N", help="(default: 11)")
+    parser.add_argument("--markdown", action="store_true", help="a table for a document")
+    options = parser.parse_args(argv)
+    print((as_markdown if options.markdown else as_text)(start_rows(options.rounds)))
+    return 0
 
 
-def _worker_row(rounds: int) -> Row:
-    """From starting the process to the worker's word that all kernels are loaded, `tiny` model."""
-    row = Row("worker ready: listening, kernels loaded, warm", "s", "", at_most=READY_AT_MOST_S)
+def start_rows(rounds: int) -> list[Row]:
+    """Times against the yardstick, then memory."""
+    token = Row("start to first token, tiny, 1 node", "s", YARDSTICK, at_most=2.9)
+    peak = Row("its memory at most", "MB", "", at_most=60)
+    ready = Row("worker: start to its session's kernels loaded", "s", YARDSTICK, at_most=2.1)
+    idle = Row("worker: memory while it waits", "MB", "", at_most=45)
     worker_ready_s()  # whatever was not compiled yet is now
-    row.samples = [worker_ready_s() for _ in range(rounds)]
-    return row
+    for _ in range(rounds):
+        numpy_s = import_numpy_s()
+        seconds, peak_bytes = first_token()
+        token.samples.append(seconds)
+        peak.samples.append(1e-6 * peak_bytes)
+        ready.samples.append(worker_ready_s())
+        idle.samples.append(1e-6 * waiting_bytes())
+        token.yard_samples.append(numpy_s)
+        ready.yard_samples.append(numpy_s)
+    return [token, peak, ready, idle]
+
+
+def import_numpy_s() -> float:
+    """The smallest program that could compute anything here."""
+    start_s = time.perf_counter()
+    subprocess.run([sys.executable, "-c", "import numpy"], check=True, env=environ())
+    return time.perf_counter() - start_s
+
+
+def first_token() -> tuple[float, int]:
+    """Seconds from the command to the first token after the prompt; peak memory in bytes."""
+    line = command(
+        "inference", "--model", "tiny", "--prompt", "a", "--steps", "4", "--nthreads", "1",
+        "--max-seq-len", "256", "--temperature", "0", "--events", "-",
+    )  # fmt: skip
+    start_s, seconds, peak_bytes = time.perf_counter(), None, None
+    with subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, env=environ()
+    ) as root:
+        assert root.stdout is not None
+        for text in root.stdout:
+            event = json.loads(text)
+            if event.get("phase") == "decode" and seconds is None:
+                seconds = time.perf_counter() - start_s
+            elif event["event"] == "rank":
+                peak_bytes = event["peak_rss_bytes"]
+    if seconds is None or peak_bytes is None:
+        raise RuntimeError(f"the root ended with code {root.wait()}")
+    return seconds, peak_bytes
 
 
 def worker_ready_s() -> float:
-    """One new worker process; this process is its root and has its own kernels loaded."""
+    """From the command to its word that it is connected; this process has its kernels loaded."""
     with ExitStack() as stack, ModelFile.open(model_path("tiny")) as model:
         start_s = time.perf_counter()
         host, _, port = start_worker(stack).rpartition(":")
@@ -51,50 +100,15 @@ def worker_ready_s() -> float:
         return time.perf_counter() - start_s
 
 
-def _packing_row(n_threads: int, rounds: int) -> Row:
-    """The matrices of one 7B layer, packed and copied in turns into memory that was touched."""
-    where = f"{n_threads} thread{'s' * (n_threads > 1)}"
-    row = Row(f"packing Q40 weights, {where}", "GB/s", "memcpy")
-    config = parse_shape(_ONE_LAYER)
-    specs = [spec for spec in tensor_specs(config) if "block_matmul" in spec.name]
-    source = _random_blocks(sum(spec.nbytes for spec in specs))
-    target = np.ones_like(source)
-    with ThreadPoolExecutor(n_threads) as pool:
-        _packing_s(_touched(config, n_threads), specs, source)  # compiled
-        for _ in range(rounds):
-            weights = _touched(config, n_threads)
-            row.samples.append(source.nbytes / _packing_s(weights, specs, source) / 1e9)
-            row.yard_samples.append(
-                source.nbytes / _copying_s(pool, n_threads, source, target) / 1e9
-            )
-    return row
+def waiting_bytes() -> int:
+    """Memory of a worker that has nothing left to do until a root comes."""
+    with ExitStack() as stack:
+        worker, spent_s = psutil.Process(listening(stack)["pid"]), -1.0
+        while (now_s := sum(worker.cpu_times()[:2])) > spent_s:
+            spent_s = now_s
+            time.sleep(_LOOK_S)
+        return int(worker.memory_info().rss)
 
 
-def _random_blocks(n_bytes: int) -> Bytes:
-    """Q40 blocks as stored, with finite deltas."""
-    blocks = np.random.default_rng(0).integers(0, 256, (n_bytes // 18, 18), np.uint8)
-    blocks[:, 1] &= 0xBB
-    return blocks.reshape(-1)
-
-
-def _touched(config: ModelConfig, n_threads: int) -> RankWeights:
-    weights = RankWeights(make_plan(config, 1), 0, n_threads)
-    for linear in weights.linears.values():
-        for array in linear.packed:
-            array.fill(1)
-    return weights
-
-
-def _packing_s(weights: RankWeights, specs: list[TensorSpec], source: Bytes) -> float:
-    start_s, at = time.perf_counter(), 0
-    for spec in specs:
-        weights.add(spec, source[at : at + spec.nbytes].reshape(spec.shape[0], -1))
-        at += spec.nbytes
-    return time.perf_counter() - start_s
-
-
-def _copying_s(pool: ThreadPoolExecutor, n_threads: int, source: Bytes, target: Bytes) -> float:
-    start_s = time.perf_counter()
-    parts = zip(np.array_split(target, n_threads), np.array_split(source, n_threads), strict=True)
-    wait([pool.submit(np.copyto, *part) for part in parts])
-    return time.perf_counter() - start_s
+if __name__ == "__main__":
+    sys.exit(main())

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks.sessions.processes import command, start_worker
+from benchmarks.sessions.processes import command, environ, start_worker
 from benchmarks.table import Row, as_markdown, as_text, target
 from dllama_engine.synthetic.model import write_synthetic
 from pytest_dllama.models.kept import cache_folder
@@ -72,7 +72,9 @@ def first_token(model: Path, workers: Sequence[str], how: str) -> tuple[float, l
         "--local-weights", how, "--events", "-", "--workers", *workers,
     )  # fmt: skip
     start_s, seconds, sources = time.perf_counter(), None, []
-    with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as root:
+    with subprocess.Popen(
+        line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ()
+    ) as root:
         assert root.stdout is not None
         for text in root.stdout:
             event = json.loads(text)

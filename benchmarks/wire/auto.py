@@ -8,7 +8,6 @@ fastest candidate, but for what the mesh is let keep (`choice.BETTER` of an exch
 from __future__ import annotations
 
 import argparse
-import tempfile
 from collections import Counter
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -20,7 +19,7 @@ from benchmarks.sessions.processes import request_events, start_worker, steady_m
 from benchmarks.table import load_line, markdown_table, spread
 from dllama_engine.sharding.asked import CollectiveOption
 from dllama_engine.sharding.collective import Collective, Pick
-from pytest_dllama.config.values import parse_models
+from pytest_dllama.config.values import ConfigError, parse_models
 from pytest_dllama.models.under_test import open_model
 
 CANDIDATES = (Collective.MESH, Collective.DOUBLING, Collective.GATHER_BCAST)
@@ -65,14 +64,18 @@ class Case:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print a row a case."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
+    try:
+        specs = parse_models(options.models)
+        models = [(spec.name, open_model(spec, lambda done, total: None)) for spec in specs]
+    except ConfigError as error:
+        parser.error(str(error))
     cases = []
-    with tempfile.TemporaryDirectory() as folder:
-        for spec in parse_models(options.models, Path(folder)):
-            model = open_model(spec, lambda done, total: None)
-            for nodes in options.nodes:
-                cases.append(measure(Case(spec.name, nodes), model.model_file, options.starts))
-                print(markdown_table(HEAD, [cases[-1].cells()]), flush=True)
+    for name, model in models:
+        for nodes in options.nodes:
+            cases.append(measure(Case(name, nodes), model.model_file, options.starts))
+            print(markdown_table(HEAD, [cases[-1].cells()]), flush=True)
     print(markdown_table(HEAD, (case.cells() for case in cases)), load_line(), sep="\n")
     return 0
 

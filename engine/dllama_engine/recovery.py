@@ -47,7 +47,7 @@ class Recovery:
         return self.retries > 0 or self.shrinks
 
 
-class LastingRoot:
+class FaultTolerantRoot:
     """What `Root` does, over as many sessions as it takes.
 
     Args:

@@ -75,10 +75,10 @@ class Backend(Protocol):
 
 
 @runtime_checkable
-class Looks(Protocol):
-    """An engine whose program is asked what it is before it is driven."""
+class IdentifiesPrograms(Protocol):
+    """An engine whose program is asked for its version before it is driven."""
 
-    def look(self, hosts: Sequence[Host], logs: Path) -> None:
+    def identify_programs(self, hosts: Sequence[Host], logs: Path) -> None:
         """Ask the programs of these hosts, the root's first; raises `WorkerNotReady`."""
 
 

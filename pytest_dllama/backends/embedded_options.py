@@ -9,6 +9,7 @@ from dllama_engine.cli.flags.parsing import root_flags
 from dllama_engine.errors import EngineError
 from dllama_engine.injection import Injection, parse_injection
 from dllama_engine.kernels.cpu import VARIANTS, available_variants
+from pytest_dllama.amounts import counted
 from pytest_dllama.config.values import ConfigError
 
 # What the lab sets itself, and what only the two other modes read.
@@ -60,8 +61,8 @@ def check_injection(text: str, nodes: int, *, on_boards: bool, runs_here: bool) 
     for work in found.slow:
         if work.rank is not None and work.rank >= nodes:
             raise ConfigError(
-                f"--inject {text!r}: no cell has a rank {work.rank}: the largest has {nodes} "
-                f"node{'s' if nodes > 1 else ''}, rank 0 is the root"
+                f"--inject {text!r}: no cell has a rank {work.rank}: the largest has "
+                f"{counted(nodes, 'node')}, rank 0 is the root"
             )
     there = available_variants() if runs_here else list(VARIANTS)
     if found.kernel and found.kernel not in there:

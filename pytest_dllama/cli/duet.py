@@ -8,6 +8,7 @@ import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
+from pytest_dllama.amounts import counted
 from pytest_dllama.cli.streams import say_error
 from pytest_dllama.config.options import SETTINGS, Setting
 from pytest_dllama.config.settings import LabConfig
@@ -80,7 +81,7 @@ def _settings() -> Iterator[Setting]:
 def _builds(arguments: argparse.Namespace) -> int:
     if arguments.what == "clear":
         n = clear_builds()
-        print(f"{n} build{'' if n == 1 else 's'} removed")
+        print(f"{counted(n, 'build')} removed")
         return 0
     builds = list_builds()
     for what, checkout, size in builds:

@@ -127,7 +127,7 @@ def _check(arguments: argparse.Namespace) -> int:
     try:
         hosts.choose(arguments.nodes or inventory.capacity, configs)
         with LiveSteps([host.name for host in hosts.hosts], console) as table:
-            faults = hosts.look(table.report)
+            faults = hosts.gather_facts(table.report)
             refused = hosts.preflight(printed)
             fit = [host for host in hosts.hosts if host.name not in {**faults, **refused}]
             faults |= hosts.provision(fit, table.report)
@@ -151,7 +151,7 @@ def _facts(arguments: argparse.Namespace) -> int:
     hosts = RemoteHosts(inventory, Wanted())
     try:
         hosts.choose(inventory.capacity, [])
-        faults = hosts.look()
+        faults = hosts.gather_facts()
         hosts.preflight(_Printed(Console(file=sys.stderr)))
         records = hosts.records()
     finally:

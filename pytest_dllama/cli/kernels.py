@@ -8,6 +8,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from pytest_dllama.amounts import counted
 from pytest_dllama.hosts.packages.wheel_images import WheelError, add_images
 
 _BUILDER = "dllama_engine.kernels.compiler.build"
@@ -81,7 +82,5 @@ def _into_wheel(wheel: Path, target: str | None) -> int:
     except (WheelError, OSError) as error:
         print(f"pytest-dllama: kernels build --into-wheel: {error}", file=sys.stderr)
         return 1
-    print(
-        f"{wheel}: {len(images)} image{'' if len(images) == 1 else 's'}, {n_bytes >> 10} KiB more"
-    )
+    print(f"{wheel}: {counted(len(images), 'image')}, {n_bytes >> 10} KiB more")
     return 0

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
 
+from pytest_dllama.amounts import counted
 from pytest_dllama.models import engine_facts
 from pytest_dllama.models.kept import KeptModel, cache_folder, kept_models, remove
 
@@ -69,14 +70,14 @@ def _list(arguments: argparse.Namespace) -> int:
 
 def _shares(shares: Sequence[tuple[Path, int, float]]) -> str:
     total = _size(sum(size for _, size, _ in shares))
-    return f"workers keep {len(shares)} share{'' if len(shares) == 1 else 's'} of weights, {total}"
+    return f"workers keep {counted(len(shares), 'share')} of weights, {total}"
 
 
 def _summary(models: list[KeptModel], folder: Path) -> str:
     if not models:
         return f"no synthetic model is kept in {folder}"
     total = _size(sum(model.size_bytes for model in models))
-    return f"{_counted(len(models))}, {total} in {folder}"
+    return f"{counted(len(models), 'model')}, {total} in {folder}"
 
 
 def _clear(arguments: argparse.Namespace) -> int:
@@ -98,7 +99,7 @@ def _clear(arguments: argparse.Namespace) -> int:
         chosen = [model for model in chosen if model.used_s <= limit_s]
     clears_all = not arguments.names and arguments.older_than is None
     freed = remove(folder, chosen, all_rests=clears_all)
-    print(f"{_counted(len(chosen))} removed, {_size(freed)} freed")
+    print(f"{counted(len(chosen), 'model')} removed, {_size(freed)} freed")
     if not arguments.names:
         _clear_shares(limit_s if arguments.older_than is not None else None)
     return 0
@@ -114,10 +115,6 @@ def _clear_shares(used_before_s: float | None) -> None:
     removed = [share for share in shares if engine_facts.remove_weights(share[0])]
     if removed:
         print(f"{_shares(removed)}: removed")
-
-
-def _counted(n: int) -> str:
-    return f"{n} model{'' if n == 1 else 's'}"
 
 
 def _size(n_bytes: int) -> str:

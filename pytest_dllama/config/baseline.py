@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytest_dllama.config.exchange import collective, overlap
-from pytest_dllama.config.values import BUFFER_FLOAT_TYPES, SYNC_MODES, ConfigError
+from pytest_dllama.config.values import BUFFER_FLOAT_TYPES, SYNC_MODES, ConfigError, digits
 
 Kind = Literal["self", "git", "dllama", "option", "run", "accepted"]
 KINDS: tuple[Kind, ...] = ("self", "git", "dllama", "option", "run", "accepted")
 AUTO = "auto"
 MOST_REQUESTS = 99  # of a session: more is another workload
+_MOST_SHOWN = 40  # of a value that cannot be, in a message
 FEWEST_CALIBRATING = 3  # pairs: fewer make no group of variances
 STORED: tuple[Kind, ...] = ("run", "accepted")  # nothing to run again: unpaired, and weaker
 FORMS = (
@@ -122,11 +123,12 @@ def parse_calibration(text: str) -> int:
     Raises:
         ConfigError: no whole number, or too few to tell a scatter.
     """
-    if not text.isdecimal() or 0 < int(text) < FEWEST_CALIBRATING:
+    pairs = digits(text)
+    if pairs is None or 0 < pairs < FEWEST_CALIBRATING:
         raise ConfigError(
-            f"--calibrate {text!r}: write a number of pairs, {FEWEST_CALIBRATING} or more"
+            f"--calibrate {_short(text)}: write a number of pairs, {FEWEST_CALIBRATING} or more"
         )
-    return int(text)
+    return pairs
 
 
 def parse_looks(text: str) -> tuple[int, ...]:
@@ -135,10 +137,10 @@ def parse_looks(text: str) -> tuple[int, ...]:
     Raises:
         ConfigError: not whole numbers from 2 on that rise.
     """
-    parts = [part.strip() for part in text.split(",")]
-    if not all(part.isdecimal() for part in parts):
-        raise ConfigError(f"--pairs {text!r}: write numbers of pairs, as in 3,5,7,10")
-    looks = tuple(map(int, parts))
+    read = [digits(part.strip()) for part in text.split(",")]
+    looks = tuple(look for look in read if look is not None)
+    if len(looks) < len(read):
+        raise ConfigError(f"--pairs {_short(text)}: write numbers of pairs, as in 3,5,7,10")
     if looks[0] < 2 or any(a >= b for a, b in pairwise(looks)):
         raise ConfigError(
             f"--pairs {text}: the first look needs 2 pairs or more, each further look more than "
@@ -155,20 +157,32 @@ def parse_requests(text: str) -> int | None:
     """
     if text.strip() == AUTO:
         return None
-    if not text.strip().isdecimal() or not 0 < int(text) <= MOST_REQUESTS:
+    requests = digits(text.strip())
+    if requests is None or not 0 < requests <= MOST_REQUESTS:
         raise ConfigError(
-            f"--requests-per-session {text!r}: write auto, or a number from 1 to {MOST_REQUESTS}"
+            f"--requests-per-session {_short(text)}: write auto, or a number from 1 to "
+            f"{MOST_REQUESTS}"
         )
-    return int(text)
+    return requests
 
 
 def parse_order_seed(text: str) -> int | None:
-    """A whole number from 0 on; empty: to be drawn."""
+    """A whole number from 0 on; empty: to be drawn.
+
+    Raises:
+        ConfigError: anything else.
+    """
     if not text.strip():
         return None
-    if not text.strip().isdecimal():
-        raise ConfigError(f"--order-seed {text!r} is no whole number from 0 on")
-    return int(text)
+    seed = digits(text.strip())
+    if seed is None:
+        raise ConfigError(f"--order-seed {_short(text)} is no whole number from 0 on")
+    return seed
+
+
+def _short(text: str) -> str:
+    """What was given, as a message shows it."""
+    return repr(text if len(text) <= _MOST_SHOWN else f"{text[:_MOST_SHOWN]}..")
 
 
 def comparison_of(values: Mapping[str, Any], base: Path) -> Comparison | None:
@@ -254,7 +268,7 @@ def _value(text: str, name: str, value: str) -> str:
             return read(value)
         except ConfigError as error:
             raise ConfigError(f"--baseline {text}: {error}") from None
-    if not (value in read if read else value.isdecimal() and int(value) > 0):
+    if not (value in read if read else digits(value)):
         wanted = " or ".join(read) if read else "a whole number of at least 1"
         raise ConfigError(f"--baseline {text}: {name}={value or '?'}: write {wanted}")
     return value

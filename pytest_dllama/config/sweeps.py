@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from pytest_dllama.config.values import ConfigError
+from pytest_dllama.config.values import ConfigError, whole
 
 SEPARATOR = ";"  # between the sweeps of one text, as an ini key has them; a new line does too
 LARGEST = 1 << 24  # far above any context; keeps a typing error from being taken for a size
@@ -17,7 +17,11 @@ _OWN_FLAG = ("nodes", "models", "prompt-tokens", "output-tokens", "context-depth
 
 
 def parse_sizes(option: str, smallest: int = 1) -> Callable[[str], tuple[int, ...]]:
-    """A parser of `16,512`; an empty text gives none."""
+    """A parser of `16,512`; an empty text gives none.
+
+    Raises:
+        ConfigError: by the parser: no whole number, one out of range, or one that stands twice.
+    """
 
     def parse(text: str) -> tuple[int, ...]:
         if not text.strip():
@@ -37,10 +41,7 @@ def parse_depths(option: str) -> Callable[[str], tuple[int, ...]]:
 
 
 def _size(part: str, text: str, option: str, smallest: int) -> int:
-    try:
-        size = int(part)
-    except ValueError:
-        raise ConfigError(f"{option} {text}: {part!r} is no whole number") from None
+    size = whole(part, text, option)
     if not smallest <= size <= LARGEST:
         raise ConfigError(
             f"{option} {text}: {size} is out of range; give numbers from {smallest} to {LARGEST}"
@@ -53,6 +54,9 @@ def parse_sweep(text: str) -> tuple[tuple[str, tuple[str, ...]], ...]:
 
     >>> parse_sweep("nthreads=1,2; kv-type=f32,f16")
     (('nthreads', ('1', '2')), ('kv-type', ('f32', 'f16')))
+
+    Raises:
+        ConfigError: another form, or an option that is swept twice.
     """
     sweeps: dict[str, tuple[str, ...]] = {}
     for part in _parts(text):

@@ -1,4 +1,4 @@
-"""What an option's text may say: parsers, each with messages of what, value, limit and remedy."""
+"""What an option's text may say: parsers, whose `ConfigError` says what, value, limit, remedy."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class ModelSpec:
 
 def parse_node_counts(text: str) -> tuple[int, ...]:
     """`2,4,8`: node counts, the root among them."""
-    counts = tuple(_whole(part, text, "--nodes") for part in text.split(","))
+    counts = tuple(whole(part, text, "--nodes") for part in text.split(","))
     for count in counts:
         if count < 1:
             raise ConfigError(
@@ -98,7 +98,7 @@ def _model_spec(text: str, base: Path) -> ModelSpec:
         raise ConfigError(
             f"--models {text}: the tokenizer is missing; write {text}:{text.removesuffix('.m')}.t"
         )
-    if not text or not text.replace("-", "").replace("_", "").isalnum():
+    if not re.fullmatch(r"\w[\w.-]*", text):
         raise ConfigError(
             f"--models: {text!r} is no model; write {SHIPPED_MODEL}, MODEL.m:TOKENIZER.t or "
             "synthetic:SHAPE, separated by commas"
@@ -106,8 +106,17 @@ def _model_spec(text: str, base: Path) -> ModelSpec:
     return ModelSpec(text, "shipped", text, base=base)
 
 
-def _whole(text: str, whole_text: str, option: str) -> int:
-    """Digits as engines read them: neither `1_000` nor another script's."""
+def whole(text: str, whole_text: str, option: str) -> int:
+    """Digits as engines read them: neither `1_000` nor another script's.
+
+    Args:
+        text: of the number.
+        whole_text: of the option, which the message shows.
+        option: its flag.
+
+    Raises:
+        ConfigError: other signs, or more digits than any number needs.
+    """
     if _WHOLE.fullmatch(text) is None:
         shown = whole_text if whole_text == text else f"{whole_text}: {text!r}"
         raise ConfigError(f"{option} {shown} is no whole number")
@@ -116,11 +125,20 @@ def _whole(text: str, whole_text: str, option: str) -> int:
     return int(text)
 
 
+def digits(text: str) -> int | None:
+    """The number that up to 20 digits are; None for any other text.
+
+    >>> digits("12"), digits("-1"), digits("1_000"), digits("9" * 5000)
+    (12, None, None, None)
+    """
+    return int(text) if re.fullmatch(r"[0-9]{1,20}", text) else None
+
+
 def at_least(option: str, smallest: int, largest: int = LARGEST) -> Callable[[str], int]:
     """A parser of whole numbers."""
 
     def parse(text: str) -> int:
-        value = _whole(text, text, option)
+        value = whole(text, text, option)
         if value < smallest:
             raise ConfigError(f"{option} {value} is too small; the smallest is {smallest}")
         if value > largest:

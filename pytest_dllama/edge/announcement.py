@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 def what_is_measured(lab: Lab) -> str:
     """Cells, how often each, and the work."""
-    from pytest_dllama.hosts.course import counted
+    from pytest_dllama.amounts import counted
 
     lab_config = lab.config
     cells = ", ".join(key.id for key in lab.keys)

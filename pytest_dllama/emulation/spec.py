@@ -157,7 +157,7 @@ def _loss_stall(what: str, value: str) -> dict[str, Any]:
 
 
 def _seed(what: str, value: str) -> dict[str, Any]:
-    if not value.isdecimal() or int(value) >= 1 << 31:
+    if not value.isdecimal() or len(value) > 10 or int(value) >= 1 << 31:
         raise LinkError(f"{what}: a seed is a whole number from 0 to {(1 << 31) - 1}")
     return {"seed": int(value)}
 

@@ -188,7 +188,7 @@ def _text(what: str, value: object) -> str:
 
 
 def _node(text: str) -> int:
-    if not text.isdecimal() or int(text) >= _MOST_NODES:
+    if not text.isdecimal() or len(text) > 10 or int(text) >= _MOST_NODES:
         raise LinkError(f"{text!r} is no node; nodes are 0 (the root) to {_MOST_NODES - 1}")
     return int(text)
 

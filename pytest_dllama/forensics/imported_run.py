@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from pytest_dllama.amounts import counted
 from pytest_dllama.backends.dllama.notes import wire_of
 from pytest_dllama.backends.dllama.printed.run import LoggedRun
 from pytest_dllama.errors import ToldError
-from pytest_dllama.hosts.course import counted
 from pytest_dllama.record.notes import run_notes
 from pytest_dllama.record.run import ModelRecord, Request
 from pytest_dllama.verdict.limits.thresholds import Thresholds

@@ -65,8 +65,8 @@ class HostProcess(Protocol):
     def watch_memory(self, *, forget: bool) -> None:
         """From now on its peak memory is of interest; `forget` the peaks before now."""
 
-    def look_at_memory(self) -> None:
-        """See what it has needed so far, where nobody else does; cheap."""
+    def sample_memory(self) -> None:
+        """Read the peaks so far, where no agent beside the process does; cheap."""
 
     def memory_peaks(self) -> Mapping[str, int | None]:
         """`rss_bytes` and `pss_bytes`; None for what is not known."""
@@ -111,7 +111,7 @@ class Host(Protocol):
 class Progress(Protocol):
     """Where long work tells how far it is."""
 
-    def course(self, what: str, done: float, total: float) -> None:
+    def overall(self, what: str, done: float, total: float) -> None:
         """How far all of the work is, in words ("cell 3 of 6") and in whatever unit."""
 
     def stage(self, text: str) -> None:

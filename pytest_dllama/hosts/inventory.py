@@ -14,9 +14,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from pytest_dllama.amounts import counted
 from pytest_dllama.errors import ToldError
 from pytest_dllama.files.user_files import SETTINGS_BYTES, read_text
-from pytest_dllama.hosts.course import counted
 
 DEFAULT_FOLDER = "~/.local/share/pytest-dllama"
 Port = Annotated[int, Field(ge=1, le=65535)]

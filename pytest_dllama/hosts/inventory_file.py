@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_dllama.hosts.course import counted
+from pytest_dllama.amounts import counted
 from pytest_dllama.hosts.inventory import InventoryError, load_inventory
 
 _HEAD = """\

@@ -273,11 +273,11 @@ class LocalProcess:
         if forget:
             self._memory.restart()
 
-    def look_at_memory(self) -> None:
+    def sample_memory(self) -> None:
         """Read what it has needed so far."""
-        self._memory.look()
+        self._memory.sample()
 
     def memory_peaks(self) -> Mapping[str, int | None]:
         """The peaks, after a last look."""
-        self._memory.look()
+        self._memory.sample()
         return self._memory.peaks()

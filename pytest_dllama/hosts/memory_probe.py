@@ -15,7 +15,11 @@ PROBE_TIMEOUT_S = 60.0  # of a probe that takes a second on a quiet machine
 
 
 def local_memory(ranks: tuple[int, ...], threads: int) -> MemorySite:
-    """This machine's memory."""
+    """This machine's memory.
+
+    Raises:
+        HostError: by its probe: memory was not measured.
+    """
     cores, cache_bytes = len(os.sched_getaffinity(0)), last_level_cache_bytes()
 
     def probe(thread_counts: Sequence[int]) -> MemoryRates:

@@ -47,7 +47,7 @@ class CheckFailed(AssertionError):
 
 
 class Cell:
-    """One measured cell.
+    """One measured cell; its checks raise `CheckFailed`.
 
     Attributes:
         record: everything that was measured.

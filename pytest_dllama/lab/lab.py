@@ -9,13 +9,13 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from pytest_dllama.amounts import counted
 from pytest_dllama.backends.base import FillsContext
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.events.trace import Picked
 from pytest_dllama.files.whole_file import write_whole
 from pytest_dllama.hosts.base import HostError, Progress
-from pytest_dllama.hosts.course import counted
 from pytest_dllama.lab import assembly
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.engines import Engines
@@ -109,17 +109,17 @@ class Lab:
         """The record of a cell, measured on first use; a failed cell has a record too."""
         if key not in self._records:
             with self._progress.running():
-                self._tell_course(0)
+                self._tell_overall(0)
                 self._records[key] = self._measure_or_fail(key)
                 self._progress.settle(assembly.in_one_line(self._records[key]))
             self.save()
         return self._records[key]
 
-    def _tell_course(self, runs: int) -> None:
+    def _tell_overall(self, runs: int) -> None:
         """How far the session is, after so many runs of the cell at hand."""
         before, all_runs = len(self._records), self.config.warmup + self.config.repeats
         what = f"cell {min(before + 1, len(self.keys))} of {len(self.keys)}"
-        self._progress.course(what, before + runs / all_runs, len(self.keys))
+        self._progress.overall(what, before + runs / all_runs, len(self.keys))
 
     def give_up(self, key: CellKey, why: str) -> CellRecord:
         """Make a cell an ERROR whose measurement was broken off from outside; the rest goes on.
@@ -177,7 +177,7 @@ class Lab:
     def _measure(self, key: CellKey) -> CellRecord:
         if (why := self._why_skipped(key)) is not None:
             return failed_cell(key.model, key.nodes, why, workload=key.workload, skipped=True)
-        self._provisioning.look(key.nodes)
+        self._provisioning.check(key.nodes)
         backend, model = self._engines.of(key.workload), self._models.of(key.model)
         request = engine_request(self.config, model, key.workload)  # can the context hold it?
         cluster = self._provision(key)
@@ -200,11 +200,11 @@ class Lab:
         warmup, repeats = self.config.warmup, self.config.repeats
         for n in range(1, warmup + 1):
             requests.run(f"warm-up {n}/{warmup}", f"warmup{n}")
-            self._tell_course(n)
+            self._tell_overall(n)
         runs = []
         for n in range(1, repeats + 1):
             runs.append(requests.run(f"repeat {n}/{repeats}", f"repeat{n}"))
-            self._tell_course(warmup + n)
+            self._tell_overall(warmup + n)
         return runs
 
     def _oracle(self, requests: CellRequests) -> Oracle:

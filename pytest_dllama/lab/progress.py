@@ -24,9 +24,10 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from pytest_dllama.amounts import in_time
 from pytest_dllama.backends.base import Backend, Compiles
 from pytest_dllama.hosts.base import Progress as ProgressProtocol
-from pytest_dllama.hosts.course import Course, in_time
+from pytest_dllama.hosts.progress_state import ProgressState
 from pytest_dllama.hosts.terminal import gives_way
 
 BAR_WIDTH = 16
@@ -46,7 +47,7 @@ def announce_compilation(backend: Backend, progress: ProgressProtocol) -> None:
 class Silent:
     """Nothing at all; the others show some of it."""
 
-    def course(self, what: str, done: float, total: float) -> None:
+    def overall(self, what: str, done: float, total: float) -> None:
         """Nothing."""
 
     def stage(self, text: str) -> None:
@@ -80,29 +81,29 @@ class PlainLines:
 
     def __init__(self, write_line: Callable[[str], None], quiet_s: float = QUIET_S) -> None:
         self._write_line, self._quiet_s = write_line, quiet_s
-        self._course = Course()
+        self._state = ProgressState()
         self._turn = threading.Lock()
         self._last_s = time.monotonic()
 
-    def course(self, what: str, done: float, total: float) -> None:
+    def overall(self, what: str, done: float, total: float) -> None:
         """Note how far all of the work is."""
-        self._course.course(what, done, total)
+        self._state.overall(what, done, total)
 
     def stage(self, text: str) -> None:
         """Note what begins."""
-        self._course.stage(text)
+        self._state.stage(text)
 
     def detail(self, text: str) -> None:
         """Note how far the stage is."""
-        self._course.detail(text)
+        self._state.detail(text)
 
     def bar(self, done: float, total: float) -> None:
         """Note how far the stage is."""
-        self._course.fill(done, total, is_transfer=False)
+        self._state.fill(done, total, is_transfer=False)
 
     def transfer(self, done_bytes: float, total_bytes: float) -> None:
         """Note how far the stage is."""
-        self._course.fill(done_bytes, total_bytes, is_transfer=True)
+        self._state.fill(done_bytes, total_bytes, is_transfer=True)
 
     def settle(self, text: str) -> None:
         """Print the line."""
@@ -128,7 +129,7 @@ class PlainLines:
             with self._turn:
                 if not is_over.is_set() and time.monotonic() - self._last_s >= self._quiet_s:
                     self._last_s = time.monotonic()
-                    self._write_line(f"dllama: {self._course.in_words()}")
+                    self._write_line(f"dllama: {self._state.in_words()}")
 
 
 class LiveLine:
@@ -142,31 +143,31 @@ class LiveLine:
     def __init__(self, file: TextIO, begin_line: Callable[[], None] = lambda: None) -> None:
         self._begin_line = begin_line
         self._console = Console(file=file, force_terminal=True, highlight=False)
-        self._course = Course()
+        self._state = ProgressState()
         self._progress: Progress | None = None
 
-    def course(self, what: str, done: float, total: float) -> None:
+    def overall(self, what: str, done: float, total: float) -> None:
         """Show how far all of the work is, and how long it will still take."""
-        self._course.course(what, done, total)
+        self._state.overall(what, done, total)
 
     def stage(self, text: str) -> None:
         """Show a new stage."""
-        self._course.stage(text)
+        self._state.stage(text)
         self._begin_task()
 
     def detail(self, text: str) -> None:
         """Show how far the stage is."""
-        if self._course.detail(text):
+        if self._state.detail(text):
             self._begin_task()
 
     def bar(self, done: float, total: float) -> None:
         """Show a bar."""
-        self._course.fill(done, total, is_transfer=False)
+        self._state.fill(done, total, is_transfer=False)
         self._fill(done, total)
 
     def transfer(self, done_bytes: float, total_bytes: float) -> None:
         """Show bytes, their rate and how long they will still take."""
-        self._course.fill(done_bytes, total_bytes, is_transfer=True)
+        self._state.fill(done_bytes, total_bytes, is_transfer=True)
         self._fill(done_bytes, total_bytes)
 
     def settle(self, text: str) -> None:
@@ -178,7 +179,7 @@ class LiveLine:
         """Draw the line while the body runs."""
         self._begin_line()
         progress = Progress(
-            *_columns(self._course, self._console),
+            *_columns(self._state, self._console),
             console=self._console,
             transient=True,
             refresh_per_second=5,
@@ -206,26 +207,26 @@ class LiveLine:
             self._progress.update(self._progress.task_ids[-1], completed=done, total=total or 1)
 
 
-def _columns(course: Course, console: Console) -> Sequence[ProgressColumn]:
+def _columns(state: ProgressState, console: Console) -> Sequence[ProgressColumn]:
     """Spinner and words, then what the stage has of bar, bytes and rate, then the time left."""
 
     def measured(task: Task) -> bool:
         return task.total is not None
 
     def bytes_known(task: Task) -> bool:
-        return measured(task) and course.is_transfer
+        return measured(task) and state.is_transfer
 
     def bar_fits(task: Task) -> bool:
-        return measured(task) and (not course.is_transfer or console.width >= WIDE)
+        return measured(task) and (not state.is_transfer or console.width >= WIDE)
 
     spinner = SpinnerColumn()
     rest = (
         _Sometimes(BarColumn(BAR_WIDTH), bar_fits),
         _Sometimes(DownloadColumn(), bytes_known),
         _Sometimes(TransferSpeedColumn(), bytes_known),
-        _Left(course),
+        _Left(state),
     )
-    return spinner, _Words(course, console, (spinner, *rest)), *rest
+    return spinner, _Words(state, console, (spinner, *rest)), *rest
 
 
 class _Sometimes(ProgressColumn):
@@ -243,14 +244,14 @@ class _Sometimes(ProgressColumn):
 class _Left(ProgressColumn):
     """How long it will still take: a transfer, else all of the work."""
 
-    def __init__(self, course: Course) -> None:
+    def __init__(self, state: ProgressState) -> None:
         super().__init__()
-        self._course = course
+        self._state = state
 
     def render(self, task: Task) -> Text:
         """Nothing where it is not known."""
-        if task.total is None or not self._course.is_transfer:
-            return Text(self._course.left())
+        if task.total is None or not self._state.is_transfer:
+            return Text(self._state.left())
         left_s = task.time_remaining
         return Text("" if left_s is None else f"{in_time(left_s)} left")
 
@@ -258,17 +259,19 @@ class _Left(ProgressColumn):
 class _Words(ProgressColumn):
     """What is done, the most important first, cut to the room that the other columns leave."""
 
-    def __init__(self, course: Course, console: Console, others: Sequence[ProgressColumn]) -> None:
+    def __init__(
+        self, state: ProgressState, console: Console, others: Sequence[ProgressColumn]
+    ) -> None:
         super().__init__()
-        self._course, self._console, self._others = course, console, others
+        self._state, self._console, self._others = state, console, others
 
     def render(self, task: Task) -> Text:
         """One line."""
         measure = self._console.measure
         widths = [measure(column.render(task)).maximum + 1 for column in self._others]
         room = max(self._console.width - sum(widths), 8)
-        text = Text("  ".join(self._course.words()), no_wrap=True)
-        took = f"  {self._course.took()}"
+        text = Text("  ".join(self._state.words()), no_wrap=True)
+        took = f"  {self._state.took()}"
         if text.cell_len + len(took) <= room:
             text.append(took)
         text.truncate(room, overflow="ellipsis")

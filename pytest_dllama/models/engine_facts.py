@@ -17,7 +17,7 @@ from dllama_engine.sharding.memory import RankMemory as RankMemory
 from dllama_engine.sharding.memory import rank_memory, token_read_bytes
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.synthetic.model import write_synthetic
-from dllama_engine.synthetic.shapes import parse_shape
+from dllama_engine.synthetic.shapes import SHAPES, parse_shape
 from dllama_engine.synthetic.vocab import synthetic_vocab
 from dllama_engine.system.process_memory import available_bytes as available_bytes
 from dllama_engine.text.tokenizer import Tokenizer as EngineTokenizer
@@ -39,6 +39,7 @@ __all__ = [
     "rank_memories",
     "remove_weights",
     "shape_config",
+    "shape_names",
     "shape_tokenizer",
     "shard_bytes",
     "shipped_model",
@@ -68,6 +69,11 @@ def file_config(model_file: Path) -> ModelConfig:
     """The configuration in a model file's header; raises EngineError."""
     with ModelFile.open(model_file) as model:
         return model.config
+
+
+def shape_names() -> tuple[str, ...]:
+    """Names of the shapes that a synthetic model may have."""
+    return tuple(SHAPES)
 
 
 def shape_config(shape: str) -> ModelConfig:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from pytest_dllama.amounts import counted
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.models.engine_facts import ModelConfig, RankMemory, rank_memories
@@ -54,7 +55,7 @@ def check_fit(holding: Holding, total: Total, available_bytes: int, *, may_f16: 
         return
     cache = sum(rank.kv_cache_bytes for rank in ranks)
     weights = sum(rank.weight_bytes for rank in ranks)
-    nodes = f"{holding.nodes} node{'s' if holding.nodes > 1 else ''} of it"
+    nodes = f"{counted(holding.nodes, 'node')} of it"
     if holding.sides > 1:
         nodes = f"{holding.sides} x {nodes} (base and new)"
     raise ConfigError(

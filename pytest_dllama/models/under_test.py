@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -111,9 +112,12 @@ def _shipped_files(spec: ModelSpec) -> tuple[Path, Path]:
     files = engine_facts.shipped_model(spec.model)
     if files is None:
         names = ", ".join(engine_facts.shipped_names()) or "none"
+        # A shape's name alone is the likeliest slip: reports call a synthetic model by it.
+        near = get_close_matches(spec.model, engine_facts.shape_names(), n=1, cutoff=0.8)
+        shape = near[0] if near else "SHAPE"
         raise ConfigError(
-            f"--models {spec.text}: no shipped model of this name (there is: {names}); for your "
-            "own write MODEL.m:TOKENIZER.t, for random weights synthetic:SHAPE"
+            f"--models {spec.text}: no shipped model of this name (there is: {names}); for random "
+            f"weights write synthetic:{shape}, for your own files MODEL.m:TOKENIZER.t"
         )
     return files
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,45 +153,6 @@ class StepDetector:
         self._recent = deque(kept, maxlen=WINDOW)
         self._noise = Noise.nothing(1)
         self.night = len(kept)
-
-    def state(self) -> dict[str, Any]:
-        """All that is remembered, for JSON."""
-        return {
-            "night": self.night,
-            "recent": list(self._recent),
-            "df": self._noise.df,
-            "squares": float(self._noise.squares[0]),
-            "products": float(self._noise.products[0]),
-        }
-
-    @classmethod
-    def from_state(
-        cls,
-        state: Mapping[str, Any],
-        prior: VariancePrior | None = None,
-        correlation: CorrelationPrior = UNKNOWN_CORRELATION,
-    ) -> StepDetector:
-        """Go on where `state` was taken.
-
-        Raises:
-            DataError: a state that no detector wrote.
-        """
-        found = cls(prior, correlation)
-        try:
-            recent = [float(value) for value in state["recent"]]
-            found.night = int(state["night"])
-            learnt = [float(state[name]) for name in ("df", "squares", "products")]
-        except (KeyError, TypeError, ValueError) as error:
-            raise DataError(f"state of a step detector cannot be read: {error!r}") from error
-        fits = len(recent) == min(found.night, WINDOW) and learnt[0] >= 0 and learnt[1] >= 0
-        if not (fits and all(map(math.isfinite, (*recent, *learnt)))):
-            raise DataError(
-                f"state of a step detector: {len(recent)} values for night {found.night}, or a "
-                f"number that is none; the last {WINDOW} nights are needed"
-            )
-        found._recent.extend(recent)
-        found._noise = Noise(learnt[0], np.array([learnt[1]]), np.array([learnt[2]]))
-        return found
 
 
 def alarm_limit(rho: float | Floats, nights: float | Floats = RHO_WEIGHT) -> Any:

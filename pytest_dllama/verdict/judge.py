@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pytest_dllama.record.cell import Fault, OutputRecord, ThresholdResult, Verdict
 from pytest_dllama.verdict.limits.limit import explain
 
-TRUSTED_OUTPUT = ("oracle", "identical", "tie")
-
 
 def judge(
     *,

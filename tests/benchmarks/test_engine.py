@@ -148,7 +148,10 @@ def test_the_program_writes_every_kind_of_row(stand_in: Path, tmp_path: Path) ->
     )
     text = markdown.read_text("utf-8")
     for what in (
-        "worker ready: listening, kernels loaded, warm",
+        "start to first token, tiny, 1 node",
+        "its memory at most",
+        "worker: start to its session's kernels loaded",
+        "worker: memory while it waits",
         "packing Q40 weights, 2 threads",
         "dispatch, llama-160m, 2 threads",
         f"decode, {SHAPE}, 2 threads: bytes read",
@@ -159,4 +162,5 @@ def test_the_program_writes_every_kind_of_row(stand_in: Path, tmp_path: Path) ->
         assert f"| {what} |" in text
     rows = [line for line in text.splitlines() if "| dllama: " in line]
     assert len(rows) == 2
+    assert sum("| import numpy: " in line for line in text.splitlines()) == 2
     assert "DLLAMA_BIN" not in text

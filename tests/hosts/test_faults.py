@@ -134,7 +134,7 @@ def test_full_disk(make_sshd, inventory_of, tmp_path) -> None:
         subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
-def test_several_faults_are_told_together(make_sshd, inventory_of, tmp_path) -> None:
+def test_several_faults_are_told_together(make_sshd, inventory_of) -> None:
     servers = [make_sshd(), make_sshd(), make_sshd()]
     inventory = inventory_of(servers)
     servers[1].kill()
@@ -198,7 +198,7 @@ def test_a_killed_worker_is_started_again(make_sshd, inventory_of, tmp_path) -> 
 
 
 def test_the_roots_host_is_asked_where_we_cannot_reach_a_worker(
-    make_sshd, inventory_of, tmp_path, monkeypatch
+    make_sshd, inventory_of, tmp_path
 ) -> None:
     host = _host(inventory_of([make_sshd()]))
     host.agent.open()

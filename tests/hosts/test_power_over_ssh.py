@@ -27,7 +27,7 @@ def server(make_sshd, tmp_path: Path) -> sshd.Sshd:
 def test_the_rails_of_a_board_are_read_over_ssh(server: sshd.Sshd, inventory_of) -> None:
     hosts = RemoteHosts(inventory_of([server]), Wanted())
     hosts.choose(1, [])
-    assert hosts.look() == {}
+    assert hosts.gather_facts() == {}
     (site,) = hosts.power_sites(1)
     assert (site.hosts, site.ranks) == (("pi1",), (0,))
     assert abs(site.clock_offset_s) < 60.0  # it is this very machine
@@ -46,12 +46,12 @@ def test_the_rails_of_a_board_are_read_over_ssh(server: sshd.Sshd, inventory_of)
     assert sshd.left_behind(server.folder) == []
 
 
-def test_names_of_one_machine_are_read_once(make_sshd, inventory_of, tmp_path: Path) -> None:
+def test_names_of_one_machine_are_read_once(make_sshd, inventory_of) -> None:
     """Both servers are this machine, as the root is where the file has none."""
     inventory = inventory_of([make_sshd(), make_sshd()])
     hosts = RemoteHosts(inventory, Wanted())
     hosts.choose(2, [])
-    assert hosts.look() == {}
+    assert hosts.gather_facts() == {}
     (site,) = hosts.power_sites(2)
     assert (site.hosts, site.ranks) == (("pi1", "pi2"), (0, 1))
     (site,) = hosts.power_sites(1)
@@ -60,7 +60,7 @@ def test_names_of_one_machine_are_read_once(make_sshd, inventory_of, tmp_path: P
     workers = [host.model_copy(update={"role": "worker"}) for host in inventory.hosts]
     hosts = RemoteHosts(inventory.model_copy(update={"hosts": tuple(workers)}), Wanted())
     hosts.choose(3, [])
-    assert hosts.look() == {}
+    assert hosts.gather_facts() == {}
     (site,) = hosts.power_sites(3)
     assert (site.hosts, site.ranks) == (("this machine",), (0, 1, 2))
     assert hosts.close() == []

@@ -189,7 +189,7 @@ def test_a_warm_board_is_waited_for(monkeypatch) -> None:
             assert what == "sample"
             return {"temperature_c": next(degrees)}
 
-    monkeypatch.setattr(cooling, "GLANCE_S", 0.0)
+    monkeypatch.setattr(cooling, "POLL_S", 0.0)
     inventory = Inventory(file=Path("hosts.toml"), hosts=())
     hosts = fleet.RemoteHosts(inventory, Wanted())
     hosts.hosts = (Board(),)  # type: ignore[assignment]

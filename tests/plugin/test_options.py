@@ -58,8 +58,8 @@ def help_text(tmp_path_factory) -> str:
             "ERROR: --models no/model.m:no/tok.t: no file *no/model.m; give the path of a .m*",
         ),
         (
-            ["--models", "huge"],
-            "ERROR: --models huge: no shipped model of this name *synthetic:SHAPE",
+            ["--models", "llama-160m"],
+            "ERROR: --models llama-160m: no shipped model of this name * synthetic:llama-160m, *",
         ),
         (
             ["--models", "synthetic:llama-9t"],

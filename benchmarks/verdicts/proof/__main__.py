@@ -119,7 +119,7 @@ def main() -> int:
         try:
             _prove(options, folder)
         except (ConfigError, NoPairs, RivalFailed, ValueError) as error:
-            print(f"verdict_proof: {error}", file=sys.stderr)
+            print(f"{parser().prog}: {error}", file=sys.stderr)
             return 1
         except KeyboardInterrupt:
             print(f"\nstopped; every pair is in {folder / JOURNAL}", file=sys.stderr)

@@ -161,7 +161,7 @@ def _first_rank_us(
     """
     n, cores = len(commands), sorted(os.sched_getaffinity(0))
     with ExitStack() as stack:
-        ends = _connected(stack, n) if with_sockets else [{} for _ in range(n)]
+        ends = _connected(n) if with_sockets else [{} for _ in range(n)]
         started = []
         for rank, command in enumerate(commands):
             descriptors = [ends[rank].get(peer, -1) for peer in range(n)] if with_sockets else []
@@ -193,7 +193,7 @@ def _first_rank_us(
     return 1e6 * float(said[0])
 
 
-def _connected(stack: ExitStack, n: int) -> list[dict[int, int]]:
+def _connected(n: int) -> list[dict[int, int]]:
     """A TCP connection over loopback between every two ranks: descriptors, by rank and peer."""
     ends: list[dict[int, int]] = [{} for _ in range(n)]
     for a, b in combinations(range(n), 2):

@@ -7,7 +7,7 @@ import time
 from functools import partial
 
 from dllama_engine.cli import console
-from dllama_engine.cli.collector import uncollected
+from dllama_engine.cli.gc_pause import gc_paused
 from dllama_engine.cli.run import RootRun
 from dllama_engine.cli.step_log import PERIOD_NS, StepLog
 from dllama_engine.errors import RequestError
@@ -45,7 +45,7 @@ def inference(run: RootRun) -> None:
         run.root, input_ids, args.steps, args.batch_size, sampler, decoder, depth, args.inject
     )
     period_ns = 0 if run.is_watched else PERIOD_NS
-    with uncollected(), StepLog(partial(_tell_step, run), period_ns, begin) as log:
+    with gc_paused(), StepLog(partial(_tell_step, run), period_ns, begin) as log:
         for step in steps:
             tally.add(step)
             log.add(step)

@@ -23,7 +23,7 @@ from dllama_engine.formats.vocab import read_vocab
 from dllama_engine.generation.steps import Tally
 from dllama_engine.kernels.cpu import cpu_label
 from dllama_engine.memory_rate import UNLIMITED, told
-from dllama_engine.recovery import LastingRoot, Recovery
+from dllama_engine.recovery import FaultTolerantRoot, Recovery
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.system.regular_file import read_regular
 from dllama_engine.telemetry.event_writer import EventWriter
@@ -54,7 +54,7 @@ class RootRun:
         show: Callable[[str], None],
         text: str,
         tokenizer: Tokenizer,
-        root: LastingRoot,
+        root: FaultTolerantRoot,
         progress: Callable[[str, int, int, str], None],
     ) -> None:
         self.args, self.events, self.show = args, events, show
@@ -94,7 +94,7 @@ class RootRun:
             progress = ProgressEvents(events, show if is_terminal else None)
             observer = Observer(lambda line: show(line + "\n"), progress)
             recovery = Recovery(args.retry_lost, args.shrink)
-            root = LastingRoot(model, plan, _options(args), recovery, observer, events.emit)
+            root = FaultTolerantRoot(model, plan, _options(args), recovery, observer, events.emit)
             told = RunEvents(events, args, root)
             run = cls(args, told, show, text, tokenizer, root, progress)
             run.is_watched = is_terminal

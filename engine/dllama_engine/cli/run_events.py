@@ -12,7 +12,7 @@ from dataclasses import fields
 from dllama_engine.cli.flags.arguments import RootArgs
 from dllama_engine.generation.steps import Step, Tally
 from dllama_engine.kernels.cpu import cpu_label
-from dllama_engine.recovery import LastingRoot
+from dllama_engine.recovery import FaultTolerantRoot
 from dllama_engine.telemetry.event_writer import EventWriter
 from dllama_engine.telemetry.events.base import PROTOCOL
 from dllama_engine.telemetry.events.request import Done, FinishReason, Request, Scored
@@ -33,7 +33,7 @@ class RunEvents:
         root: whose session it is.
     """
 
-    def __init__(self, writer: EventWriter, args: RootArgs, root: LastingRoot) -> None:
+    def __init__(self, writer: EventWriter, args: RootArgs, root: FaultTolerantRoot) -> None:
         self.writer, self._args, self._root = writer, args, root
 
     def start(self) -> None:

@@ -10,13 +10,15 @@ import struct
 
 import numpy as np
 
-from dllama_engine.arrays import Bytes, Floats
+from dllama_engine.arrays import Bytes, Floats, Table
 from dllama_engine.errors import WireError
 from dllama_engine.tables.links import SEND_AT, SEND_BYTES
+from dllama_engine.tables.operations import HEAD_BYTES
 from dllama_engine.wire.frames import SYNC_WITH_ROOT
 from dllama_engine.wire.links import Links
 
 HEAD = struct.Struct("<iHH")  # position of the first token, n_tokens, n_logits
+assert HEAD.size == HEAD_BYTES
 GOODBYE = HEAD.pack(0, 0, 0)
 
 
@@ -48,6 +50,17 @@ class StepPacket:
         self._links, self._routes = links, links.routes()
         self._routes[1:, SEND_AT] = self._packet.ctypes.data
         self._routes_at = self._routes.ctypes.data
+        self._routes_of_one = self._routes.copy()
+        self._routes_of_one[1:, SEND_BYTES] = packet_bytes(1, self._x.shape[1])
+
+    @property
+    def routes_of_one(self) -> Table:
+        """By which the packet of a single token goes to the workers, once it is filled."""
+        return self._routes_of_one
+
+    def fill(self, pos: int, n_tokens: int, n_logits: int) -> None:
+        """Write the head of the tokens whose embeddings are in place."""
+        HEAD.pack_into(self._bytes, 0, pos, n_tokens, n_logits)
 
     def send(self, pos: int, n_tokens: int, n_logits: int) -> None:
         """Tell all workers to run the tokens whose embeddings are in place.
@@ -55,7 +68,7 @@ class StepPacket:
         Raises:
             WireError: a worker that is gone.
         """
-        HEAD.pack_into(self._bytes, 0, pos, n_tokens, n_logits)
+        self.fill(pos, n_tokens, n_logits)
         size = HEAD.size + 4 * n_tokens * self._x.shape[1]
         if size != self._size:
             self._size = size

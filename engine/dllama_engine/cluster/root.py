@@ -42,6 +42,7 @@ from dllama_engine.telemetry.observation import Observation
 from dllama_engine.telemetry.observer import Observer
 from dllama_engine.telemetry.step_cost import StepCost
 from dllama_engine.telemetry.timeline import RankTrace, receive_timeline
+from dllama_engine.transformer.decode import DecodeEnds
 from dllama_engine.transformer.embedding import EmbeddingTable
 from dllama_engine.transformer.transformer import Transformer
 from dllama_engine.transformer.weights import RankWeights
@@ -232,6 +233,7 @@ class Root:
             0,
             weights,
             links,
+            ends=DecodeEnds(self._logits, self._packet.routes_of_one) if links.peers else None,
             n_threads=options.n_threads,
             max_seq_len=self.max_seq_len,
             batch_size=options.batch_size,
@@ -260,14 +262,23 @@ class Root:
         x = self._packet.x(n_tokens)
         self._embedding.copy_rows(token_ids, x)
         embedded_ns = time.perf_counter_ns()
-        if self.options.workers:
-            self._packet.send(pos, n_tokens, n_logits)
         self._seen.add(EMBEDDING, start_ns, embedded_ns)
-        logits = self._logits.gather(self._transformer.forward(x, pos, n_logits))
-        assert logits is not None  # this is rank 0
+        if n_tokens == n_logits == 1:  # as of every token that is generated
+            self._packet.fill(pos, 1, 1)
+            logits = self._logits.whole_of_one(self._transformer.decode(x, pos))
+        else:
+            logits = self._prefill(x, pos, n_logits)
         self._seen.end_step(start_ns, pos, n_tokens, n_logits)
         sizes = n_tokens, n_logits
         return logits, self._accounts.add(links, self.plan, start_ns, spent_ns, sizes)
+
+    def _prefill(self, x: Floats, pos: int, n_logits: int) -> Floats:
+        assert self._transformer is not None
+        if self.options.workers:
+            self._packet.send(pos, len(x), n_logits)
+        logits = self._logits.gather(self._transformer.forward(x, pos, n_logits))
+        assert logits is not None  # this is rank 0
+        return logits
 
     def explain(self, error: EngineError) -> EngineError:
         """Of logits that cannot be: the worker whose bytes explain them, or the error itself."""

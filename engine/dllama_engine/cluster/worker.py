@@ -6,6 +6,7 @@ import ipaddress
 import os
 import traceback
 
+from dllama_engine.cluster.setup.preload import preload
 from dllama_engine.cluster.worker_session import Log, WorkerOptions, WorkerSession
 from dllama_engine.errors import EngineError
 from dllama_engine.telemetry.event_writer import EventWriter
@@ -36,6 +37,7 @@ class Worker:
                 "you trust with --host, or go through a tunnel (docs/security.md)"
             )
         self._events.emit(Listening(options.host, port, os.getpid()))
+        preload()  # the listener's threads already meet whoever comes
         try:
             while (root := self._listener.next_root(options.idle_timeout_s)) is not None:
                 self._serve_one(root)

@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import gc
 import socket
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from dllama_engine.cluster.packet import packet_bytes, read_packet
 from dllama_engine.cluster.placement import is_crowded, pinned
 from dllama_engine.cluster.session import Greeting, SessionConfig
 from dllama_engine.cluster.setup.peers import join_peers
@@ -30,14 +26,14 @@ from dllama_engine.wire.connecting.handshake import (
     receive_text,
 )
 from dllama_engine.wire.connecting.listener import Caller, Listener
-from dllama_engine.wire.frames import SESSION, SYNC_WITH_ROOT
+from dllama_engine.wire.frames import SESSION
 from dllama_engine.wire.links import Links
-from dllama_engine.wire.trace import LinkTotals
 
 if TYPE_CHECKING:
     from dllama_engine.formats.model_file import ModelFile
     from dllama_engine.loading.share import KeptShare
     from dllama_engine.telemetry.observation import Observation
+    from dllama_engine.transformer.decode import DecodeEnds
     from dllama_engine.transformer.transformer import Transformer
     from dllama_engine.transformer.weights import RankWeights
 
@@ -68,7 +64,6 @@ class WorkerSession:
         self._transformer: Transformer | None = None
         self._share: KeptShare | None = None  # while it loads
         self._memory = PeakMemory()
-        self._compute_ns = self._sync_ns = 0
 
     def run(self) -> None:
         """Set up, load, serve and sum up.
@@ -100,6 +95,7 @@ class WorkerSession:
         links.is_crowded = is_crowded(config.slots)
         self._log("⭕ Network is initialized")
         _warm_up(config, self._log, links)
+        from dllama_engine.cluster.service import StepService
         from dllama_engine.cluster.setup.choosing import choose_as_worker
         from dllama_engine.loading.mapping import open_same
 
@@ -109,15 +105,16 @@ class WorkerSession:
         config = replace(config, plan=serving)
         weights = self._load(config, links, model)
         with pinned(config.slots, self._log):
-            self._transformer = self._build(config, weights, links)
+            service = StepService(config, links)
+            self._transformer = self._build(config, weights, links, service.ends)
             self._memory.sample()
             links.send_json(SESSION, 0, {"state": "loaded"})
             links.is_setting_up = False
             seen = self._observe(config, links)
-            totals = self._serve(config, links, seen)
+            totals = service.run(self._transformer, seen)
         seen.end()
         self._memory.sample()
-        spent_ns = self._compute_ns, self._sync_ns
+        spent_ns = service.compute_ns, service.sync_ns
         summary = RankSummary.of_this_process(
             config, self._memory, weights.nbytes, spent_ns, totals, seen
         )
@@ -169,7 +166,9 @@ class WorkerSession:
         share.close()
         self._share = None
 
-    def _build(self, config: SessionConfig, weights: RankWeights, links: Links) -> Transformer:
+    def _build(
+        self, config: SessionConfig, weights: RankWeights, links: Links, ends: DecodeEnds
+    ) -> Transformer:
         from dllama_engine.kernels.cpu import cpu_label
         from dllama_engine.transformer.transformer import Transformer
 
@@ -185,6 +184,7 @@ class WorkerSession:
             config.rank,
             weights,
             links,
+            ends=ends,
             n_threads=self._options.n_threads,
             max_seq_len=config.max_seq_len,
             batch_size=config.batch_size,
@@ -205,40 +205,6 @@ class WorkerSession:
             clock.answer(links)
         here = self._transformer.record_spans, self._transformer.keep_spans
         return Observation(links, *here, spans=config.spans, raw=config.trace)
-
-    def _serve(self, config: SessionConfig, links: Links, seen: Observation) -> LinkTotals:
-        """Forward passes as the root asks for them; returns the counters before the goodbye."""
-        from dllama_engine.collectives.logits import LogitsGather
-
-        assert self._transformer is not None
-        dim, vocab = config.plan.config.dim, [rank.vocab for rank in config.plan.ranks]
-        logits = LogitsGather(links, config.rank, vocab)
-        packet = np.empty(packet_bytes(config.batch_size, dim), np.uint8)
-        counters = links.table.copy()
-        rehearsals = config.rehearsals  # still to come
-        while True:
-            spent_ns, idle_ns = links.spent_ns, time.perf_counter_ns()
-            size = links.receive(SYNC_WITH_ROOT, 0, packet, config.timeout_s)
-            pos, n_logits, x = read_packet(packet, size, dim)
-            if len(x) == 0:
-                return links.totals(counters)
-            start_ns, received_ns = time.perf_counter_ns(), links.spent_ns
-            goes_on = seen.begin_step(n_logits)  # else it was the user that all waited for
-            moving_ns = received_ns - spent_ns
-            if config.trace:
-                seen.keep_receipt(SYNC_WITH_ROOT, 0, idle_ns, start_ns, moving_ns, waited=goes_on)
-            logits.gather(self._transformer.forward(x, pos, n_logits), self._transformer.logits_at)
-            forward_ns = time.perf_counter_ns() - start_ns
-            # Now that the root samples: for who is late with a layer all ranks wait.
-            seen.count_receipt(0, start_ns - idle_ns, moving_ns, waited=goes_on)
-            seen.end_step(start_ns, pos, len(x), n_logits)
-            counters = links.table.copy()
-            if pos < config.context_depth or rehearsals > 0:
-                rehearsals -= 1
-                seen.forget()
-            else:
-                self._sync_ns += links.spent_ns - spent_ns
-                self._compute_ns += forward_ns - (links.spent_ns - received_ns)
 
     # -- ends ---------------------------------------------------------------------------------
 

@@ -108,7 +108,11 @@ def _to_i32(name: str, value: float) -> int:
 
 
 def read_header(head: bytes, read: Callable[[int], bytes], size: int) -> tuple[ModelConfig, int]:
-    """The config and the header's size in bytes, from the first 8 bytes and the rest."""
+    """The config and the header's size in bytes, from the first 8 bytes and the rest.
+
+    Raises:
+        ModelFileError: an old or unknown format, a size that cannot be, or values of no model.
+    """
     if len(head) < 8:
         raise ModelFileError(f"{size} bytes, too short for a header (at least 8)")
     magic, header_bytes = struct.unpack("<Ii", head)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from weakref import finalize
 
 import numpy as np
 
@@ -58,12 +59,15 @@ class ModelFile:
         specs: tuple[TensorSpec, ...],
         data: ByteArray,
         identity: FileIdentity,
+        descriptor: int,
     ) -> None:
         self.path = path
         self.identity = identity
         self.config = config
         self.specs = specs
         self._data: ByteArray | None = data
+        self._descriptor = descriptor
+        self._close = finalize(self, os.close, descriptor)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> ModelFile:
@@ -76,12 +80,13 @@ class ModelFile:
                 config, header_bytes = read_header(file.read(8), file.read, size)
                 _check_size(config, header_bytes, size)
                 data = np.memmap(file, dtype=np.uint8, mode="r")
+                descriptor = os.dup(file.fileno())
         except OSError as error:
             raise ModelFileError(f"{path}: {error.strerror or error}") from None
         except EngineError as error:
             raise ModelFileError(f"{path}: {error}") from None
         specs = tuple(specs_at(config, header_bytes))
-        model = cls(path, config, specs, data, identity)
+        model = cls(path, config, specs, data, identity, descriptor)
         model._check_norms()
         return model
 
@@ -89,6 +94,9 @@ class ModelFile:
         """The tensor's bytes, (rows, row_bytes), a view into the mapped file.
 
         The spec may come from `tensor_specs`: its index counts, as headers differ in length.
+
+        Raises:
+            ModelFileError: the file is closed.
         """
         if self._data is None:
             raise ModelFileError(f"{self.path}: the file is closed")
@@ -96,6 +104,16 @@ class ModelFile:
         assert (own.label, own.shape) == (spec.label, spec.shape)
         part = self._data[own.offset : own.offset + own.nbytes]
         return np.asarray(part).reshape(own.shape[0], -1)
+
+    def descriptor(self) -> int:
+        """A descriptor of the file of the caller's own, to read from after this is closed.
+
+        Raises:
+            ModelFileError: the file is closed.
+        """
+        if self._data is None:
+            raise ModelFileError(f"{self.path}: the file is closed")
+        return os.dup(self._descriptor)
 
     def check_finite(self, spec: TensorSpec, raw: ByteArray | None = None) -> None:
         """Refuse a tensor, or a slice of it, that holds NaN or infinity; names file and tensor."""
@@ -107,6 +125,7 @@ class ModelFile:
     def close(self) -> None:
         """Let go of the mapping; it is unmapped when the last view of it is."""
         self._data = None
+        self._close()
 
     def __enter__(self) -> ModelFile:
         return self

@@ -55,6 +55,9 @@ def row_bytes(float_type: FloatType, n: int) -> int:
 
     >>> row_bytes(FloatType.Q40, 64), row_bytes(FloatType.Q80, 64), row_bytes(FloatType.F32, 64)
     (36, 68, 256)
+
+    Raises:
+        EngineError: blocks of 32 do not fill the row.
     """
     if float_type is FloatType.F32:
         return 4 * n

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from dllama_engine.arrays import Floats
+from dllama_engine.arrays import Bytes, Floats
 from dllama_engine.kernels import entries
 from dllama_engine.kernels.entries import Entry
 from dllama_engine.program.linear import Activations, Linear
@@ -239,6 +239,33 @@ class Program:
         """Send and receive by the routes (`tables.links`)."""
         fields = kind, address(links), address(mesh), address(routes), len(routes)
         self._add(operations.EXCHANGE, *fields)
+
+    def next_step(
+        self,
+        kind: int,
+        links: npt.NDArray[np.int64],
+        mesh: npt.NDArray[np.int64],
+        routes: npt.NDArray[np.int64],
+        packet: Bytes,
+        x: Floats,
+        first: int,
+        positions: int,
+    ) -> None:
+        """Receive the root's next packet, and go on at operation `first` if it is one more token.
+
+        Args:
+            kind: of the packet's frame.
+            links: `tables.links`; so are mesh and routes, on which one token's packet comes.
+            mesh: likewise.
+            routes: likewise.
+            packet: where it comes to (`tables.packet`).
+            x: float32 (batch_size, dim), whose first row the token's embedding becomes.
+            first: an operation.
+            positions: of the context.
+        """
+        fields = kind, address(links), address(mesh), address(routes), len(routes)
+        more = address(packet), address(x), x.shape[1], first, positions
+        self._add(operations.NEXT_STEP, *fields, *more)
 
     def add_parts(self, parts: npt.NDArray[np.int64], x: Floats, is_q80: bool) -> None:
         """X += everyone's parts (`tables.parts`) in rank order."""

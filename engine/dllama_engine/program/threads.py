@@ -17,9 +17,12 @@ from dllama_engine.system.process import start_without_signals
 from dllama_engine.system.scheduling import wake_on_time
 from dllama_engine.tables.links import DONE
 from dllama_engine.tables.team import (
+    COMPUTED_NS,
     CONTROL_WORDS,
     FLOORS_AT,
+    FOLLOWED,
     IDLE,
+    LEFT,
     MARK,
     OP_SHIFT,
     POS,
@@ -29,6 +32,8 @@ from dllama_engine.tables.team import (
     SLOW_AT,
     SPANS_AT,
     STATUS,
+    STEP_NS,
+    STEP_SPENT_NS,
     STOPPED,
     TABLE,
     TABLE_ROWS,
@@ -92,7 +97,7 @@ class ThreadTeam:
         row: int = 0,
         attend: Callable[[int, int], None] = lambda op, status: None,
         second: tuple[int, int] = (0, 0),
-    ) -> None:
+    ) -> int:
         """Run operations [first, last) of the table one after another.
 
         Args:
@@ -104,6 +109,9 @@ class ThreadTeam:
             attend: called with an operation and its status (`links.AGAIN`, ...) when compiled
                 code cannot go on alone, or has not let Python look for signals for a while.
             second: tokens and position of the second half of a batch that is cut in two.
+
+        Returns:
+            How it ended: DONE, or where it ends with a NEXT_STEP how that did (`tables.team`).
         """
         if len(self._helpers) < self.n_threads - 1:
             self._start()
@@ -114,8 +122,28 @@ class ThreadTeam:
         while first < last or status == RESTING:
             LEAD(self._at, first, last)
             first, status = words[STOPPED], words[STATUS]
+            if status >= LEFT:
+                return status
             if status not in (DONE, RESTING):
                 attend(first, status)
+        return DONE
+
+    def begin_loop(self, start_ns: int, spent_ns: int) -> None:
+        """The next run is a decode loop, whose first step was asked for at `start_ns`.
+
+        Args:
+            start_ns: by `time.perf_counter_ns`.
+            spent_ns: what the links had spent then.
+        """
+        words = self._words
+        words[FOLLOWED] = words[COMPUTED_NS] = 0
+        words[STEP_NS], words[STEP_SPENT_NS] = start_ns, spent_ns
+
+    @property
+    def loop(self) -> tuple[int, int, int, int]:
+        """Of the last decode loop: FOLLOWED, COMPUTED_NS, STEP_NS and STEP_SPENT_NS."""
+        words = self._words
+        return words[FOLLOWED], words[COMPUTED_NS], words[STEP_NS], words[STEP_SPENT_NS]
 
     def _start(self) -> None:
         while len(self._helpers) < self.n_threads - 1:

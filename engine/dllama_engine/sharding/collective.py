@@ -1,4 +1,4 @@
-"""What serves batches of how many tokens: which collective, and whether whole or in halves."""
+"""What serves batches of how many tokens: which collective, with overlap (in halves) or without."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class Pick:
     """What serves batches of so many tokens and more, up to the next pick.
 
     Attributes:
-        from_tokens: so many.
+        from_tokens: the least tokens of such a batch.
         collective: how ranks exchange.
-        in_halves: whether the batch is cut in two, so that a rank computes the one half while the
-            other is on the wire; of two tokens at least.
+        in_halves: whether computation and communication overlap: the batch, of two tokens at least,
+            is cut into two micro-batches, and one is computed while the other is on the wire.
     """
 
     from_tokens: int
@@ -55,7 +55,7 @@ class Pick:
 
 
 def with_halves(picks: Sequence[Pick], from_tokens: int) -> tuple[Pick, ...]:
-    """The same collectives; batches of so many tokens and more go in halves.
+    """The same collectives; batches of so many tokens and more go in halves, which overlap.
 
     >>> [(p.from_tokens, p.in_halves) for p in with_halves([Pick(1, Collective.MESH)], 8)]
     [(1, False), (8, True)]

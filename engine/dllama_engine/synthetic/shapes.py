@@ -96,6 +96,9 @@ def parse_shape(text: str) -> ModelConfig:
     """A named shape, a `key=value,...` list, or a name with changes: `llama-7b,weight_type=q80`.
 
     What a list leaves out is as in the tiny shape of its architecture; weights are Q40.
+
+    Raises:
+        ShapeError: an unknown name or key, or values of no model; with those that are known.
     """
     name, given = _split(text)
     base = SHAPES[name or _BASES[given.get("arch", Arch.LLAMA)]]

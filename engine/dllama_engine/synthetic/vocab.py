@@ -22,7 +22,11 @@ CHAT_TEMPLATE = "{% for m in messages %}[INST] {{ m.content }} [/INST]{% endfor 
 
 
 def synthetic_vocab(vocab_size: int) -> Vocab:
-    """A vocabulary of exactly this size; bos and eos are its last two ids."""
+    """A vocabulary of exactly this size; bos and eos are its last two ids.
+
+    Raises:
+        ShapeError: too small for every byte, bos and eos.
+    """
     if vocab_size < MIN_VOCAB_SIZE:
         raise ShapeError(
             f"vocab_size is {vocab_size}; a synthetic vocabulary needs at least {MIN_VOCAB_SIZE} "

@@ -17,8 +17,16 @@ LANE = 8  # which of the two halves of a batch it works on; 0 where a batch is n
 FIRST = 9
 
 # In place of a function's address: what the leading thread does itself, between two stretches.
-# POST begins the exchange that the next EXCHANGE ends.
-EXCHANGE, PAUSE, POST = 0, 1, 2
+# POST begins the exchange that the next EXCHANGE ends. NEXT_STEP receives the root's next packet.
+EXCHANGE, PAUSE, POST, NEXT_STEP = 0, 1, 2, 3
+# Of the three with frames: their kind, the tables of `tables.links`, and how many ranks there are.
+FRAME_KIND, LINKS_AT, MESH_AT, ROUTES_AT, RANKS = range(FIRST, FIRST + 5)
+# Of NEXT_STEP besides: where the packet comes to, where its x belongs, float32 (X_SIZE,); the first
+# operation of a single token; and how many positions there are.
+PACKET_AT, X_AT, X_SIZE, FIRST_ROW, POSITIONS = range(FIRST + 5, FIRST + 10)
+# The packet's head is one int64: the position of its first token, how many there are and of how
+# many logits are wanted, 32, 16 and 16 bits from the lowest on. Their x comes behind it.
+HEAD_BYTES, TOKENS_SHIFT, LOGITS_SHIFT = 8, 32, 48
 
 IS_Q80, NEEDS_SUMS, NEEDS_FLOATS = 1, 2, 4  # flags of activations
 PIECE = 512  # columns of one item of an operation that goes through vectors

@@ -25,7 +25,11 @@ class EventWriter:
 
     @classmethod
     def open(cls, target: str | None) -> EventWriter:
-        """A writer to a path, to standard output (`-`), or to nothing (None)."""
+        """A writer to a path, to standard output (`-`), or to nothing (None).
+
+        Raises:
+            RequestError: the path cannot be written.
+        """
         if target is None:
             return cls(None)
         if target == "-":

@@ -63,6 +63,16 @@ class Observation:
             links.record_exchanges(self._raw.exchanges_at)
             keep_work(self._raw.work_at)
 
+    @property
+    def counts_alone(self) -> bool:
+        """Whether compiled code can go on with steps like the one under way, and count them."""
+        return self._raw is None and (self._spans is None or self._spans.is_decoding)
+
+    def add_steps(self, n: int) -> None:
+        """It has gone on with so many."""
+        if self._spans is not None:
+            self._spans.add_steps(n)
+
     def end_step(self, start_ns: int, pos: int, n_tokens: int, n_logits: int) -> None:
         """It has ended."""
         if self._raw is not None:

@@ -60,6 +60,15 @@ class Spans:
         self._steps[phase] += 1
         return goes_on
 
+    @property
+    def is_decoding(self) -> bool:
+        """Whether the step under way is one of those behind the first token."""
+        return self._phase == DECODE
+
+    def add_steps(self, n: int) -> None:
+        """So many more of the same phase were begun and counted by compiled code."""
+        self._steps[self._phase] += n
+
     def _begin_phase(self, phase: int) -> None:
         self._phase, self._row = phase, self._own[phase]
         for count_in in self._counters:

@@ -41,7 +41,11 @@ class ChatTemplate(StrEnum):
 
     @classmethod
     def detect(cls, source: str | None) -> ChatTemplate:
-        """The template that a tokenizer file's own is, by the markers dllama looks for."""
+        """The template that a tokenizer file's own is, by the markers dllama looks for.
+
+        Raises:
+            RequestError: the file has none, or one of another kind.
+        """
         if not source:
             raise RequestError(
                 "the tokenizer file holds no chat template; "

@@ -58,7 +58,11 @@ class Tokenizer:
         return b"".join(self.piece(token_id) for token_id in ids)
 
     def piece(self, token_id: int) -> bytes:
-        """The bytes that one id prints."""
+        """The bytes that one id prints.
+
+        Raises:
+            TokenizerError: an id that model and vocabulary do not have.
+        """
         if not 0 <= token_id < max(self._model_size, len(self.vocab.tokens)):
             raise TokenizerError(
                 f"token id {token_id} is outside the vocabulary of {len(self.vocab.tokens)}; "

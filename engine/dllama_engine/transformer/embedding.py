@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,22 +13,26 @@ from dllama_engine.formats.model_file import ModelFile
 
 
 class EmbeddingTable:
-    """Float32 rows, (vocab, dim), mapped; each is looked at once."""
+    """Float32 rows, (vocab, dim), in the file.
+
+    They are read, not mapped: what was looked up would count as this process's memory, in the end
+    the whole table, and each first touch of a page would be a fault in the midst of a request.
+    """
 
     def __init__(self, model: ModelFile) -> None:
-        self._path = model.path
-        self._rows: Floats = model.raw(model.specs[0]).view(np.float32)
+        self._path, spec = model.path, model.specs[0]
+        self._offset, self._row_bytes = spec.offset, spec.nbytes // model.config.vocab_size
         self._is_finite = bytearray(model.config.vocab_size)
+        self._descriptor = model.descriptor()
 
     def copy_rows(self, token_ids: Sequence[int], x: Floats) -> None:
         """The rows of these tokens into x, float32 (tokens, dim).
 
         Raises:
-            ModelFileError: a value that is not finite.
+            ModelFileError: a value that is not finite; a file that cannot be read any more.
         """
-        rows = self._rows
         for row, token_id in enumerate(token_ids):
-            x[row] = rows[token_id]
+            self._read(token_id, x[row])
             if not self._is_finite[token_id]:
                 if not np.isfinite(x[row]).all():
                     raise ModelFileError(
@@ -36,6 +41,20 @@ class EmbeddingTable:
                     )
                 self._is_finite[token_id] = True
 
+    def _read(self, token_id: int, into: Floats) -> None:
+        at = self._offset + token_id * self._row_bytes
+        try:
+            n_read = os.preadv(self._descriptor, (into.data,), at)
+        except OSError as error:
+            raise ModelFileError(f"{self._path}: {error.strerror or error}") from None
+        if n_read != self._row_bytes:
+            raise ModelFileError(
+                f"{self._path}: tensor embedding: {n_read} of the {self._row_bytes} bytes of "
+                f"token {token_id} could be read; the file was cut while it was in use"
+            )
+
     def close(self) -> None:
-        """No view keeps the file mapped."""
-        self._rows = self._rows[:0].copy()
+        """Let go of the file."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1

@@ -20,13 +20,17 @@ from dllama_engine.program.weave import woven
 from dllama_engine.sharding.buffers import rank_buffers, wire_buffers
 from dllama_engine.sharding.collective import Pick
 from dllama_engine.sharding.plan import ShardPlan
+from dllama_engine.tables.links import RECV_AT, RECV_BYTES
+from dllama_engine.tables.operations import HEAD_BYTES
 from dllama_engine.tables.spans import LOGITS
 from dllama_engine.transformer import lanes
+from dllama_engine.transformer.decode import DecodeEnds, DecodeLoop
 from dllama_engine.transformer.kv_cache import KVCache
 from dllama_engine.transformer.lanes import Lane
 from dllama_engine.transformer.layers import LayerWriter, Shared
 from dllama_engine.transformer.rope import rope_tables
 from dllama_engine.transformer.weights import RankWeights
+from dllama_engine.wire.frames import KINDS, SYNC_LOGITS, SYNC_WITH_ROOT
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,7 @@ class Transformer:
         weights: RankWeights,
         links: Exchanger | None,
         *,
+        ends: DecodeEnds | None = None,
         n_threads: int = 1,
         max_seq_len: int | None = None,
         batch_size: int = 32,
@@ -60,7 +65,7 @@ class Transformer:
         self.batch_size = batch_size
         self._weights = weights
         self._team = ThreadTeam(n_threads)
-        self._links = links
+        self._links, self._ends = links, ends
         self._writers: list[LayerWriter] = []
         self._allocate(kv_type)
         self._program = Program(config.norm_epsilon, batch_size, n_threads)
@@ -99,6 +104,9 @@ class Transformer:
         self._layers: list[_Layers] = []
         # What serves single tokens comes last: with the end it is one stretch, run by one call.
         for pick in reversed(self.plan.picks):
+            if pick is self.plan.picks[0]:
+                self._decode_begin = len(program)
+                self._write_packet()
             first = len(program)
             if pick.in_halves:
                 halves = lanes.halves(self.batch_size, self._arrays, self._room)
@@ -116,6 +124,36 @@ class Transformer:
             program.norm(self._x, self._weights.norm("final_norm"), normed, into)
             program.matmul(weight, into, self._logits)
         self._n_operations = len(program)
+        self._write_ends()
+
+    def _write_packet(self) -> None:
+        """On the root: its packet goes to all workers."""
+        if self._links is not None and self._ends is not None and self._ends.packet is not None:
+            links = self._links
+            self._program.exchange(
+                KINDS[SYNC_WITH_ROOT], links.table, links.mesh, self._ends.packet
+            )
+
+    def _write_ends(self) -> None:
+        """Behind a single token's operations: its logits go to the root; the next packet comes."""
+        self._decode_end = self._loop_end = len(self._program)
+        if self._links is None or self._ends is None:
+            return
+        links, program = self._links, self._program
+        routes = self._ends.logits.routes_of_one(self.logits_at)
+        if routes is not None:
+            program.exchange(KINDS[SYNC_LOGITS], links.table, links.mesh, routes)
+        self._decode_end = self._loop_end = len(program)
+        packet = self._ends.next_packet
+        if packet is not None:
+            self._packet_routes = links.routes()
+            size = HEAD_BYTES + 4 * self.config.dim
+            self._packet_routes[0, [RECV_AT, RECV_BYTES]] = address(packet), size
+            program.next_step(
+                KINDS[SYNC_WITH_ROOT], links.table, links.mesh, self._packet_routes,
+                packet, self._x, self._layers[0].first, self.max_seq_len,
+            )  # fmt: skip
+            self._loop_end = len(program)
 
     def _writer(self, lane: Lane, program: Program) -> LayerWriter:
         writer = LayerWriter(self.plan, self.rank, self._shared, lane, program)
@@ -165,10 +203,7 @@ class Transformer:
         """
         tokens = x.shape[0]
         if tokens > self.batch_size or pos + tokens > self.max_seq_len:
-            raise RequestError(
-                f"{tokens} tokens at position {pos}: the limits are batches of {self.batch_size} "
-                f"and a context of {self.max_seq_len}; see --nbatches and --max-seq-len"
-            )
+            raise self._beyond(tokens, pos)
         layers = [layers for layers in self._layers if layers.from_tokens <= tokens][-1]
         try:
             if layers.in_halves and tokens > 1:
@@ -189,6 +224,49 @@ class Transformer:
             raise
         return self._logits[:n_logits]
 
+    def decode(self, x: Floats, pos: int) -> Floats:
+        """Run one token and exchange the frames at its ends, if there are any.
+
+        Args:
+            x: embedding float32 (1, dim).
+            pos: its position.
+
+        Returns:
+            This rank's logits float32 (1, local vocab), valid until the next call.
+
+        Raises:
+            RequestError: a position beyond the context.
+        """
+        self._decode(x, pos, self._decode_begin, self._decode_end)
+        return self._logits[:1]
+
+    def decode_on(self, x: Floats, pos: int, start_ns: int, spent_ns: int) -> DecodeLoop:
+        """Run one token on a worker, and those that the root asks for one after another from then.
+
+        Args:
+            x: embedding float32 (1, dim).
+            pos: its position.
+            start_ns: when it was asked for, by `time.perf_counter_ns`.
+            spent_ns: what the links had spent then.
+
+        Raises:
+            RequestError: a position beyond the context.
+        """
+        self._team.begin_loop(start_ns, spent_ns)
+        ended = self._decode(x, pos, self._decode_begin, self._loop_end)
+        return DecodeLoop(ended, *self._team.loop)
+
+    def _decode(self, x: Floats, pos: int, first: int, stop: int) -> int:
+        if pos + 1 > self.max_seq_len:
+            raise self._beyond(1, pos)
+        self._x[:1] = x
+        try:
+            return self._team.run(first, stop, 1, pos, attend=self._settle)
+        except BaseException:
+            if self._links is not None:
+                self._links.forget_exchange()
+            raise
+
     def _run_halves(self, layers: _Layers, x: Floats, pos: int, n_logits: int) -> int:
         """Both halves of a batch; the row of x from which on logits are wanted."""
         cut, at = lanes.first_half(len(x)), lanes.first_half(self.batch_size)
@@ -201,6 +279,12 @@ class Transformer:
             return at + second - n_logits
         self._x[cut : cut + second] = self._x[at : at + second].copy()
         return len(x) - n_logits
+
+    def _beyond(self, tokens: int, pos: int) -> RequestError:
+        return RequestError(
+            f"{tokens} tokens at position {pos}: the limits are batches of {self.batch_size} "
+            f"and a context of {self.max_seq_len}; see --nbatches and --max-seq-len"
+        )
 
     def _settle(self, op: int, status: int) -> None:
         """Operation `op` returned to Python: see to the exchange, if one is under way.

@@ -49,11 +49,26 @@ class Links(ExchangingLinks):
         """Send one frame to one peer."""
         self.exchange(op, {peer: payload}, {})
 
-    def receive(self, op: str, peer: int, buffer: Buffer, timeout_s: float | None = None) -> int:
+    def receive(
+        self,
+        op: str,
+        peer: int,
+        buffer: Buffer,
+        timeout_s: float | None = None,
+        *,
+        begun: bool = False,
+    ) -> int:
         """Receive one frame of at most the buffer's size; returns the size of its payload.
 
         It waits `timeout_s` after the last sign of life, without it for ever. The time before the
         frame's first byte is idleness and is not recorded.
+
+        Args:
+            op: what the frame is.
+            peer: whose.
+            buffer: is filled with the payload from its beginning on.
+            timeout_s: see above.
+            begun: compiled code has read the header, and what came with it into the buffer.
         """
         self._op = op
         source, kind = self._peers[peer], KINDS[op]
@@ -61,21 +76,17 @@ class Links(ExchangingLinks):
         whole = view(buffer)
         limit = whole.nbytes
         payload = whole.cast("B") if limit else view(b"")
-        while True:
-            link[GOT], link[TO_RECV] = 0, HEADER_BYTES
-            self._await_frame(source, timeout_s)
-            self._fill(source, header, timeout_s)
-            if header != ALIVE_FRAME:
-                break
-            self.presence.tell()
+        if not begun:
+            self._await_header(source, timeout_s)
         start_ns = _now_ns()
         size: int
         size, got_kind, sequence = HEADER.unpack(header)
-        link[TO_RECV] = HEADER_BYTES + size
-        if (got_kind, sequence) != (kind, link[RECV_SEQUENCE]) or size > limit:
-            raise self._blame.unexpected(source, b"", limit, kind, at_most=True)
-        if size:
-            self._fill(source, payload[:size], self.timeout_s)
+        link[TO_RECV], n_read = HEADER_BYTES + size, link[GOT] - HEADER_BYTES
+        if (got_kind, sequence) != (kind, link[RECV_SEQUENCE]) or not n_read <= size <= limit:
+            read = bytes(payload[:n_read])
+            raise self._blame.unexpected(source, read, limit, kind, at_most=True)
+        if size > n_read:
+            self._fill(source, payload[n_read:size], self.timeout_s)
         duration_ns = _now_ns() - start_ns
         link[RECV_SEQUENCE] = (link[RECV_SEQUENCE] + 1) & 0xFFFF
         link[RECEIVED_BYTES] += size
@@ -87,6 +98,17 @@ class Links(ExchangingLinks):
             self._trace.add_peer(peer, duration_ns)
             self._trace.add_op(kind, start_ns, duration_ns, size)
         return size
+
+    def _await_header(self, peer: Peer, timeout_s: float | None) -> None:
+        """Read the header of a frame that is no sign of life."""
+        link, header = peer.words, peer.recv_header
+        while True:
+            link[GOT], link[TO_RECV] = 0, HEADER_BYTES
+            self._await_frame(peer, timeout_s)
+            self._fill(peer, header, timeout_s)
+            if header != ALIVE_FRAME:
+                return
+            self.presence.tell()
 
     def send_json(self, op: str, peer: int, value: object) -> None:
         """Send one frame that holds a JSON value, without compiled code: it may be to come."""

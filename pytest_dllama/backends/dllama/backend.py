@@ -95,7 +95,7 @@ class DllamaBackend:
         self._root = ""  # the address of the root's host
         self._workers = PrintingWorkers()
 
-    def look(self, hosts: Sequence[Host], logs: Path) -> None:
+    def identify_programs(self, hosts: Sequence[Host], logs: Path) -> None:
         """Ask the program of each host once what it is.
 
         Raises:

@@ -66,7 +66,7 @@ def run_events(
         *_steps(run, n_nodes, times, wire),
         _done(run, times),
         *_ranks(run, n_nodes),
-        *_network(run, n_nodes, wire),
+        *_network(run, wire),
         *(Note(event="note", text=text) for text in notes_of(run, n_nodes, times, wire)),
         *_worker_notes(workers),
         *(Note(event="note", text=why, invalid=True) for why in invalid_reasons(run)),
@@ -274,7 +274,7 @@ def _ranks(run: LoggedRun, nodes: int) -> list[Rank]:
     return [root, *workers]
 
 
-def _network(run: LoggedRun, nodes: int, wire: Wire | None) -> list[Network]:
+def _network(run: LoggedRun, wire: Wire | None) -> list[Network]:
     """The fork's own report; for upstream, how many collectives its closed form has."""
     if run.monitor is not None:
         return [_monitored(run.monitor)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pytest_dllama.amounts import counted
 from pytest_dllama.backends.dllama.printed.lines import MOST_WORDS
 from pytest_dllama.backends.dllama.printed.run import LoggedRun, MonitorTable
 from pytest_dllama.backends.dllama.printed.times import Totals
@@ -16,7 +17,6 @@ from pytest_dllama.backends.dllama.printed.traffic import (
     find_threads,
     pass_traffic,
 )
-from pytest_dllama.hosts.course import counted
 
 _CANDIDATES = {
     "upstream": (Collective.ALL_TO_ALL,),
@@ -84,7 +84,7 @@ def notes_of(run: LoggedRun, nodes: int, times: Totals, wire: Wire | None) -> li
         f"The output is that of dllama's {_build_shown(run)}.",
         *_time_notes(run, times),
         *(_byte_notes(run, nodes, wire) if nodes > 1 and not run.is_old else []),
-        *(_monitor_notes(run, run.monitor, wire) if run.monitor is not None else []),
+        *(_monitor_notes(run.monitor, wire) if run.monitor is not None else []),
         *_other_notes(run),
     ]
 
@@ -192,7 +192,7 @@ def _why_no_form(run: LoggedRun) -> str:
     return "no closed form of a known build gives these figures"
 
 
-def _monitor_notes(run: LoggedRun, table: MonitorTable, wire: Wire | None) -> list[str]:
+def _monitor_notes(table: MonitorTable, wire: Wire | None) -> list[str]:
     said = [
         f"The fork's network report charges {table.operations} operations and {table.total_mb} MB "
         f"(of 2^20): {_monitor_check(wire)}. It counts each sync once a thread, each prefill row "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from pytest_dllama.amounts import counted
 from pytest_dllama.cli.files.imported import add_output, output_of, positive
 from pytest_dllama.forensics.import_bench import import_bench
 from pytest_dllama.history.run_files import write_run
@@ -39,7 +40,7 @@ def _import_bench(arguments: argparse.Namespace) -> int:
     write_run(run, output)
     for cell in run.cells:
         n = len(cell.samples)
-        print(f"{cell.id}: {n} request{'' if n == 1 else 's'}")
+        print(f"{cell.id}: {counted(n, 'request')}")
     for note in run.notes[1:]:
         print(f"note: {note}")
     print(output)

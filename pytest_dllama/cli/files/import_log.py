@@ -6,6 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from pytest_dllama.amounts import counted
 from pytest_dllama.cli.files.imported import add_output, output_of, positive
 from pytest_dllama.forensics.import_log import import_logs
 from pytest_dllama.forensics.imported_run import ImportLogError, ImportOptions
@@ -82,12 +83,12 @@ def _import_log(arguments: argparse.Namespace) -> int:
     run = import_logs(arguments.logs, options)
     write_run(run, output)
     for cell in run.cells:
-        nodes = f"{cell.nodes} node{'s' if cell.nodes > 1 else ''}"
+        nodes = counted(cell.nodes, "node")
         if cell.error is not None:
             print(f"{cell.model}, {nodes}: {cell.status}: {cell.error}")
         else:
             n, speed = len(cell.samples), _speed(cell)
-            print(f"{cell.model}, {nodes}: {n} run{'s' if n > 1 else ''}, {speed}")
+            print(f"{cell.model}, {nodes}: {counted(n, 'run')}, {speed}")
     for note in run.notes:
         if note.startswith("--nodes"):
             print(f"note: {note}", file=sys.stderr)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+from pytest_dllama.amounts import counted
 from pytest_dllama.cli.files.imported import add_output, output_of
 from pytest_dllama.forensics.import_report import import_report
 from pytest_dllama.history.run_files import write_run
@@ -31,7 +32,7 @@ def _import_report(arguments: argparse.Namespace) -> int:
     run = import_report(arguments.report)
     write_run(run, output)
     for cell in run.cells:
-        nodes = f"{cell.nodes} node{'' if cell.nodes == 1 else 's'}"
+        nodes = counted(cell.nodes, "node")
         speed = cell.metrics.get("tokens_per_s")
         what = cell.error or (f"{speed.value:.2f} tokens/s" if speed else "no speed")
         print(f"{cell.model}, {nodes}: {what}")

@@ -6,6 +6,8 @@ import argparse
 import errno
 from pathlib import Path
 
+from pytest_dllama.config.values import digits
+
 
 def add_output(command: argparse.ArgumentParser) -> None:
     """Declare -o and --force."""
@@ -36,6 +38,6 @@ def output_of(arguments: argparse.Namespace) -> Path:
 
 def positive(text: str) -> int:
     """A whole number of 1 or more."""
-    if not text.isascii() or not text.isdigit() or int(text) < 1:
+    if not (number := digits(text)):
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number of 1 or more")
-    return int(text)
+    return number

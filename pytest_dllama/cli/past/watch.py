@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from pytest_dllama.amounts import counted
 from pytest_dllama.cli.past.again import Measuring
 from pytest_dllama.cli.past.calibrate import own_options
 from pytest_dllama.files.whole_file import write_whole
@@ -124,7 +125,7 @@ def tell_series(tonight: Tonight) -> None:
     nights = max(map(len, tonight.series.values()), default=0)
     print(
         f"watch: night {nights} of {tonight.store.fingerprint}: {len(tonight.series)} series, "
-        f"{len(tonight.alarms)} alarm{'' if len(tonight.alarms) == 1 else 's'}"
+        f"{counted(len(tonight.alarms), 'alarm')}"
     )
     if inject := tonight.found.run.request.inject:
         print(
@@ -140,7 +141,7 @@ def tell_series(tonight: Tonight) -> None:
         since = tonight.series[alarm.key][-alarm.nights_since]
         print(
             f"ALARM {alarm.cell} {alarm.metric}: {alarm.step:+.1%} since {since.created_utc[:10]} "
-            f"({alarm.nights_since} night{'' if alarm.nights_since == 1 else 's'}"
+            f"({counted(alarm.nights_since, 'night')}"
             f"{_commit(since)}), score {alarm.score:.1f} above {alarm.limit:.1f}"
         )
 

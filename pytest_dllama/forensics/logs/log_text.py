@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from pytest_dllama.amounts import counted
 from pytest_dllama.backends.dllama.printed.lines import clean, read_line
 from pytest_dllama.forensics.logs.archives import MAX_LOG_BYTES, unpacked
 from pytest_dllama.forensics.logs.collectors import FEWEST, MARK, Source, sources
@@ -19,7 +20,6 @@ from pytest_dllama.forensics.logs.markup import without_markup
 from pytest_dllama.forensics.logs.plain_letters import with_plain_letters
 from pytest_dllama.forensics.logs.shown_bytes import without_shown_bytes
 from pytest_dllama.forensics.logs.wrapped_lines import unwrapped
-from pytest_dllama.hosts.course import counted
 
 _BOMS = (  # the longer ones first: UTF-32's begins like UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"),

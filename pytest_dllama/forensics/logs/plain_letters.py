@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from pytest_dllama.amounts import counted
 from pytest_dllama.backends.dllama.printed.lines import clean, read_line
 from pytest_dllama.forensics.logs.collectors import ANY_TIME
-from pytest_dllama.hosts.course import counted
 
 _OTHER_BLANKS = re.compile("[\t\u00a0\u2000-\u200a\u202f\u3000]")
 # dllama fills up its figures to a width

@@ -33,7 +33,11 @@ def status(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def make_venv(request: dict[str, Any]) -> dict[str, Any]:
-    """An empty environment, unless a whole one is there."""
+    """An empty environment, unless a whole one is there.
+
+    Raises:
+        AgentError: it cannot be made; with the reason and what to install.
+    """
     with _locked(request) as folder:
         if status(request)["ready"] is not None:
             return {"made": False}
@@ -65,7 +69,11 @@ def _pip_wheel(request: dict[str, Any]) -> Path | None:
 
 
 def install(request: dict[str, Any]) -> dict[str, Any]:
-    """Install the wheel, what it needs, and `also`: from the wheelhouse, or else the index."""
+    """Install the wheel, what it needs, and `also`: from the wheelhouse, or else the index.
+
+    Raises:
+        AgentError: pip failed; with its last words.
+    """
     with _locked(request) as folder:
         found = status(request)["ready"]
         if found is not None and has_all(found, request):

@@ -67,7 +67,11 @@ def _serve_one(sock: socket.socket) -> None:
 
 
 def measure(request: dict[str, Any]) -> dict[str, Any]:
-    """Measure the link to a serving host; `key` is its key."""
+    """Measure the link to a serving host; `key` is its key.
+
+    Raises:
+        AgentError: it cannot be reached.
+    """
     address = (request["address"], request["port"])
     try:
         with socket.create_connection(address, CONNECT_TIMEOUT_S) as sock:

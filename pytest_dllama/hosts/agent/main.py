@@ -19,6 +19,7 @@ from pytest_dllama.hosts.agent import (
     processes,
     room,
 )
+from pytest_dllama.hosts.agent.follower import Follower
 from pytest_dllama.hosts.agent.supervisor import supervise
 
 COMMANDS: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
@@ -44,7 +45,7 @@ def main(argv: list[str]) -> None:
         if command == "supervise":
             supervise(Path(arguments[0]))
         elif command == "follow":
-            processes.Follower(Path(arguments[0]), *map(int, arguments[1:])).follow()
+            Follower(Path(arguments[0]), *map(int, arguments[1:])).follow()
             os._exit(0)  # its thread still reads standard input, and an ordered end waits for it
         elif command == "clock":
             clock.serve()

@@ -41,8 +41,8 @@ class FamilyMemory:
         self._pss_read_s = -_PSS_EVERY_S
         self._is_known = self._engine is None or _reset(self._engine)
 
-    def look(self) -> None:
-        """Read what the engine has needed so far; cheap enough for several times a second."""
+    def sample(self) -> None:
+        """Read the peaks so far; cheap enough for several times a second."""
         self._find()
         if self._engine is None:
             return

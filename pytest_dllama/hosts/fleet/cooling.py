@@ -9,7 +9,7 @@ from pytest_dllama.hosts.base import Progress
 from pytest_dllama.hosts.fleet.provision import on_each
 from pytest_dllama.hosts.ssh.host import SshHost
 
-GLANCE_S = 5.0
+POLL_S = 5.0
 
 
 def cool_down(
@@ -41,7 +41,7 @@ def cool_down(
         if left_s <= 0:
             break
         progress.detail(f"cooling down to {limit_c:g} °C: {who}")
-        time.sleep(min(GLANCE_S, left_s))
+        time.sleep(min(POLL_S, left_s))
     waited = f"after {patience_s:g} s of --cooldown"
     remark = f"measured warmer than {limit_c:g} °C {waited}: {who}"
     progress.settle(f"warning: {remark}")

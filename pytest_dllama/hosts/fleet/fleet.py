@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from pytest_dllama.hosts.base import (
     Host,
@@ -14,7 +14,6 @@ from pytest_dllama.hosts.base import (
     PowerSite,
     Progress,
 )
-from pytest_dllama.hosts.course import counted
 from pytest_dllama.hosts.fleet.cooling import cool_down
 from pytest_dllama.hosts.fleet.link_probe import measure_pairs
 from pytest_dllama.hosts.fleet.machines import (
@@ -25,11 +24,12 @@ from pytest_dllama.hosts.fleet.machines import (
     power_sites,
 )
 from pytest_dllama.hosts.fleet.preflight import Need
+from pytest_dllama.hosts.fleet.progress import ProgressLine, described
 from pytest_dllama.hosts.fleet.provision import (
     Ready,
     Report,
     Wanted,
-    look_at_each,
+    gather_facts,
     make_each,
     on_each,
 )
@@ -86,7 +86,7 @@ class RemoteHosts:
         """What the hosts of `nodes` nodes are; None for one that cannot be reached."""
         if not self.hosts:
             self.choose(nodes, [])
-        self.look()
+        self.gather_facts()
         return [
             host_record(host, rank, self.seen[host.name], None) if host.name in self.seen else None
             for rank, host in self._by_rank()
@@ -102,7 +102,7 @@ class RemoteHosts:
         """The dllama that commands name, where a host has none."""
         if not self.hosts:
             self.choose(nodes, [])
-        self.look()
+        self.gather_facts()
         found, _ = on_each(
             [host for host in self.hosts if host.name in self.seen],
             lambda host: host.missing_program(),
@@ -112,34 +112,34 @@ class RemoteHosts:
     def check(
         self, nodes: int, needed: int, models: Sequence[ModelNeed], progress: Progress
     ) -> None:
-        """Connect to the hosts of `nodes` nodes and look at them; nothing is sent yet.
+        """Connect to the hosts of `nodes` nodes and gather facts; nothing is sent yet.
 
         Raises:
             HostError: one of the first `needed` is unfit; each host's result.
         """
         self.choose(nodes, [need.config for need in models])
         self._models = tuple(models)
-        board = StepBoard([host.name for host in self.hosts], progress)
+        line = ProgressLine([host.name for host in self.hosts], progress)
         progress.stage(f"looking at {', '.join(host.name for host in self.hosts)}")
-        self._check(needed, self.look(board.report) | self.preflight(progress))
+        self._check(needed, self.gather_facts(line.report) | self.preflight(progress))
 
     def prepare(
         self, nodes: int, needed: int, models: Sequence[Path], progress: Progress
     ) -> Sequence[Host]:
-        """Connect to, provision and look at the hosts of `nodes` nodes, each once a session.
+        """Connect to, check and provision the hosts of `nodes` nodes, each once a session.
 
         Raises:
             HostError: one of the first `needed` is not ready; each host's result.
         """
         self.choose(nodes, [engine_facts.file_config(model) for model in models])
-        board = StepBoard([host.name for host in self.hosts], progress)
+        line = ProgressLine([host.name for host in self.hosts], progress)
         progress.stage(f"looking at {', '.join(host.name for host in self.hosts)}")
-        faults = self.look(board.report) | self.preflight(progress)
+        faults = self.gather_facts(line.report) | self.preflight(progress)
         self._check(needed, faults)
         fit = [host for host in self.hosts if host.name not in faults]
         missing = [host for host in fit if not self.seen[host.name].is_made]
         progress.stage(f"provisioning {', '.join(host.name for host in missing) or 'nothing'}")
-        faults |= self.provision(fit, board.report)
+        faults |= self.provision(fit, line.report)
         for host in missing:
             if host.name not in faults:
                 progress.settle(f"{host.name}: {described(self.seen[host.name])}")
@@ -169,10 +169,10 @@ class RemoteHosts:
                 for entry in self._inventory.first(nodes)
             )
 
-    def look(self, report: Report = lambda host, step, state: None) -> dict[str, str]:
+    def gather_facts(self, report: Report = lambda host, step, state: None) -> dict[str, str]:
         """Connect to hosts and read what they are, each once; tells who cannot be reached."""
         missing = [host for host in self.hosts if host.name not in self.seen]
-        seen, faults = look_at_each(missing, report)
+        seen, faults = gather_facts(missing, report)
         self.seen |= seen
         return {name: str(fault) for name, fault in faults.items()}
 
@@ -282,30 +282,3 @@ class RemoteHosts:
         """Clear the session's folders away and close the connections."""
         problems, _ = on_each(self.hosts, lambda host: host.close())
         return [problem for problem in problems.values() if problem is not None]
-
-
-class StepBoard:
-    """Which host is at which step, in one line."""
-
-    def __init__(self, names: Sequence[str], progress: Progress) -> None:
-        self._steps = dict.fromkeys(names, "")
-        self._progress = progress
-
-    def report(self, host: str, step: str, state: str) -> None:
-        """Told by each host's thread."""
-        self._steps[host] = step if state in ("...", "ok") else f"{step} {state}"
-        names: dict[str, list[str]] = {}
-        for name, at in self._steps.items():
-            names.setdefault(at or "waiting", []).append(name)
-        text = "; ".join(f"{at}: {', '.join(who)}" for at, who in names.items())
-        self._progress.detail(text)
-
-
-def described(ready: Ready) -> str:
-    """A host that is ready, in one line."""
-    facts: Mapping[str, Any] = ready.facts
-    known = [name for name in ("python", "numpy", "numba") if name in ready.versions]
-    versions = "".join(f", {name} {ready.versions[name]}" for name in known)
-    return (
-        f"ready, {facts['board'] or facts['machine']}, {counted(facts['cores'], 'core')}{versions}"
-    )

@@ -81,7 +81,7 @@ def provision(hosts: Sequence[SshHost], wanted: Wanted, report: Report) -> dict[
     Raises:
         ProvisionError: with every host's result.
     """
-    ready, faults = look_at_each(hosts, report)
+    ready, faults = gather_facts(hosts, report)
     faults |= make_each(hosts, ready, wanted, report)
     if faults:
         lines = [f"{host.name}: {faults.get(host.name, 'ready')}" for host in hosts]
@@ -89,17 +89,17 @@ def provision(hosts: Sequence[SshHost], wanted: Wanted, report: Report) -> dict[
     return ready
 
 
-def look_at_each(
+def gather_facts(
     hosts: Sequence[SshHost], report: Report
 ) -> tuple[dict[str, Ready], dict[str, HostError]]:
-    """Connect and look: what the hosts are, and why some cannot be reached. Changes nothing."""
-    return on_each(hosts, lambda host: _Steps(host, report).look())
+    """Connect, and read what the hosts are and why some cannot be reached. Changes nothing."""
+    return on_each(hosts, lambda host: _Steps(host, report).gather_facts())
 
 
 def make_each(
     hosts: Sequence[SshHost], seen: Mapping[str, Ready], wanted: Wanted, report: Report
 ) -> dict[str, HostError]:
-    """Make those ready that were looked at; tells why some cannot be."""
+    """Make those ready whose facts are known; tells why some cannot be."""
     present = [host for host in hosts if host.name in seen and not seen[host.name].is_made]
     _, faults = on_each(present, lambda host: _Making(host, wanted, report).make(seen[host.name]))
     return faults
@@ -152,7 +152,7 @@ class _Steps:
             self._report(self._host.name, self._step, "failed")
             raise
 
-    def look(self) -> Ready:
+    def gather_facts(self) -> Ready:
         """Connect, and read what the host is."""
         host = self._host
         with self._told():

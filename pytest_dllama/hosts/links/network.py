@@ -18,7 +18,7 @@ class Watch:
 
     samples: ProbeSamples | None = None
 
-    def look(self, *, rates: bool = False) -> None:
+    def probe(self, *, rates: bool = False) -> None:
         """Probe while no request runs."""
 
     def beside(self) -> AbstractContextManager[None]:
@@ -45,7 +45,7 @@ class LinkWatch(Watch):
         self._relay, self._prober = relay, prober
         self.samples: ProbeSamples = ProbeSamples()
 
-    def look(self, *, rates: bool = False) -> None:
+    def probe(self, *, rates: bool = False) -> None:
         """Probe while no request runs.
 
         Raises:
@@ -53,13 +53,13 @@ class LinkWatch(Watch):
         """
         nodes = self._prober.nodes
         try:
-            if rates:  # the first look: what ended before belongs to another request
+            if rates:  # the first probe: what ended before belongs to another request
                 self._relay.passed(MANY, 0.0)
             else:
                 ways = nodes * (nodes - 1)
                 passed = self._relay.passed(ways, PATIENCE_S)
                 self.samples.messages, self.samples.late = passed
-            self._prober.look(self.samples, rates=rates)
+            self._prober.probe(self.samples, rates=rates)
         except HostError as error:
             raise HostError("; ".join([*self.lost(), str(error)])) from None
 

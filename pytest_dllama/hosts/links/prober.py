@@ -98,7 +98,7 @@ class Prober:
             near.close()
         self._ends.clear()
 
-    def look(self, samples: ProbeSamples, *, rates: bool) -> None:
+    def probe(self, samples: ProbeSamples, *, rates: bool) -> None:
         """Probe every way while no request runs, and the rate of some.
 
         Raises:

@@ -79,7 +79,11 @@ class Channel:
     def communicate(
         self, stdin: bytes | None, timeout_s: float, what: str, lost: str = ""
     ) -> Finished:
-        """Send input, read all output, wait for the end."""
+        """Send input, read all output, wait for the end.
+
+        Raises:
+            HostError: it took longer than the timeout; `ConnectionLost` is one too.
+        """
         channel = self._channel
         channel.settimeout(timeout_s)
         try:

@@ -224,7 +224,11 @@ class SshHost:
         return removed
 
     def remove_folder(self) -> None:
-        """Remove what we made in the working folder, and the folder if nothing else is in it."""
+        """Remove what we made in the working folder, and the folder if nothing else is in it.
+
+        Raises:
+            HostError: something could not be removed.
+        """
         ours = "agent run env-* wheels wheelhouse models cache tmp dllama environment.lock"
         script = (
             f'cd "$1" 2>/dev/null || exit 0; rm -rf {ours}; cd / && rmdir "$1" 2>/dev/null || :'

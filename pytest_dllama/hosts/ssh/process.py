@@ -68,7 +68,11 @@ class SshProcess:
         self._offsets[2] = samples_bytes
 
     def attach(self) -> None:
-        """Begin to follow."""
+        """Begin to follow.
+
+        Raises:
+            HostError: a log file cannot be written here, or the connection cannot be made.
+        """
         for file in self.log_files:
             try:
                 file.write_bytes(b"")
@@ -228,7 +232,7 @@ class SshProcess:
         else:
             self._send(b"W\n")
 
-    def look_at_memory(self) -> None:
+    def sample_memory(self) -> None:
         """Nothing: the follower looks."""
 
     def memory_peaks(self) -> Mapping[str, int | None]:

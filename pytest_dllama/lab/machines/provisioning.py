@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from pytest_dllama.amounts import counted
 from pytest_dllama.backends.base import Backend
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.hosts.base import Host, Hosts, Progress
-from pytest_dllama.hosts.course import counted
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.checks import model_needs
 from pytest_dllama.lab.opened_models import OpenedModels
@@ -41,7 +41,7 @@ class Provisioning:
         self._ready: Sequence[Host] = ()
         self.cluster: Cluster | None = None  # made for the first cell
 
-    def look(self, nodes: int) -> None:
+    def check(self, nodes: int) -> None:
         """Before a synthetic model is written: can the hosts hold what will be asked of them?
 
         Args:

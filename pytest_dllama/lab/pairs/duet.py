@@ -170,18 +170,18 @@ class Duet:
         cells = self._open()
         self._random.shuffle(cells)
         for cell in cells:
-            self._tell_course(cell)
+            self._tell_overall(cell)
             self._progress.stage(cell.key.id)
             self._progress.detail(_so_far(cell, self._rules.plan, look))
             self._guarded(cell, lambda cell: self._pair(cell, pair))
 
-    def _tell_course(self, cell: PairedCell) -> None:
+    def _tell_overall(self, cell: PairedCell) -> None:
         """Pairs taken, of those that it will be at most: cells that are decided take no more."""
         taken = sum(each.pairs for each in self.cells)
         decided = sum(each.pairs for each in self.cells if each.is_decided)
         at_most = decided + self._rules.plan.pairs[-1] * len(self._open())
         number = f"cell {self.cells.index(cell) + 1} of {len(self.cells)}"
-        self._progress.course(f"pairs {taken}/{at_most}  {number}", taken, at_most)
+        self._progress.overall(f"pairs {taken}/{at_most}  {number}", taken, at_most)
 
     def _order(self, pair: int, cell: PairedCell) -> tuple[Side, Side]:
         """Of the two pairs of a block one is AB and one BA; which comes first is drawn."""

@@ -145,7 +145,7 @@ class StoredLab(ComparingLab):
         status: PairStatus
         if record.error is not None:
             status, reasons = "ERROR", [record.error]
-        elif base is None or (wrong := self._wrong_with(base, record)):
+        elif base is None or (wrong := self._incomparable(base, record)):
             has = ", ".join(self._base_cells) or "none"
             missing = [f"the stored run has no cell {key.id}; it has {has}"]
             status, reasons = "INVALID", missing if base is None else wrong
@@ -169,22 +169,23 @@ class StoredLab(ComparingLab):
             same_tokens=_same_tokens(base, record),
         )
 
-    def _wrong_with(self, base: CellRecord, new: CellRecord) -> list[str]:
-        """Why the two cells cannot be compared."""
-        for name, cell in (("stored", base), ("new", new)):
-            fault = cell.output is not None and cell.output.status == "engine_fault"
-            if not is_sound(cell):
-                reasons = cell.verdict.reasons if cell.verdict else ()
-                return [f"the {name} cell is not sound: {'; '.join(reasons) or cell.error}"]
-            if fault:
-                return [f"the {name} cell shows a fault of its engine, which is no reference"]
-        theirs, mine = (work_of(run, new.model) for run in (self._stored, self.run_record()))
+    def _incomparable(self, base: CellRecord, new: CellRecord) -> list[str]:
+        """Why the two cells cannot be compared; empty where they can."""
+        if unsound := _unsound("stored", base) or _unsound("new", new):
+            return unsound
+        other = self._other_work(base, new)
+        return [f"the stored run did other work: {'; '.join(other)}"] if other else []
+
+    def _other_work(self, base: CellRecord, new: CellRecord) -> list[str]:
+        """In what the two cells' work differs: the request, the model's bytes, the tokens."""
+        runs = self._stored, self.run_record()
+        theirs, mine = (work_of(run, new.model) for run in runs)
         other = [
             f"{name} is {theirs.get(name)!r} there and {mine.get(name)!r} here"
             for name in dict.fromkeys([*theirs, *mine])
             if theirs.get(name) != mine.get(name)
         ]
-        digests = [_digest_of(run, new.model) for run in (self._stored, self.run_record())]
+        digests = [_digest_of(run, new.model) for run in runs]
         if None not in digests and digests[0] != digests[1]:
             other.append(
                 f"the bytes of {new.model}'s file are others (digest {digests[0]} there and "
@@ -193,7 +194,7 @@ class StoredLab(ComparingLab):
         tokens = {(s.n_input_tokens, s.n_output_tokens) for c in (base, new) for s in c.samples}
         if len(tokens) > 1:
             other.append(f"tokens in and out differ: {sorted(tokens, key=str)}")
-        return [f"the stored run did other work: {'; '.join(other)}"] if other else []
+        return other
 
     def _nights(self, key: CellKey) -> dict[str, list[float]]:
         """The medians of the same work in the history, metric by metric."""
@@ -217,6 +218,16 @@ class StoredLab(ComparingLab):
             level=LEVEL,
             created=self._started,
         )
+
+
+def _unsound(which: str, cell: CellRecord) -> list[str]:
+    """Why a cell's figures are no reference and cannot be held against one."""
+    if not is_sound(cell):
+        reasons = cell.verdict.reasons if cell.verdict else ()
+        return [f"the {which} cell is not sound: {'; '.join(reasons) or cell.error}"]
+    if cell.output is not None and cell.output.status == "engine_fault":
+        return [f"the {which} cell shows a fault of its engine, which is no reference"]
+    return []
 
 
 def _digest_of(run: RunRecord, model: str) -> str | None:

@@ -26,7 +26,7 @@ from pytest_dllama.metrics.energy import EnergyCurve
 
 _LARGEST_BYTES = 1 << 28
 LAG_S = 5.0  # a logger writes its rows in blocks: the last ones may come so late
-_GLANCE_S = 0.25
+_POLL_S = 0.25
 
 
 class MeterFile:
@@ -60,7 +60,7 @@ class MeterFile:
         while not (found := self.curves[host]).times_s or found.times_s[-1] < until_s:
             if time.monotonic() > end_s or time.time() > until_s + 60.0:  # nobody writes it now
                 break
-            time.sleep(_GLANCE_S)
+            time.sleep(_POLL_S)
             self.curves = self._read()
         return found
 

@@ -24,7 +24,7 @@ from pytest_dllama.record.energy import EnergyRecord, PowerRecord
 
 IDLE_S = 5.0
 LAST_READING_S = 2.0  # how long a reading after the window is waited for
-_GLANCE_S = 0.05
+_POLL_S = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,7 +201,7 @@ def _logged(log: PowerLog, until_s: float) -> EnergyCurve:
     end_s = time.monotonic() + LAST_READING_S
     curve = log.curve()
     while (not curve.times_s or curve.times_s[-1] < until_s) and time.monotonic() < end_s:
-        time.sleep(_GLANCE_S)
+        time.sleep(_POLL_S)
         curve = log.curve()
     return curve
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+from pytest_dllama.amounts import counted
 from pytest_dllama.backends.base import Backend, EngineRequest
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.events.request import Step
 from pytest_dllama.events.session import Progress as LoadProgress
 from pytest_dllama.events.stream import Event
 from pytest_dllama.hosts.base import Hosts, Progress
-from pytest_dllama.hosts.course import counted
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.requests.asked import check_work, engine_request
 from pytest_dllama.lab.requests.cluster import Cluster

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from pytest_dllama.backends.base import Backend, Looks, WorkerNotReady
+from pytest_dllama.backends.base import Backend, IdentifiesPrograms, WorkerNotReady
 from pytest_dllama.events.base import EventFormatError
 from pytest_dllama.events.session import Error, Listening
 from pytest_dllama.hosts.base import STOP_GRACE_S, Host, HostError, HostProcess, tail
@@ -109,9 +109,9 @@ class Cluster:
         Raises:
             ClusterError: workers that do not come up, with each one's reason.
         """
-        if isinstance(self.backend, Looks):
+        if isinstance(self.backend, IdentifiesPrograms):
             try:
-                self.backend.look(self.hosts[:nodes], self.logs)
+                self.backend.identify_programs(self.hosts[:nodes], self.logs)
             except (HostError, WorkerNotReady) as error:
                 raise ClusterError(str(error)) from error
         self._ensure_network(nodes)

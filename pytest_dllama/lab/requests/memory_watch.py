@@ -1,6 +1,6 @@
 """Peak memory of an engine that does not tell its own, over one request, on whichever host it runs.
 
-How a host reads it is the host's concern (`remote/agent/memory.py`, here and there).
+How it is read is the host's concern (`hosts/agent/memory.py`, on this machine too).
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class MemoryWatch:
         for worker in self._workers:
             worker.watch_memory(forget=True)
 
-    def look(self, root: HostProcess) -> None:
-        """See what the root has needed so far; cheap enough for every line that it prints."""
+    def sample(self, root: HostProcess) -> None:
+        """Read the root's peaks so far; cheap enough for every line that it prints."""
         if self._root is None:
             self._root = root
             root.watch_memory(forget=False)
-        root.look_at_memory()
+        root.sample_memory()
 
     def fill(self, trace: RequestTrace) -> RequestTrace:
         """The trace with the peaks that the engine itself left open."""

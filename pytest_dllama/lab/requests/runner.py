@@ -27,7 +27,7 @@ from pytest_dllama.lab.requests.failure import (
 )
 from pytest_dllama.lab.requests.memory_watch import MemoryWatch
 
-GLANCE_S = 0.2  # how often a line is parsed while the request runs
+POLL_S = 0.2  # how often a line is parsed while the request runs
 SILENCE_MARGIN_S = 10.0  # the engine's own deadline comes first: it knows which worker is silent
 
 
@@ -89,7 +89,7 @@ def run_request(
         ended = death(killed, running.host) if killed else f"the root ended with exit code {code}"
         raise failed_request(ended, KILLED if killed else "ExitCode", process)
     try:
-        links.look()
+        links.probe()
     except HostError as error:
         raise RequestFailed(str(error), type(error).__name__, process.log_files) from error
     shown, logs = running.backend.shown(running.command), process.log_files
@@ -104,7 +104,7 @@ def _started(
     try:
         if cluster.network is not None and workers:
             links = cluster.network.watched(nodes)
-        links.look(rates=True)
+        links.probe(rates=True)
         placed = _placed(request, host)
         command = backend.root_command(placed, [w.address for w in workers], host.parent)
         cluster.await_idle(nodes)
@@ -179,11 +179,11 @@ def _read_lines(
     came_s: list[float] = []
     n_seen = 0
     if watch is not None:
-        watch.look(process)
-    last_glance_s = last_line_s = time.monotonic()
+        watch.sample(process)
+    last_parse_s = last_line_s = time.monotonic()
     while True:
         try:
-            line = process.read_line(GLANCE_S)
+            line = process.read_line(POLL_S)
         except TimeoutError:
             if time.monotonic() - last_line_s > timeout_s:
                 message = f"{process.name} printed nothing for {timeout_s:g} s"
@@ -195,9 +195,9 @@ def _read_lines(
             came_s.append(time.time())
             last_line_s = time.monotonic()
         if watch is not None:
-            watch.look(process)
-        if len(lines) > n_seen and time.monotonic() - last_glance_s > GLANCE_S:
-            n_seen, last_glance_s = len(lines), time.monotonic()
+            watch.sample(process)
+        if len(lines) > n_seen and time.monotonic() - last_parse_s > POLL_S:
+            n_seen, last_parse_s = len(lines), time.monotonic()
             _show(backend.parse(lines[-1]), on_event)
 
 

@@ -32,7 +32,11 @@ class ReportError(ToldError):
 
 
 def templates_folder() -> Path:
-    """Where the templates are: inside the installed package, else at the checkout's root."""
+    """Where the templates are: inside the installed package, else at the checkout's root.
+
+    Raises:
+        ReportError: in neither.
+    """
     package = Path(__file__).resolve().parents[2]
     places = (package / "templates", package.parent / "templates")
     for place in places:

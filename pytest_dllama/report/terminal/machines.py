@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from pytest_dllama.amounts import counted
 from pytest_dllama.record.hosts import HostRecord, PairRecord
 from pytest_dllama.report.rules.hosts import extremes, highest_c, kind_of, pair_name
 from pytest_dllama.report.text.numbers import megahertz, short
@@ -17,7 +18,7 @@ def host_lines(hosts: Sequence[HostRecord], pairs: Sequence[PairRecord]) -> list
 def _host_line(host: HostRecord) -> str:
     parts = [
         kind_of(host),
-        f"{host.cores} core{'s' if host.cores != 1 else ''}",
+        counted(host.cores, "core"),
         f"Linux {host.kernel}",
     ]
     if host.governor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from pytest_dllama.amounts import counted
 from pytest_dllama.record.verdict import (
     MANY_PAIRS,
     PRECEDENCE,
@@ -164,7 +165,7 @@ def _requests(found: VerdictFile) -> str:
     if len(counts) != 1:
         return ""
     (requests,) = counts
-    return f", {requests} request{'' if requests == 1 else 's'} a session"
+    return f", {counted(requests, 'request')} a session"
 
 
 def explained(verdict: MetricVerdict) -> str:
@@ -173,7 +174,7 @@ def explained(verdict: MetricVerdict) -> str:
     if verdict.change is None:
         return f"{what}: {verdict.note or 'no value'}"
     figures = f"{what} {effect(verdict)}, tolerated {verdict.tolerance:.1%}"
-    pairs = f"{verdict.pairs} pair{'s' if verdict.pairs > 1 else ''}"
+    pairs = counted(verdict.pairs, "pair")
     noise = f"{pairs}, one varies by {verdict.pair_sd or 0:.1%}"
     if not verdict.is_paired:
         noise = f"unpaired, {verdict.note}"

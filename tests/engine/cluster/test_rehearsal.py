@@ -17,13 +17,18 @@ def test_each_phase_runs_once_before_a_request_and_costs_it_nothing(
     batch_size: int, batch: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     passes: list[tuple[int, int, int]] = []
-    forward = Transformer.forward
+    forward, decode = Transformer.forward, Transformer.decode
+
+    def decoded(self: Transformer, x, pos):  # type: ignore[no-untyped-def]
+        passes.append((len(x), pos, 1))
+        return decode(self, x, pos)
 
     def counted(self: Transformer, x, pos, n_logits):  # type: ignore[no-untyped-def]
         passes.append((len(x), pos, n_logits))
         return forward(self, x, pos, n_logits)
 
     monkeypatch.setattr(Transformer, "forward", counted)
+    monkeypatch.setattr(Transformer, "decode", decoded)
     with ModelFile.open(model_path("tiny")) as model:
         options = RootOptions(batch_size=batch_size)
         root = Root(model, make_plan(model.config, 1), options, Observer(lambda line: None))

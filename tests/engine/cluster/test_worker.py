@@ -153,7 +153,7 @@ def test_another_version_names_both(workers: list[Node], monkeypatch: pytest.Mon
     workers[0].wait_log(f"speaks protocol version 77, this process version {spoken}")
 
 
-def test_what_is_no_worker_is_named(tmp_path: Path) -> None:
+def test_what_is_no_worker_is_named() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def greet() -> None:
@@ -274,9 +274,7 @@ def test_a_second_root_is_refused_or_waits(
     assert patient.wait() == 0
 
 
-def test_a_worker_lost_while_idle_is_noticed(
-    tmp_path: Path, own_worker: Node, workers: list[Node]
-) -> None:
+def test_a_worker_lost_while_idle_is_noticed(own_worker: Node, workers: list[Node]) -> None:
     """A worker told to end in mid-session says so to the root."""
     root = subprocess.Popen(
         command("chat", *model_arguments(), "--chat-template", "llama2", "--workers",
@@ -378,7 +376,7 @@ def test_a_worker_ends_with_the_process_it_is_told(tmp_path: Path) -> None:
     assert node.wait() == 0
 
 
-def test_a_worker_ends_with_its_standard_input(tmp_path: Path) -> None:
+def test_a_worker_ends_with_its_standard_input() -> None:
     process = subprocess.Popen(
         command("worker", "--port", 0, "--exit-with-parent", "stdin"),
         stdin=subprocess.PIPE,

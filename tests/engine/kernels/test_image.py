@@ -287,6 +287,21 @@ def test_ranks_with_an_image_load_no_compiler(kept: Path, tmp_path: Path) -> Non
         worker.stop()
 
 
+WAITING = """
+from dllama_engine.cluster.setup.preload import preload
+from dllama_engine.kernels.image import mapped, store
+preload()
+store.find = None  # it would be asked now
+print(mapped.use(print))
+"""
+
+
+def test_a_waiting_worker_has_mapped_its_kernels(kept: Path) -> None:
+    line = [sys.executable, "-c", WAITING]
+    done = subprocess.run(line, env=environment(), capture_output=True, text=True, check=True)
+    assert done.stdout == "True\n"
+
+
 def test_a_damaged_image_costs_one_line_and_is_built_anew(kept: Path, tmp_path: Path) -> None:
     assert build._kept(kept)
     cut_off(kept)

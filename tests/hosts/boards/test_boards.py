@@ -196,7 +196,7 @@ def test_a_killed_controller_leaves_what_clean_finds(boards, tmp_path) -> None:
 def test_the_memory_of_a_board_is_measured_by_its_engine(boards) -> None:
     hosts = RemoteHosts(load_inventory(boards.file), Wanted())
     hosts.choose(3, [])
-    assert hosts.look() == {}
+    assert hosts.gather_facts() == {}
     assert hosts.provision(hosts.hosts, lambda host, step, state: None) == {}
     (site,) = hosts.memory_sites(3, 1)
     assert (site.hosts, site.ranks) == (("pi1", "pi2", "pi3"), (0, 1, 2))
@@ -211,7 +211,7 @@ def test_a_host_without_our_engine_has_no_roofline(make_sshd, inventory_of, tmp_
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", bare], check=True)
     hosts = RemoteHosts(inventory_of([make_sshd()], python=str(bare / "bin/python")), Wanted())
     hosts.choose(1, [])
-    assert hosts.look() == {}
+    assert hosts.gather_facts() == {}
     (site,) = hosts.memory_sites(1, 1)
     with pytest.raises(HostError, match=r"its memory cannot be measured: .*No module named"):
         site.probe([1])

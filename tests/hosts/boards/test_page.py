@@ -143,7 +143,7 @@ def test_the_hosts_file_of_the_page_loads(tmp_path) -> None:
     assert inventory.hosts[1].labels == ("rack-1",)
 
 
-def test_clean_all_removes_all_that_is_ours(make_sshd, inventory_of, tmp_path) -> None:
+def test_clean_all_removes_all_that_is_ours(make_sshd, inventory_of) -> None:
     (command,) = [c for c in COMMANDS if "--all" in c]
     server = make_sshd()
     inventory = inventory_of([server])

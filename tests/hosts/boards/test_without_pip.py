@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pytest_dllama.hosts.base import HostError
-from pytest_dllama.hosts.fleet.provision import Wanted, look_at_each, make_each
+from pytest_dllama.hosts.fleet.provision import Wanted, gather_facts, make_each
 from pytest_dllama.hosts.packages.agent_archive import agent_archive
 from pytest_dllama.hosts.packages.wheel import engine_wheel
 from pytest_dllama.hosts.ssh.host import SshHost
@@ -94,7 +94,7 @@ def test_without_one_the_host_is_refused_with_what_to_do(
     inventory = inventory_of([make_sshd()], python=str(bare_python), provision=True)
     host = SshHost(inventory.hosts[0], inventory)
     told: list[tuple[str, str, str]] = []
-    seen, faults = look_at_each([host], lambda *step: told.append(step))
+    seen, faults = gather_facts([host], lambda *step: told.append(step))
     assert faults == {}
     fault = make_each([host], seen, Wanted(), lambda *step: told.append(step))["pi1"]
     assert isinstance(fault, HostError)

@@ -11,8 +11,10 @@ from pytest_dllama.config.baseline import (
     Baseline,
     comparison_of,
     parse_baseline,
+    parse_calibration,
     parse_looks,
     parse_order_seed,
+    parse_requests,
 )
 from pytest_dllama.config.values import ConfigError
 
@@ -119,3 +121,18 @@ def test_looks_and_the_seed_of_the_order() -> None:
     assert (parse_order_seed("7"), parse_order_seed("")) == (7, None)
     with pytest.raises(ConfigError, match="--order-seed '-1' is no whole number"):
         parse_order_seed("-1")
+
+
+@pytest.mark.parametrize(
+    ("parse", "option"),
+    [
+        (parse_order_seed, "--order-seed"),
+        (parse_calibration, "--calibrate"),
+        (parse_looks, "--pairs"),
+        (parse_requests, "--requests-per-session"),
+    ],
+)
+def test_more_digits_than_python_reads_are_no_number(parse, option: str) -> None:
+    with pytest.raises(ConfigError, match=rf"^{option} '9{{40}}\.\.'") as caught:
+        parse("9" * 5000)
+    assert len(str(caught.value)) < 150

@@ -50,6 +50,7 @@ def test_values(name: str, text: str, value: object) -> None:
     [
         ("prompt-tokens", "0", "--prompt-tokens 0: 0 is out of range; give numbers from 1 to"),
         ("output-tokens", "8,x", "--output-tokens 8,x: 'x' is no whole number"),
+        ("prompt-tokens", "8,1_0", "--prompt-tokens 8,1_0: '1_0' is no whole number"),
         ("output-tokens", "8,8", "--output-tokens 8,8: 8 stands twice; name each size once"),
         ("context-depth", "-1", "--context-depth -1: -1 is out of range; give numbers from 0"),
         ("sweep", "nthreads", "'nthreads' names no option with values; write NAME=V,V"),

@@ -70,5 +70,5 @@ def _pip(*command: str | Path) -> None:
     if done.returncode == 0:
         return
     if any(words in done.stderr for words in UNREACHABLE) and os.environ.get("CI") != "true":
-        pytest.skip("the neighbours come from a package index, and none can be reached")
+        pytest.skip("the other plugins come from a package index, and none can be reached")
     pytest.fail(f"{command}\n{done.stdout}\n{done.stderr}", pytrace=False)

@@ -136,7 +136,7 @@ def test_the_example_dashboard_asks_for_metrics_that_are_exported(run: RunRecord
     assert asked <= families
 
 
-def test_a_name_without_end_is_a_file_all_the_same(run: RunRecord, tmp_path: Path, capsys) -> None:
+def test_a_name_without_end_is_a_file_all_the_same(run: RunRecord, tmp_path: Path) -> None:
     names = ("한" * 300, "한" * 300 + "2", "a/b\nc")
     cells = tuple(run.cells[0].model_copy(update={"model": name}) for name in names)
     path = tmp_path / "run.json"

@@ -113,7 +113,7 @@ def test_a_file_that_was_cut_off_keeps_its_whole_tests(tmp_path: Path) -> None:
     assert "The file is not whole: what could be read of it is here." in run.notes
 
 
-def test_a_line_without_end_is_no_table(tmp_path: Path) -> None:
+def test_a_line_without_end_is_no_table() -> None:
     text = json.dumps({"n_prompt": 8, "n_gen": 0, "avg_ns": 5, "cpu_info": "x," * 200_000})
     assert len(parse_bench_file(text).cells) == 1
 

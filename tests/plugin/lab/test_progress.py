@@ -18,10 +18,10 @@ from pathlib import Path
 
 import pytest
 
+from pytest_dllama import amounts
 from pytest_dllama.backends.embedded import EmbeddedBackend
-from pytest_dllama.hosts import course
 from pytest_dllama.hosts.base import Progress
-from pytest_dllama.hosts.course import Course
+from pytest_dllama.hosts.progress_state import ProgressState
 from pytest_dllama.lab.progress import LiveLine, PlainLines, Silent, announce_compilation
 from tests.data import ROOT
 
@@ -51,7 +51,7 @@ def drawn():
 live, out, start_s = sys.stdout.isatty(), Counted(), time.monotonic()
 progress = LiveLine(out) if live else PlainLines(lambda line: out.write(line + "\\n"), {QUIET_S})
 with progress.running():
-    progress.course("cell 1 of 6", 0, 6)
+    progress.overall("cell 1 of 6", 0, 6)
     progress.stage("llama-160m: opening the model")
     for done in range(4):
         time.sleep(0.3)
@@ -61,11 +61,11 @@ with progress.running():
     progress.bar(1, 3)
     drawn()
     progress.settle("llama-160m-4: 57.9 tokens/s")
-    progress.course("cell 3 of 6", 2, 6)
+    progress.overall("cell 3 of 6", 2, 6)
     progress.stage("a-model-with-a-name-that-is-too-long-for-any-terminal-4: repeat 2/3")
     progress.detail("48 tokens")
     drawn()
-    progress.course("pairs 12/40  cell 3 of 4", 12, 40)
+    progress.overall("pairs 12/40  cell 3 of 4", 12, 40)
     progress.stage("llama-160m-4")
     progress.detail("+8.1 %, looks 3 5 [7] 10")
     drawn()
@@ -179,35 +179,35 @@ def test_all_kinds_take_all_that_is_told(kind: type[Progress]) -> None:
         told("something")
     for told_size in (progress.bar, progress.transfer):
         told_size(1, 3)
-    progress.course("cell 1 of 1", 0, 1)
+    progress.overall("cell 1 of 1", 0, 1)
     with progress.running():
         progress.bar(0, 0)  # nothing to do at all
 
 
 def test_time_left_is_what_went_by_so_far() -> None:
     now_s = [100.0]
-    told = Course(clock=lambda: now_s[0])
+    told = ProgressState(clock=lambda: now_s[0])
     assert told.left() == ""
-    told.course("cell 1 of 4", 0, 4)
+    told.overall("cell 1 of 4", 0, 4)
     now_s[0] += 30
     assert told.left() == ""  # nothing is done yet
-    told.course("cell 2 of 4", 1, 4)
+    told.overall("cell 2 of 4", 1, 4)
     assert told.left() == "2 min left"
     now_s[0] += 10
-    told.course("cell 2 of 4", 1.5, 4)
+    told.overall("cell 2 of 4", 1.5, 4)
     assert told.left_s() == pytest.approx(40 / 1.5 * 2.5)
     now_s[0] += 5  # it counts down between one and the next ...
     assert told.left_s() == pytest.approx(40 / 1.5 * 2.5 - 5)
     now_s[0] += 500  # ... but one that takes long says nothing of those after it
     assert told.left_s() == pytest.approx(40 / 1.5 * 1.5)
-    told.course("cell 4 of 4", 5, 4)
+    told.overall("cell 4 of 4", 5, 4)
     assert told.left() == "0 s left"
-    told.course("pairs 0/40", 0, 40)  # something else begins: nothing is known of it
+    told.overall("pairs 0/40", 0, 40)  # something else begins: nothing is known of it
     assert told.left() == ""
 
 
 def test_course_doctests() -> None:
-    results = doctest.testmod(course)
+    results = doctest.testmod(amounts)
     assert results.attempted >= 3
     assert results.failed == 0
 

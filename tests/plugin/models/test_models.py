@@ -86,6 +86,25 @@ def test_the_shipped_model() -> None:
     assert (record.name, record.weight_type) == ("tiny", "q40")
 
 
+@pytest.mark.parametrize(
+    ("name", "shape"),
+    [
+        ("llama-160m", "llama-160m"),
+        ("tinyllama-1.1b", "tinyllama-1.1b"),
+        ("llama160m", "llama-160m"),
+        ("huge", "SHAPE"),
+    ],
+)
+def test_the_name_of_a_shape_alone_is_answered_with_its_right_spelling(name, shape) -> None:
+    (spec,) = parse_models(name)
+    with pytest.raises(ConfigError) as caught:
+        under_test.config_of(spec)
+    assert str(caught.value) == (
+        f"--models {name}: no shipped model of this name (there is: tiny); for random weights "
+        f"write synthetic:{shape}, for your own files MODEL.m:TOKENIZER.t"
+    )
+
+
 def test_a_synthetic_prompt_is_checked_before_a_byte_is_written(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (spec,) = parse_models("synthetic:tiny-llama")

@@ -17,6 +17,8 @@ from pytest_dllama.record.verdict import (
     VerdictFile,
     worst,
 )
+from pytest_dllama.report.figures.view import RunView
+from pytest_dllama.report.sentences.base import Sentence
 
 ENVIRONMENT = Environment(
     hostname="box",
@@ -187,3 +189,18 @@ def verdict(record: RunRecord, *regressed: str, **fields: Any) -> VerdictFile:
         "cells": tuple(cells),
     }
     return VerdictFile(**{**values, **fields})
+
+
+def view_of(*cells: CellRecord, node_counts: tuple[int, ...] = ()) -> RunView:
+    """What the report sees of a run of these cells."""
+    return RunView.of(run(cells, node_counts))
+
+
+def kinds(said: Sequence[Sentence]) -> list[type[Sentence]]:
+    """Which statements are made, in their order."""
+    return [type(sentence) for sentence in said]
+
+
+def only(said: Sequence[Sentence], kind: type[Sentence]) -> list[Sentence]:
+    """The statements of one kind."""
+    return [sentence for sentence in said if isinstance(sentence, kind)]

@@ -1,4 +1,4 @@
-"""What the report says, and does not say, for given figures."""
+"""What the report says, and does not say, of scaling, resources and limits, for given figures."""
 
 from __future__ import annotations
 
@@ -8,32 +8,25 @@ from itertools import permutations
 import pytest
 
 from pytest_dllama.record.cell import (
-    CellRecord,
     Commands,
     Estimate,
     RankRecord,
     ThresholdResult,
     TokenAlternative,
-    Verdict,
 )
 from pytest_dllama.record.network import OpStats
 from pytest_dllama.report.figures.cell_detail import percentiles
-from pytest_dllama.report.figures.compare import Spread, best, difference
-from pytest_dllama.report.figures.quantities import SYNC_SHARE, TOKENS_PER_S, TOTAL_BYTES
+from pytest_dllama.report.figures.quantities import SYNC_SHARE, TOKENS_PER_S
 from pytest_dllama.report.figures.view import RunView
 from pytest_dllama.report.pages.language import LANGUAGES
 from pytest_dllama.report.pages.markdown import render
 from pytest_dllama.report.rules.advice import recommendations
-from pytest_dllama.report.rules.comparison import at_node_count, comparison, conclusion, steps
+from pytest_dllama.report.rules.comparison import comparison, conclusion, steps
 from pytest_dllama.report.rules.findings import knees
 from pytest_dllama.report.rules.resources import memory, variance, wire
-from pytest_dllama.report.rules.status import overview, shared_cores, thresholds
-from pytest_dllama.report.sentences.base import Sentence
+from pytest_dllama.report.rules.status import shared_cores, thresholds
 from pytest_dllama.report.sentences.comparison import (
     Ahead,
-    BestNodes,
-    Incomparable,
-    Level,
     NothingCounts,
 )
 from pytest_dllama.report.sentences.resources import (
@@ -48,7 +41,6 @@ from pytest_dllama.report.sentences.scaling import (
     AvoidNodes,
     CheckLinks,
     CheckOutput,
-    FasterModel,
     FewerNodes,
     FixCell,
     FixOutput,
@@ -59,136 +51,15 @@ from pytest_dllama.report.sentences.scaling import (
     ReduceSync,
     UseNodes,
 )
-from pytest_dllama.report.sentences.status import CellExcluded, SharedCores, ThresholdMissed
+from pytest_dllama.report.sentences.status import SharedCores, ThresholdMissed
 from pytest_dllama.report.terminal.summary import summary_lines
-from tests.plugin.report.report_runs import cell, estimate, network, run
-
-
-def _view(*cells: CellRecord, node_counts: tuple[int, ...] = ()) -> RunView:
-    return RunView.of(run(cells, node_counts))
-
-
-def _kinds(said: list[Sentence]) -> list[type[Sentence]]:
-    return [type(sentence) for sentence in said]
-
-
-def _only(said: list[Sentence], kind: type[Sentence]) -> list[Sentence]:
-    return [sentence for sentence in said if isinstance(sentence, kind)]
-
-
-# --- differences -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("first", "base", "spread"),
-    [
-        ((10, 11, 12), (13, 14), Spread.APART),
-        ((10, 11, 13), (13, 14), Spread.OVERLAP),
-        ((13, 14), (10, 11, 12), Spread.APART),
-        ((10, 20), (11, 12), Spread.OVERLAP),
-        ((10,), (20, 21), Spread.UNKNOWN),
-    ],
-)
-def test_ranges_decide(first: tuple[float, ...], base: tuple[float, ...], spread: Spread) -> None:
-    assert difference(estimate(*first), estimate(*base)).spread is spread
-
-
-def test_exact_figures_need_no_repeats() -> None:
-    assert not difference(estimate(10), estimate(11), exact=True).tied
-
-
-def test_percent_is_of_the_base() -> None:
-    found = difference(estimate(0.80), estimate(0.39))
-    assert found.absolute == pytest.approx(0.41)
-    assert found.percent == pytest.approx(105.128, abs=1e-3)
-
-
-def test_percent_of_nothing_is_missing() -> None:
-    assert difference(estimate(1), estimate(0)).percent is None
-
-
-def test_ties_go_to_fewer_nodes() -> None:
-    values = ((2, estimate(99, 100, 101)), (4, estimate(100, 101, 102)), (8, estimate(50, 51, 52)))
-    found = best(values, TOKENS_PER_S)
-    assert found is not None
-    assert (found.nodes, found.tied_with) == (2, (4,))
-
-
-# --- model against model -------------------------------------------------------------------------
-
-
-def test_ahead_everywhere_gives_the_range() -> None:
-    view = _view(cell("a", 2, [20]), cell("b", 2, [10]), cell("a", 4, [30]), cell("b", 4, [10]))
-    said = comparison(view, TOKENS_PER_S)[0]
-    assert said == Ahead(TOKENS_PER_S, "a", "b", (2, 4), True, 2.0, 3.0)
-
-
-def test_winners_may_change_with_the_node_count() -> None:
-    view = _view(cell("a", 2, [20]), cell("b", 2, [10]), cell("a", 4, [10]), cell("b", 4, [20]))
-    ahead = _only(comparison(view, TOKENS_PER_S), Ahead)
-    assert [(s.winner, s.nodes, s.everywhere) for s in ahead if isinstance(s, Ahead)] == [
-        ("a", (2,), False),
-        ("b", (4,), False),
-    ]
-
-
-def test_overlapping_repeats_claim_nothing() -> None:
-    view = _view(cell("a", 2, [10, 11, 12]), cell("b", 2, [12, 12.5, 13]))
-    assert comparison(view, TOKENS_PER_S) == [Level(TOKENS_PER_S, "a", "b", (2,), equal=False)]
-
-
-def test_equal_single_figures_are_called_equal() -> None:
-    view = _view(cell("a", 2, [10]), cell("b", 2, [10]))
-    assert comparison(view, TOKENS_PER_S) == [Level(TOKENS_PER_S, "a", "b", (2,), equal=True)]
-
-
-def test_missing_value_is_not_compared() -> None:
-    view = _view(cell("a", 2, [10]), cell("b", 2))
-    assert comparison(view, TOKENS_PER_S) == [Incomparable(TOKENS_PER_S, "a", "b", (2,))]
-
-
-@pytest.mark.parametrize(
-    "spoiled",
-    [{"output": "different"}, {"verdict": Verdict(status="INVALID", reasons=("throttled",))}],
-)
-def test_speed_of_a_wrong_cell_does_not_count(spoiled: dict[str, object]) -> None:
-    view = _view(cell("a", 2, [10]), cell("b", 2, [99], **spoiled))  # type: ignore[arg-type]
-    assert _kinds(comparison(view, TOKENS_PER_S)) == [Incomparable]
-    assert CellExcluded in _kinds(overview(view))
-    assert FasterModel not in _kinds(recommendations(view))
-
-
-def test_failed_threshold_still_counts_but_is_named() -> None:
-    failed = Verdict(status="FAIL", reasons=("too slow",))
-    view = _view(cell("a", 2, [20], verdict=failed), cell("a", 4, [10]))
-    assert UseNodes("a", 2, 20, (), failed=True) in recommendations(view)
-
-
-def test_one_model_is_not_compared() -> None:
-    view = _view(cell("a", 2, [10]), cell("a", 4, [20]))
-    assert _kinds(comparison(view, TOKENS_PER_S)) == [BestNodes]
-    assert at_node_count(view, 2) == []
-
-
-def test_three_models_compare_with_the_first() -> None:
-    view = _view(*(cell(name, 2, [speed]) for name, speed in (("a", 30), ("b", 20), ("c", 60))))
-    ahead = [said for said in comparison(view, TOKENS_PER_S) if isinstance(said, Ahead)]
-    assert [(s.winner, s.loser) for s in ahead] == [("a", "b"), ("c", "a")]
-
-
-def test_one_node_misses_no_network() -> None:
-    nets = [network(total_bytes=n) for n in (100, 300)]
-    view = _view(
-        cell("a", 1), cell("b", 1), cell("a", 2, network=nets[0]), cell("b", 2, network=nets[1])
-    )
-    assert _kinds(comparison(view, TOTAL_BYTES)) == [Ahead]
-
+from tests.plugin.report.report_runs import cell, estimate, kinds, network, run, view_of
 
 # --- scaling -------------------------------------------------------------------------------------
 
 
 def test_most_is_the_one_that_degrades_more() -> None:
-    view = _view(
+    view = view_of(
         cell("13b", 4, [0.83]),
         cell("13b", 8, [0.31]),
         cell("30b", 4, [0.44]),
@@ -201,7 +72,7 @@ def test_most_is_the_one_that_degrades_more() -> None:
 
 def test_most_needs_more_than_the_spread() -> None:
     slow, fast = [99, 100, 101], [198, 201, 204]
-    view = _view(
+    view = view_of(
         cell("a", 2, slow), cell("a", 4, fast), cell("b", 2, slow), cell("b", 4, [197, 200, 203])
     )
     (step,) = steps(view, TOKENS_PER_S)
@@ -209,7 +80,7 @@ def test_most_needs_more_than_the_spread() -> None:
 
 
 def test_most_needs_one_direction() -> None:
-    view = _view(cell("a", 2, [1]), cell("a", 4, [2]), cell("b", 2, [2]), cell("b", 4, [1]))
+    view = view_of(cell("a", 2, [1]), cell("a", 4, [2]), cell("b", 2, [2]), cell("b", 4, [1]))
     assert steps(view, TOKENS_PER_S)[0].most is None
 
 
@@ -223,7 +94,7 @@ def test_knee_says_where_and_why() -> None:
         values = {"p50_ms": None, "p95_ms": None, "p99_ms": None, "max_ms": None}
         return (OpStats(op="SYNC_LOGITS", operations=9, bytes=1, avg_ms=avg_ms, **values),)
 
-    view = _view(
+    view = view_of(
         cell("a", 2, [10], ranks=root(2.0, 1.0), network=network(ops=ops(1.0))),
         cell("a", 4, [20], ranks=root(1.0, 1.5), network=network(ops=ops(2.0))),
         cell("a", 8, [15], ranks=root(0.5, 3.0), network=network(ops=ops(5.0))),
@@ -236,18 +107,18 @@ def test_knee_says_where_and_why() -> None:
 
 
 def test_no_knee_while_it_gets_faster() -> None:
-    view = _view(cell("a", 2, [10]), cell("a", 4, [15]))
+    view = view_of(cell("a", 2, [10]), cell("a", 4, [15]))
     assert knees(view) == [NoKnee("a", 2, 4, 50.0)]
 
 
 def test_plateau_within_the_spread() -> None:
-    view = _view(cell("a", 2, [99, 100, 101]), cell("a", 4, [100, 101, 102]))
+    view = view_of(cell("a", 2, [99, 100, 101]), cell("a", 4, [100, 101, 102]))
     assert knees(view) == [Plateau("a", 2, 4)]
 
 
 def test_order_of_cells_and_node_counts_does_not_matter() -> None:
     cells = [cell("a", 2, [10]), cell("a", 4, [20]), cell("a", 8, [15])]
-    said = {str(knees(_view(*order, node_counts=(8, 2, 4)))) for order in permutations(cells)}
+    said = {str(knees(view_of(*order, node_counts=(8, 2, 4)))) for order in permutations(cells)}
     assert len(said) == 1
 
 
@@ -259,7 +130,7 @@ def test_one_node_count_has_no_scaling() -> None:
 
 
 def test_conclusion_without_any_figure() -> None:
-    view = _view(cell("a", 2, status="failed", error="lost"), cell("a", 4, [1]))
+    view = view_of(cell("a", 2, status="failed", error="lost"), cell("a", 4, [1]))
     assert conclusion(view, 2) == [NothingCounts(2)]
 
 
@@ -267,7 +138,7 @@ def test_conclusion_without_any_figure() -> None:
 
 
 def test_recommendations_follow_the_figures() -> None:
-    view = _view(cell("a", 2, [96]), cell("a", 4, [100]), cell("a", 8, [50]))
+    view = view_of(cell("a", 2, [96]), cell("a", 4, [100]), cell("a", 8, [50]))
     assert recommendations(view) == [
         UseNodes("a", 4, 100, (), failed=False),
         FewerNodes("a", 2, 4, pytest.approx(96.0)),
@@ -276,12 +147,12 @@ def test_recommendations_follow_the_figures() -> None:
 
 
 def test_slow_small_cluster_is_not_recommended() -> None:
-    view = _view(cell("a", 2, [50]), cell("a", 4, [100]))
-    assert FewerNodes not in _kinds(recommendations(view))
+    view = view_of(cell("a", 2, [50]), cell("a", 4, [100]))
+    assert FewerNodes not in kinds(recommendations(view))
 
 
 def test_repairs_come_first() -> None:
-    view = _view(
+    view = view_of(
         cell("a", 2, status="failed", error="lost"),
         cell("a", 4, [1], output="different"),
         cell("a", 8, [1], output="unchecked"),
@@ -305,7 +176,7 @@ def test_shared_cores_are_a_caveat() -> None:
 def test_nodes_that_share_a_machine_advise_no_node_count() -> None:
     cells = [cell("a", 4, [2]), cell("a", 32, [1])]
     shared, apart = (RunView.of(run(cells, nthreads=n)) for n in (4, 2))
-    assert {UseNodes, AvoidNodes} <= set(_kinds(recommendations(apart)))
+    assert {UseNodes, AvoidNodes} <= set(kinds(recommendations(apart)))
     assert recommendations(shared) == []
     for view, times in ((shared, 1), (apart, 0)):
         text = render(view.run, "en")
@@ -325,7 +196,7 @@ def test_difference_of_shares_is_in_points() -> None:
     def share(value: float) -> dict[str, Estimate]:
         return {"sync_share": estimate(value)}
 
-    view = _view(cell("a", 2, metrics=share(0.30)), cell("b", 2, metrics=share(0.25)))
+    view = view_of(cell("a", 2, metrics=share(0.30)), cell("b", 2, metrics=share(0.25)))
     (said,) = comparison(view, SYNC_SHARE)
     assert isinstance(said, Ahead)
     assert (said.winner, said.low) == ("b", pytest.approx(5.0))
@@ -339,14 +210,14 @@ def test_memory_change_from_fewest_to_most() -> None:
     def used(*mib: float) -> dict[str, Estimate]:
         return {"root_peak_rss_bytes": estimate(*mib)}
 
-    view = _view(cell("a", 4, metrics=used(60)), cell("a", 2, metrics=used(100)))
+    view = view_of(cell("a", 4, metrics=used(60)), cell("a", 2, metrics=used(100)))
     (said,) = memory(view)
     assert isinstance(said, MemoryChange)
     assert (said.start, said.end, said.percent, said.tied) == (2, 4, -40.0, False)
 
 
 def test_variance_is_p95_above_twice_p50() -> None:
-    view = _view(
+    view = view_of(
         cell("a", 2, network=network(p50_ms=1.0, p95_ms=2.0)),
         cell("a", 4, network=network(p50_ms=1.0, p95_ms=2.1)),
         cell("a", 8, network=network(p50_ms=1.0)),
@@ -355,7 +226,7 @@ def test_variance_is_p95_above_twice_p50() -> None:
 
 
 def test_wire_mismatch_names_the_cell() -> None:
-    view = _view(
+    view = view_of(
         cell("a", 2, network=network(payload_bytes=10, expected_payload_bytes=10)),
         cell("a", 4, network=network(payload_bytes=11, expected_payload_bytes=10)),
     )
@@ -382,7 +253,7 @@ def test_missed_threshold_has_value_limit_and_direction() -> None:
         passed=False,
         source="t.toml [a]",
     )
-    view = _view(cell("a", 2, [1], thresholds=(result,)))
+    view = view_of(cell("a", 2, [1], thresholds=(result,)))
     assert ThresholdMissed("a", 2, "ttft_s", 1.5, 1.0, upper=True) in thresholds(view)
     assert "`ttft_s` is 1.500 s, limit ≤ 1.000 s - failed" in render(view.run, "en")
 
@@ -441,22 +312,3 @@ def test_a_cell_that_was_measured_anew_is_marked_and_told_in_both_languages() ->
     lines = summary_lines(record)
     assert any(line.startswith("a-4 ↻ ") for line in lines)
     assert "a-4, measured anew ↻: worker 1 is lost" in lines
-
-
-def test_all_that_cannot_be_told_from_the_first_are_one_sentence() -> None:
-    view = RunView.of(run([cell(name, 2, [1.0, 2.0]) for name in "abcd"]))
-    assert comparison(view, TOKENS_PER_S) == [
-        Level(TOKENS_PER_S, "a", "b", (2,), equal=False, more=("c", "d"))
-    ]
-    text = render(view.run, "en")
-    assert "between a and any of b, c and d in generation speed on 2 nodes" in text
-    assert "2대에서는 a와 b, c, d의 Tokens/s에 반복 편차를 넘는 차이가 없음" in render(
-        view.run, "ko"
-    )
-
-
-def test_models_are_compared_at_the_node_count_to_choose() -> None:
-    """The fastest median of several alike is not the one that the page recommends."""
-    cells = [cell("a", 2, [40, 41, 42]), cell("b", 2, [7, 8, 12]), cell("b", 4, [6, 10, 13])]
-    (said,) = [s for s in recommendations(RunView.of(run(cells))) if isinstance(s, FasterModel)]
-    assert (said.model, said.nodes, said.other, said.other_nodes) == ("a", 2, "b", 2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from typing import Any
 
@@ -28,7 +27,6 @@ from pytest_dllama.stats.change_point import (
     MIN_BEFORE,
     RHO_WEIGHT,
     UNKNOWN_CORRELATION,
-    WINDOW,
     YOUNG_MARGINS,
     Alarm,
     CorrelationPrior,
@@ -212,26 +210,6 @@ def test_level_and_unit_do_not_matter(level: float, scale: float, seed: int) -> 
             assert b.step == pytest.approx(a.step * scale, rel=1e-4)
 
 
-@settings(max_examples=20)
-@given(st.integers(0, 70), st.integers(0, 100))
-def test_it_goes_on_where_its_state_was_taken(cut: int, seed: int) -> None:
-    x = night_values(seed, 75, 55)
-    whole = alarms(StepDetector(prior_of(0.02)), x)
-    first = StepDetector(prior_of(0.02))
-    begun = alarms(first, x[:cut])
-    written = json.dumps(first.state())
-    second = StepDetector.from_state(json.loads(written), prior_of(0.02))
-    assert begun + alarms(second, x[cut:]) == whole
-
-
-def test_the_state_stays_small() -> None:
-    detector = StepDetector()
-    alarms(detector, night_values(10, 500))
-    state = detector.state()
-    assert len(state["recent"]) == WINDOW
-    assert len(json.dumps(state)) < 1000
-
-
 def test_an_accepted_change_is_the_new_level() -> None:
     values = night_values(11, 60, 40)
     values[40:] += 0.1
@@ -245,15 +223,13 @@ def test_an_accepted_change_is_the_new_level() -> None:
 
 
 def test_bad_numbers_are_named_and_change_nothing() -> None:
+    x = night_values(12, 60, 40)
     detector = StepDetector()
-    alarms(detector, night_values(12, 12))
-    before = detector.state()
+    alarms(detector, x[:12])
     with pytest.raises(DataError, match="tonight's value is nan"):
         detector.update(math.nan)
     with pytest.raises(DataError, match="a change 13 nights ago: only 12 are remembered"):
         detector.accept(13)
-    assert detector.state() == before
-    with pytest.raises(DataError, match="cannot be read: KeyError"):
-        StepDetector.from_state({"night": 3})
-    with pytest.raises(DataError, match="2 values for night 3"):
-        StepDetector.from_state({**before, "night": 3, "recent": [1.0, 2.0]})
+    later = alarms(detector, x[12:])
+    assert any(later)
+    assert later == alarms(StepDetector(), x)[12:]

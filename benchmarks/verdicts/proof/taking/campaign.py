@@ -19,12 +19,12 @@ from pathlib import Path
 from benchmarks.sessions.defaults import suite_config
 from benchmarks.verdicts.proof.journal import Comparison, Condition, Failure, Journal, Pair
 from benchmarks.verdicts.proof.taking.busy import one_busy_core
+from pytest_dllama.amounts import counted
 from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.history.noise.priors import NoisePriors
 from pytest_dllama.hosts.base import Progress
 from pytest_dllama.hosts.controller import fingerprint, probe_environment
-from pytest_dllama.hosts.course import counted
 from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab.builds.commits import revision_at
 from pytest_dllama.lab.cells import CellKey
@@ -154,15 +154,15 @@ class Campaign:
         failures = [row for row in self._journal.failures() if row.cell == cell]
         return "; ".join(failures[-1].reasons) if failures else "no pair"
 
-    def _tell_course(self, wish: Wish) -> None:
+    def _tell_overall(self, wish: Wish) -> None:
         done, total = sum(counts(wish, self._journal).values()), wish.pairs * len(wish.cells)
-        self._progress.course(f"{wish.condition}: pairs {done}/{total}", done, total)
+        self._progress.overall(f"{wish.condition}: pairs {done}/{total}", done, total)
 
     def _compare(self, wish: Wish, cells: list[str], pairs: int) -> None:
         row = self._row(wish.condition, cells)
         self._journal.append(row)
         logs = self._folder / "logs" / row.id
-        clerk = _Clerk(self._journal, row, self._progress, lambda: self._tell_course(wish))
+        clerk = _Clerk(self._journal, row, self._progress, lambda: self._tell_overall(wish))
         rules = Rules(
             Plan((pairs,)), NoisePriors(self._folder / "history", self._fingerprint), row.seed
         )
@@ -216,12 +216,12 @@ class _Clerk(Silent):
         journal: Journal,
         comparison: Comparison,
         progress: Progress,
-        tell_course: Callable[[], None],
+        tell_overall: Callable[[], None],
     ) -> None:
         self._journal, self._comparison = journal, comparison
-        self._progress, self._tell_course = progress, tell_course
+        self._progress, self._tell_overall = progress, tell_overall
         self._since_s = time.monotonic()
-        tell_course()
+        tell_overall()
 
     def stage(self, text: str) -> None:
         """Something begins: the pair's clock with it."""
@@ -245,7 +245,7 @@ class _Clerk(Silent):
             )
         )
         self._since_s = now_s
-        self._tell_course()
+        self._tell_overall()
 
 
 def _work(cluster: str, steps: int, prompt: str) -> str:

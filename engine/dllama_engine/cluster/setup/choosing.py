@@ -11,7 +11,7 @@ from typing import Any
 from dllama_engine.cluster.placement import CoreSlots, pinned
 from dllama_engine.cluster.setup.probing import probe
 from dllama_engine.collectives.choice import Choice, LinkCosts, choose
-from dllama_engine.collectives.halves import ComputeCosts, halved
+from dllama_engine.collectives.overlap import ComputeCosts, overlapped
 from dllama_engine.errors import HandshakeError
 from dllama_engine.formats.quants import Q_BLOCK, row_bytes
 from dllama_engine.memory_rate import UNLIMITED
@@ -67,7 +67,7 @@ def choose_as_root(
     if compute is not None:
         n_bytes = layer_values(plan, 0) * row_bytes(plan.config.weight_type, Q_BLOCK) / Q_BLOCK
         compute = compute.at_least(n_bytes / memory_rate)
-    choice = halved(choose(costs, plan, batch_size), plan, compute)
+    choice = overlapped(choose(costs, plan, batch_size), plan, compute)
     for rank in links.peers:
         links.send_json(SESSION, rank, {"picks": [pick.to_json() for pick in choice.picks]})
     return plan.with_picks(choice.picks), choice

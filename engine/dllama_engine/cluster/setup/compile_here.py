@@ -26,7 +26,7 @@ from dllama_engine.formats.config import ModelConfig
 from dllama_engine.formats.model_file import tensor_specs
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.kernels.cache import folder as config_folder
-from dllama_engine.kernels.compiler.garbage import look_seldom
+from dllama_engine.kernels.compiler.gc_threshold import raise_gc_threshold
 from dllama_engine.kernels.cpu import cpu_digest, variant
 from dllama_engine.kernels.sources import installed_digest
 from dllama_engine.sharding.collective import Collective
@@ -174,7 +174,7 @@ def _zero_weights(plan: ShardPlan) -> RankWeights:
 def _main() -> None:
     asked = json.loads(sys.stdin.readline())
     exit_with_parent(None)  # its end closes our standard input
-    look_seldom()
+    raise_gc_threshold()
     tiny, kv_type = ShardPlan.from_json(asked["plan"]), FloatType(asked["kv_type"])
     _run(tiny, kv_type)
 

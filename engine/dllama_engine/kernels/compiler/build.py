@@ -15,7 +15,7 @@ from importlib import import_module
 from pathlib import Path
 
 from dllama_engine.errors import EngineError
-from dllama_engine.kernels.compiler.garbage import look_seldom
+from dllama_engine.kernels.compiler.gc_threshold import raise_gc_threshold
 from dllama_engine.kernels.cpu import cpu_digest, machine, variant
 from dllama_engine.kernels.entries import ALL
 from dllama_engine.kernels.image import store, targets
@@ -119,7 +119,7 @@ def image(target: targets.Target) -> bytes:
     from dllama_engine.kernels.compiler.emitter import Emitter
     from dllama_engine.kernels.compiler.linker import link
 
-    look_seldom()
+    raise_gc_threshold()
     emitter = Emitter(target)
     import_module("dllama_engine.kernels.llvm")
     objects = [

@@ -52,7 +52,6 @@ COLUMNS_A_STEP = {"f32": LANES, "f16": LANES, "q80": BLOCK, "q40": BLOCK}
 
 _EIGHT_BYTES = ir.VectorType(I8, LANES)
 _EIGHT_HALVES = ir.VectorType(I16, LANES)
-_EIGHT_INTS = ir.VectorType(I32, LANES)
 _EIGHT_FLOATS = ir.VectorType(F32, LANES)
 
 

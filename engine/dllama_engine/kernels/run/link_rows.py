@@ -24,7 +24,15 @@ from dllama_engine.tables.links import (
     ROUTE_WIDTH,
     UNDER_WAY,
 )
-from dllama_engine.tables.operations import FIRST, LANE, WIDTH
+from dllama_engine.tables.operations import (
+    FRAME_KIND,
+    LANE,
+    LINKS_AT,
+    MESH_AT,
+    RANKS,
+    ROUTES_AT,
+    WIDTH,
+)
 from dllama_engine.tables.spans import COPY
 from dllama_engine.tables.team import (
     CLOCK,
@@ -43,12 +51,12 @@ _GLANCE_NS = 200_000  # a sleep beside a posted exchange
 
 
 @njit(inline="always")
-def _tables(op: Any) -> Any:
-    """A row's fields: kind, links, mesh, routes, world_size."""
-    world_size = op[FIRST + 4]
-    links = carray(pointer(op[FIRST + 1]), (world_size, LINK_WIDTH), np.int64)
-    mesh = carray(pointer(op[FIRST + 2]), (MESH_WORDS + world_size,), np.int64)
-    routes = carray(pointer(op[FIRST + 3]), (world_size, ROUTE_WIDTH), np.int64)
+def link_tables(op: Any) -> Any:
+    """A row's links, routes and mesh."""
+    world_size = op[RANKS]
+    links = carray(pointer(op[LINKS_AT]), (world_size, LINK_WIDTH), np.int64)
+    mesh = carray(pointer(op[MESH_AT]), (MESH_WORDS + world_size,), np.int64)
+    routes = carray(pointer(op[ROUTES_AT]), (world_size, ROUTE_WIDTH), np.int64)
     return links, routes, mesh
 
 
@@ -69,9 +77,9 @@ def _counted(control: Any, until_ns: int) -> None:
 def run_post(control: Any, table: Any, number: int) -> Any:
     """Begin a row's exchange; its status."""
     op, clock = table[number], control.ctypes.data + 8 * CLOCK
-    links, routes, mesh = _tables(op)
+    links, routes, mesh = link_tables(op)
     _come(control, mesh)
-    status = posted.post(links, routes, mesh, op[FIRST], control[TOKENS + op[LANE]])
+    status = posted.post(links, routes, mesh, op[FRAME_KIND], control[TOKENS + op[LANE]])
     _counted(control, now_ns(clock))
     control[POSTED] = number + 1
     return status
@@ -81,9 +89,9 @@ def run_post(control: Any, table: Any, number: int) -> Any:
 def run_exchange(control: Any, table: Any, number: int) -> Any:
     """Do a row's exchange, or end it if it was posted; its status."""
     op, clock = table[number], control.ctypes.data + 8 * CLOCK
-    links, routes, mesh = _tables(op)
+    links, routes, mesh = link_tables(op)
     _come(control, mesh)
-    status = exchange(links, routes, mesh, op[FIRST], control[TOKENS + op[LANE]])
+    status = exchange(links, routes, mesh, op[FRAME_KIND], control[TOKENS + op[LANE]])
     _counted(control, now_ns(clock))
     if status == DONE and mesh[UNDER_WAY] == 0:
         control[POSTED] = 0
@@ -95,7 +103,7 @@ def glance(control: Any) -> None:
     """Let what was posted go on; the leading thread only."""
     if control[POSTED] != 0:
         table = carray(pointer(control[TABLE]), (control[TABLE_ROWS], WIDTH), np.int64)
-        links, _, mesh = _tables(table[control[POSTED] - 1])
+        links, _, mesh = link_tables(table[control[POSTED] - 1])
         if mesh[UNDER_WAY] != 0:
             posted.glance(links, mesh)
 

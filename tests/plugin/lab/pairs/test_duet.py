@@ -40,7 +40,7 @@ class Told(Silent):
     def __init__(self) -> None:
         self.lines: list[str] = []
 
-    def course(self, what: str, done: float, total: float) -> None:
+    def overall(self, what: str, done: float, total: float) -> None:
         self.lines.append(what)
 
     def stage(self, text: str) -> None:

@@ -87,7 +87,7 @@ def test_one_meter_of_all_counts_whole_for_every_cell(tmp_path: Path) -> None:
         assert [machine.hosts for machine in cell.machines] == [("pi1", "pi2")]
 
 
-def test_a_machine_that_is_not_known_makes_the_sum_unknown(tmp_path: Path) -> None:
+def test_a_machine_that_is_not_known_makes_the_sum_unknown() -> None:
     sites = [_told_site("pi1", 0, watts=5.0), _silent_site("pi2", 1)]
     made = _started(sites, reads_hosts=True)
     first, second = made.records
@@ -134,7 +134,7 @@ def test_idle_power_is_taken_away() -> None:
     assert cell.j_per_token_above_idle == pytest.approx((10.0 - 2.0) * 0.15)
 
 
-def test_a_request_of_unknown_time_or_length_says_so(tmp_path: Path) -> None:
+def test_a_request_of_unknown_time_or_length_says_so() -> None:
     made = _started([_told_site("pi1", 0, watts=5.0)], reads_hosts=True)
     short = SAMPLE.model_copy(update={"rct_s": 0.09, "ttft_s": 0.01})
     samples, cell = made.of(1, [SAMPLE, at(time.time(), short)])

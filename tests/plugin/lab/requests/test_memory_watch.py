@@ -75,7 +75,7 @@ def test_peaks_of_one_request(start: Callable[[str], tuple[HostProcess, Path]]) 
     root, root_orders = start("root")
     take(root, root_orders, 200)
     take(worker, worker_orders, 100)
-    watch.look(root)
+    watch.sample(root)
     root_peak, worker_peak, told = peaks(watch)
     assert root_peak is not None
     assert worker_peak is not None
@@ -90,9 +90,9 @@ def test_the_last_look_at_a_root_that_has_ended_counts(
     watch = MemoryWatch([])
     root, orders = start("root")
     take(root, orders, 100)
-    watch.look(root)
+    watch.sample(root)
     root.stop()
-    watch.look(root)
+    watch.sample(root)
     peak = peaks(watch)[0]
     assert peak is not None
     assert peak > 100 * MIB
@@ -101,6 +101,6 @@ def test_the_last_look_at_a_root_that_has_ended_counts(
 def test_a_process_that_is_not_there_gives_none() -> None:
     nobody = FamilyMemory(2**22 + 1)  # beyond the largest id that Linux gives
     nobody.restart()
-    nobody.look()
+    nobody.sample()
     assert nobody.peaks() == {"rss_bytes": None, "pss_bytes": None}
     assert not nobody.has_seen

@@ -1,13 +1,15 @@
-"""When a batch goes in halves: by the model of `collectives.choice`, and what products take.
+"""From how many tokens on overlap of computation and communication pays: a closed form.
 
-Whole, a layer takes its computing and, behind it, its exchanges. Of the halves one computes while
-the other is on the wire, so that an exchange of both takes the longest of
+Without overlap a layer takes its computation and, after it, its exchanges. With overlap a batch
+goes in two micro-batches, here its halves, of which one computes while the other is on the wire; an
+exchange of both then takes the longest of
 
-    what both compute
+    the computation of both
     the bytes and further messages of both, which share the wire
-    what one computes, and its exchange: its next work waits for that
+    the computation of one and its exchange, for which its next operation waits
 
-What a message more costs the processor is not in it: small gains count as none (`BETTER`).
+The costs of links are those of `collectives.choice`. What one more message costs the processor is
+not in it: gains below `BETTER` count as none.
 """
 
 from __future__ import annotations
@@ -21,12 +23,12 @@ from dllama_engine.sharding.plan import ShardPlan, SyncMode
 
 @dataclass(frozen=True, slots=True)
 class ComputeCosts:
-    """What the products of a layer take on this rank, in seconds.
+    """Time of a layer's matrix products on this rank, as measured.
 
     Attributes:
         batch_size: tokens of a whole batch.
-        whole_s: of a whole batch.
-        half_s: of the first half of one.
+        whole_s: seconds of a whole batch.
+        half_s: seconds of the first half of one.
     """
 
     batch_size: int
@@ -34,11 +36,11 @@ class ComputeCosts:
     half_s: float
 
     def at_least(self, read_s: float) -> ComputeCosts:
-        """On a board whose memory takes so long for the layer's weights, whatever the batch."""
+        """Bound by memory: reading the layer's weights takes `read_s`, whatever the batch."""
         return replace(self, whole_s=max(self.whole_s, read_s), half_s=max(self.half_s, read_s))
 
     def layer_s(self, n_tokens: int) -> float:
-        """Of any batch: on the straight line through the two."""
+        """Seconds of any batch: linear through the two that were measured."""
         half = (self.batch_size + 1) // 2
         if half == self.batch_size:
             return self.whole_s
@@ -49,7 +51,7 @@ class ComputeCosts:
 def batch_s(
     costs: LinkCosts, plan: ShardPlan, compute: ComputeCosts, n_tokens: int
 ) -> tuple[float, float]:
-    """A layer of a batch, whole and in halves, exchanged by what serves so many tokens."""
+    """Seconds of a layer of a batch without and with overlap, by the collective that serves it."""
     n_exchanges = 2 if plan.sync_mode is SyncMode.REDUCE else 4
     name = pick_for(plan.picks, n_tokens).collective
     whole_s = sum(rounds_s(costs, plan, name, n_tokens))
@@ -61,13 +63,13 @@ def batch_s(
     return compute.layer_s(n_tokens) + n_exchanges * whole_s, n_exchanges * halves_s
 
 
-def halved(choice: Choice, plan: ShardPlan, compute: ComputeCosts | None) -> Choice:
-    """The choice with halves where they are asked for or, with `auto`, promise `BETTER` times.
+def overlapped(choice: Choice, plan: ShardPlan, compute: ComputeCosts | None) -> Choice:
+    """The choice with overlap where it is asked for or, with `auto`, where `batch_s` promises gain.
 
     Args:
         choice: of the collectives.
         plan: what was asked for.
-        compute: what products take; needed with `auto` only.
+        compute: what products take; needed with `auto` only, and without it nothing overlaps.
     """
     if not plan.overlap.is_auto:
         return replace(choice, picks=plan.overlap.picks(choice.picks))

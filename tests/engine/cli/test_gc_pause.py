@@ -7,20 +7,20 @@ import gc
 import pytest
 
 from dllama_engine.cli import modes
-from dllama_engine.cli.collector import uncollected
+from dllama_engine.cli.gc_pause import gc_paused
 from dllama_engine.cli.main import main
 
 
 def break_off() -> None:
-    with uncollected():
+    with gc_paused():
         raise ValueError("the link broke")
 
 
 def test_it_is_as_before_afterwards() -> None:
     assert gc.isenabled()
-    with uncollected():
+    with gc_paused():
         assert not gc.isenabled()
-        with uncollected():
+        with gc_paused():
             pass
         assert not gc.isenabled()
     assert gc.isenabled()

@@ -8,8 +8,8 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def uncollected() -> Iterator[None]:
-    """Let nothing be collected meanwhile, for work that makes no cycles but keeps what it makes.
+def gc_paused() -> Iterator[None]:
+    """No garbage collection meanwhile, for work that makes no cycles but keeps what it makes.
 
     A collection looks at every object of the process that is young enough: of a root between two
     tokens that is up to a millisecond, in which all ranks wait.

@@ -1,4 +1,4 @@
-"""How often a process that does nothing but compile looks for garbage."""
+"""A process that does nothing but compile collects garbage (gc) less often."""
 
 from __future__ import annotations
 
@@ -9,6 +9,6 @@ import gc
 _AFTER = (50_000, 10, 10)
 
 
-def look_seldom() -> None:
+def raise_gc_threshold() -> None:
     """For the rest of this process's life."""
     gc.set_threshold(*_AFTER)

@@ -1,4 +1,4 @@
-"""Batches in halves, one on the wire while the other is computed: the same bits, as many bytes."""
+"""Overlap, one half of a batch on the wire while the other is computed: same bits, same bytes."""
 
 from __future__ import annotations
 

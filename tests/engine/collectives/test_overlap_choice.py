@@ -1,4 +1,4 @@
-"""When the model cuts batches in two, and what it knows of computing."""
+"""From how many tokens on the closed form lets batches overlap, and what it knows of computing."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from dllama_engine.cluster.placement import CoreSlots
 from dllama_engine.cluster.setup.choosing import choose_as_root, choose_as_worker
 from dllama_engine.collectives.choice import LinkCosts, choose, rounds_s
-from dllama_engine.collectives.halves import ComputeCosts, batch_s, halved
+from dllama_engine.collectives.overlap import ComputeCosts, batch_s, overlapped
 from dllama_engine.errors import PlanError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.quants import row_bytes
@@ -86,7 +86,7 @@ def test_computing_lies_on_a_line_through_what_was_measured() -> None:
 )
 def test_halves_are_picked_from_where_they_win(half_ms: float, expected: int | None) -> None:
     asked, compute = plan(), ComputeCosts(32, 2e-3 * half_ms, 1e-3 * half_ms)
-    choice = halved(choose(COSTS, asked, 32), asked, compute)
+    choice = overlapped(choose(COSTS, asked, 32), asked, compute)
     assert halves_from(choice.picks) == expected
     assert choice.layer_s == batch_s(COSTS, asked, compute, 32)
     if expected is not None:
@@ -97,10 +97,10 @@ def test_halves_are_picked_from_where_they_win(half_ms: float, expected: int | N
 
 def test_what_was_asked_for_is_not_asked_of_the_model() -> None:
     on, off = (plan(overlap, AUTO) for overlap in ("on", "off"))
-    found = halved(choose(COSTS, on, 32), on, None)
+    found = overlapped(choose(COSTS, on, 32), on, None)
     assert halves_from(found.picks) == 2
     assert found.layer_s is None
-    assert halves_from(halved(choose(COSTS, off, 32), off, None).picks) is None
+    assert halves_from(overlapped(choose(COSTS, off, 32), off, None).picks) is None
     assert halves_from(plan("on").picks) == 2
     assert halves_from(plan("on", nodes=1).picks) is None  # nothing is sent
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
-_SIZES = (("GB", 1e9), ("MB", 1e6), ("kB", 1e3))
+from pytest_dllama.amounts import in_bytes, in_time
 
 
-class Course:
-    """What the callers of a `Progress` told last.
+class ProgressState:
+    """What was last reported through a `Progress`.
 
     Args:
         clock: seconds that never go back.
@@ -28,7 +28,7 @@ class Course:
         self._told_s = clock()
         self._stage_s = clock()
 
-    def course(self, what: str, done: float, total: float) -> None:
+    def overall(self, what: str, done: float, total: float) -> None:
         """How far all of the work is: in words, and in whatever unit."""
         if self._all is None or done < self._all[0]:  # the first time, or other work
             self._begun = (self._clock(), done)
@@ -89,40 +89,3 @@ class Course:
             return f"{done:g} of {total:g}"
         rate = done / max(self._clock() - self._stage_s, 1e-9)
         return f"{in_bytes(done)} of {in_bytes(total)}, {in_bytes(rate)}/s"
-
-
-def in_time(seconds: float) -> str:
-    """A duration for people, in one or two units.
-
-    >>> [in_time(s) for s in (0.4, 59, 61, 3725, 7200)]
-    ['0 s', '59 s', '1 min', '1 h 2 min', '2 h']
-    """
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    minutes = round(whole / 60)
-    hours, minutes = divmod(minutes, 60)
-    if not hours:
-        return f"{minutes} min"
-    return f"{hours} h {minutes} min" if minutes else f"{hours} h"
-
-
-def in_bytes(size: float) -> str:
-    """Bytes for people, in decimal units.
-
-    >>> [in_bytes(n) for n in (1, 999, 1500, 12_345_678, 3.2e9)]
-    ['1 byte', '999 bytes', '1.5 kB', '12.3 MB', '3.2 GB']
-    """
-    for unit, one in _SIZES:
-        if size >= one:
-            return f"{size / one:.1f} {unit}"
-    return f"{size:.0f} byte{'' if round(size) == 1 else 's'}"
-
-
-def counted(count: int, noun: str) -> str:
-    """A number and its noun.
-
-    >>> counted(1, "worker"), counted(3, "worker")
-    ('1 worker', '3 workers')
-    """
-    return f"{count} {noun}{'' if count == 1 else 's'}"
