@@ -16,7 +16,7 @@ from pytest_dllama.cli.past.again import Measuring
 from pytest_dllama.cli.past.calibrate import calibrate
 from pytest_dllama.cli.past.trend import write_nightly
 from pytest_dllama.cli.past.watch import EXIT_REGRESSED, bisection, watch
-from pytest_dllama.cli.past.where import history_folder
+from pytest_dllama.cli.past.where import history_folder, usual_folder
 from pytest_dllama.config.baseline import parse_calibration, parse_looks
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.files.report_folder import STEP_SUMMARY
@@ -24,7 +24,6 @@ from pytest_dllama.files.whole_file import write_whole
 from pytest_dllama.history.accepted import latest, objections
 from pytest_dllama.history.nights import Night
 from pytest_dllama.history.noise.calibrations import calibrations
-from pytest_dllama.history.places import default_folder
 from pytest_dllama.history.run_files import read_run
 from pytest_dllama.history.store import HistoryError, RunStore, StoredRun
 from pytest_dllama.record.run import RunRecord
@@ -58,7 +57,7 @@ def add_nightly(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _nightly(arguments: argparse.Namespace) -> int:
     parser = argparse.ArgumentParser(prog="pytest-dllama nightly", add_help=False)
     parser.allow_abbrev = False
-    parser.add_argument("--history", type=history_folder, default=default_folder())
+    parser.add_argument("--history", type=history_folder, default=usual_folder())
     parser.add_argument("--report", type=Path, default=Path("report"))
     parser.add_argument("--pairs")
     parser.add_argument("--calibrate", default=str(CALIBRATION_PAIRS))
