@@ -61,9 +61,9 @@ LAYERS: Mapping[str, Layers] = {
     "dllama_engine.cluster": (
         ("root", "worker"),
         ("worker_session",),
-        ("service", "accounts"),
+        ("service", "accounts", "farewell"),
         ("setup", "summary"),
-        ("session", "packet"),
+        ("session", "packet", "options"),
         ("placement",),
     ),
     "dllama_engine.collectives": (

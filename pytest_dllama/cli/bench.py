@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest_dllama
 from pytest_dllama.cli.child import run_child
 from pytest_dllama.cli.streams import say_error
+from pytest_dllama.config.ini_file import ini_file
 from pytest_dllama.config.options import SETTINGS
 from pytest_dllama.errors import ToldError
 from pytest_dllama.verdict.exit_codes import BISECT_SKIP, EXIT_WORSE
@@ -112,6 +113,13 @@ def _bisect_status(command: Sequence[str]) -> int:
     return ended.status if ended.status in (0, EXIT_WORSE, BISECT_SKIP) else BISECT_SKIP
 
 
+def _this_folders_ini(checkout: Path) -> list[str]:
+    """What makes pytest read the ini file of this folder, where the suites lie in another one."""
+    here = Path.cwd().resolve()
+    path = None if here.is_relative_to(checkout) else ini_file(here)
+    return ["-c", str(path), "--rootdir", str(path.parent)] if path else []
+
+
 def suites_arguments() -> list[str]:
     """What makes pytest find the suites: those of the wheel, else those of the checkout.
 
@@ -124,7 +132,7 @@ def suites_arguments() -> list[str]:
         return ["--pyargs", PACKAGE]
     folder = Path(pytest_dllama.__file__).resolve().parents[1] / "suites"
     if (folder / "thresholds.toml").is_file():
-        return [str(folder)]
+        return [str(folder), *_this_folders_ini(folder.parent)]
     raise SuitesMissing(
         f"the suites are neither in the package {PACKAGE} nor in {folder}; reinstall "
         "pytest-dllama, or run from a complete checkout"

@@ -13,6 +13,7 @@ accepted                the run that was accepted last on this cluster
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
@@ -25,6 +26,7 @@ from pytest_dllama.config.values import BUFFER_FLOAT_TYPES, SYNC_MODES, ConfigEr
 Kind = Literal["self", "git", "dllama", "option", "run", "accepted"]
 KINDS: tuple[Kind, ...] = ("self", "git", "dllama", "option", "run", "accepted")
 AUTO = "auto"
+_PERCENT = re.compile(r"(\d{1,6}(?:\.\d{1,6})?) ?%")
 MOST_REQUESTS = 99  # of a session: more is another workload
 _MOST_SHOWN = 40  # of a value that cannot be, in a message
 FEWEST_CALIBRATING = 3  # pairs: fewer make no group of variances
@@ -71,6 +73,7 @@ class Comparison:
     is_bisect: bool  # exit codes for `git bisect run`
     is_calibration: bool = False  # A/A pairs that are kept as what is known of the noise
     requests: int | None = 1  # of a session; None: as many as decide soonest
+    tolerated: float | None = None  # relative change of every metric; None: as the thresholds say
 
 
 def parse_baseline(text: str) -> Baseline:
@@ -166,6 +169,23 @@ def parse_requests(text: str) -> int | None:
     return requests
 
 
+def parse_tolerated(text: str) -> float | None:
+    """How much worse every metric may be, as a share; empty: as the thresholds file says.
+
+    >>> parse_tolerated("40%"), parse_tolerated("")
+    (0.4, None)
+
+    Raises:
+        ConfigError: no percentage above 0.
+    """
+    if not text.strip():
+        return None
+    found = _PERCENT.fullmatch(text.strip())
+    if found is None or float(found[1]) <= 0:
+        raise ConfigError(f"--tolerate {text!r}: write a percentage above 0, as in 40%")
+    return float(found[1]) / 100
+
+
 def parse_order_seed(text: str) -> int | None:
     """A whole number from 0 on; empty: to be drawn.
 
@@ -232,6 +252,7 @@ def comparison_of(values: Mapping[str, Any], base: Path) -> Comparison | None:
         values["order-seed"],
         values["bisect"],
         requests=requests,
+        tolerated=values.get("tolerate"),
     )
 
 

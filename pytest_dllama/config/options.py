@@ -16,6 +16,7 @@ from pytest_dllama.config.baseline import (
     parse_looks,
     parse_order_seed,
     parse_requests,
+    parse_tolerated,
 )
 from pytest_dllama.config.exchange import (
     COLLECTIVE_FORM,
@@ -324,6 +325,12 @@ SETTINGS: tuple[Setting, ...] = (
         "with --baseline: requests of each session of a pair, whose median counts; auto: as many "
         "as decide soonest by what is known of the noise (docs/verdicts.md), 1 where nothing is",
         parse_requests,
+    ),
+    Setting(
+        "tolerate", "P%", "",
+        "with --baseline: how much worse TTFT, TPOT, RCT and every other judged metric may be, in "
+        "place of what the thresholds file says (default: TTFT 15%, the others 5%)",
+        parse_tolerated,
     ),
     Setting(
         "inconclusive", "warn|fail", "warn", "with --baseline: what an undecided metric is",

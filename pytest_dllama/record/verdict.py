@@ -216,6 +216,18 @@ class VerdictFile(Record):
         return found[1] if moves and found else revision
 
     @property
+    def bisecting_tolerance(self) -> str:
+        """Options that tell the change that was found from none: half of it, where that is more.
+
+        What a revision must be told from is this change, not 5 %: it takes far fewer pairs.
+        """
+        worse = [m for c in self.cells for m in c.metrics if m.status == "REGRESSED" and m.change]
+        most = max(worse, key=lambda metric: metric.change or 0.0, default=None)
+        half = (most.change or 0.0) / 2 if most else 0.0
+        usual = max((metric.tolerance for metric in worse), default=0.0)
+        return f" --tolerate {100 * half:.0f}%" if half > usual else ""
+
+    @property
     def same_commit(self) -> str | None:
         """The commit that both sides of `git:` are, changes that no commit has left aside."""
         base, new = _COMMIT.search(self.base_label), _COMMIT.search(self.new_side)

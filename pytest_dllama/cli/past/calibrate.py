@@ -6,10 +6,9 @@ import argparse
 from pathlib import Path
 
 from pytest_dllama.cli.past.again import Measuring
-from pytest_dllama.cli.past.where import history_folder
+from pytest_dllama.cli.past.where import history_folder, usual_folder
 from pytest_dllama.config.baseline import parse_calibration
 from pytest_dllama.config.values import ConfigError
-from pytest_dllama.history.places import default_folder
 from pytest_dllama.history.store import HistoryError
 
 NAME = "calibrate"
@@ -34,7 +33,7 @@ def add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 def own_options(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """What a command reads itself; its other words go to what it runs."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--history", type=history_folder, default=default_folder())
+    parser.add_argument("--history", type=history_folder, default=usual_folder())
     parser.add_argument("--report", type=Path, default=Path("report"))
     parser.add_argument("--pairs")
     return parser.parse_known_args(words)

@@ -16,7 +16,8 @@ from pytest_dllama.cli.past.again import Measuring
 from pytest_dllama.cli.past.calibrate import calibrate
 from pytest_dllama.cli.past.trend import write_nightly
 from pytest_dllama.cli.past.watch import EXIT_REGRESSED, bisection, watch
-from pytest_dllama.cli.past.where import history_folder
+from pytest_dllama.cli.past.watch import NAME as WATCH
+from pytest_dllama.cli.past.where import history_folder, usual_folder
 from pytest_dllama.config.baseline import parse_calibration, parse_looks
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.files.report_folder import STEP_SUMMARY
@@ -24,9 +25,9 @@ from pytest_dllama.files.whole_file import write_whole
 from pytest_dllama.history.accepted import latest, objections
 from pytest_dllama.history.nights import Night
 from pytest_dllama.history.noise.calibrations import calibrations
-from pytest_dllama.history.places import default_folder
-from pytest_dllama.history.run_files import read_run
+from pytest_dllama.history.run_files import VERDICT_FILE, read_run
 from pytest_dllama.history.store import HistoryError, RunStore, StoredRun
+from pytest_dllama.history.verdict_files import read_verdict
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.report.text.markdown import escape
 from pytest_dllama.report.text.numbers import percent
@@ -58,7 +59,7 @@ def add_nightly(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _nightly(arguments: argparse.Namespace) -> int:
     parser = argparse.ArgumentParser(prog="pytest-dllama nightly", add_help=False)
     parser.allow_abbrev = False
-    parser.add_argument("--history", type=history_folder, default=default_folder())
+    parser.add_argument("--history", type=history_folder, default=usual_folder())
     parser.add_argument("--report", type=Path, default=Path("report"))
     parser.add_argument("--pairs")
     parser.add_argument("--calibrate", default=str(CALIBRATION_PAIRS))
@@ -77,7 +78,8 @@ def _nightly(arguments: argparse.Namespace) -> int:
     told += _accepted_first(store, run, own.spec)
     night = watch(run, measuring, own.pairs, own.report)
     told += _trend(store, own.report)
-    _publish(own.report, list(_page(run, night, told, _guilty(store, run, night, options))))
+    guilty = _guilty(store, run, night, own.report, options)
+    _publish(own.report, list(_page(run, night, told, guilty)))
     return EXIT_REGRESSED if night.status == "REGRESSED" else 0
 
 
@@ -123,12 +125,15 @@ def _accepted_first(store: RunStore, run: RunRecord, spec: str | None) -> list[s
     return ["nothing was accepted yet: tonight's run is now, and it is the anchor"]
 
 
-def _guilty(store: RunStore, run: RunRecord, night: Night, options: Sequence[str]) -> list[str]:
+def _guilty(
+    store: RunStore, run: RunRecord, night: Night, report: Path, options: Sequence[str]
+) -> list[str]:
     """How the commit of a regression is found."""
     accepted = latest(store, "accepted", run.request.engine)
     if night.status != "REGRESSED" or accepted is None:
         return []
-    return bisection(accepted, run, options)
+    found = read_verdict(report / WATCH / VERDICT_FILE)
+    return bisection(accepted, run, [*found.bisecting_tolerance.split(), *options])
 
 
 def _page(

@@ -176,7 +176,8 @@ def _judged(
     is_trial = bool(tonight.found.run.request.inject)
     _tell_verdict(found, alarms, report / NAME / VERDICT_FILE, is_trial=is_trial)
     if status == "REGRESSED":
-        for line in bisection(accepted, tonight.found.run, measuring.options):
+        options = (*found.bisecting_tolerance.split(), *measuring.options)
+        for line in bisection(accepted, tonight.found.run, options):
             print(line)
     return night.model_copy(update={"alarms": alarms, "status": status, "baseline": baseline})
 

@@ -7,7 +7,8 @@ import difflib
 from collections.abc import Collection, Iterable
 from pathlib import Path
 
-from pytest_dllama.config.options import HISTORY_AUTO
+from pytest_dllama.config.ini_file import ini_file, ini_value
+from pytest_dllama.config.options import HISTORY_AUTO, HISTORY_OFF
 from pytest_dllama.config.values import ConfigError, parse_node_counts
 from pytest_dllama.history.places import cluster_folder, default_folder
 from pytest_dllama.history.run_files import read_run
@@ -17,12 +18,15 @@ from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
 
+HISTORY_KEY = "dllama_history"
+
 
 def add_history(parser: argparse.ArgumentParser) -> None:
     """Declare `--history` alone, for commands whose run names its cluster."""
     parser.add_argument(
-        "--history", type=history_folder, metavar="DIR", default=default_folder(),
-        help="the history (default: the one in the user's data folder)",
+        "--history", type=history_folder, metavar="DIR", default=usual_folder(),
+        help="the history (default: that of the ini key dllama_history here, else the one in the "
+        "user's data folder)",
     )  # fmt: skip
 
 
@@ -142,3 +146,12 @@ def run_of(text: str, arguments: argparse.Namespace) -> StoredRun:
 def history_folder(text: str) -> Path:
     """Of `--history`, as the suites read it."""
     return default_folder() if text == HISTORY_AUTO else Path(text)
+
+
+def usual_folder() -> Path:
+    """Where the suites of this folder keep their runs, by the ini key, unless an option says it."""
+    path = ini_file(Path.cwd())
+    text = ini_value(path, HISTORY_KEY) if path else None
+    if path is None or not text or text in (HISTORY_AUTO, HISTORY_OFF):
+        return default_folder()
+    return path.parent / text

@@ -25,6 +25,7 @@ from pytest_dllama.lab.builds.commits import own_repository
 
 BUILD_TIMEOUT_S = 900.0
 _IS_ERROR = re.compile(r"\berror:", re.IGNORECASE)  # as compilers, linkers and pip begin one
+_PIPS_END = "[end of output]"
 _ANOTHERS = b"dubious ownership"  # git's words, the same in every version since it refuses
 _MARK = "build.json"  # written last: a folder without it is no build
 
@@ -180,8 +181,17 @@ def _in_its_group(command: Sequence[str]) -> subprocess.CompletedProcess[bytes]:
 
 
 def last_words(output: bytes) -> str:
-    """The first error of a compiler, or else the last line; make only says that there was one."""
+    r"""The first error of a compiler, or else the last line; make only says that there was one.
+
+    Of a package that does not build pip shows the output with an end below it.
+
+    >>> last_words(b"error: subprocess-exited\n  E: no suites\n  [end of output]\nerror: failed")
+    'E: no suites'
+    """
     lines = output.decode("utf-8", "replace").strip().splitlines()
+    shown = [line.strip() for line in lines]
+    if _PIPS_END in shown[1:]:
+        return shown[shown.index(_PIPS_END) - 1]
     telling = [line.strip() for line in lines if not line.startswith("make")]
     errors = [line for line in telling if _IS_ERROR.search(line)]
     return errors[0] if errors else (telling or lines or ["no reason given"])[-1]

@@ -104,6 +104,11 @@ def _constraints() -> list[str]:
 def _install(revision: Revision, folder: Path) -> None:
     source, environment = folder / "source", folder / "env"
     export(revision, source)
+    if not (source / "pyproject.toml").is_file():
+        raise ConfigError(
+            f"--baseline: {revision.label} of {revision.checkout} has no pyproject.toml; it must "
+            "be a checkout of pytest-dllama"
+        )
     targets = [str(source)]  # all of it, where the engine has no package of its own yet
     if (source / "engine" / PACKAGE).is_dir():
         needs = _dependencies(source)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 from pytest_dllama.backends.embedded_options import check_injection
 from pytest_dllama.config.settings import LabConfig
@@ -96,6 +97,8 @@ def thresholds_of(config: LabConfig, keys: Sequence[CellKey]) -> tuple[Threshold
     """
     file = config.thresholds_file
     thresholds = load_thresholds(file) if file else Thresholds()
+    if config.comparison is not None:
+        thresholds = replace(thresholds, tolerated=config.comparison.tolerated)
     thresholds.check_patterns([spec.name for spec in config.models])
     unmatched = thresholds.unmatched(
         [(key.model, key.nodes) for key in keys],

@@ -67,7 +67,7 @@ def _after_verdict(view: RunView) -> Iterator[Sentence]:
     if view.verdict is None:
         return
     if good := view.verdict.bisected_from:
-        yield FindCommit(good)
+        yield FindCommit(good, view.verdict.bisecting_tolerance)
     if looks := view.verdict.further_looks:
         yield TakeMorePairs(looks)
 

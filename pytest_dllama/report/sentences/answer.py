@@ -128,6 +128,7 @@ class FindCommit(Sentence):
     """Between the baseline and HEAD lies the commit that made a cell slower."""
 
     good: str  # the baseline's revision
+    tolerance: str = ""  # option that tells what was found from none, with a space before it
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,11 @@ def attributed(verdict: MetricVerdict) -> str | None:
     if not told or verdict.change is None:
         return None
     name = NAMES.get(verdict.metric, verdict.metric)
-    sits = "; ".join(f"{part.share:.0%} of it is {_part(part)}" for part in told)
+    in_both = len({part.phase for part in told}) > 1  # the same work of the same rank, told twice
+    sits = "; ".join(
+        f"{part.share:.0%} of it is {_part(part)}{f', in {part.phase}' if in_both else ''}"
+        for part in told
+    )
     cause = found.cause if found else None
     # Of one kind of one rank's work the parts themselves say it.
     lead = f"{_cause(cause)}: " if cause and (cause.also or len(cause.ranks) > 1) else ""

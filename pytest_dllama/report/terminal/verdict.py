@@ -90,7 +90,8 @@ def _next(found: VerdictFile) -> list[str]:
     if good := found.bisected_from:
         lines.append(
             f"NEXT whose commit it was: git bisect start HEAD {good}; git bisect run pytest-dllama "
-            f"bench --bisect --baseline git:{good}, and the options of this run"
+            f"bench --bisect --baseline git:{good}{found.bisecting_tolerance}, and the options of "
+            "this run"
         )
     if looks := found.further_looks:
         lines.append(f"NEXT what is open: the same with --pairs {','.join(map(str, looks))}")

@@ -48,6 +48,7 @@ class Thresholds:
     tables: Mapping[TableKey, LimitTable] = field(default_factory=dict)
     scaling: Mapping[str | None, tuple[ScalingLimit, ...]] = field(default_factory=dict)
     file: str = ""  # its name in messages
+    tolerated: float | None = None  # of every judged metric, whatever the tables say
 
     def of(self, model: str, nodes: int, workload: Workload = NO_SWEEP) -> tuple[Threshold, ...]:
         """The limits of one cell."""
@@ -68,6 +69,8 @@ class Thresholds:
             given |= {metric: item.worse for metric, item in table.tolerances.items()}
         theirs = {name: given[other] for name, other in FOR_ANOTHER.items() if other in given}
         found = {**TOLERANCES, **theirs, **given}
+        if self.tolerated is not None:
+            found = dict.fromkeys(found, self.tolerated)
         return {m: worse for m, worse in found.items() if nodes > 1 or not METRICS[m].needs_peers}
 
     def scaling_of(self, model: str) -> tuple[ScalingLimit, ...]:

@@ -20,8 +20,10 @@ from dllama_engine.tables.links import (
     CALM_LENGTH,
     RECV_SEQUENCE,
     SEND_SEQUENCE,
+    SENT_AT_NS,
     SWEEPS,
 )
+from dllama_engine.telemetry.timeline import TimelineKeeper
 from dllama_engine.wire import counted, frames
 from dllama_engine.wire.frames import SYNC_LOGITS, SYNC_NODE_SLICES, SYNC_WITH_ROOT
 from dllama_engine.wire.links import Links
@@ -49,7 +51,8 @@ def test_beside_other_programs_a_rank_on_a_shared_core_does_not_look_again_and_a
     """It keeps its core from them, but its own peers need it: it sleeps once nothing is there."""
     ranks = mesh(3)
     for links in ranks:
-        links.is_crowded, links.mesh[CALM] = True, 100
+        links.share_cores(1)
+        links.mesh[CALM] = 100
 
     def exchange(rank: int) -> None:
         if rank == 2:
@@ -66,13 +69,29 @@ def test_beside_other_programs_a_rank_on_a_shared_core_does_not_look_again_and_a
         links.close()
 
 
+@pytest.mark.parametrize(
+    ("apart", "order"), [(0, [3, 4, 5, 0, 1]), (2, [3, 5, 1, 4, 0]), (3, [3, 4, 0, 1, 5])]
+)
+def test_a_rank_sends_to_other_cores_before_its_own(apart: int, order: list[int]) -> None:
+    """And begins with the next rank: no two begin with the same."""
+    ranks = mesh(6)
+    sender = ranks[2]
+    kept = TimelineKeeper(6)  # only then it is noted when each frame was taken
+    sender.share_cores(apart)
+    sender.record_exchanges(kept.exchanges_at)
+    sender.exchange(SYNC_NODE_SLICES, dict.fromkeys(sender.peers, b"abc"), {})
+    assert sorted(sender.peers, key=lambda rank: sender.table[rank, SENT_AT_NS]) == order
+    for links in ranks:
+        links.close()
+
+
 @pytest.mark.parametrize(("world_size", "yields"), [(2, False), (3, True)])
 def test_on_shared_cores_a_rank_that_waits_for_one_peer_sleeps_at_once(
     world_size: int, yields: bool
 ) -> None:
     """Whoever has given its core away knows how that went: there is a length for the next time."""
     first, *others = mesh(world_size)
-    first.is_crowded = True
+    first.share_cores(1)
     got = {peer: bytearray(3) for peer in first.peers}
 
     def late(links: Links) -> None:

@@ -15,6 +15,7 @@ from pytest_dllama.config.baseline import (
     parse_looks,
     parse_order_seed,
     parse_requests,
+    parse_tolerated,
 )
 from pytest_dllama.config.values import ConfigError
 
@@ -111,6 +112,16 @@ def test_without_a_baseline_nothing_is_compared() -> None:
     assert comparison_of({**VALUES, "baseline": ""}, Path()) is None
     with pytest.raises(ConfigError, match="--bisect needs --baseline SPEC"):
         comparison_of({**VALUES, "baseline": "", "bisect": True}, Path())
+
+
+def test_a_tolerance_of_all_metrics() -> None:
+    found = comparison_of({**VALUES, "baseline": "self", "tolerate": 0.4}, Path())
+    assert found is not None
+    assert found.tolerated == 0.4
+    assert parse_tolerated("2.5 %") == 0.025
+    for text in ("0.4", "0%", "-4%", "much", "9" * 5000):
+        with pytest.raises(ConfigError, match=r"^--tolerate .*: write a percentage above 0, as in"):
+            parse_tolerated(text)
 
 
 def test_looks_and_the_seed_of_the_order() -> None:

@@ -50,6 +50,15 @@ def test_the_issues_sentence() -> None:
     )
 
 
+def test_the_same_work_of_both_phases_is_told_apart() -> None:
+    decoding = WAIT | {"part": "sync", "waited_for": None, "share": 0.81, "change": -0.5}
+    filling = decoding | {"phase": "prefill", "share": 0.16, "change": -0.26}
+    assert attributed(verdict(decoding, filling)) == (
+        "+6.1% TPOT: 81% of it is sync on rank 0 (50% faster), in decode; 16% of it is sync on "
+        "rank 0 (26% faster), in prefill"
+    )
+
+
 def test_an_improvement_has_its_interval_and_pairs() -> None:
     found = verdict().model_copy(
         update={"metric": "ttft_s", "status": "IMPROVED", "change": -0.3, "lower": -0.4,

@@ -225,6 +225,15 @@ def test_the_good_end_of_a_bisection_does_not_move_with_head(
     assert judged.bisected_from == good
 
 
+@pytest.mark.parametrize(("percent", "option"), [(9.0, ""), (90.0, " --tolerate 45%")])
+def test_a_bisection_tolerates_half_of_what_was_found(percent: float, option: str) -> None:
+    judged = verdict(run([cell("a", 2, [1])]), baseline="git:main")
+    worse = metric_verdict(percent=percent, status="REGRESSED")
+    found = judged.cells[0].model_copy(update={"status": "REGRESSED", "metrics": (worse,)})
+    lines = verdict_lines(judged.model_copy(update={"cells": (found,)}))
+    assert lines[-1].endswith(f"--baseline git:main{option}, and the options of this run")
+
+
 @pytest.mark.parametrize(
     ("baseline", "new_label", "is_told"),
     [

@@ -12,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from pytest_dllama.cli.child import Ended
 from pytest_dllama.cli.main import main
+from pytest_dllama.cli.past import again
 from pytest_dllama.history.nights import Night, SeriesAlarm, nights_of, watched
 from pytest_dllama.history.run_files import write_run
 from pytest_dllama.history.store import RunStore
@@ -210,6 +212,22 @@ def test_pairs_of_a_slowed_run_are_slowed_alike() -> None:
     assert _as_measured(run, ("--nodes", "2")) == ("--nodes", "2")
     assert _as_measured(slowed(run), ("--nodes", "2"))[2:] == ("--inject", "tpot=50%")
     assert _as_measured(slowed(run), ("--inject=tpot=9%",)) == ("--inject=tpot=9%",)
+
+
+def test_a_watch_that_is_stopped_among_its_pairs_says_how_it_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = seeded(tmp_path, 12)
+    command_here(tmp_path, "baseline", "accept", store.names()[0], "--cluster", CLUSTER)
+    path = write_run(night_run(12, [cell([400.0], nodes=1)]), tmp_path / "run.json")
+    stopped = Ended(2, was_stopped=True)
+    monkeypatch.setattr(again, "run_child", lambda command: stopped)
+    history = str(tmp_path / "kept")
+    assert main(["watch", str(path), "--history", history, "--prompt", "a b"]) == 130
+    kept = store.path(store.names()[-1])
+    told = capsys.readouterr().err
+    assert f"  pytest-dllama watch {kept} --history {history} --prompt 'a b'\n" in told
+    assert len(watched(store)) == 12
 
 
 def test_the_same_night_twice_is_one_night(tmp_path: Path) -> None:

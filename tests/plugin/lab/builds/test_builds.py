@@ -149,6 +149,12 @@ def test_a_checkout_of_something_else_is_refused(checkout: Path, tmp_path: Path)
         dllama_source(str(checkout), "mastr")
 
 
+def test_a_checkout_without_an_engine_is_refused(checkout: Path) -> None:
+    with pytest.raises(ConfigError, match=r"has no pyproject\.toml; it must be a checkout of"):
+        revisions.build_revision(str(checkout), "HEAD", print)
+    assert list_builds() == []
+
+
 def test_what_a_shallow_clone_lacks_is_to_be_fetched(checkout: Path, tmp_path: Path) -> None:
     """As in CI, whose checkouts have one commit."""
     first = dllama_source(str(checkout), "HEAD").revision.commit

@@ -3,6 +3,7 @@ from __future__ import annotations
 import doctest
 import re
 import tomllib
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -226,6 +227,14 @@ def test_tolerances_by_model_nodes_and_workload() -> None:
 
 def _of_both(worse: float) -> dict[str, float]:
     return {"tpot_ms": worse, "steady_tpot_ms": worse}
+
+
+def test_one_tolerance_takes_the_place_of_all() -> None:
+    table = {"tpot_ms": {"worse": "3%"}, "tokens_per_s": {"worse": "9%"}}
+    found = parse_thresholds({"models": {"tiny": table}}, "f")
+    tolerances = replace(found, tolerated=0.4).tolerances_of("tiny", 2)
+    assert set(tolerances) == {*limits.TOLERANCES, "tokens_per_s"}
+    assert set(tolerances.values()) == {0.4}
 
 
 def test_steady_tpot_has_tpots_tolerance_unless_it_has_its_own() -> None:
