@@ -127,11 +127,12 @@ def test_idle_power_is_taken_away() -> None:
     lines = iter([about, *idle, *busy])
     site = PowerSite(("pi1",), (0,), lambda: PowerFeed(lines, lambda: None))
     made = _started([site], reads_hosts=True)
-    assert made.records[0].idle_w == pytest.approx(2.0)
+    whole_us = 1e-4  # readings are stamped in whole microseconds
+    assert made.records[0].idle_w == pytest.approx(2.0, rel=whole_us)
     (sample,), cell = made.of(1, [at(now_s + idle_s + 3.0)])
-    assert sample.request_j == pytest.approx(20.0)
-    assert cell.request_j_above_idle == pytest.approx(16.0)
-    assert cell.j_per_token_above_idle == pytest.approx((10.0 - 2.0) * 0.15)
+    assert sample.request_j == pytest.approx(20.0, rel=whole_us)
+    assert cell.request_j_above_idle == pytest.approx(16.0, rel=whole_us)
+    assert cell.j_per_token_above_idle == pytest.approx((10.0 - 2.0) * 0.15, rel=whole_us)
 
 
 def test_a_request_of_unknown_time_or_length_says_so() -> None:
