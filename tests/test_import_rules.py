@@ -7,6 +7,7 @@ stands under `TYPE_CHECKING` or inside a function counts too: a circle is one wh
 from __future__ import annotations
 
 import ast
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -60,9 +61,9 @@ LAYERS: Mapping[str, Layers] = {
     "dllama_engine.cluster": (
         ("root", "worker"),
         ("worker_session",),
-        ("service", "accounts"),
+        ("service", "accounts", "farewell"),
         ("setup", "summary"),
-        ("session", "packet"),
+        ("session", "packet", "options"),
         ("placement",),
     ),
     "dllama_engine.collectives": (
@@ -307,6 +308,16 @@ def test_an_init_is_a_docstring(path: Path) -> None:
 def test_a_room_is_not_crowded(path: Path) -> None:
     modules = [file.name for file in path.parent.glob("*.py") if not file.name.startswith("__")]
     assert len(modules) <= LARGEST_ROOM, modules
+
+
+TEST_MODULE = re.compile(r"^from tests\.(?:\w+\.)*test_\w+ import", re.MULTILINE)
+
+
+def test_no_test_module_is_imported() -> None:
+    """What several of them need stands beside them, under a name of its own."""
+    files = sorted((ROOT / "tests").rglob("*.py"))
+    assert len(files) > 300
+    assert [file for file in files if TEST_MODULE.search(file.read_text(encoding="utf-8"))] == []
 
 
 SUITES = sorted((ROOT / "suites").rglob("*.py"))

@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.table import Row
-from dllama_engine.cluster.root import Root, RootOptions
+from dllama_engine.cluster.options import RootOptions
+from dllama_engine.cluster.root import Root
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.kernels.ops.compiled import operation
 from dllama_engine.sharding.plan import make_plan

@@ -8,6 +8,7 @@ from benchmarks.sessions.processes import one_request
 from benchmarks.table import Row, target
 
 TARGETS = {2: 0.9, 4: 0.8, 8: 0.7}  # against one node with two threads, on two cores
+LOADS_AT_MOST = {8: 2.5}  # of what that one takes
 
 
 def node_rows(model: Path, counts: list[int], rounds: int) -> list[Row]:
@@ -20,6 +21,8 @@ def node_rows(model: Path, counts: list[int], rounds: int) -> list[Row]:
     for n, row in zip(counts, decode, strict=True):
         row.target = target(name, TARGETS.get(n))
     load = [Row(f"load, {name}, {n} nodes x 1 thread", "s", "1 node x 2") for n in counts]
+    for n, row in zip(counts, load, strict=True):
+        row.at_most = target(name, LOADS_AT_MOST.get(n))
     for _ in range(rounds):
         alone, alone_s = one_request(model, 1, 2)
         one_node_load.samples.append(alone_s)

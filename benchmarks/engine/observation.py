@@ -17,6 +17,7 @@ from pathlib import Path
 
 from benchmarks.sessions.defaults import suite_config
 from benchmarks.sessions.pairs import Way, compare_ways
+from benchmarks.sessions.usage import usage_errors
 from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.record.verdict import CellVerdict
 from pytest_dllama.report.terminal.verdict import effect
@@ -44,8 +45,9 @@ WHAT = {
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Take pairs and print a line a cell; 1 if spans surely cost more than is allowed."""
-    options = _parser().parse_args(argv)
-    with tempfile.TemporaryDirectory() as folder:
+    parser = _parser()
+    options = parser.parse_args(argv)
+    with usage_errors(parser), tempfile.TemporaryDirectory() as folder:
         what = WHAT[options.what]
         asked = options.models, options.nodes, options.steps, options.looks
         cells = compare(*asked, Path(folder), what)

@@ -19,7 +19,8 @@ import psutil
 
 from benchmarks.sessions.processes import command, environ, listening, start_worker
 from benchmarks.table import Row, as_markdown, as_text
-from dllama_engine.cluster.root import Root, RootOptions
+from dllama_engine.cluster.options import RootOptions
+from dllama_engine.cluster.root import Root
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.paths import model_path
 from dllama_engine.sharding.plan import make_plan

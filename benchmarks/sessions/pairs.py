@@ -14,7 +14,7 @@ from pytest_dllama.hosts.base import Hosts
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.pairs.duet import Duet, Rules, Side
 from pytest_dllama.lab.progress import PlainLines
-from pytest_dllama.models.under_test import open_model
+from pytest_dllama.models.model_files import open_model
 from pytest_dllama.record.cell import Workload
 from pytest_dllama.record.verdict import CellVerdict
 from pytest_dllama.stats.looks import Plan

@@ -16,11 +16,12 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.sessions.processes import request_events, start_worker, steady_ms
+from benchmarks.sessions.usage import usage_errors
 from benchmarks.table import load_line, markdown_table, spread
 from dllama_engine.sharding.asked import CollectiveOption
 from dllama_engine.sharding.collective import Collective, Pick
-from pytest_dllama.config.values import ConfigError, parse_models
-from pytest_dllama.models.under_test import open_model
+from pytest_dllama.config.values import parse_models
+from pytest_dllama.models.model_files import open_model
 
 CANDIDATES = (Collective.MESH, Collective.DOUBLING, Collective.GATHER_BCAST)
 HEAD = ("model", "nodes", "picked", *(f"{name}, TPOT ms" for name in CANDIDATES), "pick / fastest")
@@ -66,11 +67,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print a row a case."""
     parser = _parser()
     options = parser.parse_args(argv)
-    try:
+    with usage_errors(parser):
         specs = parse_models(options.models)
         models = [(spec.name, open_model(spec, lambda done, total: None)) for spec in specs]
-    except ConfigError as error:
-        parser.error(str(error))
     cases = []
     for name, model in models:
         for nodes in options.nodes:

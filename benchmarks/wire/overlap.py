@@ -15,6 +15,7 @@ from pathlib import Path
 
 from benchmarks.sessions.defaults import suite_config
 from benchmarks.sessions.pairs import Way, compare_ways
+from benchmarks.sessions.usage import usage_errors
 from benchmarks.table import load_line, markdown_table
 from pytest_dllama.emulation.topology import uniform
 from pytest_dllama.hosts.links.emulated import EmulatedHosts
@@ -44,7 +45,8 @@ class Asked:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Take pairs and print a row a cell; 1 if halves surely cost time on any link."""
-    options = _parser().parse_args(argv)
+    parser = _parser()
+    options = parser.parse_args(argv)
     asked = Asked(
         links=tuple(options.links.split(",")),
         models=tuple(options.models.split(",")),
@@ -55,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         nthreads=options.nthreads,
         new=options.new,
     )
-    with tempfile.TemporaryDirectory() as folder:
+    with usage_errors(parser), tempfile.TemporaryDirectory() as folder:
         found = [(link, compare(asked, link, Path(folder) / link)) for link in asked.links]
     print(markdown_table(HEAD, (row(link, cell) for link, cells in found for cell in cells)))
     print(f"\n{load_line()}")

@@ -13,7 +13,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from dllama_engine.arrays import Floats
-from dllama_engine.cluster.root import Root, RootOptions
+from dllama_engine.cluster.options import RootOptions
+from dllama_engine.cluster.root import Root
 from dllama_engine.collectives.choice import Choice
 from dllama_engine.errors import EngineError, HandshakeError, WireError, WorkerLost
 from dllama_engine.formats.model_file import ModelFile

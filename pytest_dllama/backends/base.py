@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Literal, Protocol, runtime_checkable
 
 from pytest_dllama.events.stream import Event
 from pytest_dllama.hosts.base import Host, HostProcess
@@ -30,11 +30,11 @@ class EngineRequest:
     timeout_s: float
     max_seq_len: int = 0  # positions of the KV cache; 0: the model's context
     kv_type: str = "f32"
-    context_depth: int = 0  # positions to fill before the clock starts, see FillsContext
+    context_depth: int = 0  # positions to fill before the clock starts, see `is_able`
     collective: str = "mesh"
     overlap: str = "off"
-    trace: bool = False  # whether it tells its raw spans too (TellsSpans)
-    requests: int = 1  # how often it is run by one root, see RunsAgain
+    trace: bool = False  # whether it tells its raw spans too (`is_able`)
+    requests: int = 1  # how often it is run by one root, see `is_able`
 
 
 class Backend(Protocol):
@@ -90,32 +90,20 @@ class ChecksModels(Protocol):
         """Raise ConfigError for a model that it cannot run on so many nodes."""
 
 
-@runtime_checkable
-class FillsContext(Protocol):
-    """An engine that can fill a part of the context before the clock of a request starts."""
-
-    fills_context: bool
+Ability = Literal["fills_context", "tells_spans", "runs_again", "takes_picks"]
 
 
-@runtime_checkable
-class TellsSpans(Protocol):
-    """An engine that can tell the raw spans of its nodes, as parts of a trace file."""
+def is_able(engine: Backend, ability: Ability) -> bool:
+    """Whether an engine says of itself, by an attribute of this name that is true, what it can do.
 
-    tells_spans: bool
-
-
-@runtime_checkable
-class RunsAgain(Protocol):
-    """An engine whose root can run its request several times, each time loaded anew."""
-
-    runs_again: bool
-
-
-@runtime_checkable
-class TakesPicks(Protocol):
-    """An engine that can be asked for what its `auto` picked."""
-
-    takes_picks: bool  # not each of its revisions can
+    Args:
+        engine: any; one without the attribute cannot.
+        ability: `fills_context`: fill a part of the context before the clock of a request starts.
+            `tells_spans`: tell the raw spans of its nodes, as parts of a trace file.
+            `runs_again`: run its request several times by one root, each time loaded anew.
+            `takes_picks`: be asked for what its `auto` picked; not each revision can.
+    """
+    return bool(getattr(engine, ability, False))
 
 
 @runtime_checkable

@@ -24,7 +24,7 @@ from pytest_dllama.hosts.ssh.host import SshHost
 from pytest_dllama.hosts.ssh.kept_token import forget_token
 from pytest_dllama.lab.progress import Silent
 from pytest_dllama.models.engine_facts import EngineError
-from pytest_dllama.models.under_test import config_of
+from pytest_dllama.models.model_files import config_of
 
 if TYPE_CHECKING:
     from pytest_dllama.models.engine_facts import ModelConfig

@@ -78,7 +78,7 @@ class Topology:
         return json.dumps({**found, "nodes": ports, "links": links})
 
     @property
-    def told(self) -> str:
+    def described(self) -> str:
         """As asked for, and all of it in words; once where those are the same."""
         return self.text if self.text == self.in_words else f"{self.text}: {self.in_words}"
 

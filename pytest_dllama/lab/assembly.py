@@ -18,7 +18,7 @@ from pytest_dllama.lab.requests.asked import engine_request
 from pytest_dllama.lab.requests.cluster import Cluster, Worker
 from pytest_dllama.lab.requests.runner import RequestRun
 from pytest_dllama.metrics.boards import computing
-from pytest_dllama.models.under_test import ModelUnderTest
+from pytest_dllama.models.model_files import ModelUnderTest
 from pytest_dllama.record.cell import CellRecord, Commands, Sample
 from pytest_dllama.record.emulation import CellLinks, EmulationRecord, RankCompute
 from pytest_dllama.record.run import Request, Revision

@@ -11,8 +11,8 @@ from pytest_dllama.hosts.base import ModelNeed
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.models.engine_facts import available_bytes
 from pytest_dllama.models.fit import Holding, check_fit
+from pytest_dllama.models.model_files import check_model, config_of
 from pytest_dllama.models.sizes import RequestSize
-from pytest_dllama.models.under_test import check_model, config_of
 from pytest_dllama.models.workloads import configured, workloads
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from pytest_dllama.amounts import counted
-from pytest_dllama.backends.base import FillsContext
+from pytest_dllama.backends.base import is_able
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.events.trace import Picked
@@ -227,7 +227,7 @@ class Lab:
     def _why_skipped(self, key: CellKey) -> str | None:
         """Why this engine has no such cell; None: it can be measured."""
         backend = self._engines.of(key.workload)
-        if key.workload.context_depth and not isinstance(backend, FillsContext):
+        if key.workload.context_depth and not is_able(backend, "fills_context"):
             return (
                 f"{backend.name} cannot fill a part of the context before a request's clock starts"
             )
@@ -327,7 +327,7 @@ class Lab:
     @property
     def hosts_known(self) -> list[dict[str, Any]]:
         """What the machines behind SSH are, for files beside the run file; empty without any."""
-        return self._identity.told
+        return self._identity.descriptions
 
     @property
     def has_cells(self) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from pytest_dllama.config.values import ModelSpec
 from pytest_dllama.hosts.base import Progress
-from pytest_dllama.models.under_test import ModelUnderTest, open_model
+from pytest_dllama.models.model_files import ModelUnderTest, open_model
 from pytest_dllama.record.run import ModelRecord
 
 

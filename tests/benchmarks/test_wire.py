@@ -6,12 +6,13 @@ import json
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.wire import auto, trace_picture
+from benchmarks.wire import auto, overlap, trace_picture
 from benchmarks.wire.exchange.__main__ import NAMES
 from benchmarks.wire.exchange.schedule import NO_FRAME, frames
 from dllama_engine.collectives.base import Traffic
@@ -109,3 +110,13 @@ def test_a_picture_of_a_trace_is_cut_at_its_tokens(tmp_path: Path) -> None:
     asked = [str(tmp_path / "t.json"), "--picture", str(picture), "--token", "0", "--dpi", "50"]
     assert trace_picture.main(asked) == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize("main", [auto.main, overlap.main])
+def test_a_model_that_is_none_is_a_usage_error(
+    main: Callable[[Sequence[str]], int], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["--models", "llama-160m"])
+    assert ended.value.code == 2
+    assert "for random weights write synthetic:llama-160m" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from pytest_dllama.backends.process_guard import guarded
 from pytest_dllama.hosts.ssh.host import SshHost
 from pytest_dllama.hosts.ssh.process import SshProcess
 from tests.hosts import sshd
-from tests.plugin.lab.requests.test_memory_watch import MIB, PROGRAM, take
+from tests.plugin.lab.requests.memory_taker import MIB, PROGRAM, take
 
 GROWS_AND_ENDS = """
 import sys, time

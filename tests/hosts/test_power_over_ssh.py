@@ -12,7 +12,7 @@ from pytest_dllama.hosts.fleet.provision import Wanted
 from pytest_dllama.hosts.power import PowerLog
 from tests.hosts import sshd
 from tests.hosts.board import Board
-from tests.plugin.hosts.test_power import RAILS, WATTS
+from tests.plugin.hosts.rails import RAILS, WATTS
 
 
 @pytest.fixture

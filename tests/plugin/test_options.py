@@ -11,7 +11,7 @@ import hypothesis  # noqa: F401
 import pytest
 
 import pytest_dllama.lab.lab
-import pytest_dllama.models.under_test  # noqa: F401
+import pytest_dllama.models.model_files  # noqa: F401
 from pytest_dllama.config.options import SETTINGS
 from tests.data import MODELS as GOLDEN
 

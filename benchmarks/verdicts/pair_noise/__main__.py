@@ -23,11 +23,11 @@ from pathlib import Path
 
 from benchmarks.sessions.defaults import suite_config
 from benchmarks.sessions.processes import start_worker
+from benchmarks.sessions.usage import usage_errors
 from benchmarks.table import markdown_table
 from benchmarks.verdicts.pair_noise.levels import levels
-from pytest_dllama.config.values import ConfigError
 from pytest_dllama.lab.progress import PlainLines
-from pytest_dllama.models.under_test import ModelUnderTest, open_model
+from pytest_dllama.models.model_files import ModelUnderTest, open_model
 from pytest_dllama.record.cell import steady_mean
 
 DEADLINE_S = 120.0
@@ -60,10 +60,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure and print the tables."""
     parser = _parser()
     options = parser.parse_args(argv)
-    try:
+    with usage_errors(parser):
         found = measure(options)
-    except ConfigError as error:
-        parser.error(str(error))
     head = ["cell", "figure", "median", "within a session", "between sessions", "over time"]
     rows = (row for cell, blocks in found.items() for row in _rows(cell, blocks))
     print(markdown_table([*head, "pair of one request", "of five", "first request", "best"], rows))

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from benchmarks.wire.exchange.schedule import NO_FRAME, frames
 from dllama_engine.arrays import Table
-from dllama_engine.cluster.placement import CoreSlots, is_crowded
+from dllama_engine.cluster.placement import CoreSlots, available_cores, ranks_apart
 from dllama_engine.collectives.choice import COLLECTIVES
 from dllama_engine.collectives.combine import Combiner
 from dllama_engine.formats.quants import FloatType
@@ -39,7 +39,7 @@ def main(arguments: list[str]) -> None:
     sockets = {peer: socket.socket(fileno=fd) for peer, fd in enumerate(descriptors) if fd >= 0}
     links = Links(rank, len(descriptors), sockets)
     links.stop_tracing()
-    links.is_crowded = is_crowded(CoreSlots(rank, 1, len(descriptors)))
+    links.share_cores(ranks_apart(CoreSlots(rank, 1, len(descriptors)), available_cores()))
     run = {"rounds": _rounds, "sums": _sums}[what]
     program, kept = run(Collective(name), links, n_bytes)
 

@@ -14,7 +14,7 @@ from functools import partial
 from dllama_engine.cli import console
 from dllama_engine.cli.flags.arguments import RootArgs
 from dllama_engine.cli.run_events import ProgressEvents, RunEvents, utf8
-from dllama_engine.cluster.root import RootOptions
+from dllama_engine.cluster.options import RootOptions
 from dllama_engine.errors import RequestError
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.paths import model_path, tokenizer_path

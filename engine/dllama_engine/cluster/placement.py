@@ -55,9 +55,21 @@ class CoreSlots:
         return sorted({available[(self.first + i) % n] for i in range(self.own)})
 
 
-def is_crowded(slots: CoreSlots) -> bool:
-    """Whether the threads of this host's ranks outnumber the cores that this process may use."""
-    return slots.all > len(available_cores())
+def ranks_apart(slots: CoreSlots, available: Sequence[int]) -> int:
+    """How many ranks on the next one is on the same cores, as they take them in turn.
+
+    0 where the threads of a host's ranks do not outnumber the available cores; as many as there are
+    where the system places them.
+
+    >>> ranks_apart(CoreSlots(0, 1, 8), [0, 1]), ranks_apart(CoreSlots(0, 2, 8), [0, 1, 2, 3])
+    (2, 2)
+    >>> ranks_apart(CoreSlots(0, 1, 2), [0, 1]), ranks_apart(CoreSlots(0, 1, 3), [0, 1])
+    (0, 3)
+    """
+    n = len(available)
+    if slots.all <= n:
+        return 0
+    return slots.all if slots.cores(available) is None else n // slots.own
 
 
 def available_cores() -> list[int]:

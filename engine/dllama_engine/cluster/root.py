@@ -11,26 +11,30 @@ import select
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from dllama_engine.arrays import Floats
 from dllama_engine.cluster.accounts import StepAccounts
-from dllama_engine.cluster.packet import GOODBYE, StepPacket
-from dllama_engine.cluster.placement import CoreSlots, is_crowded, pinned, slots_by_rank
+from dllama_engine.cluster.farewell import dismiss
+from dllama_engine.cluster.options import RootOptions
+from dllama_engine.cluster.packet import StepPacket
+from dllama_engine.cluster.placement import (
+    CoreSlots,
+    available_cores,
+    pinned,
+    ranks_apart,
+    slots_by_rank,
+)
 from dllama_engine.cluster.session import SessionConfig
 from dllama_engine.cluster.setup.admission import check_memory
 from dllama_engine.cluster.setup.choosing import choose_as_root
 from dllama_engine.cluster.setup.handing_out import hand_out
 from dllama_engine.cluster.setup.rendezvous import Rendezvous
 from dllama_engine.cluster.setup.warmup import warm_up
-from dllama_engine.cluster.summary import SUMMARY_BYTES, RankSummary
+from dllama_engine.cluster.summary import RankSummary
 from dllama_engine.collectives.choice import Choice
 from dllama_engine.collectives.logits import LogitsGather
 from dllama_engine.errors import EngineError, InsufficientMemoryError, ModelFileError
 from dllama_engine.formats.model_file import ModelFile
-from dllama_engine.formats.quants import FloatType
-from dllama_engine.injection import NOTHING, Injection
-from dllama_engine.memory_rate import UNLIMITED
 from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.system.process import LONGEST_WAIT_S
@@ -41,41 +45,19 @@ from dllama_engine.telemetry.events.session import ShareLoad
 from dllama_engine.telemetry.observation import Observation
 from dllama_engine.telemetry.observer import Observer
 from dllama_engine.telemetry.step_cost import StepCost
-from dllama_engine.telemetry.timeline import RankTrace, receive_timeline
+from dllama_engine.telemetry.timeline import RankTrace
 from dllama_engine.transformer.decode import DecodeEnds
 from dllama_engine.transformer.embedding import EmbeddingTable
 from dllama_engine.transformer.transformer import Transformer
 from dllama_engine.transformer.weights import RankWeights
 from dllama_engine.wire import clock
-from dllama_engine.wire.connecting.dialing import Address
 from dllama_engine.wire.connecting.handshake import (
     WorkerInfo,
     own_info,
 )
-from dllama_engine.wire.frames import SESSION, SYNC_WITH_ROOT
+from dllama_engine.wire.frames import SESSION
 from dllama_engine.wire.links import Links
 from dllama_engine.wire.trace import LinkCount, LinkTotals
-
-
-@dataclass(frozen=True, slots=True)
-class RootOptions:
-    """How a session is run, apart from the model and its split."""
-
-    workers: tuple[Address, ...] = ()
-    token: bytes = b""
-    n_threads: int = 1
-    batch_size: int = 32
-    max_seq_len: int = 0  # 0: the model's
-    kv_type: FloatType = FloatType.F32
-    context_depth: int = 0  # positions filled before the request, which its figures leave out
-    timeout_s: float = 60.0
-    connect_timeout_s: float = 5.0
-    spans: bool = True  # whether ranks count where their time goes
-    trace: bool = False  # whether they keep their last raw spans
-    inject: Injection = NOTHING
-    memory_rate: float = UNLIMITED  # emulated, bytes a second
-    keeps_cores: bool = True  # ranks that just fill a host's cores stay on their own
-    maps_local_weights: bool = True  # workers of this machine read the model's file themselves
 
 
 class Root:
@@ -170,7 +152,7 @@ class Root:
     def _configure(self, met: Rendezvous, slots: dict[int, CoreSlots]) -> None:
         self._slots = slots
         links = met.links
-        links.is_crowded = is_crowded(slots[0])
+        links.share_cores(ranks_apart(slots[0], available_cores()))
         for rank in links.peers:
             links.send_json(SESSION, rank, self.session(rank).to_json())
         # While the workers connect and do the same.
@@ -332,24 +314,10 @@ class Root:
             self._seen.end()
             if (timeline := self._seen.timeline) is not None:
                 self.traces.append(RankTrace(0, "local", timeline, clock.SAME))
-        if links.peers:
-            links.exchange(SYNC_WITH_ROOT, dict.fromkeys(links.peers, GOODBYE), {})
-        ranks = [own.event("root", "local")]
-        for rank in links.peers:
-            ranks.append(self._farewell(links, rank))
-        return ranks
-
-    def _farewell(self, links: Links, rank: int) -> Rank:
-        """A worker's account and, where they were kept, its raw spans."""
-        sender, timeout_s = f"worker {rank}", self.options.timeout_s
-        last = clock.ask(links, rank) if self.options.trace else None
-        answer = links.receive_json(SESSION, rank, limit_bytes=SUMMARY_BYTES, timeout_s=timeout_s)
-        summary = RankSummary.from_json(answer, sender)
-        if last is not None:
-            timeline = receive_timeline(links, rank, sender, timeout_s)
-            times = clock.between(self._clocks[rank], last, same_boot=rank in self._beside)
-            self.traces.append(RankTrace(rank, links.address(rank), timeline, times))
-        return summary.event("worker", links.address(rank))
+        clocks = self._clocks if self.options.trace else None
+        accounts, traces = dismiss(links, self.options.timeout_s, clocks, self._beside)
+        self.traces += traces
+        return [own.event("root", "local"), *accounts]
 
     def abandon(self, error: BaseException) -> None:
         """Tell the workers why the session ends before its time."""

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dllama_engine.cluster.placement import is_crowded, pinned
+from dllama_engine.cluster.placement import available_cores, pinned, ranks_apart
 from dllama_engine.cluster.session import Greeting, SessionConfig
 from dllama_engine.cluster.setup.peers import join_peers
 from dllama_engine.cluster.summary import RankSummary
@@ -92,7 +92,7 @@ class WorkerSession:
     def _run(self, config: SessionConfig, links: Links) -> None:
         join_peers(config, links, self._listener, self._options.token, self._log)
         links.stop_tracing()  # the root's records are the ones that are kept
-        links.is_crowded = is_crowded(config.slots)
+        links.share_cores(ranks_apart(config.slots, available_cores()))
         self._log("⭕ Network is initialized")
         _warm_up(config, self._log, links)
         from dllama_engine.cluster.service import StepService

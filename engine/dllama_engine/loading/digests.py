@@ -11,9 +11,9 @@ import hashlib
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -27,6 +27,9 @@ from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.system.atomic_file import atomic_writer
 from dllama_engine.system.mapped_pages import drop_pages
 from dllama_engine.system.own_files import open_own, own_folder
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 _KEPT = 64  # files of digests, of other models or plans
 _MAGIC = b"dllama digests 1"
@@ -110,6 +113,8 @@ def compute(
         n_threads: that hash.
         meanwhile: called after each tensor.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     futures: dict[int, list[Future[bytes]]] = {rank: [] for rank in n_pieces}
     with ThreadPoolExecutor(n_threads, "dllama-hashing") as pool:
         for spec in model.specs:

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +24,9 @@ from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.system.sizes import format_bytes
 from dllama_engine.transformer.weights import RankWeights
 from dllama_engine.wire.links import Links
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 Meanwhile = Callable[[], object]
 
@@ -143,6 +145,8 @@ def _verified(
     entry: Entry, layout: Layout, n_pieces: int, n_threads: int
 ) -> Iterator[tuple[int, Bytes | None]]:
     """Each piece, or None for a damaged one; the next ones are read and hashed meanwhile."""
+    from concurrent.futures import ThreadPoolExecutor
+
     largest = max((piece.nbytes for piece in layout.pieces), default=0)
     buffers = deque(np.empty(largest, np.uint8) for _ in range(n_threads + 1))
     under_way: deque[tuple[int, Bytes, Bytes, Future[bool]]] = deque()

@@ -7,9 +7,8 @@ state are computed: reading and hashing is faster than sending on the links that
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dllama_engine.arrays import Bytes
 from dllama_engine.errors import WireError
@@ -18,6 +17,9 @@ from dllama_engine.loading import digests
 from dllama_engine.loading.pieces import Layout, Ranges, digest_of
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.telemetry.events.session import ShareLoad, Source
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 _Offer = tuple[int, str]  # pieces from the first on, digest of their digests
 
@@ -155,6 +157,8 @@ class Supply:
             if rank not in self._known or index in self._known[rank]:
                 continue
             if self._pool is None:
+                from concurrent.futures import ThreadPoolExecutor
+
                 self._pool = ThreadPoolExecutor(self._n_threads, "dllama-hashing")
             self._hashing.append((rank, index, self._pool.submit(digests.digest, part)))
 

@@ -5,7 +5,9 @@ Must not import numpy or numba: it sets the environment that they read when impo
 
 from __future__ import annotations
 
+import atexit
 import codecs
+import gc
 import os
 import select
 import signal
@@ -40,6 +42,7 @@ def prepare() -> None:
     for name in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS"):
         os.environ.setdefault(name, "1")  # the kernels have their own threads
     signal.signal(signal.SIGTERM, _on_sigterm)
+    atexit.register(gc.freeze)  # nobody need look for garbage in what goes with the process
     codecs.register_error(_HIDDEN_BYTES, _unhidden)
     if sys.stdout is None or sys.stderr is None:  # started with closed descriptors
         sys.stdout = sys.stdout or open(os.devnull, "w")

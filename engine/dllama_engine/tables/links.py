@@ -31,7 +31,8 @@ SEND_AT, SEND_BYTES, RECV_AT, RECV_BYTES, SEND_OFFSET, RECV_OFFSET = range(6)
 ROUTE_WIDTH = 6
 NOTHING = -1
 
-# The mesh, (MESH_WORDS + world_size,): the exchange under way, and scratch memory at the end.
+# The mesh, (MESH_WORDS + 2 * world_size,): the exchange under way; then one word for each peer that
+# is waited for (POLLED); then all peers in the order in which they are sent to.
 OWN, KIND, UNDER_WAY, START_NS, MOVED_NS, BYTES = range(6)
 TROUBLE, ERRNO = 6, 7  # which peer failed, and how; 0 if it closed
 TRACE_AT, TRACE_ROWS, TRACE_USED = 8, 9, 10  # records, (TRACE_ROWS, RECORD + world_size)
@@ -53,7 +54,7 @@ LEFT_NS, HIDDEN_NS, GLANCED_NS, MET = range(27, 31)
 # (IS_NEXT) and only its frames to others are under way.
 ROUTES_AT, IS_NEXT, NEXT_KIND, NEXT_START_NS = range(31, 35)
 NEXT_LEFT_NS, NEXT_FACTOR, NEXT_BYTES = range(35, 38)  # how many items of the batch; sent
-POLLED = 38  # one word for each peer that is waited for
+POLLED = 38
 MESH_WORDS = POLLED
 
 # A record of the trace: what, when, how long, payload bytes; then each peer's duration or NOTHING.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.sharding.slices import tensor_spans
 from dllama_engine.system.arena import Arena
 from dllama_engine.tables.packed import LANES
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 # Tensors that share an input are one matrix, in this order of rows.
 _FUSED = {
@@ -110,6 +113,8 @@ class RankWeights:
             linear.fill(raw, row, what)
             yield
             return
+        from concurrent.futures import wait  # and logging with it: many ranks never need it
+
         n_parts = max(self.n_threads, raw.nbytes // _PART_BYTES)
         packing = [
             self._submit(linear, raw[start - row : stop - row], start, what)
@@ -124,6 +129,8 @@ class RankWeights:
 
     def _submit(self, linear: Linear, raw: Bytes, row: int, what: str) -> Future[None]:
         if self._pool is None:
+            from concurrent.futures import ThreadPoolExecutor
+
             self._pool = ThreadPoolExecutor(self.n_threads, "dllama-packing")
         return self._pool.submit(linear.fill, raw, row, what)
 

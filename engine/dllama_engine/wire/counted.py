@@ -45,11 +45,12 @@ class CountedLinks:
         self.rank = rank
         self.world_size = world_size
         self.table: Table = np.zeros((world_size, LINK_WIDTH), np.int64)
-        self.mesh: Table = np.zeros(MESH_WORDS + world_size, np.int64)
+        self.mesh: Table = np.zeros(MESH_WORDS + 2 * world_size, np.int64)
         self._words = view(self.mesh)  # the same: a word is read in a third of the time
         self._tables_at = self.table.ctypes.data, self.mesh.ctypes.data
         self._records: Table = np.zeros((_TRACE_ROWS, RECORD + world_size), np.int64)
         self.mesh[OWN] = rank
+        self.share_cores(0)
         self.mesh[TRACE_AT], self.mesh[TRACE_ROWS] = self._records.ctypes.data, _TRACE_ROWS
         self._peers: dict[int, Peer] = {}
         self._trace = LinkTrace(())
@@ -60,14 +61,18 @@ class CountedLinks:
         self._peers = dict(sorted(self._peers.items()))
         self._trace = LinkTrace(self._peers)
 
-    @property
-    def is_crowded(self) -> bool:
-        """Whether ranks share cores, so that who waits should not keep one busy."""
-        return bool(self.mesh[CROWDED])
+    def share_cores(self, apart: int) -> None:
+        """Ranks share cores: who waits does not keep one busy, and frames go to others first.
 
-    @is_crowded.setter
-    def is_crowded(self, value: bool) -> None:
-        self.mesh[CROWDED] = value
+        Who wakes a peer on its own core may lose the core to it, and those on other cores would
+        wait for their frames meanwhile. No two ranks begin with the same peer.
+
+        Args:
+            apart: how many ranks on the next one is on this rank's cores; 0: they share none.
+        """
+        self.mesh[CROWDED] = apart > 0
+        steps = sorted(range(1, self.world_size), key=lambda n: apart > 0 and n % apart == 0)
+        self.mesh[-self.world_size : -1] = [(self.rank + n) % self.world_size for n in steps]
 
     @property
     def peers(self) -> tuple[int, ...]:

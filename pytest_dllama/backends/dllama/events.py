@@ -7,7 +7,6 @@ the last token stand at dllama's own TTFT and RCT; every trap on the way is told
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import accumulate
 
 from pytest_dllama.backends.dllama.faults import Failure, failure_of
 from pytest_dllama.backends.dllama.notes import (
@@ -19,7 +18,12 @@ from pytest_dllama.backends.dllama.notes import (
     wire_of,
 )
 from pytest_dllama.backends.dllama.printed.run import LoggedRun, MonitorTable, StepLine
-from pytest_dllama.backends.dllama.printed.times import Totals, totals
+from pytest_dllama.backends.dllama.printed.times import (
+    Totals,
+    decode_ends_ms,
+    prefill_ends_ms,
+    totals,
+)
 from pytest_dllama.backends.dllama.printed.traffic import Traffic, collectives_per_row
 from pytest_dllama.events.base import LinkCount
 from pytest_dllama.events.ranks import Network, NetworkOp, NetworkTotal, Rank
@@ -157,7 +161,7 @@ def _input_tokens(run: LoggedRun) -> int:
 
 
 def _steps(run: LoggedRun, nodes: int, times: Totals, wire: Wire | None) -> list[Step]:
-    ends_ms = [*_prefill_ends_ms(run.prefill, times), *decode_ends_ms(run.decode, times)]
+    ends_ms = [*prefill_ends_ms(run.prefill, times), *decode_ends_ms(run.decode, times)]
     # Without the model's figures, or of a version that counts its weights in, bytes are unknown.
     has_bytes = nodes > 1 and (wire is not None or (run.shape is not None and can_tell_bytes(run)))
     steps: list[Step] = []
@@ -198,34 +202,6 @@ def _link(line: StepLine, traffic: Traffic | None) -> LinkCount:
         sent_payload_bytes=traffic.sent_bytes if traffic else line.sent_kb * 1024,
         recv_payload_bytes=traffic.recv_bytes if traffic else line.recv_kb * 1024,
     )
-
-
-def _prefill_ends_ms(steps: Sequence[StepLine], times: Totals) -> list[float]:
-    """The batches one after the other; what they cut off comes after the last."""
-    ends: list[float] = []
-    for step in steps:
-        ends.append((ends[-1] if ends else 0.0) + step.total_ms)
-    if ends and times.prefill_ms is not None:
-        ends[-1] = max(times.prefill_ms, ends[-2] if len(ends) > 1 else 0.0)
-    return ends
-
-
-def decode_ends_ms(steps: Sequence[StepLine], times: Totals) -> list[float]:
-    """When each token was in hand: the first at TTFT, the last at RCT.
-
-    What the printed ms leave out between the two (fractions; sampling, where the engine's clock
-    has it) is spread evenly over the gaps.
-    """
-    gaps_ms = [float(step.total_ms) for step in steps[1:]]
-    if not gaps_ms:
-        return [times.rct_ms]
-    whole_ms = max(times.rct_ms - times.ttft_ms, 0.0)
-    rest_ms = whole_ms - sum(gaps_ms)
-    if rest_ms >= 0.0:
-        gaps_ms = [gap_ms + rest_ms / len(gaps_ms) for gap_ms in gaps_ms]
-    else:  # the total was printed with less digits than the steps have together
-        gaps_ms = [gap_ms * whole_ms / sum(gaps_ms) for gap_ms in gaps_ms]
-    return list(accumulate(gaps_ms, initial=times.ttft_ms))
 
 
 def _done(run: LoggedRun, times: Totals) -> Done:

@@ -143,7 +143,7 @@ class _Steps:
             self._report(self._host.name, step, "...")
 
     @contextmanager
-    def _told(self) -> Iterator[None]:
+    def _reported(self) -> Iterator[None]:
         """The last step ends with the body, well or not."""
         try:
             yield
@@ -155,7 +155,7 @@ class _Steps:
     def gather_facts(self) -> Ready:
         """Connect, and read what the host is."""
         host = self._host
-        with self._told():
+        with self._reported():
             self._begin("connect")
             host.agent.ensure_open()
             self._begin("facts")
@@ -173,7 +173,7 @@ class _Making(_Steps):
 
     def make(self, ready: Ready) -> None:
         """Wheel, environment and kernels, as far as they are not there."""
-        with self._told():
+        with self._reported():
             if self._host.entry.provision:
                 other = self._wanted.other
                 image = image_for(ready.facts, other.environment if other else None)

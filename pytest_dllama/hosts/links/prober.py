@@ -106,7 +106,7 @@ class Prober:
         """
         total_s = sum(self._topology.way(*way).latency_ns for way in self.ways) / 1e9
         n = max(_LEAST, min(_MOST, int(_CALM_S / max(total_s, 1e-9))))
-        with _told():
+        with _host_errors():
             for _ in range(n):
                 for way in self.ways:
                     samples.calm_ns.setdefault(way, []).append(self._delay_ns(way))
@@ -192,7 +192,8 @@ def _send(sender: socket.socket, n_bytes: int) -> None:
 
 
 @contextlib.contextmanager
-def _told() -> Iterator[None]:
+def _host_errors() -> Iterator[None]:
+    """What fails inside is a fault of the emulated links."""
     try:
         yield
     except OSError as error:

@@ -223,7 +223,7 @@ def _told_by(proxy: Proxy | None) -> Iterator[None]:
     try:
         yield
     except ConnectionLost as error:
-        told = proxy.told() if proxy is not None else ""
+        told = proxy.error_tail() if proxy is not None else ""
         raise ConnectionLost(f"{error}; {told}" if told else str(error)) from error
 
 

@@ -59,7 +59,7 @@ class Proxy:
         if rest.strip():
             self._said.append(_text(rest))
 
-    def told(self) -> str:
+    def error_tail(self) -> str:
         """Its end and its last lines, for a message; empty while it runs and says nothing."""
         with contextlib.suppress(subprocess.TimeoutExpired):
             if self.sock.fileno() < 0 or select.select([self.sock], [], [], 0)[0]:  # it is over

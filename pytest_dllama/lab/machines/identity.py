@@ -44,7 +44,7 @@ class Identity:
         return self._of(self._hosts.records())
 
     @property
-    def told(self) -> list[dict[str, Any]]:
+    def descriptions(self) -> list[dict[str, Any]]:
         """What the machines behind SSH are, for files beside the run file; empty without any."""
         return [host.model_dump(include=_TOLD) for host in self._identified if host]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pytest_dllama.backends.base import EngineRequest
 from pytest_dllama.hosts.base import HostError, Hosts, MemorySite, Progress
 from pytest_dllama.models import engine_facts
-from pytest_dllama.models.under_test import ModelUnderTest
+from pytest_dllama.models.model_files import ModelUnderTest
 from pytest_dllama.record.cell import RooflineRecord, Sample
 from pytest_dllama.record.hosts import MemoryRecord
 from pytest_dllama.validity.roofline import Machine, is_too_fast, mean_positions, merged, roofline

@@ -26,7 +26,7 @@ from pytest_dllama.lab.progress import Silent, announce_compilation
 from pytest_dllama.lab.requests.cluster import ClusterError
 from pytest_dllama.lab.requests.failure import RequestFailed
 from pytest_dllama.lab.requests.losses import Losses
-from pytest_dllama.models.under_test import ModelUnderTest
+from pytest_dllama.models.model_files import ModelUnderTest
 from pytest_dllama.record.verdict import REQUESTS, CellVerdict, known_requests
 from pytest_dllama.stats.looks import Plan
 from pytest_dllama.stats.paired import ln_ratios

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from pytest_dllama.backends.base import Backend, RunsAgain
+from pytest_dllama.backends.base import Backend, is_able
 from pytest_dllama.backends.embedded import EmbeddedBackend
 from pytest_dllama.events.stream import Event
 from pytest_dllama.events.trace import Picked
@@ -28,7 +28,7 @@ from pytest_dllama.lab.requests.cluster import Cluster, Worker
 from pytest_dllama.lab.requests.oracle import Oracle, find_oracle, output_against
 from pytest_dllama.lab.requests.picks import Picks
 from pytest_dllama.lab.requests.runner import RequestRun, run_request
-from pytest_dllama.models.under_test import ModelUnderTest
+from pytest_dllama.models.model_files import ModelUnderTest
 from pytest_dllama.models.workloads import configured
 from pytest_dllama.record.cell import OutputRecord
 
@@ -116,7 +116,7 @@ class Sessions:
     def run_again(self, key: CellKey) -> bool:
         """Whether the engines of both sides can run a request several times by one root."""
         engines = [side.engine(key.workload) for side in self.sides]
-        return all(isinstance(engine, RunsAgain) and engine.runs_again for engine in engines)
+        return all(is_able(engine, "runs_again") for engine in engines)
 
     def at_once(self, key: CellKey, order: Sequence[Side], name: str) -> dict[Name, Session]:
         """The same with both requests at the same time: warm-ups, whose times do not count."""

@@ -58,7 +58,7 @@ def verdict_file(
         prompt="" if config.prompt_tokens else config.prompt,
         steps=None if config.output_tokens else config.steps,
         inject=config.inject,
-        emulated=config.topology.told if config.topology else "",
+        emulated=config.topology.described if config.topology else "",
         emulated_board=board.name if board else "",
         prior_groups=compared.prior_groups,
         status=worst([cell.status for cell in cells]),

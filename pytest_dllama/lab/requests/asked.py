@@ -6,7 +6,7 @@ from pytest_dllama.backends.base import Backend, EngineRequest, KnowsFaults
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.events.trace import RequestTrace
 from pytest_dllama.lab.requests.failure import RequestFailed
-from pytest_dllama.models.under_test import ModelUnderTest
+from pytest_dllama.models.model_files import ModelUnderTest
 from pytest_dllama.models.workloads import configured
 from pytest_dllama.record.cell import Workload
 

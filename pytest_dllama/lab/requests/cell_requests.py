@@ -19,7 +19,7 @@ from pytest_dllama.lab.requests.losses import Losses
 from pytest_dllama.lab.requests.oracle import Oracle, find_oracle
 from pytest_dllama.lab.requests.picks import Picks
 from pytest_dllama.lab.requests.runner import RequestRun, run_request
-from pytest_dllama.models.under_test import ModelUnderTest
+from pytest_dllama.models.model_files import ModelUnderTest
 
 _PHASES = {"fill": "filling the context", "cache": "weights from the workers' caches"}
 

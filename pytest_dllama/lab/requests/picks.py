@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, field, replace
 
-from pytest_dllama.backends.base import Backend, EngineRequest, TakesPicks
+from pytest_dllama.backends.base import Backend, EngineRequest, is_able
 from pytest_dllama.events.trace import Picked, RequestTrace
 
 
@@ -27,7 +27,7 @@ class Picks:
 
     def learn(self, cell: Hashable, trace: RequestTrace, engine: Backend) -> None:
         """Keep what a session picked, if others can be asked for it and none was kept before."""
-        if trace.picked and isinstance(engine, TakesPicks) and engine.takes_picks:
+        if trace.picked and is_able(engine, "takes_picks"):
             self._found.setdefault(cell, trace.picked)
 
     def of(self, cell: Hashable) -> Sequence[Picked]:

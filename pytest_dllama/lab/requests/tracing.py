@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
-from pytest_dllama.backends.base import Backend, TellsSpans
+from pytest_dllama.backends.base import Backend, is_able
 from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.events.session import TracePart
@@ -38,7 +38,7 @@ def check_tracing(config: LabConfig, backend: Backend) -> None:
         raise ConfigError(
             f"{OPTION} with --baseline: pairs are not traced; trace each version in its own run"
         )
-    if not isinstance(backend, TellsSpans):
+    if not is_able(backend, "tells_spans"):
         raise ConfigError(
             f"{OPTION}: the engine {backend.name} tells no spans; leave it out, or use "
             "--engine embedded"

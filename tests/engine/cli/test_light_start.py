@@ -27,6 +27,28 @@ def test_a_plan_loads_no_compiler() -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_rank_that_packs_and_measures_nothing_beside_imports_nothing_for_it() -> None:
+    """Pools of threads bring logging with them, the probe of links exact fractions."""
+    code = (
+        "import sys; from dllama_engine.cli.main import main; "
+        "assert main(['inference', '--model', 'tiny', '--prompt', 'a', '--steps', '2']) == 0; "
+        "sys.exit(str({'logging', 'concurrent.futures', 'statistics'} & set(sys.modules)))"
+    )
+    done = subprocess.run([command()[0], "-c", code], capture_output=True, text=True, check=False)
+    assert done.stderr.splitlines()[-1] == "set()"
+
+
+def test_a_process_that_ends_looks_for_no_garbage() -> None:
+    """A tenth of what a short session costs; what is registered first is called last."""
+    code = (
+        "import atexit, gc; atexit.register(lambda: print(gc.get_freeze_count() > 1000)); "
+        "from dllama_engine.cli.main import main; "
+        "main(['plan', '--shape', 'llama-160m', '--nodes', '2', '--json'])"
+    )
+    done = subprocess.run([command()[0], "-c", code], capture_output=True, check=True)
+    assert done.stdout.splitlines()[-1] == b"True"
+
+
 def test_compiled_kernels_go_to_the_users_cache(tmp_path: Path) -> None:
     """A read-only home falls back to a folder of this user's; nothing fails."""
     home = tmp_path / "home"

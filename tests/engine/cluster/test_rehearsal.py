@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dllama_engine.cluster.root import Root, RootOptions
+from dllama_engine.cluster.options import RootOptions
+from dllama_engine.cluster.root import Root
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.paths import model_path
 from dllama_engine.sharding.plan import make_plan

@@ -6,7 +6,8 @@ import sys
 from collections import Counter
 from types import FrameType
 
-from dllama_engine.cluster.root import Root, RootOptions
+from dllama_engine.cluster.options import RootOptions
+from dllama_engine.cluster.root import Root
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.paths import model_path, tokenizer_path
 from dllama_engine.formats.vocab import read_vocab

@@ -11,7 +11,7 @@ from dllama_engine.kernels.run.observe import bucket_of
 from dllama_engine.tables.histograms import BUCKETS, PER_OCTAVE, USED
 from dllama_engine.telemetry.histograms import LinkHistograms, middle_ns
 from dllama_engine.wire.frames import SYNC_NODE_SLICES
-from tests.engine.wire.test_wire import in_threads, mesh
+from tests.engine.wire.meshes import in_threads, mesh
 
 
 @given(st.integers(0, 2**41 - 1))

@@ -17,7 +17,7 @@ from dllama_engine.telemetry.kernel_counters import (
 )
 from dllama_engine.wire.frames import SYNC_NODE_SLICES
 from dllama_engine.wire.links import Links
-from tests.engine.wire.test_wire import in_threads
+from tests.engine.wire.meshes import in_threads
 
 NET_DEV = """\
 Inter-|   Receive                                                |  Transmit

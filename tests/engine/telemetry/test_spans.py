@@ -40,7 +40,7 @@ from tests.engine.processes import (
     start_worker,
     wait_until,
 )
-from tests.engine.wire.test_wire import in_threads, mesh
+from tests.engine.wire.meshes import in_threads, mesh
 
 COMPUTED = {NAMES[kind] for kind in COMPUTE} - {"exchange-copy"}
 OF_PYTHON = {"embedding", "sampling", "detokenizing"}

@@ -8,7 +8,7 @@ import pytest
 
 from dllama_engine.wire import clock
 from dllama_engine.wire.clock import Clock, Reading
-from tests.engine.wire.test_wire import in_threads, mesh
+from tests.engine.wire.meshes import in_threads, mesh
 
 
 @pytest.mark.parametrize("ahead_ns", [0, 7_000_000_000])

@@ -26,7 +26,7 @@ from dllama_engine.wire.frames import (
     SYNC_NODE_SLICES,
 )
 from dllama_engine.wire.links import Links
-from tests.engine.wire.test_wire import in_threads, mesh, tcp_pair
+from tests.engine.wire.meshes import in_threads, mesh, tcp_pair
 
 Mesh = Callable[[int, float], list[Links]]
 

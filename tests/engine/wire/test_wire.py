@@ -5,93 +5,29 @@ from __future__ import annotations
 import random
 import signal
 import socket
-import struct
-import threading
 import time
-from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from functools import partial
-from itertools import combinations
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dllama_engine.errors import InsufficientMemoryError, WireError, WorkerLost
+from dllama_engine.errors import WireError
 from dllama_engine.tables.links import (
-    AGAIN,
     CALM,
     CALM_LENGTH,
-    KIND,
-    MOVED_NS,
     RECV_SEQUENCE,
     SEND_SEQUENCE,
+    SENT_AT_NS,
     SWEEPS,
-    UNDER_WAY,
 )
-from dllama_engine.wire import absence as absence_module
+from dllama_engine.telemetry.timeline import TimelineKeeper
 from dllama_engine.wire import counted, frames
-from dllama_engine.wire import exchanges as exchanges_module
-from dllama_engine.wire import links as links_module
-from dllama_engine.wire.frames import KINDS, SYNC_LOGITS, SYNC_NODE_SLICES, SYNC_WITH_ROOT
+from dllama_engine.wire.frames import SYNC_LOGITS, SYNC_NODE_SLICES, SYNC_WITH_ROOT
 from dllama_engine.wire.links import Links
-
-
-def tcp_pair() -> tuple[socket.socket, socket.socket]:
-    """Two ends of one loopback TCP connection."""
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        near = socket.create_connection(server.getsockname())
-        far, _ = server.accept()
-    return near, far
-
-
-def mesh(world_size: int, timeout_s: float = 60.0) -> list[Links]:
-    """Every rank connected with every other."""
-    ends: list[dict[int, socket.socket]] = [{} for _ in range(world_size)]
-    for a, b in combinations(range(world_size), 2):
-        ends[a][b], ends[b][a] = tcp_pair()
-    return [Links(rank, world_size, ends[rank], timeout_s) for rank in range(world_size)]
-
-
-@pytest.fixture
-def pair() -> Iterator[tuple[Links, Links]]:
-    left, right = mesh(2)
-    yield left, right
-    left.close()
-    right.close()
-
-
-@pytest.fixture
-def impatient() -> Iterator[tuple[Links, Links]]:
-    """Who waits for the other one gives it up soon."""
-    left, right = mesh(2, timeout_s=0.3)
-    yield left, right
-    left.close()
-    right.close()
-
-
-def in_threads(jobs: list[Callable[[], Any]]) -> list[Any]:
-    """Run all jobs at once; the first exception is raised here."""
-    results: list[Any] = [None] * len(jobs)
-    failures: list[BaseException] = []
-
-    def run(index: int) -> None:
-        try:
-            results[index] = jobs[index]()
-        except BaseException as error:  # handed to the test's thread
-            failures.append(error)
-
-    threads = [threading.Thread(target=run, args=(index,)) for index in range(len(jobs))]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(120)
-        assert not thread.is_alive(), "deadlock"
-    if failures:
-        raise failures[0]
-    return results
+from tests.engine.wire.meshes import in_threads, mesh
 
 
 def test_a_rank_that_keeps_its_core_counts_the_exchanges_down(pair: tuple[Links, Links]) -> None:
@@ -115,7 +51,8 @@ def test_beside_other_programs_a_rank_on_a_shared_core_does_not_look_again_and_a
     """It keeps its core from them, but its own peers need it: it sleeps once nothing is there."""
     ranks = mesh(3)
     for links in ranks:
-        links.is_crowded, links.mesh[CALM] = True, 100
+        links.share_cores(1)
+        links.mesh[CALM] = 100
 
     def exchange(rank: int) -> None:
         if rank == 2:
@@ -132,13 +69,29 @@ def test_beside_other_programs_a_rank_on_a_shared_core_does_not_look_again_and_a
         links.close()
 
 
+@pytest.mark.parametrize(
+    ("apart", "order"), [(0, [3, 4, 5, 0, 1]), (2, [3, 5, 1, 4, 0]), (3, [3, 4, 0, 1, 5])]
+)
+def test_a_rank_sends_to_other_cores_before_its_own(apart: int, order: list[int]) -> None:
+    """And begins with the next rank: no two begin with the same."""
+    ranks = mesh(6)
+    sender = ranks[2]
+    kept = TimelineKeeper(6)  # only then it is noted when each frame was taken
+    sender.share_cores(apart)
+    sender.record_exchanges(kept.exchanges_at)
+    sender.exchange(SYNC_NODE_SLICES, dict.fromkeys(sender.peers, b"abc"), {})
+    assert sorted(sender.peers, key=lambda rank: sender.table[rank, SENT_AT_NS]) == order
+    for links in ranks:
+        links.close()
+
+
 @pytest.mark.parametrize(("world_size", "yields"), [(2, False), (3, True)])
 def test_on_shared_cores_a_rank_that_waits_for_one_peer_sleeps_at_once(
     world_size: int, yields: bool
 ) -> None:
     """Whoever has given its core away knows how that went: there is a length for the next time."""
     first, *others = mesh(world_size)
-    first.is_crowded = True
+    first.share_cores(1)
     got = {peer: bytearray(3) for peer in first.peers}
 
     def late(links: Links) -> None:
@@ -291,132 +244,6 @@ def test_sequence_numbers_wrap(pair: tuple[Links, Links]) -> None:
     for _ in range(3):
         left.send(SYNC_LOGITS, 1, b"abc")
         right.exchange(SYNC_LOGITS, {}, {0: bytearray(3)})
-
-
-def test_a_silent_peer_is_lost_after_the_deadline(impatient: tuple[Links, Links]) -> None:
-    left, _ = impatient
-    with pytest.raises(WorkerLost) as caught:
-        left.exchange(SYNC_NODE_SLICES, {1: b"x"}, {1: bytearray(100)})
-    assert caught.value.rank == 1
-    words = str(caught.value)
-    assert "no progress in SYNC_NODE_SLICES for 0.3 s" in words
-    assert "worker 1 at 127.0.0.1:" in words
-    assert "0 bytes unsent, 108 to receive" in words
-    assert "--timeout" in words
-
-
-def test_a_peer_that_never_reads_is_lost_after_the_deadline(
-    impatient: tuple[Links, Links],
-) -> None:
-    left, _ = impatient
-    with pytest.raises(WorkerLost, match=r"[1-9]\d* bytes unsent"):
-        left.send(SYNC_NODE_SLICES, 1, bytes(64 << 20))
-
-
-def test_time_that_a_rank_itself_was_away_is_nobodys_silence(
-    pair: tuple[Links, Links], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A process that was stopped, or whose machine slept: its peers have the whole timeout yet."""
-    left, _ = pair
-    now_ns = 10**15
-    for module in (links_module, exchanges_module, absence_module):
-        monkeypatch.setattr(module, "_now_ns", lambda: now_ns)
-    left.mesh[[UNDER_WAY, KIND, MOVED_NS]] = 1, KINDS[SYNC_LOGITS], now_ns
-    for away_s in (0.1, 3600.0, 0.1, 3600.0):
-        now_ns += int(away_s * 1e9)
-        left.settle(AGAIN)
-    looks = []
-
-    def look_on() -> None:
-        nonlocal now_ns
-        while True:
-            now_ns += 10**8
-            left.settle(AGAIN)
-            looks.append(now_ns)
-
-    with pytest.raises(WorkerLost, match=r"no progress in SYNC_LOGITS for 60 s"):
-        look_on()
-    assert len(looks) == 578  # of a tenth of a second, and 2 s for all that was before
-
-
-def test_a_frame_is_waited_for_though_the_waiting_rank_was_away(
-    pair: tuple[Links, Links], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    left, right = pair
-    away_ns, hour_ns = iter([0]), 3600 * 10**9
-    for module in (links_module, exchanges_module, absence_module):
-        monkeypatch.setattr(
-            module, "_now_ns", lambda: time.perf_counter_ns() + next(away_ns, hour_ns)
-        )
-    left.presence.period_s = 0.01
-    timer = threading.Timer(0.1, right.send, (SYNC_LOGITS, 0, b"abc"))
-    timer.start()
-    buffer = bytearray(3)
-    left.receive(SYNC_LOGITS, 1, buffer, 60.0)
-    timer.join()
-    assert buffer == b"abc"
-
-
-def test_receive_has_its_own_deadline(pair: tuple[Links, Links]) -> None:
-    left, right = pair
-    with pytest.raises(WorkerLost, match=r"for 0\.05 s"):
-        right.receive(SYNC_WITH_ROOT, 0, bytearray(8), timeout_s=0.05)
-    # half a header, then silence
-    left._peers[1].sock.send(b"\0\0\0")
-    with pytest.raises(WorkerLost):
-        right.receive(SYNC_WITH_ROOT, 0, bytearray(8), timeout_s=0.05)
-
-
-@pytest.mark.parametrize("sent", [b"", b"\x05", struct.pack("<IHH", 5, 2, 0) + b"ab"])
-def test_a_closed_peer_is_lost_at_once(pair: tuple[Links, Links], sent: bytes) -> None:
-    left, right = pair
-    left._peers[1].sock.send(sent)
-    left.close()
-    with pytest.raises(WorkerLost, match=r"root \(rank 0\) at .* closed the connection during"):
-        right.exchange(SYNC_NODE_SLICES, {}, {0: bytearray(5)})
-
-
-def test_sending_to_a_reset_peer_is_worker_lost(pair: tuple[Links, Links]) -> None:
-    left, right = pair
-    sock = left._peers[1].sock
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    sock.close()  # a reset, as a killed process with unread data makes
-    with pytest.raises(WorkerLost, match=r"is lost|closed the connection"):
-        right.exchange(SYNC_NODE_SLICES, {0: bytes(10)}, {0: bytearray(5)})
-
-
-@pytest.mark.parametrize("size", [0, 5, 100_000])
-def test_last_words_are_raised_in_place_of_the_frame(pair: tuple[Links, Links], size: int) -> None:
-    left, right = pair
-    left.say_last_words(InsufficientMemoryError("needs 3 GB, has 2"))
-    left.close()
-    with pytest.raises(InsufficientMemoryError, match=r"root \(rank 0\) .* reports: needs 3 GB"):
-        right.exchange(SYNC_NODE_SLICES, {}, {0: bytearray(size)})
-
-
-def test_last_words_name_the_rank_that_was_really_lost() -> None:
-    """Rank 2 dies; rank 1 tells the root, whoever's socket the root reads first."""
-    root, one, two = mesh(3)
-    two.close()
-    with pytest.raises(WorkerLost) as at_one:
-        one.exchange(SYNC_NODE_SLICES, {}, {2: bytearray(10)})
-    one.say_last_words(at_one.value)
-    one.close()
-    with pytest.raises(WorkerLost) as at_root:
-        root.exchange(SYNC_NODE_SLICES, {}, {1: bytearray(10)})
-    assert at_root.value.rank == 2
-    assert "worker 1 at" in str(at_root.value)
-    root.close()
-
-
-def test_last_words_survive_a_failing_send() -> None:
-    left, right = mesh(2)
-    left.send(SYNC_NODE_SLICES, 1, bytes(100))
-    left.say_last_words(InsufficientMemoryError("no room"))
-    left.close()
-    with pytest.raises(InsufficientMemoryError, match="no room"):
-        right.exchange(SYNC_NODE_SLICES, {0: bytes(64 << 20)}, {})
-    right.close()
 
 
 def test_the_trace_keeps_more_operations_than_compiled_code_has_room_for() -> None:

@@ -33,7 +33,7 @@ from pytest_dllama.validity.output import faulty_output
 from pytest_dllama.verdict.judge import judge
 from tests.data import MODELS, REPORTS
 from tests.plugin.backends.requests import REQUEST
-from tests.plugin.validity.test_text_check import oracle, step, trace, whole
+from tests.plugin.validity.text_traces import oracle, step, trace, whole
 
 TINY = engine_facts.MODELS_FOLDER / "tiny.t"
 STALE = Engine("current", (0, 16, 4), None)

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_dllama.cli.main import main
 from pytest_dllama.config.values import parse_models
-from pytest_dllama.models import under_test
+from pytest_dllama.models import model_files
 from pytest_dllama.models.kept import kept_models
 
 
@@ -20,7 +20,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     for shape in ("tiny-llama", "tiny-llama,n_layers=4"):
         (spec,) = parse_models(f"synthetic:{shape}")
-        under_test.open_model(spec, lambda done, total: None)
+        model_files.open_model(spec, lambda done, total: None)
     folder = tmp_path / "pytest-dllama" / "models"
     old_s = time.time() - 40 * 86400
     os.utime(folder / "synthetic-tiny-llama.m", (old_s, old_s))
@@ -53,7 +53,7 @@ def test_a_use_is_noted_and_the_file_stays_as_old_as_it_was(cache: Path) -> None
     file = cache / "synthetic-tiny-llama.m"
     written_ns = file.stat().st_mtime_ns
     (spec,) = parse_models("synthetic:tiny-llama")
-    under_test.open_model(spec, lambda done, total: None)
+    model_files.open_model(spec, lambda done, total: None)
     assert file.stat().st_mtime_ns == written_ns
     assert [model.name for model in kept_models(cache)][-1] == "tiny-llama"
 

@@ -20,12 +20,12 @@ from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.pairs.duet import Duet, Rules, Side
 from pytest_dllama.lab.progress import Silent
 from pytest_dllama.models import engine_facts
-from pytest_dllama.models.under_test import open_model
+from pytest_dllama.models.model_files import open_model
 from pytest_dllama.record.cell import PartTime
 from pytest_dllama.stats.looks import Plan
 from tests.plugin.lab.pairs.stated_times import StatedTimes, config
 from tests.plugin.real_runs import SMALL_MODEL
-from tests.plugin.validity.test_boards import SAMPLE
+from tests.plugin.validity.samples import sample
 
 
 def _config(**given: str) -> LabConfig:
@@ -126,7 +126,9 @@ def test_pairs_on_boards_that_were_not_kept_are_not_believed(tmp_path: Path) -> 
             PartTime(phase="decode", part="feed-forward", rank=rank, ms=share * size / 2.84e6)
             for rank, size in enumerate(read)
         ]
-        cell.samples[cast(Any, side)].append(SAMPLE.model_copy(update={"parts": tuple(parts)}))
+        cell.samples[cast(Any, side)].append(
+            sample(60.0).model_copy(update={"parts": tuple(parts)})
+        )
     duet._check_emulation(cell)
     (said,) = cell.invalid
     assert said.startswith("base: board: computing took 0.06")

@@ -9,7 +9,7 @@ from pytest_dllama.forensics.import_log import import_logs
 from pytest_dllama.forensics.imported_run import ImportOptions
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
-from tests.plugin.backends.test_dllama_log import LOGS, NAMES, read
+from tests.plugin.backends.sample_logs import LOGS, NAMES, read
 
 WORKERS = [f"fork_inference_n4.worker{rank}.log" for rank in (1, 2, 3)]
 

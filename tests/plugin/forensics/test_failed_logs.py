@@ -12,7 +12,7 @@ from pytest_dllama.forensics.imported_run import ImportLogError, ImportOptions
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.report.pages.language import LANGUAGES
 from pytest_dllama.report.pages.markdown import render
-from tests.plugin.backends.test_dllama_log import LOGS, damaged_logs, generated, read
+from tests.plugin.backends.sample_logs import LOGS, damaged_logs, generated, read
 from tests.plugin.forensics.imported_logs import (
     WORKERS,
     cell_of,

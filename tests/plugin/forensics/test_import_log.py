@@ -14,7 +14,7 @@ from pytest_dllama.report.pages.language import LANGUAGES
 from pytest_dllama.report.pages.markdown import render
 from pytest_dllama.verdict.limits.thresholds_file import parse_thresholds
 from tests.data import MODELS
-from tests.plugin.backends.test_dllama_log import LOGS, read
+from tests.plugin.backends.sample_logs import LOGS, read
 from tests.plugin.forensics.imported_logs import (
     ROOTS,
     WORKERS,

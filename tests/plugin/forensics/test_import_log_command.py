@@ -10,7 +10,7 @@ import pytest
 
 from pytest_dllama.cli.main import main
 from pytest_dllama.history.run_files import read_run
-from tests.plugin.backends.test_dllama_log import LOGS
+from tests.plugin.backends.sample_logs import LOGS
 from tests.plugin.forensics.imported_logs import (
     WORKERS,
 )

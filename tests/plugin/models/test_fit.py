@@ -14,7 +14,7 @@ from pytest_dllama.models.fit import Holding, check_fit
 from pytest_dllama.models.sizes import request_size
 from pytest_dllama.record.cell import Workload
 from tests.engine import processes
-from tests.plugin.models.test_models import config_of
+from tests.plugin.models.configs import config_of
 
 LLAMA3 = engine_facts.shape_config("llama3.1-8b")
 TOKENS = engine_facts.shape_tokenizer(LLAMA3.vocab_size)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -11,43 +11,23 @@ import pytest
 
 from pytest_dllama.backends.base import Backend, EngineRequest, WorkerNotReady
 from pytest_dllama.backends.embedded import EmbeddedBackend
-from pytest_dllama.config.options import SETTINGS
-from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError, parse_models
 from pytest_dllama.lab.checks import cell_keys, check_cells
-from pytest_dllama.models import under_test
-
-
-def config_of(**changes) -> LabConfig:
-    """The defaults of all options, changed."""
-    names = {field.name for field in fields(LabConfig)}
-    values = {
-        name: setting.parse(setting.default)
-        for setting in SETTINGS
-        if (name := setting.name.replace("-", "_")) in names and name != "models"
-    }
-    others = {
-        "node_counts": (2,),
-        "models": parse_models("tiny"),
-        "report_folder": Path("report"),
-        "thresholds_file": None,
-        "request_timeout_s": 60.0,
-        "explicit": False,
-    }
-    return LabConfig(**(values | others | changes))
+from pytest_dllama.models import model_files
+from tests.plugin.models.configs import config_of
 
 
 def test_a_synthetic_model_is_written_once_into_the_cache(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     (spec,) = parse_models("synthetic:tiny-llama")
     progress: list[tuple[int, int]] = []
-    model = under_test.open_model(spec, lambda done, total: progress.append((done, total)))
+    model = model_files.open_model(spec, lambda done, total: progress.append((done, total)))
     assert model.model_file.parent == tmp_path / "pytest-dllama" / "models"
     assert (model.record.name, model.record.arch, model.record.dim) == ("tiny-llama", "llama", 128)
     assert progress[-1][0] == progress[-1][1] == model.record.size_bytes
     written_ns = model.model_file.stat().st_mtime_ns
     progress.clear()
-    again = under_test.open_model(spec, lambda done, total: progress.append((done, total)))
+    again = model_files.open_model(spec, lambda done, total: progress.append((done, total)))
     assert again.model_file.stat().st_mtime_ns == written_ns
     assert progress == []
 
@@ -56,9 +36,9 @@ def test_a_synthetic_model_that_cannot_be_written_is_told(tmp_path, monkeypatch)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     code = (
         "import resource; from pytest_dllama.config.values import *\n"
-        "from pytest_dllama.models import under_test\n"
+        "from pytest_dllama.models import model_files\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (1024, 1024))\n"
-        "try: under_test.open_model(parse_models('synthetic:tiny-llama')[0], lambda *n: None)\n"
+        "try: model_files.open_model(parse_models('synthetic:tiny-llama')[0], lambda *n: None)\n"
         "except ConfigError as error: print(error)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -76,13 +56,13 @@ def test_what_is_no_regular_file_is_told_as_such(tmp_path) -> None:
     for name in ("pipe.m", "folder.m"):
         (spec,) = parse_models(f"{name}:t.t", tmp_path)
         with pytest.raises(ConfigError, match=rf"{name} is a pipe, device or folder; give"):
-            under_test.open_model(spec, lambda done, total: None)
+            model_files.open_model(spec, lambda done, total: None)
 
 
 def test_the_shipped_model() -> None:
     (spec,) = parse_models("tiny")
-    under_test.check_model(spec, (1, 2, 4, 8), config_of())
-    record = under_test.open_model(spec, lambda done, total: None).record
+    model_files.check_model(spec, (1, 2, 4, 8), config_of())
+    record = model_files.open_model(spec, lambda done, total: None).record
     assert (record.name, record.weight_type) == ("tiny", "q40")
 
 
@@ -98,7 +78,7 @@ def test_the_shipped_model() -> None:
 def test_the_name_of_a_shape_alone_is_answered_with_its_right_spelling(name, shape) -> None:
     (spec,) = parse_models(name)
     with pytest.raises(ConfigError) as caught:
-        under_test.config_of(spec)
+        model_files.config_of(spec)
     assert str(caught.value) == (
         f"--models {name}: no shipped model of this name (there is: tiny); for random weights "
         f"write synthetic:{shape}, for your own files MODEL.m:TOKENIZER.t"
@@ -110,8 +90,8 @@ def test_a_synthetic_prompt_is_checked_before_a_byte_is_written(tmp_path, monkey
     (spec,) = parse_models("synthetic:tiny-llama")
     message = r"--prompt has 13 tokens and --steps is 2: .* use --steps 14 or more, .*tiny-llama\)"
     with pytest.raises(ConfigError, match=message):
-        under_test.check_model(spec, (2,), config_of(steps=2))
-    under_test.check_model(spec, (2,), config_of(steps=14))
+        model_files.check_model(spec, (2,), config_of(steps=2))
+    model_files.check_model(spec, (2,), config_of(steps=14))
     assert list(tmp_path.iterdir()) == []
 
 

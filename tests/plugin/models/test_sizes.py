@@ -12,7 +12,7 @@ from pytest_dllama.models.prompts import exact_prompt
 from pytest_dllama.models.sizes import request_size
 from pytest_dllama.record.cell import Workload
 from tests.data import MODELS as GOLDEN
-from tests.plugin.models.test_models import config_of
+from tests.plugin.models.configs import config_of
 
 TOKENIZERS = {
     "golden": engine_facts.file_tokenizer(GOLDEN / "golden.t"),

@@ -12,21 +12,11 @@ from pytest_dllama.report.pages.markdown import render
 from pytest_dllama.report.terminal.summary import summary_lines
 from pytest_dllama.validity.boards import board_faults
 from tests.plugin.report import report_runs
+from tests.plugin.validity.samples import sample
 
 READ = 8_000_000, 4_000_000
 RATE = 1e9
-SAMPLE = Sample(
-    n_input_tokens=4,
-    n_output_tokens=8,
-    ttft_s=0.1,
-    tpot_ms=60.0,
-    rct_s=1.0,
-    tokens_per_s=8.0,
-    prefill_tokens=3,
-    prefill_s=None,
-    decode_tokens=8,
-    decode_s=None,
-)
+SAMPLE = sample(60.0)
 
 
 def _sample(*ranks_ms: float) -> Sample:

@@ -12,27 +12,13 @@ from pytest_dllama.hosts.local import LocalHosts
 from pytest_dllama.lab.machines.roofline_probe import RooflineProbe
 from pytest_dllama.lab.progress import Silent
 from pytest_dllama.models import engine_facts
-from pytest_dllama.record.cell import Estimate, Sample
+from pytest_dllama.record.cell import Estimate
 from pytest_dllama.record.hosts import MemoryRecord
 from pytest_dllama.validity.roofline import Machine, roofline, roofline_faults, share
 from tests.data import MODELS as GOLDEN
+from tests.plugin.validity.samples import sample
 
 GB = 10**9
-
-
-def _sample(tpot_ms: float | None) -> Sample:
-    return Sample(
-        n_input_tokens=4,
-        n_output_tokens=8,
-        ttft_s=0.1,
-        tpot_ms=tpot_ms,
-        rct_s=1.0,
-        tokens_per_s=8.0,
-        prefill_tokens=3,
-        prefill_s=None,
-        decode_tokens=8,
-        decode_s=None,
-    )
 
 
 def _machine(
@@ -98,7 +84,7 @@ def test_what_caches_hold_is_left_out_of_the_floor() -> None:
 def test_an_unmeasured_machine_gives_no_limit() -> None:
     found = roofline([GB], [_machine(rates={})])
     assert (found.limit_ms, found.why_not) == (None, "unmeasured")
-    assert roofline_faults(found, [_sample(0.001)]) == []
+    assert roofline_faults(found, [sample(0.001)]) == []
 
 
 def test_a_share() -> None:
@@ -110,7 +96,7 @@ def test_a_share() -> None:
 
 @pytest.mark.parametrize(("tpot_ms", "n_faults"), [(100, 0), (81, 0), (79, 1), (None, 0)])
 def test_too_fast_is_what_beats_the_floor_by_more_than_the_margin(tpot_ms, n_faults) -> None:
-    faults = roofline_faults(roofline([GB], [_machine()]), [_sample(200), _sample(tpot_ms)])
+    faults = roofline_faults(roofline([GB], [_machine()]), [sample(200), sample(tpot_ms)])
     assert len(faults) == n_faults
     if faults:
         assert (faults[0].kind, faults[0].repeat) == ("roofline", 2)
@@ -141,8 +127,8 @@ class _Counted(LocalHosts):
 def test_this_machine_is_measured_once_a_session() -> None:
     hosts = _Counted()
     roof = RooflineProbe(hosts, 1, Silent())
-    found = roof.of([GB], [_sample(1e6)])
-    roof.of([GB, GB], [_sample(1e6)])
+    found = roof.of([GB], [sample(1e6)])
+    roof.of([GB, GB], [sample(1e6)])
     assert hosts.n_probes == 1
     assert found.limit_ms
     assert 1 < found.limit_ms < 10_000  # between 1 TB/s and 0.1 GB/s
@@ -154,17 +140,17 @@ def test_this_machine_is_measured_once_a_session() -> None:
 def test_a_figure_that_beats_memory_is_measured_again_before_it_is_told() -> None:
     hosts = _Counted()
     roof = RooflineProbe(hosts, 1, Silent())
-    found = roof.of([GB], [_sample(0.01)])
+    found = roof.of([GB], [sample(0.01)])
     assert hosts.n_probes == 2
-    assert roofline_faults(found, [_sample(0.01)])
+    assert roofline_faults(found, [sample(0.01)])
 
 
 def test_a_probe_that_others_disturbed_judges_nothing() -> None:
     hosts = _Counted(cpu_share=0.5)
     roof = RooflineProbe(hosts, 1, Silent())
-    found = roof.of([GB], [_sample(0.01)])
+    found = roof.of([GB], [sample(0.01)])
     assert found.limit_ms
-    assert roofline_faults(found, [_sample(0.01)]) == []
+    assert roofline_faults(found, [sample(0.01)]) == []
     assert roof.records[0].is_disturbed
 
 
@@ -175,7 +161,7 @@ def test_the_probe_tells_how_much_of_its_time_it_ran() -> None:
 
 def test_what_fits_the_cache_is_not_measured() -> None:
     hosts = _Counted()
-    assert RooflineProbe(hosts, 1, Silent()).of([1000], [_sample(1.0)]).why_not == "cached"
+    assert RooflineProbe(hosts, 1, Silent()).of([1000], [sample(1.0)]).why_not == "cached"
     assert hosts.n_probes == 0
 
 
@@ -183,7 +169,7 @@ def test_a_failed_probe_is_told_and_not_repeated() -> None:
     hosts = _Counted("no engine there")
     roof = RooflineProbe(hosts, 1, Silent())
     for _ in range(2):
-        found = roof.of([GB], [_sample(0.01)])
+        found = roof.of([GB], [sample(0.01)])
         assert (found.why_not, found.detail) == ("unmeasured", "this machine: no engine there")
     assert hosts.n_probes == 1
 

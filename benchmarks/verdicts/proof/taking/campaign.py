@@ -30,7 +30,7 @@ from pytest_dllama.lab.builds.commits import revision_at
 from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.pairs.duet import Duet, PairTaken, Rules, Side
 from pytest_dllama.lab.progress import Silent
-from pytest_dllama.models.under_test import check_model, open_model
+from pytest_dllama.models.model_files import check_model, open_model
 from pytest_dllama.stats.looks import Plan
 
 PAIRS_A_COMPARISON = 30  # whole blocks of three and of ten

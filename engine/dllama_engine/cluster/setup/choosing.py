@@ -1,7 +1,8 @@
 """How batches are exchanged, where `auto` asks: all ranks probe, the root decides.
 
 All take part in what `probing` measures of the links. Where it is asked whether batches go in
-halves (`--overlap auto`) they multiply such batches too; what the root sees counts.
+halves (`--overlap auto`) they multiply such batches too; what the root sees counts. What measures
+is imported where it is asked for: every rank comes through here, few are asked.
 """
 
 from __future__ import annotations
@@ -9,13 +10,11 @@ from __future__ import annotations
 from typing import Any
 
 from dllama_engine.cluster.placement import CoreSlots, pinned
-from dllama_engine.cluster.setup.probing import probe
 from dllama_engine.collectives.choice import Choice, LinkCosts, choose
 from dllama_engine.collectives.overlap import ComputeCosts, overlapped
 from dllama_engine.errors import HandshakeError
 from dllama_engine.formats.quants import Q_BLOCK, row_bytes
 from dllama_engine.memory_rate import UNLIMITED
-from dllama_engine.program.rate import value_s
 from dllama_engine.sharding.collective import Pick
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.sharding.work import layer_values
@@ -25,6 +24,8 @@ from dllama_engine.wire.links import Links
 
 def probe_products(plan: ShardPlan, rank: int, slots: CoreSlots, batch_size: int) -> ComputeCosts:
     """What the products of a layer take with a whole batch and with half of one."""
+    from dllama_engine.program.rate import value_s
+
     n_values, half = layer_values(plan, rank), (batch_size + 1) // 2
     types = plan.config.weight_type, plan.buffer_type
     sizes = plan.config.dim, n_values
@@ -36,6 +37,8 @@ def _measured(
     plan: ShardPlan, links: Links, slots: CoreSlots, batch_size: int
 ) -> tuple[LinkCosts, ComputeCosts | None]:
     """What the plan leaves open, in the same order on all ranks."""
+    from dllama_engine.cluster.setup.probing import probe
+
     with pinned(slots, lambda line: None):
         costs = probe(links, plan, slots.own)
         if not plan.overlap.is_auto:

@@ -39,7 +39,6 @@ from dllama_engine.tables.links import (
     MET,
     MOVED_NS,
     OUT_BYTES,
-    OWN,
     RECORD,
     RECORD_BYTES,
     RECORD_DURATION_NS,
@@ -117,16 +116,17 @@ def move(links: Any, mesh: Any, only_sends: bool) -> Any:
     if mesh[MET] != DONE:
         met, mesh[MET] = mesh[MET], DONE
         return met
-    world_size, own, yields = links.shape[0], mesh[OWN], 0
+    world_size, yields = links.shape[0], 0
     needs_sends = only_sends or mesh[IS_NEXT] == 0
     entered_ns = still_ns = now_ns(mesh.ctypes.data + 8 * SCRATCH)
     # At first nobody is asked whether they are ready: all can be sent to, and who comes last finds
-    # everything there. Who does not stops reading at the first peer that has sent nothing.
-    first, reads = True, True
+    # everything there. Who does not stops reading at the first peer that has sent nothing. Where
+    # ranks share cores and one peer is waited for, it has seldom had a core to send anything yet.
+    first, reads = True, mesh[CROWDED] == 0 or mesh[AWAITED] > 1
     while True:
         more, moved, unheard = False, False, False
-        for step in range(1, world_size):  # each rank begins with the next: no two with the same
-            rank = (own + step) % world_size
+        for turn in range(world_size - 1):
+            rank = mesh[MESH_WORDS + world_size + turn]
             link = links[rank]
             if pending(link):
                 if first or is_ready(link, mesh):
@@ -172,7 +172,7 @@ def exchange(links: Any, routes: Any, mesh: Any, kind: int, items: int) -> Any:
     Args:
         links: int64 (world_size, LINK_WIDTH).
         routes: int64 (world_size, ROUTE_WIDTH); the buffers stay where they are until it is done.
-        mesh: int64 (MESH_WORDS + world_size,).
+        mesh: int64 (MESH_WORDS + 2 * world_size,).
         kind: what the frames are.
         items: by how much the routes' bytes are multiplied: tokens of a batch.
 
@@ -196,5 +196,5 @@ def exchange_at(
     """`exchange` with tables at addresses."""
     links = carray(pointer(links_at), (world_size, LINK_WIDTH), np.int64)
     routes = carray(pointer(routes_at), (world_size, ROUTE_WIDTH), np.int64)
-    mesh = carray(pointer(mesh_at), (MESH_WORDS + world_size,), np.int64)
+    mesh = carray(pointer(mesh_at), (MESH_WORDS + 2 * world_size,), np.int64)
     return exchange(links, routes, mesh, kind, items)

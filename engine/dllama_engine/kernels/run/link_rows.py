@@ -55,7 +55,7 @@ def link_tables(op: Any) -> Any:
     """A row's links, routes and mesh."""
     world_size = op[RANKS]
     links = carray(pointer(op[LINKS_AT]), (world_size, LINK_WIDTH), np.int64)
-    mesh = carray(pointer(op[MESH_AT]), (MESH_WORDS + world_size,), np.int64)
+    mesh = carray(pointer(op[MESH_AT]), (MESH_WORDS + 2 * world_size,), np.int64)
     routes = carray(pointer(op[ROUTES_AT]), (world_size, ROUTE_WIDTH), np.int64)
     return links, routes, mesh
 

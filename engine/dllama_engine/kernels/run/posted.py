@@ -22,9 +22,9 @@ from dllama_engine.tables.links import (
     GLANCED_NS,
     IS_NEXT,
     LEFT_NS,
+    MESH_WORDS,
     MET,
     NEXT_LEFT_NS,
-    OWN,
     SCRATCH,
     SWEEPS,
     UNDER_WAY,
@@ -71,9 +71,9 @@ def glance(links: Any, mesh: Any) -> None:
 @njit(nogil=True)
 def _sweep(links: Any, mesh: Any, reads: bool) -> Any:
     """Try every link once, and never wait: how that went."""
-    world_size, own = links.shape[0], mesh[OWN]
-    for step in range(1, world_size):
-        rank = (own + step) % world_size
+    world_size = links.shape[0]
+    for turn in range(world_size - 1):
+        rank = mesh[MESH_WORDS + world_size + turn]
         if pending(links[rank]):
             _, status = advance(links, mesh, rank, reads)
             if status != DONE:

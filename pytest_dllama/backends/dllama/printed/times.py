@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from pytest_dllama.backends.dllama.printed.run import LoggedRun, StepLine
 
@@ -89,3 +91,31 @@ def totals(run: LoggedRun) -> Totals | None:
         True,
         wraps + missing,
     )
+
+
+def prefill_ends_ms(steps: Sequence[StepLine], times: Totals) -> list[float]:
+    """When each batch of the prompt was done; what the printed ms cut off is after the last."""
+    ends: list[float] = []
+    for step in steps:
+        ends.append((ends[-1] if ends else 0.0) + step.total_ms)
+    if ends and times.prefill_ms is not None:
+        ends[-1] = max(times.prefill_ms, ends[-2] if len(ends) > 1 else 0.0)
+    return ends
+
+
+def decode_ends_ms(steps: Sequence[StepLine], times: Totals) -> list[float]:
+    """When each token was in hand: the first at TTFT, the last at RCT.
+
+    What the printed ms leave out between the two (fractions; sampling, where the engine's clock
+    has it) is spread evenly over the gaps.
+    """
+    gaps_ms = [float(step.total_ms) for step in steps[1:]]
+    if not gaps_ms:
+        return [times.rct_ms]
+    whole_ms = max(times.rct_ms - times.ttft_ms, 0.0)
+    rest_ms = whole_ms - sum(gaps_ms)
+    if rest_ms >= 0.0:
+        gaps_ms = [gap_ms + rest_ms / len(gaps_ms) for gap_ms in gaps_ms]
+    else:  # the total was printed with less digits than the steps have together
+        gaps_ms = [gap_ms * whole_ms / sum(gaps_ms) for gap_ms in gaps_ms]
+    return list(accumulate(gaps_ms, initial=times.ttft_ms))

@@ -23,7 +23,7 @@ from pytest_dllama.lab.cells import CellKey
 from pytest_dllama.lab.pairs.duet import Duet, PairTaken, Rules, Side
 from pytest_dllama.lab.pairs.making import make_sides
 from pytest_dllama.lab.progress import Silent
-from pytest_dllama.models.under_test import open_model
+from pytest_dllama.models.model_files import open_model
 from pytest_dllama.record.verdict import CellVerdict, PairStatus, VerdictFile, verdict_schema
 from pytest_dllama.report.terminal.verdict import verdict_lines
 from pytest_dllama.stats.looks import Plan

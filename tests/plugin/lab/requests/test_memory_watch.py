@@ -15,23 +15,8 @@ from pytest_dllama.hosts.agent.memory import FamilyMemory
 from pytest_dllama.hosts.base import HostProcess
 from pytest_dllama.hosts.local import LocalHost
 from pytest_dllama.lab.requests.memory_watch import MemoryWatch
-from tests.engine.processes import GENEROUS_S
+from tests.plugin.lab.requests.memory_taker import MIB, PROGRAM, take
 from tests.plugin.traces_for_tests import decode_step, trace
-
-MIB = 2**20
-# Takes as many MiB as asked for each line it reads from a file that grows; says so; keeps a little.
-PROGRAM = """
-import sys, time
-done = 0
-while True:
-    wanted = [int(line) for line in open(sys.argv[1])]
-    for mib in wanted[done:]:
-        block = bytearray(b"x") * (mib * 2**20)
-        del block
-        print("took", mib, flush=True)
-    done = len(wanted)
-    time.sleep(0.02)
-"""
 
 
 @pytest.fixture
@@ -48,12 +33,6 @@ def start(tmp_path: Path) -> Iterator[Callable[[str], tuple[HostProcess, Path]]]
     yield start_one
     for process in started:
         process.stop()
-
-
-def take(process: HostProcess, orders: Path, mib: int) -> None:
-    with orders.open("a") as file:
-        file.write(f"{mib}\n")
-    assert process.read_line(GENEROUS_S) == f"took {mib}\n"
 
 
 def peaks(watch: MemoryWatch) -> list[int | None]:

@@ -72,8 +72,8 @@ def test_the_title_and_a_table_of_the_page_say_it(emulated: RunRecord) -> None:
 
 
 def test_the_verdict_says_it(emulated: RunRecord) -> None:
-    found = report_runs.verdict(emulated, emulated=TOPOLOGY.told)
-    assert verdict_lines(found)[0] == f"EMULATED links ({TOPOLOGY.told})"
+    found = report_runs.verdict(emulated, emulated=TOPOLOGY.described)
+    assert verdict_lines(found)[0] == f"EMULATED links ({TOPOLOGY.described})"
     boards = report_runs.verdict(emulated, emulated="pi5x2-1gbe: all of it", emulated_board="pi5")
     assert verdict_lines(boards)[0] == "EMULATED boards (pi5x2-1gbe: all of it)"
 
