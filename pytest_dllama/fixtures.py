@@ -129,7 +129,8 @@ class BenchmarkRows:
     ) -> Callable[[str], None]:
         """`timing_row("rct_s")`: hand the cell's samples of a time to pytest-benchmark as a row.
 
-        Rows of cells that did not pass are shown and never saved.
+        Rows of cells that did not pass, and of an engine that was slowed down on purpose, are
+        shown and never saved.
         """
         from pytest_dllama.edge import benchmark_bridge
 
@@ -147,7 +148,7 @@ class BenchmarkRows:
                 _samples_s(cell, metric),
                 group,
                 _extra_info(cell) | work,
-                trusted=cell.trusted,
+                trusted=cell.trusted and not lab.config.inject,
                 params=work,
             )
 

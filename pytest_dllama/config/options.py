@@ -329,7 +329,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "tolerate", "P%", "",
         "with --baseline: how much worse TTFT, TPOT, RCT and every other judged metric may be, in "
-        "place of what the thresholds file says (default: TTFT 15%, the others 5%)",
+        "place of what the thresholds file says and of the usual 15% of TTFT and 5% of the others",
         parse_tolerated,
     ),
     Setting(

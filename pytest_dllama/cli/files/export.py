@@ -42,6 +42,12 @@ def add_export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 def _export(arguments: argparse.Namespace) -> int:
     run, output = read_run(arguments.run), arguments.output
+    if inject := run.request.inject:
+        print(
+            f"pytest-dllama: {arguments.run} was slowed down on purpose (--inject {inject}); its "
+            "figures are no measurement of this machine",
+            file=sys.stderr,
+        )
     match arguments.format:
         case "llmd":
             _write_reports(llmd_reports(run), output)

@@ -21,6 +21,7 @@ from pytest_dllama.backends.process_guard import ended_with
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.files.locks import locked
 from pytest_dllama.files.user_files import cache_folder
+from pytest_dllama.files.whole_file import write_whole
 from pytest_dllama.lab.builds.commits import own_repository
 
 BUILD_TIMEOUT_S = 900.0
@@ -129,7 +130,7 @@ def kept_build(
             folder.mkdir(parents=True)
             try:
                 build(folder)
-                (folder / _MARK).write_text(json.dumps(dict(about)))
+                write_whole(folder / _MARK, json.dumps(dict(about)))
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise

@@ -23,6 +23,7 @@ from pytest_dllama.metrics.catalog import METRICS
 from pytest_dllama.record.cell import Estimate
 from pytest_dllama.record.run import RunRecord
 from tests.data import REPORTS, ROOT
+from tests.plugin.history.night_runs import slowed
 
 RUN = REPORTS / "two_models.json"
 
@@ -30,6 +31,16 @@ RUN = REPORTS / "two_models.json"
 @pytest.fixture(scope="module")
 def run() -> RunRecord:
     return read_run(RUN)
+
+
+def test_an_export_says_that_a_run_was_slowed_down_on_purpose(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_run(slowed(read_run(RUN)), tmp_path / "run.json")
+    assert main(["export", str(path)]) == 0
+    told = capsys.readouterr()
+    assert "run.json was slowed down on purpose (--inject tpot=50%); its figures are" in told.err
+    assert told.out
 
 
 def test_a_line_a_request(run: RunRecord) -> None:

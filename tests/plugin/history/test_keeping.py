@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -45,9 +46,11 @@ def test_nothing_is_kept_where_that_is_wanted(tmp_path: Path) -> None:
 
 
 def test_a_run_that_was_slowed_down_on_purpose_is_not_kept(tmp_path: Path) -> None:
-    out = measure(tmp_path, "--history", "kept", "--inject", "tpot=5%")
+    out = measure(tmp_path, "--history", "kept", "--inject", "tpot=5%", "--benchmark-autosave")
     assert "history:  not kept: slowed down on purpose (--inject tpot=5%)" in out
     assert not list(tmp_path.rglob("runs"))
+    (saved,) = tmp_path.glob(".benchmarks/**/*.json")
+    assert json.loads(saved.read_text())["benchmarks"] == []
     run = read_run(tmp_path / "report" / "run.json")
     assert run.request.inject == "tpot=5%"
     commands = run.cells[0].commands
