@@ -96,7 +96,7 @@ class Links(ExchangingLinks):
         if self._words[TRACE_ROWS]:
             self._keep_records()
             self._trace.add_peer(peer, duration_ns)
-            self._trace.add_op(kind, start_ns, duration_ns, size)
+            self._trace.add_op(kind, duration_ns, size)
         return size
 
     def _await_header(self, peer: Peer, timeout_s: float | None) -> None:

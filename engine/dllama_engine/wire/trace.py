@@ -20,7 +20,6 @@ from dllama_engine.tables.links import (
     RECORD_BYTES,
     RECORD_DURATION_NS,
     RECORD_KIND,
-    RECORD_START_NS,
     SENT_BYTES,
     SENT_MESSAGES,
 )
@@ -38,19 +37,15 @@ _MOST_UNREAD = 1024  # parts: each takes a kilobyte more than what it is read in
 class LinkTrace:
     """Operations of one rank, in order, and the time each peer took in them."""
 
-    __slots__ = (
-        *("_bytes", "_durations_ns", "_is_made", "_kinds", "_of", "_peers", "_starts_ns"),
-        "_unread",
-    )
+    __slots__ = ("_bytes", "_durations_ns", "_is_made", "_kinds", "_of", "_peers", "_unread")
 
     def __init__(self, peers: Collection[int]) -> None:
         self._of, self._is_made = peers, False
         self._unread: list[npt.NDArray[np.int64] | LinkTrace] = []  # come after the arrays
 
-    def add_op(self, kind: int, start_ns: int, duration_ns: int, n_bytes: int) -> None:
+    def add_op(self, kind: int, duration_ns: int, n_bytes: int) -> None:
         """Record one operation."""
         self.kinds.append(kind)
-        self._starts_ns.append(start_ns)
         self._durations_ns.append(duration_ns)
         self._bytes.append(n_bytes)
 
@@ -76,12 +71,6 @@ class LinkTrace:
         return self._kinds
 
     @property
-    def starts_ns(self) -> array[int]:
-        """When each began."""
-        self._read()
-        return self._starts_ns
-
-    @property
     def durations_ns(self) -> array[int]:
         """How long each took."""
         self._read()
@@ -101,7 +90,7 @@ class LinkTrace:
 
     def _make(self) -> None:
         self._kinds, self._is_made = array("h"), True
-        self._starts_ns, self._durations_ns, self._bytes = array("q"), array("q"), array("q")
+        self._durations_ns, self._bytes = array("q"), array("q")
         self._peers = {peer: array("q") for peer in self._of}
 
     def _read(self) -> None:
@@ -117,7 +106,6 @@ class LinkTrace:
     def _take(self, later: LinkTrace) -> None:
         later._read()
         self._kinds.extend(later._kinds)
-        self._starts_ns.extend(later._starts_ns)
         self._durations_ns.extend(later._durations_ns)
         self._bytes.extend(later._bytes)
         for peer, durations_ns in later._peers.items():
@@ -125,7 +113,6 @@ class LinkTrace:
 
     def _take_records(self, records: npt.NDArray[np.int64]) -> None:
         self._kinds.extend(records[:, RECORD_KIND].tolist())
-        self._starts_ns.frombytes(records[:, RECORD_START_NS].tobytes())
         self._durations_ns.frombytes(records[:, RECORD_DURATION_NS].tobytes())
         self._bytes.frombytes(records[:, RECORD_BYTES].tobytes())
         for peer, durations_ns in self._peers.items():

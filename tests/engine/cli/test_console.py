@@ -212,8 +212,8 @@ def test_statistics_cover_all_operations() -> None:
     for index in range(1000):
         trace.add_peer(1, 1000 * index)
         trace.add_peer(2, 500)
-        trace.add_op(2, 0, 1000 * index, 10)
-    trace.add_op(3, 0, 7000, 4)
+        trace.add_op(2, 1000 * index, 10)
+    trace.add_op(3, 7000, 4)
     totals = LinkTotals(
         *(array("q", values) for values in ([0, 5, 6], [0, 7, 8], [0, 1, 1], [0, 2, 2], [0, 0, 0]))
     )
