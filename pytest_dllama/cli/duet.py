@@ -110,7 +110,7 @@ def _duet(arguments: argparse.Namespace) -> int:
             raise
         traceback.print_exc()
         return BISECT_SKIP
-    print("\n".join(verdict_lines(found)))
+    print("\n".join(verdict_lines(found, is_bisecting=is_bisect)))
     print("\n".join(_unsaved(lab)) or f"verdict:  {config.report_folder / VERDICT_FILE}")
     assert config.comparison is not None
     if is_bisect:

@@ -77,6 +77,8 @@ def print_results(terminalreporter: pytest.TerminalReporter, config: pytest.Conf
     terminalreporter.section("distributed LLM inference")
     outcome = config.stash.get(OUTCOME_KEY, ())
     verdict = lab.verdict()
-    compared = ["", *verdict_lines(verdict), ""] if verdict else []
+    comparison = config.stash[CONFIG_KEY].comparison
+    is_bisecting = comparison is not None and comparison.is_bisect
+    compared = ["", *verdict_lines(verdict, is_bisecting=is_bisecting), ""] if verdict else []
     for line in [*summary_lines(lab.run_record()), *warnings, *compared, *outcome]:
         terminalreporter.write_line(line)

@@ -23,12 +23,19 @@ _RIGHT = (1, 5)  # columns of numbers
 _EXPLAINED = ("REGRESSED", "INCONCLUSIVE", "IMPROVED")  # the table has of most metrics one word
 
 
-def verdict_lines(found: VerdictFile) -> list[str]:
-    """The table of cells, worst first, then what a reader must know beside it."""
+def verdict_lines(found: VerdictFile, *, is_bisecting: bool = False) -> list[str]:
+    """The table of cells, worst first, then what a reader must know beside it.
+
+    In the middle of a bisection none is offered.
+    """
     cells = sorted(found.cells, key=lambda cell: PRECEDENCE.index(cell.status))
     what = "boards" if found.emulated_board else "links"
     emulated = [f"EMULATED {what} ({found.emulated})"] if found.emulated else []
-    return [*emulated, *aligned([HEADER, *map(_row, cells)], _RIGHT), *_remarks(found, cells)]
+    return [
+        *emulated,
+        *aligned([HEADER, *map(_row, cells)], _RIGHT),
+        *_remarks(found, cells, is_bisecting),
+    ]
 
 
 def _row(cell: CellVerdict) -> tuple[str, ...]:
@@ -58,7 +65,7 @@ def effect(verdict: MetricVerdict | None) -> str:
     return f"{verdict.change:+.1%} ({verdict.lower * 100:+.1f}..{verdict.upper * 100:+.1f})"
 
 
-def _remarks(found: VerdictFile, cells: Sequence[CellVerdict]) -> list[str]:
+def _remarks(found: VerdictFile, cells: Sequence[CellVerdict], is_bisecting: bool) -> list[str]:
     """What stands below the table: of each cell, then of the whole comparison."""
     lines = [line for cell in cells for line in _of_cell(cell)]
     lines.append(_how(found))
@@ -81,7 +88,7 @@ def _remarks(found: VerdictFile, cells: Sequence[CellVerdict]) -> list[str]:
             f"both sides are commit {found.same_commit}, without changes: what differs is noise, "
             "as with --baseline self"
         )
-    return [*lines, *_next(found)]
+    return [*lines, *([] if is_bisecting else _next(found))]
 
 
 def _next(found: VerdictFile) -> list[str]:

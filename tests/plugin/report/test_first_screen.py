@@ -232,6 +232,8 @@ def test_a_bisection_tolerates_half_of_what_was_found(percent: float, option: st
     found = judged.cells[0].model_copy(update={"status": "REGRESSED", "metrics": (worse,)})
     lines = verdict_lines(judged.model_copy(update={"cells": (found,)}))
     assert lines[-1].endswith(f"--baseline git:main{option}, and the options of this run")
+    judged = judged.model_copy(update={"cells": (found,)})
+    assert "NEXT" not in "\n".join(verdict_lines(judged, is_bisecting=True))
 
 
 @pytest.mark.parametrize(
