@@ -99,14 +99,16 @@ def add_time(histogram: Any, ns: int) -> None:
     histogram[FIRST_BUCKET + bucket_of(ns)] += 1
 
 
-@njit(nogil=True)
+@njit(inline="always")
 def _last_heard(links: Any) -> Any:
     """In which sweep the last frame began to come, and of how many peers."""
-    last, n_last = NOTHING, 0
+    last, n_last = np.int64(NOTHING), np.int64(0)
     for rank in range(links.shape[0]):
-        last = max(last, links[rank, HEARD_IN])
-    for rank in range(links.shape[0]):
-        n_last += links[rank, HEARD_IN] == last
+        heard = links[rank, HEARD_IN]
+        if heard > last:
+            last, n_last = heard, np.int64(1)
+        elif heard == last:
+            n_last += 1
     return last, n_last
 
 
@@ -119,7 +121,9 @@ def keep_exchange(links: Any, mesh: Any) -> None:
     if mesh[SPANS_AT] == 0 and mesh[HISTOGRAMS_AT] == 0 and mesh[TIMELINE_AT] == 0:
         return
     last, n_last = _last_heard(links)
-    waited_ns: Any = mesh[WAITED_NS] // n_last if last != NOTHING else np.int64(0)
+    waited_ns: Any = mesh[WAITED_NS] if last != NOTHING else np.int64(0)
+    if waited_ns > 0 and n_last > 1:
+        waited_ns //= n_last
     if mesh[SPANS_AT] != 0:
         _count_spans(links, mesh, last, waited_ns)
     if mesh[HISTOGRAMS_AT] != 0:
@@ -128,20 +132,21 @@ def keep_exchange(links: Any, mesh: Any) -> None:
         _keep_raw(links, mesh, last)
 
 
-@njit(nogil=True)
+@njit(inline="always")
 def _count_spans(links: Any, mesh: Any, last: int, waited_ns: int) -> None:
     """Waiting for whose frame came last, and the rest."""
     world_size = links.shape[0]
     spans = carray(pointer(mesh[SPANS_AT]), (KINDS + world_size,), np.int64)
-    spans[WIRE] += mesh[ENDED_NS] - mesh[START_NS] - mesh[HIDDEN_NS]
+    spent_ns = mesh[ENDED_NS] - mesh[START_NS] - mesh[HIDDEN_NS]
     if waited_ns > 0:
         for rank in range(world_size):
             if links[rank, HEARD_IN] == last:
                 spans[WAITED + rank] += waited_ns
-                spans[WIRE] -= waited_ns
+                spent_ns -= waited_ns
+    spans[WIRE] += spent_ns
 
 
-@njit(nogil=True)
+@njit(inline="always")
 def _note_times(links: Any, pending_at: int, last: int, waited_ns: int) -> None:
     """Of every link on which a frame was due, to be counted later."""
     world_size = links.shape[0]
@@ -152,10 +157,10 @@ def _note_times(links: Any, pending_at: int, last: int, waited_ns: int) -> None:
     row = carray(pointer(pending_at + 8 * (ROWS_AT + width * head[USED])), (width,), np.int64)
     row[WAITED_EACH_NS] = waited_ns
     for rank in range(world_size):
-        times = np.int64(NOTHING)
-        if links[rank, TO_RECV] > 0:
-            times = links[rank, DURATION_NS] << 1 | (links[rank, HEARD_IN] == last)
-        row[PEER_TIMES + rank] = times
+        link = links[rank]
+        was_last = np.int64(link[HEARD_IN] == last)
+        is_due = link[TO_RECV] > 0
+        row[PEER_TIMES + rank] = link[DURATION_NS] << 1 | was_last if is_due else np.int64(NOTHING)
     head[USED] += 1
 
 
