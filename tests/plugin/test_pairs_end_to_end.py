@@ -69,8 +69,8 @@ def test_the_run_is_the_new_sides_and_the_verdict_lies_beside(slowed: RealRun) -
 
 def test_what_was_slowed_down_on_purpose_teaches_nothing_of_noise(slowed: RealRun) -> None:
     """Other comparisons do: `test_duet` holds what they keep."""
-    assert list(Path(slowed.folder / "history").glob("*/*.json"))
-    assert not list(Path(slowed.folder / "history").glob("*/pairs/*.json"))
+    assert list(Path(slowed.folder).rglob("verdict.json"))
+    assert not list(Path(slowed.folder).rglob("pairs/*.json"))
 
 
 def test_no_process_is_left(slowed: RealRun) -> None:
