@@ -25,12 +25,15 @@ def main() -> None:
     from benchmarks.engine.dispatch import dispatch_rows
     from benchmarks.engine.packing import packing_rows
     from benchmarks.engine.real_dllama import binary_from_environment
-    from benchmarks.engine.single import kernel_rows
+    from benchmarks.engine.single import kernel_rows, why_not
     from benchmarks.engine.start import start_rows
     from benchmarks.table import as_text
+    from dllama_engine.synthetic.model import write_synthetic
 
     dllama = binary_from_environment()
     notes: list[str] = []
+    if not options.llama_cpp:
+        notes.append("llama.cpp was not measured: llama-cpp-python is not installed.")
     rows = kernel_rows(3 * options.rounds)
     rows += start_rows(options.rounds)
     rows += packing_rows(options.threads, 3 * options.rounds)
@@ -42,9 +45,12 @@ def main() -> None:
             notes.append(f"{shape} was left out: {reason}")
             print(notes[-1], file=sys.stderr, flush=True)
             continue
-        rows += _shape_rows(shape, options, dllama)
-    if not options.llama_cpp:
-        notes.append("llama.cpp was not measured: llama-cpp-python is not installed.")
+        model, _ = write_synthetic(shape, options.models)
+        if options.llama_cpp and (why := why_not(options.llama_cpp, model)):
+            options.llama_cpp = None
+            notes.append(f"llama.cpp was not measured: {why}.")
+            print(notes[-1], file=sys.stderr, flush=True)
+        rows += _shape_rows(shape, model, options, dllama)
     if not dllama:
         notes.append("The real dllama was not measured: DLLAMA_BIN is not set.")
     _write(options, rows, notes)
@@ -52,14 +58,14 @@ def main() -> None:
     print(*notes, sep="\n")
 
 
-def _shape_rows(shape: str, options: argparse.Namespace, dllama: str | None) -> list[Row]:
+def _shape_rows(
+    shape: str, model: Path, options: argparse.Namespace, dllama: str | None
+) -> list[Row]:
     from benchmarks.engine.contexts import context_rows
     from benchmarks.engine.nodes import node_rows
     from benchmarks.engine.real_dllama import dllama_rows
     from benchmarks.engine.single import Engine, model_rows
-    from dllama_engine.synthetic.model import write_synthetic
 
-    model, _ = write_synthetic(shape, options.models)
     engine = Engine(model, max(options.threads))
     rows = model_rows(model, engine, options.threads, options.rounds, options.llama_cpp)
     if dllama:

@@ -110,6 +110,23 @@ class LlamaCpp:
         self._process.communicate()
 
 
+def why_not(peer: str, path: Path) -> str | None:
+    """Why a llama.cpp cannot be measured with this model; None: it can.
+
+    One that was built for a processor's matrix unit (AMX) dies where a virtual machine has none.
+    """
+    gguf = path.with_suffix(".gguf")
+    if not gguf.exists():
+        write_gguf(path, gguf)
+    try:
+        rival = LlamaCpp(peer, gguf, 1)
+        rival.seconds("prefill", PROMPT)
+    except (RuntimeError, OSError) as error:
+        return str(error)
+    rival.close()
+    return None
+
+
 def model_rows(
     path: Path, engine: Engine, threads: list[int], rounds: int, peer: str | None
 ) -> list[Row]:
@@ -117,8 +134,6 @@ def model_rows(
     probe, rows = MemoryProbe(), []
     name = path.stem.removeprefix("synthetic-")
     gguf = path.with_suffix(".gguf")
-    if peer and not gguf.exists():
-        write_gguf(path, gguf)
     for n in threads:
         where = f"{name}, {n} thread{'s' * (n > 1)}"
         memory = Row(f"decode, {where}: bytes read", "GB/s", "memory", target=target(name, 0.85))

@@ -69,6 +69,17 @@ def with_activation(model: Path, hidden_act: HiddenAct, path: Path) -> Path:
     return path
 
 
+def rank_weights(model: ModelFile, plan: ShardPlan, rank: int) -> RankWeights:
+    """A rank's share of a model, cut from its file."""
+    weights = RankWeights(plan, rank)
+    for spec in model.specs[1:]:
+        part = slice_tensor(model.raw(spec), spec, plan, rank)
+        if part is not None:
+            weights.add(spec, part)
+    weights.finish()
+    return weights
+
+
 @dataclass
 class ModelRun:
     """A model file on some ranks; `logits(ids)` runs all ids from position 0."""
@@ -107,12 +118,7 @@ class ModelRun:
     def _rank(
         self, model: ModelFile, x: npt.NDArray[np.float32], rank: int, links: Links | None
     ) -> list[npt.NDArray[np.float32] | None]:
-        weights = RankWeights(self.plan, rank)
-        for spec in model.specs[1:]:
-            part = slice_tensor(model.raw(spec), spec, self.plan, rank)
-            if part is not None:
-                weights.add(spec, part)
-        weights.finish()
+        weights = rank_weights(model, self.plan, rank)
         transformer = Transformer(
             self.plan,
             rank,

@@ -249,12 +249,13 @@ class Root:
             self._packet.fill(pos, 1, 1)
             logits = self._logits.whole_of_one(self._transformer.decode(x, pos))
         else:
-            logits = self._prefill(x, pos, n_logits)
+            logits = self._batch(x, pos, n_logits)
         self._seen.end_step(start_ns, pos, n_tokens, n_logits)
         sizes = n_tokens, n_logits
         return logits, self._accounts.add(links, self.plan, start_ns, spent_ns, sizes)
 
-    def _prefill(self, x: Floats, pos: int, n_logits: int) -> Floats:
+    def _batch(self, x: Floats, pos: int, n_logits: int) -> Floats:
+        """Any other step than a generated token's: of a prompt, or of a text that is scored."""
         assert self._transformer is not None
         if self.options.workers:
             self._packet.send(pos, len(x), n_logits)

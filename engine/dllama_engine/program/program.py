@@ -31,6 +31,16 @@ def _pieces(n: int) -> int:
     return -(-n // operations.PIECE)
 
 
+def _frames(
+    kind: int,
+    links: npt.NDArray[np.int64],
+    mesh: npt.NDArray[np.int64],
+    routes: npt.NDArray[np.int64],
+) -> tuple[int, ...]:
+    """The fields from `operations.FRAME_KIND` on."""
+    return kind, address(links), address(mesh), address(routes), len(routes)
+
+
 @dataclass(frozen=True, slots=True)
 class Mixture:
     """Where a router leaves its choice: for `times` experts a token out of n_experts.
@@ -237,8 +247,7 @@ class Program:
         routes: npt.NDArray[np.int64],
     ) -> None:
         """Send and receive by the routes (`tables.links`)."""
-        fields = kind, address(links), address(mesh), address(routes), len(routes)
-        self._add(operations.EXCHANGE, *fields)
+        self._add(operations.EXCHANGE, *_frames(kind, links, mesh, routes))
 
     def next_step(
         self,
@@ -258,14 +267,13 @@ class Program:
             links: `tables.links`; so are mesh and routes, on which one token's packet comes.
             mesh: likewise.
             routes: likewise.
-            packet: where it comes to (`tables.packet`).
+            packet: where it comes to (`tables.operations`).
             x: float32 (batch_size, dim), whose first row the token's embedding becomes.
             first: an operation.
             positions: of the context.
         """
-        fields = kind, address(links), address(mesh), address(routes), len(routes)
         more = address(packet), address(x), x.shape[1], first, positions
-        self._add(operations.NEXT_STEP, *fields, *more)
+        self._add(operations.NEXT_STEP, *_frames(kind, links, mesh, routes), *more)
 
     def add_parts(self, parts: npt.NDArray[np.int64], x: Floats, is_q80: bool) -> None:
         """X += everyone's parts (`tables.parts`) in rank order."""

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from dllama_engine.cluster.packet import HEAD, StepPacket, packet_bytes
+from dllama_engine.cluster.packet import HEAD, StepPacket
 from dllama_engine.cluster.placement import CoreSlots
 from dllama_engine.cluster.service import StepService
 from dllama_engine.cluster.session import SessionConfig
@@ -19,16 +19,14 @@ from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.paths import model_path
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.sharding.plan import ShardPlan, make_plan
-from dllama_engine.sharding.slices import slice_tensor
 from dllama_engine.tables.links import SEND_SEQUENCE
 from dllama_engine.tables.team import BEGUN, LEFT, OTHER
 from dllama_engine.telemetry.observation import Observation
 from dllama_engine.transformer.decode import DecodeEnds, DecodeLoop
 from dllama_engine.transformer.transformer import Transformer
-from dllama_engine.transformer.weights import RankWeights
 from dllama_engine.wire.frames import ALIVE_FRAME, HEADER, KINDS, SYNC_WITH_ROOT
 from dllama_engine.wire.links import Links
-from tests.engine.ranks import run_ranks
+from tests.engine.ranks import rank_weights, run_ranks
 
 BATCH, IDS = 8, [1, 5, 9, 300, 7, 11, 44, 45, 46, 3, 2, 77, 78, 79, 80, 81]
 LONGER_THAN_A_LOOK_S = 0.25  # compiled code comes back to Python after 0.1 s in which nothing comes
@@ -48,7 +46,7 @@ class Root:
         self.packet.connect(self.links)
         self.gather = LogitsGather(self.links, 0, vocab)
         ends = DecodeEnds(self.gather, self.packet.routes_of_one)
-        weights = _weights(self.model, self.plan, 0)
+        weights = rank_weights(self.model, self.plan, 0)
         self.transformer = Transformer(
             self.plan, 0, weights, self.links, ends=ends, batch_size=BATCH
         )
@@ -103,16 +101,6 @@ class Root:
         self.pos += n
 
 
-def _weights(model: ModelFile, plan: ShardPlan, rank: int) -> RankWeights:
-    weights = RankWeights(plan, rank)
-    for spec in model.specs[1:]:
-        part = slice_tensor(model.raw(spec), spec, plan, rank)
-        if part is not None:
-            weights.add(spec, part)
-    weights.finish()
-    return weights
-
-
 @dataclass
 class Found:
     """What both ends of a session have to tell."""
@@ -145,7 +133,7 @@ def session(script: Callable[[Root], None], *, alone: bool) -> Found:
             )
             links.stop_tracing()
             service = StepService(config, links)
-            weights = _weights(model, plan, 1)
+            weights = rank_weights(model, plan, 1)
             worker = Transformer(plan, 1, weights, links, ends=service.ends, batch_size=BATCH)
             decode_on = worker.decode_on
 
@@ -236,7 +224,3 @@ def test_steps_and_kinds_of_time_are_counted_alike(by_itself: Found, step_by_ste
     assert sum(n for _, n in by_itself.steps) == 13
     assert by_itself.kinds == step_by_step.kinds
     assert min(by_itself.times_ns) > 0
-
-
-def test_a_packet_has_the_size_that_compiled_code_expects() -> None:
-    assert packet_bytes(1, 64) == 8 + 4 * 64

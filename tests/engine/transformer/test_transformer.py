@@ -10,12 +10,10 @@ from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.program import threads
 from dllama_engine.sharding.collective import Collective, Pick
 from dllama_engine.sharding.plan import make_plan
-from dllama_engine.sharding.slices import slice_tensor
 from dllama_engine.transformer.transformer import Transformer
-from dllama_engine.transformer.weights import RankWeights
 from dllama_engine.wire.links import Links
 from tests.data import MODELS
-from tests.engine.ranks import run_ranks
+from tests.engine.ranks import rank_weights, run_ranks
 
 IDS = [1, 2, 3, 4, 5, 6]
 Steps = list[tuple[int, int]]  # (tokens, logits)
@@ -45,13 +43,7 @@ def run(
     """Each step's logits on rank 0, of its own rows of the vocabulary."""
 
     def rank_main(rank: int, links: Links | None) -> list[npt.NDArray[np.float32]]:
-        weights = RankWeights(plan, rank)
-        for spec in model.specs[1:]:
-            part = slice_tensor(model.raw(spec), spec, plan, rank)
-            if part is not None:
-                weights.add(spec, part)
-        weights.finish()
-        transformer = Transformer(plan, rank, weights, links)
+        transformer = Transformer(plan, rank, rank_weights(model, plan, rank), links)
         found, pos = [], 0
         for n_tokens, n_logits in steps:
             found.append(transformer.forward(x[pos : pos + n_tokens], pos, n_logits).copy())
