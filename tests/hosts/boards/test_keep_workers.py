@@ -63,7 +63,8 @@ def test_the_next_run_takes_the_same_worker_and_clean_ends_it(boards, tmp_path, 
     facts = boards.command("hosts", "facts", "--hosts-only", "pi2")
     assert "pi2: warning: kept-pi2/worker of an earlier session runs there" in facts.stderr
     done = boards.command("hosts", "clean")
-    assert re.search(rf"pi2: kept-pi2/worker: process {pids[0][0]} stopped", done.stdout)
+    # The boards share a home and are cleaned at the same time: any of them may come first.
+    assert re.search(rf"pi\d: kept-pi2/worker: process {pids[0][0]} stopped", done.stdout)
     assert sshd.left_behind(boards.folder) == []
     assert list(state.rglob("*.token")) == []
 
