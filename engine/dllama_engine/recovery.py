@@ -21,8 +21,9 @@ from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.telemetry.events.base import Event
+from dllama_engine.telemetry.events.loading import ShareLoad
 from dllama_engine.telemetry.events.ranks import Rank
-from dllama_engine.telemetry.events.session import Lost, Recovered, Remedy, ShareLoad
+from dllama_engine.telemetry.events.session import Lost, Recovered, Remedy
 from dllama_engine.telemetry.observer import Observer
 from dllama_engine.telemetry.plan import plan_event
 from dllama_engine.telemetry.step_cost import StepCost

@@ -18,7 +18,7 @@ from dllama_engine.cli.flags.arguments import PlanArgs, RootArgs, WorkerArgs
 from dllama_engine.errors import EngineError, OutputError, WireError
 from dllama_engine.system import process
 from dllama_engine.telemetry.event_writer import EventWriter
-from dllama_engine.telemetry.events.session import End, Error
+from dllama_engine.telemetry.events.process import End, Error
 
 Show = Callable[[str], None]
 

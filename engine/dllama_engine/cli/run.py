@@ -27,7 +27,7 @@ from dllama_engine.recovery import FaultTolerantRoot, Recovery
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.system.regular_file import read_regular
 from dllama_engine.telemetry.event_writer import EventWriter
-from dllama_engine.telemetry.events.ranks import Network
+from dllama_engine.telemetry.events.network import Network
 from dllama_engine.telemetry.network_stats import network_stats
 from dllama_engine.telemetry.observer import Observer
 from dllama_engine.text.tokenizer import Tokenizer, vocab_remark

@@ -40,8 +40,8 @@ from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.system.process import LONGEST_WAIT_S
 from dllama_engine.system.process_memory import PeakMemory
 from dllama_engine.tables.spans import EMBEDDING
+from dllama_engine.telemetry.events.loading import ShareLoad
 from dllama_engine.telemetry.events.ranks import Rank
-from dllama_engine.telemetry.events.session import ShareLoad
 from dllama_engine.telemetry.observation import Observation
 from dllama_engine.telemetry.observer import Observer
 from dllama_engine.telemetry.step_cost import StepCost

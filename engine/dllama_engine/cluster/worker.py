@@ -10,7 +10,7 @@ from dllama_engine.cluster.setup.preload import preload
 from dllama_engine.cluster.worker_session import Log, WorkerOptions, WorkerSession
 from dllama_engine.errors import EngineError
 from dllama_engine.telemetry.event_writer import EventWriter
-from dllama_engine.telemetry.events.session import Listening, SessionEnd, SessionStart
+from dllama_engine.telemetry.events.worker import Listening, SessionEnd, SessionStart
 from dllama_engine.wire.connecting.listener import Caller, Listener
 
 
