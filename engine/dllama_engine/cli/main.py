@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from dllama_engine.cli.flags import parsing
 from dllama_engine.cli.flags.arguments import PlanArgs, RootArgs, WorkerArgs
@@ -19,6 +19,9 @@ from dllama_engine.errors import EngineError, OutputError, WireError
 from dllama_engine.system import process
 from dllama_engine.telemetry.event_writer import EventWriter
 from dllama_engine.telemetry.events.process import End, Error
+
+if TYPE_CHECKING:
+    from dllama_engine.cli.run import RootRun
 
 Show = Callable[[str], None]
 
@@ -122,16 +125,11 @@ def _root(args: RootArgs, events: EventWriter, show: Show) -> None:
 
 def _run_root(args: RootArgs, events: EventWriter, show: Show) -> RootArgs:
     """Run the mode; what asks for the same program again, where a probe decided on something."""
-    from dllama_engine.cli import chat, modes
     from dllama_engine.cli.run import RootRun
 
+    mode = _mode(args.mode)
     human = sys.stderr if args.events == "-" else sys.stdout
     run = RootRun.open(args, events, show, is_terminal=human.isatty())
-    mode = {
-        "inference": modes.inference,
-        "perplexity": modes.perplexity,
-        "chat": chat.chat,
-    }[args.mode]
     try:
         mode(run)
     except BaseException as error:
@@ -140,6 +138,16 @@ def _run_root(args: RootArgs, events: EventWriter, show: Show) -> RootArgs:
     finally:
         run.close()
     return run.same_again()
+
+
+def _mode(name: str) -> Callable[[RootRun], None]:
+    if name == "chat":
+        from dllama_engine.cli.chat import chat
+
+        return chat
+    from dllama_engine.cli import modes
+
+    return {"inference": modes.inference, "perplexity": modes.perplexity}[name]
 
 
 def _worker(args: WorkerArgs, events: EventWriter, show: Show) -> None:

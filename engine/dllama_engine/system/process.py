@@ -14,7 +14,8 @@ import signal
 import sys
 import threading
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import TextIO
@@ -118,6 +119,20 @@ def leave_quietly(*streams: TextIO) -> None:
             os.dup2(nowhere, stream.fileno())
 
 
+@contextmanager
+def signals_held() -> Iterator[None]:
+    """SIGINT and SIGTERM wait until this is over.
+
+    Around imports: dataclasses are made by `exec`, and a Python that was interrupted in one ends by
+    the signal, whatever exit code it is given.
+    """
+    masked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+
+
 def start_without_signals(thread: threading.Thread) -> None:
     """Start a thread that leaves SIGINT and SIGTERM to the main one.
 
@@ -125,11 +140,8 @@ def start_without_signals(thread: threading.Thread) -> None:
     a main thread that waits for a lock would not hear of it. Such a thread may start no process,
     which would be deaf as well.
     """
-    masked = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM))
-    try:
+    with signals_held():
         thread.start()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, masked)
 
 
 def exit_with_parent(pid: int | None) -> None:
