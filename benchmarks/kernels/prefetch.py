@@ -24,8 +24,7 @@ from numba import njit
 from dllama_engine.kernels.cpu import cpu_label, variant
 from dllama_engine.kernels.llvm.vectors import AHEAD_BYTES
 from dllama_engine.kernels.matmul import q40
-from dllama_engine.tables.blocks import BLOCK
-from dllama_engine.tables.packed import LANES, STEPS
+from dllama_engine.tables.blocks import BLOCK, LANES, STEPS
 from dllama_engine.tools.bandwidth import MemoryProbe
 
 COLUMNS = 2048
