@@ -45,7 +45,7 @@ LAYERS: Mapping[str, Layers] = {
         ("config", "record", "events", "stats"),
         ("emulation",),
         ("files",),
-        ("amounts", "errors"),
+        ("amounts", "errors", "stop_signals"),
     ),
     # Rooms within a room, by the same rule.
     "dllama_engine.kernels": (
