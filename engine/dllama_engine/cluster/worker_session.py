@@ -130,12 +130,12 @@ class WorkerSession:
 
     def _said(self, config: SessionConfig, model: ModelFile | None) -> dict[str, object]:
         """How this rank may come to its weights, in plain values."""
+        if model is not None:
+            return {"maps": True}
         from dllama_engine.loading.cache import WeightCache
         from dllama_engine.loading.share import KeptShare
 
         cache = WeightCache(self._options.cache, self._log)
-        if model is not None:
-            return {"maps": True}
         self._share = KeptShare(cache, config.plan, config.rank, self._log)
         return {"maps": False, "keeps": cache.is_on, "offers": self._share.offers()}
 
