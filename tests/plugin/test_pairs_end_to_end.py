@@ -69,7 +69,7 @@ def test_the_run_is_the_new_sides_and_the_verdict_lies_beside(slowed: RealRun) -
 
 
 def test_what_was_slowed_down_on_purpose_teaches_nothing_of_noise(slowed: RealRun) -> None:
-    """Other comparisons do: `test_duet` holds what they keep."""
+    """Other comparisons do: `test_pairs_noise` holds what they keep."""
     assert list(Path(slowed.folder).rglob("verdict.json"))
     assert not list(Path(slowed.folder).rglob("pairs/*.json"))
 
