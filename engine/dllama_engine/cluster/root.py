@@ -286,12 +286,12 @@ class Root:
         """Wait until a file descriptor can be read, and keep the cluster meanwhile.
 
         Raises:
-            EngineError: a worker that is gone or gives no sign of life.
+            EngineError: a worker that is gone or sends no heartbeat.
         """
         links = self._connected()
         while not select.select([readable], [], [], 0)[0]:
             if links.peers:
-                links.presence.attend(math.inf, readable)
+                links.heartbeats.watch(math.inf, readable)
             else:
                 select.select([readable], [], [], LONGEST_WAIT_S)
 
@@ -323,7 +323,7 @@ class Root:
     def abandon(self, error: BaseException) -> None:
         """Tell the workers why the session ends before its time."""
         if self._links is not None:
-            self._links.say_last_words(error)
+            self._links.send_error(error)
 
     def close(self) -> None:
         """Close every link; the workers go back to waiting for a root."""
