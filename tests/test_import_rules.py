@@ -69,6 +69,7 @@ LAYERS: Mapping[str, Layers] = {
     "dllama_engine.collectives": (
         ("combine", "overlap", "logits", "traffic"),
         ("choice", "scatter"),
+        ("registry",),
         ("algorithms", "rounds"),
         ("base",),
     ),
