@@ -45,7 +45,7 @@ LAYERS: Mapping[str, Layers] = {
         ("config", "record", "events", "stats"),
         ("emulation",),
         ("files",),
-        ("amounts", "errors"),
+        ("amounts", "errors", "stop_signals"),
     ),
     # Rooms within a room, by the same rule.
     "dllama_engine.kernels": (
@@ -69,6 +69,7 @@ LAYERS: Mapping[str, Layers] = {
     "dllama_engine.collectives": (
         ("combine", "overlap", "logits", "traffic"),
         ("choice", "scatter"),
+        ("registry",),
         ("algorithms", "rounds"),
         ("base",),
     ),
@@ -76,9 +77,9 @@ LAYERS: Mapping[str, Layers] = {
         ("clock",),
         ("links",),
         ("exchanges",),
-        ("presence", "counted"),
-        ("blame",),
-        ("last_words", "peer", "trace", "connecting", "absence"),
+        ("heartbeats", "counted"),
+        ("failure_attribution",),
+        ("error_frame", "peer", "trace", "connecting", "suspension"),
         ("frames",),
     ),
     "pytest_dllama.lab": (

@@ -11,6 +11,7 @@ import select
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from dllama_engine.arrays import Floats
 from dllama_engine.cluster.accounts import StepAccounts
@@ -32,7 +33,6 @@ from dllama_engine.cluster.setup.handing_out import hand_out
 from dllama_engine.cluster.setup.rendezvous import Rendezvous
 from dllama_engine.cluster.setup.warmup import warm_up
 from dllama_engine.cluster.summary import RankSummary
-from dllama_engine.collectives.choice import Choice
 from dllama_engine.collectives.logits import LogitsGather
 from dllama_engine.errors import EngineError, InsufficientMemoryError, ModelFileError
 from dllama_engine.formats.model_file import ModelFile
@@ -41,17 +41,15 @@ from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.system.process import LONGEST_WAIT_S
 from dllama_engine.system.process_memory import PeakMemory
 from dllama_engine.tables.spans import EMBEDDING
+from dllama_engine.telemetry.events.loading import ShareLoad
 from dllama_engine.telemetry.events.ranks import Rank
-from dllama_engine.telemetry.events.session import ShareLoad
 from dllama_engine.telemetry.observation import Observation
 from dllama_engine.telemetry.observer import Observer
 from dllama_engine.telemetry.step_cost import GreedyToken, StepCost
-from dllama_engine.telemetry.timeline import RankTrace
 from dllama_engine.transformer.decode import DecodeEnds
 from dllama_engine.transformer.embedding import EmbeddingTable
 from dllama_engine.transformer.transformer import Transformer
 from dllama_engine.transformer.weights import RankWeights
-from dllama_engine.wire import clock
 from dllama_engine.wire.connecting.handshake import (
     WorkerInfo,
     own_info,
@@ -59,6 +57,11 @@ from dllama_engine.wire.connecting.handshake import (
 from dllama_engine.wire.frames import SESSION
 from dllama_engine.wire.links import Links
 from dllama_engine.wire.trace import LinkCount, LinkTotals
+
+if TYPE_CHECKING:
+    from dllama_engine.collectives.choice import Choice
+    from dllama_engine.telemetry.timeline import RankTrace
+    from dllama_engine.wire.clock import Reading
 
 
 class Root:
@@ -94,7 +97,7 @@ class Root:
         # (tokens, logits) of passes before any request: a batch of a prompt, a generated token.
         batch = min(2, options.batch_size, self.max_seq_len)
         self._rehearsal = ((batch, 0), (1, 1))
-        self._clocks: dict[int, clock.Reading] = {}  # of each worker, when it was loaded
+        self._clocks: dict[int, Reading] = {}  # of each worker, when it was loaded
 
     def session(self, rank: int) -> SessionConfig:
         """What that rank must know; before `connect`, its cores count as its own."""
@@ -181,6 +184,8 @@ class Root:
             self._met.await_all("loaded")
             links.is_setting_up = False
             if options.trace:
+                from dllama_engine.wire import clock
+
                 self._clocks = {rank: clock.ask(links, rank) for rank in links.peers}
         except MemoryError as error:
             raise InsufficientMemoryError(f"the root is out of memory: {error}") from None
@@ -338,12 +343,12 @@ class Root:
         """Wait until a file descriptor can be read, and keep the cluster meanwhile.
 
         Raises:
-            EngineError: a worker that is gone or gives no sign of life.
+            EngineError: a worker that is gone or sends no heartbeat.
         """
         links = self._connected()
         while not select.select([readable], [], [], 0)[0]:
             if links.peers:
-                links.presence.attend(math.inf, readable)
+                links.heartbeats.watch(math.inf, readable)
             else:
                 select.select([readable], [], [], LONGEST_WAIT_S)
 
@@ -366,6 +371,9 @@ class Root:
         if self._seen is not None:
             self._seen.end()
             if (timeline := self._seen.timeline) is not None:
+                from dllama_engine.telemetry.timeline import RankTrace
+                from dllama_engine.wire import clock
+
                 self.traces.append(RankTrace(0, "local", timeline, clock.SAME))
         clocks = self._clocks if self.options.trace else None
         accounts, traces = dismiss(links, self.options.timeout_s, clocks, self._beside)
@@ -375,7 +383,7 @@ class Root:
     def abandon(self, error: BaseException) -> None:
         """Tell the workers why the session ends before its time."""
         if self._links is not None:
-            self._links.say_last_words(error)
+            self._links.send_error(error)
 
     def close(self) -> None:
         """Close every link; the workers go back to waiting for a root."""
