@@ -61,7 +61,7 @@ LAYERS: Mapping[str, Layers] = {
     "dllama_engine.cluster": (
         ("root", "worker"),
         ("worker_session",),
-        ("service", "accounts", "farewell"),
+        ("service", "accounts", "greedy", "farewell"),
         ("setup", "summary"),
         ("session", "packet", "options"),
         ("placement",),
