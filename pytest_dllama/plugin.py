@@ -17,6 +17,7 @@ from pytest_dllama.config.values import ConfigError
 from pytest_dllama.edge import benchmark_bridge, other_plugins, selection
 from pytest_dllama.edge.announcement import surprises, what_is_measured
 from pytest_dllama.edge.benchmark_storage import move_benchmarks, place_benchmarks
+from pytest_dllama.edge.bisecting import status_for_git
 from pytest_dllama.edge.preparing import all_keys, hold_folder, make_lab_of
 from pytest_dllama.edge.results import (
     end_by_verdict,
@@ -57,6 +58,12 @@ def pytest_load_initial_conftests(
     yield
     early_config.stash[LENT_KEY] = flags.lent_flags(args, parser)
     args[:] = flags.translate(args, flags.taken_flags(parser))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_cmdline_main(config: pytest.Config) -> Generator[None, Any, Any]:
+    """Under `--bisect` the exit status is for git, whatever ends the session."""
+    return (yield from status_for_git(config))
 
 
 def pytest_configure(config: pytest.Config) -> None:

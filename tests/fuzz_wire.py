@@ -32,7 +32,7 @@ from dllama_engine.loading.supply import Said, Supply
 from dllama_engine.sharding.plan import make_plan
 from dllama_engine.synthetic.shapes import parse_shape
 from dllama_engine.telemetry.observer import Observer
-from dllama_engine.wire import last_words
+from dllama_engine.wire import error_frame
 from dllama_engine.wire.connecting import handshake
 from dllama_engine.wire.connecting.handshake import (
     DialerRole,
@@ -43,10 +43,10 @@ from dllama_engine.wire.connecting.handshake import (
 )
 from dllama_engine.wire.connecting.listener import Listener
 from dllama_engine.wire.frames import (
-    ALIVE_FRAME,
+    ERROR,
     HEADER,
+    HEARTBEAT_FRAME,
     KINDS,
-    LAST_WORDS,
     LOAD,
     SESSION,
     SYNC_WITH_ROOT,
@@ -256,10 +256,10 @@ def offers(rng: random.Random) -> str:
 
 
 def farewell(rng: random.Random) -> str:
-    """Last words are always understood somehow."""
-    words = last_words.encode(WireError("gone", 2))
+    """An error frame is always understood somehow."""
+    words = error_frame.encode(WireError("gone", 2))
     text = _maybe(rng, _json(rng, json.loads(words)))
-    assert isinstance(last_words.decode(text, "worker 1", 1), EngineError)
+    assert isinstance(error_frame.decode(text, "worker 1", 1), EngineError)
     return "read"
 
 
@@ -284,11 +284,11 @@ def _with_other_end(rng: random.Random, stream: bytes) -> tuple[socket.socket, s
 def _frames(rng: random.Random) -> str:
     text, load, packet = _json(rng, {"state": "connected"}), bytes(300), bytes(range(64))
     parts = [
-        *(ALIVE_FRAME, _frame(SESSION, 0, text), ALIVE_FRAME, _frame(LOAD, 1, load)),
-        *(ALIVE_FRAME, _frame(SYNC_WITH_ROOT, 2, packet)),
+        *(HEARTBEAT_FRAME, _frame(SESSION, 0, text), HEARTBEAT_FRAME, _frame(LOAD, 1, load)),
+        *(HEARTBEAT_FRAME, _frame(SYNC_WITH_ROOT, 2, packet)),
     ]
     if rng.random() < 0.3:
-        words = _frame(LAST_WORDS, 9, _maybe(rng, last_words.encode(WireError("gone", 2))))
+        words = _frame(ERROR, 9, _maybe(rng, error_frame.encode(WireError("gone", 2))))
         parts.insert(rng.randrange(len(parts)), words)
     at = rng.randrange(len(parts))
     parts[at] = _changed(rng, parts[at])
@@ -307,9 +307,9 @@ def _frames(rng: random.Random) -> str:
 
 
 def set_up(rng: random.Random) -> str:
-    """What a root hears from a worker between two signs of life."""
+    """What a root hears from a worker between two heartbeats."""
     text = _json(rng, {"state": "connected", "maps": False})
-    stream = _maybe(rng, ALIVE_FRAME + _frame(SESSION, 0, text) + ALIVE_FRAME)
+    stream = _maybe(rng, HEARTBEAT_FRAME + _frame(SESSION, 0, text) + HEARTBEAT_FRAME)
     near, far = _with_other_end(rng, stream)
     met = Rendezvous(2, TOKEN, Observer(), timeout_s=_OPEN_S, connect_timeout_s=1.0)
     met.links.add(1, near, "there")

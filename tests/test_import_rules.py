@@ -45,7 +45,7 @@ LAYERS: Mapping[str, Layers] = {
         ("config", "record", "events", "stats"),
         ("emulation",),
         ("files",),
-        ("amounts", "errors"),
+        ("amounts", "errors", "stop_signals"),
     ),
     # Rooms within a room, by the same rule.
     "dllama_engine.kernels": (
@@ -61,7 +61,7 @@ LAYERS: Mapping[str, Layers] = {
     "dllama_engine.cluster": (
         ("root", "worker"),
         ("worker_session",),
-        ("service", "accounts", "farewell"),
+        ("service", "accounts", "greedy", "farewell"),
         ("setup", "summary"),
         ("session", "packet", "options"),
         ("placement",),
@@ -77,9 +77,9 @@ LAYERS: Mapping[str, Layers] = {
         ("clock",),
         ("links",),
         ("exchanges",),
-        ("presence", "counted"),
-        ("blame",),
-        ("last_words", "peer", "trace", "connecting", "absence"),
+        ("heartbeats", "counted"),
+        ("failure_attribution",),
+        ("error_frame", "peer", "trace", "connecting", "suspension"),
         ("frames",),
     ),
     "pytest_dllama.lab": (

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -26,7 +26,7 @@ from dllama_engine.telemetry.events.ranks import Rank
 from dllama_engine.telemetry.events.session import Lost, Recovered, Remedy
 from dllama_engine.telemetry.observer import Observer
 from dllama_engine.telemetry.plan import plan_event
-from dllama_engine.telemetry.step_cost import StepCost
+from dllama_engine.telemetry.step_cost import GreedyToken, StepCost
 from dllama_engine.wire.connecting.dialing import Address, format_address
 from dllama_engine.wire.connecting.handshake import probe_worker
 from dllama_engine.wire.trace import LinkCount, LinkTotals, LinkTrace
@@ -170,6 +170,11 @@ class FaultTolerantRoot:
         if self._trace is not None:
             self._trace.extend(cost.trace)
         return logits, cost
+
+    def decode_greedily(self, token_id: int, pos: int, n_steps: int) -> Iterator[GreedyToken]:
+        """As `Root.decode_greedily`; nothing where a lost step may have to be run again."""
+        if not self.recovery.is_on:
+            yield from self._root.decode_greedily(token_id, pos, n_steps)
 
     def explain(self, error: EngineError) -> EngineError:
         """As `Root.explain`."""

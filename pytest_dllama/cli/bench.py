@@ -18,10 +18,9 @@ from pytest_dllama.cli.streams import say_error
 from pytest_dllama.config.ini_file import ini_file
 from pytest_dllama.config.options import SETTINGS
 from pytest_dllama.errors import ToldError
-from pytest_dllama.verdict.exit_codes import BISECT_SKIP, EXIT_WORSE
+from pytest_dllama.verdict.exit_codes import BISECT_ABORT, BISECT_SKIP, EXIT_WORSE
 
 BISECT_FLAGS = ("--bisect", "--dllama-bisect")
-STOPS_BISECTION = 130  # above 127 git gives up, and the user decides
 NAME = "bench"
 PACKAGE = "pytest_dllama.suites"
 PASSING_ON = (NAME, "calibrate", "watch", "nightly")  # whose words are mostly another program's
@@ -109,7 +108,7 @@ def _bisect_status(command: Sequence[str]) -> int:
             "stopped: this revision is neither good nor bad yet; the same `git bisect run` goes on "
             "here, `git bisect reset` gives up"
         )
-        return STOPS_BISECTION
+        return BISECT_ABORT
     return ended.status if ended.status in (0, EXIT_WORSE, BISECT_SKIP) else BISECT_SKIP
 
 

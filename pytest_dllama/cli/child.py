@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from types import FrameType
 
+from pytest_dllama.stop_signals import STOP_SIGNALS, signals_taken
+
 GRACE_S = 20.0  # to end after Ctrl-C, which a terminal gives to both of us
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_SIGNALS = (signal.SIGINT, *STOP_SIGNALS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,19 +50,8 @@ class _Stops:
 def run_child(command: Sequence[str]) -> Ended:
     """Run a command to its end, however often we are asked to stop: it has results to write."""
     sys.stdout.flush()
-    with _taken() as stops:
+    stops = _Stops()
+    with signals_taken(stops.take, _SIGNALS):
         stops.child = subprocess.Popen(command)
         status = stops.child.wait()  # without a timeout, which would look again and again
     return Ended(status, stops.came or status < 0)
-
-
-@contextmanager
-def _taken() -> Iterator[_Stops]:
-    """Inside, signals that would end us are noted and handed on."""
-    stops = _Stops()
-    before = {number: signal.signal(number, stops.take) for number in _SIGNALS}
-    try:
-        yield stops
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

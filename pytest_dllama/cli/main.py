@@ -13,6 +13,7 @@ from pytest_dllama import __version__
 from pytest_dllama.cli.bench import split_arguments
 from pytest_dllama.cli.streams import Parser, prepare_streams, say_error
 from pytest_dllama.errors import ToldError
+from pytest_dllama.stop_signals import break_off_once, signals_taken
 
 # Each command, where it is declared: only the one that is called is loaded (scipy and paramiko take
 # seconds on a Pi). `--help` loads all, in this order.
@@ -52,7 +53,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     prepare_streams()
     try:
-        return _flushed(_run(sys.argv[1:] if argv is None else argv))
+        with signals_taken(break_off_once()):
+            return _flushed(_run(sys.argv[1:] if argv is None else argv))
     except BrokenPipeError:
         _silence()
         return _EXIT_BROKEN_PIPE
@@ -64,8 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             _silence()  # what it still holds would fail again
         what = error.filename or "the output cannot be written"
         say_error(f"{what}: {reason}")
-    except KeyboardInterrupt:
-        say_error("stopped")
+    except KeyboardInterrupt as stop:
+        say_error(str(stop) or "stopped")
         return _EXIT_INTERRUPTED
     return _EXIT_ERROR
 

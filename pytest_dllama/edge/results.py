@@ -25,13 +25,10 @@ def end_by_verdict(session: pytest.Session, comparison: Comparison, lab: Lab | N
     """The exit status of a comparison: a regression that no selected test reads fails too."""
     if comparison.is_calibration:
         return  # the noise was asked for, not a verdict
-    from pytest_dllama.verdict.exit_codes import bisect_code, exit_code
+    from pytest_dllama.verdict.exit_codes import exit_code
 
     found = lab.verdict() if lab else None
-    if comparison.is_bisect:
-        if session.exitstatus != pytest.ExitCode.INTERRUPTED:
-            session.exitstatus = bisect_code(found.status if found else None)
-    elif found and session.exitstatus == pytest.ExitCode.OK:
+    if found and session.exitstatus == pytest.ExitCode.OK:
         if exit_code(found.status, comparison.inconclusive) != 0:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 

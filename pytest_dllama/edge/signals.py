@@ -6,12 +6,18 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any
 
 import pytest
 
-HANDLERS_KEY: pytest.StashKey[dict[signal.Signals, Any]] = pytest.StashKey()
-DEADLY_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
+from pytest_dllama.stop_signals import (
+    Handlers,
+    break_off,
+    give_back_signals,
+    signals_taken,
+    take_signals,
+)
+
+HANDLERS_KEY: pytest.StashKey[Handlers] = pytest.StashKey()
 
 
 def install_signal_handlers(config: pytest.Config) -> None:
@@ -21,29 +27,19 @@ def install_signal_handlers(config: pytest.Config) -> None:
         pytest.exit(f"stopped by {signal.Signals(number).name}")
 
     try:
-        handlers = {number: signal.signal(number, leave) for number in DEADLY_SIGNALS}
+        config.stash[HANDLERS_KEY] = take_signals(leave)
     except ValueError:
         return  # not the main thread: whoever runs pytest there answers for signals
-    config.stash[HANDLERS_KEY] = handlers
 
 
 @contextmanager
 def breaking_off(config: pytest.Config) -> Iterator[None]:
     """Inside they break off what is being written, as Ctrl-C does, and no more than that."""
-
-    def break_off(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt(f"stopped by {signal.Signals(number).name}")
-
-    ours = config.stash.get(HANDLERS_KEY, {})
-    before = {number: signal.signal(number, break_off) for number in ours}
-    try:
+    ours: Handlers = config.stash.get(HANDLERS_KEY, {})
+    with signals_taken(break_off, tuple(ours)):
         yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def restore_signal_handlers(config: pytest.Config) -> None:
     """The handlers that were there before."""
-    for number, handler in config.stash.get(HANDLERS_KEY, {}).items():
-        signal.signal(number, handler)
+    give_back_signals(config.stash.get(HANDLERS_KEY, {}))

@@ -37,12 +37,13 @@ def write_run(run: RunRecord, path: Path) -> Path:
 def run_text(run: RunRecord) -> str:
     """The content of a run file."""
     try:
-        text = run.model_dump_json(indent=1) + "\n"
+        text = run.model_dump_json(indent=1)
     except ValueError:  # names that are no UTF-8, or that an ASCII locale hides
-        dumped = json.dumps(run.model_dump(mode="python"), indent=1, ensure_ascii=False)
-        text = dumped.encode("utf-8", "surrogateescape").decode("utf-8", "replace") + "\n"
+        dumped = json.dumps(run.model_dump(mode="python"), ensure_ascii=False)
+        text = dumped.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+        text = RunRecord.model_validate_json(text).model_dump_json(indent=1)
     RunRecord.model_validate_json(text)  # what cannot be read back must not be written
-    return text
+    return text + "\n"
 
 
 def read_run(path: Path) -> RunRecord:

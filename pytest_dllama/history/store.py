@@ -16,7 +16,7 @@ from pathlib import Path
 from pytest_dllama.errors import ToldError
 from pytest_dllama.files.whole_file import write_whole
 from pytest_dllama.history.places import cluster_folder
-from pytest_dllama.history.run_files import RunFileError, read_run
+from pytest_dllama.history.run_files import RunFileError, read_run, run_text
 from pytest_dllama.record.run import RunRecord
 
 STALE_S = 86_400.0  # a half-written file of a process that was killed is swept away after a day
@@ -64,10 +64,11 @@ class RunStore:
         Raises:
             OSError: it cannot be written.
         """
-        name = name_of(run)
+        text = run_text(run)
+        name = _name(run, text)
         path = self.path(name)
         if not path.exists():
-            write_whole(path, _text_of(run))
+            write_whole(path, text)
         return name
 
     def path(self, name: str) -> Path:
@@ -159,12 +160,12 @@ class RunStore:
 
 def name_of(run: RunRecord) -> str:
     """What a run is called where it is kept: its beginning and its digest."""
+    return _name(run, run_text(run))
+
+
+def _name(run: RunRecord, text: str) -> str:
     stamp = re.sub(r"[^0-9TZ]", "", run.created_utc) or "run"
-    return f"{stamp}-{hashlib.sha256(_text_of(run).encode()).hexdigest()[:10]}"
-
-
-def _text_of(run: RunRecord) -> str:
-    return run.model_dump_json(indent=1) + "\n"
+    return f"{stamp}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
 
 def _days_before(days: int, names: Sequence[str]) -> str:

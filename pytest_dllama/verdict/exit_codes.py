@@ -7,6 +7,7 @@ from pytest_dllama.record.verdict import PairStatus
 EXIT_WORSE = 1  # REGRESSED or FAIL; INCONCLUSIVE too with --inconclusive fail
 EXIT_NO_VERDICT = 3  # INVALID or ERROR
 BISECT_SKIP = 125  # what `git bisect run` takes as "this revision cannot be tested"
+BISECT_ABORT = 130  # above 127 it ends, and the user decides
 _UNDECIDED = "INCONCLUSIVE"
 
 

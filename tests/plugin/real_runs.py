@@ -1,4 +1,4 @@
-"""Real pytest processes with real clusters, and a search for whatever they leave behind."""
+"""Real pytest and commands with real clusters, and a search for whatever they leave behind."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PATIENCE_S = 900.0  # a first run compiles the kernels
 
 @dataclass
 class RealRun:
-    """One pytest process in a folder; all its descendants carry a mark in their environment."""
+    """One such process in a folder; all its descendants carry a mark in their environment."""
 
     folder: Path
     pages: str = "none"  # the report's formats: drawing pictures takes longer than a small cell
@@ -40,12 +40,14 @@ class RealRun:
 
     def start(self, arguments: Sequence[str], stdout: int | None = None) -> None:
         """Start pytest in a session of its own, as a shell's job would be."""
+        ours = ("-p", "no:cacheprovider", "--dllama-report-format", self.pages)
+        self.start_module("pytest", *ours, *arguments, stdout=stdout)
+
+    def start_module(self, name: str, *arguments: str, stdout: int | None = None) -> None:
+        """Start `python -m name`, likewise."""
         with (self.folder / "output.txt").open("wb") as output:
             self.process = subprocess.Popen(
-                [
-                    *(sys.executable, "-m", "pytest", "-p", "no:cacheprovider"),
-                    *("--dllama-report-format", self.pages, *arguments),
-                ],
+                [sys.executable, "-m", name, *arguments],
                 cwd=self.folder,
                 stdin=subprocess.DEVNULL,
                 stdout=output if stdout is None else stdout,
@@ -55,7 +57,7 @@ class RealRun:
             )
 
     def finish(self, patience_s: float = PATIENCE_S) -> int:
-        """Wait for pytest's exit code."""
+        """Wait for its exit code."""
         assert self.process is not None
         try:
             return self.process.wait(patience_s)
@@ -90,11 +92,11 @@ class RealRun:
             self.process.wait()
 
     def wait_until(self, condition: Callable[[], object]) -> None:
-        """Wait for something to happen while pytest runs."""
+        """Wait for something to happen while it runs."""
         end = time.monotonic() + PATIENCE_S
         while not condition():
             assert self.process is not None
-            assert self.process.poll() is None, f"pytest ended too early:\n{self.output}"
+            assert self.process.poll() is None, f"it ended too early:\n{self.output}"
             assert time.monotonic() < end, f"nothing happened:\n{self.output}"
             time.sleep(0.02)
 

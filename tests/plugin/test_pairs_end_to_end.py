@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 from pathlib import Path
 
 import pytest
@@ -68,13 +69,26 @@ def test_the_run_is_the_new_sides_and_the_verdict_lies_beside(slowed: RealRun) -
 
 
 def test_what_was_slowed_down_on_purpose_teaches_nothing_of_noise(slowed: RealRun) -> None:
-    """Other comparisons do: `test_duet` holds what they keep."""
+    """Other comparisons do: `test_pairs_noise` holds what they keep."""
     assert list(Path(slowed.folder).rglob("verdict.json"))
     assert not list(Path(slowed.folder).rglob("pairs/*.json"))
 
 
 def test_no_process_is_left(slowed: RealRun) -> None:
     assert slowed.leftovers() == []
+
+
+def test_a_duet_that_is_told_to_stop_ends_in_order(tmp_path: Path) -> None:
+    run = RealRun(tmp_path)
+    options = ("--baseline", "self", *SMALL, "--pairs", "400", "--history", "off")
+    run.start_module("pytest_dllama.cli", "duet", *options)
+    run.wait_until(lambda: run.logged("*pair1.*root.stdout.log", '"phase": "decode"'))
+    assert run.workers()
+    assert run.process is not None
+    run.process.send_signal(signal.SIGTERM)
+    assert run.finish() == 130, run.output
+    assert "stopped before the verdict was whole: nothing of it is kept" in run.output
+    assert run.leftovers() == []
 
 
 def test_a_baseline_that_cannot_be_is_a_usage_error(tmp_path: Path) -> None:

@@ -82,10 +82,10 @@ class WorkerSession:
             self._run(SessionConfig.from_json(data), links)
         except MemoryError as error:
             problem = InsufficientMemoryError(f"out of memory on {socket.gethostname()}: {error}")
-            links.say_last_words(problem)
+            links.send_error(problem)
             raise problem from None
         except BaseException as error:
-            links.say_last_words(error)
+            links.send_error(error)
             raise
 
     def _run(self, config: SessionConfig, links: Links) -> None:
@@ -129,12 +129,12 @@ class WorkerSession:
 
     def _said(self, config: SessionConfig, model: ModelFile | None) -> dict[str, object]:
         """How this rank may come to its weights, in plain values."""
+        if model is not None:
+            return {"maps": True}
         from dllama_engine.loading.cache import WeightCache
         from dllama_engine.loading.share import KeptShare
 
         cache = WeightCache(self._options.cache, self._log)
-        if model is not None:
-            return {"maps": True}
         self._share = KeptShare(cache, config.plan, config.rank, self._log)
         return {"maps": False, "keeps": cache.is_on, "offers": self._share.offers()}
 
@@ -147,7 +147,7 @@ class WorkerSession:
         if model is not None:
             self._log(f"⭕ Mapping {model.path}")
             with model:
-                map_weights(model, weights, links.presence.attend)
+                map_weights(model, weights, links.heartbeats.watch)
         elif self._share is not None:
             self._take_share(self._share, weights, links, config.timeout_s)
         self._log("💿 Weights loaded")
@@ -159,9 +159,9 @@ class WorkerSession:
         if share.has_offers:
             answer = links.receive_json(SESSION, 0, timeout_s=timeout_s)
             if answer.get("take") is not None:
-                missing = share.take(answer["take"], weights, links.presence.attend)
+                missing = share.take(answer["take"], weights, links.heartbeats.watch)
                 links.send_json(SESSION, 0, {"state": "cached", "missing": missing})
-        share.receive(links, weights, links.presence.attend)
+        share.receive(links, weights, links.heartbeats.watch)
         share.close()
         self._share = None
 
@@ -232,6 +232,6 @@ def _warm_up(config: SessionConfig, log: Log, links: Links) -> None:
     from dllama_engine.cluster.setup.warmup import warm_up
 
     def attend(wake: int) -> None:
-        links.presence.attend(_LOOK_S, wake)
+        links.heartbeats.watch(_LOOK_S, wake)
 
     warm_up(config.plan, config.kv_type, log, attend)

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from dllama_engine.system import process
 
-_LAST_WORDS_S = 1.0  # for a reader to take what was told before the end
+_DRAIN_S = 1.0  # for a reader to take what was told before the end
 
 
 def main(arguments: list[str]) -> int:
@@ -88,7 +88,7 @@ class _Teller:
     def close(self) -> None:
         """Write the rest, if somebody still reads."""
         self._lines.put(None)
-        self._thread.join(_LAST_WORDS_S)
+        self._thread.join(_DRAIN_S)
 
     def _write(self) -> None:
         with suppress(OSError):  # nobody reads any more

@@ -41,12 +41,12 @@ from dllama_engine.tables.links import (
     TROUBLE,
     UNDER_WAY,
 )
-from dllama_engine.wire.absence import Absence
-from dllama_engine.wire.blame import Blame
 from dllama_engine.wire.counted import CountedLinks
-from dllama_engine.wire.frames import ALIVE_FRAME, KINDS, NAMES, view
+from dllama_engine.wire.failure_attribution import FailureAttribution
+from dllama_engine.wire.frames import HEARTBEAT_FRAME, KINDS, NAMES, view
+from dllama_engine.wire.heartbeats import Heartbeats
 from dllama_engine.wire.peer import Peer
-from dllama_engine.wire.presence import Presence
+from dllama_engine.wire.suspension import SuspensionDetector
 
 if TYPE_CHECKING:
     from dllama_engine.wire.frames import Buffer
@@ -80,10 +80,10 @@ class ExchangingLinks(CountedLinks):
         super().__init__(rank, world_size)
         self.timeout_s = timeout_s
         self._op = ""  # what is being received alone, for messages
-        self._absence = Absence(LONGEST_LOOK_NS)  # between looks at an exchange
-        self.is_setting_up = False  # exchanges have signs of life beside them
-        self._blame = Blame(rank, timeout_s, lambda: tuple(self._peers.values()))
-        self.presence = Presence(timeout_s, self._lost, self._blame.hear_out)
+        self._suspension = SuspensionDetector(LONGEST_LOOK_NS)  # between looks at an exchange
+        self.is_setting_up = False  # exchanges have heartbeats beside them
+        self._attribution = FailureAttribution(rank, timeout_s, lambda: tuple(self._peers.values()))
+        self.heartbeats = Heartbeats(timeout_s, self._lost, self._attribution.reported)
         for peer, sock in sorted(sockets.items()):
             self.add(peer, sock, (addresses or {}).get(peer))
 
@@ -91,7 +91,7 @@ class ExchangingLinks(CountedLinks):
         """Connect one more peer; what was traced before is forgotten."""
         super().add(rank, sock, address)
         if 0 in (rank, self.rank):
-            self.presence.add(self._peers[rank])
+            self.heartbeats.add(self._peers[rank])
 
     def exchange(self, op: str, sends: Mapping[int, Buffer], recvs: Mapping[int, Buffer]) -> None:
         """Send one frame to each peer of `sends` and fill each buffer of `recvs`, all at once.
@@ -128,7 +128,7 @@ class ExchangingLinks(CountedLinks):
         table_at, mesh_at = self._tables_at
         tables = table_at, routes_at, mesh_at
         if self.is_setting_up:
-            self.presence.tell()
+            self.heartbeats.send_due()
         try:
             while (status := EXCHANGE(*tables, self.world_size, KINDS[op], 1)) != DONE:
                 self.settle(status)
@@ -145,24 +145,24 @@ class ExchangingLinks(CountedLinks):
         """
         if status == AGAIN:
             if self.is_setting_up:
-                self.presence.tell()
+                self.heartbeats.send_due()
             waits = self.mesh[UNDER_WAY] and not self.mesh[LEFT_NS]
             if waits and self._idle_ns() > self.timeout_s * 1e9:
-                raise self._blame.stalled(NAMES[int(self.mesh[KIND])])
+                raise self._attribution.stalled(NAMES[int(self.mesh[KIND])])
         elif status == FULL:
             self._keep_records()
-        elif status != STRANGE or not self._passed_over_sign():
+        elif status != STRANGE or not self._passed_over_heartbeat():
             raise self._failed(status)
 
     def _idle_ns(self) -> int:
         """How long nothing has moved while this rank was there to see it."""
-        self.mesh[MOVED_NS] += self._absence.since_look_ns(int(self.mesh[MOVED_NS]))
+        self.mesh[MOVED_NS] += self._suspension.since_check_ns(int(self.mesh[MOVED_NS]))
         return _now_ns() - int(self.mesh[MOVED_NS])
 
-    def _passed_over_sign(self) -> bool:
-        """Take a sign of life out of the frame that was being received: what follows is its."""
+    def _passed_over_heartbeat(self) -> bool:
+        """Take a heartbeat out of the frame that was being received: what follows is its."""
         peer = self._peers[int(self.mesh[TROUBLE])]
-        if peer.recv_header != ALIVE_FRAME:
+        if peer.recv_header != HEARTBEAT_FRAME:
             return False
         payload_at, n_read = int(peer.link[RECV_INTO]), int(peer.link[GOT]) - HEADER_BYTES
         read = string_at(payload_at, n_read)
@@ -184,7 +184,7 @@ class ExchangingLinks(CountedLinks):
         at, n_read = int(peer.link[RECV_INTO]), int(peer.link[GOT]) - HEADER_BYTES
         read = string_at(at, n_read)
         size = int(peer.link[TO_RECV]) - HEADER_BYTES
-        return self._blame.unexpected(peer, read, size, int(self.mesh[KIND]))
+        return self._attribution.unexpected(peer, read, size, int(self.mesh[KIND]))
 
     def explain(self, error: EngineError, due: str | None = None) -> EngineError:
         """The error to raise for data that cannot be: a peer's, if its next bytes explain it.
@@ -193,10 +193,10 @@ class ExchangingLinks(CountedLinks):
             error: what was found in the data.
             due: the operation whose frame may come next; None: no frame is due.
         """
-        return self._blame.explained(error, due)
+        return self._attribution.explained(error, due)
 
     def _lost(self, peer: Peer, error: OSError | None) -> EngineError:
-        return self._blame.lost(peer, self._op, error)
+        return self._attribution.lost(peer, self._op, error)
 
 
 def _place(buffer: Buffer) -> tuple[int, int]:

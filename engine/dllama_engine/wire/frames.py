@@ -21,14 +21,14 @@ SYNC_NODE_SLICES = "SYNC_NODE_SLICES"
 SYNC_LOGITS = "SYNC_LOGITS"
 LOAD = "LOAD"
 SESSION = "SESSION"
-LAST_WORDS = "LAST_WORDS"
-ALIVE = "ALIVE"
+ERROR = "ERROR"
+HEARTBEAT = "HEARTBEAT"
 PROBE = "PROBE"
-OPS = (SYNC_WITH_ROOT, SYNC_NODE_SLICES, SYNC_LOGITS, LOAD, SESSION, LAST_WORDS, ALIVE, PROBE)
+OPS = (SYNC_WITH_ROOT, SYNC_NODE_SLICES, SYNC_LOGITS, LOAD, SESSION, ERROR, HEARTBEAT, PROBE)
 KINDS = {op: kind for kind, op in enumerate(OPS, start=1)}
 NAMES = {kind: op for op, kind in KINDS.items()}
-# A sign of life: no payload and no number of its own, as it is no part of what ranks agreed on.
-ALIVE_FRAME = HEADER.pack(0, KINDS[ALIVE], 0)
+# A heartbeat: no payload and no number of its own, as it is no part of what ranks agreed on.
+HEARTBEAT_FRAME = HEADER.pack(0, KINDS[HEARTBEAT], 0)
 
 # numpy arrays are buffers, but in the types of Python 3.12 only.
 view: Callable[[Buffer], memoryview] = memoryview  # type: ignore[assignment]

@@ -26,12 +26,12 @@ from dllama_engine.tables.links import (
     TO_SEND,
     TRACE_ROWS,
 )
-from dllama_engine.wire import last_words
-from dllama_engine.wire.absence import Absence
-from dllama_engine.wire.blame import late_peers
+from dllama_engine.wire import error_frame
 from dllama_engine.wire.exchanges import LONGEST_LOOK_NS, ExchangingLinks
-from dllama_engine.wire.frames import ALIVE_FRAME, HEADER, KINDS, LAST_WORDS, view
+from dllama_engine.wire.failure_attribution import late_peers
+from dllama_engine.wire.frames import ERROR, HEADER, HEARTBEAT_FRAME, KINDS, view
 from dllama_engine.wire.peer import Peer
+from dllama_engine.wire.suspension import SuspensionDetector
 
 if TYPE_CHECKING:
     from dllama_engine.wire.frames import Buffer
@@ -60,7 +60,7 @@ class Links(ExchangingLinks):
     ) -> int:
         """Receive one frame of at most the buffer's size; returns the size of its payload.
 
-        It waits `timeout_s` after the last sign of life, without it for ever. The time before the
+        It waits `timeout_s` after the last heartbeat, without it for ever. The time before the
         frame's first byte is idleness and is not recorded.
 
         Args:
@@ -84,7 +84,7 @@ class Links(ExchangingLinks):
         link[TO_RECV], n_read = HEADER_BYTES + size, link[GOT] - HEADER_BYTES
         if (got_kind, sequence) != (kind, link[RECV_SEQUENCE]) or not n_read <= size <= limit:
             read = bytes(payload[:n_read])
-            raise self._blame.unexpected(source, read, limit, kind, at_most=True)
+            raise self._attribution.unexpected(source, read, limit, kind, at_most=True)
         if size > n_read:
             self._fill(source, payload[n_read:size], self.timeout_s)
         duration_ns = _now_ns() - start_ns
@@ -100,15 +100,15 @@ class Links(ExchangingLinks):
         return size
 
     def _await_header(self, peer: Peer, timeout_s: float | None) -> None:
-        """Read the header of a frame that is no sign of life."""
+        """Read the header of a frame that is no heartbeat."""
         link, header = peer.words, peer.recv_header
         while True:
             link[GOT], link[TO_RECV] = 0, HEADER_BYTES
             self._await_frame(peer, timeout_s)
             self._fill(peer, header, timeout_s)
-            if header != ALIVE_FRAME:
+            if header != HEARTBEAT_FRAME:
                 return
-            self.presence.tell()
+            self.heartbeats.send_due()
 
     def send_json(self, op: str, peer: int, value: object) -> None:
         """Send one frame that holds a JSON value, without compiled code: it may be to come."""
@@ -152,16 +152,16 @@ class Links(ExchangingLinks):
     def _await_frame(self, peer: Peer, timeout_s: float | None) -> None:
         """Wait for a frame's first byte; whoever waits for us meanwhile hears that we are there."""
         timeout_s = math.inf if timeout_s is None else timeout_s
-        look_s = min(self.presence.period_s, timeout_s)
+        look_s = min(self.heartbeats.period_s, timeout_s)
         since_ns = _now_ns()
         if peer.is_readable(look_s):  # as before nearly every token
             return
-        absence = Absence(int(1e9 * look_s) + LONGEST_LOOK_NS, since_ns)
+        suspension = SuspensionDetector(int(1e9 * look_s) + LONGEST_LOOK_NS, since_ns)
         while True:
-            since_ns += absence.since_look_ns()
+            since_ns += suspension.since_check_ns()
             if _now_ns() - since_ns > 1e9 * timeout_s:
                 raise late_peers([peer], self._op, timeout_s)
-            self.presence.tell()
+            self.heartbeats.send_due()
             if peer.is_readable(look_s):
                 return
 
@@ -176,13 +176,13 @@ class Links(ExchangingLinks):
         except OSError as error:
             raise self._lost(peer, error) from error
 
-    def say_last_words(self, error: BaseException) -> None:
+    def send_error(self, error: BaseException) -> None:
         """Tell every peer why this rank leaves, where a frame can still begin; never blocks."""
-        payload = last_words.encode(error)
+        payload = error_frame.encode(error)
         for peer in self._peers.values():
             if peer.can_begin:
                 sequence = int(peer.link[SEND_SEQUENCE])
-                header = HEADER.pack(len(payload), KINDS[LAST_WORDS], sequence)
+                header = HEADER.pack(len(payload), KINDS[ERROR], sequence)
                 with suppress(OSError):
                     peer.sock.sendmsg((header, payload))
 

@@ -102,7 +102,7 @@ def plans(
         kinds: those to be drawn.
     """
     rng = random.Random(seed)
-    places = sorted(key for key in counts if key[1] not in ("ALIVE", "LAST_WORDS"))
+    places = sorted(key for key in counts if key[1] not in ("HEARTBEAT", "ERROR"))
     names = sorted({name for _, name in places})
     while True:
         for kind in rng.sample(kinds, len(kinds)):

@@ -24,7 +24,7 @@ from dllama_engine.tables.team import BEGUN, LEFT, OTHER
 from dllama_engine.telemetry.observation import Observation
 from dllama_engine.transformer.decode import DecodeEnds, DecodeLoop
 from dllama_engine.transformer.transformer import Transformer
-from dllama_engine.wire.frames import ALIVE_FRAME, HEADER, KINDS, SYNC_WITH_ROOT
+from dllama_engine.wire.frames import HEADER, HEARTBEAT_FRAME, KINDS, SYNC_WITH_ROOT
 from dllama_engine.wire.links import Links
 from tests.engine.ranks import rank_weights, run_ranks
 
@@ -81,7 +81,7 @@ class Root:
         self._keep(self.gather.gather(self.transformer.forward(x, self.pos, 1)), 1)
 
     def say_that_it_lives(self) -> None:
-        self.links.sockets[1].sendall(ALIVE_FRAME)
+        self.links.sockets[1].sendall(HEARTBEAT_FRAME)
 
     def pause(self) -> None:
         time.sleep(LONGER_THAN_A_LOOK_S)

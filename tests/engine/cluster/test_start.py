@@ -93,7 +93,7 @@ def cold(tmp_path_factory: pytest.TempPathFactory) -> ColdStart:
     folder = tmp_path_factory.mktemp("cold")
     model, tokenizer = write_synthetic("tiny-llama", folder)
     files = ["inference", "--model", model, "--tokenizer", tokenizer, "--sync-mode", "invariant"]
-    # Compiling takes longer than the timeout: signs of life keep the ranks from giving up.
+    # Compiling takes longer than the timeout: heartbeats keep the ranks from giving up.
     result = ColdStart(folder / "cache", [*files, *PROMPT, "--timeout", 10])
     variables = in_cache(result.cache)
     nodes: list[Node] = []

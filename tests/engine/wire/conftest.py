@@ -1,4 +1,4 @@
-"""Two ranks whose links are connected."""
+"""Ranks whose links are connected."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from dllama_engine.wire.links import Links
-from tests.engine.wire.meshes import mesh
+from tests.engine.wire.meshes import Mesh, mesh
 
 
 @pytest.fixture
@@ -25,3 +25,18 @@ def impatient() -> Iterator[tuple[Links, Links]]:
     yield left, right
     left.close()
     right.close()
+
+
+@pytest.fixture
+def connect() -> Iterator[Mesh]:
+    """Connects ranks with each other, and closes what is left of them."""
+    made: list[Links] = []
+
+    def connect_all(world_size: int, timeout_s: float) -> list[Links]:
+        ranks = mesh(world_size, timeout_s)
+        made.extend(ranks)
+        return ranks
+
+    yield connect_all
+    for links in made:
+        links.close()

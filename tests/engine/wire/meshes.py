@@ -10,6 +10,8 @@ from typing import Any
 
 from dllama_engine.wire.links import Links
 
+Mesh = Callable[[int, float], list[Links]]  # of a world size and a timeout in seconds
+
 
 def tcp_pair() -> tuple[socket.socket, socket.socket]:
     """Two ends of one loopback TCP connection."""

@@ -25,7 +25,9 @@ def test_the_fuzzer_finds_nothing() -> None:
 
 
 def test_the_fuzzer_finds_what_is_there_and_names_the_case() -> None:
-    sabotage = "import dllama_engine.wire.blame as c; c.last_words.MAX_BYTES = 1 << 40"
+    sabotage = (
+        "import dllama_engine.wire.failure_attribution as c; c.error_frame.MAX_BYTES = 1 << 40"
+    )
     done = run_fuzz("--cases", "4000", sabotage=sabotage)
     assert done.returncode != 0
     assert "case " in done.stderr

@@ -1,4 +1,4 @@
-"""A peer that is silent, gone or late is named, and its last words are heard."""
+"""A peer that is silent, gone or late is named."""
 
 from __future__ import annotations
 
@@ -9,19 +9,18 @@ import time
 
 import pytest
 
-from dllama_engine.errors import InsufficientMemoryError, WorkerLost
+from dllama_engine.errors import WorkerLost
 from dllama_engine.tables.links import (
     AGAIN,
     KIND,
     MOVED_NS,
     UNDER_WAY,
 )
-from dllama_engine.wire import absence as absence_module
 from dllama_engine.wire import exchanges as exchanges_module
 from dllama_engine.wire import links as links_module
+from dllama_engine.wire import suspension as suspension_module
 from dllama_engine.wire.frames import KINDS, SYNC_LOGITS, SYNC_NODE_SLICES, SYNC_WITH_ROOT
 from dllama_engine.wire.links import Links
-from tests.engine.wire.meshes import mesh
 
 
 def test_a_silent_peer_is_lost_after_the_deadline(impatient: tuple[Links, Links]) -> None:
@@ -50,7 +49,7 @@ def test_time_that_a_rank_itself_was_away_is_nobodys_silence(
     """A process that was stopped, or whose machine slept: its peers have the whole timeout yet."""
     left, _ = pair
     now_ns = 10**15
-    for module in (links_module, exchanges_module, absence_module):
+    for module in (links_module, exchanges_module, suspension_module):
         monkeypatch.setattr(module, "_now_ns", lambda: now_ns)
     left.mesh[[UNDER_WAY, KIND, MOVED_NS]] = 1, KINDS[SYNC_LOGITS], now_ns
     for away_s in (0.1, 3600.0, 0.1, 3600.0):
@@ -75,11 +74,11 @@ def test_a_frame_is_waited_for_though_the_waiting_rank_was_away(
 ) -> None:
     left, right = pair
     away_ns, hour_ns = iter([0]), 3600 * 10**9
-    for module in (links_module, exchanges_module, absence_module):
+    for module in (links_module, exchanges_module, suspension_module):
         monkeypatch.setattr(
             module, "_now_ns", lambda: time.perf_counter_ns() + next(away_ns, hour_ns)
         )
-    left.presence.period_s = 0.01
+    left.heartbeats.period_s = 0.01
     timer = threading.Timer(0.1, right.send, (SYNC_LOGITS, 0, b"abc"))
     timer.start()
     buffer = bytearray(3)
@@ -114,37 +113,3 @@ def test_sending_to_a_reset_peer_is_worker_lost(pair: tuple[Links, Links]) -> No
     sock.close()  # a reset, as a killed process with unread data makes
     with pytest.raises(WorkerLost, match=r"is lost|closed the connection"):
         right.exchange(SYNC_NODE_SLICES, {0: bytes(10)}, {0: bytearray(5)})
-
-
-@pytest.mark.parametrize("size", [0, 5, 100_000])
-def test_last_words_are_raised_in_place_of_the_frame(pair: tuple[Links, Links], size: int) -> None:
-    left, right = pair
-    left.say_last_words(InsufficientMemoryError("needs 3 GB, has 2"))
-    left.close()
-    with pytest.raises(InsufficientMemoryError, match=r"root \(rank 0\) .* reports: needs 3 GB"):
-        right.exchange(SYNC_NODE_SLICES, {}, {0: bytearray(size)})
-
-
-def test_last_words_name_the_rank_that_was_really_lost() -> None:
-    """Rank 2 dies; rank 1 tells the root, whoever's socket the root reads first."""
-    root, one, two = mesh(3)
-    two.close()
-    with pytest.raises(WorkerLost) as at_one:
-        one.exchange(SYNC_NODE_SLICES, {}, {2: bytearray(10)})
-    one.say_last_words(at_one.value)
-    one.close()
-    with pytest.raises(WorkerLost) as at_root:
-        root.exchange(SYNC_NODE_SLICES, {}, {1: bytearray(10)})
-    assert at_root.value.rank == 2
-    assert "worker 1 at" in str(at_root.value)
-    root.close()
-
-
-def test_last_words_survive_a_failing_send() -> None:
-    left, right = mesh(2)
-    left.send(SYNC_NODE_SLICES, 1, bytes(100))
-    left.say_last_words(InsufficientMemoryError("no room"))
-    left.close()
-    with pytest.raises(InsufficientMemoryError, match="no room"):
-        right.exchange(SYNC_NODE_SLICES, {0: bytes(64 << 20)}, {})
-    right.close()

@@ -201,6 +201,14 @@ def test_phase_without_tokens_is_none() -> None:
     assert times.prefill_ms is None
 
 
+def test_a_lost_count_of_the_prompt_stands_in_its_lines() -> None:
+    (whole,) = parse_log(generated("a"))
+    (run,) = parse_log(generated("a").replace("nTokens: 5\n", "", 1))
+    assert totals(run) == totals(whole)
+    assert run.evaluation is not None
+    assert run.evaluation.n_tokens is None  # to ask for the times changes nothing
+
+
 def test_sums_of_32_bits_are_unwrapped() -> None:
     """Two hours at 60 s a token: the printed total is one overflow too small."""
     steps = [StepLine("pred", 50_000, 10_000, 0, 0, 1) for _ in range(120)]

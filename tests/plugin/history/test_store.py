@@ -19,7 +19,7 @@ from pytest_dllama.history.accepted import (
     stored,
 )
 from pytest_dllama.history.run_files import read_run
-from pytest_dllama.history.store import HistoryError, Keep, RunStore
+from pytest_dllama.history.store import HistoryError, Keep, RunStore, name_of
 from pytest_dllama.record.cell import OutputRecord, Verdict
 from pytest_dllama.record.run import RunRecord
 from tests.data import REPORTS, ROOT
@@ -51,6 +51,27 @@ def test_a_run_is_kept_once_under_its_time(tmp_path: Path) -> None:
     assert store.names() == sorted(set(names))
     assert [found.run.created_utc[:10] for found in store.runs()] == ["2026-02-01", "2026-02-02"]
     assert store.read(names[1]) == run_of(1)
+
+
+def test_a_run_with_names_that_are_no_utf8_is_kept_too(tmp_path: Path) -> None:
+    odd = run_of(1).model_copy(update={"notes": ("a path \udcff",)})
+    store = RunStore(tmp_path, "cluster")
+    name = store.add(odd)
+    kept = store.read(name)
+    assert kept.notes == ("a path \ufffd",)
+    assert (store.add(kept), name_of(odd)) == (name, name)
+
+
+def test_a_run_is_serialized_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dump, dumped = RunRecord.model_dump_json, []
+
+    def count(run: RunRecord, **how: int) -> str:
+        dumped.append(run)
+        return dump(run, indent=how["indent"])
+
+    monkeypatch.setattr(RunRecord, "model_dump_json", count)
+    RunStore(tmp_path, "cluster").add(run_of(1))
+    assert len(dumped) == 1
 
 
 def test_concurrent_processes_lose_nothing(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def _dial(config: SessionConfig, links: Links, token: bytes, rank: int, log: Log
         rank,
         patience_s=min(MESH_TIMEOUT_S / 3, config.timeout_s),
         timeout_s=min(HANDSHAKE_TIMEOUT_S, config.timeout_s),
-        meanwhile=links.presence.attend,
+        meanwhile=links.heartbeats.watch,
     )
     greet(links, rank, sock, name, {"session": config.session_id, "rank": config.rank})
     log(f"⭕ Socket[{rank}]: connected")
@@ -61,7 +61,7 @@ def _await_peers(config: SessionConfig, links: Links, listener: Listener) -> Non
     until_s = time.monotonic() + patience_s
     while missing:
         peer = listener.next_peer(_LOOK_S)
-        links.presence.attend()
+        links.heartbeats.watch()
         if peer is not None:
             rank = peer.greeting.get("rank")
             if peer.greeting.get("session") != config.session_id or rank not in missing:

@@ -62,7 +62,7 @@ class Rendezvous:
             patience_s=self._connect_timeout_s,
             timeout_s=min(HANDSHAKE_TIMEOUT_S, self._timeout_s),
             tell=say,
-            meanwhile=links.presence.attend,
+            meanwhile=links.heartbeats.watch,
         )
         greeting = Greeting(rank, links.world_size, self._timeout_s)
         greet(links, rank, sock, name, greeting.to_json())
@@ -84,13 +84,13 @@ class Rendezvous:
         self._reached[state][rank] = {}
 
     def attend(self, wake: int | None = None, wait_s: float = _LOOK_S) -> None:
-        """Give and hear signs of life, and take the message of each rank that has spoken.
+        """Send and hear heartbeats, and take the message of each rank that has spoken.
 
         Args:
             wake: a file descriptor that ends the waiting when it can be read.
             wait_s: how long to wait for something to come, at most.
         """
-        self._hear(self.links.presence.attend(wait_s, wake))
+        self._hear(self.links.heartbeats.watch(wait_s, wake))
 
     def _hear(self, spoken: Sequence[int]) -> None:
         for rank in spoken:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from pytest_dllama.backends.dllama.printed.run import LoggedRun, StepLine
@@ -62,6 +62,14 @@ def is_sum(total_ms: float, steps: list[StepLine]) -> bool:
     return -slack_ms <= total_ms - summed_ms <= _TRUNCATION_MS * len(steps) + slack_ms
 
 
+def _printed_prefill_ms(run: LoggedRun) -> float | None:
+    """By the Evaluation block; where its count is lost, the Eval lines have it too."""
+    block = run.evaluation
+    if block is not None and block.n_tokens is None:
+        block = replace(block, n_tokens=sum(step.n_tokens for step in run.prefill))
+    return block.total_ms if block is not None else None
+
+
 def totals(run: LoggedRun) -> Totals | None:
     """The run's times; None unless its closing blocks are there."""
     if run.prediction is None or run.prediction.total_ms is None:
@@ -70,12 +78,10 @@ def totals(run: LoggedRun) -> Totals | None:
         return _of_blocks_alone(run)
     if not run.decode:
         return None
-    if run.evaluation is not None and run.evaluation.n_tokens is None:
-        run.evaluation.n_tokens = sum(step.n_tokens for step in run.prefill)
     decode_ms, wraps = unwrap(run.prediction.total_ms, run.decode)
     prefill_ms: float | None = None
-    if run.evaluation is not None and run.evaluation.total_ms is not None:
-        prefill_ms, more = unwrap(run.evaluation.total_ms, run.prefill)
+    if (printed_ms := _printed_prefill_ms(run)) is not None:
+        prefill_ms, more = unwrap(printed_ms, run.prefill)
         wraps += more
     first_ms = (prefill_ms or 0.0) + run.decode[0].total_ms
     own_ttft_ms, own_total_ms = run.timing_ms.get("ttftMs"), run.timing_ms.get("totalMs")

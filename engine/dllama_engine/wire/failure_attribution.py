@@ -1,7 +1,7 @@
 """Failure attribution: which rank a failed link is blamed on, and the error that says so.
 
-What a peer said when it left (its last words) comes first, else what became of its socket. No rank
-takes a peer's word that it is itself to blame: then the blame is another's, or the link's.
+What a peer reported when it left (its error frame) comes first, else what became of its socket. No
+rank takes a peer's word that it is itself to blame: then the blame is another's, or the link's.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from contextlib import suppress
 
 from dllama_engine.errors import EngineError, WireError, WorkerLost
 from dllama_engine.tables.links import GOT, HEADER_BYTES, RECV_SEQUENCE, TO_RECV
-from dllama_engine.wire import last_words
-from dllama_engine.wire.frames import ALIVE_FRAME, HEADER, KINDS, LAST_WORDS, NAMES, OPS
+from dllama_engine.wire import error_frame
+from dllama_engine.wire.frames import ERROR, HEADER, HEARTBEAT_FRAME, KINDS, NAMES, OPS
 from dllama_engine.wire.peer import Peer
 
-_REPORTS_S = 1.0  # for last words of other peers
+_REPORTS_S = 1.0  # for error frames of other peers
 _STRAY_MS = 100  # for bytes that explain data that cannot be
 
 
-class Blame:
+class FailureAttribution:
     """Decides which rank a failure is blamed on; every method returns the error to raise.
 
     Args:
@@ -38,9 +38,9 @@ class Blame:
         """The error of a connection that failed during `op` or, without `error`, was closed."""
         return self._reattributed(peer, _lost(peer, op, error))
 
-    def hear_out(self, peer: Peer, read: bytes, size: int) -> EngineError:
-        """The error that a peer's last words tell: `size` bytes, of which some were `read`."""
-        return self._reattributed(peer, _hear_out(peer, read, size, self._timeout_s))
+    def reported(self, peer: Peer, read: bytes, size: int) -> EngineError:
+        """The error of a peer's error frame: `size` bytes, of which some were `read`."""
+        return self._reattributed(peer, _read_report(peer, read, size, self._timeout_s))
 
     def unexpected(
         self, peer: Peer, read: bytes, size: int, kind: int, *, at_most: bool = False
@@ -74,10 +74,10 @@ class Blame:
 
 
 def _lost(peer: Peer, op: str, error: OSError | None) -> EngineError:
-    """The peer's own last words if it left any, else what became of its socket."""
-    payload = None if peer.got else last_words.find(peer.drain())
+    """What the peer reported if it did, else what became of its socket."""
+    payload = None if peer.got else error_frame.find(peer.drain())
     if payload is not None:
-        return last_words.decode(payload, str(peer), peer.rank)
+        return error_frame.decode(payload, str(peer), peer.rank)
     return lost_peer(peer, op, error)
 
 
@@ -106,7 +106,7 @@ def _stalled(peers: Sequence[Peer], op: str, timeout_s: float, *, listens: bool)
 
 
 def _reports(peers: Sequence[Peer], timeout_s: float) -> dict[int, EngineError]:
-    """Last words of the peers that leave within a moment, by rank."""
+    """Errors that peers report which leave within a moment, by rank."""
     reports: dict[int, EngineError] = {}
     silent = {peer.sock.fileno(): peer for peer in peers if not peer.got}
     until_s = time.monotonic() + min(_REPORTS_S, timeout_s)
@@ -117,8 +117,8 @@ def _reports(peers: Sequence[Peer], timeout_s: float) -> dict[int, EngineError]:
         for descriptor, _ in poll.poll(left_s * 1e3):
             poll.unregister(descriptor)
             peer = silent.pop(descriptor)
-            if payload := last_words.find(peer.drain()):
-                reports[peer.rank] = last_words.decode(payload, str(peer), peer.rank)
+            if payload := error_frame.find(peer.drain()):
+                reports[peer.rank] = error_frame.decode(payload, str(peer), peer.rank)
     return reports
 
 
@@ -131,7 +131,7 @@ def _misplaced(peers: Sequence[Peer], error: EngineError, due: Collection[str]) 
     Args:
         peers: whose bytes are looked at, as far as they have come.
         error: of data that cannot be.
-        due: operations whose frame may come next; signs of life and last words always may.
+        due: operations whose frame may come next; heartbeats and error frames always may.
     """
     waiting = {peer.sock.fileno(): peer for peer in peers}
     poll = select.poll()
@@ -151,35 +151,35 @@ def _misplaced(peers: Sequence[Peer], error: EngineError, due: Collection[str]) 
 
 
 def _may_follow(head: bytes, peer: Peer, due: Collection[str]) -> bool:
-    if len(head) < HEADER_BYTES or head == ALIVE_FRAME:
+    if len(head) < HEADER_BYTES or head == HEARTBEAT_FRAME:
         return True
     size: int
     size, kind, sequence = HEADER.unpack(head)
-    if kind == KINDS[LAST_WORDS]:  # instead of a frame that has its number and has not begun
-        return size <= last_words.MAX_BYTES
+    if kind == KINDS[ERROR]:  # instead of a frame that has its number and has not begun
+        return size <= error_frame.MAX_BYTES
     return NAMES.get(kind) in due and sequence == peer.link[RECV_SEQUENCE]
 
 
 def _unexpected(
     peer: Peer, read: bytes, size: int, kind: int, timeout_s: float, *, at_most: bool = False
 ) -> EngineError:
-    """Another frame than the one that is due: last words, or a broken protocol."""
+    """Another frame than the one that is due: an error frame, or a broken protocol."""
     got_size, got_kind, _ = HEADER.unpack(peer.recv_header)
-    if got_kind == KINDS[LAST_WORDS] and got_size <= last_words.MAX_BYTES:
-        return _hear_out(peer, read, got_size, timeout_s)
+    if got_kind == KINDS[ERROR] and got_size <= error_frame.MAX_BYTES:
+        return _read_report(peer, read, got_size, timeout_s)
     return _strange_frame(peer, size, kind, at_most=at_most)
 
 
-def _hear_out(peer: Peer, read: bytes, size: int, timeout_s: float) -> EngineError:
-    """Read the rest of the last words; what comes counts, be it not all."""
-    if size > last_words.MAX_BYTES:
-        return _strange_frame(peer, last_words.MAX_BYTES, KINDS[LAST_WORDS], at_most=True)
+def _read_report(peer: Peer, read: bytes, size: int, timeout_s: float) -> EngineError:
+    """Read the rest of an error frame; what comes counts, be it not all."""
+    if size > error_frame.MAX_BYTES:
+        return _strange_frame(peer, error_frame.MAX_BYTES, KINDS[ERROR], at_most=True)
     left = bytearray(max(0, size - len(read)))
     # In mid-frame: a second loss searches nothing.
     peer.link[GOT], peer.link[TO_RECV] = HEADER_BYTES + len(read), HEADER_BYTES + size + 1
     with suppress(OSError, EOFError):
         peer.read_into(memoryview(left), min(1.0, timeout_s))
-    return last_words.decode((read + left)[:size], str(peer), peer.rank)
+    return error_frame.decode((read + left)[:size], str(peer), peer.rank)
 
 
 def lost_peer(peer: Peer, op: str, error: OSError | None) -> WorkerLost:
@@ -209,7 +209,7 @@ def late_peers(late: Sequence[Peer], op: str, timeout_s: float) -> WorkerLost:
 
 
 def silent_peers(silent: Sequence[Peer], timeout_s: float) -> WorkerLost:
-    """Peers that gave no sign of life before the deadline."""
+    """Peers that sent no heartbeat before the deadline."""
     return WorkerLost(
         f"no sign of life from {', '.join(map(str, silent))} for {timeout_s:g} s. "
         "Is that host overloaded, suspended or unreachable? --timeout sets the deadline.",

@@ -1,4 +1,4 @@
-"""Last words: why a rank leaves, sent to its peers as a frame and raised there as an error."""
+"""The error frame: why a rank leaves, sent to its peers and raised there as an error."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from dllama_engine import errors
 from dllama_engine.errors import EngineError, WireError, WorkerLost
 from dllama_engine.tables.links import HEADER_BYTES
-from dllama_engine.wire.frames import HEADER, KINDS, LAST_WORDS
+from dllama_engine.wire.frames import ERROR, HEADER, KINDS
 
 MAX_BYTES = 1 << 16
 
@@ -28,8 +28,8 @@ def decode(payload: bytes, who: str, rank: int) -> EngineError:
 
     Args:
         payload: what `encode` made of it.
-        who: the peer that said it, for the message.
-        rank: that peer's, the one that is lost if its words name no other.
+        who: the peer that sent it, for the message.
+        rank: that peer's, the one that is lost if its report names no other.
     """
     try:
         words = json.loads(payload)
@@ -48,11 +48,11 @@ def decode(payload: bytes, who: str, rank: int) -> EngineError:
 
 
 def find(data: bytes) -> bytes | None:
-    """The payload of the last words among whole frames."""
+    """The payload of the error frame among whole frames."""
     at = 0
     while at + HEADER_BYTES <= len(data):
         size, kind, _ = HEADER.unpack_from(data, at)
         start, at = at + HEADER_BYTES, at + HEADER_BYTES + size
-        if kind == KINDS[LAST_WORDS]:
+        if kind == KINDS[ERROR]:
             return data[start:at]
     return None
