@@ -61,7 +61,7 @@ LAYERS: Mapping[str, Layers] = {
     "dllama_engine.cluster": (
         ("root", "worker"),
         ("worker_session",),
-        ("service", "accounts", "farewell"),
+        ("service", "accounts", "greedy", "farewell"),
         ("setup", "summary"),
         ("session", "packet", "options"),
         ("placement",),
@@ -69,6 +69,7 @@ LAYERS: Mapping[str, Layers] = {
     "dllama_engine.collectives": (
         ("combine", "overlap", "logits", "traffic"),
         ("choice", "scatter"),
+        ("registry",),
         ("algorithms", "rounds"),
         ("base",),
     ),

@@ -13,7 +13,7 @@ from benchmarks.table import Row, target
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.kernels import cpu
 from dllama_engine.kernels.matmul import q40
-from dllama_engine.loading.streaming import send_weights
+from dllama_engine.loading.sending import send_weights
 from dllama_engine.sharding.plan import make_plan
 from dllama_engine.tools.bandwidth import MemoryProbe
 from dllama_engine.transformer.transformer import Transformer

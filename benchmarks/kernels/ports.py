@@ -16,8 +16,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from dllama_engine.tables.blocks import BLOCK
-from dllama_engine.tables.packed import LANES
+from dllama_engine.tables.blocks import BLOCK, LANES
 
 STREAMS = 2  # of a token's product (`kernels.matmul.q40`)
 BYTES = STREAMS * LANES * (BLOCK // 2 + 2)  # that one turn of the loop takes from memory

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks import page
-from dllama_engine.collectives.choice import COLLECTIVES, LinkCosts, predicted_s, rounds_s
+from dllama_engine.collectives.choice import LinkCosts, predicted_s, rounds_s
+from dllama_engine.collectives.registry import COLLECTIVES
 from dllama_engine.sharding.collective import Collective
 from dllama_engine.sharding.plan import ShardPlan, make_plan, vector_bytes
 from dllama_engine.synthetic.shapes import parse_shape

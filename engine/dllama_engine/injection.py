@@ -80,6 +80,11 @@ class Injection:
                 table[list(_WORK[work.name])] += round(1000 * work.share)
         return table if table.any() else None
 
+    @property
+    def delays_tokens(self) -> bool:
+        """Whether something takes longer between two tokens."""
+        return (self.tpot, self.ttft, self.sampling) != (Delay(), Delay(), Delay())
+
     def wait_for_token(self, index: int, since_ns: int) -> None:
         """The delay before decoded token `index` is in hand; the one before it was at `since_ns`.
 

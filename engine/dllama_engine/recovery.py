@@ -9,27 +9,31 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from dllama_engine.arrays import Floats
 from dllama_engine.cluster.options import RootOptions
 from dllama_engine.cluster.root import Root
-from dllama_engine.collectives.choice import Choice
 from dllama_engine.errors import EngineError, HandshakeError, WireError, WorkerLost
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.telemetry.events.base import Event
+from dllama_engine.telemetry.events.loading import ShareLoad
 from dllama_engine.telemetry.events.ranks import Rank
-from dllama_engine.telemetry.events.session import Lost, Recovered, Remedy, ShareLoad
+from dllama_engine.telemetry.events.session import Lost, Recovered, Remedy
 from dllama_engine.telemetry.observer import Observer
 from dllama_engine.telemetry.plan import plan_event
-from dllama_engine.telemetry.step_cost import StepCost
-from dllama_engine.telemetry.timeline import RankTrace
+from dllama_engine.telemetry.step_cost import GreedyToken, StepCost
 from dllama_engine.wire.connecting.dialing import Address, format_address
 from dllama_engine.wire.connecting.handshake import probe_worker
 from dllama_engine.wire.trace import LinkCount, LinkTotals, LinkTrace
+
+if TYPE_CHECKING:
+    from dllama_engine.collectives.choice import Choice
+    from dllama_engine.telemetry.timeline import RankTrace
 
 _PROBE_S = 2.0  # for one worker to answer
 _PAUSE_S = 0.1  # between two rounds of asking
@@ -166,6 +170,11 @@ class FaultTolerantRoot:
         if self._trace is not None:
             self._trace.extend(cost.trace)
         return logits, cost
+
+    def decode_greedily(self, token_id: int, pos: int, n_steps: int) -> Iterator[GreedyToken]:
+        """As `Root.decode_greedily`; nothing where a lost step may have to be run again."""
+        if not self.recovery.is_on:
+            yield from self._root.decode_greedily(token_id, pos, n_steps)
 
     def explain(self, error: EngineError) -> EngineError:
         """As `Root.explain`."""

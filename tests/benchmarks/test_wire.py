@@ -16,7 +16,7 @@ from benchmarks.wire import auto, overlap, trace_picture
 from benchmarks.wire.exchange.__main__ import NAMES
 from benchmarks.wire.exchange.schedule import NO_FRAME, frames
 from dllama_engine.collectives.base import Traffic
-from dllama_engine.collectives.choice import COLLECTIVES
+from dllama_engine.collectives.registry import COLLECTIVES
 from dllama_engine.sharding.asked import CollectiveOption
 from dllama_engine.sharding.collective import Collective
 from dllama_engine.sharding.plan import split_units

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from dllama_engine.collectives.choice import COLLECTIVES
 from dllama_engine.collectives.combine import Combiner
+from dllama_engine.collectives.registry import COLLECTIVES
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.program.program import Program
 from dllama_engine.program.threads import ThreadTeam

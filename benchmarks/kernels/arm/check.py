@@ -14,7 +14,7 @@ from dllama_engine.kernels.llvm import lanes
 from dllama_engine.kernels.matmul import packing, q40
 from dllama_engine.kernels.matmul.q80 import make_q80_q80
 from dllama_engine.kernels.matmul.variants import make_float_product
-from dllama_engine.tables.packed import STEPS
+from dllama_engine.tables.blocks import STEPS
 from tests.engine import reference_runs
 
 _START = time.monotonic()

@@ -17,8 +17,8 @@ import numpy.typing as npt
 from benchmarks.wire.exchange.schedule import NO_FRAME, frames
 from dllama_engine.arrays import Table
 from dllama_engine.cluster.placement import CoreSlots, available_cores, ranks_apart
-from dllama_engine.collectives.choice import COLLECTIVES
 from dllama_engine.collectives.combine import Combiner
+from dllama_engine.collectives.registry import COLLECTIVES
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.kernels.image import mapped
 from dllama_engine.program.program import Program

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from dllama_engine.collectives.choice import COLLECTIVES
+from dllama_engine.collectives.registry import COLLECTIVES
 from dllama_engine.sharding.collective import Collective
 from dllama_engine.sharding.plan import split_units
 

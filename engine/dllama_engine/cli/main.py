@@ -11,18 +11,24 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from dllama_engine.cli.flags import parsing
 from dllama_engine.cli.flags.arguments import PlanArgs, RootArgs, WorkerArgs
+from dllama_engine.cli.gc_pause import gc_paused
 from dllama_engine.errors import EngineError, OutputError, WireError
 from dllama_engine.system import process
 from dllama_engine.telemetry.event_writer import EventWriter
-from dllama_engine.telemetry.events.session import End, Error
+from dllama_engine.telemetry.events.process import End, Error
+
+if TYPE_CHECKING:
+    from dllama_engine.cli.run import RootRun
 
 Show = Callable[[str], None]
+Mode = Callable[["RootRun"], None]
 
 
+@gc_paused()  # until all that the mode needs is imported (`process.started`)
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command line; returns the exit code."""
     process.prepare()
@@ -114,24 +120,20 @@ def _run_mode(args: parsing.Args, events: EventWriter, show: Show) -> int:
 
 def _root(args: RootArgs, events: EventWriter, show: Show) -> None:
     """Run the mode, `--requests` times; each time is whole in the events, from start to network."""
+    mode = _mode(args.mode)
+    process.started()
     for n in range(args.requests):
         if n:
             gc.collect()  # operations refer back to their transformer, and so to its weights
-        args = _run_root(args, events, show)
+        args = _run_root(mode, args, events, show)
 
 
-def _run_root(args: RootArgs, events: EventWriter, show: Show) -> RootArgs:
+def _run_root(mode: Mode, args: RootArgs, events: EventWriter, show: Show) -> RootArgs:
     """Run the mode; what asks for the same program again, where a probe decided on something."""
-    from dllama_engine.cli import chat, modes
     from dllama_engine.cli.run import RootRun
 
     human = sys.stderr if args.events == "-" else sys.stdout
     run = RootRun.open(args, events, show, is_terminal=human.isatty())
-    mode = {
-        "inference": modes.inference,
-        "perplexity": modes.perplexity,
-        "chat": chat.chat,
-    }[args.mode]
     try:
         mode(run)
     except BaseException as error:
@@ -140,6 +142,17 @@ def _run_root(args: RootArgs, events: EventWriter, show: Show) -> RootArgs:
     finally:
         run.close()
     return run.same_again()
+
+
+def _mode(name: str) -> Mode:
+    """What runs it, and with it all that a root imports."""
+    if name == "chat":
+        from dllama_engine.cli.chat import chat
+
+        return chat
+    from dllama_engine.cli import modes
+
+    return {"inference": modes.inference, "perplexity": modes.perplexity}[name]
 
 
 def _worker(args: WorkerArgs, events: EventWriter, show: Show) -> None:

@@ -42,8 +42,9 @@ def inference(run: RootRun) -> None:
     begin = partial(run.events.request, request_ns, prompt, input_ids, args.steps, seed)
     decoder = run.tokenizer.stream_decoder()
     steps = generate(
-        run.root, input_ids, args.steps, args.batch_size, sampler, decoder, depth, args.inject
-    )
+        run.root, input_ids, args.steps, args.batch_size, sampler, decoder, depth, args.inject,
+        in_a_row=not run.is_watched,
+    )  # fmt: skip
     period_ns = 0 if run.is_watched else PERIOD_NS
     with gc_paused(), StepLog(partial(_tell_step, run), period_ns, begin) as log:
         for step in steps:

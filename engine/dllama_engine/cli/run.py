@@ -27,11 +27,10 @@ from dllama_engine.recovery import FaultTolerantRoot, Recovery
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, make_plan
 from dllama_engine.system.regular_file import read_regular
 from dllama_engine.telemetry.event_writer import EventWriter
-from dllama_engine.telemetry.events.ranks import Network
+from dllama_engine.telemetry.events.network import Network
 from dllama_engine.telemetry.network_stats import network_stats
 from dllama_engine.telemetry.observer import Observer
 from dllama_engine.text.tokenizer import Tokenizer, vocab_remark
-from dllama_engine.tracing.trace_file import check_target, write_trace
 from dllama_engine.version import package_version
 from dllama_engine.wire.connecting.token import cluster_token
 from dllama_engine.wire.trace import LinkTrace
@@ -77,7 +76,10 @@ class RootRun:
         Raises:
             EngineError: a file that is not there or damaged, a model that cannot be split so.
         """
-        check_target(args.trace)
+        if args.trace is not None:
+            from dllama_engine.tracing.trace_file import check_target
+
+            check_target(args.trace)
         text, path = _text(args), model_path(args.model)
         with ExitStack() as opened:
             model = opened.enter_context(ModelFile.open(path))
@@ -165,6 +167,8 @@ class RootRun:
 
     def _write_trace(self, target: str) -> str:
         """The raw spans of all ranks; a line for people."""
+        from dllama_engine.tracing.trace_file import write_trace
+
         about = {
             "version": package_version(),
             "model": self.model.path.name,

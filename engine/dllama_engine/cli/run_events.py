@@ -15,8 +15,9 @@ from dllama_engine.kernels.cpu import cpu_label
 from dllama_engine.recovery import FaultTolerantRoot
 from dllama_engine.telemetry.event_writer import EventWriter
 from dllama_engine.telemetry.events.base import PROTOCOL
+from dllama_engine.telemetry.events.loading import Progress, Ready
 from dllama_engine.telemetry.events.request import Done, FinishReason, Request, Scored
-from dllama_engine.telemetry.events.session import Progress, RankAddress, Ready, Start
+from dllama_engine.telemetry.events.session import RankAddress, Start
 from dllama_engine.telemetry.plan import collective_event, plan_event
 from dllama_engine.version import package_version
 from dllama_engine.wire.connecting.dialing import format_address

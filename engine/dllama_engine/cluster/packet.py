@@ -41,6 +41,11 @@ class StepPacket:
         self._x: Floats = self._packet[HEAD.size :].view(np.float32).reshape(batch_size, dim)
         self._size = 0  # of the last one
 
+    @property
+    def bytes(self) -> Bytes:
+        """Head and embeddings, as they are sent."""
+        return self._packet
+
     def x(self, n_tokens: int) -> Floats:
         """Where the embeddings of so many tokens belong, float32 (n_tokens, dim)."""
         return self._x[:n_tokens]

@@ -9,12 +9,14 @@ import math
 import secrets
 import select
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 from dllama_engine.arrays import Floats
 from dllama_engine.cluster.accounts import StepAccounts
 from dllama_engine.cluster.farewell import dismiss
+from dllama_engine.cluster.greedy import LONGEST_NS, MOST_STEPS, GreedySteps
 from dllama_engine.cluster.options import RootOptions
 from dllama_engine.cluster.packet import StepPacket
 from dllama_engine.cluster.placement import (
@@ -31,7 +33,6 @@ from dllama_engine.cluster.setup.handing_out import hand_out
 from dllama_engine.cluster.setup.rendezvous import Rendezvous
 from dllama_engine.cluster.setup.warmup import warm_up
 from dllama_engine.cluster.summary import RankSummary
-from dllama_engine.collectives.choice import Choice
 from dllama_engine.collectives.logits import LogitsGather
 from dllama_engine.errors import EngineError, InsufficientMemoryError, ModelFileError
 from dllama_engine.formats.model_file import ModelFile
@@ -40,17 +41,15 @@ from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.system.process import LONGEST_WAIT_S
 from dllama_engine.system.process_memory import PeakMemory
 from dllama_engine.tables.spans import EMBEDDING
+from dllama_engine.telemetry.events.loading import ShareLoad
 from dllama_engine.telemetry.events.ranks import Rank
-from dllama_engine.telemetry.events.session import ShareLoad
 from dllama_engine.telemetry.observation import Observation
 from dllama_engine.telemetry.observer import Observer
-from dllama_engine.telemetry.step_cost import StepCost
-from dllama_engine.telemetry.timeline import RankTrace
+from dllama_engine.telemetry.step_cost import GreedyToken, StepCost
 from dllama_engine.transformer.decode import DecodeEnds
 from dllama_engine.transformer.embedding import EmbeddingTable
 from dllama_engine.transformer.transformer import Transformer
 from dllama_engine.transformer.weights import RankWeights
-from dllama_engine.wire import clock
 from dllama_engine.wire.connecting.handshake import (
     WorkerInfo,
     own_info,
@@ -58,6 +57,11 @@ from dllama_engine.wire.connecting.handshake import (
 from dllama_engine.wire.frames import SESSION
 from dllama_engine.wire.links import Links
 from dllama_engine.wire.trace import LinkCount, LinkTotals
+
+if TYPE_CHECKING:
+    from dllama_engine.collectives.choice import Choice
+    from dllama_engine.telemetry.timeline import RankTrace
+    from dllama_engine.wire.clock import Reading
 
 
 class Root:
@@ -86,13 +90,14 @@ class Root:
         self._memory = PeakMemory()
         self._packet = StepPacket(options.batch_size, config.dim)
         self._embedding = EmbeddingTable(model)
+        self._greedy = GreedySteps(plan.world_size)
         self._accounts = StepAccounts()
         self.traces: list[RankTrace] = []  # raw spans of all ranks, once they said goodbye
         self._seen: Observation | None = None  # once it is loaded
         # (tokens, logits) of passes before any request: a batch of a prompt, a generated token.
         batch = min(2, options.batch_size, self.max_seq_len)
         self._rehearsal = ((batch, 0), (1, 1))
-        self._clocks: dict[int, clock.Reading] = {}  # of each worker, when it was loaded
+        self._clocks: dict[int, Reading] = {}  # of each worker, when it was loaded
 
     def session(self, rank: int) -> SessionConfig:
         """What that rank must know; before `connect`, its cores count as its own."""
@@ -179,6 +184,8 @@ class Root:
             self._met.await_all("loaded")
             links.is_setting_up = False
             if options.trace:
+                from dllama_engine.wire import clock
+
                 self._clocks = {rank: clock.ask(links, rank) for rank in links.peers}
         except MemoryError as error:
             raise InsufficientMemoryError(f"the root is out of memory: {error}") from None
@@ -210,17 +217,23 @@ class Root:
         self._packet.connect(links)
         vocab = [rank.vocab for rank in self.plan.ranks]
         self._logits = LogitsGather(links if links.peers else None, 0, vocab)
+        greedy = self._greedy.loop(self._logits.whole, self._embedding)
+        if links.peers:
+            ends = DecodeEnds(self._logits, self._packet.routes_of_one, self._packet.bytes, greedy)
+        else:
+            ends = DecodeEnds(self._logits, greedy=greedy)
         self._transformer = Transformer(
             self.plan,
             0,
             weights,
             links,
-            ends=DecodeEnds(self._logits, self._packet.routes_of_one) if links.peers else None,
+            ends=ends,
             n_threads=options.n_threads,
             max_seq_len=self.max_seq_len,
             batch_size=options.batch_size,
             kv_type=options.kv_type,
         )
+        self._n_exchanges = self._transformer.n_exchanges
         self._transformer.slow_down(options.inject.slow_work(0))
         self._transformer.read_at(options.memory_rate)
 
@@ -241,10 +254,7 @@ class Root:
         links, n_tokens = self._connected(), len(token_ids)
         start_ns, spent_ns = time.perf_counter_ns(), links.spent_ns
         self._seen.begin_step(n_logits)
-        x = self._packet.x(n_tokens)
-        self._embedding.copy_rows(token_ids, x)
-        embedded_ns = time.perf_counter_ns()
-        self._seen.add(EMBEDDING, start_ns, embedded_ns)
+        x = self._embedded(token_ids, start_ns)
         if n_tokens == n_logits == 1:  # as of every token that is generated
             self._packet.fill(pos, 1, 1)
             logits = self._logits.whole_of_one(self._transformer.decode(x, pos))
@@ -253,6 +263,53 @@ class Root:
         self._seen.end_step(start_ns, pos, n_tokens, n_logits)
         sizes = n_tokens, n_logits
         return logits, self._accounts.add(links, self.plan, start_ns, spent_ns, sizes)
+
+    def decode_greedily(self, token_id: int, pos: int, n_steps: int) -> Iterator[GreedyToken]:
+        """Run a token, and the most probable ones behind it in a row; the first one has been.
+
+        Args:
+            token_id: what the first step begins with.
+            pos: its position; there are `n_steps` from there on.
+            n_steps: at most.
+
+        Yields:
+            Every step that compiled code could run alone, once it has run them: as many as are
+            wanted, or fewer, or none; whoever calls goes on from there by `forward`.
+
+        Raises:
+            EngineError: behind the steps that were whole, a worker that is gone.
+        """
+        transformer, seen, links = self._transformer, self._seen, self._connected()
+        assert transformer is not None, "load() comes first"
+        assert seen is not None
+        if self.options.trace:  # each step's raw spans are Python's
+            return
+        start_ns, spent_ns = time.perf_counter_ns(), links.spent_ns
+        seen.begin_step(1)
+        x = self._embedded((token_id,), start_ns)
+        self._packet.fill(pos, 1, 1)
+        until_ns, error = start_ns + LONGEST_NS, None
+        try:
+            transformer.decode_greedily(x, pos, start_ns, min(n_steps, MOST_STEPS), until_ns)
+        except BaseException as raised:
+            error = raised
+        rows = self._greedy.rows(transformer.n_decoded)
+        seen.add_steps(len(rows) - 1)
+        yield from self._greedy.tokens(
+            self._accounts.add_in_a_row(
+                links, self.plan, spent_ns, rows, self._greedy.counters, self._n_exchanges
+            )
+        )
+        if error is not None:
+            raise error
+
+    def _embedded(self, token_ids: Sequence[int], start_ns: int) -> Floats:
+        """Embeddings of the step that began at that time, in its packet."""
+        x = self._packet.x(len(token_ids))
+        self._embedding.copy_rows(token_ids, x)
+        assert self._seen is not None
+        self._seen.add(EMBEDDING, start_ns, time.perf_counter_ns())
+        return x
 
     def _batch(self, x: Floats, pos: int, n_logits: int) -> Floats:
         """Any other step than a generated token's: of a prompt, or of a text that is scored."""
@@ -314,6 +371,9 @@ class Root:
         if self._seen is not None:
             self._seen.end()
             if (timeline := self._seen.timeline) is not None:
+                from dllama_engine.telemetry.timeline import RankTrace
+                from dllama_engine.wire import clock
+
                 self.traces.append(RankTrace(0, "local", timeline, clock.SAME))
         clocks = self._clocks if self.options.trace else None
         accounts, traces = dismiss(links, self.options.timeout_s, clocks, self._beside)

@@ -9,8 +9,9 @@ import traceback
 from dllama_engine.cluster.setup.preload import preload
 from dllama_engine.cluster.worker_session import Log, WorkerOptions, WorkerSession
 from dllama_engine.errors import EngineError
+from dllama_engine.system import process
 from dllama_engine.telemetry.event_writer import EventWriter
-from dllama_engine.telemetry.events.session import Listening, SessionEnd, SessionStart
+from dllama_engine.telemetry.events.worker import Listening, SessionEnd, SessionStart
 from dllama_engine.wire.connecting.listener import Caller, Listener
 
 
@@ -38,6 +39,7 @@ class Worker:
             )
         self._events.emit(Listening(options.host, port, os.getpid()))
         preload()  # the listener's threads already meet whoever comes
+        process.started()
         try:
             while (root := self._listener.next_root(options.idle_timeout_s)) is not None:
                 self._serve_one(root)

@@ -20,7 +20,6 @@ from dllama_engine.injection import NOTHING, Injection
 from dllama_engine.loading.settings import OFF, CacheSettings
 from dllama_engine.memory_rate import UNLIMITED, told
 from dllama_engine.system.process_memory import PeakMemory
-from dllama_engine.wire import clock
 from dllama_engine.wire.connecting.handshake import (
     HANDSHAKE_TIMEOUT_S,
     receive_text,
@@ -119,7 +118,7 @@ class WorkerSession:
             config, self._memory, weights.nbytes, spent_ns, totals, seen
         )
         if config.trace:
-            clock.answer(links)
+            _tell_clock(links)
         links.send_json(SESSION, 0, summary.to_json())
         if (timeline := seen.timeline) is not None:
             from dllama_engine.telemetry.timeline import send_timeline
@@ -202,7 +201,7 @@ class WorkerSession:
 
         assert self._transformer is not None
         if config.trace:
-            clock.answer(links)
+            _tell_clock(links)
         here = self._transformer.record_spans, self._transformer.keep_spans
         return Observation(links, *here, spans=config.spans, raw=config.trace)
 
@@ -221,6 +220,12 @@ class WorkerSession:
         self._transformer = self._links = None
         # Its operations refer back to the transformer: until a collection its memory stays taken.
         gc.collect()
+
+
+def _tell_clock(links: Links) -> None:
+    from dllama_engine.wire import clock
+
+    clock.answer(links)
 
 
 def _warm_up(config: SessionConfig, log: Log, links: Links) -> None:

@@ -1,4 +1,4 @@
-"""All collectives, and which one is best on links of a known latency and rate.
+"""Which collective is best on links of a known latency and rate.
 
 The model is alpha-beta with a cost a message (LogGP without its gap): a round takes the latency,
 each message of a rank beyond the first its own cost, and each byte that a rank sends or receives
@@ -12,20 +12,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from dllama_engine.collectives.algorithms.doubling import Doubling
-from dllama_engine.collectives.algorithms.gather_bcast import GatherBcast
-from dllama_engine.collectives.algorithms.mesh import Mesh
-from dllama_engine.collectives.algorithms.ring import Ring
-from dllama_engine.collectives.algorithms.star import Star
-from dllama_engine.collectives.algorithms.two_shot import TwoShot
-from dllama_engine.collectives.base import Collective, Round
+from dllama_engine.collectives.base import Round
+from dllama_engine.collectives.registry import COLLECTIVES
 from dllama_engine.sharding.collective import Collective as Name
 from dllama_engine.sharding.collective import Pick
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, reduce_chunks, vector_bytes
 
-COLLECTIVES: Mapping[Name, Collective] = {
-    one.name: one for one in (Mesh(), Doubling(), TwoShot(), Ring(), Star(), GatherBcast())
-}
 # Another one than the mesh must promise this share of its time; one that casts sums a second time
 # this share of the best that does not: a probe of some milliseconds is not exact.
 BETTER, WORTH_A_CAST = 0.9, 0.75

@@ -83,6 +83,14 @@ class LogitsGather:
             self._one.routes[0, SEND_AT] = local_at
         return self._one.routes
 
+    @property
+    def whole(self) -> Floats | None:
+        """On rank 0, where a single row of all ranks' logits comes together, float32 (vocab,).
+
+        Its own part is missing there; None if it is alone.
+        """
+        return None if self._links is None else self._one.whole
+
     def whole_of_one(self, local: Floats) -> Floats:
         """On rank 0, what `gather` returns, once `routes_of_one` were exchanged."""
         return local if self._links is None else self._whole(self._one, local)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dllama_engine.collectives.base import Collective, Flow, Traffic
-from dllama_engine.collectives.choice import COLLECTIVES
+from dllama_engine.collectives.registry import COLLECTIVES
 from dllama_engine.sharding.plan import ShardPlan, SyncMode, reduce_chunks, vector_bytes
 
 CONTROL_BYTES = 8  # pos i32, n_tokens u16, n_logits u16, in front of x in the root's broadcast

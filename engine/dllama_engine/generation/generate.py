@@ -21,7 +21,7 @@ from dllama_engine.generation.steps import Step
 from dllama_engine.injection import NOTHING, Injection
 from dllama_engine.tables.spans import DETOKENIZING, SAMPLING
 from dllama_engine.telemetry.events.base import Top
-from dllama_engine.telemetry.step_cost import StepCost
+from dllama_engine.telemetry.step_cost import GreedyToken, StepCost
 from dllama_engine.text.tokenizer import StreamDecoder
 
 FILLING_SEED = 12345
@@ -36,6 +36,9 @@ class Forwarder(Protocol):
 
     def forward(self, token_ids: Sequence[int], pos: int, n_logits: int) -> tuple[Floats, StepCost]:
         """Logits of the last `n_logits` tokens, and what they cost."""
+
+    def decode_greedily(self, token_id: int, pos: int, n_steps: int) -> Iterator[GreedyToken]:
+        """Steps that run in a row, each with the most probable token; fewer or none if not able."""
 
     def count(self, kind: int, start_ns: int, end_ns: int) -> None:
         """Count time of the step under way, by `tables.spans`."""
@@ -98,12 +101,38 @@ def decode(
     stop_pos: int,
     sampler: Sampler,
     decoder: StreamDecoder,
-    is_end: Callable[[int], bool] = lambda token_id: False,
+    is_end: Callable[[int], bool] | None = None,
     inject: Injection = NOTHING,
+    *,
+    in_a_row: bool = False,
 ) -> Iterator[Step]:
-    """Generate tokens at `pos`, `pos + 1`, ... up to `stop_pos` or a token that ends it."""
-    now_ns = time.perf_counter_ns()
-    for index in range(stop_pos - pos):
+    """Generate tokens at `pos`, `pos + 1`, ... up to `stop_pos` or a token that ends it.
+
+    Args:
+        root: of a cluster that has seen all before `pos`.
+        token_id: what the first step begins with.
+        pos: where that stands.
+        stop_pos: one past the last.
+        sampler: chooses the tokens.
+        decoder: makes text of them.
+        is_end: whether a token is the last; None: none is.
+        inject: delays.
+        in_a_row: nobody looks at each token as it comes: they may be told of half a second later.
+    """
+    goes_on = in_a_row and is_end is None and sampler.is_greedy and not inject.delays_tokens
+    now_ns, index = time.perf_counter_ns(), 0
+    while pos + index < stop_pos:
+        if goes_on and index:  # the first one's step is counted as the prompt's
+            first = index
+            for token in root.decode_greedily(token_id, pos + index, stop_pos - pos - index):
+                token_id = token.token_id
+                piece, at = decoder.push(token_id), pos + index
+                yield Step(
+                    "decode", index, at, 1, token.cost, token.end_ns, token_id, piece, token.top
+                )
+                index += 1
+            if index > first:
+                continue
         logits, cost = root.forward([token_id], pos + index, 1)
         top = top_two(logits[0])
         start_ns = time.perf_counter_ns()
@@ -119,7 +148,8 @@ def decode(
         inject.wait_for_token(index, now_ns)
         now_ns = time.perf_counter_ns()
         yield Step("decode", index, pos + index, 1, cost, now_ns, token_id, piece, top)
-        if is_end(token_id):
+        index += 1
+        if is_end is not None and is_end(token_id):
             return
 
 
@@ -132,13 +162,17 @@ def generate(
     decoder: StreamDecoder,
     first_pos: int = 0,
     inject: Injection = NOTHING,
+    *,
+    in_a_row: bool = False,
 ) -> Iterator[Step]:
     """dllama's inference: all steps of one prompt; positions before `first_pos` are filled."""
     n_prefill = len(token_ids) - 1
     yield from prefill(root, token_ids[:n_prefill], first_pos, batch_size)
     stop_pos = min(first_pos + steps, root.max_seq_len)
     first = first_pos + n_prefill
-    yield from decode(root, token_ids[-1], first, stop_pos, sampler, decoder, inject=inject)
+    yield from decode(
+        root, token_ids[-1], first, stop_pos, sampler, decoder, inject=inject, in_a_row=in_a_row
+    )
 
 
 def filling_ids(n_positions: int, n_regular: int) -> list[int]:

@@ -55,6 +55,11 @@ class Sampler:
         self._topp = np.float32(topp)
         self._random = Xorshift(seed)
 
+    @property
+    def is_greedy(self) -> bool:
+        """Whether it takes the most probable token, always."""
+        return bool(self._temperature == 0)
+
     def sample(self, logits: F32Array, most_probable: int | None = None) -> int:
         """The next token id for logits (vocab_size,), which are not changed.
 

@@ -19,7 +19,7 @@ from dllama_engine.loading.cache import Tell, WeightCache, remove
 from dllama_engine.loading.entry import Entry
 from dllama_engine.loading.keeping import Keeper
 from dllama_engine.loading.pieces import Layout, Ranges, digest_of, in_ranges
-from dllama_engine.loading.streaming import receive_weights
+from dllama_engine.loading.receiving import receive_weights
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.system.sizes import format_bytes
 from dllama_engine.transformer.weights import RankWeights

@@ -16,7 +16,7 @@ from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.loading import digests
 from dllama_engine.loading.pieces import Layout, Ranges, digest_of
 from dllama_engine.sharding.plan import ShardPlan
-from dllama_engine.telemetry.events.session import ShareLoad, Source
+from dllama_engine.telemetry.events.loading import ShareLoad, Source
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor

@@ -16,7 +16,7 @@ from dllama_engine.kernels import entries
 from dllama_engine.kernels.entries import Entry
 from dllama_engine.system.arena import Arena, padded
 from dllama_engine.tables import operations
-from dllama_engine.tables.packed import LANES, STEPS
+from dllama_engine.tables.blocks import LANES, STEPS
 
 
 class Activations:

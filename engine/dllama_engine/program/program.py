@@ -71,6 +71,29 @@ class Row:
     reads: tuple[int, int, int] = (0, 0, 0)
 
 
+@dataclass(frozen=True, slots=True)
+class GreedyLoop:
+    """What the root takes tokens from and with, and where it writes down what steps were.
+
+    Attributes:
+        vocab_size: of the model.
+        logits: all ranks', float32 (vocab_size,); None: the root's own are all.
+        file: descriptor of the model's file.
+        first_embedding: where in it the embeddings begin, each float32 (dim,).
+        finite: uint8 (vocab_size,), 1 where an embedding is known to be finite.
+        steps: int64 (steps, STEP_WIDTH), see `tables.steps`.
+        counters: int64 (steps, world_size, LINK_WIDTH): the links after each.
+    """
+
+    vocab_size: int
+    logits: Floats | None
+    file: int
+    first_embedding: int
+    finite: Bytes
+    steps: npt.NDArray[np.int64]
+    counters: npt.NDArray[np.int64]
+
+
 class Program:
     """A growing list of operations.
 
@@ -274,6 +297,41 @@ class Program:
         """
         more = address(packet), address(x), x.shape[1], first, positions
         self._add(operations.NEXT_STEP, *_frames(kind, links, mesh, routes), *more)
+
+    def next_token(
+        self,
+        links: npt.NDArray[np.int64],
+        mesh: npt.NDArray[np.int64],
+        routes: npt.NDArray[np.int64],
+        packet: Bytes | None,
+        x: Floats,
+        first: int,
+        positions: int,
+        loop: GreedyLoop,
+        own: Floats,
+    ) -> None:
+        """On the root, take the most probable token and go on with it at operation `first`.
+
+        Args:
+            links: `tables.links`; so are mesh and routes, on which nothing goes.
+            mesh: likewise.
+            routes: likewise.
+            packet: where the workers' is made (`tables.operations`); None: there are none.
+            x: float32 (batch_size, dim), whose first row the token's embedding becomes.
+            first: an operation.
+            positions: of the context.
+            loop: what else it works on.
+            own: the root's logits, float32 (batch_size, local vocab).
+        """
+        packet_at = 0 if packet is None else address(packet)
+        own_at = address(own)
+        whole_at = own_at if loop.logits is None else address(loop.logits)
+        self._add(
+            operations.NEXT_TOKEN, *_frames(0, links, mesh, routes),
+            packet_at, address(x), x.shape[1], first, positions,
+            whole_at, loop.vocab_size, own_at, own.shape[1], loop.file, loop.first_embedding,
+            address(loop.finite), address(loop.steps), address(loop.counters),
+        )  # fmt: skip
 
     def add_parts(self, parts: npt.NDArray[np.int64], x: Floats, is_q80: bool) -> None:
         """X += everyone's parts (`tables.parts`) in rank order."""

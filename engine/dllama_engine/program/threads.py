@@ -34,11 +34,13 @@ from dllama_engine.tables.team import (
     STATUS,
     STEP_NS,
     STEP_SPENT_NS,
+    STEPS_TO_GO,
     STOPPED,
     TABLE,
     TABLE_ROWS,
     TIMELINE_AT,
     TOKENS,
+    UNTIL_NS,
     WORD,
 )
 
@@ -111,7 +113,7 @@ class ThreadTeam:
             second: tokens and position of the second half of a batch that is cut in two.
 
         Returns:
-            How it ended: DONE, or where it ends with a NEXT_STEP how that did (`tables.team`).
+            How it ended: DONE, or how a decode loop does (`tables.team`).
         """
         if len(self._helpers) < self.n_threads - 1:
             self._start()
@@ -138,6 +140,18 @@ class ThreadTeam:
         words = self._words
         words[FOLLOWED] = words[COMPUTED_NS] = 0
         words[STEP_NS], words[STEP_SPENT_NS] = start_ns, spent_ns
+
+    def begin_greedy_loop(self, start_ns: int, n_steps: int, until_ns: int) -> None:
+        """The next run is a root's decode loop.
+
+        Args:
+            start_ns: when its first step began, by `time.perf_counter_ns`.
+            n_steps: how many steps there may be.
+            until_ns: when no other one is begun, by `time.perf_counter_ns`.
+        """
+        words = self._words
+        words[FOLLOWED], words[STEP_NS] = 0, start_ns
+        words[STEPS_TO_GO], words[UNTIL_NS] = n_steps, until_ns
 
     @property
     def loop(self) -> tuple[int, int, int, int]:

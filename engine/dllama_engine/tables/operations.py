@@ -17,13 +17,22 @@ LANE = 8  # which of the two halves of a batch it works on; 0 where a batch is n
 FIRST = 9
 
 # In place of a function's address: what the leading thread does itself, between two stretches.
-# POST begins the exchange that the next EXCHANGE ends. NEXT_STEP receives the root's next packet.
-EXCHANGE, PAUSE, POST, NEXT_STEP = 0, 1, 2, 3
-# Of the three with frames: their kind, the tables of `tables.links`, and how many ranks there are.
+# POST begins the exchange that the next EXCHANGE ends. NEXT_STEP receives the root's next packet;
+# NEXT_TOKEN, on the root, takes the most probable token.
+EXCHANGE, PAUSE, POST, NEXT_STEP, NEXT_TOKEN = 0, 1, 2, 3, 4
+# Of all but PAUSE: the kind of their frames, the tables of `tables.links`, and how many ranks there
+# are.
 FRAME_KIND, LINKS_AT, MESH_AT, ROUTES_AT, RANKS = range(FIRST, FIRST + 5)
-# Of NEXT_STEP besides: where the packet comes to, where its x belongs, float32 (X_SIZE,); the first
-# operation of a single token; and how many positions there are.
+# Of the last two besides: where the packet is (0 on a root without workers), where its x belongs,
+# float32 (X_SIZE,); the first operation of a single token; and how many positions there are.
 PACKET_AT, X_AT, X_SIZE, FIRST_ROW, POSITIONS = range(FIRST + 5, FIRST + 10)
+# Of NEXT_TOKEN besides: the whole logits, float32 (VOCAB,), and the root's own, (OWN_SIZE,), which
+# belong to their begin; the model's file and where in it the embeddings begin, a row float32
+# (X_SIZE,); bytes (VOCAB,) that are 1 where a row is known to be finite; and where steps are
+# written down: `tables.steps`, and the counters of all links after each.
+LOGITS_AT, VOCAB, OWN_AT, OWN_SIZE, FILE, FIRST_EMBEDDING, FINITE_AT, STEPS_AT, COUNTERS_AT = range(
+    FIRST + 10, FIRST + 19
+)
 # The packet's head is one int64: the position of its first token, how many there are and of how
 # many logits are wanted, 32, 16 and 16 bits from the lowest on. Their x comes behind it.
 HEAD_BYTES, TOKENS_SHIFT, LOGITS_SHIFT = 8, 32, 48

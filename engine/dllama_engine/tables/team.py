@@ -21,16 +21,18 @@ FLOORS_AT = (
 DUE = 49  # when the emulated memory has read all since the last exchange
 TOKENS, POS = 50, 52  # of each lane: rows, and the position of the first
 LANES = 2
-# Of a worker's decode loop: steps that it went on with; time spent on them outside exchanges; when
-# the one under way was asked for, or the last one ended; what the links had spent then
-# (`links.SPENT_NS`).
+# Of a decode loop: steps that it went on with (the root: that gave a token); time spent on them
+# outside exchanges; when the one under way was asked for, or the last one ended; what the links had
+# spent then (`links.SPENT_NS`). On the root: how many steps there may be, and until when.
 FOLLOWED, COMPUTED_NS, STEP_NS, STEP_SPENT_NS = 54, 55, 56, 57
+STEPS_TO_GO, UNTIL_NS = 58, 59
 CONTROL_WORDS = 64
 
 # How a stretch may stop beside `tables.links`' words: it is done, and is not to be over yet.
 RESTING = 16
-# How a decode loop ends: no packet has come for a while; one of another size begins (what of it was
-# read is in place); a whole one asks for something else than one more token.
+# How a decode loop ends: no packet has come for a while, or on the root so many steps were run; a
+# packet of another size begins (what of it was read is in place); a whole one asks for something
+# else than one more token.
 LEFT, BEGUN, OTHER = 17, 18, 19
 
 IDLE = 0x7FFF  # the operation's number when there is none

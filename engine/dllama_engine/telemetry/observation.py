@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from dllama_engine.telemetry.events.ranks import LinkTimes, NicCount, PhaseSpans, TcpCount
 from dllama_engine.telemetry.histograms import LinkHistograms
 from dllama_engine.telemetry.kernel_counters import KernelCounters
 from dllama_engine.telemetry.spans import Spans
-from dllama_engine.telemetry.timeline import Timeline, TimelineKeeper
 from dllama_engine.wire.links import Links
+
+if TYPE_CHECKING:
+    from dllama_engine.telemetry.timeline import Timeline, TimelineKeeper
 
 _now_ns = time.perf_counter_ns
 
@@ -48,7 +51,7 @@ class Observation:
         self._spans = Spans(n, links.record_spans, count_work) if spans else None
         self._histograms = LinkHistograms(n) if spans else None
         self._kernel = KernelCounters(links) if spans else None
-        self._raw = TimelineKeeper(n) if raw else None
+        self._raw = _timeline_keeper(n) if raw else None
         # Called between the passes of a request, where every call counts.
         self.begin_step: Callable[[int], bool] = (
             self._spans.begin_step if self._spans is not None else _goes_on_with_nothing
@@ -128,6 +131,12 @@ class Observation:
     def timeline(self) -> Timeline | None:
         """The raw spans, if they were kept."""
         return self._raw.kept() if self._raw is not None else None
+
+
+def _timeline_keeper(world_size: int) -> TimelineKeeper:
+    from dllama_engine.telemetry.timeline import TimelineKeeper  # few runs keep raw spans
+
+    return TimelineKeeper(world_size)
 
 
 def _goes_on_with_nothing(n_logits: int) -> bool:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import groupby
+from typing import TYPE_CHECKING
 
-from dllama_engine.collectives.choice import Choice, LinkCosts
 from dllama_engine.collectives.traffic import step_traffic
 from dllama_engine.sharding.collective import Pick, halves_from
 from dllama_engine.sharding.memory import RankMemory
 from dllama_engine.sharding.plan import RankShard, ShardPlan
 from dllama_engine.telemetry.events import session
+
+if TYPE_CHECKING:
+    from dllama_engine.collectives.choice import Choice, LinkCosts
 
 
 def plan_event(plan: ShardPlan, memories: Sequence[RankMemory]) -> session.Plan:

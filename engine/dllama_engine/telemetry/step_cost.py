@@ -1,4 +1,4 @@
-"""What one forward pass cost the root."""
+"""What one forward pass cost the root, and a token that compiled code took of its logits."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from dllama_engine.arrays import Table
 from dllama_engine.tables.links import HEADER_BYTES
+from dllama_engine.telemetry.events.base import Top
 from dllama_engine.wire.trace import LinkTotals, LinkTrace, totals_of
 
 
@@ -42,3 +43,20 @@ class StepCost:
         """Payload and framing that the root received."""
         links = self.links
         return sum(links.recv_bytes) + HEADER_BYTES * sum(links.recv_messages)
+
+
+@dataclass(slots=True)  # as above
+class GreedyToken:
+    """A step and the token it gave, not to be changed.
+
+    Attributes:
+        token_id: the most probable one.
+        top: it and the second one, with their logits.
+        cost: of the step.
+        end_ns: when the token was in hand.
+    """
+
+    token_id: int
+    top: Top
+    cost: StepCost
+    end_ns: int

@@ -19,15 +19,15 @@ TO_EVENTS = "-"
 _PART_BYTES = 48 << 10  # of base64 in one event: a line that every reader takes
 
 
-def check_target(target: str | None) -> None:
+def check_target(target: str) -> None:
     """Refuse before the run what could not be written after it.
 
     Raises:
         RequestError: the file's folder is not there, or the file is a folder or a device.
     """
-    if target in (None, TO_EVENTS):
+    if target == TO_EVENTS:
         return
-    path = Path(str(target))
+    path = Path(target)
     if not path.parent.is_dir():
         raise RequestError(f"--trace {target}: there is no folder {path.parent}; make it first")
     if path.exists() and not path.is_file():

@@ -1,6 +1,6 @@
 """What stands at both ends of a decoded token's operations: frames to and from the root.
 
-With them a token is one call of compiled code on the root, and any number of tokens on a worker.
+With them any number of tokens is one call of compiled code; on the root so many as are greedy.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from dllama_engine.arrays import Bytes, Table
 from dllama_engine.collectives.logits import LogitsGather
+from dllama_engine.program.program import GreedyLoop
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +19,14 @@ class DecodeEnds:
     Attributes:
         logits: the gather of them.
         packet: on the root, routes by which one token's packet goes to the workers.
-        next_packet: on a worker, where packets come to.
+        next_packet: on a worker, where packets come to; on the root, where they are made.
+        greedy: on the root, what it takes tokens from and with.
     """
 
     logits: LogitsGather
     packet: Table | None = None
     next_packet: Bytes | None = None
+    greedy: GreedyLoop | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from dllama_engine.arrays import Floats
+from dllama_engine.arrays import Bytes, Floats
 from dllama_engine.errors import ModelFileError
 from dllama_engine.formats.model_file import ModelFile
 
@@ -17,13 +17,19 @@ class EmbeddingTable:
 
     They are read, not mapped: what was looked up would count as this process's memory, in the end
     the whole table, and each first touch of a page would be a fault in the midst of a request.
+
+    Attributes:
+        descriptor: of the file, as long as the table is open.
+        offset: where in it the rows begin.
+        finite: uint8 (vocab,), 1 where a row was found to be finite.
     """
 
     def __init__(self, model: ModelFile) -> None:
         self._path, spec = model.path, model.specs[0]
-        self._offset, self._row_bytes = spec.offset, spec.nbytes // model.config.vocab_size
+        self.offset, self._row_bytes = spec.offset, spec.nbytes // model.config.vocab_size
         self._is_finite = bytearray(model.config.vocab_size)
-        self._descriptor = model.descriptor()
+        self.finite: Bytes = np.frombuffer(self._is_finite, np.uint8)  # the same
+        self.descriptor = model.descriptor()
 
     def copy_rows(self, token_ids: Sequence[int], x: Floats) -> None:
         """The rows of these tokens into x, float32 (tokens, dim).
@@ -42,9 +48,9 @@ class EmbeddingTable:
                 self._is_finite[token_id] = True
 
     def _read(self, token_id: int, into: Floats) -> None:
-        at = self._offset + token_id * self._row_bytes
+        at = self.offset + token_id * self._row_bytes
         try:
-            n_read = os.preadv(self._descriptor, (into.data,), at)
+            n_read = os.preadv(self.descriptor, (into.data,), at)
         except OSError as error:
             raise ModelFileError(f"{self._path}: {error.strerror or error}") from None
         if n_read != self._row_bytes:
@@ -55,6 +61,6 @@ class EmbeddingTable:
 
     def close(self) -> None:
         """Let go of the file."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1

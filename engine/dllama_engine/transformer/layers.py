@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from dllama_engine.arrays import Floats, Table
 from dllama_engine.collectives.base import Exchanger
-from dllama_engine.collectives.choice import COLLECTIVES
 from dllama_engine.collectives.combine import Combiner
+from dllama_engine.collectives.registry import COLLECTIVES
 from dllama_engine.formats.activations import activation_buffers
 from dllama_engine.formats.config import HiddenAct, RopeType
 from dllama_engine.formats.quants import FloatType

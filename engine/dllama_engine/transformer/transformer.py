@@ -21,7 +21,7 @@ from dllama_engine.sharding.buffers import rank_buffers, wire_buffers
 from dllama_engine.sharding.collective import Pick
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.tables.links import RECV_AT, RECV_BYTES
-from dllama_engine.tables.operations import HEAD_BYTES
+from dllama_engine.tables.operations import EXCHANGE, FUNCTION, HEAD_BYTES
 from dllama_engine.tables.spans import LOGITS
 from dllama_engine.transformer import lanes
 from dllama_engine.transformer.decode import DecodeEnds, DecodeLoop
@@ -144,8 +144,15 @@ class Transformer:
         if routes is not None:
             program.exchange(KINDS[SYNC_LOGITS], links.table, links.mesh, routes)
         self._decode_end = self._loop_end = len(program)
-        packet = self._ends.next_packet
-        if packet is not None:
+        packet, greedy = self._ends.next_packet, self._ends.greedy
+        if greedy is not None:
+            self._packet_routes = links.routes()
+            program.next_token(
+                links.table, links.mesh, self._packet_routes, packet, self._x, self._decode_begin,
+                self.max_seq_len, greedy, self._logits,
+            )  # fmt: skip
+            self._loop_end = len(program)
+        elif packet is not None:
             self._packet_routes = links.routes()
             size = HEAD_BYTES + 4 * self.config.dim
             self._packet_routes[0, [RECV_AT, RECV_BYTES]] = address(packet), size
@@ -239,6 +246,36 @@ class Transformer:
         """
         self._decode(x, pos, self._decode_begin, self._decode_end)
         return self._logits[:1]
+
+    def decode_greedily(
+        self, x: Floats, pos: int, start_ns: int, n_steps: int, until_ns: int
+    ) -> None:
+        """Run tokens on the root, each the most probable one behind the last.
+
+        Args:
+            x: embedding of the first, float32 (1, dim).
+            pos: its position; there are so many behind it.
+            start_ns: when its step began, by `time.perf_counter_ns`.
+            n_steps: how many at most, as the tables of `ends.greedy` have rows.
+            until_ns: none begins after that.
+
+        Raises:
+            RequestError: a position beyond the context.
+            WireError: of the links.
+        """
+        self._team.begin_greedy_loop(start_ns, n_steps, until_ns)
+        self._decode(x, pos, self._decode_begin, self._loop_end)
+
+    @property
+    def n_decoded(self) -> int:
+        """How many steps the last of these loops has written down, whatever ended it."""
+        return self._team.loop[0]
+
+    @property
+    def n_exchanges(self) -> int:
+        """Of a single token, those at its ends among them."""
+        rows = self._program.rows[self._decode_begin : self._loop_end]
+        return sum(int(row.fields[FUNCTION] == EXCHANGE) for row in rows)
 
     def decode_on(self, x: Floats, pos: int, start_ns: int, spent_ns: int) -> DecodeLoop:
         """Run one token on a worker, and those that the root asks for one after another from then.

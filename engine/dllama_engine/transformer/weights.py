@@ -19,7 +19,7 @@ from dllama_engine.program.linear import Linear, packed_bytes
 from dllama_engine.sharding.plan import ShardPlan
 from dllama_engine.sharding.slices import tensor_spans
 from dllama_engine.system.arena import Arena
-from dllama_engine.tables.packed import LANES
+from dllama_engine.tables.blocks import LANES
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor

@@ -58,6 +58,19 @@ class LinkTrace:
         """Record when, in the present operation, a peer's frames were through."""
         self.peer_durations_ns[peer].append(duration_ns)
 
+    def cut(self, n_traces: int, n_operations: int) -> list[LinkTrace]:
+        """The first operations as traces of so many each; all as compiled code wrote them."""
+        parts = [part for part in self._unread if not isinstance(part, LinkTrace)]
+        traces, index, first = [LinkTrace(self._of) for _ in range(n_traces)], 0, 0
+        for records in parts:
+            while len(records) and index < n_traces:
+                taken = records[: n_operations - first]
+                traces[index].add_records(taken)
+                records, first = records[len(taken) :], first + len(taken)
+                if first == n_operations:
+                    index, first = index + 1, 0
+        return traces
+
     def extend(self, later: LinkTrace) -> None:
         """Append another trace's records, to which nothing is added any more."""
         self._unread.append(later)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 from pathlib import Path
 
+import pytest
+
 from tests.engine.processes import command, environment
 
 
@@ -36,6 +38,41 @@ def test_a_rank_that_packs_and_measures_nothing_beside_imports_nothing_for_it() 
     )
     done = subprocess.run([command()[0], "-c", code], capture_output=True, text=True, check=False)
     assert done.stderr.splitlines()[-1] == "set()"
+
+
+MODES = {
+    "inference": ("--model", "tiny", "--prompt", "a", "--steps", "2"),
+    "worker": ("--port", "0", "--idle-timeout", "0.1"),
+}
+
+
+LOOKS_AT_START = """
+import gc, sys
+from dllama_engine.cli.main import main
+from dllama_engine.system import process
+
+looks, before, started = [], [], process.started
+
+def tell_and_start():
+    before.append(len(looks))
+    started()
+
+process.started = tell_and_start
+gc.collect()
+gc.callbacks.append(lambda phase, info: looks.append(phase))
+assert main(sys.argv[1:]) == 0
+print(*before, gc.isenabled(), gc.get_freeze_count() > 10_000)
+"""
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_no_garbage_is_looked_for_in_what_a_process_imports(mode: str) -> None:
+    """Looking was a tenth of a start; what has come since is looked at."""
+    done = subprocess.run(
+        [command()[0], "-c", LOOKS_AT_START, mode, *MODES[mode]], capture_output=True, text=True,
+        env=environment(), check=False,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1:] == ["0 True True"], done.stderr
 
 
 def test_a_process_that_ends_looks_for_no_garbage() -> None:

@@ -13,7 +13,8 @@ from dllama_engine.cluster.placement import CoreSlots
 from dllama_engine.cluster.setup import probing
 from dllama_engine.cluster.setup.choosing import choose_as_root, choose_as_worker
 from dllama_engine.cluster.setup.probing import _LinkProbe, probe
-from dllama_engine.collectives.choice import COLLECTIVES, FanCosts, LinkCosts, choose, predicted_s
+from dllama_engine.collectives.choice import FanCosts, LinkCosts, choose, predicted_s
+from dllama_engine.collectives.registry import COLLECTIVES
 from dllama_engine.errors import HandshakeError, PlanError
 from dllama_engine.sharding.asked import AUTO
 from dllama_engine.sharding.collective import Collective, Pick

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dllama_engine.collectives.base import Collective, Round, Traffic
-from dllama_engine.collectives.choice import COLLECTIVES
+from dllama_engine.collectives.registry import COLLECTIVES
 from dllama_engine.sharding.collective import Collective as Name
 from dllama_engine.sharding.plan import reduce_chunks
 

@@ -26,7 +26,7 @@ from dllama_engine.kernels.matmul import packing, q40
 from dllama_engine.program.linear import Activations, Linear
 from dllama_engine.program.program import Program
 from dllama_engine.program.threads import ThreadTeam
-from dllama_engine.tables.packed import STEPS
+from dllama_engine.tables.blocks import STEPS
 
 Floats = npt.NDArray[np.float32]
 ONE_THREAD = ThreadTeam(1)

@@ -12,8 +12,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from dllama_engine.collectives.choice import COLLECTIVES
 from dllama_engine.collectives.combine import Combiner
+from dllama_engine.collectives.registry import COLLECTIVES
 from dllama_engine.collectives.rounds import part_table
 from dllama_engine.formats.quants import FloatType, decode_tensor, encode_tensor, quantize_q80
 from dllama_engine.program.linear import Activations, Linear

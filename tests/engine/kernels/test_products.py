@@ -20,7 +20,7 @@ from dllama_engine.kernels.llvm import lanes
 from dllama_engine.kernels.matmul import packing
 from dllama_engine.kernels.matmul.q80 import make_q80_q80
 from dllama_engine.kernels.matmul.variants import f16_f32, f32_f32, make_float_product
-from dllama_engine.tables.packed import STEPS
+from dllama_engine.tables.blocks import STEPS
 
 Floats = npt.NDArray[np.float32]
 VARIANTS = cpu.available_variants()

@@ -22,7 +22,8 @@ from dllama_engine.formats.tensors import TensorSpec
 from dllama_engine.kernels.matmul import packing
 from dllama_engine.loading.mapping import map_weights, open_same
 from dllama_engine.loading.pieces import PIECE_BYTES, pieces
-from dllama_engine.loading.streaming import receive_weights, send_weights
+from dllama_engine.loading.receiving import receive_weights
+from dllama_engine.loading.sending import send_weights
 from dllama_engine.loading.supply import Said, Supply
 from dllama_engine.program.linear import Linear
 from dllama_engine.sharding.plan import SyncMode, make_plan

@@ -16,12 +16,12 @@ from dllama_engine.loading import cache, digests
 from dllama_engine.loading.cache import WeightCache, kept_entries
 from dllama_engine.loading.entry import DIGEST_BYTES, Entry, file_bytes
 from dllama_engine.loading.pieces import Layout
+from dllama_engine.loading.sending import send_weights
 from dllama_engine.loading.settings import CacheSettings, parse_cache
 from dllama_engine.loading.share import KeptShare
-from dllama_engine.loading.streaming import send_weights
 from dllama_engine.loading.supply import Said, Supply
 from dllama_engine.sharding.plan import make_plan
-from dllama_engine.telemetry.events.session import ShareLoad
+from dllama_engine.telemetry.events.loading import ShareLoad
 from dllama_engine.transformer.weights import RankWeights
 from dllama_engine.wire.frames import SESSION
 from dllama_engine.wire.links import Links

@@ -5,13 +5,25 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any, get_args
 
 import pytest
 from pydantic import AliasChoices, BaseModel
 
+from dllama_engine.telemetry import events
 from dllama_engine.telemetry.event_writer import EventWriter
-from dllama_engine.telemetry.events import base, ranks, request, session
+from dllama_engine.telemetry.events import (
+    base,
+    loading,
+    network,
+    process,
+    ranks,
+    request,
+    session,
+    worker,
+)
 from dllama_engine.telemetry.network_stats import LinkStats, OpStats
 from dllama_engine.wire.trace import LinkCount
 from pytest_dllama.events import stream
@@ -36,8 +48,8 @@ EVENTS: tuple[base.Event, ...] = (
     session.Collective(
         "auto", ((1, "mesh"), (9, "two-shot")), 41.5, 3.5, 940.0, (1, 32), {"mesh": (45.0, 99.0)}
     ),
-    session.Progress("load", 5, 10, "bytes"),
-    session.Ready(1.5, (COUNT,)),
+    loading.Progress("load", 5, 10, "bytes"),
+    loading.Ready(1.5, (COUNT,)),
     session.Lost(2, "h:2", "WorkerLost", "worker 2 is gone", "replay"),
     session.Recovered(2, 7, 1.5),
     request.Request("Hello", 2, [1, 5], 8, 0.0, 0.9, 7),
@@ -53,21 +65,21 @@ EVENTS: tuple[base.Event, ...] = (
         (ranks.LinkTimes(0, TIMES, TIMES),), (TCP,), (NIC,), role="worker", address="h:1",
     ),
     session.TracePart(0, 2, "eJw="),
-    ranks.Network(
+    network.Network(
         (LinkStats(1, 9, 90, 80, 98, 2.0, 3.0, 1.0, 2.0, 3.0, 3.0, 75.5),),
         (OpStats("SYNC_LOGITS", 9, 98, 2.0, 2.1, 2.5, 2.75, 3.0),),
     ),
-    session.Listening("127.0.0.1", 9999, 42),
-    session.SessionStart("127.0.0.1:5"),
-    session.SessionEnd("the root ended the session"),
-    session.Error("WorkerLost", "worker 2 is gone", 2),
-    session.End(1),
+    worker.Listening("127.0.0.1", 9999, 42),
+    worker.SessionStart("127.0.0.1:5"),
+    worker.SessionEnd("the root ended the session"),
+    process.Error("WorkerLost", "worker 2 is gone", 2),
+    process.End(1),
 )  # fmt: skip
 OF_OTHER_ENGINES = {
     "network": {"total"},
     "done": {"unknown"},
 }  # fields that the reader knows and this engine has not
-UNREAD = {session.SessionStart, session.SessionEnd}
+UNREAD = {worker.SessionStart, worker.SessionEnd}
 
 
 def written(event: base.Event) -> str:
@@ -113,8 +125,8 @@ def test_the_reader_finds_every_field_under_its_name(event: base.Event) -> None:
 
 
 def test_every_event_of_the_vocabulary_is_among_these() -> None:
-    rooms = (session, request, ranks)
-    known = [value for room in rooms for value in vars(room).values()]
+    modules = [import_module(f"{events.__name__}.{m.name}") for m in iter_modules(events.__path__)]
+    known = [value for module in modules for value in vars(module).values()]
     classes = {value for value in known if isinstance(value, type)}
     kinds = {kind for kind in classes if issubclass(kind, base.Event)} - {base.Event}
     assert {type(event) for event in EVENTS} == kinds
@@ -136,4 +148,4 @@ def test_a_line_begins_with_its_name_and_time_and_parts_are_objects() -> None:
 
 def test_events_cannot_change() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
-        session.End(0).exit_code = 1  # type: ignore[misc]
+        process.End(0).exit_code = 1  # type: ignore[misc]

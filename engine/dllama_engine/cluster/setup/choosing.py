@@ -2,16 +2,14 @@
 
 All take part in what `probing` measures of the links. Where it is asked whether batches go in
 halves (`--overlap auto`) they multiply such batches too; what the root sees counts. What measures
-is imported where it is asked for: every rank comes through here, few are asked.
+and weighs is imported where it is asked for: every rank comes through here, few are asked.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dllama_engine.cluster.placement import CoreSlots, pinned
-from dllama_engine.collectives.choice import Choice, LinkCosts, choose
-from dllama_engine.collectives.overlap import ComputeCosts, overlapped
 from dllama_engine.errors import HandshakeError
 from dllama_engine.formats.quants import Q_BLOCK, row_bytes
 from dllama_engine.memory_rate import UNLIMITED
@@ -21,9 +19,14 @@ from dllama_engine.sharding.work import layer_values
 from dllama_engine.wire.frames import SESSION
 from dllama_engine.wire.links import Links
 
+if TYPE_CHECKING:
+    from dllama_engine.collectives.choice import Choice, LinkCosts
+    from dllama_engine.collectives.overlap import ComputeCosts
+
 
 def probe_products(plan: ShardPlan, rank: int, slots: CoreSlots, batch_size: int) -> ComputeCosts:
     """What the products of a layer take with a whole batch and with half of one."""
+    from dllama_engine.collectives.overlap import ComputeCosts
     from dllama_engine.program.rate import value_s
 
     n_values, half = layer_values(plan, rank), (batch_size + 1) // 2
@@ -64,6 +67,9 @@ def choose_as_root(
     """
     if not plan.is_open:
         return plan, None
+    from dllama_engine.collectives.choice import choose
+    from dllama_engine.collectives.overlap import overlapped
+
     for rank in links.peers:  # no sooner: the root hears of each that it is connected
         links.send_json(SESSION, rank, {"state": "probing"})
     costs, compute = _measured(plan, links, slots, batch_size)

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dllama_engine.cluster.setup.rendezvous import Rendezvous
 from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.loading.mapping import map_weights
-from dllama_engine.loading.streaming import send_weights
+from dllama_engine.loading.sending import send_weights
 from dllama_engine.loading.supply import Said, Supply
 from dllama_engine.system.sizes import format_bytes
-from dllama_engine.telemetry.events.session import ShareLoad
+from dllama_engine.telemetry.events.loading import ShareLoad
 from dllama_engine.telemetry.observer import Observer
 from dllama_engine.transformer.weights import RankWeights
 from dllama_engine.wire.frames import SESSION

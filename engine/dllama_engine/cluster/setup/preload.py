@@ -9,6 +9,7 @@ from __future__ import annotations
 from importlib import import_module
 
 from dllama_engine.kernels.image import mapped
+from dllama_engine.system.process import signals_held
 
 # Neither of them knows a compiler. What only some sessions need (a cache of weights, a trace, the
 # probe of links) is left to these.
@@ -24,6 +25,7 @@ NEEDED = (
 
 def preload() -> None:
     """Import what every session needs, and map the kernels if they have been compiled."""
-    for name in NEEDED:
-        import_module(name)
+    with signals_held():
+        for name in NEEDED:
+            import_module(name)
     mapped.use(lambda line: None)  # what is wrong with them is told in a session, to its root too

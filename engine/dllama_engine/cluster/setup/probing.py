@@ -17,7 +17,8 @@ import numpy as np
 
 from dllama_engine.arrays import Bytes, Table
 from dllama_engine.collectives.base import Move, Round
-from dllama_engine.collectives.choice import COLLECTIVES, FanCosts, LinkCosts
+from dllama_engine.collectives.choice import FanCosts, LinkCosts
+from dllama_engine.collectives.registry import COLLECTIVES
 from dllama_engine.program.program import Program
 from dllama_engine.program.rate import SampleProduct
 from dllama_engine.program.threads import ThreadTeam

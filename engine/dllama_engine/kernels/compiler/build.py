@@ -29,7 +29,7 @@ _MODULE = "dllama_engine.kernels.compiler.build"
 _IMPORTS = frozenset(
     (
         *("abort", "write", "malloc", "free", "memset", "memcpy", "memmove", "expf", "exp"),
-        *("readv", "writev", "poll", "__errno_location", "clock_gettime"),
+        *("readv", "writev", "poll", "__errno_location", "clock_gettime", "pread"),
         *("syscall", "usleep", "sched_yield"),
         *("recvmsg", "sendmsg", "shutdown", "ppoll"),  # of the relay
     )

@@ -21,7 +21,7 @@ from dllama_engine.kernels.llvm.vectors import (
     joined,
     parts,
 )
-from dllama_engine.tables.packed import LANES
+from dllama_engine.tables.blocks import LANES
 
 _BYTES = ir.VectorType(I8, 32)
 _INTS = ir.VectorType(I32, LANES)

@@ -15,7 +15,7 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 from dllama_engine.kernels.llvm.atomics import pointer
-from dllama_engine.tables.packed import LANES, STEPS
+from dllama_engine.tables.blocks import LANES, STEPS
 
 Q40_BYTES, Q80_BYTES = 18, 34  # a block of 32 values: its delta, half precision, and the values
 _EDGE = 32  # bytes of a vector

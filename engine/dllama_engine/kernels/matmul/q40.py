@@ -42,8 +42,7 @@ from dllama_engine.kernels.llvm.vectors import (
     splat,
 )
 from dllama_engine.kernels.matmul.dots import DOTS
-from dllama_engine.tables.blocks import BLOCK
-from dllama_engine.tables.packed import LANES, STEPS
+from dllama_engine.tables.blocks import BLOCK, LANES, STEPS
 
 _MAX_TILE = 8  # tokens that share one reading of the weights
 _BYTES = ir.VectorType(I8, 32)

@@ -32,8 +32,7 @@ from dllama_engine.kernels.llvm.vectors import (
     splat,
 )
 from dllama_engine.kernels.matmul.dots import SIGNED_DOTS
-from dllama_engine.tables.blocks import BLOCK
-from dllama_engine.tables.packed import LANES
+from dllama_engine.tables.blocks import BLOCK, LANES
 
 _INTS = ir.VectorType(I32, LANES)
 _FLOATS = ir.VectorType(F32, LANES)

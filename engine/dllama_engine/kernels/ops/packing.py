@@ -10,8 +10,7 @@ from numba import carray  # type: ignore[attr-defined]
 from dllama_engine.kernels.llvm.atomics import pointer
 from dllama_engine.kernels.matmul import packing
 from dllama_engine.kernels.ops.compiled import entry
-from dllama_engine.tables.blocks import BLOCK
-from dllama_engine.tables.packed import LANES, STEPS
+from dllama_engine.tables.blocks import BLOCK, LANES, STEPS
 
 
 @entry(8, returns=True)

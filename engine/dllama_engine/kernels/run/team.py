@@ -28,7 +28,8 @@ from dllama_engine.kernels.llvm.atomics import (
 from dllama_engine.kernels.llvm.clock import now_ns
 from dllama_engine.kernels.ops.compiled import call_operation, entry
 from dllama_engine.kernels.ops.table import chunk_items, chunks
-from dllama_engine.kernels.run.decode_loop import next_step
+from dllama_engine.kernels.run.decoding.next_step import next_step
+from dllama_engine.kernels.run.decoding.next_token import next_token
 from dllama_engine.kernels.run.link_rows import glance, rested, run_exchange, run_post
 from dllama_engine.kernels.run.timing import end
 from dllama_engine.tables.links import AGAIN, DONE
@@ -39,6 +40,7 @@ from dllama_engine.tables.operations import (
     LANE,
     MAX_CHUNKS,
     NEXT_STEP,
+    NEXT_TOKEN,
     PAUSE,
     POST,
     TIMES,
@@ -164,7 +166,7 @@ def _lead(control: Any, first: int, last: int) -> Any:
 
     AGAIN is a pause for Python's signals, or an exchange that needs Python's attention; RESTING a
     pause of what is computed, but would not be on the emulated board. Where the range ends with a
-    NEXT_STEP it is run again and again, until Python has to see to something.
+    NEXT_STEP or NEXT_TOKEN it is run again and again, until Python has to see to something.
     """
     table = carray(pointer(control[TABLE]), (control[TABLE_ROWS], WIDTH), np.int64)
     clock = control.ctypes.data + 8 * CLOCK
@@ -173,7 +175,7 @@ def _lead(control: Any, first: int, last: int) -> Any:
         control[MARK] = control[DUE] = entered_ns
     while first < last:
         stop = first
-        while stop < last and table[stop, FUNCTION] > NEXT_STEP:
+        while stop < last and table[stop, FUNCTION] > NEXT_TOKEN:
             stop += 1
         _share_out(control, first, stop)
         first = stop
@@ -186,11 +188,14 @@ def _lead(control: Any, first: int, last: int) -> Any:
                     status = run_exchange(control, table, first)
                 elif function == POST:
                     status = run_post(control, table, first)
-                else:
+                elif function == NEXT_STEP:
                     status = next_step(control, table, first)
+                else:
+                    status = next_token(control, table, first)
                 if status != DONE:
                     return first, status
-            first = table[first, FIRST_ROW] if function == NEXT_STEP else first + 1
+            again = function == NEXT_STEP or function == NEXT_TOKEN
+            first = table[first, FIRST_ROW] if again else first + 1
             if function == PAUSE and first < last and now_ns(clock) - entered_ns > _STAY_NS:
                 return first, AGAIN
     return last, DONE if rested(control) else RESTING

@@ -1,4 +1,4 @@
-"""Events that sum up a session: each rank's account, and the root's network report."""
+"""The event that sums up a session: each rank's account."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from dllama_engine.telemetry.events.base import Event, Phase
-from dllama_engine.telemetry.network_stats import LinkStats, OpStats
 from dllama_engine.wire.trace import LinkCount
 
 
@@ -104,13 +103,3 @@ class Rank(RankAccount, Event):
 
     role: Literal["root", "worker"]
     address: str
-
-
-@dataclass(frozen=True, slots=True)
-class Network(Event):
-    """Statistics over all operations of the root, by link and by kind of operation."""
-
-    NAME: ClassVar[str] = "network"
-
-    links: tuple[LinkStats, ...]
-    ops: tuple[OpStats, ...]

@@ -1,4 +1,4 @@
-"""Events of a process: how its session comes up, what becomes of it, how it ends."""
+"""Events of a root's session: what it will run, and what becomes of it."""
 
 from __future__ import annotations
 
@@ -6,10 +6,8 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from dllama_engine.telemetry.events.base import Event
-from dllama_engine.wire.trace import LinkCount
 
 Remedy = Literal["replay", "shrink"]
-Source = Literal["mapped", "cache", "sent"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,43 +93,6 @@ class Collective(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Progress(Event):
-    """Connecting or loading goes on."""
-
-    NAME: ClassVar[str] = "progress"
-
-    phase: str
-    done: int
-    total: int
-    unit: str
-
-
-@dataclass(frozen=True, slots=True)
-class ShareLoad:
-    """How a worker came to its weights: the root's file, its own cache, or all of it sent.
-
-    `expected_bytes` is the closed form of `sent_bytes`: the pieces that it did not have.
-    """
-
-    rank: int
-    source: Source
-    cached_bytes: int
-    sent_bytes: int
-    expected_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Ready(Event):
-    """Every rank holds its weights; `links` is what set-up and loading moved over the links."""
-
-    NAME: ClassVar[str] = "ready"
-
-    load_s: float
-    links: tuple[LinkCount, ...]
-    shares: tuple[ShareLoad, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Lost(Event):
     """A rank is lost, and the request is not given up: what is tried first."""
 
@@ -164,52 +125,3 @@ class TracePart(Event):
     index: int
     parts: int
     data: str
-
-
-@dataclass(frozen=True, slots=True)
-class Listening(Event):
-    """A worker accepts sessions."""
-
-    NAME: ClassVar[str] = "listening"
-
-    host: str
-    port: int
-    pid: int
-
-
-@dataclass(frozen=True, slots=True)
-class SessionStart(Event):
-    """A root has come to a worker."""
-
-    NAME: ClassVar[str] = "session_start"
-
-    peer: str
-
-
-@dataclass(frozen=True, slots=True)
-class SessionEnd(Event):
-    """A worker's session is over."""
-
-    NAME: ClassVar[str] = "session_end"
-
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Error(Event):
-    """The process gives up; `rank` is the one that was lost, if that is why."""
-
-    NAME: ClassVar[str] = "error"
-
-    type: str
-    message: str
-    rank: int | None
-
-
-@dataclass(frozen=True, slots=True)
-class End(Event):
-    """The last line of a process."""
-
-    NAME: ClassVar[str] = "end"
-
-    exit_code: int

@@ -1,9 +1,8 @@
-"""Weights over the network: the root slices and sends, workers receive, all pack meanwhile.
+"""Weights over the network, the root's end: it cuts and sends, and packs its own meanwhile.
 
 The root reads the file once, in order. Each tensor goes out in rounds of one piece a rank, to all
-workers at the same time, while the root packs its own piece. A worker packs a piece while the next
-one comes in: what has arrived waits in the socket. A piece is small, so that it is packed out of
-the cache that it was received into, and that nobody ever holds a second copy of anything large.
+workers at the same time, while the root packs its own piece. A piece is small, so that nobody ever
+holds a second copy of anything large. Workers take theirs by `receiving`.
 """
 
 from __future__ import annotations
@@ -14,9 +13,8 @@ from itertools import zip_longest
 import numpy as np
 
 from dllama_engine.arrays import Bytes
-from dllama_engine.errors import ModelFileError
 from dllama_engine.formats.model_file import ModelFile
-from dllama_engine.loading.pieces import PIECE_BYTES, Layout, Ranges, contains, cut
+from dllama_engine.loading.pieces import contains, cut
 from dllama_engine.loading.supply import Supply
 from dllama_engine.system.mapped_pages import drop_pages
 from dllama_engine.transformer.weights import RankWeights
@@ -34,7 +32,7 @@ def send_weights(
     *,
     supply: Supply | None = None,
 ) -> None:
-    """The root's end: cut, send, and pack what is its own.
+    """Cut, send, and pack what is its own.
 
     Args:
         model: the file.
@@ -88,39 +86,3 @@ def _send_and_pack(
         return
     with weights.adding(piece.spec, part, piece.span.start):
         links.exchange(LOAD, outgoing, {})
-
-
-def receive_weights(
-    links: Links,
-    weights: RankWeights,
-    layout: Layout | None = None,
-    missing: Ranges | None = None,
-    keep: Callable[[int, Bytes], object] = lambda index, raw: None,
-) -> None:
-    """A worker's end: its pieces as they come, in the order of the file.
-
-    Args:
-        links: to the root.
-        weights: this rank's.
-        layout: of this rank, if it is known.
-        missing: the pieces that are still to come; all by default.
-        keep: given each piece, which is another one's afterwards.
-
-    Raises:
-        EngineError: the root is gone, a value that is not finite.
-    """
-    layout = layout or Layout.of(weights.plan, weights.rank)
-    missing = ((0, len(layout)),) if missing is None else missing
-    buffer = np.empty(PIECE_BYTES, np.uint8)
-    for index in (index for ends in missing for index in range(*ends)):
-        piece = layout.pieces[index]
-        if piece.nbytes > buffer.nbytes:  # one row is longer than a piece
-            buffer = np.empty(piece.nbytes, np.uint8)
-        raw = buffer[: piece.nbytes].reshape(piece.span.size, -1)
-        links.exchange(LOAD, {}, {0: raw})
-        keep(index, raw)
-        try:
-            weights.add(piece.spec, raw, piece.span.start)
-        except ModelFileError as error:  # the root has read the same: was it sent the same?
-            raise links.explain(error, LOAD) from None
-    weights.finish()
