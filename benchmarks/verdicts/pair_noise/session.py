@@ -14,6 +14,7 @@ from itertools import pairwise
 
 from dllama_engine.cli.flags import parsing
 from dllama_engine.cli.flags.arguments import RootArgs
+from dllama_engine.cli.gc_pause import gc_paused
 from dllama_engine.cli.run import RootRun
 from dllama_engine.generation.generate import generate
 from dllama_engine.generation.sampler import Sampler
@@ -47,8 +48,11 @@ def _request(run: RootRun) -> dict[str, object]:
     start_ns = time.perf_counter_ns()
     input_ids = run.tokenizer.encode(run.text)
     decoder = run.tokenizer.stream_decoder()
-    steps = generate(run.root, input_ids, args.steps, args.batch_size, sampler, decoder)
-    ends_ns = [step.end_ns for step in steps if step.token_id is not None]
+    steps = generate(
+        run.root, input_ids, args.steps, args.batch_size, sampler, decoder, in_a_row=True
+    )
+    with gc_paused():
+        ends_ns = [step.end_ns for step in steps if step.token_id is not None]
     return {
         "ttft_s": (ends_ns[0] - start_ns) / 1e9,
         "itl_ms": [(after - before) / 1e6 for before, after in pairwise(ends_ns)],
