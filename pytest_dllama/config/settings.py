@@ -116,6 +116,7 @@ class LabConfig:
         models, report = raw["models"], raw["report"]
         _give_way(raw, value, "output-tokens", "steps")
         _give_way(raw, value, "prompt-tokens", "prompt")
+        _refuse_beside_calibration(raw, value["calibrate"])
         nodes, emulate = raw["nodes"], raw["emulate"]
         at_one_place = nodes.given and (nodes.is_flag or not emulate.is_flag)
         boards = boards_of(value["emulate"], value["nodes"] if at_one_place else None)
@@ -207,6 +208,20 @@ def _give_way(raw: dict[str, _Raw], value: dict[str, Any], sizes: str, other: st
 
 
 _SAME = {"output-tokens": "where a request ends", "prompt-tokens": "what the prompt is"}
+
+
+def _refuse_beside_calibration(raw: dict[str, _Raw], pairs: int) -> None:
+    """What would leave a calibration without its history, or say its pairs a second time."""
+    if pairs and raw["history"].text == HISTORY_OFF:
+        raise ConfigError(
+            f"--calibrate {pairs} keeps what it learns in the history, and --history off keeps "
+            "nothing; name a folder with --history DIR"
+        )
+    if pairs and raw["pairs"].is_flag:
+        raise ConfigError(
+            f"--calibrate {pairs} says how many pairs are taken; leave out --pairs "
+            f"{raw['pairs'].text}"
+        )
 
 
 def _program(raw: _Raw) -> str:

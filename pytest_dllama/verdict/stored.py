@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_dllama.metrics.catalog import METRICS
-from pytest_dllama.record.cell import CellRecord, Sample
+from pytest_dllama.metrics.repeats import OF_SAMPLE, values_of
+from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.verdict import MetricVerdict
 from pytest_dllama.stats.decision import decide, theta_of
 from pytest_dllama.stats.prior import VariancePrior
@@ -35,22 +36,47 @@ def judge_stored(
     tolerances: Mapping[str, float],
     priors: Mapping[str, VariancePrior | None],
 ) -> tuple[MetricVerdict, ...]:
-    """The verdict of every metric that both have in at least two sessions."""
+    """The verdict of every metric that both have in at least two sessions.
+
+    One of which run files keep no sessions is INCONCLUSIVE: it was asked for, and only pairs tell.
+    """
     found = []
     for metric, tolerance in tolerances.items():
-        base, now = values_of(stored.cell, metric), values_of(new, metric)
+        base, now = _positive(stored.cell, metric), _positive(new, metric)
         if min(len(base), len(now)) >= FEWEST:
             nights = stored.nights.get(metric, ())
             found.append(_judge(metric, base, now, nights, tolerance, priors.get(metric)))
+        elif metric not in OF_SAMPLE and metric in stored.cell.metrics and metric in new.metrics:
+            found.append(_without_sessions(metric, stored.cell, new, tolerance))
     return tuple(found)
 
 
-def values_of(cell: CellRecord, metric: str) -> list[float]:
-    """One value above 0 a session, where single sessions have the metric."""
-    if metric not in Sample.model_fields:
-        return []
-    found = (getattr(sample, metric) for sample in cell.samples)
-    return [value for value in found if value]
+def _positive(cell: CellRecord, metric: str) -> list[float]:
+    """One value a session; 0 has no logarithm, as of a clock that is too coarse."""
+    return [value for value in values_of(cell, metric) if value > 0]
+
+
+def _without_sessions(
+    metric: str, stored: CellRecord, new: CellRecord, tolerance: float
+) -> MetricVerdict:
+    return MetricVerdict(
+        metric=metric,
+        status="INCONCLUSIVE",
+        is_paired=False,
+        tolerance=tolerance,
+        base=stored.metrics[metric].value,
+        new=new.metrics[metric].value,
+        change=None,
+        lower=None,
+        upper=None,
+        pairs=min(len(stored.samples), len(new.samples)),
+        pair_sd=None,
+        detectable_change=None,
+        pairs_to_decide=None,
+        is_provisional=True,
+        p_worse=None,
+        note="a run file has no single sessions of it; pairs (--baseline git:REV) compare it",
+    )
 
 
 def _judge(

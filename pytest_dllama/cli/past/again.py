@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,10 +10,21 @@ from pathlib import Path
 
 from pytest_dllama.cli.bench import suites_arguments
 from pytest_dllama.cli.child import run_child
+from pytest_dllama.cli.past.where import history_folder, usual_folder
 from pytest_dllama.history.run_files import RUN_FILE, VERDICT_FILE
 from pytest_dllama.history.store import HistoryError
 from pytest_dllama.history.verdict_files import read_verdict
 from pytest_dllama.record.verdict import VerdictFile
+
+
+def own_parser(name: str) -> argparse.ArgumentParser:
+    """What a command of this name reads itself; its other words go to the suites that it runs."""
+    parser = argparse.ArgumentParser(
+        prog=f"pytest-dllama {name}", add_help=False, allow_abbrev=False
+    )
+    parser.add_argument("--history", type=history_folder, default=usual_folder())
+    parser.add_argument("--report", type=Path, default=Path("report"))
+    return parser
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,8 +5,7 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from pytest_dllama.cli.past.again import Measuring
-from pytest_dllama.cli.past.where import history_folder, usual_folder
+from pytest_dllama.cli.past.again import Measuring, own_parser
 from pytest_dllama.config.baseline import parse_calibration
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.history.store import HistoryError
@@ -30,17 +29,8 @@ def add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser.set_defaults(command=_calibrate)
 
 
-def own_options(words: list[str]) -> tuple[argparse.Namespace, list[str]]:
-    """What a command reads itself; its other words go to what it runs."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--history", type=history_folder, default=usual_folder())
-    parser.add_argument("--report", type=Path, default=Path("report"))
-    parser.add_argument("--pairs")
-    return parser.parse_known_args(words)
-
-
 def _calibrate(arguments: argparse.Namespace) -> int:
-    own, options = own_options(arguments.pytest_args)
+    own, options = own_parser(NAME).parse_known_args(arguments.pytest_args)
     pairs = PAIRS
     if options and not options[0].startswith("-"):
         pairs = _pairs(options.pop(0))

@@ -12,12 +12,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from pytest_dllama.cli.past.accepting import decide_on
-from pytest_dllama.cli.past.again import Measuring
+from pytest_dllama.cli.past.again import Measuring, own_parser
 from pytest_dllama.cli.past.calibrate import calibrate
 from pytest_dllama.cli.past.trend import write_nightly
 from pytest_dllama.cli.past.watch import EXIT_REGRESSED, bisection, watch
 from pytest_dllama.cli.past.watch import NAME as WATCH
-from pytest_dllama.cli.past.where import history_folder, usual_folder
 from pytest_dllama.config.baseline import parse_calibration, parse_looks
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.files.report_folder import STEP_SUMMARY
@@ -57,10 +56,7 @@ def add_nightly(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _nightly(arguments: argparse.Namespace) -> int:
-    parser = argparse.ArgumentParser(prog="pytest-dllama nightly", add_help=False)
-    parser.allow_abbrev = False
-    parser.add_argument("--history", type=history_folder, default=usual_folder())
-    parser.add_argument("--report", type=Path, default=Path("report"))
+    parser = own_parser(NAME)
     parser.add_argument("--pairs")
     parser.add_argument("--calibrate", default=str(CALIBRATION_PAIRS))
     parser.add_argument("--as", dest="spec")

@@ -14,8 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pytest_dllama.amounts import counted
-from pytest_dllama.cli.past.again import Measuring
-from pytest_dllama.cli.past.calibrate import own_options
+from pytest_dllama.cli.past.again import Measuring, own_parser
 from pytest_dllama.files.whole_file import write_whole
 from pytest_dllama.history.accepted import Acceptance, accepted_runs, latest
 from pytest_dllama.history.nights import Night, SeriesAlarm, nights_of, runs_of_nights, watched
@@ -64,7 +63,9 @@ def add_watch(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> 
 
 
 def _watch(arguments: argparse.Namespace) -> int:
-    own, options = own_options(arguments.pytest_args)
+    parser = own_parser(NAME)
+    parser.add_argument("--pairs")
+    own, options = parser.parse_known_args(arguments.pytest_args)
     if not options or options[0].startswith("-"):
         raise HistoryError("watch: the run file is missing: pytest-dllama watch RUN.json")
     run = read_run(Path(options[0]))

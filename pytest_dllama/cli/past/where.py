@@ -144,7 +144,16 @@ def run_of(text: str, arguments: argparse.Namespace) -> StoredRun:
 
 
 def history_folder(text: str) -> Path:
-    """Of `--history`, as the suites read it."""
+    """Of `--history`, as the suites read it; but these commands do not go without one.
+
+    Raises:
+        argparse.ArgumentTypeError: it says that nothing is kept, or nothing at all.
+    """
+    if text in (HISTORY_OFF, ""):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is no history, and this command works with one; name a folder, or leave the "
+            "option out for the usual one"
+        )
     return default_folder() if text == HISTORY_AUTO else Path(text)
 
 

@@ -14,8 +14,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from pytest_dllama.metrics.catalog import METRICS
-from pytest_dllama.metrics.definitions import rate_per_s
-from pytest_dllama.record.cell import CellRecord, Sample
+from pytest_dllama.metrics.repeats import values_of
+from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
 
 ENOUGH_RUNS = 3  # before they are said to show the nights
@@ -120,26 +120,11 @@ def _limits(records: Sequence[CellRecord]) -> Iterator[Limit]:
             bound = max(values) * (1 + MEMORY_MARGIN)
             yield Limit(metric, _rounded(bound), f"{max(values) / 1e6:.0f} MB measured")
             continue
-        margin, why = _margin(values, _samples(newest, metric))
+        margin, why = _margin(values, [v for v in values_of(newest, metric) if v > 0])
         higher = METRICS[metric].better == "higher"
         bound = middle / (1 + margin) if higher else middle * (1 + margin)
         remark = f"{middle:.4g} {METRICS[metric].unit} measured, {margin:.0%} of room: {why}"
         yield Limit(metric, _rounded(bound), remark)
-
-
-def _samples(cell: CellRecord, metric: str) -> list[float]:
-    """One value a repeat."""
-    found = [_of_repeat(sample, metric) for sample in cell.samples]
-    return [value for value in found if value]
-
-
-def _of_repeat(sample: Sample, metric: str) -> float | None:
-    if metric == "prefill_tokens_per_s":
-        return rate_per_s(sample.prefill_tokens, sample.prefill_s)
-    if metric == "decode_tokens_per_s":
-        return rate_per_s(sample.decode_tokens, sample.decode_s)
-    value: float | None = getattr(sample, metric)
-    return value
 
 
 def _margin(medians: Sequence[float], samples: Sequence[float]) -> tuple[float, str]:

@@ -111,9 +111,7 @@ def known_of(series: Mapping[SeriesKey, Sequence[Point]], key: SeriesKey) -> Kno
     ]
     correlation = pooled_correlation(others)
     try:
-        return Known(
-            fit_prior([group for values in others for group in _groups(values)]), correlation
-        )
+        variance = fit_prior([group for values in others for group in _groups(values)])
     except DataError:  # most groups have no variance at all
         variance = None
     return Known(variance, correlation)

@@ -14,15 +14,14 @@ from typing import Literal
 
 from pytest_dllama.history.series import is_sound, work_of
 from pytest_dllama.metrics.catalog import METRICS, Metric
-from pytest_dllama.metrics.definitions import rate_per_s
-from pytest_dllama.record.cell import CellRecord, Sample
+from pytest_dllama.metrics.repeats import values_or_median
+from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.stats.intervals import geometric_mean_interval
 from pytest_dllama.stats.unpaired import welch
 
 SIGNIFICANT = 0.05  # two-sided
 Outcome = Literal["worse", "better", "~", "changed", "same", "?"]
-_OF_SAMPLE = ("ttft_s", "tpot_ms", "steady_tpot_ms", "rct_s", "tokens_per_s", "load_s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,30 +109,9 @@ def _rows(base: CellRecord, new: CellRecord, metrics: Collection[str] | None) ->
     for name, metric in METRICS.items():
         if metrics is not None and name not in metrics:
             continue
-        first, second = _values(base, metric), _values(new, metric)
+        first, second = values_or_median(base, name), values_or_median(new, name)
         if first and second:
             yield _row(new.id, metric, first, second)
-
-
-def _values(cell: CellRecord, metric: Metric) -> list[float]:
-    """One a repeat where the run file has them, else the median alone."""
-    told = [_of_sample(sample, metric.name) for sample in cell.samples]
-    values = [value for value in told if value is not None]
-    if values:
-        return values
-    estimate = cell.metrics.get(metric.name)
-    return [estimate.value] if estimate else []
-
-
-def _of_sample(sample: Sample, metric: str) -> float | None:
-    if metric in _OF_SAMPLE:
-        found: float | None = getattr(sample, metric)
-        return found
-    if metric == "prefill_tokens_per_s":
-        return rate_per_s(sample.prefill_tokens, sample.prefill_s)
-    if metric == "decode_tokens_per_s":
-        return rate_per_s(sample.decode_tokens, sample.decode_s)
-    return None
 
 
 def _row(cell: str, metric: Metric, first: Sequence[float], second: Sequence[float]) -> Row:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 from pytest_dllama.history.series import is_sound, work_digest
 from pytest_dllama.metrics.catalog import METRICS
+from pytest_dllama.metrics.repeats import values_or_median
 from pytest_dllama.record.cell import CellRecord
 from pytest_dllama.record.run import RunRecord
 from pytest_dllama.stats.decision import Decision, decide, theta_of
@@ -71,17 +72,14 @@ def _creep(
             continue
         for metric in TOLERANCES:
             night, prior = nights.get((cell.id, metric)), priors.get(metric)
-            first, second = _samples(before, metric), _samples(cell, metric)
+            first, second = _positive(before, metric), _positive(cell, metric)
             if first and second:
                 yield _one(cell.id, metric, first, second, night, prior)
 
 
-def _samples(cell: CellRecord, metric: str) -> list[float]:
-    """Positive values, one a repeat; the median where the run file has no repeats."""
-    told = [getattr(sample, metric) for sample in cell.samples]
-    values = [float(value) for value in told if value]
-    estimate = cell.metrics.get(metric)
-    return values or ([estimate.value] if estimate and estimate.value > 0 else [])
+def _positive(cell: CellRecord, metric: str) -> list[float]:
+    """What has a logarithm."""
+    return [value for value in values_or_median(cell, metric) if value > 0]
 
 
 def _one(

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from pytest_dllama.record.cell import CellRecord, Sample
+from pytest_dllama.record.cell import CellRecord, Estimate, Sample
 from pytest_dllama.report.terminal.verdict import effect, explained
 from pytest_dllama.verdict.stored import StoredSide, judge_stored
 
@@ -53,6 +53,33 @@ def test_without_known_nights_nothing_is_said() -> None:
     words = explained(found)
     assert "it takes 10 runs of the same work in the history, 9 are there" in words
     assert "pairs (--baseline git:REV) need none" in words
+
+
+def test_rates_and_steady_tpot_are_judged_too() -> None:
+    """A thresholds file may name any metric of single sessions."""
+    steady = {"itl_ms": (10.0, 10.1, 9.9, 10.0)}
+    base, new = (
+        cell.model_copy(
+            update={"samples": tuple(s.model_copy(update=steady) for s in cell.samples)}
+        )
+        for cell in (STORED, _cell(10.02, 9.99, 10.01))
+    )
+    wanted = {"steady_tpot_ms": 0.05, "decode_tokens_per_s": 0.03}
+    found = judge_stored(StoredSide(base, dict.fromkeys(wanted, QUIET)), new, wanted, {})
+    assert {verdict.metric: verdict.status for verdict in found} == dict.fromkeys(wanted, "PASS")
+
+
+def test_a_metric_without_sessions_in_run_files_is_open_and_not_forgotten() -> None:
+    sides = [
+        cell.model_copy(
+            update={"metrics": {"sync_share": Estimate(value=v, minimum=v, maximum=v, n=3)}}
+        )
+        for cell, v in ((STORED, 0.2), (_cell(10.0, 10.0), 0.9))
+    ]
+    (found,) = judge_stored(StoredSide(sides[0], {}), sides[1], {"sync_share": 0.1}, {})
+    assert (found.status, found.base, found.new) == ("INCONCLUSIVE", 0.2, 0.9)
+    words = explained(found)
+    assert "a run file has no single sessions of it; pairs (--baseline git:REV) compare it" in words
 
 
 def test_single_sessions_are_not_compared() -> None:

@@ -13,6 +13,7 @@ import pytest
 from pytest_dllama.cli.main import main
 from pytest_dllama.cli.past.again import Measuring
 from pytest_dllama.config.baseline import comparison_of, parse_calibration
+from pytest_dllama.config.settings import LabConfig
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.history.noise.calibrations import calibration_of, calibrations
 from pytest_dllama.history.store import RunStore
@@ -140,6 +141,19 @@ def test_a_calibration_is_of_the_engine_against_itself(
     assert (found.baseline.kind, found.looks, found.is_calibration) == ("self", (5,), True)
     with pytest.raises(ConfigError, match=f"--calibrate 5 compares .* leave out {text}"):
         comparison_of({**values, option: value}, Path())
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "why"),
+    [
+        ("history", "off", "--history off keeps nothing; name a folder with --history DIR"),
+        ("pairs", "5", "says how many pairs are taken; leave out --pairs 5"),
+    ],
+)
+def test_what_a_calibration_cannot_have_beside_it(option: str, text: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=f"--calibrate 3 .*{why}"):
+        LabConfig.of_texts({"calibrate": "3", option: text}, Path())
+    LabConfig.of_texts({"calibrate": "0", option: text}, Path())
 
 
 @pytest.mark.parametrize("text", ["2", "x", "-3", "1.5"])

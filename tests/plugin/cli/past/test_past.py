@@ -53,6 +53,18 @@ def test_the_list_of_runs(folder: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert {row["run"] for row in json.loads(out)} == {second}
 
 
+@pytest.mark.parametrize("command", ["history", "nightly", "calibrate 5", "watch run.json"])
+@pytest.mark.parametrize("text", ["off", ""])
+def test_without_a_history_there_is_nothing_to_do(
+    command: str, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`off` is what the suites take; here it would be a folder of that name."""
+    with pytest.raises(SystemExit) as ended:
+        main([*command.split(), "--history", text])
+    assert ended.value.code == 2
+    assert f"{text!r} is no history, and this command works with one" in capsys.readouterr().err
+
+
 def test_a_run_from_elsewhere_is_added(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
