@@ -19,7 +19,7 @@ from dllama_engine.formats.model_file import ModelFile
 from dllama_engine.formats.paths import model_path
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.sharding.plan import ShardPlan, make_plan
-from dllama_engine.tables.links import SEND_SEQUENCE
+from dllama_engine.tables.links import RECV_SEQUENCE, SEND_SEQUENCE
 from dllama_engine.tables.team import BEGUN, LEFT, OTHER
 from dllama_engine.telemetry.observation import Observation
 from dllama_engine.transformer.decode import DecodeEnds, DecodeLoop
@@ -113,8 +113,11 @@ class Found:
     loops: list[DecodeLoop]
 
 
-def session(script: Callable[[Root], None], *, alone: bool) -> Found:
-    """Rank 0 runs the script, rank 1 serves; it goes on `alone` or step by step."""
+def session(script: Callable[[Root], None], *, alone: bool, first_number: int = 0) -> Found:
+    """Rank 0 runs the script, rank 1 serves; it goes on `alone` or step by step.
+
+    Frames have numbers from `first_number` on.
+    """
     loops: list[DecodeLoop] = []
     with ModelFile.open(model_path("tiny")) as model:
         plan = make_plan(model.config, 2)
@@ -161,6 +164,7 @@ def session(script: Callable[[Root], None], *, alone: bool) -> Found:
 
         def main(rank: int, links: Links | None) -> Found | npt.NDArray[np.float32]:
             assert links is not None
+            links.table[1 - rank, [SEND_SEQUENCE, RECV_SEQUENCE]] = first_number
             if rank:
                 return serve(links)
             root = Root(model, plan, links)
@@ -211,6 +215,22 @@ def test_it_ends_for_what_is_no_further_token_and_only_then(by_itself: Found) ->
     # A pause; a token without logits; a prompt's batch; goodbye.
     assert [loop.ended for loop in by_itself.loops] == [LEFT, OTHER, BEGUN, BEGUN]
     assert [loop.followed for loop in by_itself.loops] == [3, 1, 0, 1]
+
+
+@pytest.mark.parametrize("turn", [1 << 15, 1 << 16], ids=["the sign's", "the last"])
+def test_frames_have_numbers_of_16_bits(turn: int) -> None:
+    """A prompt's batch comes behind the turn, as in a conversation of some thousand tokens."""
+
+    def chat(root: Root) -> None:
+        root.batch(3, 1)
+        root.decode(3)
+        root.batch(4, 1)
+        root.decode(2)
+        root.batch(2, 1)
+
+    found = [session(chat, alone=True, first_number=first) for first in (0, turn - 30)]
+    assert np.array_equal(found[0].logits, found[1].logits)
+    assert [loop.ended for loop in found[1].loops] == [BEGUN, BEGUN]
 
 
 def test_what_crossed_the_links_is_counted_alike(by_itself: Found, step_by_step: Found) -> None:

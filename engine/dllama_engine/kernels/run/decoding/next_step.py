@@ -73,7 +73,7 @@ def _end_step(control: Any, mesh: Any) -> None:
 @njit(nogil=True)
 def _is_larger(link: Any, kind: int) -> Any:
     """Whether the frame that begins is a packet all the same, of another size."""
-    numbers = link[RECV_HEADER] >> 32
+    numbers = link[RECV_HEADER] >> 32 & _LOW32
     return link[GOT] >= HEADER_BYTES and numbers == kind | link[RECV_SEQUENCE] << 16
 
 
