@@ -6,12 +6,8 @@ import os
 import subprocess
 import sys
 
-# Loaded here, for a pytester run forgets what it imported; numpy cannot be loaded twice.
-import hypothesis  # noqa: F401
 import pytest
 
-import pytest_dllama.lab.lab
-import pytest_dllama.models.model_files  # noqa: F401
 from pytest_dllama.config.options import SETTINGS
 from tests.data import MODELS as GOLDEN
 
@@ -30,7 +26,7 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
 def test_help_explains_every_option(option, request) -> None:
     text = request.getfixturevalue("help_text")
     for flag in (option.flag, option.long_flag):
-        assert f"{flag}={option.metavar}".removesuffix("=") in text
+        assert f"{flag}={option.form}".removesuffix("=") in text
     assert option.key in text
 
 
