@@ -18,7 +18,7 @@ from dataclasses import dataclass
 
 from dllama_engine.tables.blocks import BLOCK, LANES
 
-STREAMS = 2  # of a token's product (`kernels.matmul.q40`)
+STREAMS = 4  # of a token's product on x86 (`kernels.matmul.q40`)
 BYTES = STREAMS * LANES * (BLOCK // 2 + 2)  # that one turn of the loop takes from memory
 _V3 = "sse3,ssse3,sse4.1,sse4.2,popcnt,cx16,avx,avx2,f16c,fma,bmi2,lzcnt,movbe"
 _V4 = f"{_V3},avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vnni"
@@ -89,6 +89,9 @@ def decode_loop(assembly: str, variant: str) -> Loop:
     found = [body for body in _loops(assembly) if _count(body, _DOTS[variant]) == wanted]
     narrow = [body for body in found if not _count(body, "zmm")]
     innermost = [body for body in narrow if not any(set(other) < set(body) for other in narrow)]
+    # A tile of tokens may have as many dot products; it fetches for one stream.
+    most = max((_count(body, "prefetch") for body in innermost), default=0)
+    innermost = [body for body in innermost if _count(body, "prefetch") == most]
     if len(innermost) != 1:
         raise ValueError(f"{len(innermost)} loops have {wanted} {_DOTS[variant]} of 32 bytes")
     (body,) = innermost

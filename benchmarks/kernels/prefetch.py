@@ -22,7 +22,6 @@ import numpy as np
 from numba import njit
 
 from dllama_engine.kernels.cpu import cpu_label, variant
-from dllama_engine.kernels.llvm.vectors import AHEAD_BYTES
 from dllama_engine.kernels.matmul import q40
 from dllama_engine.tables.blocks import BLOCK, LANES, STEPS
 from dllama_engine.tools.bandwidth import MemoryProbe
@@ -53,16 +52,21 @@ class Way:
         return f"{self.streams} places, {told}"
 
 
-PRESENT = Way(q40._STREAMS, AHEAD_BYTES)
+def ways() -> list[Way]:
+    """The present one of this machine's variant, and others."""
+    present = q40.READINGS[variant()]
+    return [Way(present.streams, present.ahead), *OTHERS]
+
+
 OTHERS = (
-    # Hint T1 means the same as T0 on AMD before Zen 4, and is dropped now and then on Zen 4
-    # (arXiv 2411.02814): so without it.
-    Way(2, ((4096, 1), (1536, 1))),
-    Way(2, ((4096, 1),)),
-    Way(2, ((2048, 1),)),
-    Way(4, ((4096, 2), (1024, 1))),
+    Way(4, ((2048, 2), (1024, 1))),
     Way(4, ((2048, 1),)),
-    Way(2, ()),
+    Way(4, ((1024, 1), (512, 1))),
+    Way(4, ((4096, 2), (1024, 1))),
+    Way(2, ((4096, 2), (1536, 1))),
+    Way(2, ((2048, 1),)),
+    Way(8, ((1024, 1),)),
+    Way(4, ()),
 )
 
 
@@ -106,10 +110,8 @@ def compiled(way: Way) -> Any:
 @contextmanager
 def _fetching(way: Way) -> Iterator[None]:
     # Deltas are fetched an eighth of the first distance ahead: where none is, that is their own.
-    with (
-        patch.object(q40, "_STREAMS", way.streams),
-        patch.object(q40, "AHEAD_BYTES", way.ahead or ((0, 1),)),
-    ):
+    reading = q40.Reading(way.streams, way.ahead or ((0, 1),))
+    with patch.dict(q40.READINGS, {variant(): reading}):
         yield
 
 
@@ -141,11 +143,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--rounds", type=int, default=9, metavar="N", help="(default: 9)")
     options = parser.parse_args(argv)
-    ways = [PRESENT, *OTHERS]
-    memory, cached = measure(ways, options.rounds)
+    tried = ways()
+    memory, cached = measure(tried, options.rounds)
     print(f"{cpu_label()}, one thread; memory {memory:.1f} GB/s\n", flush=True)
     print("| how one token's product reads | share of that |\n|---|---|")
-    for way in ways:
+    for way in tried:
         low, high = min(way.shares), max(way.shares)
         print(f"| {way} | {median(way.shares):.2f} [{low:.2f}-{high:.2f}] |")
     print(f"\nThe first, from the second-level cache: {cached:.1f} GB/s")

@@ -37,6 +37,7 @@ def _slow(self, *arguments, **named):
 
 
 Root.forward = _slow
+Root.decode_greedily = lambda self, *arguments: iter(())  # each token by forward
 """
 
 

@@ -13,6 +13,7 @@ they agree to the bit.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -57,7 +58,27 @@ TILES: dict[str, dict[int, tuple[int, ...]]] = {
     "neon": {1: (4, 1)},
     "generic": {1: (4, 1)},
 }
-_STREAMS = 2  # places that one token's product reads at once; measured likewise
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How one token's product reads the matrix, which memory bounds; measured, docs/kernels.md.
+
+    Attributes:
+        streams: places, far from each other, that are read at once.
+        ahead: how far ahead of each is fetched, and to which level of caches (hints T0 and T1).
+    """
+
+    streams: int
+    ahead: tuple[tuple[int, int], ...]
+
+
+# No T1, which AMD's Zen 4 drops now and then.
+_OF_X86 = Reading(4, ((2048, 1), (1024, 1)))
+READINGS: dict[str, Reading] = {
+    **dict.fromkeys(("vnni", "avx2"), _OF_X86),
+    **dict.fromkeys(("dotprod", "neon", "generic"), Reading(2, AHEAD_BYTES)),
+}
 
 
 class Emitter:
@@ -76,6 +97,7 @@ class Emitter:
     ) -> None:
         self.builder, self.n_groups, self.n_tokens = builder, n_groups, n_tokens
         self.n_streams = n_streams
+        self.ahead = READINGS[which].ahead if n_streams > 1 else AHEAD_BYTES
         self.which, self.dot = which, DOTS[which]
         self.lanes = n_groups * LANES
         self.ints = ir.VectorType(I32, self.lanes)
@@ -155,10 +177,10 @@ class Emitter:
             at(builder, pointers["deltas"], scaled(builder, place, 2 * LANES)) for place in places
         ]
         for pointer, deltas in zip(weights, delta_at, strict=True):
-            for n_bytes, level in AHEAD_BYTES:
+            for n_bytes, level in self.ahead:
                 fetch(builder, pointer, n_bytes, level)
                 fetch(builder, pointer, n_bytes + 64, level)
-            fetch(builder, deltas, AHEAD_BYTES[0][0] // 8, 1)
+            fetch(builder, deltas, self.ahead[0][0] // 8, 1)
         nibbles = self.nibbles(weights)
         scales_of_rows = halves_to_floats(builder, self.rows(delta_at, _HALVES), self.which)
         for token, total in enumerate(totals):
@@ -244,6 +266,7 @@ def make_q40_q80(which: str) -> Any:
     pair_8, pair_4, pair_2 = 8 in pairs, 4 in pairs, 2 in pairs
     single_8, single_4 = 8 in singles, 4 in singles
     has_pairs = bool(pairs)
+    streams = READINGS[which].streams
 
     @njit(nogil=True, cache=True)
     def q40_q80(
@@ -265,15 +288,15 @@ def make_q40_q80(which: str) -> Any:
         inputs = (weights, deltas, values, scales, sums)
         n_tokens, group = values.shape[0], first // LANES
         result = np.empty(_MAX_TILE * 2 * LANES, np.float32)
-        if n_tokens == 1:  # bound by memory, which two far streams use better than one
-            part = (last - first + LANES - 1) // LANES // _STREAMS
+        if n_tokens == 1:  # bound by memory, which far streams use better than one
+            part = (last - first + LANES - 1) // LANES // streams
             for _ in range(part):
-                _sum_group(which, _STREAMS, 1, 1, inputs, result, group, 0, part)
-                for stream in range(_STREAMS):
+                _sum_group(which, streams, 1, 1, inputs, result, group, 0, part)
+                for stream in range(streams):
                     row = (group + stream * part) * LANES
                     _place(result[stream * LANES :], out, 1, LANES, row, last, 0)
                 group += 1
-            group += (_STREAMS - 1) * part
+            group += (streams - 1) * part
         while group * LANES < last:
             row, token = group * LANES, 0
             n_groups = 2 if has_pairs and n_tokens > 1 and last - row > LANES else 1
