@@ -30,6 +30,16 @@ def test_help_explains_every_option(option, request) -> None:
     assert option.key in text
 
 
+def test_what_is_only_collected_of_a_comparison_is_told_in_pairs(project) -> None:
+    for options, often in (
+        (("--baseline", "git:v9", "--pairs", "3,5"), "up to 5 pairs against git:v9"),
+        (("--calibrate", "6"), "up to 6 pairs against self"),
+        (("--baseline", "run:some.json"), "3 repeats"),
+    ):
+        result = project.runpytest("--collect-only", "--nodes", "2", "--models", MODEL, *options)
+        result.stdout.fnmatch_lines([f"dllama: 1 cell (llama_q40-2), {often} of 64 steps, *"])
+
+
 @pytest.fixture(scope="module")
 def help_text(tmp_path_factory) -> str:
     command = [sys.executable, "-m", "pytest", "--help"]
