@@ -13,6 +13,7 @@ import shutil
 import signal
 import tempfile
 from collections.abc import Generator
+from importlib import import_module
 from typing import Any
 
 import pytest
@@ -48,6 +49,14 @@ def pytest_configure(config: pytest.Config) -> None:
     """A pytest that a test starts needs no plugins of our own tests: hypothesis takes a second."""
     if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
         os.environ["PYTEST_ADDOPTS"] = "-p no:hypothesispytest -p no:xdist"
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """A pytester run forgets what it imported, and compiled modules cannot be loaded twice."""
+    if "pytester" in getattr(item, "fixturenames", ()):
+        for name in ("scipy.stats", "scipy.optimize"):
+            import_module(name)
 
 
 @pytest.hookimpl(wrapper=True)

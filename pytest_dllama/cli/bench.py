@@ -65,7 +65,7 @@ def _options() -> str:
     for setting in SETTINGS:
         text = f"{setting.help} (default: {setting.default or 'none'})"
         lines = textwrap.wrap(text, 72, initial_indent=" " * 6, subsequent_indent=" " * 6)
-        blocks.append("\n".join([f"  {setting.flag} {setting.metavar}".rstrip(), *lines]))
+        blocks.append("\n".join([f"  {setting.flag} {setting.form}".rstrip(), *lines]))
     return "\n".join(blocks)
 
 

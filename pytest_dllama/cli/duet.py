@@ -29,6 +29,7 @@ from pytest_dllama.verdict.limits.limit import ThresholdError
 USAGE, EXIT_INTERRUPTED = 2, 130
 # Of the suites' options those that only tests and pages know; here --seed is the order's.
 _OF_TESTS = ("report-format", "csv", "keep-workers", "seed", "order-seed", "history-keep")
+_NOT_HERE = (*_OF_TESTS, "calibrate")  # a command of its own
 _DEFAULTS = {"nodes": "2,4"}
 
 
@@ -75,7 +76,7 @@ def add_builds(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _settings() -> Iterator[Setting]:
-    return (setting for setting in SETTINGS if setting.name not in _OF_TESTS)
+    return (setting for setting in SETTINGS if setting.name not in _NOT_HERE)
 
 
 def _builds(arguments: argparse.Namespace) -> int:

@@ -30,6 +30,7 @@ _PERCENT = re.compile(r"(\d{1,6}(?:\.\d{1,6})?) ?%")
 MOST_REQUESTS = 99  # of a session: more is another workload
 _MOST_SHOWN = 40  # of a value that cannot be, in a message
 FEWEST_CALIBRATING = 3  # pairs: fewer make no group of variances
+CALIBRATION_PAIRS = 20  # six groups a cell: with four cells a prior
 STORED: tuple[Kind, ...] = ("run", "accepted")  # nothing to run again: unpaired, and weaker
 FORMS = (
     "self, git:REV, git:PATH@REV, dllama:PATH, dllama:CHECKOUT@REV, "
@@ -129,7 +130,8 @@ def parse_calibration(text: str) -> int:
     pairs = digits(text)
     if pairs is None or 0 < pairs < FEWEST_CALIBRATING:
         raise ConfigError(
-            f"--calibrate {_short(text)}: write a number of pairs, {FEWEST_CALIBRATING} or more"
+            f"--calibrate {_short(text)}: write a number of pairs, {FEWEST_CALIBRATING} or more; "
+            f"left out at the end it is {CALIBRATION_PAIRS}"
         )
     return pairs
 

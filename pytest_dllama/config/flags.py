@@ -29,7 +29,7 @@ def add_options(parser: pytest.Parser) -> None:
         "work wherever no other plugin or conftest has them",
     )
     for setting in SETTINGS:
-        short = f"{setting.flag}={setting.metavar}".removesuffix("=")
+        short = f"{setting.flag}={setting.form}".removesuffix("=")
         also = "" if setting.flag == setting.long_flag else f"; also {short}"
         text = f"{setting.help} (default: {setting.default or 'none'}{also})".replace("%", "%%")
         attributes: dict[str, Any] = {"dest": setting.key, "default": None}
@@ -39,6 +39,8 @@ def add_options(parser: pytest.Parser) -> None:
             attributes |= {"action": "store_const", "const": "yes"}
         if setting.is_repeatable:
             attributes["action"] = "append"
+        if setting.bare:
+            attributes |= {"nargs": "?", "const": setting.bare}
         group.addoption(setting.long_flag, **attributes, help=text)
         parser.addini(setting.key, f"default of {setting.long_flag}", default=None)
 

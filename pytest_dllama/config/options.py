@@ -12,6 +12,7 @@ from typing import Any
 
 from pytest_dllama.config.baseline import (
     AUTO,
+    CALIBRATION_PAIRS,
     parse_calibration,
     parse_looks,
     parse_order_seed,
@@ -59,6 +60,7 @@ class Setting:
     help: str
     parse: Callable[[str], Any]
     is_repeatable: bool = False  # each further flag adds to the value
+    bare: str = ""  # what the flag means without a text; empty: it needs one
 
     @property
     def flag(self) -> str:
@@ -69,6 +71,11 @@ class Setting:
     def long_flag(self) -> str:
         """The spelling that is ours in every environment."""
         return f"--dllama-{self.name.removeprefix('dllama-')}"
+
+    @property
+    def form(self) -> str:
+        """What stands behind the flag: `N`, `[N]` where it may be left out, nothing of a switch."""
+        return f"[{self.metavar}]" if self.bare else self.metavar
 
     @property
     def key(self) -> str:
@@ -348,9 +355,11 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "calibrate", "N", "0",
-        "take N pairs of the engine against itself in every cell, keep what they say about the "
-        "noise, and show what so many pairs can find (docs/history.md)",
+        f"take N pairs ({CALIBRATION_PAIRS} where N is left out) of the engine against itself in "
+        "every cell, keep what they say about the noise, and show what so many pairs can find "
+        "(docs/history.md)",
         parse_calibration,
+        bare=str(CALIBRATION_PAIRS),
     ),
     Setting("csv", "FILE", "", "file for every sample of the run, one request a line", str),
     Setting(

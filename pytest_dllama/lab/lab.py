@@ -143,6 +143,9 @@ class Lab:
     @property
     def how_often(self) -> str:
         """How often each cell is measured, in words."""
+        asked = self.config.comparison
+        if asked is not None and not asked.baseline.is_stored:  # pairs that are collected only
+            return f"up to {asked.looks[-1]} pairs against {asked.baseline.text}"
         return counted(self.config.repeats, "repeat")
 
     def comparison(self, key: CellKey) -> CellVerdict | None:

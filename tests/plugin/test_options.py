@@ -6,12 +6,8 @@ import os
 import subprocess
 import sys
 
-# Loaded here, for a pytester run forgets what it imported; numpy cannot be loaded twice.
-import hypothesis  # noqa: F401
 import pytest
 
-import pytest_dllama.lab.lab
-import pytest_dllama.models.model_files  # noqa: F401
 from pytest_dllama.config.options import SETTINGS
 from tests.data import MODELS as GOLDEN
 
@@ -30,8 +26,18 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
 def test_help_explains_every_option(option, request) -> None:
     text = request.getfixturevalue("help_text")
     for flag in (option.flag, option.long_flag):
-        assert f"{flag}={option.metavar}".removesuffix("=") in text
+        assert f"{flag}={option.form}".removesuffix("=") in text
     assert option.key in text
+
+
+def test_what_is_only_collected_of_a_comparison_is_told_in_pairs(project) -> None:
+    for options, often in (
+        (("--baseline", "git:v9", "--pairs", "3,5"), "up to 5 pairs against git:v9"),
+        (("--calibrate", "6"), "up to 6 pairs against self"),
+        (("--baseline", "run:some.json"), "3 repeats"),
+    ):
+        result = project.runpytest("--collect-only", "--nodes", "2", "--models", MODEL, *options)
+        result.stdout.fnmatch_lines([f"dllama: 1 cell (llama_q40-2), {often} of 64 steps, *"])
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,11 @@ import argparse
 from pathlib import Path
 
 from pytest_dllama.cli.past.again import Measuring, own_parser
-from pytest_dllama.config.baseline import parse_calibration
+from pytest_dllama.config.baseline import CALIBRATION_PAIRS, parse_calibration
 from pytest_dllama.config.values import ConfigError
 from pytest_dllama.history.store import HistoryError
 
 NAME = "calibrate"
-PAIRS = 20  # six groups a cell: with four cells a prior
 UNUSABLE = ("INVALID", "ERROR")
 
 
@@ -20,10 +19,10 @@ def add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
     parser = commands.add_parser(
         NAME,
         help="learn this cluster's noise from A/A pairs",
-        description=f"Take N pairs (default {PAIRS}) of the engine against itself in every cell, "
-        "keep how they scatter, and print what 3, 5 and 10 pairs can find and cost. Options are "
-        "those of the suites: --nodes, --models, --hosts and so on. Verdicts on the same "
-        "machines are judged with what was learnt.",
+        description=f"Take N pairs (default {CALIBRATION_PAIRS}) of the engine against itself in "
+        "every cell, keep how they scatter, and print what 3, 5 and 10 pairs can find and cost. "
+        "Options are those of the suites: --nodes, --models, --hosts and so on. Verdicts on the "
+        "same machines are judged with what was learnt.",
         usage="pytest-dllama calibrate [N] [--history DIR] [--report DIR] [OPTION ...]",
     )
     parser.set_defaults(command=_calibrate)
@@ -31,7 +30,7 @@ def add_calibrate(commands: argparse._SubParsersAction[argparse.ArgumentParser])
 
 def _calibrate(arguments: argparse.Namespace) -> int:
     own, options = own_parser(NAME).parse_known_args(arguments.pytest_args)
-    pairs = PAIRS
+    pairs = CALIBRATION_PAIRS
     if options and not options[0].startswith("-"):
         pairs = _pairs(options.pop(0))
     calibrate(Measuring(tuple(options), own.history), pairs, own.report)

@@ -33,7 +33,7 @@ from pytest_dllama.report.text.numbers import percent
 
 NAME = "nightly"
 PAGE = "night.md"
-CALIBRATION_PAIRS = 10
+NIGHTLY_PAIRS = 10
 
 
 def add_nightly(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,7 +42,7 @@ def add_nightly(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         NAME,
         help="a night's work: measure, calibrate once, watch, judge",
         description="Run the suites, keep the run, take A/A pairs if this cluster was never "
-        f"calibrated (--calibrate N pairs, {CALIBRATION_PAIRS} by default, 0: never), watch every "
+        f"calibrated (--calibrate N pairs, {NIGHTLY_PAIRS} by default, 0: never), watch every "
         "series, and take pairs against the accepted version if one stepped up. The first night "
         "that is sound is accepted, with --as SPEC as `pytest-dllama baseline accept` has it. "
         f"OPTIONs are those of the suites. Writes {PAGE}, night.json and the trend of the last "
@@ -58,7 +58,7 @@ def add_nightly(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
 def _nightly(arguments: argparse.Namespace) -> int:
     parser = own_parser(NAME)
     parser.add_argument("--pairs")
-    parser.add_argument("--calibrate", default=str(CALIBRATION_PAIRS))
+    parser.add_argument("--calibrate", default=str(NIGHTLY_PAIRS))
     parser.add_argument("--as", dest="spec")
     own, options = parser.parse_known_args(arguments.pytest_args)
     pairs_to_calibrate = _checked(own)

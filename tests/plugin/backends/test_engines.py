@@ -224,6 +224,6 @@ def test_swept_options_are_the_programs_own(stand_in: Path, pytester: pytest.Pyt
     ],
 )
 def test_usage_errors(pytester: pytest.Pytester, arguments: tuple[str, ...], words: str) -> None:
-    result = pytester.runpytest_subprocess(SUITES, *arguments, "-p", "no:cacheprovider")
+    result = pytester.runpytest_inprocess(SUITES, *arguments, "-p", "no:cacheprovider")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([words])

@@ -34,7 +34,7 @@ def test_help_names_every_option(capsys: pytest.CaptureFixture[str]) -> None:
     text = capsys.readouterr().out
     assert "examples: pytest-dllama bench --nodes 2,4 --models tiny" in " ".join(text.split())
     for setting in SETTINGS:
-        assert f"  {setting.flag} {setting.metavar}".rstrip() in text.splitlines()
+        assert f"  {setting.flag} {setting.form}".rstrip() in text.splitlines()
 
 
 def test_the_command_is_listed(capsys: pytest.CaptureFixture[str]) -> None:

@@ -18,6 +18,7 @@ from pytest_dllama.config.baseline import (
     parse_tolerated,
 )
 from pytest_dllama.config.values import ConfigError
+from pytest_dllama.edge.stash import CONFIG_KEY
 
 
 @pytest.mark.parametrize(
@@ -132,6 +133,18 @@ def test_looks_and_the_seed_of_the_order() -> None:
     assert (parse_order_seed("7"), parse_order_seed("")) == (7, None)
     with pytest.raises(ConfigError, match="--order-seed '-1' is no whole number"):
         parse_order_seed("-1")
+
+
+@pytest.mark.parametrize("words", [("--calibrate",), ("--calibrate", "--nodes", "1")])
+def test_a_bare_calibrate_has_its_usual_number(pytester: pytest.Pytester, words) -> None:
+    comparison = pytester.parseconfigure(*words).stash[CONFIG_KEY].comparison
+    assert comparison is not None
+    assert (comparison.is_calibration, comparison.looks) == (True, (20,))
+    result = pytester.runpytest_inprocess("--calibrate", ".")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(
+        ["ERROR: --calibrate '.': write a number of pairs, 3 or more; left out at the end it is 20"]
+    )
 
 
 @pytest.mark.parametrize(

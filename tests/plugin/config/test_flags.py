@@ -42,14 +42,14 @@ def test_doctests() -> None:
 )
 def test_both_spellings_wherever_they_stand(project: pytest.Pytester, line) -> None:
     (project.path / "more.txt").write_text("--nodes\n2\n")
-    result = project.runpytest_subprocess("--collect-only", *line)
+    result = project.runpytest_inprocess("--collect-only", *line)
     assert result.ret == 0
     result.stdout.fnmatch_lines([PLANNED])
 
 
 def test_short_spellings_in_addopts(project: pytest.Pytester, monkeypatch) -> None:
     monkeypatch.setenv("PYTEST_ADDOPTS", "--nodes 2")
-    project.runpytest_subprocess("--collect-only", "cells").stdout.fnmatch_lines([PLANNED])
+    project.runpytest_inprocess("--collect-only", "cells").stdout.fnmatch_lines([PLANNED])
 
 
 @pytest.mark.parametrize("where", ["plugin", "conftest", "cells/conftest"])
@@ -60,11 +60,11 @@ def test_an_option_that_another_declares_is_theirs(project: pytest.Pytester, whe
     more = ("-p", "plugin") if where == "plugin" else ()
     theirs = "def test_theirs(request):\n    assert request.config.getoption('--nodes') == '9'\n"
     (project.path / "cells" / "test_theirs.py").write_text(theirs)
-    result = project.runpytest_subprocess(
+    result = project.runpytest_inprocess(
         *(*more, "cells", "--nodes", "9", "--dllama-nodes", "2", "-k", "theirs")
     )
     result.assert_outcomes(passed=1, deselected=1)
-    result = project.runpytest_subprocess(
+    result = project.runpytest_inprocess(
         *(*more, "cells", "--nodes", "9", "--dllama-nodes", "2", "--collect-only")
     )
     result.stdout.fnmatch_lines(
@@ -79,7 +79,7 @@ def test_a_conftest_that_comes_late_may_declare_the_same_option(project: pytest.
     deep = project.mkdir("deep")
     (deep / "conftest.py").write_text(OWNER)
     (deep / "test_deep.py").write_text("def test_deep():\n    pass\n")
-    result = project.runpytest_subprocess("--nodes", "2", "-k", "deep")
+    result = project.runpytest_inprocess("--nodes", "2", "-k", "deep")
     assert result.ret == 0
     result.assert_outcomes(passed=1, deselected=1)
 
@@ -87,13 +87,13 @@ def test_a_conftest_that_comes_late_may_declare_the_same_option(project: pytest.
 def test_the_value_of_a_short_spelling_is_no_path_of_tests(project: pytest.Pytester) -> None:
     folder = project.mkdir("out")
     (folder / "conftest.py").write_text("raise RuntimeError('loaded')\n")
-    result = project.runpytest_subprocess("--report", "out", "--collect-only", "cells")
+    result = project.runpytest_inprocess("--report", "out", "--collect-only", "cells")
     assert result.ret == 0
     assert "loaded" not in result.stdout.str() + result.stderr.str()
 
 
 def test_an_option_of_nobody_is_refused_as_ever(project: pytest.Pytester) -> None:
-    result = project.runpytest_subprocess("--node", "2")
+    result = project.runpytest_inprocess("--node", "2")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*unrecognized arguments: --node*"])
 
@@ -130,14 +130,14 @@ def test_values_of_toml_are_taken_as_they_are(pytester: pytest.Pytester, file, t
             return f"{lab.temperature} {lab.keep_workers} {lab.dllama_args}"
         """
     )
-    result = pytester.runpytest_subprocess("--collect-only", "-W", "error")
+    result = pytester.runpytest_inprocess("--collect-only", "-W", "error")
     result.stdout.fnmatch_lines(
         [
             "0.5 False ('--collective', 'star ring')",
             "dllama: 2 cells (llama_q40-2, llama_q40-4), 3 repeats of 16 steps*",
         ]
     )
-    result = pytester.runpytest_subprocess("--collect-only", "-o", "dllama_steps=17")
+    result = pytester.runpytest_inprocess("--collect-only", "-o", "dllama_steps=17")
     result.stdout.fnmatch_lines(["dllama: 2 cells (*), 3 repeats of 17 steps*"])
 
 
@@ -145,6 +145,6 @@ def test_values_of_toml_are_taken_as_they_are(pytester: pytest.Pytester, file, t
 def test_a_table_where_a_value_must_stand(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(A_CELL)
     pytester.makepyprojecttoml("[tool.pytest]\ndllama_steps = { few = 3 }\n")
-    result = pytester.runpytest_subprocess()
+    result = pytester.runpytest_inprocess()
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["ERROR: *pyproject.toml: dllama_steps: {'few': 3} cannot be*"])

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-# Loaded here, for a pytester run forgets what it imported; numpy cannot be loaded twice.
-import hypothesis  # noqa: F401
 import pytest
 
-import pytest_dllama.lab.lab  # noqa: F401
 from pytest_dllama.config.options import SETTINGS
 from pytest_dllama.config.values import ConfigError
 from tests.data import MODELS as GOLDEN

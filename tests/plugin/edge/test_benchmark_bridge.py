@@ -7,8 +7,6 @@ import warnings
 from types import SimpleNamespace
 from typing import Any
 
-# Loaded here, for a pytester run forgets what it imported; numpy cannot be loaded twice.
-import hypothesis  # noqa: F401
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 from pytest_benchmark.session import BenchmarkSession

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-# Loaded here, for a pytester run forgets what it imported; numpy cannot be loaded twice.
-import hypothesis  # noqa: F401
 import pytest
-
-import pytest_dllama.lab.lab
-import pytest_dllama.models.model_files  # noqa: F401
 
 BISECTING = ("-p", "no:cacheprovider", "--bisect", "--baseline", "self", "--nodes", "1")
 CANNOT_BE_TESTED, ABORTS = 125, 130
@@ -61,7 +56,7 @@ def test_a_session_that_measures_nothing_judges_nothing(
 ) -> None:
     """The second one's error is found once the tests are collected."""
     pytester.makepyfile("def test_it(cell): pass")
-    assert pytester.runpytest_subprocess(*BISECTING, *options).ret == CANNOT_BE_TESTED
+    assert pytester.runpytest_inprocess(*BISECTING, *options).ret == CANNOT_BE_TESTED
 
 
 def test_a_usage_error_is_told_as_ever(pytester: pytest.Pytester) -> None:
