@@ -28,8 +28,9 @@ from tests.engine.processes import (
     wait_until,
 )
 
+# A token takes a few ms: of a smaller one 30 000 are generated within seconds.
 LONG_SHAPE = (
-    "dim=64,n_layers=2,n_heads=4,hidden_dim=64,vocab_size=512,seq_len=32768,weight_type=q40"
+    "dim=64,n_layers=2,n_heads=4,hidden_dim=262144,vocab_size=512,seq_len=32768,weight_type=q40"
 )
 
 

@@ -32,8 +32,9 @@ from tests.engine.processes import (
 EXAMPLES = int(os.environ.get("FAULT_EXAMPLES", "3"))
 STEPS = 8
 SAME_BITS = ("--sync-mode", "invariant")
+# A token takes a few ms: of a smaller one 30 000 are generated within seconds.
 LONG_SHAPE = (
-    "dim=64,n_layers=2,n_heads=4,hidden_dim=64,vocab_size=512,seq_len=32768,weight_type=q40"
+    "dim=64,n_layers=2,n_heads=4,hidden_dim=262144,vocab_size=512,seq_len=32768,weight_type=q40"
 )
 RANKS = st.sampled_from([1, 2])
 STRANGERS = st.one_of(
