@@ -64,7 +64,7 @@ def cores_of(node: Node) -> list[int]:
 @contextmanager
 def long_request(folder: Path, cores: list[int], n_nodes: int, *flags: str) -> Iterator[list[Node]]:
     """The root and its workers, all of one thread, in the middle of a request on these cores."""
-    model, tokenizer = write_synthetic("tiny-gqa,seq_len=32768", folder)
+    model, tokenizer = write_synthetic("tiny-gqa,seq_len=32768,hidden_dim=65536", folder)
     request = ["--model", model, "--tokenizer", tokenizer, "--prompt", "a", "--steps", 30000]
     request += flags
     with ExitStack() as stack:
