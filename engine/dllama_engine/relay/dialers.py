@@ -15,20 +15,25 @@ from pathlib import Path
 
 _PROC = Path("/proc")
 _LOOKS = 8  # at the table of sockets
+_NO_SOCKET = "0"  # the number of a connection that its process has closed
 _ELSEWHERE = 0  # the session of processes that began outside this container: no node's
 
 
 def dialer_of(
-    address: tuple[str, int], sessions: Mapping[int, int], proc: Path = _PROC
+    address: tuple[str, int],
+    door: tuple[str, int],
+    sessions: Mapping[int, int],
+    proc: Path = _PROC,
 ) -> int | None:
     """The node whose process dialed from this address; None: of no session that is known.
 
     Args:
-        address: the near end of the connection, as the one who accepted it sees it.
+        address: the dialer's end of the connection, as the one who accepted it sees it.
+        door: the end of the one who accepted it.
         sessions: node -> session id of its processes.
         proc: where the kernel tells of processes.
     """
-    number = _socket_number(address, proc)
+    number = _socket_number(address, door, proc)
     if number is None:
         return None
     wanted = f"socket:[{number}]"
@@ -40,21 +45,29 @@ def dialer_of(
     return None
 
 
-def _socket_number(address: tuple[str, int], proc: Path) -> str | None:
-    """The inode of the IPv4 socket that is bound there and connected.
+def _socket_number(address: tuple[str, int], door: tuple[str, int], proc: Path) -> str | None:
+    """The inode of the IPv4 socket at `address` that is connected to `door`.
+
+    Others may have the same local port: closed ones that the kernel still keeps (TIME_WAIT), and
+    open ones to other places.
 
     The kernel hands out its table in pieces: where other sockets come and go meanwhile, a row may
     be in none of them.
     """
-    host = struct.unpack("=I", socket.inet_aton(address[0]))[0]
-    local = f"{host:08X}:{address[1]:04X}"
+    ends = [_as_told(address), _as_told(door)]
     for _ in range(_LOOKS):
         with suppress(OSError), (proc / "net/tcp").open(encoding="ascii") as table:
             for line in table:
                 words = line.split()
-                if words[1] == local and words[2] != "00000000:0000":
+                if words[1:3] == ends and words[9] != _NO_SOCKET:
                     return words[9]
     return None
+
+
+def _as_told(address: tuple[str, int]) -> str:
+    """An address as the kernel's table has it."""
+    host = struct.unpack("=I", socket.inet_aton(address[0]))[0]
+    return f"{host:08X}:{address[1]:04X}"
 
 
 def _processes(proc: Path) -> Iterator[Path]:

@@ -109,7 +109,7 @@ class Doors:
         if node not in routes:
             raise RequestError("it is not up")
         route, sessions = routes[node], {n: r.session for n, r in routes.items()}
-        source = dialer_of(address, sessions)
+        source = dialer_of(address, near.getsockname(), sessions)
         source = ROOT if source is None else source
         check_links(self._forwarder.network, source, node)
         far = socket.create_connection((route.host, route.port), _CONNECT_S)

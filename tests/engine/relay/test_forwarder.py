@@ -242,24 +242,27 @@ def test_a_dialer_is_found_by_its_socket() -> None:
         child = subprocess.Popen([sys.executable, "-c", dial, port], start_new_session=True)
         accepted, address = server.accept()
         with accepted:
-            assert dialer_of(address, {3: child.pid}) == 3
-            assert dialer_of(address, {3: 1 << 30}) is None
+            assert dialer_of(address, accepted.getsockname(), {3: child.pid}) == 3
+            assert dialer_of(address, accepted.getsockname(), {3: 1 << 30}) is None
         child.wait(TIMEOUT_S)
 
 
 def test_a_session_that_began_outside_this_container_is_no_nodes(tmp_path: Path) -> None:
     """All of its processes say 0, the relay's own among them."""
-    address = ("127.0.0.1", 4321)
+    address, door = ("127.0.0.1", 4321), ("127.0.0.1", 8080)
     (tmp_path / "net").mkdir()
     (tmp_path / "net/tcp").write_text(
         "  sl  local_address rem_address st tx rx tr when retrnsmt uid timeout inode\n"
-        "   0: 0100007F:10E1 0100007F:1F90 01 0:0 00:0 0 0 0 7788 1\n"
+        # The port's last connection, which the kernel still keeps, and another that is open.
+        "   0: 0100007F:10E1 0100007F:1F90 06 0:0 00:0 0 0 0 0 3\n"
+        "   1: 0100007F:10E1 0100007F:1F91 01 0:0 00:0 0 0 0 7787 1\n"
+        "   2: 0100007F:10E1 0100007F:1F90 01 0:0 00:0 0 0 0 7788 1\n"
     )
     for number, session in ((41, 0), (40, 40)):
         (tmp_path / f"{number}/fd").mkdir(parents=True)
         (tmp_path / f"{number}/stat").write_text(f"{number} (a b) S 1 {number} {session} 0")
         (tmp_path / f"{number}/fd/3").symlink_to("socket:[7788]")
-    assert dialer_of(address, {1: 0, 2: 40}, tmp_path) == 2
+    assert dialer_of(address, door, {1: 0, 2: 40}, tmp_path) == 2
 
 
 def test_routes_that_cannot_be_read_are_refused(tmp_path: Path) -> None:
