@@ -71,7 +71,7 @@ class StepAccounts:
             n_ops: operations of the links in each.
         """
         costs, expected = [], self._expected_bytes(plan, (1, 1))
-        traces, after = links.take_traces(len(rows), n_ops), counters[: len(rows)].copy()
+        traces, after = links.take_trace().cut(len(rows), n_ops), counters[: len(rows)].copy()
         fields = rows[:, [START, GATHERED_NS, SPENT]].tolist()
         for (start_ns, end_ns, spent), trace, counted in zip(fields, traces, after, strict=True):
             sync_ns = spent - spent_ns

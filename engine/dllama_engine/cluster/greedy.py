@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from dllama_engine.arrays import Floats, Table
-from dllama_engine.program.program import GreedyLoop
+from dllama_engine.program.operands import GreedyLoop
 from dllama_engine.tables.links import LINK_WIDTH
 from dllama_engine.tables.steps import (
     FIRST_ID,

@@ -269,7 +269,7 @@ class Root:
 
         Args:
             token_id: what the first step begins with.
-            pos: its position; there are `n_steps` from there on.
+            pos: its position.
             n_steps: at most.
 
         Yields:

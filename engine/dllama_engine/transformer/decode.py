@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from dllama_engine.arrays import Bytes, Table
 from dllama_engine.collectives.logits import LogitsGather
-from dllama_engine.program.program import GreedyLoop
+from dllama_engine.program.operands import GreedyLoop
 
 
 @dataclass(frozen=True, slots=True)

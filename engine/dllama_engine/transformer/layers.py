@@ -17,7 +17,8 @@ from dllama_engine.formats.activations import activation_buffers
 from dllama_engine.formats.config import HiddenAct, RopeType
 from dllama_engine.formats.quants import FloatType
 from dllama_engine.program.linear import Activations, Linear
-from dllama_engine.program.program import Mixture, Program
+from dllama_engine.program.operands import Mixture
+from dllama_engine.program.program import Program
 from dllama_engine.sharding.collective import Collective
 from dllama_engine.sharding.plan import ShardPlan, SyncMode
 from dllama_engine.tables.spans import ATTENTION, FEED_FORWARD, OUTPUT_PROJECTION, QKV

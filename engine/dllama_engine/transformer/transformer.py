@@ -254,7 +254,7 @@ class Transformer:
 
         Args:
             x: embedding of the first, float32 (1, dim).
-            pos: its position; there are so many behind it.
+            pos: its position.
             start_ns: when its step began, by `time.perf_counter_ns`.
             n_steps: how many at most, as the tables of `ends.greedy` have rows.
             until_ns: none begins after that.

@@ -134,15 +134,6 @@ class CountedLinks:
         trace, self._trace = self._trace, LinkTrace(self._peers)
         return trace
 
-    def take_traces(self, n_steps: int, n_operations: int) -> list[LinkTrace]:
-        """The same as a trace for each of so many steps that were run in a row.
-
-        Args:
-            n_steps: whole ones.
-            n_operations: of each.
-        """
-        return self.take_trace().cut(n_steps, n_operations)
-
     def _keep_records(self) -> None:
         """Make room for what compiled code will record."""
         if used := self._words[TRACE_USED]:

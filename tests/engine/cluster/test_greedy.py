@@ -32,10 +32,10 @@ FIRST = 1  # the token that all begins with
 
 
 @contextmanager
-def loaded(path: Path) -> Iterator[Root]:
+def loaded(path: Path, options: RootOptions = RootOptions()) -> Iterator[Root]:  # noqa: B008  frozen
     """A root alone."""
     with ModelFile.open(path) as model:
-        root = Root(model, make_plan(model.config, 1), RootOptions(), Observer())
+        root = Root(model, make_plan(model.config, 1), options, Observer())
         try:
             root.connect()
             root.load()
@@ -67,6 +67,13 @@ def test_a_root_alone_tells_the_same_tokens(n_steps: int) -> None:
     for before, after in pairwise(in_a_row):
         assert before.cost.start_ns < before.cost.end_ns < before.end_ns <= after.cost.start_ns
     assert sum(phase.steps for phase in ranks[0].spans) == 2 * n_steps
+
+
+def test_the_end_of_the_context_ends_the_row_whatever_is_asked_for() -> None:
+    with loaded(model_path("tiny"), RootOptions(max_seq_len=9)) as root:
+        list(decoded(root, 2, in_a_row=False))
+        tokens = list(root.decode_greedily(FIRST, 2, 100))
+    assert len(tokens) == 9 - 2
 
 
 def test_steps_of_both_ways_move_the_same_bytes(tmp_path: Path) -> None:

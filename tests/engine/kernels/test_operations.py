@@ -17,7 +17,8 @@ from dllama_engine.collectives.registry import COLLECTIVES
 from dllama_engine.collectives.rounds import part_table
 from dllama_engine.formats.quants import FloatType, decode_tensor, encode_tensor, quantize_q80
 from dllama_engine.program.linear import Activations, Linear
-from dllama_engine.program.program import Mixture, Program
+from dllama_engine.program.operands import Mixture
+from dllama_engine.program.program import Program
 from dllama_engine.program.threads import ThreadTeam
 from dllama_engine.sharding.collective import Collective
 from dllama_engine.sharding.plan import Span, split_units

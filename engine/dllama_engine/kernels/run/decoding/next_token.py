@@ -28,6 +28,7 @@ from dllama_engine.tables.operations import (
     OWN_AT,
     OWN_SIZE,
     PACKET_AT,
+    POSITIONS,
     RANKS,
     STEPS_AT,
     TOKENS_SHIFT,
@@ -186,8 +187,8 @@ def next_token(control: Any, table: Any, number: int) -> Any:
     """Take the most probable token, and have all in place for the step that it begins.
 
     Returns:
-        DONE if that one is to be run; LEFT if Python goes on: after so many steps, so much time, or
-        where there is something for it to look at.
+        DONE if that one is to be run; LEFT if Python goes on: after so many steps, so much time, at
+        the end of the context, or where there is something for it to look at.
     """
     op, clock = table[number], control.ctypes.data + 8 * CLOCK
     _, _, mesh = link_tables(op)
@@ -200,6 +201,8 @@ def next_token(control: Any, table: Any, number: int) -> Any:
         spans = carray(pointer(control[SPANS_AT]), (KINDS,), np.int64)
         spans[SAMPLING] += taken_ns - gathered_ns
     if control[FOLLOWED] >= control[STEPS_TO_GO] or taken_ns >= control[UNTIL_NS]:
+        return np.int64(LEFT)
+    if control[POS] + 1 >= op[POSITIONS]:  # the cache has no room
         return np.int64(LEFT)
     if not _embed(op, token):
         return np.int64(LEFT)
