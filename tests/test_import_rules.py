@@ -53,7 +53,7 @@ LAYERS: Mapping[str, Layers] = {
         ("run",),
         ("ops",),
         ("matmul", "layers", "streaming"),
-        ("llvm",),
+        ("llvm", "reading"),
         ("entries", "cache"),
         ("image",),
         ("cpu", "sources"),

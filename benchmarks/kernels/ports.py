@@ -15,11 +15,11 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from dllama_engine.tables.blocks import BLOCK, LANES
 
-STREAMS = 4  # of a token's product on x86 (`kernels.matmul.q40`)
-BYTES = STREAMS * LANES * (BLOCK // 2 + 2)  # that one turn of the loop takes from memory
+_DOTS_A_STREAM = 8  # of a block of 32 columns and 8 rows
 _V3 = "sse3,ssse3,sse4.1,sse4.2,popcnt,cx16,avx,avx2,f16c,fma,bmi2,lzcnt,movbe"
 _V4 = f"{_V3},avx512f,avx512bw,avx512cd,avx512dq,avx512vl,avx512vnni"
 _DOTS = {"vnni": "vpdpbusd", "avx2": "vpmaddubsw"}
@@ -44,13 +44,14 @@ class Core:
     dots: int
 
 
-# Sources: AMD's Software Optimization Guides for families 17h and 19h, Intel's Optimization
+# Sources: AMD's Software Optimization Guides for families 17h, 19h and 1Ah, Intel's Optimization
 # Reference Manual. LLVM's model of Zen 4 lets a pipe begin no other dot product for four cycles,
 # which is its latency: so that pipe is what `llvm-mca` finds bound.
 CORES = {
     "znver3": Core("avx2", _V3, 6, 2, 2),
     "znver4": Core("vnni", _V4, 6, 2, 2),
     "znver4:avx2": Core("avx2", _V3, 6, 2, 2),
+    "znver5": Core("vnni", _V4, 8, 4, 2),
     "icelake-server": Core("vnni", _V4, 5, 2, 2),
     "sapphirerapids": Core("vnni", _V4, 6, 2, 2),
 }
@@ -69,6 +70,11 @@ class Loop:
     loads: int  # of vectors, broadcasts among them; prefetches are not
     prefetches: int
 
+    @property
+    def nbytes(self) -> int:
+        """What a turn takes from memory: weights and deltas."""
+        return self.dots // _DOTS_A_STREAM * LANES * (BLOCK // 2 + 2)
+
     def cycles(self, core: Core) -> dict[str, float]:
         """At least so many a turn, by what would bound."""
         return {
@@ -79,19 +85,16 @@ class Loop:
         }
 
 
-def decode_loop(assembly: str, variant: str) -> Loop:
-    """The loop of one token's product, found by its dot products: eight a stream.
+def decode_loop(assembly: str, variant: str, streams: int) -> Loop:
+    """The loop of one token's product, found by its dot products: eight for each place it reads.
 
     Raises:
         ValueError: there is none, or more than one.
     """
-    wanted = STREAMS * LANES
+    wanted = streams * _DOTS_A_STREAM
     found = [body for body in _loops(assembly) if _count(body, _DOTS[variant]) == wanted]
     narrow = [body for body in found if not _count(body, "zmm")]
     innermost = [body for body in narrow if not any(set(other) < set(body) for other in narrow)]
-    # A tile of tokens may have as many dot products; it fetches for one stream.
-    most = max((_count(body, "prefetch") for body in innermost), default=0)
-    innermost = [body for body in innermost if _count(body, "prefetch") == most]
     if len(innermost) != 1:
         raise ValueError(f"{len(innermost)} loops have {wanted} {_DOTS[variant]} of 32 bytes")
     (body,) = innermost
@@ -118,8 +121,8 @@ def _loops(assembly: str) -> Iterator[tuple[str, ...]]:
             yield tuple(line for line in body if line and not line.startswith("."))
 
 
-def assembly_for(name: str) -> str:
-    """The product as LLVM writes it for that CPU."""
+def loop_for(name: str) -> Loop:
+    """The loop of one token's product as LLVM writes it for that CPU."""
     core = CORES[name]
     features = ",".join(f"+{feature}" for feature in core.features.split(","))
     environment = os.environ | {
@@ -128,25 +131,32 @@ def assembly_for(name: str) -> str:
         "NUMBA_DISABLE_JIT": "0",
     }
     command = sys.executable, "-m", "benchmarks.kernels.ports", "--assembly", core.variant
-    return subprocess.run(
-        command, env=environment, check=True, capture_output=True, text=True
-    ).stdout
+    done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True)
+    streams, _, assembly = done.stdout.partition("\n")
+    return decode_loop(assembly, core.variant, int(streams))
 
 
 def _print_assembly(variant: str) -> None:
     from numba import njit, types
 
-    from dllama_engine.kernels.matmul.q40 import make_q40_q80
+    from dllama_engine.kernels.matmul.q40 import sum_groups
+    from dllama_engine.kernels.reading import of_one_token
+
+    streams = of_one_token(variant).streams
+
+    @njit(nogil=True)
+    def kernel(inputs: Any, result: Any, group: int, distance: int) -> None:
+        sum_groups(variant, streams, 1, 1, inputs, result, group, 0, distance)
 
     def array(kind: types.Type, n: int) -> types.Type:
         return types.Array(kind, n, "C")
 
-    kernel = njit(nogil=True)(make_q40_q80(variant).py_func)  # numba's cache keeps no assembly
-    kernel.compile((
+    inputs = types.Tuple((  # type: ignore[no-untyped-call]
         array(types.uint8, 4), array(types.uint16, 3), array(types.int8, 2),
-        array(types.float32, 2), array(types.int32, 2), array(types.float32, 2),
-        types.int64, types.int64,
+        array(types.float32, 2), array(types.int32, 2),
     ))  # fmt: skip
+    kernel.compile((inputs, array(types.float32, 1), types.int64, types.int64))
+    print(streams)
     print(kernel.inspect_asm(kernel.signatures[0]))
 
 
@@ -170,10 +180,10 @@ def row(name: str, loop: Loop, simulated: float | None) -> str:
     """A line of the table: what it holds, and the bytes a cycle that it can take from memory."""
     bounds: Mapping[str, float] = loop.cycles(CORES[name])
     what, cycles = max(bounds.items(), key=lambda item: item[1])
-    model = "" if simulated is None else f"{simulated:.1f} ({BYTES / simulated:.0f})"
+    model = "" if simulated is None else f"{simulated:.1f} ({loop.nbytes / simulated:.0f})"
     return (
-        f"| {name} | {len(loop.lines)} | {loop.loads} + {loop.prefetches} | {loop.dots} "
-        f"| {cycles:.1f}: {what} ({BYTES / cycles:.0f}) | {model} |"
+        f"| {name} | {loop.nbytes} | {len(loop.lines)} | {loop.loads} + {loop.prefetches} "
+        f"| {loop.dots} | {cycles:.1f}: {what} ({loop.nbytes / cycles:.0f}) | {model} |"
     )
 
 
@@ -191,11 +201,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     program = simulator()
     if program is None:
         print("llvm-mca is not here (Debian: llvm-19): only what can be counted", file=sys.stderr)
-    print(f"A turn takes {BYTES} bytes of weights and deltas; in brackets: bytes a cycle.\n")
-    print("| CPU | instructions | loads + prefetches | dot products | at least | llvm-mca |")
-    print("|---|---|---|---|---|---|")
+    print("In brackets: bytes of weights and deltas a cycle.\n")
+    print(
+        "| CPU | bytes | instructions | loads + prefetches | dot products | at least | llvm-mca |"
+    )
+    print("|---|---|---|---|---|---|---|")
     for name in options.cpus:
-        loop = decode_loop(assembly_for(name), CORES[name].variant)
+        loop = loop_for(name)
         cycles = simulated_cycles(program, name, loop) if program else None
         print(row(name, loop, cycles), flush=True)
     return 0

@@ -11,9 +11,8 @@ from __future__ import annotations
 import argparse
 import random
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from statistics import median
 from typing import Any
 from unittest.mock import patch
@@ -21,8 +20,10 @@ from unittest.mock import patch
 import numpy as np
 from numba import njit
 
+from dllama_engine.kernels import reading
 from dllama_engine.kernels.cpu import cpu_label, variant
 from dllama_engine.kernels.matmul import q40
+from dllama_engine.kernels.reading import Reading
 from dllama_engine.tables.blocks import BLOCK, LANES, STEPS
 from dllama_engine.tools.bandwidth import MemoryProbe
 
@@ -32,41 +33,32 @@ ROWS_IN_CACHE = 1 << 9  # 590 KB
 CHUNKS = 16  # of a pass, as threads take them
 
 
-@dataclass(slots=True)
-class Way:
-    """One way to fetch, and what it reached.
-
-    Attributes:
-        streams: places of the matrix that are read at once.
-        ahead: (bytes ahead, level of the cache: 1 or 2, as hints T0 and T1), or nothing.
-    """
-
-    streams: int
-    ahead: tuple[tuple[int, int], ...]
-    shares: list[float] = field(default_factory=list)
-
-    def __str__(self) -> str:
-        if not self.ahead:
-            return f"{self.streams} places, not fetched ahead"
-        told = " and ".join(f"{n} ahead to level {level}" for n, level in self.ahead)
-        return f"{self.streams} places, {told}"
+def told(way: Reading) -> str:
+    """A way in words."""
+    if not way.ahead:
+        return f"{way.streams} places, not fetched ahead"
+    where = " and ".join(f"{n} ahead to level {level}" for n, level in way.ahead)
+    return f"{way.streams} places, {where}"
 
 
-def ways() -> list[Way]:
+def ways() -> list[Reading]:
     """The present one of this machine's variant, and others."""
-    present = q40.READINGS[variant()]
-    return [Way(present.streams, present.ahead), *OTHERS]
+    present = reading.of_one_token(variant())
+    return [present, *(way for way in OTHERS if way != present)]
 
 
 OTHERS = (
-    Way(4, ((2048, 2), (1024, 1))),
-    Way(4, ((2048, 1),)),
-    Way(4, ((1024, 1), (512, 1))),
-    Way(4, ((4096, 2), (1024, 1))),
-    Way(2, ((4096, 2), (1536, 1))),
-    Way(2, ((2048, 1),)),
-    Way(8, ((1024, 1),)),
-    Way(4, ()),
+    Reading(2, ((3072, 1),)),
+    Reading(2, ((2048, 1),)),
+    Reading(2, ((4096, 1),)),
+    Reading(2, ((3072, 1), (1024, 1))),
+    Reading(2, ((4096, 2), (1536, 1))),
+    Reading(2, ()),
+    Reading(4, ((2048, 1),)),
+    Reading(4, ((2048, 1), (1024, 1))),
+    Reading(4, ((4096, 2), (1024, 1))),
+    Reading(4, ()),
+    Reading(8, ((1024, 1),)),
 )
 
 
@@ -99,41 +91,45 @@ class Product:
         return time.perf_counter() - start_s
 
 
-def compiled(way: Way) -> Any:
-    """The product of this machine's variant that fetches so."""
-    with _fetching(way):
+def compiled(way: Reading) -> Any:
+    """The product of this machine's variant that reads so."""
+    with patch.object(reading, "of_one_token", lambda which: way):
         kernel = njit(nogil=True)(q40.make_q40_q80(variant()).py_func)  # not from numba's cache
         Product(CHUNKS * LANES * 4).pass_s(kernel)
     return kernel
 
 
-@contextmanager
-def _fetching(way: Way) -> Iterator[None]:
-    # Deltas are fetched an eighth of the first distance ahead: where none is, that is their own.
-    reading = q40.Reading(way.streams, way.ahead or ((0, 1),))
-    with patch.dict(q40.READINGS, {variant(): reading}):
-        yield
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What was found.
 
-
-def measure(ways: Sequence[Way], rounds: int, rows: int = ROWS) -> tuple[float, float]:
-    """Fill in each way's shares of the memory's rate.
-
-    Returns:
-        That rate, and the first way's in the second-level cache, in GB/s.
+    Attributes:
+        memory: the rate at which memory is read, bytes a second.
+        cached: the first way's, of a matrix in the second-level cache.
+        shares: each way's shares of the memory's rate, a round each.
     """
+
+    memory: float
+    cached: float
+    shares: dict[Reading, list[float]]
+
+
+def measure(ways: Sequence[Reading], rounds: int, rows: int = ROWS) -> Measured:
+    """Take all ways in turns, each round in another order."""
     kernels = [compiled(way) for way in ways]
     product, probe = Product(rows), MemoryProbe()
     expected, rates, pairs = None, [], list(zip(ways, kernels, strict=True))
+    shares: dict[Reading, list[float]] = {way: [] for way in ways}
     for _ in range(rounds):
         rates.append(probe.bandwidth(1, passes=4))
         for way, kernel in random.sample(pairs, len(pairs)):  # memory is not as fast all the time
             best_s = min(product.pass_s(kernel) for _ in range(2))
-            way.shares.append(product.nbytes / best_s / rates[-1])
+            shares[way].append(product.nbytes / best_s / rates[-1])
             expected = product.out.copy() if expected is None else expected
-            assert np.array_equal(product.out, expected), f"{way} changes the results"
+            assert np.array_equal(product.out, expected), f"{told(way)} changes the results"
     small = Product(ROWS_IN_CACHE)
     cached_s = min(small.pass_s(kernels[0], 1) for _ in range(50 * rounds))
-    return median(rates) / 1e9, small.nbytes / cached_s / 1e9
+    return Measured(median(rates), small.nbytes / cached_s, shares)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -143,14 +139,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--rounds", type=int, default=9, metavar="N", help="(default: 9)")
     options = parser.parse_args(argv)
-    tried = ways()
-    memory, cached = measure(tried, options.rounds)
-    print(f"{cpu_label()}, one thread; memory {memory:.1f} GB/s\n", flush=True)
+    found = measure(ways(), options.rounds)
+    print(f"{cpu_label()}, one thread; memory {found.memory / 1e9:.1f} GB/s\n", flush=True)
     print("| how one token's product reads | share of that |\n|---|---|")
-    for way in tried:
-        low, high = min(way.shares), max(way.shares)
-        print(f"| {way} | {median(way.shares):.2f} [{low:.2f}-{high:.2f}] |")
-    print(f"\nThe first, from the second-level cache: {cached:.1f} GB/s")
+    for way, shares in found.shares.items():
+        print(f"| {told(way)} | {median(shares):.2f} [{min(shares):.2f}-{max(shares):.2f}] |")
+    print(f"\nThe first, from the second-level cache: {found.cached / 1e9:.1f} GB/s")
     return 0
 
 

@@ -106,6 +106,18 @@ def cpu_digest() -> str:
     return hashlib.sha256(described.encode()).hexdigest()[:8]
 
 
+def is_amd() -> bool:
+    """Whether the CPU that is compiled for is one of AMD's, or of Hygon's, which has its cores.
+
+    This machine's, unless NUMBA_CPU_NAME says otherwise, as it does to a cross compiler.
+    """
+    given = os.environ.get("NUMBA_CPU_NAME")
+    if given is not None:
+        return given.startswith("znver")
+    makers = {core["vendor_id"] for core in _processors() if "vendor_id" in core}
+    return bool(makers) and makers <= {"AuthenticAMD", "HygonGenuine"}
+
+
 def variant() -> str:
     """Which kernels this host uses, a key of `dots.DOTS`; DLLAMA_KERNELS overrides.
 

@@ -80,9 +80,9 @@ _PRODUCTS: dict[tuple[FloatType, bool], Entry] = {
     (FloatType.F32, False): entries.F32_F32,
 }
 _GRAIN = 2 * LANES  # rows; parts of a matrix start at multiples of it
-_CHUNK_BYTES = 1 << 17
+_CHUNK_BYTES = 1 << 18
 _MIN_CHUNKS = 16
-_LARGE_SHARE = 0.75  # of a product, in chunks as large as a thread's share of it
+_LARGE_SHARE = 0.9  # of a product, in chunks as large as a thread's share of it
 
 
 class Linear:
@@ -150,8 +150,10 @@ class Linear:
         """How many larger chunks go first, one a thread, and their rows.
 
         Each is a long stretch of memory, and few chunks are handed out in all; the small ones
-        behind them even out what the threads took longer for.
+        behind them even out what the threads took longer for. One thread has nothing to even out.
         """
+        if n_threads == 1:
+            return 1, self.rows
         rows = int(self.rows * _LARGE_SHARE / n_threads) // _GRAIN * _GRAIN
         return (n_threads, rows) if rows > self.rows_a_chunk() else (0, 0)
 

@@ -343,7 +343,8 @@ class Program:
         first = matrices[0]
         addresses[:] = [matrix.addresses() for matrix in matrices]
         most = operations.MAX_CHUNKS // (mixture.times * self._batch_size)
-        grain = max(first.rows_a_chunk(), -(-first.rows // max(1, most)))
+        rows = first.rows if self._n_threads == 1 else first.rows_a_chunk()
+        grain = max(rows, -(-first.rows // max(1, most)))
         fields = (
             address(mixture.route),
             mixture.n_experts,

@@ -29,7 +29,7 @@ from dllama_engine.tables.streaming import CONTROL_WORDS, READY
 # Far beyond any last-level cache: of 256 MB a server's, of 480 MB, kept enough to seem 5 % faster.
 BUFFER_BYTES = 1 << 30
 SMALLEST_BYTES, LARGEST_BYTES = 1 << 26, 1 << 29  # of a probe that must not take long
-PASSES = 8
+PASSES = 10
 _LINE_WORDS = 8
 
 
@@ -48,7 +48,7 @@ class MemoryProbe:
         self._read(2, self._words[:1024], 1)
 
     def bandwidth(self, n_threads: int, passes: int = PASSES) -> float:
-        """Bytes a second over the buffer, the best of some passes.
+        """Bytes a second over the buffer, the best of some passes, two ways of reading in turns.
 
         The threads run and stand on cores of their own, as far as there are enough, before a
         pass is timed: what is measured is memory, not how soon a thread is woken.

@@ -16,10 +16,10 @@ from dllama_engine.tools.bandwidth import MemoryProbe
 
 
 @settings(deadline=None)  # the first call compiles
-@given(st.integers(0, 700), st.integers(0, 2**32 - 1))
-def test_every_word_is_read_once(n: int, seed: int) -> None:
+@given(st.integers(0, 700), st.integers(0, 2**32 - 1), st.integers(0, 1))
+def test_every_word_is_read_once_either_way(n: int, seed: int, index: int) -> None:
     words = np.random.default_rng(seed).integers(-(2**63), 2**63 - 1, n, np.int64)
-    assert streaming.read_words(words) == np.bitwise_xor.reduce(words)
+    assert streaming.read_words(words, index) == np.bitwise_xor.reduce(words)
 
 
 @pytest.mark.parametrize("n_helpers", [0, 1, 3])

@@ -88,10 +88,6 @@ def scaled(builder: Builder, value: Value, factor: int) -> Value:
     return builder.mul(value, ir.Constant(value.type, factor))
 
 
-# How far ahead of the place that is read, to which level of caches; measured, docs/kernels.md.
-AHEAD_BYTES = ((4096, 2), (1536, 1))
-
-
 def fetch(builder: Builder, pointer: Value, n_bytes: int, level: int) -> None:
     """Ask for the line `n_bytes` behind the pointer; behind the end of memory it does no harm.
 

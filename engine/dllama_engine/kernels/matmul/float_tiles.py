@@ -15,8 +15,8 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from dllama_engine.kernels import reading
 from dllama_engine.kernels.llvm.vectors import (
-    AHEAD_BYTES,
     F32,
     I8,
     I16,
@@ -197,7 +197,7 @@ class FloatTile:
     def ahead(self, pointer: Value) -> None:
         """One token is bound by memory; many read what the first has brought."""
         if self.n_tokens == 1:
-            for n_bytes, level in AHEAD_BYTES:
+            for n_bytes, level in reading.ahead():
                 fetch(self.builder, pointer, n_bytes, level)
 
     def emit(

@@ -13,7 +13,6 @@ they agree to the bit.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -22,9 +21,9 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from dllama_engine.kernels import reading
 from dllama_engine.kernels.cpu import variant
 from dllama_engine.kernels.llvm.vectors import (
-    AHEAD_BYTES,
     F32,
     I8,
     I16,
@@ -60,27 +59,6 @@ TILES: dict[str, dict[int, tuple[int, ...]]] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How one token's product reads the matrix, which memory bounds; measured, docs/kernels.md.
-
-    Attributes:
-        streams: places, far from each other, that are read at once.
-        ahead: how far ahead of each is fetched, and to which level of caches (hints T0 and T1).
-    """
-
-    streams: int
-    ahead: tuple[tuple[int, int], ...]
-
-
-# No T1, which AMD's Zen 4 drops now and then.
-_OF_X86 = Reading(4, ((2048, 1), (1024, 1)))
-READINGS: dict[str, Reading] = {
-    **dict.fromkeys(("vnni", "avx2"), _OF_X86),
-    **dict.fromkeys(("dotprod", "neon", "generic"), Reading(2, AHEAD_BYTES)),
-}
-
-
 class Emitter:
     """Writes the code for some groups of rows and a tile of tokens.
 
@@ -97,7 +75,7 @@ class Emitter:
     ) -> None:
         self.builder, self.n_groups, self.n_tokens = builder, n_groups, n_tokens
         self.n_streams = n_streams
-        self.ahead = READINGS[which].ahead if n_streams > 1 else AHEAD_BYTES
+        self.ahead = reading.of_one_token(which).ahead if n_streams > 1 else reading.ahead()
         self.which, self.dot = which, DOTS[which]
         self.lanes = n_groups * LANES
         self.ints = ir.VectorType(I32, self.lanes)
@@ -180,7 +158,8 @@ class Emitter:
             for n_bytes, level in self.ahead:
                 fetch(builder, pointer, n_bytes, level)
                 fetch(builder, pointer, n_bytes + 64, level)
-            fetch(builder, deltas, self.ahead[0][0] // 8, 1)
+            for n_bytes, _ in self.ahead[:1]:
+                fetch(builder, deltas, n_bytes // 8, 1)
         nibbles = self.nibbles(weights)
         scales_of_rows = halves_to_floats(builder, self.rows(delta_at, _HALVES), self.which)
         for token, total in enumerate(totals):
@@ -246,7 +225,7 @@ def _group_kernel(
     return types.void(*constants, inputs, result, *[types.intp] * 3), codegen
 
 
-_sum_group: Any = intrinsic(prefer_literal=True)(_group_kernel)
+sum_groups: Any = intrinsic(prefer_literal=True)(_group_kernel)
 
 
 @njit(inline="always")
@@ -266,7 +245,7 @@ def make_q40_q80(which: str) -> Any:
     pair_8, pair_4, pair_2 = 8 in pairs, 4 in pairs, 2 in pairs
     single_8, single_4 = 8 in singles, 4 in singles
     has_pairs = bool(pairs)
-    streams = READINGS[which].streams
+    streams = reading.of_one_token(which).streams
 
     @njit(nogil=True, cache=True)
     def q40_q80(
@@ -291,7 +270,7 @@ def make_q40_q80(which: str) -> Any:
         if n_tokens == 1:  # bound by memory, which far streams use better than one
             part = (last - first + LANES - 1) // LANES // streams
             for _ in range(part):
-                _sum_group(which, streams, 1, 1, inputs, result, group, 0, part)
+                sum_groups(which, streams, 1, 1, inputs, result, group, 0, part)
                 for stream in range(streams):
                     row = (group + stream * part) * LANES
                     _place(result[stream * LANES :], out, 1, LANES, row, last, 0)
@@ -306,25 +285,25 @@ def make_q40_q80(which: str) -> Any:
                 if has_pairs and n_groups == 2:
                     if pair_8 and left >= 8:
                         step = 8
-                        _sum_group(which, 1, 2, 8, inputs, result, group, token, 0)
+                        sum_groups(which, 1, 2, 8, inputs, result, group, token, 0)
                     elif pair_4 and left >= 4:
                         step = 4
-                        _sum_group(which, 1, 2, 4, inputs, result, group, token, 0)
+                        sum_groups(which, 1, 2, 4, inputs, result, group, token, 0)
                     elif pair_2 and left >= 2:
                         step = 2
-                        _sum_group(which, 1, 2, 2, inputs, result, group, token, 0)
+                        sum_groups(which, 1, 2, 2, inputs, result, group, token, 0)
                     else:
                         step = 1
-                        _sum_group(which, 1, 2, 1, inputs, result, group, token, 0)
+                        sum_groups(which, 1, 2, 1, inputs, result, group, token, 0)
                 elif single_8 and left >= 8:
                     step = 8
-                    _sum_group(which, 1, 1, 8, inputs, result, group, token, 0)
+                    sum_groups(which, 1, 1, 8, inputs, result, group, token, 0)
                 elif single_4 and left >= 4:
                     step = 4
-                    _sum_group(which, 1, 1, 4, inputs, result, group, token, 0)
+                    sum_groups(which, 1, 1, 4, inputs, result, group, token, 0)
                 else:
                     step = 1
-                    _sum_group(which, 1, 1, 1, inputs, result, group, token, 0)
+                    sum_groups(which, 1, 1, 1, inputs, result, group, token, 0)
                 _place(result, out, step, lanes, row, last, token)
                 token += step
             group += n_groups

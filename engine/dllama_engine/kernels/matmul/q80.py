@@ -15,8 +15,8 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
+from dllama_engine.kernels import reading
 from dllama_engine.kernels.llvm.vectors import (
-    AHEAD_BYTES,
     F32,
     I8,
     I16,
@@ -86,7 +86,7 @@ class Q80Tile:
         for place in places:
             pointer = at(builder, arrays["weights"], scaled(builder, place, BLOCK))
             if self.n_tokens == 1:  # bound by memory
-                for n_bytes, level in AHEAD_BYTES:
+                for n_bytes, level in reading.ahead():
                     fetch(builder, pointer, n_bytes, level)
             vectors.append(load(builder, pointer, _INTS))
         return [builder.bitcast(vector, _BYTES) for vector in turned(builder, vectors)]
