@@ -82,7 +82,7 @@ _PRODUCTS: dict[tuple[FloatType, bool], Entry] = {
 _GRAIN = 2 * LANES  # rows; parts of a matrix start at multiples of it
 _CHUNK_BYTES = 1 << 18
 _MIN_CHUNKS = 16
-_LARGE_SHARE = 0.9  # of a product, in chunks as large as a thread's share of it
+_LARGE_SHARE = 0.9  # of one token's product, in chunks as large as a thread's share of it
 
 
 class Linear:
@@ -147,7 +147,7 @@ class Linear:
         return -(-rows // _GRAIN) * _GRAIN
 
     def large_chunks(self, n_threads: int) -> tuple[int, int]:
-        """How many larger chunks go first, one a thread, and their rows.
+        """How many larger chunks of one token's product go first, one a thread, and their rows.
 
         Each is a long stretch of memory, and few chunks are handed out in all; the small ones
         behind them even out what the threads took longer for. One thread has nothing to even out.

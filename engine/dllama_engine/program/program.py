@@ -103,7 +103,7 @@ class Program:
     ) -> None:
         """One operation with `rows` items and `a_row` more for each row of the batch.
 
-        The first large[0] chunks have large[1] items, the others `grain`.
+        Of one token the first large[0] chunks have large[1] items, all others `grain`.
         """
         kind = self._kind if kind is None else kind
         most = rows + a_row * times * self._batch_size

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 WIDTH = 32
 FUNCTION, ITEMS, ITEMS_A_ROW, GRAIN = 0, 1, 2, 3
-LARGE, LARGE_ITEMS = 4, 5  # how many larger chunks come first, and their items; the rest are GRAIN
+# How many larger chunks come first if the batch is one token, and their items; the rest are GRAIN.
+LARGE, LARGE_ITEMS = 4, 5
 TIMES = 6  # rows of the arrays that a token has: more than one behind a mixture's router
 KIND = 7  # what its time is counted as (`tables.spans`)
 LANE = 8  # which of the two halves of a batch it works on; 0 where a batch is not cut

@@ -29,20 +29,28 @@ def fields(address: Any) -> Any:
 
 
 @njit(inline="always")
+def _large(op: Any, tokens: int) -> Any:
+    """How many larger chunks come first: for one token, whose time is that of reading."""
+    return op[LARGE] if tokens == 1 else 0
+
+
+@njit(inline="always")
 def chunks(op: Any, tokens: int) -> Any:
     """How many chunks an operation has."""
-    items = op[ITEMS] + op[ITEMS_A_ROW] * op[TIMES] * tokens - op[LARGE] * op[LARGE_ITEMS]
-    return op[LARGE] + (items + op[GRAIN] - 1) // op[GRAIN]
+    large = _large(op, tokens)
+    items = op[ITEMS] + op[ITEMS_A_ROW] * op[TIMES] * tokens - large * op[LARGE_ITEMS]
+    return large + (items + op[GRAIN] - 1) // op[GRAIN]
 
 
 @njit(inline="always")
 def chunk_items(op: Any, chunk: int, tokens: int) -> Any:
     """Items [first, last) of a chunk."""
-    small = chunk - op[LARGE]
+    large = _large(op, tokens)
+    small = chunk - large
     if small < 0:
         first = chunk * op[LARGE_ITEMS]
         return first, first + op[LARGE_ITEMS]
-    first = op[LARGE] * op[LARGE_ITEMS] + small * op[GRAIN]
+    first = large * op[LARGE_ITEMS] + small * op[GRAIN]
     return first, min(first + op[GRAIN], op[ITEMS] + op[ITEMS_A_ROW] * op[TIMES] * tokens)
 
 

@@ -4,7 +4,9 @@ One 64-bit word says it all: a sequence number (low 32 bits), the next chunk to 
 the operation (16 bits). A thread takes a chunk by raising the word; who ends the last chunk of an
 operation moves the word on to the next one. So nobody waits for a thread that has not come: what
 the others do not take, the caller does itself, and threads that outnumber the cores cost nothing
-but what they have in hand. Idle helpers spin for a short, bounded time and then sleep on a futex.
+but what they have in hand. An operation of one chunk is not handed out: who ended the one before
+it runs it too, while the vectors are in its core's caches. Idle helpers spin for a short, bounded
+time and then sleep on a futex.
 """
 
 from __future__ import annotations
@@ -117,6 +119,18 @@ def _run_chunk(op: Any, chunk: int, tokens: int, pos: int, row: int) -> None:
 
 
 @njit(nogil=True)
+def _run_singles(control: Any, table: Any, op: int) -> Any:
+    """Run operations of one chunk from `op` on here, not handed out; the first that has more."""
+    while op < control[LAST] and _n_chunks(control, table[op]) == 1:
+        lane = table[op, LANE]
+        _run_chunk(table[op], 0, control[TOKENS + lane], control[POS + lane], control[ROW])
+        following = _following(control, table, op)
+        end(control, table, op, following)
+        op = following
+    return op
+
+
+@njit(nogil=True)
 def _take_chunk(control: Any) -> bool:
     """Take and run one chunk; False if there was none to take."""
     word = load(control, WORD)
@@ -135,7 +149,7 @@ def _take_chunk(control: Any) -> bool:
         store(control, ENDED, 0)
         following = _following(control, table, op)
         end(control, table, op, following)
-        _advance(control, table, word, following)
+        _advance(control, table, word, _run_singles(control, table, following))
     return True
 
 
@@ -146,7 +160,10 @@ def _share_out(control: Any, first: int, last: int) -> None:
         return
     control[LAST] = last
     table = carray(pointer(control[TABLE]), (control[TABLE_ROWS], WIDTH), np.int64)
-    _advance(control, table, load(control, WORD), _following(control, table, first - 1))
+    op = _run_singles(control, table, _following(control, table, first - 1))
+    if op == last:
+        return
+    _advance(control, table, load(control, WORD), op)
     spins = 0
     while load(control, WORD) >> _OP != IDLE:
         if _take_chunk(control):
