@@ -3,7 +3,8 @@
 Sessions of fresh processes as the suites start them, each with its request several times in a row,
 in blocks over time, models in turns. Prints standard deviations (ln) by level, what the first
 request of a session has that the others have not, and how many requests a session give the most
-for the time. Let nothing else run meanwhile.
+for the time. A row of each cell is of the memory alone, read as long as a request takes and by as
+many threads: what of the noise is the machine's. Let nothing else run meanwhile.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from benchmarks.sessions.defaults import suite_config
@@ -26,11 +27,14 @@ from benchmarks.sessions.processes import start_worker
 from benchmarks.sessions.usage import usage_errors
 from benchmarks.table import markdown_table
 from benchmarks.verdicts.pair_noise.levels import levels
+from dllama_engine.tools.bandwidth import MemoryProbe
 from pytest_dllama.lab.progress import PlainLines
 from pytest_dllama.models.model_files import ModelUnderTest, open_model
 from pytest_dllama.record.cell import steady_mean
 
 DEADLINE_S = 120.0
+MEMORY = "memory"
+_READ_BYTES, _READ_PASSES = 1 << 28, 24  # a reading of memory: a tenth of a second or two
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,7 @@ class Session:
 
     requests: tuple[Request, ...]
     wall_s: float  # all of it, starts included
+    memory_s: tuple[float, ...] = ()  # readings just before it
 
 
 FIGURES: dict[str, Callable[[Request], float]] = {
@@ -75,14 +80,20 @@ def measure(options: argparse.Namespace) -> dict[str, list[list[Session]]]:
         progress = PlainLines(lambda text: print(text, file=sys.stderr, flush=True))
         with progress.running():
             opened = {s.name: open_model(s, progress.transfer) for s in config.models}
+        probe = MemoryProbe(_READ_BYTES)
         found: dict[str, list[list[Session]]] = {f"{name}-{options.nodes}": [] for name in opened}
         for block in range(options.blocks):
             for blocks in found.values():
                 blocks.append([])
             for _ in range(options.sessions):
                 for name, model in opened.items():
+                    memory_s = tuple(
+                        sum(probe.seconds(options.nodes, _READ_PASSES))
+                        for _ in range(options.requests)
+                    )
+                    session = _session(model, options, config.prompt)
                     found[f"{name}-{options.nodes}"][block].append(
-                        _session(model, options, config.prompt)
+                        replace(session, memory_s=memory_s)
                     )
             progress.settle(f"block {block + 1} of {options.blocks}")
     return found
@@ -133,6 +144,15 @@ def _rows(cell: str, blocks: Sequence[Sequence[Session]]) -> Iterator[list[str]]
             *(_percent(found.pair_sd()), _percent(found.pair_sd(5))),
             *(f"{100 * (statistics.median(colder) - 1):+.1f} %", f"{best} a session: {gain}"),
         ]
+    yield _memory_row(cell, blocks)
+
+
+def _memory_row(cell: str, blocks: Sequence[Sequence[Session]]) -> list[str]:
+    found = levels([[list(session.memory_s) for session in block] for block in blocks])
+    reading_s = statistics.median(s for block in blocks for x in block for s in x.memory_s)
+    rate = _READ_BYTES * _READ_PASSES / reading_s / 1e9
+    by_level = (found.request, found.session, found.block, found.pair_sd(), found.pair_sd(5))
+    return [cell, MEMORY, f"{rate:.1f} GB/s", *(_percent(sd) for sd in by_level), "", ""]
 
 
 def _gain(one_sd: float, best_sd: float, best: int, start_s: float, request_s: float) -> str:

@@ -53,7 +53,11 @@ class MemoryProbe:
         The threads run and stand on cores of their own, as far as there are enough, before a
         pass is timed: what is measured is memory, not how soon a thread is woken.
         """
-        return self._words.nbytes / min(self._read(n_threads, self._words, passes))
+        return self._words.nbytes / min(self.seconds(n_threads, passes))
+
+    def seconds(self, n_threads: int, passes: int) -> list[float]:
+        """What each of some passes over the whole buffer took, likewise."""
+        return self._read(n_threads, self._words, passes)
 
     def _read(self, n_threads: int, words: npt.NDArray[np.int64], passes: int) -> list[float]:
         """Seconds of each pass."""
