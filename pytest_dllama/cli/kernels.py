@@ -13,7 +13,11 @@ from pytest_dllama.hosts.packages.wheel_images import WheelError, add_images
 
 _BUILDER = "dllama_engine.kernels.compiler.build"
 _NATIVE = "native"
-TARGETS = (_NATIVE, "x86-64-v3", "x86-64-v4", "cortex-a53", "cortex-a72", "cortex-a76")
+TARGETS = (
+    _NATIVE,
+    *("x86-64-v3", "x86-64-v4", "znver3", "znver4"),
+    *("cortex-a53", "cortex-a72", "cortex-a76"),
+)
 
 
 def add_kernels(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -32,7 +36,8 @@ def add_kernels(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -
         "--target",
         choices=TARGETS,
         help="the CPU: of a Raspberry Pi 3 or Zero 2 W (a53), 4 (a72), 5 (a76), x86-64 with AVX2 "
-        "(v3) or with AVX-512 and VNNI (v4), or this one (default: native)",
+        "(v3, AMD: znver3) or with AVX-512 and VNNI (v4, AMD: znver4), or this one "
+        "(default: native)",
     )
     where = build.add_mutually_exclusive_group()
     where.add_argument(

@@ -9,7 +9,12 @@ import sys
 import numpy as np
 import pytest
 
-from benchmarks.verdicts.pair_noise.levels import MOST_REQUESTS, Levels, levels
+from benchmarks.verdicts.pair_noise.levels import (
+    MOST_REQUESTS,
+    Levels,
+    levels,
+    pair_of_medians_sd,
+)
 from pytest_dllama.record.cell import steady_mean
 from tests.data import ROOT
 
@@ -40,6 +45,14 @@ def test_a_pair_has_the_noise_of_two_sessions_and_their_requests() -> None:
     assert known.best_requests(session_s=0.9, request_s=0.1) == 4  # 4/3 x 3
     assert known.best_requests(session_s=0.1, request_s=10) == 1
     assert Levels(0.04, 0.0, 0.0).best_requests(1, 1) == MOST_REQUESTS
+
+
+def test_pairs_of_medians_do_not_mind_a_hiccup_a_session_nor_drift() -> None:
+    figures = drawn(0.0, 0.03, 0.5)
+    assert pair_of_medians_sd(figures) == pytest.approx(2**0.5 * 0.03, rel=0.05)
+    jumping = [[[10 * first, *rest] for first, *rest in sessions] for sessions in figures]
+    assert pair_of_medians_sd(jumping) == pytest.approx(pair_of_medians_sd(figures))
+    assert levels(jumping).pair_sd(6) > 0.5
 
 
 def test_what_is_not_balanced_is_refused() -> None:

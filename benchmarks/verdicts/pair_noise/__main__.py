@@ -3,8 +3,9 @@
 Sessions of fresh processes as the suites start them, each with its request several times in a row,
 in blocks over time, models in turns. Prints standard deviations (ln) by level, what the first
 request of a session has that the others have not, and how many requests a session give the most
-for the time. A row of each cell is of the memory alone, read as long as a request takes and by as
-many threads: what of the noise is the machine's. Let nothing else run meanwhile.
+for the time. Two rows of each cell are of no engine: memory, read as long as a request takes and by
+as many threads, and caches for as long as a TTFT: what of the noise is the machine's. Let nothing
+else run meanwhile.
 """
 
 from __future__ import annotations
@@ -17,24 +18,27 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.sessions.defaults import suite_config
 from benchmarks.sessions.processes import start_worker
 from benchmarks.sessions.usage import usage_errors
 from benchmarks.table import markdown_table
-from benchmarks.verdicts.pair_noise.levels import levels
+from benchmarks.verdicts.pair_noise.levels import levels, pair_of_medians_sd
 from dllama_engine.tools.bandwidth import MemoryProbe
 from pytest_dllama.lab.progress import PlainLines
 from pytest_dllama.models.model_files import ModelUnderTest, open_model
 from pytest_dllama.record.cell import steady_mean
 
 DEADLINE_S = 120.0
-MEMORY = "memory"
-_READ_BYTES, _READ_PASSES = 1 << 28, 24  # a reading of memory: a tenth of a second or two
+# What the machine does without an engine: bytes of a buffer, and how often a reading reads it.
+YARDSTICKS = {
+    "memory": (1 << 28, 24),  # a tenth of a second or two
+    "caches": (1 << 20, 500),  # 10 ms
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +55,7 @@ class Session:
 
     requests: tuple[Request, ...]
     wall_s: float  # all of it, starts included
-    memory_s: tuple[float, ...] = ()  # readings just before it
+    yardsticks_s: Mapping[str, Sequence[float]]  # readings just before it
 
 
 FIGURES: dict[str, Callable[[Request], float]] = {
@@ -69,7 +73,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         found = measure(options)
     head = ["cell", "figure", "median", "within a session", "between sessions", "over time"]
     rows = (row for cell, blocks in found.items() for row in _rows(cell, blocks))
-    print(markdown_table([*head, "pair of one request", "of five", "first request", "best"], rows))
+    medians = f"of medians of {options.requests}"
+    print(markdown_table([*head, "pair of one request", medians, "first request", "best"], rows))
     return 0
 
 
@@ -80,26 +85,33 @@ def measure(options: argparse.Namespace) -> dict[str, list[list[Session]]]:
         progress = PlainLines(lambda text: print(text, file=sys.stderr, flush=True))
         with progress.running():
             opened = {s.name: open_model(s, progress.transfer) for s in config.models}
-        probe = MemoryProbe(_READ_BYTES)
+        probes = {name: MemoryProbe(n_bytes) for name, (n_bytes, _) in YARDSTICKS.items()}
         found: dict[str, list[list[Session]]] = {f"{name}-{options.nodes}": [] for name in opened}
         for block in range(options.blocks):
             for blocks in found.values():
                 blocks.append([])
             for _ in range(options.sessions):
                 for name, model in opened.items():
-                    memory_s = tuple(
-                        sum(probe.seconds(options.nodes, _READ_PASSES))
-                        for _ in range(options.requests)
-                    )
-                    session = _session(model, options, config.prompt)
+                    readings = {
+                        yardstick: [
+                            sum(probe.seconds(options.nodes, YARDSTICKS[yardstick][1]))
+                            for _ in range(options.requests)
+                        ]
+                        for yardstick, probe in probes.items()
+                    }
                     found[f"{name}-{options.nodes}"][block].append(
-                        replace(session, memory_s=memory_s)
+                        _session(model, options, config.prompt, readings)
                     )
             progress.settle(f"block {block + 1} of {options.blocks}")
     return found
 
 
-def _session(model: ModelUnderTest, options: argparse.Namespace, prompt: str) -> Session:
+def _session(
+    model: ModelUnderTest,
+    options: argparse.Namespace,
+    prompt: str,
+    yardsticks_s: Mapping[str, Sequence[float]],
+) -> Session:
     start_s = time.perf_counter()
     with ExitStack() as stack:
         workers = [start_worker(stack) for _ in range(options.nodes - 1)]
@@ -121,7 +133,7 @@ def _session(model: ModelUnderTest, options: argparse.Namespace, prompt: str) ->
         )
     lines = [json.loads(line) for line in ended.stdout.splitlines()]
     requests = tuple(Request(line["ttft_s"], tuple(line["itl_ms"])) for line in lines)
-    return Session(requests, time.perf_counter() - start_s)
+    return Session(requests, time.perf_counter() - start_s, yardsticks_s)
 
 
 def _rows(cell: str, blocks: Sequence[Sequence[Session]]) -> Iterator[list[str]]:
@@ -141,18 +153,19 @@ def _rows(cell: str, blocks: Sequence[Sequence[Session]]) -> Iterator[list[str]]
         yield [
             *(cell, name, _shown(name, statistics.median(map(figure, sessions[0].requests[1:])))),
             *(_percent(sd) for sd in (found.request, found.session, found.block)),
-            *(_percent(found.pair_sd()), _percent(found.pair_sd(5))),
+            *(_percent(found.pair_sd()), _percent(pair_of_medians_sd(warm))),
             *(f"{100 * (statistics.median(colder) - 1):+.1f} %", f"{best} a session: {gain}"),
         ]
-    yield _memory_row(cell, blocks)
-
-
-def _memory_row(cell: str, blocks: Sequence[Sequence[Session]]) -> list[str]:
-    found = levels([[list(session.memory_s) for session in block] for block in blocks])
-    reading_s = statistics.median(s for block in blocks for x in block for s in x.memory_s)
-    rate = _READ_BYTES * _READ_PASSES / reading_s / 1e9
-    by_level = (found.request, found.session, found.block, found.pair_sd(), found.pair_sd(5))
-    return [cell, MEMORY, f"{rate:.1f} GB/s", *(_percent(sd) for sd in by_level), "", ""]
+    for name, (n_bytes, passes) in YARDSTICKS.items():
+        readings = [[session.yardsticks_s[name] for session in block] for block in blocks]
+        found = levels(readings)
+        median_s = statistics.median(s for block in readings for session in block for s in session)
+        by_level = (
+            *(found.request, found.session, found.block, found.pair_sd()),
+            pair_of_medians_sd(readings),
+        )
+        rate = f"{n_bytes * passes / median_s / 1e9:.1f} GB/s"
+        yield [cell, name, rate, *(_percent(sd) for sd in by_level), "", ""]
 
 
 def _gain(one_sd: float, best_sd: float, best: int, start_s: float, request_s: float) -> str:

@@ -46,6 +46,19 @@ class Levels:
 MOST_REQUESTS = 100  # more is another workload
 
 
+def pair_of_medians_sd(figures: Sequence[Sequence[Sequence[float]]]) -> float:
+    """Of adjacent sessions' medians over their requests, as a verdict pairs them, in ln.
+
+    The root of the mean square of all differences between neighbours within a block. A median does
+    more against single hiccups than `Levels.pair_sd`, which is of means, knows.
+
+    Raises:
+        ValueError: as `levels`.
+    """
+    medians = np.median(_table(figures), axis=2)
+    return float(np.sqrt(np.mean(np.diff(medians, axis=1) ** 2)))
+
+
 def levels(figures: Sequence[Sequence[Sequence[float]]]) -> Levels:
     """The components of figures (blocks, sessions, requests), each above 0.
 

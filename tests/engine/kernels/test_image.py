@@ -363,3 +363,15 @@ def test_an_image_of_the_wheel_that_is_damaged_or_of_other_sources_is_refused(
     at.write_bytes(at.read_bytes()[:-1] + b"?")
     assert store.find(said.append) is None
     assert "it is damaged (its digest is another)" in said[1]
+
+
+@pytest.mark.parametrize(
+    ("cpu", "first"), [("znver5", ["znver4", "znver3"]), ("skylake", ["x86-64-v4", "x86-64-v3"])]
+)
+def test_images_of_the_own_maker_s_cpus_come_first(
+    monkeypatch: pytest.MonkeyPatch, cpu: str, first: list[str]
+) -> None:
+    monkeypatch.setenv("NUMBA_CPU_NAME", cpu)
+    monkeypatch.setenv("DLLAMA_MACHINE", "x86_64")
+    assert targets.fitting()[:2] == first
+    assert set(targets.fitting()) == {"x86-64-v4", "x86-64-v3", "znver4", "znver3"}

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from dllama_engine.kernels.cpu import cpu_digest, cpu_features, machine, variant
 from dllama_engine.kernels.image.file import Header, ImageRefused, decode
-from dllama_engine.kernels.image.targets import NAMED, NATIVE
+from dllama_engine.kernels.image.targets import NATIVE, fitting
 from dllama_engine.kernels.sources import PACKAGE, SETTINGS, text_digest
 from dllama_engine.system.atomic_file import atomic_writer
 from dllama_engine.system.own_files import NotOurs, open_own
@@ -54,7 +54,7 @@ def find(tell: Callable[[str], None]) -> tuple[Header, memoryview] | None:
     """The best image that fits this process; `tell` hears of each that does not and why."""
     if not is_wanted():
         return None
-    here = [t.name for t in NAMED.values() if t.machine == machine()]
+    here = fitting()
     for at in (*map(path, (NATIVE, *here)), *map(packaged, here)):
         try:
             return load_packaged(at) if at.parent == PACKAGED else load(at)

@@ -6,7 +6,7 @@ import os
 from dataclasses import dataclass
 
 from dllama_engine.errors import EngineError
-from dllama_engine.kernels.cpu import machine
+from dllama_engine.kernels.cpu import is_amd, machine
 
 NATIVE = "native"
 
@@ -52,18 +52,26 @@ _X86_V3 = (
 )
 _X86_V4 = ("avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
 
-# The best that fits comes first.
+# The best that fits comes first, of those for the same maker's CPUs.
 NAMED = {
     target.name: target
     for target in (
         # With VNNI, for which there are kernels; without it those of v3 are as good.
         _x86("x86-64-v4", *_X86_V4, "avx512vnni"),
         _x86("x86-64-v3"),
+        _x86("znver4", *_X86_V4, "avx512vnni"),  # AMD's read memory in another way
+        _x86("znver3"),
         _arm("cortex-a76", "dotprod"),  # Raspberry Pi 5
         _arm("cortex-a72"),  # Raspberry Pi 4
         _arm("cortex-a53"),  # Raspberry Pi 3 and Zero 2 W
     )
 }
+
+
+def fitting() -> list[str]:
+    """Names of those for this machine, in the order in which to look for them."""
+    here = [name for name, target in NAMED.items() if target.machine == machine()]
+    return sorted(here, key=lambda name: NAMED[name].cpu.startswith("znver") != is_amd())
 
 
 def environment(name: str) -> dict[str, str]:
