@@ -85,19 +85,27 @@ def kernel_results() -> Iterator[Result]:
 
 
 def attention_results() -> Iterator[Result]:
-    """Two K/V heads of 12 over 70 positions: more than a tile, and rests in both directions."""
-    qkv = floats(70 * 72, -6, 2).reshape(70, 72)
+    """Two K/V heads over 70 positions: more than a tile, and rests in both directions.
+
+    The last token alone and heads of 12, then five tokens together, with two heads of 24 each.
+    """
     for name, kind, store, attend in (
         ("attention", np.float32, attention.store_f32, attention.attend_f32),
         ("half-precision attention", np.uint16, attention.store_f16, attention.attend_f16),
     ):
-        keys, values = (np.zeros((2, 70, 12), kind) for _ in range(2))
-        store(qkv, keys, values, 0, 24, 48)
-        yield f"cache of {name}", np.stack([keys, values])
-        out = np.zeros(24, np.float32)
-        for head in (0, 1):
-            attend(qkv[-1], keys[head], values[head], out, head, head + 1)
-        yield name, out
+        for tokens, heads, head_dim in ((1, 1, 12), (5, 2, 24)):
+            width = 2 * heads * head_dim  # of q
+            n = width + 4 * head_dim
+            qkv = floats(70 * n, -6, 2).reshape(70, n)
+            keys, values = (np.zeros((2, 70, head_dim), kind) for _ in range(2))
+            store(qkv, keys, values, 0, width, width + 2 * head_dim)
+            what = f"{name}, {tokens} at once"
+            yield f"cache of {what}", np.stack([keys, values])
+            out = np.zeros((tokens, width), np.float32)
+            for head in (0, 1):
+                first = head * heads
+                attend(qkv[-tokens:], keys[head], values[head], out, first, first + heads)
+            yield what, out
 
 
 def cast_results() -> Iterator[Result]:

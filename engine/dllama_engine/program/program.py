@@ -20,6 +20,8 @@ from dllama_engine.tables import operations
 from dllama_engine.tables.spans import COPY
 
 _PIECES_A_CHUNK = 4  # of PIECE columns
+_QUERIES = 16  # query heads of tokens that share a reading of a K/V head
+_BLOCKS_A_THREAD = 2  # of a whole batch, at least
 
 
 def address(array: npt.NDArray[Any]) -> int:
@@ -99,18 +101,21 @@ class Program:
         times: int = 1,
         large: tuple[int, int] = (0, 0),
         kind: int | None = None,
+        rows_shift: int = 0,
         reads: tuple[int, int, int] = (0, 0, 0),
     ) -> None:
         """One operation with `rows` items and `a_row` more for each row of the batch.
 
-        Of one token the first large[0] chunks have large[1] items, all others `grain`.
+        Where rows_shift is not 0, for every 1 << rows_shift of its rows. Of one token the first
+        large[0] chunks have large[1] items, all others `grain`.
         """
         kind = self._kind if kind is None else kind
-        most = rows + a_row * times * self._batch_size
+        most = rows + a_row * -(-times * self._batch_size >> rows_shift)
         grain = max(grain, -(-most // operations.MAX_CHUNKS))
         row = np.zeros(operations.WIDTH, np.int64)
         at = function if isinstance(function, int) else function.address
-        row[: operations.FIRST] = at, rows, a_row, grain, *large, times, kind, self._lane
+        cut = rows, a_row, grain, *large, times
+        row[: operations.FIRST] = at, *cut, kind, self._lane, rows_shift
         row[operations.FIRST : operations.FIRST + len(fields)] = fields
         self.rows.append(Row(row, reads))
 
@@ -187,8 +192,14 @@ class Program:
         position_bytes = 2 * keys.shape[0] * keys.shape[2] * keys.itemsize
         self._add(
             attend, *fields, address(first_head), address(out), a_row=keys.shape[0],
-            reads=(0, position_bytes, 0),
+            rows_shift=self._block_shift(n_heads, keys.shape[0]), reads=(0, position_bytes, 0),
         )  # fmt: skip
+
+    def _block_shift(self, n_heads: int, n_kv_heads: int) -> int:
+        """Tokens whose attention reads K and V together are 1 << this."""
+        of_queries = _QUERIES * n_kv_heads // n_heads
+        of_threads = self._batch_size * n_kv_heads // (_BLOCKS_A_THREAD * self._n_threads)
+        return max(0, min(of_queries, of_threads).bit_length() - 1)
 
     def activate(
         self, gate_up: Floats, out: Floats, silu: bool, into: Activations | None, times: int = 1

@@ -15,7 +15,8 @@ LARGE, LARGE_ITEMS = 4, 5
 TIMES = 6  # rows of the arrays that a token has: more than one behind a mixture's router
 KIND = 7  # what its time is counted as (`tables.spans`)
 LANE = 8  # which of the two halves of a batch it works on; 0 where a batch is not cut
-FIRST = 9
+ROWS_SHIFT = 9  # 1 << this many rows share the items of a row: a block, the last one may be shorter
+FIRST = 10
 
 # In place of a function's address: what the leading thread does itself, between two stretches.
 # POST begins the exchange that the next EXCHANGE ends. NEXT_STEP receives the root's next packet;

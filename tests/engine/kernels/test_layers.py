@@ -40,19 +40,26 @@ def naive_attention(q: Any, keys: Any, values: Any) -> npt.NDArray[np.float64]:
 
 def attend(q: Floats, keys: Floats, values: Floats, first: int, half: bool) -> Floats:
     """The heads from `first` on, through a cache of either kind; others must stay as they are."""
-    heads, head_dim = q.shape
-    out = np.full((heads + 2, head_dim), np.nan, np.float32)
-    all_q = np.full((heads + 2, head_dim), np.nan, np.float32)
-    all_q[first : first + heads] = q
+    return attend_tokens(q[None], keys, values, first, half)[0]
+
+
+def attend_tokens(q: Floats, keys: Floats, values: Floats, first: int, half: bool) -> Floats:
+    """The same of several tokens, q (tokens, heads, head_dim), of which the last one sees all."""
+    tokens, heads, head_dim = q.shape
+    out = np.full((tokens, heads + 2, head_dim), np.nan, np.float32)
+    all_q = np.full((tokens, heads + 2, head_dim), np.nan, np.float32)
+    all_q[:, first : first + heads] = q
+    flat_q, flat_out = (array.reshape(tokens, -1) for array in (all_q, out))
     if half:
         cache = [array.astype(np.float16).view(np.uint16) for array in (keys, values)]
-        attention.attend_f16(all_q.ravel(), *cache, out.reshape(-1), first, first + heads)
+        kernel = attention.attend_f16
     else:
-        attention.attend_f32(all_q.ravel(), keys, values, out.reshape(-1), first, first + heads)
-    outside = np.ones(len(out), bool)
+        cache, kernel = [keys, values], attention.attend_f32
+    kernel(flat_q, *cache, flat_out, first, first + heads)
+    outside = np.ones(heads + 2, bool)
     outside[first : first + heads] = False
-    assert np.isnan(out[outside]).all()
-    return out[first : first + heads]
+    assert np.isnan(out[:, outside]).all()
+    return out[:, first : first + heads]
 
 
 @settings(deadline=None, max_examples=60)
@@ -81,6 +88,36 @@ def test_attention_of_heads_that_share_k_and_v(
     # fast_exp is within 7e-5; where scores are large, their own rounding counts too
     tolerance = 3e-4 * (1 + size) * np.abs(values).max()
     assert np.abs(got - expected).max() <= tolerance
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.integers(1, 19),
+    st.sampled_from([1, 1, 2, 3, 5, 8]),
+    st.one_of(st.integers(0, 12), st.integers(50, 200)),
+    st.sampled_from([6, 8, 16, 24, 32, 64, 72, 128]),
+    st.booleans(),
+    st.sampled_from([0.0, 1.0, 30.0]),
+    SEEDS,
+)
+def test_tokens_together_get_the_bits_that_each_gets_alone(
+    tokens: int, heads: int, pos: int, head_dim: int, half: bool, size: float, seed: int
+) -> None:
+    """And each head of a token. What a token does not see may be anything, NaN too."""
+    rng = np.random.default_rng(seed)
+    q = rng.standard_normal((tokens, heads, head_dim)).astype(np.float32)
+    keys, values = (
+        rng.standard_normal((pos + tokens, head_dim)).astype(np.float32) for _ in range(2)
+    )
+    keys *= np.float32(size)
+    values[rng.random(values.shape) < 0.1] = -0.0
+    keys[-1], values[-1] = np.inf, np.nan
+    got = attend_tokens(q, keys, values, 1, half)
+    for token in range(tokens - 1):  # the last one sees them
+        sees = pos + token + 1
+        for head in range(heads):
+            alone = attend(q[token, head : head + 1], keys[:sees], values[:sees], 0, half)
+            assert got[token, head].tobytes() == alone[0].tobytes()
 
 
 def test_a_half_precision_cache_gives_what_its_values_mean_even_the_smallest() -> None:

@@ -106,6 +106,45 @@ def test_a_cast_is_the_reference_quantizer(x: Floats) -> None:
     assert np.array_equal(inputs.sums, -8 * values.astype(np.int32).sum(axis=2))
 
 
+# -- attention ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [np.float32, np.uint16])
+@pytest.mark.parametrize("n_threads", [1, 3])
+@settings(deadline=None, max_examples=15)
+@given(tokens=st.integers(1, 40), pos=st.integers(0, 80), n_kv=st.sampled_from([1, 2, 5]))
+def test_a_batch_attends_as_its_tokens_do_one_by_one(
+    kind: type, n_threads: int, tokens: int, pos: int, n_kv: int
+) -> None:
+    """However it is cut into blocks, to the bit; query heads are shared out unevenly."""
+    head_dim, batch_size, n_positions = 8, 40, 120
+    first_head = np.array([0, 3, 4, 6, 7, 8][: n_kv + 1], np.int64)
+    n_heads = int(first_head[-1])
+    qkv = random_floats(0, batch_size, (n_heads + 2 * n_kv) * head_dim)
+    tables = random_floats(1, 2, n_positions, head_dim // 2)
+    stored = random_floats(2, 2, n_kv, n_positions, head_dim)
+    results = []
+    for rows in ([tokens], [1] * tokens):
+        out = np.full((batch_size, n_heads * head_dim), np.nan, np.float32)
+        cache = stored.copy() if kind is np.float32 else stored.astype(np.float16).view(np.uint16)
+        own, start = qkv.copy(), 0
+        team = ThreadTeam(n_threads)
+        for n in rows:
+            program = Program(1e-5, batch_size, n_threads)
+            program.attention(
+                own[start:], cache[0], cache[1], n_heads, first_head, (tables[0], tables[1]),
+                falcon=False, out=out[start:],
+            )  # fmt: skip
+            table = program.table()
+            team.install(table)
+            team.run(0, len(table), n, pos + start)
+            start += n
+        team.close()
+        assert np.isnan(out[tokens:]).all()
+        results.append((out[:tokens].tobytes(), cache.tobytes()))
+    assert results[0] == results[1]
+
+
 # -- parts -------------------------------------------------------------------------------------
 
 

@@ -14,7 +14,7 @@ from dllama_engine.kernels.llvm.atomics import pointer
 from dllama_engine.kernels.llvm.bits import bits_to_f32
 from dllama_engine.kernels.ops.compiled import operation
 from dllama_engine.kernels.ops.table import cast, f32, fields, pieces
-from dllama_engine.tables.operations import FIRST, PIECE
+from dllama_engine.tables.operations import FIRST, PIECE, ROWS_SHIFT
 
 
 @njit(inline="always")
@@ -160,26 +160,28 @@ def rope_store_f16(op_at: int, rows: int, pos: int, row: int, first: int, last: 
 
 
 @njit(inline="always")
-def _heads(op: Any, tokens: int, item: int, pos: int) -> Any:
-    """Of an item: K/V head, query vector, output, query heads [a, b), positions to look at."""
-    n_kv, head_dim = op[FIRST + 4], op[FIRST + 6]
-    token, kv = item // n_kv, item % n_kv
-    qkv = f32(op[FIRST], tokens, op[FIRST + 1])
-    out = f32(op[FIRST + 9], tokens, op[FIRST + 7] * head_dim)
+def _block(op: Any, tokens: int, item: int, pos: int) -> Any:
+    """Of an item: K/V head, query vectors, output, query heads [a, b), positions to look at."""
+    n_kv, head_dim, rows = op[FIRST + 4], op[FIRST + 6], 1 << op[ROWS_SHIFT]
+    blocks = (tokens + rows - 1) >> op[ROWS_SHIFT]
+    kv, start = item // blocks, item % blocks * rows
+    stop = min(start + rows, tokens)
+    qkv = f32(op[FIRST], tokens, op[FIRST + 1])[start:stop]
+    out = f32(op[FIRST + 9], tokens, op[FIRST + 7] * head_dim)[start:stop]
     first_head = carray(pointer(op[FIRST + 8]), (n_kv + 1,), np.int64)
-    return kv, qkv[token], out[token], first_head[kv], first_head[kv + 1], pos + token + 1
+    return kv, qkv, out, first_head[kv], first_head[kv + 1], pos + stop
 
 
 @operation
 def attend_f32(op_at: int, rows: int, pos: int, row: int, first: int, last: int) -> None:
-    """qkv, width, (cache), heads, first_head, out. Items are K/V heads, token by token.
+    """qkv, width, (cache), heads, first_head, out. Items are blocks of tokens of a K/V head.
 
     first_head int64 (kv_heads + 1,): the query heads that read each K/V head.
     """
     op = fields(op_at)
     keys, values = _cache(op, np.float32)
     for item in range(first, last):
-        kv, q, out, a, b, n = _heads(op, rows, item, pos)
+        kv, q, out, a, b, n = _block(op, rows, item, pos)
         attention.attend_f32(q, keys[kv, :n], values[kv, :n], out, a, b)
 
 
@@ -189,5 +191,5 @@ def attend_f16(op_at: int, rows: int, pos: int, row: int, first: int, last: int)
     op = fields(op_at)
     keys, values = _cache(op, np.uint16)
     for item in range(first, last):
-        kv, q, out, a, b, n = _heads(op, rows, item, pos)
+        kv, q, out, a, b, n = _block(op, rows, item, pos)
         attention.attend_f16(q, keys[kv, :n], values[kv, :n], out, a, b)

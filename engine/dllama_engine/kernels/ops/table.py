@@ -17,6 +17,7 @@ from dllama_engine.tables.operations import (
     LARGE,
     LARGE_ITEMS,
     PIECE,
+    ROWS_SHIFT,
     TIMES,
     WIDTH,
 )
@@ -35,11 +36,19 @@ def _large(op: Any, tokens: int) -> Any:
 
 
 @njit(inline="always")
+def _items(op: Any, tokens: int) -> Any:
+    """How many items an operation has."""
+    rows = op[TIMES] * tokens
+    blocks = (rows + (1 << op[ROWS_SHIFT]) - 1) >> op[ROWS_SHIFT]
+    return op[ITEMS] + op[ITEMS_A_ROW] * blocks
+
+
+@njit(inline="always")
 def chunks(op: Any, tokens: int) -> Any:
     """How many chunks an operation has."""
     large = _large(op, tokens)
-    items = op[ITEMS] + op[ITEMS_A_ROW] * op[TIMES] * tokens - large * op[LARGE_ITEMS]
-    return large + (items + op[GRAIN] - 1) // op[GRAIN]
+    small = _items(op, tokens) - large * op[LARGE_ITEMS]
+    return large + (small + op[GRAIN] - 1) // op[GRAIN]
 
 
 @njit(inline="always")
@@ -51,7 +60,7 @@ def chunk_items(op: Any, chunk: int, tokens: int) -> Any:
         first = chunk * op[LARGE_ITEMS]
         return first, first + op[LARGE_ITEMS]
     first = large * op[LARGE_ITEMS] + small * op[GRAIN]
-    return first, min(first + op[GRAIN], op[ITEMS] + op[ITEMS_A_ROW] * op[TIMES] * tokens)
+    return first, min(first + op[GRAIN], _items(op, tokens))
 
 
 @njit(inline="always")
