@@ -141,10 +141,9 @@ def _make_attend(make_room: Any, positions: Any) -> Any:
         n_queries = q.shape[0] * n_heads
         n_rows = n_queries + -n_queries % SIDE_BY_SIDE  # the last query twice if need be
         stride = n + (_LINE - n % _LINE) + _LINE  # powers of two would share few lines of a cache
-        floats = np.empty(n_rows * (2 * head_dim + stride) + LANES, np.float32)
-        packed = floats[: n_rows * head_dim].reshape(n_rows, head_dim)
-        sums = floats[packed.size : 2 * packed.size].reshape(n_rows, head_dim)
-        scores = floats[2 * packed.size : -LANES].reshape(n_rows, stride)
+        packed = np.empty((n_rows, head_dim), np.float32)
+        scores = np.empty((n_rows, stride), np.float32)
+        sums = np.empty((n_rows, head_dim), np.float32)
         for row in range(n_rows):
             token, head = divmod(min(row, n_queries - 1), n_heads)
             pack(q[token], (first + head) * head_dim, packed, row)
@@ -154,7 +153,7 @@ def _make_attend(make_room: Any, positions: Any) -> Any:
             tile = positions(keys, start, min(start + _TILE, n), room)
             products(packed, tile, scores, start)
         for query in range(n_queries):
-            _weigh(scores[query, : seen + query // n_heads], head_dim, floats[-LANES:])
+            _weigh(scores[query, : seen + query // n_heads], head_dim, sums[0, :LANES])
         sums[:] = np.float32(0.0)
         for start in range(0, seen, _TILE):
             tile = positions(values, start, min(start + _TILE, seen), room)
