@@ -58,7 +58,7 @@ def _environment(folder: Path, root: Path, cpu: str, features: str) -> dict[str,
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
-        "PYTHONPATH": f"{folder / 'site'}:{REPOSITORY}",
+        "PYTHONPATH": f"{folder / 'site'}:{REPOSITORY}:{REPOSITORY / 'engine'}",
         "QEMU_SET_ENV": "LD_LIBRARY_PATH=" + ":".join(map(str, libraries)),
         "NUMBA_CPU_NAME": cpu,
         "NUMBA_CPU_FEATURES": features,
