@@ -2,8 +2,8 @@
 
 One token's Q40 x Q80 product of a matrix that no cache holds, one thread, each way compiled anew
 and all taken in turns, beside the rate at which memory is read (`dllama_engine.tools.bandwidth`). A
-last line times a matrix that the second-level cache holds: what the loop itself can do. Two
-minutes; let nothing else run meanwhile. Results do not depend on the way, to the bit.
+last line times a matrix that the second-level cache holds: what the loop itself can do. Under a
+minute; let nothing else run meanwhile. Results do not depend on the way, to the bit.
 """
 
 from __future__ import annotations

@@ -106,14 +106,16 @@ def cpu_digest() -> str:
     return hashlib.sha256(described.encode()).hexdigest()[:8]
 
 
-def is_amd() -> bool:
-    """Whether the CPU that is compiled for is one of AMD's, or of Hygon's, which has its cores.
+def is_amd(name: str | None = None) -> bool:
+    """Whether a CPU is one of AMD's, or of Hygon's, which has its cores.
 
-    This machine's, unless NUMBA_CPU_NAME says otherwise, as it does to a cross compiler.
+    Args:
+        name: LLVM's; None: the CPU that is compiled for, which is this machine's unless
+            NUMBA_CPU_NAME says otherwise, as it does to a cross compiler.
     """
-    given = os.environ.get("NUMBA_CPU_NAME")
-    if given is not None:
-        return given.startswith("znver")
+    name = name or os.environ.get("NUMBA_CPU_NAME")
+    if name is not None:
+        return name.startswith("znver")
     makers = {core["vendor_id"] for core in _processors() if "vendor_id" in core}
     return bool(makers) and makers <= {"AuthenticAMD", "HygonGenuine"}
 

@@ -71,7 +71,7 @@ NAMED = {
 def fitting() -> list[str]:
     """Names of those for this machine, in the order in which to look for them."""
     here = [name for name, target in NAMED.items() if target.machine == machine()]
-    return sorted(here, key=lambda name: NAMED[name].cpu.startswith("znver") != is_amd())
+    return sorted(here, key=lambda name: is_amd(NAMED[name].cpu) != is_amd())
 
 
 def environment(name: str) -> dict[str, str]:
